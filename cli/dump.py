@@ -1,0 +1,134 @@
+"""``logitcache dump``: a teacher over one split, into a cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logitcache_cli.options import as_json, columns, data_options, notify, print_json, progress
+
+
+@click.command(short_help="Run a teacher once over some rows and store its answers.")
+@click.option(
+    "--teacher",
+    required=True,
+    help="A fine-tuned sequence classifier: the folder of a checkpoint, or of a `train` run.",
+)
+@data_options
+@click.option("--split", default="train", show_default=True, help="The split to dump.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The cache's folder. Default: in the workspace, by data, split and teacher.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="What the teacher computes in.",
+)
+@click.option(
+    "--codec",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="What logits are stored in (minus each row's maximum).",
+)
+@click.option(
+    "--max-length",
+    type=click.IntRange(2),
+    default=128,
+    show_default=True,
+    help="Longest row the teacher sees, in tokens.",
+)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(1),
+    default=4096,
+    show_default=True,
+    help="Padded tokens of one teacher batch.",
+)
+@click.option(
+    "--shard-rows",
+    type=click.IntRange(1),
+    help="Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.",
+)
+@click.option("--device", help="Where the teacher runs: cpu, cuda, cuda:1. Default: cuda if there is one.")
+@click.option("--overwrite", is_flag=True, help="Lose what the cache folder holds.")
+@as_json
+def command(teacher: str, as_json: bool, split: str, out: Path | None, **options: Any) -> None:
+    """Ask a teacher about every row of one split, once, and store what it says.
+
+    Running the same command again goes on where it stopped. Ends with a report of what the teacher knows.
+    """
+    from logitcache.data.source import load
+    from logitcache.teacher.dump import DumpSettings, dump
+    from logitcache.teacher.model import load_teacher
+    from logitcache.workspace import Workspace
+
+    workspace = Workspace(options["workspace"])
+    source = load(options["data"], columns(options), workspace.data, notify)
+    rows = source.split(split)
+    model = load_teacher(teacher, options["dtype"], options["device"])
+    settings = DumpSettings(options["max_length"], options["batch_tokens"], options["codec"], options["shard_rows"])
+    folder = out or workspace.cache(source.name, split, teacher)
+    with progress("dump", rates=True) as update:
+        count = Counter(len(rows), update)
+        report = dump(
+            model, source, split, folder, settings, overwrite=options["overwrite"], notify=notify, progress=count
+        )
+    print_json(to_json(report)) if as_json else click.echo(render(report))
+
+
+class Counter:
+    """Adds up what a dump reports."""
+
+    def __init__(self, total: int, update: Any) -> None:
+        self.total, self.update, self.rows, self.tokens = total, update, 0, 0
+
+    def __call__(self, rows: int, tokens: int) -> None:
+        self.rows, self.tokens = self.rows + rows, self.tokens + tokens
+        self.update(min(self.rows, self.total), self.total, self.tokens)
+
+
+def to_json(report: Any) -> dict[str, Any]:
+    """The document of ``dump --json``."""
+    return {
+        "cache": str(report.cache),
+        "rows": report.rows,
+        "positions": report.positions,
+        "teacher_rows": report.teacher_rows,
+        "bytes": report.bytes,
+        "rows_per_second": report.rows_per_second,
+        "tokens_per_second": report.tokens_per_second,
+        "seconds": report.seconds,
+        "teacher_metric": report.scores.get("accuracy"),
+        "scores": report.scores,
+        "dev_scores": report.dev_scores,
+        "dev_rows": report.dev_rows,
+        "entropy": report.entropy,
+        "remarks": report.remarks,
+    }
+
+
+def render(report: Any) -> str:
+    """The report that ends a dump."""
+    from math import log
+
+    speed = f"{report.rows_per_second:,.0f} rows/s, {report.tokens_per_second:,.0f} tokens/s, {report.seconds:.1f} s"
+    lines = [
+        f"cache      {report.cache}",
+        f"rows       {report.rows:,} ({report.teacher_rows:,} saw the teacher now{': ' + speed if report.teacher_rows else ''})",
+        f"size       {report.bytes:,} bytes ({report.bytes / max(1, report.rows):.0f} a row)",
+        f"entropy    {report.entropy:.3f} nats on average (uniform over {report.num_labels} classes: {log(report.num_labels):.3f})",
+    ]
+    for what, scores in (("these rows", report.scores), (f"dev ({report.dev_rows:,} rows)", report.dev_scores)):
+        if scores:
+            agreement = f"agrees with the gold label on {scores['accuracy']:.1%}"
+            lines.append(
+                f"teacher    {agreement} of {what}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
+            )
+    return "\n".join(lines + [f"note       {remark}" for remark in report.remarks])

@@ -1,0 +1,114 @@
+"""The group ``logitcache``: loads a command when it is called; gives each kind of error its exit code, here alone."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
+
+import click
+
+import logitcache
+from logitcache.errors import LogitCacheError, OutOfSpace
+
+# What `logitcache --help` says of each command, without loading it: the command's module would load torch.
+COMMANDS = {
+    "dump": "Run a teacher once over some rows and store its answers.",
+    "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
+    "compare": "Say which results differ, by how much, and how sure that is.",
+    "inspect": "Say what a cache holds.",
+    "demo": "Distil a real teacher into real students on this machine.",
+}
+
+_INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
+_BROKEN_PIPE = 128 + signal.SIGPIPE
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class LazyGroup(click.Group):
+    """Commands named in ``COMMANDS``, each the object ``command`` of the module beside this one that has its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return cast(click.Command, importlib.import_module(f"{__package__}.{cmd_name}").command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error that is no bug of ours becomes one line on stderr and the exit code of its kind."""
+        try:
+            with _terminable():
+                result = super().invoke(ctx)
+                sys.stdout.flush()  # a closed pipe is met here, not at interpreter exit
+                return result
+        except LogitCacheError as error:
+            _fail(ctx, error)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(_INTERRUPTED)
+        except BrokenPipeError as error:
+            if not _reader_gone():  # click would end here in silence
+                raise RuntimeError("a pipe broke that is not our output's: did a worker die?") from error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+            ctx.exit(_BROKEN_PIPE)
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            _fail(ctx, _out_of_space(error))
+
+
+def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
+    message = " ".join(str(error).splitlines())
+    click.echo(f"{type(error).__name__}: {message}", err=True)
+    ctx.exit(error.exit_code)
+
+
+def _out_of_space(error: OSError) -> OutOfSpace:
+    return OutOfSpace(
+        f"expected room to write, found none ({error.strerror}). Free some and run the same command again.",
+        where=error.filename,
+    )
+
+
+def _reader_gone() -> bool:
+    """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker that died."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """While this lasts, SIGTERM unwinds the stack like an exception, so that locks and temporary files are cleared."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        raise SystemExit(_TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(logitcache.__version__, prog_name="logitcache")
+def cli() -> None:
+    """Run a teacher once, store what it said, and distil any number of students from the store."""

@@ -1,0 +1,133 @@
+"""``logitcache train``: one student, one method, one seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logitcache_cli.options import as_json, columns, data_options, notify, print_json, progress
+
+
+@click.command(short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
+@click.option(
+    "--method",
+    type=click.Choice(["base", "ls", "tf-reg", "self-kd", "kd"]),
+    required=True,
+    help="Where the soft half of the target comes from.",
+)
+@data_options
+@click.option(
+    "--student",
+    default="2x128",
+    show_default=True,
+    help="A checkpoint, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt from the rows.",
+)
+@click.option(
+    "--init", type=click.Choice(["pretrained", "random"]), help="Default: random for a shape, else pretrained."
+)
+@click.option("--tokenizer", help="A tokenizer's folder. Default: the student's own.")
+@click.option(
+    "--vocabulary",
+    type=click.IntRange(100),
+    default=8000,
+    show_default=True,
+    help="Size of a vocabulary learnt from the rows.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="The teacher's answers. Default for kd: the one cache of these rows in the workspace.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The result's folder. Default: in the workspace, by data, method and seed.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Decides fresh weights, dropout and the order of rows."
+)
+@click.option(
+    "--alpha", type=float, help="Weight of the soft target. Default: 0.1 for ls, 0.5 for tf-reg, self-kd and kd."
+)
+@click.option("--a", type=float, help="TF-reg's probability of the label. Default: 0.95.")
+@click.option("--temperature", type=float, help="Softens teacher and student in kd and self-kd. Default: 1.")
+@click.option(
+    "--tau-squared/--no-tau-squared",
+    default=None,
+    help="Multiply the soft term by the squared temperature. Default: yes.",
+)
+@click.option(
+    "--epochs", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Passes over the rows."
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Default: 2e-5 for pretrained weights, 5e-4 for random ones.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Rows of one optimiser step.")
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Micro-batches a step is cut into; the gradient is the same.",
+)
+@click.option("--weight-decay", type=click.FloatRange(0), default=0.01, show_default=True, help="AdamW's.")
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0, 0.99),
+    default=0.06,
+    show_default=True,
+    help="Share of the steps with a rising learning rate.",
+)
+@click.option(
+    "--max-length",
+    type=click.IntRange(2),
+    default=128,
+    show_default=True,
+    help="Longest row the student sees, in tokens.",
+)
+@click.option(
+    "--rows", type=click.IntRange(2), help="Train on that many rows only: the same for every method and seed."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Mixed precision of the student.",
+)
+@click.option(
+    "--select",
+    type=click.Choice(["best", "last"]),
+    help="Weights to keep: best on dev, or last. Default: best where there is a dev split.",
+)
+@click.option(
+    "--metric",
+    default="accuracy",
+    show_default=True,
+    help="What `best` means: accuracy, macro_f1, mcc, or f1 (two classes).",
+)
+@click.option("--report-to", default="none", show_default=True, help="Where Trainer logs to, such as tensorboard.")
+@click.option("--overwrite", is_flag=True, help="Lose what the result folder holds.")
+@as_json
+def command(as_json: bool, workspace: Path, **options: Any) -> None:
+    """Train one student. The result folder loads with transformers.pipeline.
+
+    Running the same command again goes on where it stopped, or returns what is there.
+    """
+    from logitcache.student.run import TrainConfig, train
+    from logitcache.workspace import Workspace
+
+    config = TrainConfig(columns=columns(options), workspace=Workspace(workspace), **options)
+    with progress("train", rates=False) as update:
+        out = train(config, notify=notify, on_step=update)
+    result = json.loads((out / "result.json").read_text())
+    keys = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
+    if as_json:
+        print_json({"out": str(out), **{key: result[key] for key in keys}})
+    else:
+        click.echo(out)

@@ -1,0 +1,73 @@
+"""A batch from places: one vectorised gather for the inputs, one for the targets, one comparison of hash columns.
+
+Padding is always on the right. With an attention mask that is right for encoders and decoders alike, needs no position ids, and
+a classification head that reads the last real token finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from logitcache import identity
+from logitcache.data.prepare import Prepared
+from logitcache.data.task import Classification
+from logitcache.records import Answers, Array, Batch, Int64, Ragged, Target
+
+
+class Teacher(Protocol):
+    """Whoever answers for rows: a cache, or a live model."""
+
+    def take(self, row_id: Int64) -> Answers:
+        """Answers for these rows, in this order."""
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Places in ``rows`` to a :class:`Batch`. Each target is joined by row_id and proved by row_hash.
+
+    Raises AlignmentError naming the first row whose text is not the one its teacher answered.
+    """
+
+    rows: Prepared
+    task: Classification
+    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+
+    def __call__(self, places: Int64) -> Batch[Array]:
+        rows, row_id = self.rows, self.rows.row_id[places]
+        labels = rows.label[places]
+        return Batch(
+            row_id=row_id,
+            view=np.zeros(len(places), np.int64),
+            inputs=pad(rows, places),
+            where=self.task.where(len(places)),
+            labels=labels,
+            weight=np.ones(len(places), np.float32),
+            targets={name: self._ask(name, teacher, places) for name, teacher in self.teachers.items()},
+        )
+
+    def _ask(self, name: str, teacher: Teacher, places: Int64) -> Target[Array]:
+        row_id, row_hash = self.rows.row_id[places], self.rows.row_hash[places]
+        answers = teacher.take(row_id)
+        identity.check_rows(row_id, row_hash, answers.row_hash, name)
+        return Target(self.task.where(len(places)), answers.payload)
+
+
+def pad(rows: Prepared, places: Int64) -> dict[str, Array]:
+    """The model inputs of these rows, padded on the right to the longest: each [B, T], i64."""
+    starts = rows.ids.indptr[places]
+    lengths = rows.ids.indptr[places + 1] - starts
+    columns = np.arange(lengths.max(initial=1))
+    mask = columns < lengths[:, None]
+    gather = np.where(mask, starts[:, None] + columns, 0)
+    inputs = {"input_ids": _gather(rows.ids, gather, mask, rows.pad_id), "attention_mask": mask.astype(np.int64)}
+    if rows.segment is not None:
+        inputs["token_type_ids"] = _gather(rows.segment, gather, mask, rows.pad_segment)
+    return inputs
+
+
+def _gather(column: Ragged, gather: Int64, mask: Array, fill: int) -> Array:
+    return np.where(mask, column.values[gather], fill).astype(np.int64)

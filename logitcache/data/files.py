@@ -1,0 +1,164 @@
+"""Local text files as tables of columns: jsonl, csv and tsv, and which split a file's name says it holds.
+
+csv follows RFC 4180 (quotes group and double). tsv has no quoting (IANA text/tab-separated-values): a quote is an ordinary
+character, because the usual reader merges rows silently at the first unbalanced one. In both every field is text.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from logitcache.errors import SpecError
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "val": "dev",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file's rows, column by column. ``lines[i]`` is the line (1-based) on which row i begins."""
+
+    path: Path
+    columns: dict[str, list[Any]]  # each [N]; None where a row lacks the key
+    lines: list[int]  # [N]
+    typed: bool  # False where every field is text (csv, tsv)
+
+    def place(self, row: int) -> str:
+        return f"{self.path} line {self.lines[row]}"
+
+
+def split_of(path: Path) -> str | None:
+    """The split a file's name says it holds (``sst2-validation.jsonl`` holds ``dev``), or None."""
+    found = {SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def find_files(path: Path) -> dict[str | None, Path]:
+    """The data files at a path: ``{split: file}``, or ``{None: file}`` for one file whose name tells no split.
+
+    Raises SpecError: no such path, no data file in a folder, or two files for one split.
+    """
+    if path.is_file():
+        if path.suffix not in READERS:
+            raise SpecError(f"expected a file ending in {', '.join(READERS)}, found {path.suffix!r}.", where=path)
+        return {split_of(path): path}
+    if not path.is_dir():
+        raise SpecError(
+            "no such file or folder. Give --data a jsonl, csv or tsv file, or a folder of them.", where=path
+        )
+    candidates = sorted(p for p in path.iterdir() if p.suffix in READERS and p.is_file())
+    if len(candidates) == 1:
+        return {split_of(candidates[0]): candidates[0]}
+    return _by_split(path, candidates)
+
+
+def _by_split(folder: Path, candidates: list[Path]) -> dict[str | None, Path]:
+    found: dict[str | None, Path] = {}
+    for file in candidates:
+        split = split_of(file)
+        if split is None:
+            continue
+        if split in found:
+            raise SpecError(
+                f"two files for the split {split!r}: {found[split].name} and {file.name}. Keep one.", where=folder
+            )
+        found[split] = file
+    if not found:
+        raise SpecError(
+            "expected jsonl, csv or tsv files with train, dev or test in their names, "
+            f"found {', '.join(p.name for p in candidates) or 'none'}. Rename them, or give one file.",
+            where=folder,
+        )
+    return found
+
+
+def read_table(path: Path) -> Table:
+    """Read one file whole. Raises SpecError naming the line that cannot be read."""
+    try:
+        return READERS[path.suffix](path)
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"expected UTF-8, found byte {error.start} that is not. Save it as UTF-8.", where=path
+        ) from error
+
+
+def _read_jsonl(path: Path) -> Table:
+    rows, lines = [], []
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                rows.append(_parse(line, f"{path} line {number}"))
+                lines.append(number)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Table(path, {name: [row.get(name) for row in rows] for name in names}, lines, typed=True)
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise SpecError(
+            f"expected one JSON object a line, found {error.msg} at column {error.colno}.", where=where
+        ) from None
+    if not isinstance(row, dict):
+        raise SpecError(f"expected one JSON object a line, found a {type(row).__name__}.", where=where)
+    return row
+
+
+def _read_csv(path: Path) -> Table:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return _collect(path, _csv_lines(path, file))
+
+
+def _csv_lines(path: Path, file: Any) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(file, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise SpecError(f"expected RFC 4180 csv, found: {error}.", where=f"{path} line {line}") from None
+        yield line, fields
+
+
+def _read_tsv(path: Path) -> Table:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        return _collect(path, ((number, line.rstrip("\r\n").split("\t")) for number, line in enumerate(file, 1)))
+
+
+def _collect(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:
+    header, rows, lines = None, [], []
+    for number, fields in numbered:
+        if not any(fields):
+            continue
+        if header is None:
+            header = fields
+        elif len(fields) != len(header):
+            raise SpecError(
+                f"expected {len(header)} fields as in the header ({', '.join(header)}), found {len(fields)}.",
+                where=f"{path} line {number}",
+            )
+        else:
+            rows.append(fields)
+            lines.append(number)
+    names = header or []
+    return Table(path, {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines, typed=False)
+
+
+READERS: dict[str, Callable[[Path], Table]] = {".jsonl": _read_jsonl, ".csv": _read_csv, ".tsv": _read_tsv}

@@ -1,0 +1,53 @@
+"""Order as pure functions: the permutation of an epoch, a subset of rows, and batches of equal token budget.
+
+Randomness is a counter hash (splitmix64's finaliser) of (seed, purpose, counter), so it does not depend on any library's
+generator and never changes: golden values stand in the tests.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from logitcache.records import Int64
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+
+
+def counter_hash(seed: int, purpose: str, counter: Int64) -> npt.NDArray[np.uint64]:
+    """64 random bits for each counter value: a pure function of (seed, purpose, counter), u64 of counter's shape."""
+    key = int.from_bytes(blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest(), "little")
+    with np.errstate(over="ignore"):
+        z = (counter.astype(np.uint64) + np.uint64(1)) * _GAMMA + np.uint64(key)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def permutation(n: int, seed: int, epoch: int) -> Int64:
+    """The order of n samples in one epoch: i64[n]."""
+    return np.argsort(counter_hash(seed, f"order/{epoch}", np.arange(n)), kind="stable").astype(np.int64)
+
+
+def subset(n: int, size: int, seed: int = 0) -> Int64:
+    """``size`` of n rows, drawn without replacement, in row order: i64[min(size, n)]. A smaller subset lies inside a larger one."""
+    drawn = np.argsort(counter_hash(seed, "subset", np.arange(n)), kind="stable")[:size]
+    return np.sort(drawn).astype(np.int64)
+
+
+def token_batches(lengths: Int64, budget: int) -> list[Int64]:
+    """Batches of row places in order of (length, place), longest first, each of at most ``budget`` padded tokens.
+
+    Rows of like length share a batch, so almost nothing is padding; the longest come first, so that what does not fit in
+    memory fails at once. A row longer than the budget stands alone.
+    """
+    order = np.argsort(-lengths, kind="stable").astype(np.int64)
+    batches, start = [], 0
+    while start < len(order):
+        width = max(1, int(lengths[order[start]]))
+        size = max(1, budget // width)
+        batches.append(order[start : start + size])
+        start += size
+    return batches

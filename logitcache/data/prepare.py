@@ -1,0 +1,132 @@
+"""Rows to token ids: whatever the tokenizer's ``model_input_names`` ask for, unpadded and ragged, with the identity columns beside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logitcache import identity
+from logitcache.data.source import Rows
+from logitcache.errors import SpecError
+from logitcache.records import Int64, Ragged
+
+KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Tokenised rows of one split (or a selection of them), as ragged columns the collator gathers from."""
+
+    row_id: Int64  # [N]
+    row_hash: Int64  # [N]
+    label: Int64  # [N]; -1 where there is none
+    ids: Ragged  # i32[S]
+    segment: Ragged | None  # u8[S]; where the tokenizer gives token_type_ids
+    pad_id: int
+    pad_segment: int
+    at_limit: int  # rows of max_length tokens: cut there, or just that long
+
+    def __len__(self) -> int:
+        return len(self.row_id)
+
+    def select(self, places: Int64) -> Prepared:
+        """The rows at these places, in this order; places may repeat."""
+        segment = None if self.segment is None else self.segment.select(places)
+        columns = (self.row_id[places], self.row_hash[places], self.label[places], self.ids.select(places), segment)
+        return Prepared(*columns, self.pad_id, self.pad_segment, self.at_limit)
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a checkpoint, with a padding token (its end-of-text token where it has none).
+
+    Raises SpecError where there is none, or where it asks for inputs that are not known here.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise SpecError(f"no tokenizer can be loaded: {first_line(error)}", where=path) from None
+    unknown = set(tokenizer.model_input_names) - set(KNOWN_INPUTS)
+    if unknown:
+        raise SpecError(
+            f"the tokenizer asks for {', '.join(sorted(unknown))}; known are {', '.join(KNOWN_INPUTS)}.", where=path
+        )
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise SpecError(
+                "the tokenizer has neither a padding nor an end token: give it a padding token.", where=path
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Prepared:
+    """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
+    stop = len(rows) if stop is None else stop
+    part = slice(start, stop)
+    text, pair = rows.texts(start, stop)
+    fields = (text,) if pair is None else (text, pair)
+    encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
+    ids = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]  # an empty text still needs one position
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    segment = None
+    if "token_type_ids" in encoded:
+        segment = _ragged([row or [0] for row in encoded["token_type_ids"]], indptr, np.uint8)
+    return Prepared(
+        rows.row_id[part],
+        rows.row_hash[part],
+        rows.label[part],
+        _ragged(ids, indptr, np.int32),
+        segment,
+        tokenizer.pad_token_id,
+        tokenizer.pad_token_type_id,
+        int((lengths >= max_length).sum()),
+    )
+
+
+def _ragged(rows: list[list[int]], indptr: Int64, dtype: type[np.generic]) -> Ragged:
+    flat = (token for row in rows for token in row)
+    return Ragged(np.fromiter(flat, dtype, int(indptr[-1])), indptr)
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
+    """What makes two tokenizers the same: the map from token to id, the special ids, and ids of a fixed probe text."""
+    probe = "Zwölf Boxkämpfer: 3.14, don't—naïve 東京 \t <mask> [SEP]"
+    return {
+        "vocabulary": identity.digest_json(tokenizer.get_vocab()),
+        "special": {
+            name: int(i) for name in SPECIAL if (i := getattr(tokenizer, f"{name}_token_id", None)) is not None
+        },
+        "probe": identity.digest_json(tokenizer(probe, probe)["input_ids"]),
+    }
+
+
+SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+def build_tokenizer(texts: list[str], size: int, max_length: int, folder: Path) -> Any:
+    """A lower-case WordPiece tokenizer learnt from these texts, saved in (and loaded from) ``folder``.
+
+    For students and teachers made from nothing but the user's rows. The folder's name should tell the texts apart.
+    """
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        learner = BertWordPieceTokenizer(lowercase=True)
+        learner.train_from_iterator(texts, vocab_size=size, min_frequency=2, show_progress=False)
+        vocabulary = json.loads(learner.to_str())["model"]["vocab"]
+        made = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length)
+        made.save_pretrained(folder)
+    return load_tokenizer(str(folder))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, for one clear line of ours."""
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,101 @@
+"""What is asked of a row: where its kept positions are, how wide a vector is, and by which metric an answer is judged.
+
+Classification is the first task: one kept position per row, K class logits. Masked and causal language modelling, when they
+come, answer the same questions here and nowhere else (the causal shift included).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.records import Float32, Int64
+
+METRICS = ("accuracy", "macro_f1", "f1", "mcc")
+
+
+@dataclass(frozen=True)
+class Classification:
+    """K classes, one answer per row. ``label_names`` are in label order, None where labels are bare numbers."""
+
+    num_labels: int
+    label_names: tuple[str, ...] | None
+
+    def where(self, rows: int) -> Int64:
+        """(row in batch, position) of every kept position: the one slot of each row, i64[rows, 2]."""
+        return np.stack([np.arange(rows), np.zeros(rows, np.int64)], axis=1)
+
+
+def check_metric(metric: str, num_labels: int) -> str:
+    """The metric's name, if it can be computed. ``f1`` is that of class 1, so it needs two classes. Raises SpecError."""
+    if metric not in METRICS:
+        raise SpecError(f"expected a metric among {', '.join(METRICS)}, found {metric!r}.")
+    if metric == "f1" and num_labels != 2:
+        raise SpecError(f"metric 'f1' is for two classes, found {num_labels}. Use macro_f1.")
+    return metric
+
+
+def score(logits: Float32, labels: Int64) -> dict[str, float]:
+    """Every metric of one split: accuracy, macro F1, Matthews correlation, mean negative log-likelihood in nats; F1 of two classes.
+
+    ``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere. Empty where no row is labelled.
+    """
+    from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
+
+    kept = labels >= 0
+    labels, logits = labels[kept], logits[kept].astype(np.float64)
+    if not len(labels):
+        return {}
+    guess, width = logits.argmax(1), logits.shape[1]
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    probability = shifted / shifted.sum(1, keepdims=True)
+    scores = {
+        "accuracy": accuracy_score(labels, guess),
+        "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), zero_division=0.0),
+        "mcc": matthews_corrcoef(labels, guess),
+        "nll": log_loss(labels, probability, labels=np.arange(width)),
+    }
+    if width == 2:
+        scores["f1"] = f1_score(labels, guess, zero_division=0.0)
+    return {name: float(value) for name, value in scores.items()}
+
+
+def match_labels(teacher: tuple[str, ...], task: Classification, where: str) -> tuple[Int64, str]:
+    """How the teacher's columns become the data's: ``order`` with ``data_logits = teacher_logits[:, order]``, and a remark.
+
+    The same names in another order are permuted; names that are missing or unnamed on one side are matched by index.
+    Raises FingerprintMismatch where the counts or the names differ.
+    """
+    if len(teacher) != task.num_labels:
+        raise FingerprintMismatch(
+            f"teacher answers {len(teacher)} classes ({_few(teacher)}), the data has {task.num_labels}"
+            f"{'' if task.label_names is None else f' ({_few(task.label_names)})'}. "
+            "Use a teacher trained on these labels, or name all classes in label order with --labels.",
+            where=where,
+        )
+    identity = np.arange(task.num_labels)
+    unnamed = all(name == f"LABEL_{i}" for i, name in enumerate(teacher))
+    if task.label_names is None or unnamed:
+        side = "the data's labels are bare numbers" if task.label_names is None else "the teacher's labels are unnamed"
+        return (
+            identity,
+            f"{side}: matched by index ({_few(teacher if unnamed is False else task.label_names or teacher)})",
+        )
+    if set(teacher) != set(task.label_names):
+        raise FingerprintMismatch(
+            f"teacher's labels are {_few(teacher)}, the data's {_few(task.label_names)}. "
+            "Use a teacher trained on these labels, or name the data's labels in label order with --labels.",
+            where=where,
+        )
+    order = np.array([teacher.index(name) for name in task.label_names])
+    permuted = bool((order != identity).any())
+    return (
+        order,
+        f"teacher's labels stand in another order ({_few(teacher)}): its columns are permuted" if permuted else "",
+    )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (f", … ({len(names)})" if len(names) > 8 else "")

@@ -1,0 +1,67 @@
+"""Every error a user can cause or meet, and the exit code each one has on the command line.
+
+A message reads *where: what was expected, what was found. What to do.* It is raised where the value is used and gets
+its place (a path, a row) once, at the public boundary, through :meth:`LogitCacheError.at`.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class LogitCacheError(ValueError):
+    """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: str | PathLike[str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = None if where is None else str(where)
+
+    def __str__(self) -> str:
+        return self.message if self.where is None else f"{self.where}: {self.message}"
+
+    def at(self, where: str | PathLike[str]) -> LogitCacheError:
+        """Name the place, unless one is named already; returns itself, to be raised."""
+        if self.where is None:
+            self.where = str(where)
+        return self
+
+
+class SpecError(LogitCacheError):
+    """What was asked for cannot be done as asked: a wrong flag, column, file, label or value."""
+
+    exit_code = 2
+
+
+class FormatError(LogitCacheError):
+    """A file is not what its place says it is: another format, another version, an impossible value."""
+
+    exit_code = 3
+
+
+class CorruptShard(FormatError):
+    """A shard's bytes are not the bytes its receipt was made for."""
+
+
+class FingerprintMismatch(LogitCacheError):
+    """Two things that must be the same (teacher and data labels, cache and plan) are not."""
+
+    exit_code = 4
+
+
+class AlignmentError(FingerprintMismatch):
+    """A row of the student's data is not the row the teacher answered."""
+
+
+class IncompleteCache(LogitCacheError):
+    """A cache without a manifest: its dump has not finished."""
+
+    exit_code = 6
+
+
+class OutOfSpace(LogitCacheError):
+    """The disk is full."""
+
+    exit_code = 7

@@ -1,0 +1,79 @@
+"""Who is who: hashes of rows (the proof of a join, never the join) and digests of everything a fingerprint names.
+
+All are blake2b over an unambiguous byte string, so they are the same on every machine and in every version.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from logitcache.errors import AlignmentError
+from logitcache.records import Array, Int64
+
+DIGEST_BYTES = 20
+
+
+def row_hashes(texts: Iterable[str], pairs: Iterable[str] | None = None) -> Int64:
+    """64-bit hash of exactly the named input fields of each row: i64[N].
+
+    Each field is hashed as its UTF-8 length (u64, little endian) and its bytes, so ("ab", "c") and ("a", "bc") differ,
+    and a pair with an empty second text differs from a single text.
+    """
+    if pairs is None:
+        digests = (_hash64((text,)) for text in texts)
+    else:
+        digests = (_hash64(fields) for fields in zip(texts, pairs, strict=True))
+    return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
+
+
+def _hash64(fields: tuple[str, ...]) -> bytes:
+    h = blake2b(digest_size=8)
+    for field in fields:
+        data = field.encode("utf-8", "surrogatepass")
+        h.update(struct.pack("<Q", len(data)))
+        h.update(data)
+    return h.digest()
+
+
+def digest_bytes(data: bytes | memoryview) -> str:
+    """Hex blake2b of some bytes."""
+    return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Hex digest of a JSON value, independent of key order."""
+    return digest_bytes(canonical_json(value))
+
+
+def canonical_json(value: Any) -> bytes:
+    """One byte string for one JSON value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+
+
+def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
+    """Hex digest of named arrays: names, dtypes, shapes and bytes, in the order given."""
+    h = blake2b(digest_size=DIGEST_BYTES)
+    for name, array in arrays:
+        h.update(canonical_json([name, array.dtype.str, list(array.shape)]))
+        h.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return h.hexdigest()
+
+
+def check_rows(row_id: Int64, mine: Int64, answered: Int64, where: str) -> None:
+    """Prove that rows are the ones a teacher answered: both hash columns i64[N]. Raises AlignmentError naming the first that is not."""
+    if (mine == answered).all():
+        return
+    wrong = np.flatnonzero(mine != answered)
+    first = wrong[0]
+    raise AlignmentError(
+        f"row {row_id[first]}: expected the text the teacher answered (hash {int(answered[first]) & 0xFFFFFFFFFFFFFFFF:016x}), found another "
+        f"(hash {int(mine[first]) & 0xFFFFFFFFFFFFFFFF:016x}); {len(wrong)} of {len(mine)} rows differ. "
+        "Use the rows the cache was dumped from, or dump these.",
+        where=where,
+    )

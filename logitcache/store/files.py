@@ -1,0 +1,50 @@
+"""Every file operation that writes a cache or a result goes through here: beside its place, fsynced, renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from logitcache.errors import OutOfSpace
+
+
+def write_atomic(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that a reader sees all of it or none. Raises OutOfSpace."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _space(path, len(data)):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder last through a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _space(path: Path, needed: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        free = os.statvfs(path.parent)
+        raise OutOfSpace(
+            f"disk full: needed {needed:,} bytes, found {free.f_bavail * free.f_frsize:,}. Make room and run the same command again.",
+            where=path,
+        ) from error

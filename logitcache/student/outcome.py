@@ -1,0 +1,88 @@
+"""What a run leaves for `logitcache compare`: ``result.json`` and ``predictions.parquet`` (described in docs/results.md)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import transformers
+
+import logitcache
+from logitcache.cache import Cache
+from logitcache.data.source import Source
+from logitcache.data.task import Classification
+from logitcache.store.files import write_atomic
+from logitcache.student.fit import Fitted, Prediction
+from logitcache.student.methods import Objective
+
+FORMAT = "logitcache-result/1"
+
+
+def result_dict(
+    asked: dict[str, Any],
+    objective: Objective,
+    source: Source,
+    task: Classification,
+    fitted: Fitted,
+    cache: Cache | None,
+    metric: str,
+    select: str,
+) -> dict[str, Any]:
+    """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
+    held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
+    train_rows = len(source.split("train")) if asked["rows"] is None else min(asked["rows"], len(source.split("train")))
+    return {
+        "format": FORMAT,
+        "method": objective.method,
+        "seed": asked["seed"],
+        "metric": metric,
+        "metrics": fitted.scores,
+        "label_names": list(task.label_names or map(str, range(task.num_labels))),
+        "data": {"source": source.name, "digest": source.digest(), "train_rows": train_rows, "eval_rows": held_out},
+        "config": asked,
+        "alpha": objective.alpha,
+        "a": objective.a,
+        "temperature": objective.temperature,
+        "soft_factor": objective.soft_factor,
+        "cache_fingerprint": None if cache is None else cache.fingerprint,
+        "cache_rows": None if cache is None else len(cache),
+        "cache_teacher_rows": None if cache is None else len(cache),
+        "rows_seen": fitted.rows_seen,
+        "steps": fitted.steps,
+        "seconds_per_step": fitted.seconds_per_step,
+        "train_seconds": fitted.train_seconds,
+        "peak_memory_bytes": fitted.peak_memory_bytes,
+        "select": select,
+        "selected_epoch": fitted.epoch,
+        "fidelity": None if fitted.fidelity is None else asdict(fitted.fidelity),
+        "versions": {
+            "logitcache": logitcache.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def write_predictions(path: Path, predictions: dict[str, Prediction]) -> None:
+    """One row per evaluated row: split, row_id, label, logits[K]."""
+    tables = [_table(split, p) for split, p in predictions.items()]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables(tables), sink, write_page_checksum=True)
+    write_atomic(path, memoryview(sink.getvalue()))
+
+
+def _table(split: str, prediction: Prediction) -> pa.Table:
+    logits = np.ascontiguousarray(prediction.logits, np.float32)
+    return pa.table(
+        {
+            "split": pa.array([split] * len(logits)),
+            "row_id": prediction.row_id,
+            "label": prediction.label,
+            "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1]),
+        }
+    )

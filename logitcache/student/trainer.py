@@ -1,0 +1,175 @@
+"""Training on `transformers.Trainer`: one module that holds body, head and loss, and the few hooks it needs.
+
+``Distiller`` is the one module that Trainer, DDP and FSDP wrap; checkpoints hold the student inside it, so `transformers` loads them.
+The loss is a sum over positions divided by the weight of the whole accumulated batch, over all ranks: gradients are the same
+however a batch is cut into micro-batches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
+from transformers import PreTrainedModel, Trainer, TrainerCallback
+
+from logitcache.data.collate import Collator
+from logitcache.data.order import permutation
+from logitcache.records import Batch, Int64
+from logitcache.student.methods import Objective
+
+
+class Distiller(nn.Module):
+    """A student and its objective: ``Batch`` to (summed loss, logits f[P, K])."""
+
+    def __init__(self, student: PreTrainedModel, objective: Objective) -> None:
+        super().__init__()
+        self.student, self.objective = student, objective
+
+    def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
+        logits = self.student(**batch.inputs).logits
+        target = next(iter(batch.targets.values()), None)
+        teacher = None if target is None else target.payload.logits
+        if not self.training:
+            return torch.zeros((), device=logits.device), logits
+        loss = self.objective.loss(logits, batch.labels, teacher)
+        return (loss * batch.weight).sum(), logits
+
+
+class Places(Dataset[int]):
+    """Places 0..n-1. A batch of places goes to the collator as one array: no Python per row."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, place: int) -> int:
+        return place
+
+    def __getitems__(self, places: list[int]) -> Int64:
+        return np.array(places, np.int64)
+
+
+class EpochOrder(Sampler[int]):
+    """The pure permutation of (seed, epoch), as a sampler. accelerate calls ``set_epoch``, also when a run is resumed."""
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n, self.seed, self.epoch = n, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(permutation(self.n, self.seed, self.epoch).tolist())
+
+
+class EvalPlaces(Places):
+    """Places of an evaluated split, carrying the split's own collator."""
+
+    def __init__(self, collator: Collator) -> None:
+        super().__init__(len(collator.rows))
+        self.collator = collator
+
+    def __getitems__(self, places: list[int]) -> Any:
+        return self.collator(np.array(places, np.int64))
+
+
+def to_torch(batch: Batch[Any]) -> dict[str, Any]:
+    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under the name Trainer counts rows by."""
+    tensors = batch.map(torch.from_numpy)
+    return {"labels": tensors.labels, "batch": tensors}
+
+
+class DistillTrainer(Trainer):  # type: ignore[misc]
+    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order, our normalisation."""
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, distiller: Distiller, collator: Collator, **kwargs: Any) -> None:
+        assert not kwargs["args"].remove_unused_columns
+        self.collate = collator
+        super().__init__(
+            model=distiller, data_collator=self._collate, train_dataset=Places(len(collator.rows)), **kwargs
+        )
+        self.model_accepts_loss_kwargs = True  # before loss_is_scaled_for_ga was an attribute, this said the same
+
+    def _collate(self, samples: Any) -> dict[str, Any]:
+        return to_torch(samples if isinstance(samples, Batch) else self.collate(samples))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
+        data_seed = self.args.data_seed
+        return EpochOrder(len(self.collate.rows), self.args.seed if data_seed is None else data_seed)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
+        """Total weight of the accumulated batch, over all ranks."""
+        if not batch_samples:
+            return None
+        total = torch.stack([sample["batch"].weight.sum() for sample in batch_samples]).sum().to(device)
+        return self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        summed, logits = model(inputs["batch"])
+        loss = summed / num_items_in_batch * self.accelerator.num_processes  # DDP averages gradients over ranks
+        return (loss, logits) if return_outputs else loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[None, Tensor, Tensor]:
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            _, logits = model(inputs["batch"])
+        return None, logits.float(), inputs["labels"]
+
+    @contextmanager
+    def _inner(self) -> Iterator[None]:
+        """Trainer sees the student itself: what is saved and loaded is what `transformers` loads."""
+        outer = self.model
+        self.model = outer.student
+        try:
+            yield
+        finally:
+            self.model = outer
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if state_dict is not None:
+            state_dict = {name.removeprefix("student."): tensor for name, tensor in state_dict.items()}
+        with self._inner():
+            super()._save(output_dir, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, self.model.student if model is None else model)
+
+    def _load_best_model(self) -> None:
+        with self._inner():
+            super()._load_best_model()
+
+
+class StepClock(TrainerCallback):  # type: ignore[misc]
+    """Seconds between ends of successive steps of an epoch: compute and data, without evaluation and checkpoints."""
+
+    def __init__(self, on_step: Callable[[int, int], None]) -> None:
+        self.on_step = on_step
+        self.seconds: list[float] = []
+        self.last: float | None = None
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.last = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        now = time.perf_counter()
+        if self.last is not None:
+            self.seconds.append(now - self.last)
+        self.last = now
+        self.on_step(state.global_step, state.max_steps)

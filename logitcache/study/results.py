@@ -1,0 +1,259 @@
+"""Result folders: what `logitcache train` left behind, read back, checked, and proved to speak of the same rows.
+
+A result folder holds ``result.json`` (format ``logitcache-result/1``) and ``predictions.parquet`` (one row per
+evaluated row: ``split``, ``row_id``, ``label``, ``logits[K]``) beside the model. No model is loaded and torch is not
+imported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logitcache.errors import FingerprintMismatch, FormatError, SpecError
+from logitcache.records import Float32, Int64
+
+FORMAT = "logitcache-result/1"
+RESULT, PREDICTIONS = "result.json", "predictions.parquet"
+
+_NUMBER = (int, float)
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "method": (str,),
+    "seed": (int,),
+    "metric": (str,),
+    "metrics": (dict,),
+    "label_names": (list, type(None)),
+    "data": (dict,),
+    "config": (dict,),
+    "alpha": (*_NUMBER, type(None)),
+    "a": (*_NUMBER, type(None)),
+    "temperature": (*_NUMBER, type(None)),
+    "soft_factor": (*_NUMBER, type(None)),
+    "cache_fingerprint": (str, type(None)),
+    "cache_teacher_rows": (int, type(None)),
+    "rows_seen": (int,),
+    "seconds_per_step": (*_NUMBER, type(None)),
+}
+_DATA_FIELDS: Mapping[str, tuple[type, ...]] = {"digest": (str,), "train_rows": (int,)}
+_CACHE = ("cache_fingerprint", "cache_teacher_rows")
+_AS_WRITTEN = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", *_CACHE)
+# Keys of a config that name this one run, or the cache that its fingerprint names.
+_OWN = ("method", "seed", "out", "cache")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A student's answers to one split, in the order of ``row_id``. R rows, K classes."""
+
+    row_id: Int64  # [R], strictly increasing
+    label: Int64  # [R], in [0, K)
+    logits: Float32  # [R, K], finite
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained student: what was asked for, what it scored and what it answered."""
+
+    folder: Path
+    method: str
+    seed: int
+    metric: str  # the task's main metric
+    metrics: Mapping[str, Mapping[str, float]]  # split: {metric: value}; fractions, nll in nats
+    label_names: tuple[str, ...] | None
+    data_digest: str
+    train_rows: int
+    settings: Mapping[str, Any]  # what was asked for and came into force, but not who ran it: no method, seed or folder
+    cache_fingerprint: str | None
+    cache_teacher_rows: int | None  # rows that saw the teacher to make the cache
+    rows_seen: int  # rows x epochs
+    seconds_per_step: float | None
+    predictions: Mapping[str, Predictions]  # by split
+
+    @property
+    def splits(self) -> frozenset[str]:
+        """Splits with both a score and the answers behind it."""
+        return frozenset(self.metrics) & frozenset(self.predictions)
+
+
+def find_results(paths: Sequence[Path]) -> list[Path]:
+    """The result folders at or below these paths, each once, sorted. A folder inside a result is part of that result.
+
+    Raises SpecError for a path that is no folder, or holds no result.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        below = sorted(_results_below(path))
+        if not below:
+            expected = f"expected a result folder (with {RESULT}) or a folder of such"
+            what = "no result in it" if path.is_dir() else "no such folder"
+            raise SpecError(f"{expected}, found {what}. Make one with `logitcache train`.", where=path)
+        for folder in below:
+            found.setdefault(folder.resolve(), folder)
+    return sorted(found.values())
+
+
+def _results_below(path: Path) -> Iterator[Path]:
+    for folder, inner, files in os.walk(path):
+        if RESULT in files:
+            inner.clear()
+            yield Path(folder)
+
+
+def read_result(folder: Path) -> Result:
+    """Read one result folder whole.
+
+    Raises SpecError if it holds no ``result.json``, FormatError (with the file's path) if a file is broken, foreign, or
+    contradicts the other.
+    """
+    if not (folder / RESULT).is_file():
+        raise SpecError(f"expected a result folder, found no {RESULT}. Make one with `logitcache train`.", where=folder)
+    with _reading(folder / RESULT):
+        document = _document(folder / RESULT)
+    with _reading(folder / PREDICTIONS):
+        predictions = _predictions(folder / PREDICTIONS, document["label_names"])
+    return _result(folder, document, predictions)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of every FormatError which file it is in and what to do."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{error.message}. Train this student again.", where=path) from None
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise FormatError(f"expected JSON, found {error}") from None
+    found = document.get("format") if isinstance(document, dict) else type(document).__name__
+    if found != FORMAT:
+        raise FormatError(f"expected format {FORMAT!r}, found {found!r}")
+    _check_fields(document, _FIELDS, "")
+    _check_fields(document["data"], _DATA_FIELDS, "data.")
+    for split, metrics in document["metrics"].items():
+        _check_metrics(split, metrics)
+    return document
+
+
+def _check_fields(document: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], prefix: str) -> None:
+    for name, kinds in fields.items():
+        if name not in document:
+            raise FormatError(f"expected a field `{prefix}{name}`, found none")
+        value = document[name]
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise FormatError(f"`{prefix}{name}`: expected {expected}, found {value!r}")
+
+
+def _check_metrics(split: str, metrics: Any) -> None:
+    if not isinstance(metrics, dict):
+        raise FormatError(f"`metrics.{split}`: expected names and values, found {metrics!r}")
+    for name, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, _NUMBER) or not math.isfinite(value):
+            expected = "expected a finite number, found"
+            raise FormatError(f"`metrics.{split}.{name}`: {expected} {value!r}")
+
+
+def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predictions]:
+    """Raises FormatError."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    types = {"split": pa.string(), "row_id": pa.int64(), "label": pa.int64(), "logits": pa.list_(pa.float32())}
+    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+    try:
+        table = pq.read_table(path, columns=schema.names).cast(schema).combine_chunks()
+    except FileNotFoundError:
+        raise FormatError("expected the student's predictions, found no such file") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FormatError(f"expected split, row_id, label and logits, found {str(error).splitlines()[0]}") from None
+    if any(column.null_count for column in table.columns):
+        raise FormatError("expected a value in every row, found nulls")
+    classes = pc.max(pc.list_value_length(table["logits"])).as_py() if label_names is None else len(label_names)
+    splits = pc.unique(table["split"]).to_pylist()
+    return {name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes) for name in splits}
+
+
+def _of_split(name: str, table: Any, classes: int) -> Predictions:
+    row_id, label, lists = table["row_id"].to_numpy(), table["label"].to_numpy(), table["logits"].combine_chunks()
+    _check_all(np.unique(row_id, return_counts=True)[1] == 1, name, "each row_id once")
+    _check_all((label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none")
+    _check_all(lists.value_lengths().to_numpy() == classes, name, f"{classes} logits in each row")
+    logits = lists.flatten().to_numpy().reshape(-1, classes)
+    _check_all(np.isfinite(logits).all(axis=1), name, "finite logits")
+    order = np.argsort(row_id)
+    order = order[label[order] >= 0]  # a row without a label counts nowhere
+    return Predictions(row_id[order], label[order], logits[order])
+
+
+def _check_all(good: npt.NDArray[np.bool_], split: str, expected: str) -> None:
+    if not good.all():
+        raise FormatError(f"split {split}: expected {expected}, found {np.count_nonzero(~good)} rows otherwise")
+
+
+def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predictions]) -> Result:
+    in_force = {name: document[name] for name in ("alpha", "a", "temperature", "soft_factor")}
+    asked = {name: value for name, value in document["config"].items() if name not in _OWN}
+    data = document["data"]
+    return Result(
+        folder=folder,
+        **{name: document[name] for name in _AS_WRITTEN},
+        label_names=None if document["label_names"] is None else tuple(map(str, document["label_names"])),
+        data_digest=data["digest"],
+        train_rows=data["train_rows"],
+        settings={**asked, **in_force, "train_rows": data["train_rows"]},
+        predictions=predictions,
+    )
+
+
+def check_same_task(results: Sequence[Result]) -> None:
+    """All results come from the same data and label names. Raises FingerprintMismatch: the two folders and values."""
+    for other in results[1:]:
+        for field in ("data_digest", "label_names"):
+            _check_equal(results[0], other, field)
+
+
+def _check_equal(one: Result, other: Result, field: str) -> None:
+    first, second = getattr(one, field), getattr(other, field)
+    if first != second:
+        raise FingerprintMismatch(
+            f"expected {one.folder} and {other.folder} to share one {field}, found {first} and {second}. "
+            "Compare students of the same data only."
+        )
+
+
+def check_same_rows(results: Sequence[Result], split: str) -> None:
+    """All results answered the same rows of a split, with the same labels. Raises FingerprintMismatch."""
+    first = results[0]
+    for other in results[1:]:
+        difference = _difference(first.predictions[split], other.predictions[split])
+        if difference is not None:
+            raise FingerprintMismatch(
+                f"expected {first.folder} and {other.folder} to be evaluated on the same rows of {split}, found "
+                f"{difference}. Evaluate both on the same rows."
+            )
+
+
+def _difference(one: Predictions, other: Predictions) -> str | None:
+    """The first difference in row ids or labels, in words."""
+    unpaired = np.setxor1d(one.row_id, other.row_id)
+    if len(unpaired):
+        return f"row {unpaired[0]} in the {'first' if unpaired[0] in one.row_id else 'second'} only"
+    unlike = np.flatnonzero(one.label != other.label)
+    if len(unlike):
+        at = unlike[0]
+        return f"row {one.row_id[at]} with label {one.label[at]} in the first and {other.label[at]} in the second"
+    return None
