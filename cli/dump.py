@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from logitcache_cli.options import as_json, columns, data_options, notify, print_json, progress
+from .options import as_json, columns, data_options, notify, print_json, progress
 
 
 @click.command(short_help="Run a teacher once over some rows and store its answers.")
@@ -119,11 +119,12 @@ def render(report: Any) -> str:
     from math import log
 
     speed = f"{report.rows_per_second:,.0f} rows/s, {report.tokens_per_second:,.0f} tokens/s, {report.seconds:.1f} s"
+    seen = f"{report.teacher_rows:,} saw the teacher now" + (f": {speed}" if report.teacher_rows else "")
     lines = [
         f"cache      {report.cache}",
-        f"rows       {report.rows:,} ({report.teacher_rows:,} saw the teacher now{': ' + speed if report.teacher_rows else ''})",
+        f"rows       {report.rows:,} ({seen})",
         f"size       {report.bytes:,} bytes ({report.bytes / max(1, report.rows):.0f} a row)",
-        f"entropy    {report.entropy:.3f} nats on average (uniform over {report.num_labels} classes: {log(report.num_labels):.3f})",
+        f"entropy    {report.entropy:.3f} nats on average (uniform answers: {log(report.num_labels):.3f})",
     ]
     for what, scores in (("these rows", report.scores), (f"dev ({report.dev_rows:,} rows)", report.dev_scores)):
         if scores:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from logitcache_cli.options import as_json, print_json
+from .options import as_json, print_json
 
 
 @click.command(short_help="Say what a cache holds.")

@@ -18,7 +18,7 @@ _DATA = (
         "--data",
         default="docstrings",
         show_default=True,
-        help="A jsonl, csv or tsv file, a folder of them (train, dev, test by file name), or `docstrings`: the built-in set.",
+        help="A jsonl, csv or tsv file, a folder of them (train/dev/test by name), or `docstrings`: the built-in set.",
     ),
     click.option("--text", help="Column of the text, where it has no usual name."),
     click.option("--text-pair", help="Column of the second text of a pair."),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from logitcache_cli.options import as_json, columns, data_options, notify, print_json, progress
+from .options import as_json, columns, data_options, notify, print_json, progress
 
 
 @click.command(short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
@@ -119,7 +119,8 @@ def command(as_json: bool, workspace: Path, **options: Any) -> None:
 
     Running the same command again goes on where it stopped, or returns what is there.
     """
-    from logitcache.student.run import TrainConfig, train
+    from logitcache.student.job import TrainConfig
+    from logitcache.student.run import train
     from logitcache.workspace import Workspace
 
     config = TrainConfig(columns=columns(options), workspace=Workspace(workspace), **options)

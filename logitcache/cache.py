@@ -47,7 +47,9 @@ class Cache:
 
     @classmethod
     def open(cls, folder: str | PathLike[str]) -> Cache:
-        """Open a complete cache. Raises IncompleteCache, FormatError, CorruptShard (a shard missing or of another size)."""
+        """Open a complete cache. Raises IncompleteCache, FormatError, CorruptShard (a shard missing or of another
+        size).
+        """
         path = Path(folder)
         cache = cls(path, read_manifest(path))
         for index, receipt in enumerate(cache.manifest.receipts):
@@ -64,8 +66,9 @@ class Cache:
         plan = self.manifest.plan
         teacher, data, labels = plan.teacher.get("name"), plan.data, len(plan.teacher.get("label_names", ()))
         return (
-            f"Cache({str(self.folder)!r}: {len(self):,} rows x {labels} classes, {data.get('source')}/{data.get('split')}, "
-            f"teacher {teacher}, {self.codec.to_dict()}, {self.manifest.bytes / 1e6:.1f} MB, fingerprint {self.fingerprint[:12]})"
+            f"Cache({str(self.folder)!r}: {len(self):,} rows x {labels} classes, "
+            f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {self.codec.to_dict()}, "
+            f"{self.manifest.bytes / 1e6:.1f} MB, fingerprint {self.fingerprint[:12]})"
         )
 
     @property
@@ -86,7 +89,9 @@ class Cache:
         ]
 
     def take(self, row_id: Int64) -> Answers:
-        """The teacher's answers for these rows, in this order; rows may repeat. Raises AlignmentError for a row that is not here."""
+        """The teacher's answers for these rows, in this order; rows may repeat. Raises AlignmentError for a row that
+        is not here.
+        """
         columns = self._columns(np.asarray(row_id, dtype=np.int64), ("row_hash", *self.codec.columns()))
         return Answers(columns["row_hash"], np.ones(len(row_id), np.int64), self.codec.decode(columns))
 
@@ -97,9 +102,10 @@ class Cache:
     def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
         if len(row_id) and (row_id.min() < 0 or row_id.max() >= len(self)):
             outside = row_id[(row_id < 0) | (row_id >= len(self))][0]
+            data = self.manifest.plan.data
             raise AlignmentError(
-                f"row {outside} is not in this cache: it has rows 0 to {len(self) - 1}. Use the split it was dumped from "
-                f"({self.manifest.plan.data.get('source')}/{self.manifest.plan.data.get('split')}).",
+                f"row {outside} is not in this cache: it has rows 0 to {len(self) - 1}. "
+                f"Use the split it was dumped from ({data.get('source')}/{data.get('split')}), or dump this one.",
                 where=self.folder,
             )
         size = self.manifest.plan.shard_rows
@@ -128,7 +134,7 @@ class Cache:
         faults = []
         for index, receipt in enumerate(self.manifest.receipts):
             path = self.folder / "shards" / shard_name(index)
-            found = identity.digest_bytes(memoryview(np.memmap(path, np.uint8, "r")))
+            found = identity.digest_bytes(np.memmap(path, np.uint8, "r").data)
             if found != receipt.blake2b:
                 faults.append(
                     CorruptShard(

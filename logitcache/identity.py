@@ -66,14 +66,17 @@ def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
 
 
 def check_rows(row_id: Int64, mine: Int64, answered: Int64, where: str) -> None:
-    """Prove that rows are the ones a teacher answered: both hash columns i64[N]. Raises AlignmentError naming the first that is not."""
+    """Prove that rows are the ones a teacher answered: both hash columns i64[N]. Raises AlignmentError naming the
+    first that is not.
+    """
     if (mine == answered).all():
         return
     wrong = np.flatnonzero(mine != answered)
     first = wrong[0]
+    expected, found = (f"{int(hashes[first]) % 2**64:016x}" for hashes in (answered, mine))
     raise AlignmentError(
-        f"row {row_id[first]}: expected the text the teacher answered (hash {int(answered[first]) & 0xFFFFFFFFFFFFFFFF:016x}), found another "
-        f"(hash {int(mine[first]) & 0xFFFFFFFFFFFFFFFF:016x}); {len(wrong)} of {len(mine)} rows differ. "
+        f"row {row_id[first]}: expected the text the teacher answered (hash {expected}), found another (hash {found}); "
+        f"{len(wrong)} of {len(mine)} rows differ. "
         "Use the rows the cache was dumped from, or dump these.",
         where=where,
     )

@@ -1,7 +1,8 @@
 """What crosses between rooms: frozen records, each with its shapes written where a field is declared.
 
-Sizes: N rows, B rows of one batch, T tokens (padded), P kept positions, W width of a vector (K classes, V words, d hidden).
-A record of arrays is generic in its array type: numpy from the data rooms, torch in the student. ``map`` carries one to the other.
+Sizes: N rows, B rows of one batch, T tokens (padded), P kept positions, W width of a vector (K classes, V words, d
+hidden). A record of arrays is generic in its array type: numpy from the data rooms, torch in the student. ``map``
+carries one to the other.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Target(Generic[A]):
 
 @dataclass(frozen=True)
 class Answers:
-    """What a teacher (a cache, or a live one) says of some rows, with the proof that these are the rows it was asked about."""
+    """What a teacher (a cache, or a live one) says of some rows, with the proof that these are the rows it was asked
+    about.
+    """
 
     row_hash: Int64  # [B]
     counts: Int64  # [B] kept positions of each row

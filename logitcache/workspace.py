@@ -34,7 +34,8 @@ class Workspace:
 
     def find_cache(self, rows: Rows) -> Cache:
         """The one complete cache of these rows. Raises SpecError where there is none, or several to choose from."""
-        found, other = [], []
+        found: list[Cache] = []
+        other: list[Cache] = []
         for manifest in sorted((self.folder / "caches").glob("*/manifest.json")):
             try:
                 cache = Cache.open(manifest.parent)
@@ -50,7 +51,7 @@ class Workspace:
             )
         more = f", only caches of other rows: {names}" if other else ""
         raise SpecError(
-            f"expected a cache of these rows, found none{more}. Make one: logitcache dump --teacher TEACHER --data DATA, "
-            "or name one with --cache.",
+            f"expected a cache of these rows, found none{more}. "
+            "Make one: logitcache dump --teacher TEACHER --data DATA, or name one with --cache.",
             where=where,
         )

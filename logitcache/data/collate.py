@@ -1,7 +1,7 @@
 """A batch from places: one vectorised gather for the inputs, one for the targets, one comparison of hash columns.
 
-Padding is always on the right. With an attention mask that is right for encoders and decoders alike, needs no position ids, and
-a classification head that reads the last real token finds it.
+Padding is always on the right. With an attention mask that is right for encoders and decoders alike, needs no position
+ids, and a classification head that reads the last real token finds it.
 """
 
 from __future__ import annotations

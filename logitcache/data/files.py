@@ -1,7 +1,8 @@
 """Local text files as tables of columns: jsonl, csv and tsv, and which split a file's name says it holds.
 
-csv follows RFC 4180 (quotes group and double). tsv has no quoting (IANA text/tab-separated-values): a quote is an ordinary
-character, because the usual reader merges rows silently at the first unbalanced one. In both every field is text.
+csv follows RFC 4180 (quotes group and double). tsv has no quoting (IANA text/tab-separated-values): a quote is an
+ordinary character, because the usual reader merges rows silently at the first unbalanced one. In both every field is
+text.
 """
 
 from __future__ import annotations

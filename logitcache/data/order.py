@@ -1,7 +1,7 @@
 """Order as pure functions: the permutation of an epoch, a subset of rows, and batches of equal token budget.
 
-Randomness is a counter hash (splitmix64's finaliser) of (seed, purpose, counter), so it does not depend on any library's
-generator and never changes: golden values stand in the tests.
+Randomness is a counter hash (splitmix64's finaliser) of (seed, purpose, counter), so it does not depend on any
+library's generator and never changes: golden values stand in the tests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def permutation(n: int, seed: int, epoch: int) -> Int64:
 
 
 def subset(n: int, size: int, seed: int = 0) -> Int64:
-    """``size`` of n rows, drawn without replacement, in row order: i64[min(size, n)]. A smaller subset lies inside a larger one."""
+    """``size`` of n rows, drawn without replacement, in row order: i64[min(size, n)]. A smaller subset lies inside a
+    larger one.
+    """
     drawn = np.argsort(counter_hash(seed, "subset", np.arange(n)), kind="stable")[:size]
     return np.sort(drawn).astype(np.int64)
 
@@ -40,8 +42,8 @@ def subset(n: int, size: int, seed: int = 0) -> Int64:
 def token_batches(lengths: Int64, budget: int) -> list[Int64]:
     """Batches of row places in order of (length, place), longest first, each of at most ``budget`` padded tokens.
 
-    Rows of like length share a batch, so almost nothing is padding; the longest come first, so that what does not fit in
-    memory fails at once. A row longer than the budget stands alone.
+    Rows of like length share a batch, so almost nothing is padding; the longest come first, so that what does not fit
+    in memory fails at once. A row longer than the budget stands alone.
     """
     order = np.argsort(-lengths, kind="stable").astype(np.int64)
     batches, start = [], 0

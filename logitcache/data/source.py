@@ -1,7 +1,8 @@
-"""Rows of text and their identity: a source, its splits, and two columns (row_id, row_hash) that never change afterwards.
+"""Rows of text and their identity: a source, its splits, and two columns (row_id, row_hash) that never change
+afterwards.
 
-``row_id`` is a row's place in its split as loaded, fixed before any filter, shuffle or tokenisation. ``row_hash`` is the hash of
-its text fields. Texts may repeat, also with different labels: nothing here needs content to be unique.
+``row_id`` is a row's place in its split as loaded, fixed before any filter, shuffle or tokenisation. ``row_hash`` is
+the hash of its text fields. Texts may repeat, also with different labels: nothing here needs content to be unique.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is asked of a row: where its kept positions are, how wide a vector is, and by which metric an answer is judged.
 
-Classification is the first task: one kept position per row, K class logits. Masked and causal language modelling, when they
-come, answer the same questions here and nowhere else (the causal shift included).
+Classification is the first task: one kept position per row, K class logits. Masked and causal language modelling, when
+they come, answer the same questions here and nowhere else (the causal shift included).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Classification:
 
 
 def check_metric(metric: str, num_labels: int) -> str:
-    """The metric's name, if it can be computed. ``f1`` is that of class 1, so it needs two classes. Raises SpecError."""
+    """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes. Raises SpecError."""
     if metric not in METRICS:
         raise SpecError(f"expected a metric among {', '.join(METRICS)}, found {metric!r}.")
     if metric == "f1" and num_labels != 2:
@@ -38,7 +38,8 @@ def check_metric(metric: str, num_labels: int) -> str:
 
 
 def score(logits: Float32, labels: Int64) -> dict[str, float]:
-    """Every metric of one split: accuracy, macro F1, Matthews correlation, mean negative log-likelihood in nats; F1 of two classes.
+    """Every metric of one split: accuracy, macro F1, Matthews correlation, mean negative log-likelihood in nats; F1 of
+    two classes.
 
     ``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere. Empty where no row is labelled.
     """
@@ -63,7 +64,8 @@ def score(logits: Float32, labels: Int64) -> dict[str, float]:
 
 
 def match_labels(teacher: tuple[str, ...], task: Classification, where: str) -> tuple[Int64, str]:
-    """How the teacher's columns become the data's: ``order`` with ``data_logits = teacher_logits[:, order]``, and a remark.
+    """How the teacher's columns become the data's: ``order`` with ``data_logits = teacher_logits[:, order]``, and a
+    remark.
 
     The same names in another order are permuted; names that are missing or unnamed on one side are matched by index.
     Raises FingerprintMismatch where the counts or the names differ.

@@ -1,8 +1,10 @@
-"""A shard as an Arrow IPC file: record batches of one size, fixed-width columns, memory-mapped, gathered without copying a batch.
+"""A shard as an Arrow IPC file: record batches of one size, fixed-width columns, memory-mapped, gathered without
+copying a batch.
 
-Reading is one gather per column. The file is seen as overlapping records of the column's width, one starting at every byte
-(a void view of stride 1); row r of a column then *is* the record at byte ``offset[batch of r] + (r in batch) * width``, and numpy
-copies whole records. So a random batch costs what a plain memory-mapped array costs, whatever the number of record batches.
+Reading is one gather per column. The file is seen as overlapping records of the column's width, one starting at every
+byte (a void view of stride 1); row r of a column then *is* the record at byte ``offset[batch of r] + (r in batch) *
+width``, and numpy copies whole records. So a random batch costs what a plain memory-mapped array costs, whatever the
+number of record batches.
 """
 
 from __future__ import annotations
@@ -68,10 +70,9 @@ class Shard:
         sizes = [len(batch) for batch in batches]
         whole = all(size == BATCH_ROWS for size in sizes[:-1])
         if sum(sizes) != self.rows or not whole or reader.schema != _schema(list(self.columns.values())):
+            found = f"{sum(sizes)} of {', '.join(reader.schema.names)} (or columns of another type)"
             raise CorruptShard(
-                f"expected {self.rows} rows of {', '.join(self.columns)}, found {sum(sizes)} of {', '.join(reader.schema.names)} "
-                "(or columns of another type).",
-                where=self.path,
+                f"expected {self.rows} rows of {', '.join(self.columns)}, found {found}.", where=self.path
             )
         return {name: np.array([_address(b.column(name)) - base for b in batches]) for name in self.columns}
 

@@ -43,8 +43,7 @@ def _space(path: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        free = os.statvfs(path.parent)
-        raise OutOfSpace(
-            f"disk full: needed {needed:,} bytes, found {free.f_bavail * free.f_frsize:,}. Make room and run the same command again.",
-            where=path,
-        ) from error
+        disk = os.statvfs(path.parent)
+        free = disk.f_bavail * disk.f_frsize
+        advice = "Make room and run the same command again."
+        raise OutOfSpace(f"disk full: needed {needed:,} bytes, found {free:,}. {advice}", where=path) from error

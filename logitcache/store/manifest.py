@@ -1,7 +1,8 @@
-"""What a cache contains and whether it is whole: the plan (written first), the receipts (one per shard), the manifest (written last).
+"""What a cache contains and whether it is whole: the plan (written first), the receipts (one per shard), the manifest
+(written last).
 
-The manifest exists if and only if the cache is complete. A shard without a receipt of this plan does not exist. No file names a
-time, a host, a user or a path, so the same dump made twice gives the same bytes.
+The manifest exists if and only if the cache is complete. A shard without a receipt of this plan does not exist. No
+file names a time, a host, a user or a path, so the same dump made twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -136,7 +137,9 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished, FormatError where it is no cache."""
+    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished, FormatError where it
+    is no cache.
+    """
     path = folder / "manifest.json"
     if not path.is_file():
         if (folder / "plan.json").is_file():

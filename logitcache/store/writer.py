@@ -1,4 +1,6 @@
-"""Writing a cache: the plan first, each shard and then its receipt, the manifest last. Running it again goes on where it stopped."""
+"""Writing a cache: the plan first, each shard and then its receipt, the manifest last. Running it again goes on where
+it stopped.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class CacheWriter:
     """One cache being made. ``missing`` lists the shards still to be written."""
 
     def __init__(self, folder: Path, plan: Plan, *, overwrite: bool = False) -> None:
-        """Claim the folder for this plan. Raises FingerprintMismatch naming the field where it holds another plan, SpecError where it
+        """Claim the folder for this plan. Raises FingerprintMismatch naming the field where it holds another plan,
+        SpecError where it
         holds something else."""
         self.folder, self.plan, self.digest = folder, plan, plan.digest()
         self._claim(overwrite)
@@ -43,9 +46,9 @@ class CacheWriter:
             return
         found = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else {self.folder.name}
         if found - OWN_NAMES:
+            other = ", ".join(sorted(found - OWN_NAMES)[:3])
             raise SpecError(
-                f"expected a cache or an empty folder, found {', '.join(sorted(found - OWN_NAMES)[:3])}. Choose another --out.",
-                where=self.folder,
+                f"expected a cache or an empty folder, found {other}. Choose another --out.", where=self.folder
             )
         if not found:
             return
@@ -73,7 +76,9 @@ class CacheWriter:
         sketches: Mapping[str, list[float]],
         conditions: Mapping[str, Any],
     ) -> Receipt:
-        """Write shard ``index`` and its receipt. The checksum is that of the bytes in memory, not of what came back from the disk."""
+        """Write shard ``index`` and its receipt. The checksum is that of the bytes in memory, not of what came back
+        from the disk.
+        """
         start, end = self.plan.shards()[index]
         data = arrow.encode(self.plan.columns, arrays)
         path = self.folder / "shards" / shard_name(index)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, PreTrainedModel, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
 
 from logitcache.cache import Cache
 from logitcache.data.collate import Collator
@@ -22,27 +19,9 @@ from logitcache.data.task import Classification, score
 from logitcache.records import Float32, Int64
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
-from logitcache.student.trainer import Distiller, DistillTrainer, EvalPlaces, StepClock
+from logitcache.student.trainer import Distiller, DistillTrainer, EvalPlaces, FitSettings, StepClock, arguments
 
 TRAIN_SAMPLE = 2000  # train rows scored after training, evenly spread
-EVAL_BATCH = 64
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """The optimiser's side of a run (AdamW, linear decay after warm-up)."""
-
-    epochs: float
-    learning_rate: float
-    batch_size: int
-    accumulate: int
-    weight_decay: float
-    warmup: float
-    seed: int
-    precision: str
-    select: str
-    metric: str
-    report_to: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +35,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near the student came to its teacher, on train rows: share of equal answers, and mean KL(teacher || student) in nats."""
+    """How near the student came to its teacher, on train rows: share of equal answers, and mean KL(teacher ||
+    student) in nats.
+    """
 
     agreement: float
     kl: float
@@ -78,7 +59,7 @@ class Fitted:
 
 
 def fit(
-    student: PreTrainedModel,
+    student: Any,
     tokenizer: Any,
     objective: Objective,
     task: Classification,
@@ -101,7 +82,6 @@ def fit(
         processing_class=tokenizer,
         callbacks=[clock],
     )
-    trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
     seconds = time.perf_counter() - started
@@ -123,48 +103,13 @@ def fit(
     )
 
 
-def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> TrainingArguments:
-    """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
-    best = settings.select == "best"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # transformers' own deprecations among its defaults
-        args = TrainingArguments(
-            output_dir=str(folder),
-            num_train_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            per_device_train_batch_size=settings.batch_size // settings.accumulate,
-            gradient_accumulation_steps=settings.accumulate,
-            per_device_eval_batch_size=EVAL_BATCH,
-            weight_decay=settings.weight_decay,
-            warmup_steps=settings.warmup,
-            seed=settings.seed,
-            bf16=settings.precision == "bf16",
-            fp16=settings.precision == "fp16",
-            eval_strategy="epoch" if evaluate else "no",
-            save_strategy="epoch",
-            save_total_limit=1,
-            load_best_model_at_end=best,
-            metric_for_best_model=settings.metric if best else None,
-            greater_is_better=True if best else None,
-            remove_unused_columns=False,
-            logging_nan_inf_filter=False,
-            disable_tqdm=True,
-            report_to=settings.report_to,
-            dataloader_pin_memory=torch.cuda.is_available(),
-        )
-    args._n_gpu = min(
-        args.n_gpu, 1
-    )  # several GPUs are for torchrun, one process each: DataParallel cannot carry a Batch
-    return args
-
-
 def last_checkpoint(folder: Path) -> str | None:
     """The last whole checkpoint: `trainer_state.json` is the file that Trainer writes last."""
     whole = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
     return str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None
 
 
-def _metrics(prediction: EvalPrediction) -> dict[str, float]:
+def _metrics(prediction: Any) -> dict[str, float]:
     return score(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
 
 

@@ -10,7 +10,9 @@ from torch import Tensor
 
 
 def soft_target(labels: Tensor, p: Tensor | None, alpha: float, width: int) -> Tensor:
-    """The smoothed target ``q' = (1 - alpha) onehot + alpha p``: f32[P, width] (Kobyzev et al. 2023, eqs. 1-6 at temperature 1)."""
+    """The smoothed target ``q' = (1 - alpha) onehot + alpha p``: f32[P, width] (Kobyzev et al. 2023, eqs. 1-6 at
+    temperature 1).
+    """
     if p is None:
         q = torch.zeros(len(labels), width, device=labels.device)
     else:
@@ -29,9 +31,10 @@ def distillation_loss(
 ) -> Tensor:
     """``(1 - alpha) H(onehot, softmax(z)) + alpha soft_factor H(p, softmax(z / temperature))``, f32[P].
 
-    Every method is this loss with its own ``p`` (None: no soft term, ``alpha`` 0). ``p`` is already softened by the same temperature.
-    At temperature 1 and factor 1 it is one cross-entropy against ``q'``. It differs from Kobyzev et al. 2023, eq. 1, which has
-    D_KL(p || .) in the soft term, by alpha soft_factor H(p): a constant of the target, so the gradient is the same.
+    Every method is this loss with its own ``p`` (None: no soft term, ``alpha`` 0). ``p`` is already softened by the
+    same temperature. At temperature 1 and factor 1 it is one cross-entropy against ``q'``. It differs from Kobyzev et
+    al. 2023, eq. 1, which has D_KL(p || .) in the soft term, by alpha soft_factor H(p): a constant of the target, so
+    the gradient is the same.
     """
     if temperature == 1.0 and soft_factor == 1.0:
         return cross_entropy(logits, soft_target(labels, p, alpha, logits.shape[1]))
@@ -41,6 +44,8 @@ def distillation_loss(
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """D_KL(softmax(p_logits) || softmax(q_logits)), f32[P], in nats: the student's distance from its teacher. Zero at p = q."""
+    """D_KL(softmax(p_logits) || softmax(q_logits)), f32[P], in nats: the student's distance from its teacher. Zero at
+    p = q.
+    """
     log_p, log_q = p_logits.float().log_softmax(1), q_logits.float().log_softmax(1)
     return (log_p.exp() * (log_p - log_q)).sum(1)

@@ -1,8 +1,8 @@
 """The five methods: one loss, and for each method one small function that yields its soft distribution ``p``.
 
 Base, label smoothing, TF-reg, Self-KD and KD are all cross-entropy against ``q' = (1 - alpha) onehot + alpha p``
-(Kobyzev et al. 2023, eqs. 1-6); only ``p`` differs: nothing, uniform, peaked at the label, the student's own earlier answer,
-the teacher's answer.
+(Kobyzev et al. 2023, eqs. 1-6); only ``p`` differs: nothing, uniform, peaked at the label, the student's own earlier
+answer, the teacher's answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from logitcache.student.losses import distillation_loss
 
 @dataclass(frozen=True)
 class Objective:
-    """A method with its numbers. ``soft_factor`` is what the soft term is multiplied by: the squared temperature, or 1."""
+    """A method with its numbers. ``soft_factor`` is what the soft term is multiplied by: the squared temperature, or
+    1.
+    """
 
     method: str
     alpha: float  # weight of the soft term, 0 to 1
@@ -28,7 +30,9 @@ class Objective:
     soft_factor: float = 1.0
 
     def loss(self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
-        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher_logits`` f[P, K] or None."""
+        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher_logits`` f[P, K]
+        or None.
+        """
         p = METHODS[self.method].soft(self, labels, logits.shape[1], teacher_logits)
         return distillation_loss(logits, labels, p, self.alpha, self.temperature, self.soft_factor)
 
@@ -88,8 +92,8 @@ def objective(
 ) -> Objective:
     """A method's objective, with the paper's defaults (Kobyzev et al. 2023, tables 10-12) where a number is not given.
 
-    ``tau_squared`` (default True): the soft term is multiplied by the squared temperature. Raises SpecError for an unknown method, a
-    number out of range, or a number the method has no use for.
+    ``tau_squared`` (default True): the soft term is multiplied by the squared temperature. Raises SpecError for an
+    unknown method, a number out of range, or a number the method has no use for.
     """
     if method not in METHODS:
         raise SpecError(f"expected a method among {', '.join(METHODS)}, found {method!r}.")

@@ -1,4 +1,6 @@
-"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh weights, or a small BERT by its shape."""
+"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh weights, or a
+small BERT by its shape.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def is_shape(student: str) -> bool:
 def student_tokenizer(
     student: str, tokenizer: str | None, rows: Rows, vocabulary: int, max_length: int, folder: Path
 ) -> Any:
-    """The named tokenizer, the checkpoint's own, or (for a shape) a WordPiece vocabulary learnt from these rows and kept in ``folder``."""
+    """The named tokenizer, the checkpoint's own, or (for a shape) a WordPiece vocabulary learnt from these rows and
+    kept in ``folder``.
+    """
     if tokenizer is not None:
         return load_tokenizer(tokenizer)
     if not is_shape(student):

@@ -1,49 +1,40 @@
-"""What a run leaves for `logitcache compare`: ``result.json`` and ``predictions.parquet`` (described in docs/results.md)."""
+"""What a run leaves for `logitcache compare`: ``result.json`` and ``predictions.parquet`` (described in
+docs/results.md).
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-import transformers
 
 import logitcache
 from logitcache.cache import Cache
-from logitcache.data.source import Source
-from logitcache.data.task import Classification
 from logitcache.store.files import write_atomic
 from logitcache.student.fit import Fitted, Prediction
-from logitcache.student.methods import Objective
+from logitcache.student.job import Job
 
 FORMAT = "logitcache-result/1"
 
 
-def result_dict(
-    asked: dict[str, Any],
-    objective: Objective,
-    source: Source,
-    task: Classification,
-    fitted: Fitted,
-    cache: Cache | None,
-    metric: str,
-    select: str,
-) -> dict[str, Any]:
+def result_dict(job: Job, fitted: Fitted, cache: Cache | None) -> dict[str, Any]:
     """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
+    objective, task, asked = job.objective, job.task, job.asked()
     held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
-    train_rows = len(source.split("train")) if asked["rows"] is None else min(asked["rows"], len(source.split("train")))
+    rows = {"train_rows": len(job.train), "eval_rows": held_out}
     return {
         "format": FORMAT,
         "method": objective.method,
         "seed": asked["seed"],
-        "metric": metric,
+        "metric": asked["metric"],
         "metrics": fitted.scores,
         "label_names": list(task.label_names or map(str, range(task.num_labels))),
-        "data": {"source": source.name, "digest": source.digest(), "train_rows": train_rows, "eval_rows": held_out},
+        "data": {"source": job.source.name, "digest": job.source.digest(), **rows},
         "config": asked,
         "alpha": objective.alpha,
         "a": objective.a,
@@ -51,19 +42,18 @@ def result_dict(
         "soft_factor": objective.soft_factor,
         "cache_fingerprint": None if cache is None else cache.fingerprint,
         "cache_rows": None if cache is None else len(cache),
-        "cache_teacher_rows": None if cache is None else len(cache),
         "rows_seen": fitted.rows_seen,
         "steps": fitted.steps,
         "seconds_per_step": fitted.seconds_per_step,
         "train_seconds": fitted.train_seconds,
         "peak_memory_bytes": fitted.peak_memory_bytes,
-        "select": select,
+        "select": asked["select"],
         "selected_epoch": fitted.epoch,
         "fidelity": None if fitted.fidelity is None else asdict(fitted.fidelity),
         "versions": {
             "logitcache": logitcache.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
         },
     }
 

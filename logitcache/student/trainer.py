@@ -1,27 +1,50 @@
 """Training on `transformers.Trainer`: one module that holds body, head and loss, and the few hooks it needs.
 
-``Distiller`` is the one module that Trainer, DDP and FSDP wrap; checkpoints hold the student inside it, so `transformers` loads them.
-The loss is a sum over positions divided by the weight of the whole accumulated batch, over all ranks: gradients are the same
-however a batch is cut into micro-batches.
+``Distiller`` is the one module that Trainer, DDP and FSDP wrap; checkpoints hold the student inside it, so
+`transformers` loads them. The loss is a sum over positions divided by the weight of the whole accumulated batch, over
+all ranks: gradients are the same however a batch is cut into micro-batches.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.records import Batch, Int64
 from logitcache.student.methods import Objective
+
+EVAL_BATCH = 64
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The optimiser's side of a run (AdamW, linear decay after warm-up)."""
+
+    epochs: float
+    learning_rate: float
+    batch_size: int
+    accumulate: int
+    weight_decay: float
+    warmup: float
+    seed: int
+    precision: str
+    select: str
+    metric: str
+    report_to: str
 
 
 class Distiller(nn.Module):
@@ -58,7 +81,9 @@ class Places(Dataset[int]):
 
 
 class EpochOrder(Sampler[int]):
-    """The pure permutation of (seed, epoch), as a sampler. accelerate calls ``set_epoch``, also when a run is resumed."""
+    """The pure permutation of (seed, epoch), as a sampler. accelerate calls ``set_epoch``, also when a run is
+    resumed.
+    """
 
     def __init__(self, n: int, seed: int) -> None:
         self.n, self.seed, self.epoch = n, seed, 0
@@ -85,15 +110,21 @@ class EvalPlaces(Places):
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
-    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under the name Trainer counts rows by."""
+    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under the name Trainer
+    counts rows by.
+    """
     tensors = batch.map(torch.from_numpy)
     return {"labels": tensors.labels, "batch": tensors}
 
 
-class DistillTrainer(Trainer):  # type: ignore[misc]
-    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order, our normalisation."""
+class DistillTrainer(Trainer):
+    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order, our
+    normalisation.
+    """
 
     loss_is_scaled_for_ga = True
+
+    model: Any  # a Distiller; while something is saved or loaded, the student in it
 
     def __init__(self, distiller: Distiller, collator: Collator, **kwargs: Any) -> None:
         assert not kwargs["args"].remove_unused_columns
@@ -101,6 +132,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         super().__init__(
             model=distiller, data_collator=self._collate, train_dataset=Places(len(collator.rows)), **kwargs
         )
+        self.remove_callback(PrinterCallback)  # stdout is for results
         self.model_accepts_loss_kwargs = True  # before loss_is_scaled_for_ga was an attribute, this said the same
 
     def _collate(self, samples: Any) -> dict[str, Any]:
@@ -156,7 +188,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
             super()._load_best_model()
 
 
-class StepClock(TrainerCallback):  # type: ignore[misc]
+class StepClock(TrainerCallback):
     """Seconds between ends of successive steps of an epoch: compute and data, without evaluation and checkpoints."""
 
     def __init__(self, on_step: Callable[[int, int], None]) -> None:
@@ -173,3 +205,38 @@ class StepClock(TrainerCallback):  # type: ignore[misc]
             self.seconds.append(now - self.last)
         self.last = now
         self.on_step(state.global_step, state.max_steps)
+
+
+def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> TrainingArguments:
+    """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
+    best = settings.select == "best"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # transformers' own deprecations among its defaults
+        args = TrainingArguments(
+            output_dir=str(folder),
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            per_device_train_batch_size=settings.batch_size // settings.accumulate,
+            gradient_accumulation_steps=settings.accumulate,
+            per_device_eval_batch_size=EVAL_BATCH,
+            weight_decay=settings.weight_decay,
+            warmup_steps=settings.warmup,
+            seed=settings.seed,
+            bf16=settings.precision == "bf16",
+            fp16=settings.precision == "fp16",
+            eval_strategy="epoch" if evaluate else "no",
+            save_strategy="epoch",
+            save_total_limit=1,
+            load_best_model_at_end=best,
+            metric_for_best_model=settings.metric if best else None,
+            greater_is_better=True if best else None,
+            remove_unused_columns=False,
+            logging_nan_inf_filter=False,
+            disable_tqdm=True,
+            report_to=settings.report_to,
+            dataloader_pin_memory=torch.cuda.is_available(),
+        )
+    args._n_gpu = min(
+        args.n_gpu, 1
+    )  # several GPUs are for torchrun, one process each: DataParallel cannot carry a Batch
+    return args

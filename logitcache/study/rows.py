@@ -1,9 +1,11 @@
-"""The rows of a comparison: results grouped by method and settings, each group set against its baseline, seed by seed."""
+"""The rows of a comparison: results grouped by method and settings, each group set against its baseline, seed by
+seed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,14 +134,20 @@ def _order(value: Any) -> tuple[bool, float, str]:
     return (not number, value if number else 0.0, _text(value))
 
 
-def partner(group: Group, candidates: Sequence[Group]) -> Group | None:
-    """Which of a method's groups to set this one against: the one whose telling settings it shares."""
-    alike = [c for c in candidates if all(group.settings.get(name) == value for name, value in c.variant.items())]
-    return alike[0] if len(alike) == 1 else None
+def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
+    """Which of another method's groups to set this one against: those that share their telling settings with it."""
+    return [c for c in candidates if not differing_settings(group, c, c.variant.keys())]
+
+
+def differing_settings(one: Group, other: Group, names: Iterable[str]) -> list[str]:
+    """Which of these settings differ, but for those that methods may differ in."""
+    return sorted(name for name in set(names) - OF_THE_METHOD if one.settings.get(name) != other.settings.get(name))
 
 
 def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int) -> Row:
-    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result contradicts itself."""
+    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result contradicts
+    itself.
+    """
     values = {seed: _value(result, metric, split) for seed, result in group.results.items()}
     scores = list(values.values())
     return Row(
@@ -177,7 +185,7 @@ def _difference(group: Group, baseline: Group, metric: str, split: str, resample
     by_seed = {s: one.metrics[split][metric] - other.metrics[split][metric] for s, (one, other) in pairs.items()}
     interval = None
     if metric in COMPUTABLE:
-        ones, others = zip(*[(one.predictions[split], other.predictions[split]) for one, other in pairs.values()])
+        ones, others = ([pair[side].predictions[split] for pair in pairs.values()] for side in (0, 1))
         interval = paired_bootstrap(metric, ones, others, resamples=resamples)
     differences = list(by_seed.values())
     return Difference(baseline.label, by_seed, float(np.mean(differences)), signed_rank(differences), interval)

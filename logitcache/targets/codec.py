@@ -1,6 +1,7 @@
 """The contract of a codec: vectors to columns and back, and how many bytes that takes.
 
-A codec is a frozen dataclass recorded in the manifest; a reader takes no settings of its own. It knows nothing of files.
+A codec is a frozen dataclass recorded in the manifest; a reader takes no settings of its own. It knows nothing of
+files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The dense codec: every logit of a row, minus the row's maximum, in half or single precision.
 
-Subtracting the maximum changes no probability at any temperature and puts the precision where the probability is: decoded with
-a single-precision log-softmax, half precision costs a KL of about 4e-7 nats (raw halves: 1.7e-6, and 4e-5 at an offset of +40).
+Subtracting the maximum changes no probability at any temperature and puts the precision where the probability is:
+decoded with a single-precision log-softmax, half precision costs a KL of about 4e-7 nats (raw halves: 1.7e-6, and 4e-5
+at an offset of +40).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class DenseCodec:
         return self.width * np.dtype(self.dtype).itemsize
 
     def encode(self, logits: Float32) -> dict[str, Array]:
-        """f32[P, width] to ``{"logits": dtype[P, width]}``. A gap too wide for half precision is stored as its largest finite one.
+        """f32[P, width] to ``{"logits": dtype[P, width]}``. A gap too wide for half precision is stored as its largest
+        finite one.
 
         That gap (65,504) is a probability of exactly 0 in every precision a loss uses, at every temperature below 600.
         """

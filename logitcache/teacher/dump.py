@@ -1,8 +1,8 @@
 """The inference stage: every row of one split past the teacher once, into a cache.
 
-Inside a shard the teacher sees rows in order of length, in batches of a token budget; they are stored in row order. A writer thread
-encodes and writes one shard while the next is computed. What a shard holds depends on its rows and the plan alone, so the same
-command goes on where it stopped.
+Inside a shard the teacher sees rows in order of length, in batches of a token budget; they are stored in row order. A
+writer thread encodes and writes one shard while the next is computed. What a shard holds depends on its rows and the
+plan alone, so the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -175,17 +175,18 @@ def _wait(pending: Future[None] | None) -> None:
 def answer(
     teacher: TeacherModel, rows: Prepared, batch_tokens: int, progress: Progress = lambda rows, tokens: None
 ) -> Float32:
-    """The teacher's logits for these rows, in their order, f32[N, K]; computed longest first in batches of a token budget."""
+    """The teacher's logits for these rows, in their order, f32[N, K]; computed longest first in batches of a token
+    budget.
+    """
     lengths = rows.ids.lengths()
     batches = token_batches(lengths, batch_tokens)
     parts = []
     for places in batches:
         parts.append(teacher.logits(pad(rows, places)))
         progress(len(places), int(lengths[places].sum()))
-    width = teacher.model.config.num_labels
-    logits = np.empty((len(rows), width), np.float32)
-    if parts:
-        logits[np.concatenate(batches)] = torch.cat(parts).cpu().numpy()
+    computed = torch.cat(parts).cpu().numpy()
+    logits = np.empty_like(computed)
+    logits[np.concatenate(batches)] = computed
     return logits
 
 
@@ -268,8 +269,8 @@ def _remarks(scores: dict[str, float], dev: dict[str, float], split: str) -> lis
     gap = scores["accuracy"] - dev["accuracy"]
     if gap < MEMORISED:
         return []
+    right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"
     return [
-        f"the teacher is right on {scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev: it has memorised "
-        "rows it was trained on. Its answers there are close to the labels themselves, so little is left to teach; "
-        "train it for fewer epochs, or dump rows it has not seen."
+        f"the teacher is right on {right}: it has memorised rows it was trained on. Its answers there are close to the "
+        "labels themselves, so little is left to teach; train it for fewer epochs, or dump rows it has not seen."
     ]

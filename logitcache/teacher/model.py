@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,28 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging
 
 from logitcache import identity
 from logitcache.data.collate import pad
 from logitcache.data.prepare import Prepared, first_line, load_tokenizer
 from logitcache.errors import SpecError
 from logitcache.records import Answers, Array, Dense, Float32, Int64
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """`transformers` without its progress bars and remarks: what matters we say ourselves."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,8 +51,7 @@ class TeacherModel:
     @property
     def label_names(self) -> tuple[str, ...]:
         """Its own class names, in the order of its own columns."""
-        names = self.model.config.id2label
-        return tuple(names[i] for i in range(self.model.config.num_labels))
+        return tuple(name for _, name in sorted((self.model.config.id2label or {}).items()))
 
     @property
     def max_length(self) -> int:
@@ -60,7 +76,7 @@ class TeacherModel:
         device = self.model.device
         with torch.inference_mode():
             tensors = {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in inputs.items()}
-            logits = self.model(**tensors).logits.float()
+            logits: torch.Tensor = self.model(**tensors).logits.float()
             return logits if self.order is None else logits[:, torch.from_numpy(self.order).to(device)]
 
 
@@ -75,9 +91,10 @@ def load_teacher(path: str, dtype: str = "float32", device: str | None = None) -
     Raises SpecError where there is none, or where its classification head was never trained.
     """
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            path, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+        with quiet():
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                path, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
     except (OSError, ValueError, KeyError) as error:
         advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
         raise SpecError(f"no teacher can be loaded: {first_line(error)} {advice}", where=path) from None
@@ -102,7 +119,8 @@ def default_device() -> str:
 def check_padding(teacher: TeacherModel, rows: Prepared) -> None:
     """Make sure that a row's answer does not depend on its neighbours' length. Raises SpecError.
 
-    Two short forward passes; a model that reads a padded position as text (relative positions counted from the left, say) fails here.
+    Two short forward passes; a model that reads a padded position as text (relative positions counted from the left,
+    say) fails here.
     """
     lengths = rows.ids.lengths()
     shortest, longest = int(lengths.argmin()), int(lengths.argmax())
@@ -121,7 +139,9 @@ def check_padding(teacher: TeacherModel, rows: Prepared) -> None:
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity tests and the benchmark's baseline."""
+    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity tests and the
+    benchmark's baseline.
+    """
 
     teacher: TeacherModel
     rows: Prepared  # tokenised by the teacher's tokenizer; row i is row_id i

@@ -1,0 +1,169 @@
+"""What is asked of one training run, resolved against the data, and the folder it claims."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logitcache.data import source as sources
+from logitcache.data.order import subset
+from logitcache.data.source import Columns, Notify, Rows, Source
+from logitcache.data.task import Classification, check_metric
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.store.manifest import read_json, write_json
+from logitcache.student.methods import Objective, objective
+from logitcache.student.model import is_shape
+from logitcache.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that is asked of one training run."""
+
+    method: str = "base"
+    data: str = "docstrings"
+    columns: Columns = Columns()
+    student: str = "2x128"  # a checkpoint, or LAYERSxWIDTH
+    init: str | None = None  # pretrained or random; None: random for a shape, else pretrained
+    tokenizer: str | None = None
+    vocabulary: int = 8000
+    seed: int = 0
+    alpha: float | None = None
+    a: float | None = None
+    temperature: float | None = None
+    tau_squared: bool | None = None
+    epochs: float = 5.0
+    learning_rate: float | None = None  # None: 2e-5 for pretrained weights, 5e-4 for random ones
+    batch_size: int = 32
+    accumulate: int = 1  # micro-batches a batch is cut into
+    weight_decay: float = 0.01
+    warmup: float = 0.06  # share of steps
+    max_length: int = 128  # tokens
+    rows: int | None = None  # train on that many rows only, the same for every method and seed
+    precision: str = "fp32"
+    select: str | None = None  # best or last; None: best where there is a dev split
+    metric: str = "accuracy"
+    report_to: str = "none"
+    cache: Path | None = None
+    out: Path | None = None
+    workspace: Workspace = Workspace()
+    overwrite: bool = False
+
+
+# Places, or said elsewhere in a result: not what makes two runs the same.
+NOT_ASKED = {"out", "workspace", "overwrite", "cache", "data", "columns", "tau_squared", "report_to"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run made ready."""
+
+    config: TrainConfig
+    source: Source
+    task: Classification
+    objective: Objective
+    train: Rows
+    out: Path
+    cache_fingerprint: str | None = None  # of the cache that was named or found; None where the run makes its own
+
+    def asked(self) -> dict[str, Any]:
+        """The run's settings as its result records them: names and numbers, no places."""
+        values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_ASKED}
+        student = self.config.student
+        return {
+            **values,
+            **asdict(self.objective),
+            "student": student if is_shape(student) or not Path(student).exists() else Path(student).name,
+            "tokenizer": None if self.config.tokenizer is None else Path(self.config.tokenizer).name,
+            "data": self.source.digest(),
+            "cache": self.cache_fingerprint,
+        }
+
+
+def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
+    """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
+    goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
+    config = _with_init(config)
+    if config.batch_size < 1 or config.batch_size % config.accumulate:
+        sizes = f"{config.batch_size} and {config.accumulate}"
+        raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
+    source = source or sources.load(config.data, config.columns, config.workspace.data, notify)
+    train = source.split("train")
+    task = _task(source, train)
+    check_metric(config.metric, task.num_labels)
+    if config.rows is not None:
+        train = train.select(subset(len(train), config.rows))
+    out = config.out or config.workspace.run(source.name, config.method, config.seed)
+    return Job(_with_selection(config, source), source, task, goal, train, out)
+
+
+def _with_init(config: TrainConfig) -> TrainConfig:
+    shape = is_shape(config.student)
+    init = config.init or ("random" if shape else "pretrained")
+    if shape and init == "pretrained":
+        advice = "Give --init random, or a checkpoint as --student."
+        raise SpecError(f"a shape ({config.student}) has no pretrained weights. {advice}")
+    return replace(config, init=init, learning_rate=config.learning_rate or (5e-4 if init == "random" else 2e-5))
+
+
+def _with_selection(config: TrainConfig, source: Source) -> TrainConfig:
+    dev = source.splits.get("dev")
+    can = dev is not None and bool((dev.label >= 0).any())
+    if config.select == "best" and not can:
+        advice = "Add one, or give --select last."
+        raise SpecError(f"--select best needs a labelled dev split, found none. {advice}", where=source.name)
+    return replace(config, select=config.select or ("best" if can else "last"))
+
+
+def _task(source: Source, train: Rows) -> Classification:
+    unlabelled = np.flatnonzero(train.label < 0)
+    if len(unlabelled):
+        row, count = train.row_id[unlabelled[0]], len(unlabelled)
+        raise SpecError(
+            f"train row {row} has no label ({count} have none). Training needs one a row.", where=source.name
+        )
+    if len(np.unique(train.label)) < 2:
+        raise SpecError("expected at least two classes in the train split, found one.", where=source.name)
+    return Classification(source.num_labels, source.label_names)
+
+
+def is_done(job: Job) -> bool:
+    """Whether this very run is there already.
+
+    Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run.
+    """
+    if job.config.overwrite or not job.out.exists():
+        return False
+    found = sorted(p.name for p in job.out.iterdir()) if job.out.is_dir() else [job.out.name]
+    if not found:
+        return False
+    if "run.json" not in found:
+        expected = f"expected a result folder or an empty one, found {', '.join(found[:3])}."
+        raise SpecError(f"{expected} Choose another --out.", where=job.out)
+    asked, before = json.loads(json.dumps(job.asked())), read_json(job.out / "run.json")
+    for key in sorted(set(asked) | set(before)):
+        if asked.get(key) != before.get(key):
+            raise FingerprintMismatch(
+                f"this run was made with {key} = {before.get(key)}, now it is {asked.get(key)}. "
+                "Choose another --out, or give --overwrite to lose what is there.",
+                where=job.out,
+            )
+    return (job.out / "result.json").is_file()
+
+
+def claim(job: Job) -> None:
+    """Make the run's folder this run's. Raises SpecError where ``--overwrite`` would lose what is no result."""
+    if job.config.overwrite and job.out.exists():
+        if job.out.is_dir() and (job.out / "run.json").is_file():
+            shutil.rmtree(job.out)
+        elif not job.out.is_dir() or any(job.out.iterdir()):
+            raise SpecError(
+                "--overwrite is for result folders; this holds something else. Choose another --out.", where=job.out
+            )
+    job.out.mkdir(parents=True, exist_ok=True)
+    write_json(job.out / "run.json", job.asked())

@@ -1,0 +1,81 @@
+"""Result folders as `logitcache train` writes them, without a student: tests name the answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from logitcache.data.task import score
+
+
+def gold(rows: int = 200, classes: int = 4) -> np.ndarray:
+    """Labels, i64[rows]: the same for the same sizes."""
+    return np.random.default_rng(7).integers(classes, size=rows)
+
+
+def answers(labels: np.ndarray, accuracy: float, seed: int, classes: int = 4) -> np.ndarray:
+    """Logits, f32[rows, classes], of a student that is right on about this share of rows."""
+    generator = np.random.default_rng([seed, round(1e6 * accuracy)])
+    logits = generator.normal(size=(len(labels), classes)).astype(np.float32)
+    right = generator.random(len(labels)) < accuracy
+    logits[right, labels[right]] = logits[right].max(axis=1) + 1
+    return logits
+
+
+def document(method: str, seed: int, metrics: dict[str, dict[str, float]], **changes: Any) -> dict[str, Any]:
+    """A result.json of 3,000 training rows and 5 epochs; ``changes`` replace its keys."""
+    taught = method in ("kd", "self-kd")
+    whole = {
+        "format": "logitcache-result/1",
+        "method": method,
+        "seed": seed,
+        "metric": "accuracy",
+        "metrics": metrics,
+        "label_names": ["a", "b", "c", "d"],
+        "data": {"source": "fake", "digest": "d" * 32, "train_rows": 3000, "eval_rows": {}},
+        "config": {"method": method, "seed": seed, "out": f"{method}-{seed}", "epochs": 5, "learning_rate": 5e-4},
+        "alpha": 0.5 if taught else None,
+        "a": None,
+        "temperature": 1.0 if taught else None,
+        "soft_factor": 1.0 if taught else None,
+        "cache_fingerprint": {"kd": "c" * 32, "self-kd": f"{seed:032x}"}.get(method),
+        "cache_rows": 3000 if taught else None,
+        "cache_teacher_rows": 3000 if taught else None,
+        "rows_seen": 15000,
+        "seconds_per_step": 0.01,
+    }
+    return {**whole, **changes}
+
+
+def write_result(
+    folder: Path,
+    method: str = "base",
+    seed: int = 0,
+    *,
+    splits: dict[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    accuracy: float = 0.6,
+    **changes: Any,
+) -> Path:
+    """Write one folder and return it. ``splits`` gives (labels, logits) of each; by default 200 rows of test."""
+    splits = splits or {"test": (gold(), answers(gold(), accuracy, seed))}
+    metrics = {name: score(logits, labels) for name, (labels, logits) in splits.items()}
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(document(method, seed, metrics, **changes)))
+    tables = [
+        pa.table(
+            {
+                "split": [name] * len(labels),
+                "row_id": np.arange(len(labels)),
+                "label": labels,
+                "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1]),
+            }
+        )
+        for name, (labels, logits) in splits.items()
+    ]
+    pq.write_table(pa.concat_tables(tables), folder / "predictions.parquet")
+    return folder
