@@ -111,6 +111,7 @@ from .options import as_json, columns, data_options, notify, print_json, progres
     show_default=True,
     help="What `best` means: accuracy, macro_f1, mcc, or f1 (two classes).",
 )
+@click.option("--group-by-length", is_flag=True, help="Rows of like length share a batch: less padding, faster.")
 @click.option("--report-to", default="none", show_default=True, help="Where Trainer logs to, such as tensorboard.")
 @click.option("--overwrite", is_flag=True, help="Lose what the result folder holds.")
 @as_json

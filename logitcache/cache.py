@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from logitcache import identity
-from logitcache.errors import AlignmentError, CorruptShard
+from logitcache.errors import AlignmentError, CorruptShard, FormatError
 from logitcache.records import Answers, Array, Dense, Int64
 from logitcache.store.arrow import Shard
-from logitcache.store.manifest import Manifest, read_manifest, shard_name
+from logitcache.store.columns import Column
+from logitcache.store.manifest import ROOT_COLUMNS, Manifest, Plan, read_manifest, shard_name
 from logitcache.targets.codec import Codec, codec_from_dict
 
 BLOCK_ROWS = 8192
@@ -43,7 +44,7 @@ class Cache:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
-        self.codec: Codec = codec_from_dict(manifest.plan.targets.get("logits", {}))
+        self.codec = _codec(folder, manifest.plan)
 
     @classmethod
     def open(cls, folder: str | PathLike[str]) -> Cache:
@@ -54,7 +55,9 @@ class Cache:
         cache = cls(path, read_manifest(path))
         for index, receipt in enumerate(cache.manifest.receipts):
             shard = path / "shards" / shard_name(index)
-            size = shard.stat().st_size if shard.is_file() else 0
+            if not shard.is_file():
+                raise CorruptShard(f"expected a shard, found no file. {_AGAIN}", where=shard)
+            size = shard.stat().st_size
             if size != receipt.bytes:
                 raise CorruptShard(f"expected {receipt.bytes:,} bytes, found {size:,}. {_REMEDY}", where=shard)
         return cache
@@ -162,4 +165,18 @@ class Cache:
         }
 
 
-_REMEDY = "Delete the file and run the same dump again: only that shard is recomputed."
+def _codec(folder: Path, plan: Plan) -> Codec:
+    """The codec of the logits. Raises FormatError where there is none, or the columns are not those it writes."""
+    value = plan.targets.get("logits")
+    try:
+        codec = codec_from_dict(value if isinstance(value, dict) else {})
+    except FormatError as error:
+        raise error.at(folder) from None
+    needed = {*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items())}
+    if not needed <= set(plan.columns):
+        raise FormatError(f"expected the columns of {codec}, found {', '.join(map(str, plan.columns))}.", where=folder)
+    return codec
+
+
+_AGAIN = "Run the same dump again: only that shard is recomputed."
+_REMEDY = f"Delete the file and r{_AGAIN[1:]}"

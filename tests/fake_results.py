@@ -45,7 +45,6 @@ def document(method: str, seed: int, metrics: dict[str, dict[str, float]], **cha
         "soft_factor": 1.0 if taught else None,
         "cache_fingerprint": {"kd": "c" * 32, "self-kd": f"{seed:032x}"}.get(method),
         "cache_rows": 3000 if taught else None,
-        "cache_teacher_rows": 3000 if taught else None,
         "rows_seen": 15000,
         "seconds_per_step": 0.01,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +91,23 @@ def read_table(path: Path) -> Table:
     """Read one file whole. Raises SpecError naming the line that cannot be read."""
     try:
         return READERS[path.suffix](path)
-    except UnicodeDecodeError as error:
-        raise SpecError(
-            f"expected UTF-8, found byte {error.start} that is not. Save it as UTF-8.", where=path
-        ) from error
+    except UnicodeDecodeError:
+        where = _undecodable(path)
+        raise SpecError("expected UTF-8, found bytes that are not. Save it as UTF-8.", where=where) from None
+
+
+def _undecodable(path: Path) -> str:
+    """The first line that is not UTF-8: the decoder itself counts from the start of whatever block it read."""
+    with path.open("rb") as file:
+        return next(f"{path} line {number}" for number, line in enumerate(file, 1) if not _is_utf8(line))
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_jsonl(path: Path) -> Table:
@@ -110,12 +124,13 @@ def _read_jsonl(path: Path) -> Table:
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SpecError(
-            f"expected one JSON object a line, found {error.msg} at column {error.colno}.", where=where
-        ) from None
+    except (ValueError, RecursionError) as error:  # besides bad JSON: a number of too many digits, too deep a nest
+        found = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise SpecError(f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where) from None
     if not isinstance(row, dict):
-        raise SpecError(f"expected one JSON object a line, found a {type(row).__name__}.", where=where)
+        raise SpecError(
+            f"expected one JSON object a line, found a {type(row).__name__}. Mend or remove it.", where=where
+        )
     return row
 
 
@@ -134,7 +149,10 @@ def _csv_lines(path: Path, file: Any) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise SpecError(f"expected RFC 4180 csv, found: {error}.", where=f"{path} line {line}") from None
+            raise SpecError(
+                f"expected RFC 4180 csv, found: {error}. Close the quotes, or save it as tsv, which has none.",
+                where=f"{path} line {line}",
+            ) from None
         yield line, fields
 
 
@@ -149,10 +167,11 @@ def _collect(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:
         if not any(fields):
             continue
         if header is None:
-            header = fields
+            header = _header(fields, f"{path} line {number}")
         elif len(fields) != len(header):
             raise SpecError(
-                f"expected {len(header)} fields as in the header ({', '.join(header)}), found {len(fields)}.",
+                f"expected {len(header)} fields as in the header ({', '.join(header)}), found {len(fields)}. "
+                "Mend the line.",
                 where=f"{path} line {number}",
             )
         else:
@@ -160,6 +179,13 @@ def _collect(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:
             lines.append(number)
     names = header or []
     return Table(path, {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines, typed=False)
+
+
+def _header(fields: list[str], where: str) -> list[str]:
+    twice = next((name for name, count in Counter(fields).items() if name and count > 1), None)
+    if twice is not None:
+        raise SpecError(f"expected each column once, found {twice!r} twice. Rename one.", where=where)
+    return fields
 
 
 READERS: dict[str, Callable[[Path], Table]] = {".jsonl": _read_jsonl, ".csv": _read_csv, ".tsv": _read_tsv}

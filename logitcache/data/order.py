@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from logitcache.records import Int64
 
+WINDOW = 64  # batches among which rows of like length are gathered
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -29,6 +30,20 @@ def counter_hash(seed: int, purpose: str, counter: Int64) -> npt.NDArray[np.uint
 def permutation(n: int, seed: int, epoch: int) -> Int64:
     """The order of n samples in one epoch: i64[n]."""
     return np.argsort(counter_hash(seed, f"order/{epoch}", np.arange(n)), kind="stable").astype(np.int64)
+
+
+def grouped_permutation(lengths: Int64, batch: int, seed: int, epoch: int) -> Int64:
+    """A random order in which the rows of a batch are of like length: i64[n].
+
+    The epoch's permutation is cut into windows of 64 batches, each window is sorted by length, and the batches
+    are shuffled. Every row once; only the last batch can be short.
+    """
+    order = permutation(len(lengths), seed, epoch)
+    window = np.arange(len(order)) // (WINDOW * batch)
+    order = order[np.lexsort((-lengths[order], window))]
+    whole = len(order) // batch
+    batches = order[: whole * batch].reshape(whole, batch)
+    return np.concatenate([batches[permutation(whole, seed, epoch)].reshape(-1), order[whole * batch :]])
 
 
 def subset(n: int, size: int, seed: int = 0) -> Int64:

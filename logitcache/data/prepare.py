@@ -129,8 +129,8 @@ def build_tokenizer(texts: list[str], size: int, max_length: int, folder: Path) 
 def _learn_vocabulary(texts: list[str], size: int) -> dict[str, int]:
     """WordPiece vocabulary of at most ``size`` tokens: the same texts always give the same one.
 
-    The trainer numbers continuation characters (``##a``) in the order of a hash map and breaks ties by number, so a plain
-    training differs from run to run. Numbering them first, as if they were special, takes the chance out.
+    The trainer numbers continuation characters (``##a``) in the order of a hash map and breaks ties by number, so a
+    plain training differs from run to run. Numbering them first, as if they were special, takes the chance out.
     """
     from tokenizers import BertWordPieceTokenizer
 

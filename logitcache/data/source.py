@@ -8,6 +8,7 @@ the hash of its text fields. Texts may repeat, also with different labels: nothi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ PAIR_COLUMNS = (
 )
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 UNLABELLED = -1
+MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 Notify = Callable[[str], None]
 
 
@@ -110,8 +114,8 @@ def load(data: str, columns: Columns, cache: Path, notify: Notify) -> Source:
     path = embedded.docstrings(cache, notify) if data in embedded.NAMES else Path(data)
     files = find_files(path)
     tables = {split: read_table(file) for split, file in files.items()}
-    names = _column_names(next(iter(tables.values())), columns)
-    given = columns.label_names or _names_file(path if path.is_dir() else path.parent)
+    names = _column_names(list(tables.values()), columns, path)
+    given = _given_names(columns, path if path.is_dir() else path.parent)
     labels, label_names, count = _labels(tables, names.label, given)
     rows = {split: _rows(table, names, labels[split]) for split, table in tables.items()}
     splits = _divide(rows.pop(None), path, notify) if None in rows else {s: rows[s] for s in SPLITS if s in rows}
@@ -119,12 +123,14 @@ def load(data: str, columns: Columns, cache: Path, notify: Notify) -> Source:
     return Source(name, splits, label_names, count)
 
 
-def _column_names(table: Table, asked: Columns) -> Columns:
-    """Fill in the column names that were not given; refuse those that are not there."""
-    have = list(table.columns)
+def _column_names(tables: list[Table], asked: Columns, where: Path) -> Columns:
+    """Fill in the column names that were not given; refuse those that no file has. One file may lack what another
+    has: a test split is often unlabelled.
+    """
+    have = list(dict.fromkeys(name for table in tables for name in table.columns))
     for flag, name in (("--text", asked.text), ("--text-pair", asked.text_pair), ("--label", asked.label)):
         if name is not None and name not in have:
-            raise SpecError(f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}.", where=table.path)
+            raise SpecError(f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}.", where=where)
     text, pair = asked.text, asked.text_pair
     if text is None and pair is None:
         text, pair = next((p for p in PAIR_COLUMNS if set(p) <= set(have)), (None, None))
@@ -134,10 +140,21 @@ def _column_names(table: Table, asked: Columns) -> Columns:
         raise SpecError(
             f"expected a text column ({', '.join(TEXT_COLUMNS)}), found {', '.join(have) or 'an empty file'}. "
             "Name it with --text (and --text-pair).",
-            where=table.path,
+            where=where,
         )
     label = asked.label or next((c for c in LABEL_COLUMNS if c in have), None)
     return Columns(text, pair, label, asked.label_names)
+
+
+def _given_names(columns: Columns, folder: Path) -> tuple[str, ...] | None:
+    """Label names in label order, where somebody gave them. Raises SpecError unless each is there once."""
+    names, where = columns.label_names, "--labels"
+    if names is None:
+        names, where = _names_file(folder), str(folder / "labels.json")
+    if names is not None and (not all(names) or not names or len(set(names)) < len(names)):
+        found = ", ".join(map(repr, names)) or "none"
+        raise SpecError(f"expected label names, each once and none empty, found {found}. Correct them.", where=where)
+    return names
 
 
 def _names_file(folder: Path) -> tuple[str, ...] | None:
@@ -160,8 +177,8 @@ def _rows(table: Table, names: Columns, label: Int64) -> Rows:
     text = _texts(table, names.text)
     pair = None if names.text_pair is None else _texts(table, names.text_pair)
     return Rows(
-        pa.array(text, pa.large_string()),
-        None if pair is None else pa.array(pair, pa.large_string()),
+        _arrow(table, names.text, text),
+        None if names.text_pair is None or pair is None else _arrow(table, names.text_pair, pair),
         label,
         np.arange(len(text), dtype=np.int64),
         identity.row_hashes(text, pair),
@@ -184,6 +201,18 @@ def _texts(table: Table, column: str) -> list[str]:
     return values
 
 
+def _arrow(table: Table, column: str, texts: list[str]) -> pa.LargeStringArray:
+    try:
+        return pa.array(texts, pa.large_string())
+    except UnicodeEncodeError:
+        row = next(i for i, text in enumerate(texts) if _SURROGATE.search(text))
+        raise SpecError(
+            f"column {column!r}: expected text, found half of a surrogate pair (\\ud800 to \\udfff), which is no "
+            "character. Correct the row or leave it out.",
+            where=table.place(row),
+        ) from None
+
+
 def _divide(rows: Rows, path: Path, notify: Notify) -> dict[str, Rows]:
     """Train, dev and test from one file, by the hash of the text: no text is in two splits."""
     bucket = rows.row_hash.view(np.uint64) % np.uint64(10)
@@ -203,37 +232,62 @@ def _labels(
     tables: dict[str | None, Table], column: str | None, names: tuple[str, ...] | None
 ) -> tuple[dict[str | None, Int64], tuple[str, ...] | None, int]:
     """Labels of each table as class numbers, the names in label order where there are any, and how many classes."""
-    values = {split: _label_values(table, column) for split, table in tables.items()}
-    kinds = {type(v) for vs in values.values() for v in vs if v is not None}
-    if kinds == {str}:
+    values = _label_values(tables, column, names)
+    kind = _one_kind(tables, column, values)
+    if kind is str:
         return _named(tables, values, names)
-    if kinds <= {int}:
-        top = max((v for vs in values.values() for v in vs if v is not None), default=-1)
-        count = top + 1 if names is None else len(names)
-        return {s: _numbered(tables[s], vs, count) for s, vs in values.items()}, names, count
-    found = ", ".join(sorted(k.__name__ for k in kinds))
-    raise SpecError(f"column {column!r}: expected labels all strings or all integers, found {found}.")
+    top = max((v for vs in values.values() for v in vs if v is not None), default=UNLABELLED)
+    count = min(max(0, top + 1), MAX_CLASSES) if names is None else len(names)
+    return {s: _numbered(tables[s], vs, count) for s, vs in values.items()}, names, count
 
 
-def _label_values(table: Table, column: str | None) -> list[Any]:
-    """One label a row, None where it is missing; the numbers of a csv become integers where all are."""
-    if column is None or column not in table.columns:
-        return [None] * len(table.lines)
-    values = table.columns[column]
-    if table.typed:
-        return values
-    values = [v or None for v in values]
-    integers = all(v is None or v.lstrip("-").isdecimal() for v in values)
-    return [None if v is None else int(v) for v in values] if integers else values
+def _one_kind(
+    tables: dict[str | None, Table], column: str | None, values: dict[str | None, list[Any]]
+) -> type[int] | type[str]:
+    """Whether labels are strings or integers. Raises SpecError naming the first that is neither or differs."""
+    kinds = [(type(v), v, s, i) for s, vs in values.items() for i, v in enumerate(vs) if v is not None]
+    first = kinds[0][0] if kinds else int
+    wrong = next((k for k in kinds if k[0] is not first or first not in (int, str)), None)
+    if wrong is not None:
+        kind, value, split, row = wrong
+        found = f"{value!r} ({kind.__name__}{'' if kind is first else f' after {first.__name__}'})"
+        raise SpecError(
+            f"column {column!r}: expected labels all strings or all integers, found {found}. Make them one kind.",
+            where=tables[split].place(row),
+        )
+    return str if first is str else int
+
+
+def _label_values(
+    tables: dict[str | None, Table], column: str | None, names: tuple[str, ...] | None
+) -> dict[str | None, list[Any]]:
+    """One label a row, None where it is missing or -1; the numbers of a csv become integers where all are (in every
+    file), unless they are the names that were given.
+    """
+    found = {s: t.columns.get(column or "", [None] * len(t.lines)) for s, t in tables.items()}
+    texts = {v for s, vs in found.items() if not tables[s].typed for v in vs} - {None, "", str(UNLABELLED)}
+    integers = all(map(_INTEGER.fullmatch, texts)) and not (names and texts <= set(names))
+    return {s: [_label(v, tables[s].typed, integers) for v in vs] for s, vs in found.items()}
+
+
+def _label(value: Any, typed: bool, integers: bool) -> Any:
+    if typed:
+        return None if type(value) is int and value == UNLABELLED else value
+    if value in (None, "", str(UNLABELLED)):
+        return None
+    return int(value) if integers else value
 
 
 def _numbered(table: Table, values: Sequence[int | None], count: int) -> Int64:
-    label = np.array([UNLABELLED if v is None else v for v in values], dtype=np.int64)
-    bad = np.flatnonzero((label < UNLABELLED) | (label >= count))
-    if len(bad):
-        expected = f"expected a label from 0 to {count - 1} (or -1: none), found {label[bad[0]]}."
-        raise SpecError(expected, where=table.place(int(bad[0])))
-    return label
+    row = next((i for i, v in enumerate(values) if v is not None and not UNLABELLED <= v < count), None)
+    if row is not None:
+        numbers = f"from 0 to {count - 1}" if count else "of 0 or more"
+        raise SpecError(
+            f"expected a label {numbers} (or -1: none), found {values[row]}. "
+            "Correct the row, or name all classes in label order with --labels.",
+            where=table.place(row),
+        )
+    return np.array([UNLABELLED if v is None else v for v in values], dtype=np.int64)
 
 
 def _named(
@@ -246,5 +300,9 @@ def _named(
         row = next((i for i, v in enumerate(vs) if v not in index), None)
         if row is not None:
             where = tables[split].place(row)
-            raise SpecError(f"expected a label among {', '.join(names)}, found {vs[row]!r}.", where=where)
+            raise SpecError(
+                f"expected a label among {', '.join(names)}, found {vs[row]!r}. "
+                "Correct the row, or the names in --labels or labels.json.",
+                where=where,
+            )
     return {s: np.array([index[v] for v in vs], dtype=np.int64) for s, vs in values.items()}, names, len(names)

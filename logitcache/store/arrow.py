@@ -55,7 +55,10 @@ class Shard:
 
     @cached_property
     def _file(self) -> Array:
-        return np.memmap(self.path, np.uint8, "r")
+        try:
+            return np.memmap(self.path, np.uint8, "r")
+        except (OSError, ValueError) as error:  # gone, or empty
+            raise CorruptShard(f"expected an Arrow file, found: {error}.", where=self.path) from None
 
     @cached_property
     def _offsets(self) -> dict[str, Int64]:
@@ -65,7 +68,7 @@ class Shard:
         try:
             reader = pa.ipc.open_file(pa.py_buffer(data))
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise CorruptShard(f"expected an Arrow file, found: {error}.", where=self.path) from None
         sizes = [len(batch) for batch in batches]
         whole = all(size == BATCH_ROWS for size in sizes[:-1])
@@ -74,7 +77,14 @@ class Shard:
             raise CorruptShard(
                 f"expected {self.rows} rows of {', '.join(self.columns)}, found {found}.", where=self.path
             )
-        return {name: np.array([_address(b.column(name)) - base for b in batches]) for name in self.columns}
+        offsets = {
+            name: np.array([_address(b.column(name)) - base for b in batches], np.int64) for name in self.columns
+        }
+        for name, column in self.columns.items():
+            ends = offsets[name] + np.array(sizes, np.int64) * column.row_bytes()
+            if (offsets[name] < 0).any() or (ends > len(data)).any():
+                raise CorruptShard(f"expected uncompressed values of {name}, found none in the file.", where=self.path)
+        return offsets
 
     @cached_property
     def _records(self) -> dict[str, Array]:

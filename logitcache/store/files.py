@@ -11,18 +11,23 @@ from pathlib import Path
 from logitcache.errors import OutOfSpace
 
 
+def temporary(path: Path) -> Path:
+    """Where a file is written before it takes its place. A kill may leave it there; the next write replaces it."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that a reader sees all of it or none. Raises OutOfSpace."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    beside = temporary(path)
     with _space(path, len(data)):
         try:
-            with temporary.open("wb") as file:
+            with beside.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(beside, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
 

@@ -122,15 +122,20 @@ class Manifest:
         body = {k: v for k, v in value.items() if k != "digest"}
         if value.get("digest") != identity.digest_json(body):
             raise FormatError(
-                f"manifest: its content does not have the digest it states ({value.get('digest')}): damaged."
+                f"manifest: its content does not have the digest it states ({value.get('digest')}): damaged. "
+                "Delete manifest.json and run the same dump again: it writes it anew."
             )
-        plan = Plan.from_dict(body.get("plan") or {})
+        stated, shards = body.get("plan"), body.get("shards")
+        if not isinstance(stated, dict) or not isinstance(shards, list):
+            raise FormatError("manifest: expected a plan and a list of shards.")
+        plan = Plan.from_dict(stated)
         receipts = []
-        for index, shard in enumerate(body.get("shards") or []):
+        for index, shard in enumerate(shards):
             if not isinstance(shard, dict) or shard.get("file") != shard_name(index):
                 raise FormatError(f"manifest: shard {index}: expected the file {shard_name(index)}.")
             receipts.append(Receipt.from_dict({k: v for k, v in shard.items() if k != "file"}))
-        if [(r.first_row, r.first_row + r.rows) for r in receipts] != plan.shards() or body.get("rows") != plan.rows:
+        ranges = [(r.plan, r.first_row, r.first_row + r.rows) for r in receipts]
+        if ranges != [(plan.digest(), *rows) for rows in plan.shards()] or body.get("rows") != plan.rows:
             raise FormatError("manifest: its shards are not those of its plan.")
         totals = sum(r.positions for r in receipts), sum(r.bytes for r in receipts)
         return cls(plan, tuple(receipts), *totals, value["digest"])
@@ -160,12 +165,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_BYTES:
         raise FormatError(f"expected at most {MAX_BYTES:,} bytes, found {path.stat().st_size:,}.", where=path)
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes(), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"expected JSON, found {error}.", where=path) from None
     if not isinstance(value, dict):
         raise FormatError(f"expected a JSON object, found a {type(value).__name__}.", where=path)
     return value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name}, which no JSON has")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ it stopped.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,10 +15,12 @@ from logitcache import identity
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.records import Array
 from logitcache.store import arrow
-from logitcache.store.files import write_atomic
+from logitcache.store.files import temporary, write_atomic
 from logitcache.store.manifest import Plan, Receipt, manifest_dict, read_json, shard_name, write_json
 
-OWN_NAMES = {"plan.json", "manifest.json", "shards"}
+PLAN, MANIFEST = "plan.json", "manifest.json"
+OWN_NAMES = {PLAN, MANIFEST, "shards"}
+LEFT_OVER = {temporary(Path(name)).name for name in (PLAN, MANIFEST)}  # of a dump killed while it wrote one
 
 
 class CacheWriter:
@@ -25,17 +28,20 @@ class CacheWriter:
 
     def __init__(self, folder: Path, plan: Plan, *, overwrite: bool = False) -> None:
         """Claim the folder for this plan. Raises FingerprintMismatch naming the field where it holds another plan,
-        SpecError where it
-        holds something else."""
+        SpecError where it holds something else.
+        """
         self.folder, self.plan, self.digest = folder, plan, plan.digest()
         self._claim(overwrite)
-        (folder / "shards").mkdir(parents=True, exist_ok=True)
-        write_json(folder / "plan.json", plan.to_dict())
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / PLAN, plan.to_dict())
+        (folder / "shards").mkdir(exist_ok=True)
         self.receipts = {i: receipt for i in range(len(plan.shards())) if (receipt := self._receipt(i)) is not None}
+        if self.missing:  # a manifest is there if and only if the cache is complete
+            (folder / MANIFEST).unlink(missing_ok=True)
 
     @property
     def complete(self) -> bool:
-        return (self.folder / "manifest.json").is_file()
+        return (self.folder / MANIFEST).is_file()
 
     @property
     def missing(self) -> list[int]:
@@ -45,17 +51,13 @@ class CacheWriter:
         if not self.folder.exists():
             return
         found = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else {self.folder.name}
-        if found - OWN_NAMES:
-            other = ", ".join(sorted(found - OWN_NAMES)[:3])
-            raise SpecError(
-                f"expected a cache or an empty folder, found {other}. Choose another --out.", where=self.folder
-            )
-        if not found:
+        if not found - LEFT_OVER:
             return
+        old = _own_plan(self.folder, found)
         if overwrite:
-            shutil.rmtree(self.folder)
-        elif (self.folder / "plan.json").is_file():
-            _check_same(self.folder, read_json(self.folder / "plan.json"), self.plan.to_dict())
+            _clear(self.folder)
+        else:
+            _check_same(self.folder, old, json.loads(identity.canonical_json(self.plan.to_dict())))
 
     def _receipt(self, index: int) -> Receipt | None:
         """The receipt of a shard that this plan has written, or None."""
@@ -93,7 +95,30 @@ class CacheWriter:
         """Write the manifest: the cache is complete."""
         assert not self.missing, self.missing
         receipts = [self.receipts[i] for i in range(len(self.plan.shards()))]
-        write_json(self.folder / "manifest.json", manifest_dict(self.plan, receipts))
+        write_json(self.folder / MANIFEST, manifest_dict(self.plan, receipts))
+
+
+def _own_plan(folder: Path, found: set[str]) -> dict[str, Any]:
+    """The plan of the cache in this folder. Raises SpecError where it holds something else."""
+    advice = "Choose another --out, or an empty folder."
+    if PLAN not in found or found - OWN_NAMES - LEFT_OVER:
+        other = ", ".join(sorted(found - OWN_NAMES)[:3]) or f"{', '.join(sorted(found))} without {PLAN}"
+        raise SpecError(f"expected a cache or an empty folder, found {other}. {advice}", where=folder)
+    plan = read_json(folder / PLAN)
+    if not str(plan.get("format")).startswith("logitcache/"):
+        raise SpecError(f"expected a cache, found a {PLAN} of another kind. {advice}", where=folder)
+    return plan
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a cache consists of and nothing else: the folder may be a link to another disk. The plan goes last,
+    so that what a kill leaves is still known as ours.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    if (folder / "shards").is_dir():
+        shutil.rmtree(folder / "shards")
+    for name in (*LEFT_OVER, PLAN):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> None:

@@ -49,6 +49,7 @@ class TrainConfig:
     select: str | None = None  # best or last; None: best where there is a dev split
     metric: str = "accuracy"
     report_to: str = "none"
+    group_by_length: bool = False  # rows of like length share a batch: less padding
     cache: Path | None = None
     out: Path | None = None
     workspace: Workspace = Workspace()

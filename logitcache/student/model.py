@@ -12,10 +12,11 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from logitcache import identity
-from logitcache.data.prepare import build_tokenizer, first_line, load_tokenizer
+from logitcache.data.prepare import build_tokenizer, load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
+from logitcache.teacher.model import UNREADABLE, fit_tokenizer, reason
 
 SHAPE = re.compile(r"(\d+)x(\d+)")
 HEAD_WIDTH = 64
@@ -35,10 +36,21 @@ def student_tokenizer(
     if tokenizer is not None:
         return load_tokenizer(tokenizer)
     if not is_shape(student):
-        return load_tokenizer(student)
+        return _checkpoint_tokenizer(student)
     texts, pairs = rows.texts()
     name = identity.digest_json([rows.digest(), vocabulary, max_length])[:12]
     return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name)
+
+
+def _checkpoint_tokenizer(student: str) -> Any:
+    try:
+        return load_tokenizer(student)
+    except SpecError as error:
+        if Path(student).exists():
+            raise
+        advice = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
+        found = f"there is no such folder, and by that hub name {error.message}"
+        raise SpecError(f"no student can be loaded: {found} {advice}", where=student) from None
 
 
 def build_student(
@@ -56,24 +68,33 @@ def build_student(
     }
     transformers.set_seed(seed)
     if is_shape(student):
-        config: Any = _shape_config(student, len(tokenizer), max_length, labels)
-        return _padded(AutoModelForSequenceClassification.from_config(config), tokenizer)
+        config = _shape_config(student, len(tokenizer), max_length, labels)
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    else:
+        model = _from_checkpoint(student, init, labels)
+    fit_tokenizer(tokenizer, model, student)
+    return model
+
+
+def _from_checkpoint(student: str, init: str, labels: dict[str, Any]) -> PreTrainedModel:
+    """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones."""
     try:
         if init == "random":
             config = AutoConfig.from_pretrained(student, **labels)
-            return _padded(AutoModelForSequenceClassification.from_config(config), tokenizer)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            student,
-            dtype="float32",
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            **labels,
-        )
-    except (OSError, ValueError, KeyError) as error:
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+        else:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                student,
+                dtype="float32",
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                **labels,
+            )
+    except UNREADABLE as error:
         advice = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
-        raise SpecError(f"no student can be loaded: {first_line(error)} {advice}", where=student) from None
-    return _padded(model, tokenizer)
+        raise SpecError(f"no student can be loaded: {reason(student, error)} {advice}", where=student) from None
+    return model
 
 
 def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[str, Any]) -> BertConfig:
@@ -92,9 +113,3 @@ def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[s
         max_position_embeddings=max(max_length, 64),
         **labels,
     )
-
-
-def _padded(model: PreTrainedModel, tokenizer: Any) -> PreTrainedModel:
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return model

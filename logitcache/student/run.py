@@ -156,4 +156,5 @@ def _settings(config: TrainConfig) -> FitSettings:
         select=config.select,
         metric=config.metric,
         report_to=config.report_to,
+        group_by_length=config.group_by_length,
     )

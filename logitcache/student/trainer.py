@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import PrinterCallback
 
 from logitcache.data.collate import Collator
-from logitcache.data.order import permutation
+from logitcache.data.order import grouped_permutation, permutation
 from logitcache.records import Batch, Int64
 from logitcache.student.methods import Objective
 
@@ -45,6 +45,7 @@ class FitSettings:
     select: str
     metric: str
     report_to: str
+    group_by_length: bool
 
 
 class Distiller(nn.Module):
@@ -81,12 +82,10 @@ class Places(Dataset[int]):
 
 
 class EpochOrder(Sampler[int]):
-    """The pure permutation of (seed, epoch), as a sampler. accelerate calls ``set_epoch``, also when a run is
-    resumed.
-    """
+    """The order of an epoch, a pure function of its number, as a sampler. accelerate calls ``set_epoch``."""
 
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed, self.epoch = n, seed, 0
+    def __init__(self, n: int, order: Callable[[int], Int64]) -> None:
+        self.n, self.order, self.epoch = n, order, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -95,7 +94,7 @@ class EpochOrder(Sampler[int]):
         return self.n
 
     def __iter__(self) -> Iterator[int]:
-        return iter(permutation(self.n, self.seed, self.epoch).tolist())
+        return iter(self.order(self.epoch).tolist())
 
 
 class EvalPlaces(Places):
@@ -139,8 +138,15 @@ class DistillTrainer(Trainer):
         return to_torch(samples if isinstance(samples, Batch) else self.collate(samples))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
-        data_seed = self.args.data_seed
-        return EpochOrder(len(self.collate.rows), self.args.seed if data_seed is None else data_seed)
+        rows, args = self.collate.rows, self.args
+        seed = args.seed if args.data_seed is None else args.data_seed
+        if args.train_sampling_strategy == "group_by_length":
+            lengths, batch = (
+                rows.ids.lengths(),
+                args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            )
+            return EpochOrder(len(rows), lambda epoch: grouped_permutation(lengths, batch, seed, epoch))
+        return EpochOrder(len(rows), lambda epoch: permutation(len(rows), seed, epoch))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
         """Total weight of the accumulated batch, over all ranks."""
@@ -230,6 +236,7 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
             load_best_model_at_end=best,
             metric_for_best_model=settings.metric if best else None,
             greater_is_better=True if best else None,
+            train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
             remove_unused_columns=False,
             logging_nan_inf_filter=False,
             disable_tqdm=True,

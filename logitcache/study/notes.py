@@ -24,7 +24,7 @@ def notes_on(
         yield f"which of {names} to set against {_labels(unclear)} is not clear; name one with --baseline"
     if len({row.train_rows for row in rows}) > 1:
         sizes = ", ".join(f"{row.label} {row.train_rows:,}" for row in rows)
-        yield f"training rows differ, so a difference is not the method's alone: {sizes}"
+        yield f"not all were trained on the same number of rows: {sizes}"
     yield from _on_tests(rows, resamples)
     for group, one, row in zip(groups, matched, rows, strict=True):
         if one is not None:
@@ -51,11 +51,8 @@ def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
 
 
 def _on_pair(group: Group, baseline: Group, row: Row) -> Iterator[str]:
-    names = {*group.settings, *baseline.settings} - {"train_rows"}
-    pairs = [
-        f"{name} {group.settings.get(name)} and {baseline.settings.get(name)}"
-        for name in differing_settings(group, baseline, names)
-    ]
+    names = differing_settings(group, baseline, {*group.settings, *baseline.settings})
+    pairs = [f"{name} {group.settings.get(name)} and {baseline.settings.get(name)}" for name in names]
     if pairs:
         yield f"{row.label} and {baseline.label} differ in more than the method: {', '.join(pairs)}"
     unpaired = [seed for seed in row.values if seed not in baseline.results]

@@ -39,15 +39,15 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "temperature": (*_NUMBER, type(None)),
     "soft_factor": (*_NUMBER, type(None)),
     "cache_fingerprint": (str, type(None)),
-    "cache_teacher_rows": (int, type(None)),
+    "cache_rows": (int, type(None)),
     "rows_seen": (int,),
     "seconds_per_step": (*_NUMBER, type(None)),
 }
 _DATA_FIELDS: Mapping[str, tuple[type, ...]] = {"digest": (str,), "train_rows": (int,)}
-_CACHE = ("cache_fingerprint", "cache_teacher_rows")
+_CACHE = ("cache_fingerprint", "cache_rows")
 _AS_WRITTEN = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", *_CACHE)
-# Keys of a config that name this one run, or the cache that its fingerprint names.
-_OWN = ("method", "seed", "out", "cache")
+# Keys of a config that name this one run, or that the result says better: its cache's fingerprint, its training rows.
+_OWN = ("method", "seed", "out", "cache", "rows")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Result:
     train_rows: int
     settings: Mapping[str, Any]  # what was asked for and came into force, but not who ran it: no method, seed or folder
     cache_fingerprint: str | None
-    cache_teacher_rows: int | None  # rows that saw the teacher to make the cache
+    cache_rows: int | None  # rows of the cache: each saw the teacher once
     rows_seen: int  # rows x epochs
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split

@@ -20,6 +20,7 @@ from logitcache.study.stats import BOOTSTRAP_SEED
 from logitcache.study.verdict import p_text, scale_of, verdict
 
 RESAMPLES = 10_000
+FEWEST_RESAMPLES = 100  # fewer have no 2.5 % quantile to speak of
 _TEACHER_METHODS = frozenset({"self-kd", "kd"})
 _NONE = "–"
 
@@ -95,9 +96,11 @@ def compare(
     """Compare result folders, or all results below folders, with a baseline method (or the label of one of its rows).
 
     ``metric`` defaults to the results' own, ``split`` to test if all have it, else dev. Raises SpecError for folders
-    without results, an unknown metric or split, or the same run twice; FormatError for a broken result; and
-    FingerprintMismatch for results of different data or different rows.
+    without results, an unknown metric or split, too few resamples, or the same run twice; FormatError for a broken
+    result; and FingerprintMismatch for results of different data or different rows.
     """
+    if resamples < FEWEST_RESAMPLES:
+        raise SpecError(f"resamples: expected {FEWEST_RESAMPLES} or more, found {resamples}.")
     results = [read_result(folder) for folder in find_results(folders)]
     check_same_task(results)
     split = _choose_split(results, split)
@@ -159,7 +162,7 @@ def _list(names: frozenset[str] | list[str]) -> str:
 
 def _teacher_passes(results: Sequence[Result]) -> TeacherPasses | None:
     taught = [result for result in results if result.method in _TEACHER_METHODS and result.cache_fingerprint]
-    caches = {result.cache_fingerprint: result.cache_teacher_rows or 0 for result in taught}
+    caches = {result.cache_fingerprint: result.cache_rows or 0 for result in taught}
     live = sum(result.rows_seen for result in taught)
     return TeacherPasses(sum(caches.values()), live) if taught else None
 

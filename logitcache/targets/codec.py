@@ -37,6 +37,6 @@ KINDS = {"dense": DenseCodec}
 def codec_from_dict(value: Mapping[str, Any]) -> Codec:
     """The codec a manifest names. Raises FormatError for a kind that is not known here."""
     kind = value.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise FormatError(f"codec: expected one of {', '.join(KINDS)}, found {kind!r}. A newer logitcache may know it.")
     return KINDS[kind].from_dict(value)

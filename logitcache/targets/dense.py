@@ -36,9 +36,11 @@ class DenseCodec:
     def from_dict(cls, value: Mapping[str, Any]) -> DenseCodec:
         """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
         width, dtype = value.get("width"), value.get("dtype")
-        if not isinstance(width, int) or not isinstance(dtype, str):
-            raise FormatError(f"dense codec: expected a width and a dtype, found {dict(value)}.")
-        return cls(width, dtype)
+        if not isinstance(width, int) or width < 1 or dtype not in DTYPES:
+            raise FormatError(
+                f"dense codec: expected a width and a dtype among {', '.join(DTYPES)}, found {dict(value)}."
+            )
+        return cls(width, str(dtype))
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "dense", **asdict(self)}
@@ -55,7 +57,8 @@ class DenseCodec:
 
         That gap (65,504) is a probability of exactly 0 in every precision a loss uses, at every temperature below 600.
         """
-        shifted = logits - logits.max(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):  # a gap beyond single precision is -inf for a moment
+            shifted = logits - logits.max(axis=1, keepdims=True)
         return {"logits": np.maximum(shifted, np.finfo(self.dtype).min).astype(self.dtype)}
 
     def decode(self, columns: Mapping[str, Array]) -> Dense[Array]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
@@ -35,6 +36,8 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+# What `transformers` raises for a checkpoint that is not there, not one, or damaged.
+UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -56,9 +59,7 @@ class TeacherModel:
     @property
     def max_length(self) -> int:
         """The longest input it takes, in tokens."""
-        limit = int(min(self.tokenizer.model_max_length, 2**31 - 1))
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        return min(limit, positions) if isinstance(positions, int) and positions > 0 else limit
+        return longest_input(self.model, self.tokenizer)
 
     @cached_property
     def parameters(self) -> int:
@@ -90,14 +91,20 @@ def load_teacher(path: str, dtype: str = "float32", device: str | None = None) -
 
     Raises SpecError where there is none, or where its classification head was never trained.
     """
+    place = _device(device or default_device())
     try:
         with quiet():
             model, info = AutoModelForSequenceClassification.from_pretrained(
-                path, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                path,
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # a head of another shape is refused below, by name
+                output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
-        raise SpecError(f"no teacher can be loaded: {first_line(error)} {advice}", where=path) from None
+        raise SpecError(f"no teacher can be loaded: {reason(path, error)} {advice}", where=path) from None
     missing = sorted(info["missing_keys"]) + sorted(str(k[0]) for k in info["mismatched_keys"])
     if missing:
         raise SpecError(
@@ -105,15 +112,61 @@ def load_teacher(path: str, dtype: str = "float32", device: str | None = None) -
             f"Train it first: logitcache train --method base --student {path}",
             where=path,
         )
-    tokenizer = load_tokenizer(path)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    model.eval().to(device or default_device())
+    tokenizer = fit_tokenizer(load_tokenizer(path), model, path)
+    model.eval().to(place)
     return TeacherModel(model, tokenizer, Path(path).name if Path(path).exists() else path, dtype)
 
 
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name. Raises SpecError where this machine has none."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # torch has no kind of error of its own for this
+        advice = f"Leave --device out, or name one this machine has, such as {default_device()}."
+        raise SpecError(f"--device: {name!r} cannot be used: {first_line(error)} {advice}") from None
+    return device
+
+
+def reason(path: str, error: BaseException) -> str:
+    """Why a checkpoint cannot be loaded, on one line."""
+    return f"{'' if Path(path).exists() else 'there is no such folder; as a hub name: '}{first_line(error)}"
+
+
+def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
+    """The tokenizer, made sure to be one this model can use; the model learns its padding token where it names none.
+
+    Raises SpecError for an empty tokenizer (what `transformers` makes of a checkpoint without one: every text would
+    read the same) and for one with more tokens than the model has embeddings.
+    """
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise SpecError(
+            "expected a tokenizer, found none in the checkpoint. Save it there with tokenizer.save_pretrained.",
+            where=where,
+        )
+    known = int(getattr(model.get_input_embeddings(), "num_embeddings", len(tokenizer)))
+    if len(tokenizer) > known:
+        sizes = f"expected a tokenizer of at most {known} tokens, found {len(tokenizer)}."
+        raise SpecError(f"{sizes} Use the one the model was made with.", where=where)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return tokenizer
+
+
+def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
+    """The longest input both take, in tokens."""
+    limit = int(min(tokenizer.model_max_length, 2**31 - 1))
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return limit
+    tables = (m for name, m in model.named_modules() if name.endswith("position_embeddings"))
+    # RoBERTa and its kin count positions from behind the padding token's: 514 of them are 512 tokens
+    first = max((m.padding_idx + 1 for m in tables if getattr(m, "padding_idx", None) is not None), default=0)
+    return min(limit, positions - first)
 
 
 def check_padding(teacher: TeacherModel, rows: Prepared) -> None:

@@ -1,0 +1,156 @@
+"""Tiny teachers and small data sets, built on the spot: no network, no downloads, the same on every machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+
+GOOD = ("bright", "warm", "lovely", "brilliant", "charming", "gentle", "honest", "joyful")
+BAD = ("dull", "cold", "tedious", "clumsy", "hollow", "bitter", "noisy", "shallow")
+PLAIN = ("the", "film", "story", "was", "and", "a", "scene", "with", "its", "music", "actor", "in", "very", "of", "it")
+CHECKPOINTS = ("bert", "roberta", "gpt2-right", "gpt2-left")
+SINGLES, PAIRS = ("neg", "pos"), ("contradiction", "entailment", "neutral")
+MAX_LENGTH = 48  # what the tiny models can read, in tokens
+
+Row = dict[str, Any]
+
+
+def sentence(draw: random.Random, words: tuple[str, ...], length: int) -> str:
+    return " ".join(draw.choice(words) if draw.random() < 0.4 else draw.choice(PLAIN) for _ in range(length))
+
+
+def singles(n: int, seed: int) -> list[Row]:
+    """Sentences of 1 to 20 words that can be learnt; the first text stands there three times, once with another
+    label.
+    """
+    draw = random.Random(seed)
+    rows = []
+    for i in range(n):
+        words = (draw.choice(GOOD if i % 2 else BAD), sentence(draw, GOOD if i % 2 else BAD, draw.randint(0, 19)))
+        rows.append({"text": " ".join(words).strip(), "label": SINGLES[i % 2]})
+    return [*rows[:-2], rows[0], {**rows[0], "label": SINGLES[1]}]
+
+
+def pairs(n: int, seed: int) -> list[Row]:
+    """Pairs of sentences of unequal lengths, three classes."""
+    draw = random.Random(seed)
+    rows = []
+    for i in range(n):
+        first, second = (sentence(draw, GOOD + BAD, draw.randint(1, 12)) for _ in range(2))
+        rows.append({"premise": first, "hypothesis": second, "label": PAIRS[i % 3]})
+    return [*rows[:-1], rows[0]]
+
+
+def write_rows(path: Path, rows: list[Row]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Results of one machine do not depend on how many tests run beside."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[[Path, list[Row]], Path]:
+    """Write rows as jsonl."""
+    return write_rows
+
+
+@pytest.fixture(scope="session")
+def singles_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of single texts, two classes: 60 train rows, 24 dev, 20 test."""
+    folder = tmp_path_factory.mktemp("data") / "singles"
+    for seed, (split, n) in enumerate({"train": 60, "dev": 24, "test": 20}.items()):
+        write_rows(folder / f"{split}.jsonl", singles(n, seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pairs of texts, three classes: 40 train rows, 16 dev."""
+    folder = tmp_path_factory.mktemp("data") / "pairs"
+    for seed, (split, n) in enumerate({"train": 40, "dev": 16}.items()):
+        write_rows(folder / f"{split}.jsonl", pairs(n, 10 + seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``checkpoint(kind, labels, dropout=0.1)``: a tiny sequence classifier with its tokenizer, saved once."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    @cache
+    def make(kind: str = "bert", labels: tuple[str, ...] = SINGLES, dropout: float = 0.1) -> Path:
+        import torch
+
+        torch.manual_seed(sum(map(ord, kind)) + len(labels))
+        tokenizer = make_tokenizer(kind)
+        model = make_model(kind, tokenizer, labels, dropout)
+        out = folder / f"{kind}-{'-'.join(labels)}-{dropout}"
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
+        return out
+
+    return make
+
+
+def make_tokenizer(kind: str) -> Any:
+    import transformers
+    from tokenizers import ByteLevelBPETokenizer
+
+    words = (*PLAIN, *GOOD, *BAD)
+    if kind == "bert":
+        special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+        letters = [f"{hashes}{c}" for c in "abcdefghijklmnopqrstuvwxyz" for hashes in ("", "##")]
+        vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*special, *words, *letters]))}
+        return transformers.BertTokenizer(vocab=vocabulary, model_max_length=MAX_LENGTH)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if kind == "roberta" else ["<|endoftext|>"]
+    learner = ByteLevelBPETokenizer()
+    learner.train_from_iterator([" ".join(words)] * 3, 300 + len(special), special_tokens=special, show_progress=False)
+    learnt = json.loads(learner.to_str())["model"]
+    vocab, merges = learnt["vocab"], [tuple(merge) for merge in learnt["merges"]]
+    if kind == "roberta":
+        return transformers.RobertaTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH)
+    side = kind.removeprefix("gpt2-")
+    return transformers.GPT2Tokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH, padding_side=side)
+
+
+def make_model(kind: str, tokenizer: Any, labels: tuple[str, ...], dropout: float) -> Any:
+    """Two layers, 32 wide, with weights large enough that rows get different answers."""
+    import transformers
+
+    named = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+    common = {**named, "vocab_size": len(tokenizer), "initializer_range": 0.3}
+    if kind.startswith("gpt2"):
+        rates = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
+        # No token opens or closes a text, and no padding token is named: as in the checkpoints that people use.
+        special = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
+        shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": MAX_LENGTH}
+        return transformers.GPT2ForSequenceClassification(transformers.GPT2Config(**common, **shape, **rates, **special))
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    if kind == "bert":
+        config = transformers.BertConfig(**common, **shape, **rates, max_position_embeddings=MAX_LENGTH)
+        return transformers.BertForSequenceClassification(config)
+    positions = {"max_position_embeddings": MAX_LENGTH + 2, "type_vocab_size": 1, "pad_token_id": 1}
+    special = {"bos_token_id": 0, "eos_token_id": 2}
+    config = transformers.RobertaConfig(**common, **shape, **rates, **positions, **special)
+    return transformers.RobertaForSequenceClassification(config)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from logitcache.data.task import METRICS, Classification, check_metric, match_labels, score
+from logitcache.errors import FingerprintMismatch, SpecError
+
+NAMES = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=8, unique=True)
+
+
+def test_where_is_the_one_slot_of_each_row() -> None:
+    where = Classification(3, None).where(4)
+    assert where.dtype == np.int64
+    assert where.tolist() == [[0, 0], [1, 0], [2, 0], [3, 0]]
+    assert Classification(3, None).where(0).shape == (0, 2)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_known_metrics_pass(metric: str) -> None:
+    assert check_metric(metric, 2) == metric
+
+
+def test_unknown_metric_and_f1_of_three_classes_are_refused() -> None:
+    with pytest.raises(SpecError, match="accuracy, macro_f1, f1, mcc, found 'auc'"):
+        check_metric("auc", 2)
+    with pytest.raises(SpecError, match="two classes, found 3. Use macro_f1"):
+        check_metric("f1", 3)
+
+
+@given(st.integers(2, 5), st.integers(2, 30), st.integers(0, 2**32 - 1))
+def test_scores_are_scikit_learns(width: int, n: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    logits, labels = draw.normal(0, 3, (n, width)).astype(np.float32), draw.integers(0, width, n)
+    labels[0], labels[1] = 0, 1
+    found, guess = score(logits, labels), logits.argmax(1)
+    assert found["accuracy"] == pytest.approx((guess == labels).mean())
+    assert found["mcc"] == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, guess))
+    f1 = sklearn.metrics.f1_score(labels, guess, average=None, labels=np.unique(labels), zero_division=0.0)
+    assert found["macro_f1"] == pytest.approx(f1.mean())
+    p = np.exp(logits.astype(np.float64))
+    p /= p.sum(1, keepdims=True)
+    assert found["nll"] == pytest.approx(sklearn.metrics.log_loss(labels, p, labels=np.arange(width)))
+    assert ("f1" in found) == (width == 2)
+    if width == 2:
+        assert found["f1"] == pytest.approx(sklearn.metrics.f1_score(labels, guess))
+
+
+def test_unlabelled_rows_count_nowhere() -> None:
+    logits = np.array([[2.0, 0.0], [0.0, 1.0], [9.0, 0.0], [3.0, 1.0]], np.float32)
+    labels = np.array([0, 1, -1, 1])
+    assert score(logits, labels) == score(logits[[0, 1, 3]], labels[[0, 1, 3]])
+    assert score(logits, np.full(4, -1)) == {}
+    assert score(logits[:0], labels[:0]) == {}
+
+
+@given(hnp.arrays(np.float32, (3, 3), elements=st.floats(-1e4, 1e4, width=32)), st.floats(-1e3, 1e3))
+def test_a_constant_added_to_a_row_changes_no_score(logits: np.ndarray, shift: float) -> None:
+    logits = np.round(logits)
+    shifted = logits + np.float32(round(shift))
+    labels = np.array([0, 1, 2])
+    assert score(shifted, labels) == pytest.approx(score(logits, labels), abs=1e-6)
+
+
+def test_a_confident_mistake_costs_what_its_logits_say() -> None:
+    assert score(np.array([[0.0, 100.0]], np.float32), np.array([0]))["nll"] == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("logits", [[[2.0, 1.0], [5.0, 0.0]], [[1.0], [1.0]], [[2.0, 1.0, 0.0], [4.0, 0.0, 0.0]]])
+def test_one_class_alone_is_scored_without_a_warning(logits: list[list[float]]) -> None:
+    found = score(np.array(logits, np.float32), np.array([0, 0]))
+    assert found["accuracy"] == 1.0
+    assert found["mcc"] == 0.0
+    assert all(np.isfinite(value) for value in found.values())
+    assert all(not np.signbit(value) for value in found.values())
+
+
+@given(NAMES, st.randoms(use_true_random=False))
+def test_columns_are_permuted_by_name(names: list[str], draw: object) -> None:
+    theirs = list(names)
+    draw.shuffle(theirs)  # type: ignore[attr-defined]
+    order, remark = match_labels(tuple(theirs), Classification(len(names), tuple(names)), "a teacher")
+    if not all(name == f"LABEL_{i}" for i, name in enumerate(theirs)):
+        assert [theirs[i] for i in order] == names
+        assert ("permuted" in remark) == (theirs != names)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "mine", "said"),
+    [
+        (("b", "a"), None, "bare numbers: matched by index (b, a)"),
+        (("LABEL_0", "LABEL_1"), ("a", "b"), "unnamed: matched by index (a, b)"),
+        (("LABEL_0", "LABEL_1"), None, "bare numbers: matched by index (LABEL_0, LABEL_1)"),
+    ],
+)
+def test_names_that_one_side_lacks_are_matched_by_index_and_said(
+    teacher: tuple[str, ...], mine: tuple[str, ...] | None, said: str
+) -> None:
+    order, remark = match_labels(teacher, Classification(2, mine), "a teacher")
+    assert order.tolist() == [0, 1]
+    assert said in remark
+
+
+@pytest.mark.parametrize(
+    ("teacher", "mine", "found"),
+    [
+        (("a", "b", "c"), ("a", "b"), ("3 classes (a, b, c)", "has 2 (a, b)", "--labels")),
+        (("a",), ("a", "b"), ("1 classes (a)", "has 2 (a, b)")),
+        (("a", "b"), ("a", "c"), ("a, b", "a, c", "--labels")),
+        (("a", "B"), ("a", "b"), ("a, B", "a, b")),
+        (("a", "a"), ("a", "b"), ("a, a", "a, b")),
+        (tuple(f"t{i}" for i in range(12)), tuple(f"d{i}" for i in range(12)), ("t7, … (12)", "d7, … (12)")),
+    ],
+)
+def test_other_labels_are_refused_with_both(
+    teacher: tuple[str, ...], mine: tuple[str, ...], found: tuple[str, ...]
+) -> None:
+    with pytest.raises(FingerprintMismatch) as caught:
+        match_labels(teacher, Classification(len(mine), mine), "a teacher")
+    message = str(caught.value)
+    assert message.startswith("a teacher: ")
+    assert all(part in message for part in found), message
