@@ -18,7 +18,6 @@ import pytest
 GOOD = ("bright", "warm", "lovely", "brilliant", "charming", "gentle", "honest", "joyful")
 BAD = ("dull", "cold", "tedious", "clumsy", "hollow", "bitter", "noisy", "shallow")
 PLAIN = ("the", "film", "story", "was", "and", "a", "scene", "with", "its", "music", "actor", "in", "very", "of", "it")
-CHECKPOINTS = ("bert", "roberta", "gpt2-right", "gpt2-left")
 SINGLES, PAIRS = ("neg", "pos"), ("contradiction", "entailment", "neutral")
 MAX_LENGTH = 48  # what the tiny models can read, in tokens
 
@@ -93,6 +92,14 @@ def pairs_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def load_source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
+    """``load_source(folder)``: a :class:`logitcache.data.source.Source` with its columns found by name."""
+    from logitcache.data.source import Columns, load
+
+    return lambda path: load(str(path), Columns(), tmp_path_factory.getbasetemp() / "embedded", lambda _: None)
+
+
+@pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """``checkpoint(kind, labels, dropout=0.1)``: a tiny sequence classifier with its tokenizer, saved once."""
     folder = tmp_path_factory.mktemp("checkpoints")
@@ -124,7 +131,7 @@ def make_tokenizer(kind: str) -> Any:
         return transformers.BertTokenizer(vocab=vocabulary, model_max_length=MAX_LENGTH)
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if kind == "roberta" else ["<|endoftext|>"]
     learner = ByteLevelBPETokenizer()
-    learner.train_from_iterator([" ".join(words)] * 3, 300 + len(special), special_tokens=special, show_progress=False)
+    learner.train_from_iterator([" ".join(words * 2)], 600, special_tokens=special, show_progress=False)
     learnt = json.loads(learner.to_str())["model"]
     vocab, merges = learnt["vocab"], [tuple(merge) for merge in learnt["merges"]]
     if kind == "roberta":
@@ -144,7 +151,9 @@ def make_model(kind: str, tokenizer: Any, labels: tuple[str, ...], dropout: floa
         # No token opens or closes a text, and no padding token is named: as in the checkpoints that people use.
         special = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": MAX_LENGTH}
-        return transformers.GPT2ForSequenceClassification(transformers.GPT2Config(**common, **shape, **rates, **special))
+        return transformers.GPT2ForSequenceClassification(
+            transformers.GPT2Config(**common, **shape, **rates, **special)
+        )
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     if kind == "bert":

@@ -68,12 +68,13 @@ class Shard:
         try:
             reader = pa.ipc.open_file(pa.py_buffer(data))
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        except (pa.ArrowException, OSError) as error:
+            names = ", ".join(reader.schema.names)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise CorruptShard(f"expected an Arrow file, found: {error}.", where=self.path) from None
         sizes = [len(batch) for batch in batches]
         whole = all(size == BATCH_ROWS for size in sizes[:-1])
         if sum(sizes) != self.rows or not whole or reader.schema != _schema(list(self.columns.values())):
-            found = f"{sum(sizes)} of {', '.join(reader.schema.names)} (or columns of another type)"
+            found = f"{sum(sizes)} of {names} (or columns of another type)"
             raise CorruptShard(
                 f"expected {self.rows} rows of {', '.join(self.columns)}, found {found}.", where=self.path
             )

@@ -30,14 +30,14 @@ class Column:
             isinstance(name, str)
             and name.isidentifier()
             and dtype in DTYPES
-            and isinstance(width, int)
+            and type(width) is int
             and 0 <= width < 2**24
         )
         if not ok:
             raise FormatError(
                 f"column: expected a name, a dtype among {', '.join(DTYPES)} and a width, found {dict(value)}."
             )
-        return cls(str(name), str(dtype), int(str(width)))
+        return cls(str(name), str(dtype), width)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -48,6 +48,7 @@ class Plan:
         fields = {k: value.get(k) for k in ("teacher", "tokenizer", "data", "preparation", "targets")}
         rows, shard_rows, columns = value.get("rows"), value.get("shard_rows"), value.get("columns")
         whole = all(isinstance(v, dict) for v in fields.values()) and isinstance(columns, list)
+        whole = whole and all(isinstance(c, dict) for c in columns or ())
         if not whole or not _is_count(rows, 0) or not _is_count(shard_rows, 1):
             raise FormatError("plan: a field is missing or of another type.")
         assert isinstance(columns, list) and isinstance(rows, int) and isinstance(shard_rows, int)

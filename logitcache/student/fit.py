@@ -16,10 +16,19 @@ from logitcache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.prepare import Prepared
 from logitcache.data.task import Classification, score
+from logitcache.errors import SpecError
 from logitcache.records import Float32, Int64
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
-from logitcache.student.trainer import Distiller, DistillTrainer, EvalPlaces, FitSettings, StepClock, arguments
+from logitcache.student.trainer import (
+    BestPlace,
+    Distiller,
+    DistillTrainer,
+    EvalPlaces,
+    FitSettings,
+    StepClock,
+    arguments,
+)
 
 TRAIN_SAMPLE = 2000  # train rows scored after training, evenly spread
 
@@ -72,15 +81,16 @@ def fit(
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``."""
     clock = StepClock(on_step)
     collator = Collator(prepared["train"], task, {} if cache is None else {str(cache.folder): cache})
-    dev = EvalPlaces(Collator(prepared["dev"], task)) if "dev" in prepared else None
+    dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task)) if "dev" in prepared else None
     trainer = DistillTrainer(
         Distiller(student, objective),
         collator,
+        group_by_length=settings.group_by_length,
         args=arguments(settings, out / "checkpoints", evaluate=dev is not None),
         eval_dataset=dev,
         compute_metrics=_metrics,
         processing_class=tokenizer,
-        callbacks=[clock],
+        callbacks=[clock, BestPlace()],
     )
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
@@ -110,7 +120,17 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def _metrics(prediction: Any) -> dict[str, float]:
-    return score(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+    return score(_finite(prediction.predictions), np.asarray(prediction.label_ids))
+
+
+def _finite(logits: Any) -> Float32:
+    """The student's logits. Raises SpecError where training has diverged."""
+    found = np.asarray(logits, np.float32)
+    bad = len(found) - int(np.isfinite(found).all(axis=1).sum())
+    if bad:
+        rows = f"expected finite logits of the student, found NaN or infinity in {bad} of {len(found)} rows"
+        raise SpecError(f"{rows}: its training has diverged. Lower --learning-rate, or train with --precision fp32.")
+    return found
 
 
 def _samples(prepared: dict[str, Prepared]) -> dict[str, Prepared]:
@@ -122,11 +142,18 @@ def _samples(prepared: dict[str, Prepared]) -> dict[str, Prepared]:
 
 def predict(trainer: DistillTrainer, rows: Prepared, task: Classification) -> Prediction:
     """The student's logits for these rows, in their order; computed in order of length, so that little is padding."""
-    order = np.argsort(rows.ids.lengths(), kind="stable")
-    output = trainer.predict(EvalPlaces(Collator(rows.select(order), task)))
-    logits = np.empty(np.asarray(output.predictions).shape, np.float32)
-    logits[order] = output.predictions
+    ordered, order = _by_length(rows)
+    output = trainer.predict(EvalPlaces(Collator(ordered, task)))
+    computed = _finite(output.predictions)
+    logits = np.empty_like(computed)
+    logits[order] = computed
     return Prediction(rows.row_id, rows.label, logits)
+
+
+def _by_length(rows: Prepared) -> tuple[Prepared, Int64]:
+    """Rows in order of length, and the place each came from."""
+    order = np.argsort(rows.ids.lengths(), kind="stable").astype(np.int64)
+    return rows.select(order), order
 
 
 def _fidelity(cache: Cache, train: Prediction) -> Fidelity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from logitcache.data.task import Classification, check_metric
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.store.manifest import read_json, write_json
 from logitcache.student.methods import Objective, objective
-from logitcache.student.model import is_shape
+from logitcache.student.model import is_shape, parse_shape
+from logitcache.student.trainer import check_report
 from logitcache.workspace import Workspace
 
 
@@ -90,6 +92,8 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     config = _with_init(config)
+    _check_numbers(config)
+    check_report(config.report_to)
     if config.batch_size < 1 or config.batch_size % config.accumulate:
         sizes = f"{config.batch_size} and {config.accumulate}"
         raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
@@ -103,12 +107,22 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     return Job(_with_selection(config, source), source, task, goal, train, out)
 
 
+def _check_numbers(config: TrainConfig) -> None:
+    if not 0 <= config.seed < 2**32:
+        raise SpecError(f"--seed: expected a number from 0 to 4294967295, found {config.seed}.")
+    rate = config.learning_rate
+    if rate is not None and not 0 < rate < math.inf:
+        raise SpecError(f"--learning-rate: expected a positive number, found {rate}.")
+
+
 def _with_init(config: TrainConfig) -> TrainConfig:
     shape = is_shape(config.student)
     init = config.init or ("random" if shape else "pretrained")
     if shape and init == "pretrained":
         advice = "Give --init random, or a checkpoint as --student."
         raise SpecError(f"a shape ({config.student}) has no pretrained weights. {advice}")
+    if shape:
+        parse_shape(config.student)
     return replace(config, init=init, learning_rate=config.learning_rate or (5e-4 if init == "random" else 2e-5))
 
 
@@ -138,14 +152,16 @@ def is_done(job: Job) -> bool:
 
     Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run.
     """
-    if job.config.overwrite or not job.out.exists():
+    if not job.out.exists():
         return False
     found = sorted(p.name for p in job.out.iterdir()) if job.out.is_dir() else [job.out.name]
     if not found:
         return False
-    if "run.json" not in found:
+    if not (job.out / "run.json").is_file():
         expected = f"expected a result folder or an empty one, found {', '.join(found[:3])}."
         raise SpecError(f"{expected} Choose another --out.", where=job.out)
+    if job.config.overwrite:
+        return False
     asked, before = json.loads(json.dumps(job.asked())), read_json(job.out / "run.json")
     for key in sorted(set(asked) | set(before)):
         if asked.get(key) != before.get(key):
@@ -158,13 +174,8 @@ def is_done(job: Job) -> bool:
 
 
 def claim(job: Job) -> None:
-    """Make the run's folder this run's. Raises SpecError where ``--overwrite`` would lose what is no result."""
+    """Make the run's folder this run's; what ``is_done`` found there is lost with ``--overwrite``."""
     if job.config.overwrite and job.out.exists():
-        if job.out.is_dir() and (job.out / "run.json").is_file():
-            shutil.rmtree(job.out)
-        elif not job.out.is_dir() or any(job.out.iterdir()):
-            raise SpecError(
-                "--overwrite is for result folders; this holds something else. Choose another --out.", where=job.out
-            )
+        shutil.rmtree(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
     write_json(job.out / "run.json", job.asked())

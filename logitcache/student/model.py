@@ -27,6 +27,18 @@ def is_shape(student: str) -> bool:
     return SHAPE.fullmatch(student) is not None
 
 
+def parse_shape(student: str) -> tuple[int, int, int]:
+    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH. Raises SpecError."""
+    match = SHAPE.fullmatch(student)
+    assert match is not None, student
+    layers, width = int(match[1]), int(match[2])
+    heads = max(1, width // HEAD_WIDTH)
+    if layers < 1 or width < 2 or width % heads:
+        expected = f"at least one layer and a width divisible by its {heads} attention head{'s' * (heads > 1)}"
+        raise SpecError(f"--student: expected LAYERSxWIDTH with {expected}, found {student!r}. Try 2x128.")
+    return layers, width, heads
+
+
 def student_tokenizer(
     student: str, tokenizer: str | None, rows: Rows, vocabulary: int, max_length: int, folder: Path
 ) -> Any:
@@ -98,12 +110,7 @@ def _from_checkpoint(student: str, init: str, labels: dict[str, Any]) -> PreTrai
 
 
 def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[str, Any]) -> BertConfig:
-    match = SHAPE.fullmatch(student)
-    assert match is not None
-    layers, width = int(match[1]), int(match[2])
-    heads = max(1, width // HEAD_WIDTH)
-    if layers < 1 or width < 2 or width % heads:
-        raise SpecError(f"expected LAYERSxWIDTH with a width divisible by {heads} heads, found {student!r}. Try 2x128.")
+    layers, width, heads = parse_shape(student)
     return BertConfig(
         vocab_size=vocabulary,
         hidden_size=width,

@@ -21,7 +21,7 @@ from logitcache.student.model import build_student, student_tokenizer
 from logitcache.student.outcome import result_dict, write_predictions
 from logitcache.student.trainer import FitSettings
 from logitcache.teacher.dump import DumpSettings, dump
-from logitcache.teacher.model import load_teacher, quiet
+from logitcache.teacher.model import load_teacher, longest_input, quiet
 
 OnStep = Callable[[int, int], None]
 
@@ -49,7 +49,6 @@ def train(
         cache = _self_cache(job, notify, on_step)
     if cache is not None:
         _check_cache(cache, job, notify)
-    claim(job)
     with quiet():
         _run(job, cache, notify, on_step)
     return job.out
@@ -115,16 +114,25 @@ def _run(job: Job, cache: Cache | None, notify: Notify, on_step: OnStep) -> None
     tokenizer = student_tokenizer(
         config.student, config.tokenizer, whole, config.vocabulary, config.max_length, config.workspace.tokenizers
     )
-    max_length = min(config.max_length, tokenizer.model_max_length)
-    prepared = _prepare(job, tokenizer, max_length, notify)
     assert config.init is not None
+    max_length = min(config.max_length, tokenizer.model_max_length)
     student = build_student(config.student, config.init, job.task, tokenizer, max_length, config.seed)
+    prepared = _prepare(job, tokenizer, min(max_length, longest_input(student, tokenizer)), notify)
+    claim(job)
     fitted = fit(student, tokenizer, job.objective, job.task, prepared, cache, _settings(config), job.out, on_step)
     write_predictions(job.out / "predictions.parquet", fitted.predictions)
     write_json(job.out / "result.json", result_dict(job, fitted, cache))
-    shutil.rmtree(job.out / "checkpoints", ignore_errors=True)
+    _clear(job.out)
     scores = ", ".join(f"{split} {values[config.metric]:.4f}" for split, values in fitted.scores.items())
     notify(f"{job.out}: {config.metric} {scores}")
+
+
+def _clear(out: Path) -> None:
+    """Leave no checkpoints behind, but the logs that `--report-to tensorboard` wrote among them."""
+    logs = out / "checkpoints" / "runs"
+    if logs.is_dir():
+        logs.replace(out / "runs")
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
 def _prepare(job: Job, tokenizer: object, max_length: int, notify: Notify) -> dict[str, Prepared]:

@@ -20,10 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer_callback import PrinterCallback
 
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation
+from logitcache.errors import SpecError
 from logitcache.records import Batch, Int64
 from logitcache.student.methods import Objective
 
@@ -125,9 +127,11 @@ class DistillTrainer(Trainer):
 
     model: Any  # a Distiller; while something is saved or loaded, the student in it
 
-    def __init__(self, distiller: Distiller, collator: Collator, **kwargs: Any) -> None:
+    def __init__(
+        self, distiller: Distiller, collator: Collator, *, group_by_length: bool = False, **kwargs: Any
+    ) -> None:
         assert not kwargs["args"].remove_unused_columns
-        self.collate = collator
+        self.collate, self.group_by_length = collator, group_by_length
         super().__init__(
             model=distiller, data_collator=self._collate, train_dataset=Places(len(collator.rows)), **kwargs
         )
@@ -140,7 +144,7 @@ class DistillTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         rows, args = self.collate.rows, self.args
         seed = args.seed if args.data_seed is None else args.data_seed
-        if args.train_sampling_strategy == "group_by_length":
+        if self.group_by_length:
             lengths, batch = (
                 rows.ids.lengths(),
                 args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
@@ -194,6 +198,19 @@ class DistillTrainer(Trainer):
             super()._load_best_model()
 
 
+class BestPlace(TrainerCallback):
+    """A resumed run's best checkpoint lies beside the one it goes on from, wherever the run's folder now is.
+
+    Trainer records a path, relative to where the command ran; where it leads nowhere, it keeps the last weights and
+    says nothing.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():
+            state.best_model_checkpoint = str(best)
+
+
 class StepClock(TrainerCallback):
     """Seconds between ends of successive steps of an epoch: compute and data, without evaluation and checkpoints."""
 
@@ -213,6 +230,13 @@ class StepClock(TrainerCallback):
         self.on_step(state.global_step, state.max_steps)
 
 
+def check_report(report_to: str) -> None:
+    """Raises SpecError where Trainer cannot log there."""
+    known = ("none", *sorted(get_available_reporting_integrations()))
+    if report_to not in known:
+        raise SpecError(f"--report-to: expected what is installed here ({', '.join(known)}), found {report_to!r}.")
+
+
 def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> TrainingArguments:
     """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
     best = settings.select == "best"
@@ -228,6 +252,7 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup,
             seed=settings.seed,
+            use_cpu=not torch.accelerator.is_available(),  # said, because bf16 is refused on a CPU that was not chosen
             bf16=settings.precision == "bf16",
             fp16=settings.precision == "fp16",
             eval_strategy="epoch" if evaluate else "no",
@@ -236,14 +261,11 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
             load_best_model_at_end=best,
             metric_for_best_model=settings.metric if best else None,
             greater_is_better=True if best else None,
-            train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
             remove_unused_columns=False,
             logging_nan_inf_filter=False,
             disable_tqdm=True,
             report_to=settings.report_to,
             dataloader_pin_memory=torch.cuda.is_available(),
         )
-    args._n_gpu = min(
-        args.n_gpu, 1
-    )  # several GPUs are for torchrun, one process each: DataParallel cannot carry a Batch
+    args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
     return args

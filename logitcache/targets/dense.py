@@ -36,7 +36,7 @@ class DenseCodec:
     def from_dict(cls, value: Mapping[str, Any]) -> DenseCodec:
         """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
         width, dtype = value.get("width"), value.get("dtype")
-        if not isinstance(width, int) or width < 1 or dtype not in DTYPES:
+        if type(width) is not int or width < 1 or dtype not in DTYPES:
             raise FormatError(
                 f"dense codec: expected a width and a dtype among {', '.join(DTYPES)}, found {dict(value)}."
             )

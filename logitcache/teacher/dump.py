@@ -7,6 +7,7 @@ plan alone, so the same command goes on where it stopped.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -97,7 +98,12 @@ def dump(
     writer = CacheWriter(folder, plan, overwrite=overwrite)
     todo = writer.missing
     started = time.perf_counter()
-    tokens = _write_shards(writer, todo, teacher, rows, codec, progress)
+    try:
+        tokens = _write_shards(writer, todo, teacher, rows, codec, progress)
+    except SpecError:
+        if not writer.receipts:  # a plan that no shard was made for would only refuse the mended teacher
+            shutil.rmtree(folder)
+        raise
     if todo or not writer.complete:
         writer.seal()
     seconds = time.perf_counter() - started

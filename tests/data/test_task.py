@@ -28,7 +28,7 @@ def test_known_metrics_pass(metric: str) -> None:
 def test_unknown_metric_and_f1_of_three_classes_are_refused() -> None:
     with pytest.raises(SpecError, match="accuracy, macro_f1, f1, mcc, found 'auc'"):
         check_metric("auc", 2)
-    with pytest.raises(SpecError, match="two classes, found 3. Use macro_f1"):
+    with pytest.raises(SpecError, match=r"two classes, found 3\. Use macro_f1"):
         check_metric("f1", 3)
 
 

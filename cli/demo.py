@@ -1,0 +1,55 @@
+"""``logitcache demo``: the whole line on built-in text, in minutes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from .dump import render as render_dump
+from .options import as_json, notify, print_json, progress
+
+OWN_DATA = """\
+The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/test files):
+  logitcache train --method base --data YOURS.jsonl --student 4x256 --epochs 2 --out my-teacher
+  logitcache dump --teacher my-teacher --data YOURS.jsonl
+  logitcache train --method base --data YOURS.jsonl --student 2x128 --seed 0
+  logitcache train --method kd   --data YOURS.jsonl --student 2x128 --seed 0     (and more seeds)
+  logitcache compare logitcache-work/runs/YOURS --plot verdict.png"""
+
+
+@click.command(short_help="Distil a real teacher into real students on this machine.")
+@click.option("--quick", is_flag=True, help="Fewer rows and smaller models: under two minutes.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("logitcache-demo"),
+    show_default=True,
+    help="Where everything it makes stays.",
+)
+@as_json
+def command(quick: bool, out: Path, as_json: bool) -> None:
+    """Train a teacher on built-in text, dump it, train students by five methods over three seeds, and compare them.
+
+    Nothing is downloaded: the text is the docstrings of installed packages. Ends with a verdict and a picture.
+    """
+    from logitcache.report.plots import dots
+    from logitcache.study.demo import FULL, QUICK, demo
+    from logitcache.study.tables import render
+
+    folder, started = out / ("quick" if quick else "full"), time.perf_counter()
+    with progress("train", rates=False) as update:
+        result = demo(folder, QUICK if quick else FULL, notify=notify, on_step=update)
+    dots(result.comparison, folder / "verdict.png")
+    for note in result.comparison.notes:
+        notify(f"note: {note}")
+    if as_json:
+        print_json(result.comparison.to_json())
+        return
+    click.echo(render_dump(result.report) + "\n")
+    render(result.comparison, Console())
+    click.echo(
+        f"\npicture    {folder / 'verdict.png'}\nall of it  {folder} ({time.perf_counter() - started:.0f} s)\n\n{OWN_DATA}"
+    )

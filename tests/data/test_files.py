@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logitcache.data.files import find_files, read_table, split_of
+from logitcache.errors import SpecError
+
+# What a field of each kind can hold: csv anything but a lone carriage return (a line end to its readers), tsv no tab
+# and no line end.
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00\ufeff"), max_size=12)
+TSV_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\t\x00\ufeff"), max_size=12)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(SpecError) as caught:
+        read_table(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train.jsonl", "train"),
+        ("training.csv", "train"),
+        ("sst2-validation.jsonl", "dev"),
+        ("VAL.tsv", "dev"),
+        ("valid_1.csv", "dev"),
+        ("my.dev.tsv", "dev"),
+        ("dev_validation.tsv", "dev"),
+        ("test2.jsonl", "test"),
+        ("latest.jsonl", None),
+        ("contest.csv", None),
+        ("train_and_test.csv", None),
+        ("reviews.csv", None),
+    ],
+)
+def test_split_of_a_name(name: str, split: str | None) -> None:
+    assert split_of(Path(name)) == split
+
+
+def test_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("train.jsonl", "dev.csv", "sst-test.tsv", "labels.json", "README.md", "extra.csv"):
+        write(tmp_path / name, "")
+    (tmp_path / "train.csv.d").mkdir()
+    found = find_files(tmp_path)
+    assert {split: path.name for split, path in found.items()} == {
+        "train": "train.jsonl",
+        "dev": "dev.csv",
+        "test": "sst-test.tsv",
+    }
+
+
+def test_one_file_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "reviews.csv", "")
+    assert find_files(path) == find_files(tmp_path) == {None: path}
+    path = path.rename(tmp_path / "train.csv")
+    assert find_files(path) == find_files(tmp_path) == {"train": path}
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "said"),
+    [
+        ((), "nothing", ("no such file or folder", "--data")),
+        (("data.txt",), "data.txt", ("ending in .jsonl, .csv, .tsv", "'.txt'")),
+        (("data",), "data", ("ending in .jsonl, .csv, .tsv", "''")),
+        ((), ".", ("train, dev or test in their names", "found none")),
+        (("a.csv", "b.csv"), ".", ("found a.csv, b.csv", "Rename them")),
+        (("val.csv", "dev.csv"), ".", ("two files for the split 'dev'", "dev.csv and val.csv", "Keep one")),
+        (("train.csv", "train.jsonl"), ".", ("two files for the split 'train'",)),
+    ],
+)
+def test_what_cannot_be_found_is_refused(tmp_path: Path, names: tuple[str, ...], asked: str, said: list[str]) -> None:
+    for name in names:
+        write(tmp_path / name, "")
+    with pytest.raises(SpecError) as caught:
+        find_files(tmp_path / asked)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / asked))
+    assert all(part in message for part in said), message
+    assert caught.value.exit_code == 2
+
+
+JSON_ROWS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.none() | st.integers() | TEXT, min_size=1))
+
+
+@given(JSON_ROWS, st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n", "\n  \n"]), st.booleans(), st.booleans())
+def test_jsonl_gives_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], bom: bool, end: str, last: bool, raw: bool
+) -> None:
+    content = end.join(json.dumps(row, ensure_ascii=not raw) for row in rows) + (end if last else "")
+    path = write(tmp_path_factory.mktemp("t") / "x.jsonl", "\ufeff" * bom + content)
+    table = read_table(path)
+    assert set(table.columns) == {name for row in rows for name in row}
+    assert all(values == [row.get(name) for row in rows] for name, values in table.columns.items())
+    assert table.lines == [1 + i * end.count("\n") for i in range(len(rows))]
+    assert table.typed
+
+
+@given(st.lists(st.tuples(TEXT, TEXT).filter(any), max_size=5), st.booleans(), st.sampled_from(["\n", "\r\n"]))
+def test_csv_gives_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], bom: bool, end: str
+) -> None:
+    path = tmp_path_factory.mktemp("t") / "x.csv"
+    with path.open("w", encoding="utf-8-sig" if bom else "utf-8", newline="") as file:
+        csv.writer(file, lineterminator=end).writerows([("text", "label"), *rows])
+    table = read_table(path)
+    assert table.columns == {"text": [a for a, _ in rows], "label": [b for _, b in rows]}
+    assert not table.typed
+
+
+@given(st.lists(st.tuples(TSV_TEXT, TSV_TEXT).filter(any), max_size=5), st.booleans(), st.sampled_from(["\n", "\r\n"]))
+def test_tsv_gives_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], bom: bool, end: str
+) -> None:
+    lines = end.join(f"{a}\t{b}" for a, b in [("text", "label"), *rows])
+    table = read_table(write(tmp_path_factory.mktemp("t") / "x.tsv", "\ufeff" * bom + lines + end))
+    assert table.columns == {"text": [a for a, _ in rows], "label": [b for _, b in rows]}
+    assert table.lines == list(range(2, len(rows) + 2))
+
+
+def test_csv_rows_begin_on_the_line_they_say(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", 'text,label\n"two\nlines",a\n\n"a ""quoted"" word",b\nplain,c\n')
+    table = read_table(path)
+    assert table.columns["text"] == ["two\nlines", 'a "quoted" word', "plain"]
+    assert table.lines == [2, 5, 6]
+    assert table.place(1) == f"{path} line 5"
+
+
+def test_a_quote_means_nothing_in_tsv(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tsv", 'text\tlabel\n"never closed\ta\nhe said "so\tb\n"both"\tc\n')
+    assert read_table(path).columns == {"text": ['"never closed', 'he said "so', '"both"'], "label": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv"])
+@pytest.mark.parametrize("content", ["", "\n", "\n\r\n \n".replace(" ", ""), "\ufeff"])
+def test_an_empty_file_is_an_empty_table(tmp_path: Path, suffix: str, content: str) -> None:
+    table = read_table(write(tmp_path / f"x{suffix}", content))
+    assert (table.columns, table.lines) == ({}, [])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_header_alone_is_columns_without_rows(tmp_path: Path, suffix: str) -> None:
+    content = "text,label\n".replace(",", "\t" if suffix == ".tsv" else ",")
+    assert read_table(write(tmp_path / f"x{suffix}", content)).columns == {"text": [], "label": []}
+
+
+def test_a_very_long_field_is_read(tmp_path: Path) -> None:
+    long = "word " * 100_000
+    assert read_table(write(tmp_path / "x.csv", f'text\n"{long}"\n')).columns == {"text": [long]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "said"),
+    [
+        ("x.jsonl", '{"a": 1}\n\n{"a": \n', 3, "Expecting value at column"),
+        ("x.jsonl", '{"a": 1}\n[1]\n', 2, "found a list"),
+        ("x.jsonl", '"text"\n', 1, "found a str"),
+        ("x.jsonl", '{"a": 1} {"a": 2}\n', 1, "Extra data"),
+        ("x.jsonl", '[{"a": 1},\n{"a": 2}]\n', 1, "Expecting value"),
+        ("x.jsonl", '{"a": ' + "9" * 5000 + "}\n", 1, "digits"),
+        ("x.jsonl", "[" * 100_000 + "\n", 1, "recursion"),
+        ("x.csv", 'text,label\na,b\n"never closed,b\nc,d\n', 3, "unexpected end of data. Close the quotes"),
+        ("x.csv", 'text,label\n"a"b,c\n', 2, "expected after"),
+        ("x.csv", "text,label\na,b\na,b,c\n", 3, "2 fields as in the header (text, label), found 3"),
+        ("x.csv", 'text,label\n"a\nb",c\nd\n', 4, "found 1"),
+        ("x.csv", "text,label,text\na,b,c\n", 1, "found 'text' twice. Rename one"),
+        ("x.tsv", "text\tlabel\na\tb\n\nc d\n", 4, "2 fields as in the header (text, label), found 1"),
+        ("x.tsv", "a\ta\n", 1, "found 'a' twice"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, line: int, said: str) -> None:
+    path = write(tmp_path / name, content)
+    message = refused(path)
+    assert message.startswith(f"{path} line {line}: expected")
+    assert said in message
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.tsv"])
+def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path: Path, name: str) -> None:
+    rows = {"x.jsonl": '{"text": "café"}\n', "x.csv": "café,b\n", "x.tsv": "café\tb\n"}[name]
+    path = write(tmp_path / name, rows.encode() * 2000 + rows.encode("latin-1") + rows.encode())
+    assert refused(path) == f"{path} line 2001: expected UTF-8, found bytes that are not. Save it as UTF-8."
+    write(path, rows.encode("utf-16"))
+    assert refused(path).startswith(f"{path} line 1: expected UTF-8")
+
+
+def test_unnamed_columns_may_repeat(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "x.csv", "text,label,,\na,b,,\n"))
+    assert table.columns["text"] == ["a"]

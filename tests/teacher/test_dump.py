@@ -1,0 +1,356 @@
+"""A dump: made once and whole, made again only where it must be, the same bytes each time, the teacher's own columns in
+the data's order.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from scipy.stats import entropy
+from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
+
+from logitcache.cache import Cache
+from logitcache.data.source import Source
+from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.store.columns import Column
+from logitcache.teacher import dump as module
+from logitcache.teacher.dump import DumpReport, DumpSettings, dump
+from logitcache.teacher.model import TeacherModel, load_teacher
+
+Checkpoint = Callable[..., Path]
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
+
+
+@pytest.fixture(scope="module")
+def source(singles_data: Path, load_source: Callable[[Path], Source]) -> Source:
+    return load_source(singles_data)
+
+
+@pytest.fixture
+def train_only(source: Source) -> Source:
+    """Without a dev split to be asked about: every row the teacher sees is a row of the cache."""
+    return replace(source, splits={"train": source.split("train")})
+
+
+@pytest.fixture(scope="module")
+def teacher(checkpoint: Checkpoint) -> TeacherModel:
+    return load_teacher(str(checkpoint()), device="cpu")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def answers(folder: Path) -> Any:
+    """All logits of a cache, f32[N, K]."""
+    cache = Cache.open(folder)
+    return cache.take(np.arange(len(cache))).payload.logits
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The row_ids that the teacher is asked about, growing."""
+    seen: list[int] = []
+    whole = module.answer
+
+    def watch(teacher: TeacherModel, rows: Any, *rest: Any) -> Any:
+        seen.extend(rows.row_id.tolist())
+        return whole(teacher, rows, *rest)
+
+    monkeypatch.setattr(module, "answer", watch)
+    return seen
+
+
+def test_every_row_sees_the_teacher_once_and_never_again(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path, asked: list[int]
+) -> None:
+    first = dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    assert sorted(asked) == list(range(60))
+    assert (first.rows, first.positions, first.teacher_rows) == (60, 60, 60)
+    assert first.rows_per_second > 0
+    assert first.bytes == sum(p.stat().st_size for p in (tmp_path / "c" / "shards").glob("*.arrow"))
+    asked.clear()
+    before = tree(tmp_path / "c")
+    again = dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    assert (asked, again.teacher_rows, again.rows_per_second) == ([], 0, 0)
+    assert tree(tmp_path / "c") == before
+    assert again.scores == first.scores
+
+
+@pytest.mark.parametrize("gone", ["00001.arrow", "00001.json"])
+def test_a_lost_shard_is_made_again_alone_with_the_same_bytes(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path, asked: list[int], gone: str
+) -> None:
+    dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    before = tree(tmp_path / "c")
+    asked.clear()
+    (tmp_path / "c" / "shards" / gone).unlink()
+    report = dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    assert sorted(asked) == list(range(25, 50))
+    assert report.teacher_rows == 25
+    assert tree(tmp_path / "c") == before
+
+
+def test_a_broken_off_dump_goes_on(teacher: TeacherModel, train_only: Source, tmp_path: Path, asked: list[int]) -> None:
+    def stop(rows: int, tokens: int) -> None:
+        if len(asked) > 25:  # the second shard has begun
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dump(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=stop)
+    with pytest.raises(LogitCacheError, match="not finished"):
+        Cache.open(tmp_path / "c")
+    asked.clear()
+    dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    assert sorted(asked) == list(range(25, 60))
+    dump(teacher, train_only, "train", tmp_path / "whole", SETTINGS)
+    assert tree(tmp_path / "c") == tree(tmp_path / "whole")
+
+
+def test_the_same_dump_twice_is_the_same_bytes_and_names_no_place(
+    checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    """With half of every layer dropped in training: a teacher left in train mode could not do this."""
+    teachers = [load_teacher(str(checkpoint("bert", ("neg", "pos"), 0.5)), device="cpu") for _ in range(2)]
+    for name, teacher in zip("ab", teachers, strict=True):
+        dump(teacher, source, "train", tmp_path / name, SETTINGS)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert not [name for name, data in tree(tmp_path / "a").items() if str(tmp_path.parent).encode() in data]
+
+
+def test_progress_counts_every_row_and_token(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    dump(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=lambda *done: steps.append(done))
+    texts = train_only.split("train").text.to_pylist()
+    assert np.sum(steps, axis=0).tolist() == [60, sum(map(len, teacher.tokenizer(texts)["input_ids"]))]
+
+
+@pytest.mark.parametrize("codec", ["float32", "float16"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2-left"])
+def test_batches_change_no_answer(
+    checkpoint: Checkpoint, source: Source, tmp_path: Path, kind: str, codec: str
+) -> None:
+    teacher = load_teacher(str(checkpoint(kind)), device="cpu")
+    for tokens in (1, 100, 100_000):
+        settings = replace(SETTINGS, batch_tokens=tokens, codec=codec, shard_rows=1000 // tokens + 1)
+        dump(teacher, source, "dev", tmp_path / str(tokens), settings)
+    alone = answers(tmp_path / "1")
+    assert alone.max() == 0
+    assert alone.min() < -0.1
+    tolerance = 1e-5 if codec == "float32" else np.abs(alone).max() * 2**-10
+    for tokens in (100, 100_000):
+        np.testing.assert_allclose(answers(tmp_path / str(tokens)), alone, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"max_length": 20}, "preparation.max_length = 48, now it is 20"),
+        ({"batch_tokens": 100}, "preparation.batch_tokens = 200"),
+        ({"codec": "float16"}, "columns|targets"),
+        ({"shard_rows": 30}, "shard_rows = 25"),
+    ],
+)
+def test_another_plan_is_refused_by_its_field(
+    teacher: TeacherModel, source: Source, tmp_path: Path, change: dict[str, Any], field: str
+) -> None:
+    dump(teacher, source, "dev", tmp_path / "c", SETTINGS)
+    before = tree(tmp_path / "c")
+    with pytest.raises(FingerprintMismatch, match=field):
+        dump(teacher, source, "dev", tmp_path / "c", replace(SETTINGS, **change))
+    with pytest.raises(FingerprintMismatch, match=r"data\."):
+        dump(teacher, source, "test", tmp_path / "c", SETTINGS)
+    assert tree(tmp_path / "c") == before
+    dump(teacher, source, "dev", tmp_path / "c", replace(SETTINGS, **change), overwrite=True)
+    assert tree(tmp_path / "c") != before
+
+
+def test_another_teacher_is_refused_by_its_weights(
+    checkpoint: Checkpoint, teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
+    dump(teacher, source, "dev", tmp_path / "c", SETTINGS)
+    other = load_teacher(str(checkpoint()), device="cpu")
+    with torch.no_grad():
+        other.model.classifier.bias[0] += 1e-3  # type: ignore[union-attr, operator, index]
+    with pytest.raises(FingerprintMismatch, match=r"teacher\.weights"):
+        dump(other, source, "dev", tmp_path / "c", SETTINGS)
+
+
+@pytest.fixture
+def renamed(checkpoint: Checkpoint, tmp_path: Path) -> Callable[..., TeacherModel]:
+    """``renamed(labels, order)``: the tiny teacher of pairs with other label names, its head's rows in this order."""
+
+    def make(labels: tuple[str, ...], order: tuple[int, ...] = (0, 1, 2)) -> TeacherModel:
+        folder = shutil.copytree(checkpoint("bert", ("contradiction", "entailment", "neutral")), tmp_path / "renamed")
+        config = json.loads((folder / "config.json").read_text())
+        config["id2label"], config["label2id"] = dict(enumerate(labels)), {n: i for i, n in enumerate(labels)}
+        (folder / "config.json").write_text(json.dumps(config))
+        made = load_teacher(str(folder), device="cpu")
+        with torch.no_grad():
+            for parameter in made.model.classifier.parameters():  # type: ignore[union-attr]
+                parameter.copy_(parameter[list(order)].clone())
+        return made
+
+    return make
+
+
+@pytest.fixture
+def three(pairs_data: Path, load_source: Callable[[Path], Source]) -> Source:
+    return load_source(pairs_data)
+
+
+def test_labels_in_another_order_permute_the_columns_and_say_so(
+    renamed: Callable[..., TeacherModel], checkpoint: Checkpoint, three: Source, tmp_path: Path
+) -> None:
+    straight = load_teacher(str(checkpoint("bert", ("contradiction", "entailment", "neutral"))), device="cpu")
+    swapped = renamed(("neutral", "contradiction", "entailment"), (2, 0, 1))
+    first = dump(straight, three, "train", tmp_path / "a", SETTINGS)
+    second = dump(swapped, three, "train", tmp_path / "b", SETTINGS)
+    np.testing.assert_allclose(answers(tmp_path / "a"), answers(tmp_path / "b"), atol=1e-6)
+    assert Cache.open(tmp_path / "b").label_names == three.label_names
+    assert first.scores == pytest.approx(second.scores)
+    assert first.dev_scores == pytest.approx(second.dev_scores)
+    assert not [r for r in first.remarks if "order" in r]
+    assert "neutral, contradiction, entailment" in second.remarks[0]
+    assert "permuted" in second.remarks[0]
+
+
+@pytest.mark.parametrize("labels", [("no", "yes", "maybe"), ("contradiction", "entailment", "other")])
+def test_other_label_names_are_refused(
+    renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    with pytest.raises(FingerprintMismatch, match="--labels") as caught:
+        dump(renamed(labels), three, "train", tmp_path / "c", SETTINGS)
+    assert caught.value.exit_code == 4
+    assert not (tmp_path / "c").exists()
+
+
+def test_another_number_of_classes_is_refused(teacher: TeacherModel, three: Source, tmp_path: Path) -> None:
+    with pytest.raises(FingerprintMismatch, match="answers 2 classes"):
+        dump(teacher, three, "train", tmp_path / "c", SETTINGS)
+    assert not (tmp_path / "c").exists()
+
+
+def test_unnamed_labels_are_matched_by_index_and_said(
+    renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path
+) -> None:
+    report = dump(renamed(("LABEL_0", "LABEL_1", "LABEL_2")), three, "train", tmp_path / "c", SETTINGS)
+    assert "the teacher's labels are unnamed: matched by index" in report.remarks[0]
+    assert Cache.open(tmp_path / "c").label_names == three.label_names
+
+
+def test_bare_numbers_take_the_teachers_names_and_say_so(
+    teacher: TeacherModel, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+) -> None:
+    rows = [{"text": "the film was bright", "label": 1}, {"text": "a cold story", "label": 0}]
+    numbered = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
+    report = dump(teacher, numbered, "train", tmp_path / "c", SETTINGS)
+    assert "the data's labels are bare numbers: matched by index (neg, pos)" in report.remarks[0]
+    assert Cache.open(tmp_path / "c").label_names == ("neg", "pos")
+
+
+@pytest.fixture
+def broken(checkpoint: Checkpoint, source: Source) -> Callable[[float], tuple[TeacherModel, list[int]]]:
+    """A teacher with this number in the embedding of one word, and the train rows that have the word."""
+
+    def make(value: float) -> tuple[TeacherModel, list[int]]:
+        teacher = load_teacher(str(checkpoint()), device="cpu")
+        token = teacher.tokenizer.convert_tokens_to_ids("tedious")
+        with torch.no_grad():
+            teacher.model.get_input_embeddings().weight[token] = value  # type: ignore[index, operator]
+        texts = source.split("train").text.to_pylist()
+        return teacher, [i for i, text in enumerate(texts) if "tedious" in text.split()]
+
+    return make
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_answers_that_are_no_numbers_are_refused_by_row(
+    broken: Callable[..., tuple[TeacherModel, list[int]]], source: Source, tmp_path: Path, value: float
+) -> None:
+    teacher, rows = broken(value)
+    assert len(rows) > 1
+    named = ", ".join(map(str, rows[:5]))
+    with pytest.raises(SpecError, match=rf"in {len(rows)} rows \(row {named}[,)]"):
+        dump(teacher, source, "train", tmp_path / "c", replace(SETTINGS, shard_rows=60))
+    assert not (tmp_path / "c").exists()
+
+
+def test_what_was_written_before_a_bad_row_stays(
+    broken: Callable[..., tuple[TeacherModel, list[int]]], source: Source, tmp_path: Path
+) -> None:
+    teacher, rows = broken(float("nan"))
+    assert rows[0] > 0
+    with pytest.raises(SpecError, match="Nothing of their shard was written"):
+        dump(teacher, source, "train", tmp_path / "c", replace(SETTINGS, shard_rows=1))
+    receipts = sorted(p.name for p in (tmp_path / "c" / "shards").glob("*.json"))
+    assert receipts == [f"{i:05d}.json" for i in range(rows[0])]
+    assert not (tmp_path / "c" / "manifest.json").exists()
+
+
+def test_the_report_is_that_of_sklearn(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
+    report = dump(teacher, source, "train", tmp_path / "c", SETTINGS)
+    for split, scores in (("train", report.scores), ("dev", report.dev_scores)):
+        folder = tmp_path / split
+        dump(teacher, source, split, folder, SETTINGS)
+        logits, gold = answers(folder).astype(np.float64), source.split(split).label
+        guess = logits.argmax(1)
+        expected = {
+            "accuracy": accuracy_score(gold, guess),
+            "macro_f1": f1_score(gold, guess, average="macro"),
+            "f1": f1_score(gold, guess),
+            "mcc": matthews_corrcoef(gold, guess),
+            "nll": log_loss(gold, softmax(logits, axis=1)),
+        }
+        assert scores == pytest.approx(expected, abs=1e-6)
+    assert report.entropy == pytest.approx(entropy(softmax(answers(tmp_path / "c"), axis=1), axis=1).mean(), abs=1e-6)
+    assert (report.dev_rows, report.num_labels) == (24, 2)
+
+
+def gold_by_teacher(teacher: TeacherModel, source: Source, folder: Path, flip: str) -> DumpReport:
+    """Dump data whose labels are the teacher's own answers, but the other class in one split."""
+    splits = {}
+    for name in ("train", "dev"):
+        dump(teacher, source, name, folder / name, SETTINGS)
+        guess = answers(folder / name).argmax(1).astype(np.int64)
+        splits[name] = replace(source.split(name), label=1 - guess if name == flip else guess)
+    return dump(teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS)
+
+
+def test_a_teacher_that_has_memorised_its_rows_is_told_of(
+    teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
+    remarks = gold_by_teacher(teacher, source, tmp_path / "a", "dev").remarks
+    assert "100.0% of these train rows but on 0.0% of dev" in remarks[0]
+    assert "memorised" in remarks[0]
+    assert gold_by_teacher(teacher, source, tmp_path / "b", "train").remarks == []
+    assert gold_by_teacher(teacher, source, tmp_path / "c", "").remarks == []
+
+
+def test_rows_without_labels_have_no_scores(
+    teacher: TeacherModel, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+) -> None:
+    rows = [{"text": "the film was bright"}, {"text": "a cold story"}]
+    bare = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
+    report = dump(teacher, bare, "train", tmp_path / "c", SETTINGS)
+    assert (report.rows, report.scores, report.dev_scores) == (2, {}, {})
+    assert Cache.open(tmp_path / "c").label_names == ("neg", "pos")
+
+
+@pytest.mark.parametrize(
+    ("width", "parameters", "expected"),
+    [(2, 1_000, 16384), (30_000, 1_000, 1024), (2, 100_000_000, 2048), (2, 10**12, 1024), (5_000, 1_000, 4096)],
+)
+def test_rows_of_a_shard_are_a_power_of_two_within_bounds(width: int, parameters: int, expected: int) -> None:
+    """The smallest of 16,384 rows, 64 MB and 1e14 FLOPs, but 1,024 at least."""
+    columns = (Column("row_hash", "int64"), Column("logits", "float16", width))
+    assert module._shard_rows(columns, parameters, 128) == expected

@@ -1,0 +1,232 @@
+"""The teacher as it is asked: the same answers as `transformers` gives by hand, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from logitcache.data.collate import Collator, pad
+from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.source import Source
+from logitcache.data.task import Classification
+from logitcache.errors import SpecError
+from logitcache.teacher.model import (
+    LiveTeacher,
+    TeacherModel,
+    check_padding,
+    fit_tokenizer,
+    load_teacher,
+    longest_input,
+    quiet,
+)
+
+KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
+LABELS = {"singles": ("neg", "pos"), "pairs": ("contradiction", "entailment", "neutral")}
+Checkpoint = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def sources(singles_data: Path, pairs_data: Path, load_source: Callable[[Path], Source]) -> dict[str, Source]:
+    return {"singles": load_source(singles_data), "pairs": load_source(pairs_data)}
+
+
+def by_hand(path: Path, source: Source, max_length: int) -> torch.Tensor:
+    """One row at a time through what `transformers` loads, nothing of ours in between: f32[N, K]."""
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(path, dtype="float32").eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    rows = source.split("train")
+    fields = [column.to_pylist() for column in (rows.text, rows.text_pair) if column is not None]
+    logits = []
+    with torch.no_grad():
+        for texts in zip(*fields, strict=True):
+            inputs = tokenizer(*texts, return_tensors="pt", truncation=True, max_length=max_length)
+            logits.append(model(**inputs).logits[0])
+    return torch.stack(logits)
+
+
+def shuffled(n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.random.default_rng(0).permutation(n)
+
+
+@pytest.mark.parametrize("max_length", [48, 12])
+@pytest.mark.parametrize("data", LABELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_through_a_batch_are_those_by_hand(
+    sources: dict[str, Source], checkpoint: Checkpoint, kind: str, data: str, max_length: int
+) -> None:
+    path, source = checkpoint(kind, LABELS[data]), sources[data]
+    teacher = load_teacher(str(path), device="cpu")
+    rows = prepare(teacher.tokenizer, source.split("train"), max_length)
+    lengths = rows.ids.lengths()
+    assert lengths.max() > lengths.min()  # so there is padding
+    assert (rows.at_limit > 0) == (max_length == 12)  # and truncation
+    expected = by_hand(path, source, max_length)
+    places = shuffled(len(rows))
+    live = {"live": LiveTeacher(teacher, rows)}
+    batch = Collator(rows, Classification(len(LABELS[data]), LABELS[data]), live)(places)
+    assert set(batch.inputs) == set(teacher.tokenizer.model_input_names)
+    np.testing.assert_allclose(teacher.logits(batch.inputs), expected[places], atol=1e-5)
+    above = expected - expected.max(1, keepdim=True).values
+    np.testing.assert_allclose(batch.targets["live"].payload.logits, above[places], atol=2e-5)
+
+
+def test_the_tiny_models_tell_segments_and_rows_apart(sources: dict[str, Source], checkpoint: Checkpoint) -> None:
+    """What the parity test rests on: a lost segment or a swapped row would show."""
+    teacher = load_teacher(str(checkpoint("bert", LABELS["pairs"])), device="cpu")
+    rows = prepare(teacher.tokenizer, sources["pairs"].split("train"), 48)
+    inputs = pad(rows, np.arange(8))
+    without = {k: v for k, v in inputs.items() if k != "token_type_ids"}
+    assert inputs["token_type_ids"].max() == 1
+    answers = teacher.logits(inputs)
+    assert (answers - teacher.logits(without)).abs().max() > 0.05
+    assert (answers[1:] - answers[:-1]).abs().max(1).values.min() > 1e-3
+
+
+def test_an_empty_text_is_answered_whatever_stands_beside(
+    checkpoint: Checkpoint, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+) -> None:
+    """GPT-2 has no token for it: by hand `transformers` fails on no tokens, here it is one padding token."""
+    texts = [{"text": text, "label": 0} for text in ("", "the film was very bright")]
+    source = load_source(write(tmp_path / "train.jsonl", texts).parent)
+    for kind in KINDS:
+        teacher = load_teacher(str(checkpoint(kind)), device="cpu")
+        ids = teacher.tokenizer([""])["input_ids"][0] or [teacher.tokenizer.pad_token_id]
+        alone = teacher.model(input_ids=torch.tensor([ids])).logits[0].detach()
+        rows = prepare(teacher.tokenizer, source.split("train"), 48)
+        np.testing.assert_allclose(teacher.logits(pad(rows, np.array([0, 1])))[0], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_is_off(checkpoint: Checkpoint, sources: dict[str, Source], kind: str) -> None:
+    teacher = load_teacher(str(checkpoint(kind, LABELS["singles"], 0.5)), device="cpu")
+    inputs = pad(prepare(teacher.tokenizer, sources["singles"].split("train"), 48), np.arange(8))
+    assert not teacher.model.training
+    assert torch.equal(teacher.logits(inputs), teacher.logits(inputs))
+
+
+def test_columns_follow_the_order(checkpoint: Checkpoint, sources: dict[str, Source]) -> None:
+    teacher = load_teacher(str(checkpoint("bert", LABELS["pairs"])), device="cpu")
+    inputs = pad(prepare(teacher.tokenizer, sources["pairs"].split("train"), 48), np.arange(4))
+    order = np.array([2, 0, 1])
+    permuted = TeacherModel(teacher.model, teacher.tokenizer, "x", "float32", order)
+    assert torch.equal(permuted.logits(inputs), teacher.logits(inputs)[:, order])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_longest_input_is_read_and_one_token_more_is_not(checkpoint: Checkpoint, kind: str) -> None:
+    """RoBERTa's table of 50 positions reads 48 tokens, whatever its tokenizer believes."""
+    teacher = load_teacher(str(checkpoint(kind)), device="cpu")
+    teacher.tokenizer.model_max_length = int(1e30)
+    longest = longest_input(teacher.model, teacher.tokenizer)
+    assert longest == teacher.max_length == 48
+    ids = np.full((1, longest + 1), 40)
+    mask = np.ones_like(ids)
+    assert teacher.logits({"input_ids": ids[:, 1:], "attention_mask": mask[:, 1:]}).isfinite().all()
+    with pytest.raises((IndexError, RuntimeError)):
+        teacher.logits({"input_ids": ids, "attention_mask": mask})
+
+
+def test_the_digest_is_that_of_the_weights_alone(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    teacher = load_teacher(str(checkpoint()), device="cpu")
+    copy = shutil.copytree(checkpoint(), tmp_path / "another name")
+    assert load_teacher(str(copy), device="cpu").weights_digest() == teacher.weights_digest()
+    assert load_teacher(str(copy), "bfloat16", "cpu").weights_digest() != teacher.weights_digest()
+    with torch.no_grad():
+        teacher.model.classifier.bias[0] += 1e-3  # type: ignore[union-attr, operator, index]
+    assert load_teacher(str(copy), device="cpu").weights_digest() != teacher.weights_digest()
+
+
+def test_half_precision_computes_in_half_and_answers_in_single(checkpoint: Checkpoint) -> None:
+    teacher = load_teacher(str(checkpoint()), "bfloat16", "cpu")
+    assert teacher.model.dtype == torch.bfloat16
+    assert teacher.logits({"input_ids": np.array([[2, 5, 3]])}).dtype == torch.float32
+
+
+def test_a_model_that_reads_padding_is_refused(
+    checkpoint: Checkpoint, sources: dict[str, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = load_teacher(str(checkpoint("bert")), device="cpu")
+    rows = prepare(teacher.tokenizer, sources["singles"].split("train"), 48)
+    check_padding(teacher, rows)
+    blind = teacher.model.forward
+    monkeypatch.setattr(teacher.model, "forward", lambda input_ids, **_: blind(input_ids=input_ids))
+    with pytest.raises(SpecError, match=r"padded batches.*padding on the right"):
+        check_padding(teacher, rows)
+
+
+def test_rows_of_one_length_need_no_padding_check(checkpoint: Checkpoint, sources: dict[str, Source]) -> None:
+    teacher = load_teacher(str(checkpoint("bert")), device="cpu")
+    rows: Prepared = prepare(teacher.tokenizer, sources["singles"].split("train"), 48)
+    check_padding(teacher, rows.select(np.array([3])))
+
+
+@pytest.fixture
+def copied(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    """A checkpoint that a test may damage."""
+    return Path(shutil.copytree(checkpoint(), tmp_path / "teacher"))
+
+
+def refusal(path: Path | str, **how: Any) -> str:
+    with pytest.raises(SpecError) as caught:
+        load_teacher(str(path), **how)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert how or message.startswith(str(path))
+    return message
+
+
+def test_what_is_no_checkpoint_is_refused(copied: Path, tmp_path: Path) -> None:
+    assert "no such folder" in refusal(tmp_path / "nowhere")
+    assert "no such folder" in refusal("nobody/nothing")
+    (tmp_path / "empty").mkdir()
+    assert "no teacher can be loaded" in refusal(tmp_path / "empty")
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "no teacher can be loaded" in refusal(copied)
+    weights.unlink()
+    assert "model.safetensors" in refusal(copied)
+    (copied / "config.json").write_text("{")
+    assert "config.json" in refusal(copied)
+
+
+def test_a_checkpoint_without_a_tokenizer_is_refused(copied: Path) -> None:
+    """`transformers` makes an empty tokenizer of it, to which every text is the same."""
+    for file in copied.glob("tokenizer*"):
+        file.unlink()
+    assert "tokenizer" in refusal(copied)
+
+
+def test_an_untrained_head_is_refused(copied: Path, tmp_path: Path) -> None:
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(copied)
+        model.base_model.save_pretrained(copied)
+    message = refusal(copied)
+    assert "classifier" in message
+    assert "logitcache train --method base" in message
+
+
+def test_a_head_of_another_size_than_the_config_states_is_refused(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    config["id2label"], config["label2id"] = {"0": "a", "1": "b", "2": "c"}, {"a": 0, "b": 1, "c": 2}
+    (copied / "config.json").write_text(json.dumps(config))
+    assert "classifier" in refusal(copied)
+
+
+def test_a_tokenizer_of_another_model_is_refused(checkpoint: Checkpoint) -> None:
+    teacher, other = (load_teacher(str(checkpoint(kind)), device="cpu") for kind in ("bert", "roberta"))
+    with pytest.raises(SpecError, match=r"here: expected a tokenizer of at most 87 tokens, found \d+"):
+        fit_tokenizer(other.tokenizer, teacher.model, "here")
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(checkpoint: Checkpoint, device: str) -> None:
+    assert f"--device: {device!r} cannot be used" in refusal(checkpoint(), device=device)
