@@ -50,6 +50,5 @@ def command(quick: bool, out: Path, as_json: bool) -> None:
         return
     click.echo(render_dump(result.report) + "\n")
     render(result.comparison, Console())
-    click.echo(
-        f"\npicture    {folder / 'verdict.png'}\nall of it  {folder} ({time.perf_counter() - started:.0f} s)\n\n{OWN_DATA}"
-    )
+    seconds = time.perf_counter() - started
+    click.echo(f"\npicture    {folder / 'verdict.png'}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,12 @@ def _hash64(fields: tuple[str, ...]) -> bytes:
 def digest_bytes(data: bytes | memoryview) -> str:
     """Hex blake2b of some bytes."""
     return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Hex blake2b of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def digest_json(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -97,6 +98,52 @@ def load_source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], An
     from logitcache.data.source import Columns, load
 
     return lambda path: load(str(path), Columns(), tmp_path_factory.getbasetemp() / "embedded", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def quick(singles_data: Path) -> Callable[[Path], Any]:
+    """``quick(folder)``: a run of a second, three epochs of eight steps of a one-layer student, its workspace there."""
+    from logitcache.student.job import TrainConfig
+    from logitcache.workspace import Workspace
+
+    return lambda folder: TrainConfig(
+        data=str(singles_data),
+        student="1x32",
+        vocabulary=150,
+        epochs=3.0,
+        learning_rate=2e-3,
+        batch_size=8,
+        max_length=32,
+        workspace=Workspace(folder / "work"),
+    )
+
+
+@pytest.fixture
+def config(quick: Callable[[Path], Any], tmp_path: Path) -> Any:
+    """The quick run in a workspace of its own."""
+    return quick(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(
+    singles_data: Path,
+    quick: Callable[[Path], Any],
+    checkpoint: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
+    """Finished folders to look at, not to change: ``cache`` (a tiny BERT's answers), and results ``base``, ``kd``."""
+    from logitcache.data.source import Columns, load
+    from logitcache.student.run import train
+    from logitcache.teacher.dump import DumpSettings, dump
+    from logitcache.teacher.model import load_teacher
+
+    folder = tmp_path_factory.mktemp("finished")
+    settings = quick(folder)
+    source = load(str(singles_data), Columns(), folder / "data", lambda _: None)
+    cache_folder = settings.workspace.cache("singles", "train", "teacher")
+    dump(load_teacher(str(checkpoint()), device="cpu"), source, "train", cache_folder, DumpSettings(48, shard_rows=25))
+    runs = {method: train(dataclasses.replace(settings, method=method), source=source) for method in ("base", "kd")}
+    return {"cache": cache_folder, "workspace": settings.workspace.folder, **runs}
 
 
 @pytest.fixture(scope="session")

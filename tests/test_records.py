@@ -30,7 +30,8 @@ def test_select_gives_these_rows_in_this_order(rows: list[list[int]], data: st.D
     places = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)) if rows else []
     selected = value.select(np.array(places, np.int64))
     assert as_lists(selected) == [rows[i] for i in places]
-    assert (selected.values.dtype, selected.indptr.dtype) == (np.int32, np.int64)
+    assert selected.values.dtype == np.int32
+    assert selected.indptr.dtype == np.int64
 
 
 def test_select_of_a_selection() -> None:
@@ -42,7 +43,7 @@ def test_select_of_a_selection() -> None:
 def batch() -> Batch[Any]:
     places = np.arange(2)
     where = np.stack([places, np.zeros_like(places)], axis=1)
-    target = Target(where, Dense(np.array([[0.0, -1.0], [-2.0, 0.0]], np.float32)))
+    target: Target[Any] = Target(where, Dense(np.array([[0.0, -1.0], [-2.0, 0.0]], np.float32)))
     return Batch(
         row_id=places + 10,
         view=np.zeros_like(places),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,25 +91,29 @@ def fit(
         processing_class=tokenizer,
         callbacks=[clock, BestPlace()],
     )
-    started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
-    seconds = time.perf_counter() - started
+    seconds = clock.spent()
     student.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    step = trainer.state.global_step
     predictions = {split: predict(trainer, rows, task) for split, rows in _samples(prepared).items()}
     return Fitted(
         scores={split: score(p.logits, p.label) for split, p in predictions.items()},
         predictions=predictions,
         fidelity=None if cache is None else _fidelity(cache, predictions["train"]),
-        steps=trainer.state.global_step,
-        rows_seen=round(trainer.state.epoch * len(prepared["train"])),
-        seconds_per_step=float(np.median(clock.seconds))
-        if clock.seconds
-        else seconds / max(1, trainer.state.global_step),
+        steps=step,
+        rows_seen=_rows_seen(len(prepared["train"]), settings.batch_size * trainer.args.world_size, step),
+        seconds_per_step=float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step),
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
     )
+
+
+def _rows_seen(n: int, batch: int, step: int) -> int:
+    """Rows trained on, repeats counted: whole epochs of n rows (their last batch may be a partial one), and more."""
+    epochs, steps = divmod(step, -(-n // batch))
+    return epochs * n + steps * batch
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -91,9 +91,9 @@ class Job:
 def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
-    config = _with_init(config)
     _check_numbers(config)
     check_report(config.report_to)
+    config = _with_init(config)
     if config.batch_size < 1 or config.batch_size % config.accumulate:
         sizes = f"{config.batch_size} and {config.accumulate}"
         raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def soft_target(labels: Tensor, p: Tensor | None, alpha: float, width: int) -> Tensor:
@@ -21,9 +22,8 @@ def soft_target(labels: Tensor, p: Tensor | None, alpha: float, width: int) -> T
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """H(target, softmax(logits)) = log-sum-exp(z) - <target, z>, f32[P]; ``target`` rows sum to 1."""
-    logits = logits.float()
-    return torch.logsumexp(logits, 1) - (target * logits).sum(1)
+    """H(target, softmax(logits)) = log-sum-exp(z) - <target, z>, f32[P]; ``target`` f[P, K], rows sum to 1."""
+    return functional.cross_entropy(logits.float(), target, reduction="none")
 
 
 def distillation_loss(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import ExportableState, PrinterCallback
 
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation
@@ -211,13 +211,29 @@ class BestPlace(TrainerCallback):
             state.best_model_checkpoint = str(best)
 
 
-class StepClock(TrainerCallback):
-    """Seconds between ends of successive steps of an epoch: compute and data, without evaluation and checkpoints."""
+class StepClock(TrainerCallback, ExportableState):
+    """Seconds between ends of successive steps of an epoch: compute and data, without evaluation and checkpoints.
+
+    Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
+    """
 
     def __init__(self, on_step: Callable[[int, int], None]) -> None:
         self.on_step = on_step
         self.seconds: list[float] = []
         self.last: float | None = None
+        self.started = time.perf_counter()
+
+    def spent(self) -> float:
+        """Seconds of training so far, those before a checkpoint included."""
+        return time.perf_counter() - self.started
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"seconds": self.seconds, "spent": self.spent()}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        saved = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
+        self.seconds = list(saved.get("seconds", []))
+        self.started = time.perf_counter() - saved.get("spent", 0.0)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.last = None

@@ -31,7 +31,7 @@ from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.model import TeacherModel, check_padding
+from logitcache.teacher.model import TeacherModel, check_padding, quiet
 
 Progress = Callable[[int, int], None]  # rows and tokens just done
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
@@ -127,6 +127,8 @@ def _plan(
 ) -> Plan:
     order = None if teacher.order is None else teacher.order.tolist()
     commit = getattr(teacher.model.config, "_commit_hash", None)
+    with quiet():  # the probe may be longer than what the teacher takes
+        tokenizer = tokenizer_fingerprint(teacher.tokenizer)
     columns = (*ROOT_COLUMNS, *(Column(name, dtype, width) for name, (dtype, width) in codec.columns().items()))
     return Plan(
         teacher={
@@ -137,7 +139,7 @@ def _plan(
             "label_order": order,
             "dtype": teacher.dtype,
         },
-        tokenizer=tokenizer_fingerprint(teacher.tokenizer),
+        tokenizer=tokenizer,
         data={"source": source, "split": split, "rows": len(rows), "digest": rows.digest()},
         preparation={"max_length": settings.max_length, "batch_tokens": settings.batch_tokens},
         targets={"logits": codec.to_dict()},

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.data.collate import Collator, pad
@@ -47,6 +47,7 @@ def prepared(tokenizer: Any, paired: bool = True) -> Prepared:
     return prepare(tokenizer, rows, 24)
 
 
+@settings(deadline=None)
 @given(PLACES, st.booleans())
 def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bool) -> None:
     found = pad(prepared(tokenizer, paired), np.array(places, np.int64))
@@ -58,6 +59,7 @@ def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bo
         np.testing.assert_array_equal(array, hand[name])
 
 
+@settings(deadline=None)
 @given(PLACES)
 def test_padding_is_the_tokenizers_without_segments(tokenizer: Any, places: list[int]) -> None:
     rows = replace(prepared(tokenizer), segment=None, pad_id=7)
@@ -66,6 +68,7 @@ def test_padding_is_the_tokenizers_without_segments(tokenizer: Any, places: list
     assert (found["input_ids"][found["attention_mask"] == 0] == 7).all()
 
 
+@settings(deadline=None)
 @given(st.lists(PLACES, min_size=1, max_size=4), PLACES)
 def test_a_row_is_joined_with_its_own_answer(tokenizer: Any, selections: list[list[int]], last: list[int]) -> None:
     rows = prepared(tokenizer)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.data.files import find_files, read_table, split_of
@@ -95,6 +95,7 @@ def test_what_cannot_be_found_is_refused(tmp_path: Path, names: tuple[str, ...],
 JSON_ROWS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.none() | st.integers() | TEXT, min_size=1))
 
 
+@settings(deadline=None)
 @given(JSON_ROWS, st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n", "\n  \n"]), st.booleans(), st.booleans())
 def test_jsonl_gives_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], bom: bool, end: str, last: bool, raw: bool
@@ -108,6 +109,7 @@ def test_jsonl_gives_what_was_written(
     assert table.typed
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXT, TEXT).filter(any), max_size=5), st.booleans(), st.sampled_from(["\n", "\r\n"]))
 def test_csv_gives_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], bom: bool, end: str
@@ -120,6 +122,7 @@ def test_csv_gives_what_was_written(
     assert not table.typed
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TSV_TEXT, TSV_TEXT).filter(any), max_size=5), st.booleans(), st.sampled_from(["\n", "\r\n"]))
 def test_tsv_gives_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], bom: bool, end: str

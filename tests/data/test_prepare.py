@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer, prepare, tokenizer_fingerprint
@@ -52,6 +52,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_tokenizer(str(folder))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=6), st.booleans(), st.integers(5, LIMIT))
 def test_ids_are_those_of_the_tokenizer_called_by_hand(
     bert: Any, fields: list[tuple[str, str]], paired: bool, limit: int
@@ -64,7 +65,8 @@ def test_ids_are_those_of_the_tokenizer_called_by_hand(
     assert as_lists(made) == [one["input_ids"][0] for one in hand]
     assert made.segment is not None
     assert made.segment.values.tolist() == [s for one in hand for s in one["token_type_ids"][0]]
-    assert (made.ids.values.dtype, made.segment.values.dtype) == (np.int32, np.uint8)
+    assert made.ids.values.dtype == np.int32
+    assert made.segment.values.dtype == np.uint8
     assert made.at_limit == sum(len(one["input_ids"][0]) == limit for one in hand)
     assert made.ids.lengths().max() <= limit
 
@@ -99,6 +101,7 @@ def test_an_empty_text_and_an_empty_pair(bert: Any) -> None:
     assert as_lists(prepare(bert, rows_of([""], [""]), LIMIT)) == [ids]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(TEXTS) - 1), max_size=40))
 def test_select_carries_every_column(bert: Any, chosen: list[int]) -> None:
     whole = prepare(bert, rows_of(TEXTS, TEXTS[::-1]), LIMIT)
@@ -180,7 +183,8 @@ def test_no_padding_and_no_end_token_is_refused(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    made = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")))
+    make: Any = PreTrainedTokenizerFast
+    made = make(tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")))
     made.save_pretrained(tmp_path)
     with pytest.raises(SpecError, match="neither a padding nor an end token: give it a padding token"):
         load_tokenizer(str(tmp_path))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.data import embedded
@@ -27,8 +27,8 @@ def read(tmp_path: Path) -> Load:
         for name, content in files.items():
             (tmp_path / "data").mkdir(exist_ok=True)
             (tmp_path / "data" / name).write_text(content if isinstance(content, str) else lines(content), "utf-8")
-        notify = [].append if notes is None else notes.append
-        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", notify)
+        told: list[str] = [] if notes is None else notes
+        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", told.append)
 
     return load_files
 
@@ -75,6 +75,7 @@ def test_one_content_in_three_formats_is_one_source(read: Load) -> None:
     assert {source.name for source in sources} == {"train"}
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("ab"), max_size=2), min_size=1, max_size=20), st.data())
 def test_select_carries_every_column(texts: list[str], data: st.DataObject) -> None:
     import pyarrow as pa
@@ -367,6 +368,6 @@ def test_an_embedded_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (folder / "train.jsonl").write_text(lines(labelled("b", "a")), "utf-8")
     (folder / "labels.json").write_text('{"labels": ["b", "a"]}', "utf-8")
     monkeypatch.setattr(embedded, "docstrings", lambda cache, notify: folder)
-    source = load("docstrings", Columns(), tmp_path, [].append)
+    source = load("docstrings", Columns(), tmp_path, print)
     assert (source.name, source.label_names) == ("docstrings", ("b", "a"))
     assert source.split("train").label.tolist() == [0, 1]

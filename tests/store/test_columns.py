@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.errors import FormatError
+from logitcache.records import Array
 from logitcache.store.columns import DTYPES, Column, check_arrays
 
 COLUMN = st.builds(
@@ -53,7 +54,12 @@ def test_arrays_must_be_the_columns() -> None:
     columns = [Column("a", "int64"), Column("b", "float16", 2)]
     a, b = np.zeros(3, np.int64), np.zeros((3, 2), np.float16)
     assert check_arrays(columns, {"b": b, "a": a}) == 3
-    wrong = [{"a": a, "b": b[:2]}, {"a": a.astype(np.int32), "b": b}, {"a": a, "b": b[:, :1]}, {"a": a, "b": b, "c": a}]
+    wrong: list[dict[str, Array]] = [
+        {"a": a, "b": b[:2]},
+        {"a": a.astype(np.int32), "b": b},
+        {"a": a, "b": b[:, :1]},
+        {"a": a, "b": b, "c": a},
+    ]
     for arrays in wrong:
         with pytest.raises(AssertionError):
             check_arrays(columns, arrays)

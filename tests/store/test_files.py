@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,15 @@ def test_what_a_kill_left_is_replaced(tmp_path: Path) -> None:
 
 def test_the_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
+
+    def watch(name: str, real: Callable[..., None]) -> Callable[..., None]:
+        def step(*arguments: Any) -> None:
+            steps.append(name)
+            real(*arguments)
+
+        return step
+
     for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: (steps.append(n), r(*a))[1])
+        monkeypatch.setattr(os, name, watch(name, getattr(os, name)))
     write_atomic(tmp_path / "a.json", b"x")
     assert steps == ["fsync", "replace", "fsync"]  # the file, its name, the folder

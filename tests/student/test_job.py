@@ -1,0 +1,167 @@
+"""What is asked of a run: defaults, what is refused, and whose a folder is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.student.job import NOT_ASKED, Job, TrainConfig, claim, is_done, ready
+from logitcache.student.model import build_student, parse_shape, student_tokenizer
+
+
+def made(config: TrainConfig) -> Job:
+    return ready(config, None, lambda _: None)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def test_defaults_follow_the_student_and_the_data(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:
+    bare = replace(config, learning_rate=None)
+    shape, pretrained = made(bare), made(replace(bare, student=str(checkpoint())))
+    random = made(replace(bare, student=str(checkpoint()), init="random"))
+    found = [(job.config.init, job.config.learning_rate) for job in (shape, pretrained, random)]
+    assert found == [("random", 5e-4), ("pretrained", 2e-5), ("random", 5e-4)]
+    assert shape.config.select == "best"
+    assert shape.out == config.workspace.folder / "runs" / "singles" / "base-seed0"
+
+
+def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:
+    job = made(replace(config, method="kd", student=str(checkpoint()), tokenizer=str(checkpoint()), temperature=2.0))
+    asked = job.asked()
+    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_ASKED
+    assert (asked["alpha"], asked["temperature"], asked["soft_factor"]) == (0.5, 2.0, 4.0)
+    assert asked["student"] == asked["tokenizer"] == checkpoint().name
+    assert str(config.workspace.folder.parent) not in json.dumps(asked)
+    assert "/" not in json.dumps(asked)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"seed": -1}, "--seed"),
+        ({"seed": 2**32}, "--seed"),
+        ({"learning_rate": float("inf")}, "--learning-rate"),
+        ({"learning_rate": 0.0}, "--learning-rate"),
+        ({"batch_size": 8, "accumulate": 3}, "divisible by --accumulate, found 8 and 3"),
+        ({"student": "2x64", "init": "pretrained"}, "a shape .2x64. has no pretrained weights"),
+        ({"student": "0x64"}, "at least one layer"),
+        ({"student": "2x1"}, "LAYERSxWIDTH"),
+        ({"metric": "bleu"}, "accuracy, macro_f1, f1, mcc"),
+        ({"method": "nonsense"}, "base, ls, tf-reg, self-kd, kd"),
+        ({"report_to": "paper"}, "--report-to"),
+    ],
+)
+def test_what_cannot_be_is_refused(config: TrainConfig, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        made(replace(config, **wrong))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"text": "a", "label": 1}, {"text": "b", "label": 1}], "at least two classes in the train split, found one"),
+        ([{"text": "a", "label": 1}, {"text": "b"}, {"text": "c", "label": 0}], "train row 1 has no label"),
+        ([{"text": "a"}, {"text": "b"}], r"train row 0 has no label \(2 have none\)"),
+    ],
+)
+def test_training_needs_labels_of_two_classes(
+    config: TrainConfig, write: Callable[..., Path], tmp_path: Path, rows: list[Any], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said):
+        made(replace(config, data=str(write(tmp_path / "d" / "train.jsonl", rows))))
+
+
+@pytest.mark.parametrize("dev", [None, [{"text": "a"}, {"text": "b"}]])
+def test_best_needs_a_labelled_dev_split(
+    config: TrainConfig, write: Callable[..., Path], tmp_path: Path, dev: list[Any] | None
+) -> None:
+    write(tmp_path / "d" / "train.jsonl", [{"text": "a", "label": i} for i in (0, 1)])
+    if dev is not None:
+        write(tmp_path / "d" / "dev.jsonl", dev)
+    config = replace(config, data=str(tmp_path / "d"))
+    with pytest.raises(SpecError, match="--select best needs a labelled dev split"):
+        made(replace(config, select="best"))
+    assert made(config).config.select == "last"
+
+
+def test_a_folder_is_new_ours_or_somebody_elses(config: TrainConfig, tmp_path: Path) -> None:
+    job = made(replace(config, out=tmp_path / "out"))
+    assert not is_done(job)
+    (tmp_path / "out").mkdir()
+    assert not is_done(job)
+    claim(job)
+    assert not is_done(job)  # begun
+    (tmp_path / "out" / "result.json").write_text("{}")
+    assert is_done(job)
+    again = replace(job, config=replace(job.config, overwrite=True))
+    assert not is_done(again)
+    claim(again)
+    assert files(tmp_path / "out") == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"epochs": 9.0}, "epochs = 3.0, now it is 9.0"),
+        ({"method": "ls"}, "alpha = 0.0, now it is 0.1"),
+        ({"rows": 20}, "rows = None, now it is 20"),
+    ],
+)
+def test_another_run_is_refused_by_its_field(
+    config: TrainConfig, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    config = replace(config, out=tmp_path / "out")
+    claim(made(config))
+    with pytest.raises(FingerprintMismatch, match=said):
+        is_done(made(replace(config, **change)))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_result_is_never_touched(config: TrainConfig, tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("dear")
+    for out in (tmp_path / "thesis", tmp_path / "thesis" / "chapter1.tex"):
+        with pytest.raises(SpecError, match=r"found chapter1\.tex\. Choose another --out"):
+            is_done(made(replace(config, out=out, overwrite=overwrite)))
+    assert files(tmp_path / "thesis") == ["chapter1.tex"]
+
+
+def test_shapes_have_a_head_for_each_64_of_width() -> None:
+    assert [parse_shape(s) for s in ("1x32", "2x128", "4x256")] == [(1, 32, 1), (2, 128, 2), (4, 256, 4)]
+
+
+def test_the_seed_decides_every_fresh_weight(config: TrainConfig, tmp_path: Path) -> None:
+    job = made(config)
+    tokenizer = student_tokenizer("1x32", None, job.train, 150, 32, tmp_path)
+
+    def weights(seed: int) -> Any:
+        model = build_student("1x32", "random", job.task, tokenizer, 32, seed)
+        assert model.config.id2label == {0: "neg", 1: "pos"}
+        return [p.detach().numpy().tobytes() for p in model.parameters()]
+
+    assert weights(0) == weights(0)
+    assert weights(0) != weights(1)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2-right"])
+def test_a_checkpoint_gets_a_head_for_these_labels(
+    config: TrainConfig, checkpoint: Callable[..., Path], pairs_data: Path, kind: str, tmp_path: Path
+) -> None:
+    """Its body's weights stay; with ``random`` only its architecture does."""
+    job, path = made(replace(config, data=str(pairs_data))), str(checkpoint(kind))
+    tokenizer = student_tokenizer(path, None, job.train, 150, 32, tmp_path)
+    kept, fresh = (build_student(path, init, job.task, tokenizer, 32, 0) for init in ("pretrained", "random"))
+    assert kept.config.num_labels == fresh.config.num_labels == 3
+    assert kept.config.pad_token_id == tokenizer.pad_token_id
+    other = build_student(path, "pretrained", job.task, tokenizer, 32, 1)
+    embeddings = [m.get_input_embeddings().weight.detach().numpy().tobytes() for m in (kept, fresh, other)]
+    assert embeddings[0] != embeddings[1]
+    assert embeddings[0] == embeddings[2]

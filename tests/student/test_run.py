@@ -1,0 +1,344 @@
+"""A whole run: the same twice, the same after an interruption, from the right cache only; and Self-KD's own teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from logitcache.cache import Cache
+from logitcache.data.collate import Collator
+from logitcache.data.order import permutation
+from logitcache.errors import AlignmentError, FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.student import fit, run
+from logitcache.student.job import TrainConfig
+from logitcache.student.run import train
+from logitcache.teacher.dump import DumpSettings, dump
+from logitcache.teacher.model import load_teacher
+
+
+class Interrupt(Exception):
+    """A power cut."""
+
+
+def stop_at(step: int) -> Callable[[int, int], None]:
+    def on_step(done: int, of: int) -> None:
+        if done == step:
+            raise Interrupt
+
+    return on_step
+
+
+def no_step(done: int, of: int) -> None:
+    raise AssertionError("this run was there already")
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    """Bit for bit the same student and the same predictions."""
+    left, right = weights(one), weights(other)
+    tables = [pq.read_table(folder / "predictions.parquet") for folder in (one, other)]
+    return bool(
+        left.keys() == right.keys()
+        and all(np.array_equal(value, right[name]) for name, value in left.items())
+        and tables[0].equals(tables[1])
+    )
+
+
+def result(folder: Path) -> Any:
+    return json.loads((folder / "result.json").read_text())
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def kd(config: TrainConfig, finished: dict[str, Path]) -> TrainConfig:
+    return replace(config, method="kd", cache=finished["cache"], out=config.workspace.folder / "kd")
+
+
+def test_the_same_run_twice_is_the_same_bit_for_bit(kd: TrainConfig, whole: dict[str, Path], tmp_path: Path) -> None:
+    again = train(replace(kd, out=tmp_path / "again"))
+    assert same(again, whole["best"])
+    assert result(again)["metrics"] == result(whole["best"])["metrics"]
+    assert not same(again, train(replace(kd, seed=1, out=tmp_path / "other")))
+
+
+def test_a_run_that_is_there_is_returned_as_it_is(kd: TrainConfig) -> None:
+    out, notes = train(kd), list[str]()
+    before = tree(out)
+    assert train(kd, notify=notes.append, on_step=no_step) == out
+    assert tree(out) == before
+    assert notes == [f"{out}: this run is there already"]
+
+
+@pytest.fixture(scope="module")
+def whole(
+    quick: Callable[..., TrainConfig], finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Unbroken runs, by what they select."""
+    folder = tmp_path_factory.mktemp("whole")
+    settings = replace(quick(folder), method="kd", cache=finished["cache"])
+    return {s: train(replace(settings, select=s, out=folder / s)) for s in ("best", "last")}
+
+
+@pytest.mark.parametrize(
+    ("step", "select"), [(3, "best"), (8, "last"), (9, "best"), (20, "best"), (20, "last"), (24, "best"), (24, "last")]
+)
+def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
+    kd: TrainConfig, whole: dict[str, Path], step: int, select: str
+) -> None:
+    """Eight steps an epoch: before the first checkpoint, at its brink, behind it, in the last epoch, at the last
+    step.
+    """
+    kd = replace(kd, select=select)
+    assert kd.out is not None
+    with pytest.raises(Interrupt):
+        train(kd, on_step=stop_at(step))
+    assert any((kd.out / "checkpoints").glob("checkpoint-*")) == (step > 8)
+    assert not (kd.out / "result.json").exists()
+    steps: list[int] = []
+    train(kd, on_step=lambda done, of: steps.append(done))
+    assert steps == list(range((step - 1) // 8 * 8 + 1, 25))
+    assert same(kd.out, whole[select])
+    for key in ("metrics", "rows_seen", "steps", "selected_epoch", "fidelity"):
+        assert result(kd.out)[key] == result(whole[select])[key]
+    assert result(kd.out)["train_seconds"] > 20 * result(kd.out)["seconds_per_step"]  # the first half's counted too
+    assert not (kd.out / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_what_breaks_after_training_is_made_good(
+    kd: TrainConfig, whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str
+) -> None:
+    """Also when the folder was moved meanwhile and the command runs elsewhere: checkpoints name no place."""
+
+    def broken(*_: Any) -> None:
+        raise Interrupt
+
+    kd = replace(kd, select=select)
+    with monkeypatch.context() as patched:
+        patched.chdir(tmp_path)
+        patched.setattr(fit, "predict", broken)
+        with pytest.raises(Interrupt):
+            train(replace(kd, out=Path("broken")))
+    os.rename(tmp_path / "broken", tmp_path / "moved")
+    moved = train(replace(kd, out=tmp_path / "moved"))
+    assert same(moved, whole[select])
+    assert result(moved)["selected_epoch"] == result(whole[select])["selected_epoch"]
+
+
+def test_a_resumed_epoch_goes_on_in_its_own_order(
+    kd: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    class Spy(Collator):
+        def __call__(self, places: Any) -> Any:
+            batch = super().__call__(places)
+            if self.teachers:  # the train rows'
+                seen.extend(batch.row_id)
+            return batch
+
+    monkeypatch.setattr(fit, "Collator", Spy)
+    with pytest.raises(Interrupt):
+        train(kd, on_step=stop_at(11))
+    seen.clear()
+    train(kd)
+    assert np.array_equal(seen, np.concatenate([permutation(60, 0, 1), permutation(60, 0, 2)]))
+
+
+def test_rows_are_the_same_few_for_every_method_and_seed(kd: TrainConfig, config: TrainConfig, tmp_path: Path) -> None:
+    seen = []
+    for change in (kd, replace(kd, seed=3), replace(config, method="base")):
+        out = train(replace(change, rows=20, epochs=1.0, out=tmp_path / str(len(seen))))
+        table = pq.read_table(out / "predictions.parquet").to_pandas()
+        seen.append(table[table.split == "train"].row_id.tolist())
+        assert result(out)["data"]["train_rows"] == result(out)["rows_seen"] == 20
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0]) == 20
+    assert seen[0] != list(range(20))
+
+
+def altered(data: Path, folder: Path, change: Callable[[list[str]], list[str]]) -> str:
+    """The data set with its train lines changed."""
+    folder.mkdir()
+    for file in data.iterdir():
+        lines = file.read_text().splitlines(keepends=True)
+        (folder / file.name).write_text("".join(change(lines) if file.stem == "train" else lines))
+    return str(folder)
+
+
+def swapped(lines: list[str]) -> list[str]:
+    return [*lines[:5], lines[6], lines[5], *lines[7:]]
+
+
+def reworded(lines: list[str]) -> list[str]:
+    return [line.replace('"text": "', '"text": "un') if i == 41 else line for i, line in enumerate(lines)]
+
+
+@pytest.mark.parametrize(("change", "row"), [(swapped, 5), (reworded, 41), (lambda lines: lines[1:], 0)])
+def test_a_cache_of_other_rows_is_refused_with_the_row(
+    kd: TrainConfig, singles_data: Path, tmp_path: Path, change: Callable[[list[str]], list[str]], row: int
+) -> None:
+    data = altered(singles_data, tmp_path / "altered", change)
+    with pytest.raises(AlignmentError, match=f"row {row}: expected the text the teacher answered"):
+        train(replace(kd, data=data))
+    assert kd.out is not None
+    assert not kd.out.exists()
+
+
+def test_more_rows_than_the_cache_has_are_refused(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    data = altered(singles_data, tmp_path / "longer", lambda lines: [*lines, lines[3]])
+    with pytest.raises(AlignmentError, match="row 60 is not in this cache: it has rows 0 to 59"):
+        train(replace(kd, data=data))
+
+
+def test_fewer_rows_are_proved_one_by_one_and_it_is_said(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    data, notes = altered(singles_data, tmp_path / "shorter", lambda lines: lines[:30]), list[str]()
+    train(replace(kd, data=data, epochs=1.0), notify=notes.append)
+    assert "every row used here is in it, proved by its hash" in notes[0]
+
+
+def test_a_cache_of_another_split_is_refused(
+    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
+) -> None:
+    folder = config.workspace.folder / "dev-cache"
+    dump(load_teacher(str(checkpoint())), load_source(singles_data), "dev", folder, DumpSettings(48))
+    with pytest.raises(AlignmentError, match=r"row \d+"):
+        train(replace(config, method="kd", cache=folder))
+
+
+def test_a_cache_of_other_labels_is_refused(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    data = altered(singles_data, tmp_path / "relabelled", lambda lines: [x.replace('"pos"', '"good"') for x in lines])
+    for file in Path(data).iterdir():
+        file.write_text(file.read_text().replace('"pos"', '"good"'))
+    with pytest.raises(FingerprintMismatch, match=r"labels are neg, pos; the data's good, neg\."):
+        train(replace(kd, data=data))
+
+
+def test_kd_finds_the_one_cache_of_its_rows(
+    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
+) -> None:
+    kd, teacher = replace(config, method="kd", epochs=1.0), load_teacher(str(checkpoint()))
+    with pytest.raises(SpecError, match="found none"):
+        train(kd)
+    for name in ("a", "b"):
+        folder = config.workspace.cache("singles", "train", name)
+        dump(teacher, load_source(singles_data), "train", folder, DumpSettings(48))
+        if name == "a":
+            assert result(train(kd))["cache_fingerprint"] == Cache.open(folder).fingerprint
+    with pytest.raises(SpecError, match=r"found 2: .*singles-train-a, .*singles-train-b\. Choose one with --cache"):
+        train(replace(kd, seed=1))
+
+
+def test_self_kd_learns_from_the_base_run_that_is_there(config: TrainConfig) -> None:
+    base = train(config)
+    before = tree(base)
+    out = train(replace(config, method="self-kd"))
+    assert tree(base) == before
+    cache = Cache.open(out.with_name(f"{out.name}-cache"))
+    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(base)).weights_digest()
+    assert result(out)["cache_fingerprint"] == cache.fingerprint
+    assert result(out)["alpha"] == 0.5
+    assert not same(base, out)
+    everything = tree(config.workspace.folder)
+    assert train(replace(config, method="self-kd"), on_step=no_step) == out
+    assert tree(config.workspace.folder) == everything
+
+
+def test_self_kd_trains_its_first_copy_where_there_is_none(config: TrainConfig, tmp_path: Path) -> None:
+    out = train(replace(config, method="self-kd", seed=2))
+    assert same(out.with_name("base-seed2"), train(replace(config, seed=2, out=tmp_path / "base")))
+
+
+def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) -> None:
+    base = train(replace(config, epochs=1.0))
+    before = tree(base)
+    out = train(replace(config, method="self-kd"))
+    copy = out.with_name("self-kd-seed0-first-copy")
+    assert tree(base) == before
+    assert result(copy)["config"]["epochs"] == 3.0
+    cache = Cache.open(out.with_name("self-kd-seed0-cache"))
+    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(copy)).weights_digest()
+
+
+def test_self_kd_takes_a_cache_that_is_named(config: TrainConfig, finished: dict[str, Path]) -> None:
+    out = train(replace(config, method="self-kd", cache=finished["cache"], epochs=1.0))
+    assert result(out)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
+    assert not out.with_name("base-seed0").exists()
+
+
+def test_a_broken_off_self_kd_ends_as_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:
+    first = replace(config, method="self-kd", out=tmp_path / "broken" / "self-kd")
+    with pytest.raises(Interrupt):
+        train(first, on_step=stop_at(12))  # the first copy's
+    steps: list[int] = []
+    with pytest.raises(Interrupt):
+        train(first, on_step=lambda done, of: steps.append(done) if len(steps) < 30 else stop_at(done)(done, of))
+    assert steps[:2] == [9, 10]
+    assert same(train(first), train(replace(first, out=tmp_path / "whole" / "self-kd")))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"student": "no/such/checkpoint"},
+        {"student": "2x193"},
+        {"tokenizer": "no/such/tokenizer"},
+        {"report_to": "paper"},
+        {"seed": -1},
+        {"learning_rate": float("nan")},
+        {"accumulate": 3},
+        {"metric": "bleu"},
+        {"student": "2x32", "init": "pretrained"},
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(config: TrainConfig, wrong: dict[str, Any]) -> None:
+    out = config.workspace.run("singles", "base", 0)
+    with pytest.raises(SpecError):
+        train(replace(config, **wrong))
+    assert not out.exists()
+
+
+def test_a_student_that_diverges_says_so(config: TrainConfig) -> None:
+    for select in ("best", "last"):
+        with pytest.raises(SpecError, match=r"diverged. Lower --learning-rate"):
+            train(replace(config, learning_rate=1e30, select=select, out=config.workspace.folder / select))
+
+
+def test_logs_for_tensorboard_stay(config: TrainConfig) -> None:
+    out = train(replace(config, epochs=1.0, report_to="tensorboard"))
+    assert list((out / "runs").rglob("events.out.tfevents.*"))
+    assert not (out / "checkpoints").exists()
+
+
+def test_rows_without_a_label_are_not_evaluated_and_it_is_said(
+    config: TrainConfig, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [{"text": f"the film was {word}", "label": i % 2} for i, word in enumerate(["dull", "warm"] * 8)]
+    write(tmp_path / "d" / "train.jsonl", rows)
+    write(tmp_path / "d" / "dev.jsonl", [*rows[:4], {"text": "of it", "label": -1}])
+    write(tmp_path / "d" / "test.jsonl", [{"text": "very bright"}])
+    notes: list[str] = []
+    out = train(replace(config, data=str(tmp_path / "d"), epochs=1.0), notify=notes.append)
+    assert result(out)["data"]["eval_rows"] == {"dev": 4}
+    assert any("dev: 1 of 5 rows have no label: not evaluated" in note for note in notes)
+    assert any("test: 1 of 1 rows have no label: not evaluated" in note for note in notes)
+
+
+def test_every_error_of_a_run_is_ours(config: TrainConfig) -> None:
+    with pytest.raises(LogitCacheError, match="no such"):
+        run.train(replace(config, data="nowhere.jsonl"))

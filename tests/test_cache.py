@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logitcache.cache import BLOCK_ROWS, Cache
+from logitcache.errors import AlignmentError, CorruptShard, FormatError, IncompleteCache, LogitCacheError
+from logitcache.identity import digest_json
+from logitcache.store.manifest import Plan
+
+fakes = runpy.run_path(str(Path(__file__).parent / "fake_caches.py"))
+make_plan: Callable[..., Plan] = fakes["plan"]
+make: Callable[..., Cache] = fakes["make"]
+answers: Callable[..., dict[str, np.ndarray]] = fakes["answers"]
+tree: Callable[[Path], dict[str, bytes]] = fakes["tree"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return make(tmp_path / "cache", make_plan(rows=10, shard_rows=4))
+
+
+def damage(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def refused(folder: Path, kind: type[LogitCacheError]) -> str:
+    with pytest.raises(LogitCacheError) as caught:
+        Cache.open(folder)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+SHAPES = [(1, 1), (30, 1), (30, 7), (30, 10), (30, 30), (30, 64)]  # rows, rows of a shard
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int, str], Cache]:
+    folder, dtypes = tmp_path_factory.mktemp("caches"), ("float16", "float32")
+    shapes = [(*shape, dtype) for shape in SHAPES for dtype in dtypes]
+    return {s: make(folder / "-".join(map(str, s)), make_plan(s[0], s[1], dtype=s[2])) for s in shapes}
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_take_gives_what_was_written(caches: dict[tuple[int, int, str], Cache], data: st.DataObject) -> None:
+    opened = caches[data.draw(st.sampled_from(list(caches)))]
+    whole, rows = answers(opened.manifest.plan), len(opened)
+    ids = np.array(data.draw(st.lists(st.integers(0, rows - 1), max_size=60)), np.int64)
+    taken = opened.take(ids)
+    assert taken.row_hash.tolist() == whole["row_hash"][ids].tolist()
+    assert taken.counts.tolist() == [1] * len(ids)
+    assert taken.payload.logits.dtype == np.float32
+    np.testing.assert_array_equal(taken.payload.logits, whole["logits"][ids].astype(np.float32))
+    opened.check(ids, whole["row_hash"][ids])
+
+
+@pytest.mark.parametrize("rows", [1, 7, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 3])
+def test_blocks_are_all_rows_in_order(tmp_path: Path, rows: int) -> None:
+    plan = make_plan(rows, 3000)
+    opened, whole = make(tmp_path, plan), answers(plan)
+    blocks = list(opened)
+    assert max(len(block.row_id) for block in blocks) <= BLOCK_ROWS
+    assert np.concatenate([b.row_id for b in blocks]).tolist() == list(range(rows))
+    np.testing.assert_array_equal(np.concatenate([b.row_hash for b in blocks]), whole["row_hash"])
+    np.testing.assert_array_equal(np.concatenate([b.label for b in blocks]), whole["label"])
+    np.testing.assert_array_equal(np.concatenate([b.logits.logits for b in blocks]), whole["logits"].astype(np.float32))
+
+
+@pytest.mark.parametrize("outside", [-1, 10, 2**40])
+@pytest.mark.parametrize("shard_rows", [4, 16])
+def test_a_row_that_is_not_there_is_refused(tmp_path: Path, outside: int, shard_rows: int) -> None:
+    opened = make(tmp_path, make_plan(10, shard_rows))
+    for ask in (opened.take, lambda ids: opened.check(ids, ids)):
+        with pytest.raises(AlignmentError) as caught:
+            ask(np.array([3, outside, 2]))
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path}: row {outside} is not in this cache: it has rows 0 to 9")
+        assert "reviews/train" in message
+        assert "dump this one" in message
+
+
+def test_check_names_the_row_whose_text_is_another(cache: Cache) -> None:
+    ids = np.array([9, 1, 5])
+    hashes = cache.take(ids).row_hash
+    hashes[2] += 1
+    with pytest.raises(AlignmentError, match=r"cache: row 5: .*1 of 3 rows differ"):
+        cache.check(ids, hashes)
+
+
+def test_what_a_cache_says_of_itself(cache: Cache) -> None:
+    text = repr(cache)
+    assert "\n" not in text
+    for part in ("10 rows x 3 classes", "reviews/train", "teacher", "float16", cache.fingerprint[:12], " MB"):
+        assert part in text
+    assert cache.label_names == ("class 0", "class 1", "class 2")
+
+
+def test_summary_is_json_of_the_documented_keys(cache: Cache) -> None:
+    summary = json.loads(json.dumps(cache.summary()))
+    assert {"rows", "shards", "codecs", "fingerprint", "teacher", "data"} <= set(summary)
+    assert (summary["rows"], summary["positions"], summary["shards"]) == (10, 10, 3)
+    assert summary["bytes"] == sum(len(d) for f, d in tree(cache.folder).items() if f.endswith(".arrow"))
+    assert summary["conditions"] == [fakes["CONDITIONS"]]
+    assert len(summary["sketches"]) == 3
+
+
+def test_the_fingerprint_is_of_every_byte(tmp_path: Path) -> None:
+    plan = make_plan()
+    prints = [
+        make(tmp_path / "a", plan).fingerprint,
+        make(tmp_path / "b", plan).fingerprint,
+        make(tmp_path / "c", plan, seed=1).fingerprint,
+        make(tmp_path / "d", make_plan(shard_rows=5)).fingerprint,
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_a_cache_may_be_moved(cache: Cache, tmp_path: Path) -> None:
+    moved = cache.folder.rename(tmp_path / "elsewhere")
+    assert Cache.open(str(moved)).fingerprint == cache.fingerprint
+
+
+def test_nothing_is_read_before_it_is_asked_for(cache: Cache) -> None:
+    for shard in cache.folder.glob("shards/*.arrow"):
+        shard.write_bytes(b"x" * shard.stat().st_size)
+    opened = Cache.open(cache.folder)
+    with pytest.raises(CorruptShard):
+        opened.take(np.array([0]))
+
+
+def test_no_folder_no_cache(tmp_path: Path) -> None:
+    message = refused(tmp_path / "none", FormatError)
+    assert message.startswith(f"{tmp_path / 'none'}: expected a cache")
+    assert "logitcache dump" in message
+
+
+def test_an_unfinished_dump_is_refused(cache: Cache) -> None:
+    (cache.folder / "manifest.json").unlink()
+    assert "Run the same dump again" in refused(cache.folder, IncompleteCache)
+
+
+def test_an_edited_manifest_is_refused(cache: Cache) -> None:
+    path = cache.folder / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"class 1"', b'"class 9"'))
+    message = refused(cache.folder, FormatError)
+    assert message.startswith(f"{path}: manifest: its content does not have the digest")
+    path.write_bytes(b"{}")
+    assert refused(cache.folder, FormatError).startswith(f"{path}: expected format logitcache/1, found None")
+
+
+def rewritten(cache: Cache, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The manifest, changed and given the digest of what it says now."""
+    path = cache.folder / "manifest.json"
+    body = json.loads(path.read_bytes())
+    change(body)
+    plan = Plan.from_dict(body["plan"]).digest() if body["format"] == "logitcache/1" else ""
+    body["shards"] = [{**shard, "plan": plan} for shard in body["shards"]]
+    body.pop("digest")
+    path.write_text(json.dumps({**body, "digest": digest_json(body)}), "utf-8")
+    return cache.folder
+
+
+def test_a_newer_format_is_refused(cache: Cache) -> None:
+    folder = rewritten(cache, lambda m: m.update(format="logitcache/2"))
+    assert refused(folder, FormatError).endswith("found 'logitcache/2'. Upgrade logitcache.")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p["targets"].clear(), "codec: expected one of dense, found None"),
+        (lambda p: p["targets"].update(logits=["dense"]), "codec: expected one of dense, found None"),
+        (lambda p: p["targets"]["logits"].update(kind="topk"), "codec: expected one of dense, found 'topk'"),
+        (lambda p: p["targets"]["logits"].update(dtype="int8"), "dense codec: expected a width"),
+        (lambda p: p["targets"]["logits"].update(width=4), "expected the columns of DenseCodec(width=4"),
+        (lambda p: p["columns"].pop(0), "expected the columns of DenseCodec"),
+        (lambda p: p["columns"][2].update(dtype="float32"), "expected the columns of DenseCodec"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(cache: Cache, change: Any, said: str) -> None:
+    folder = rewritten(cache, lambda m: change(m["plan"]))
+    message = refused(folder, FormatError)
+    assert message.startswith(str(folder))
+    assert said in message
+
+
+def test_a_missing_shard_is_named_with_the_remedy(cache: Cache) -> None:
+    shard = cache.folder / "shards" / "00001.arrow"
+    shard.unlink()
+    message = refused(cache.folder, CorruptShard)
+    assert (
+        message == f"{shard}: expected a shard, found no file. Run the same dump again: only that shard is recomputed."
+    )
+
+
+@pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: b"", lambda d: d + b"x"])
+def test_a_shard_of_another_size_is_named_with_the_remedy(cache: Cache, change: Callable[[bytes], bytes]) -> None:
+    shard = cache.folder / "shards" / "00002.arrow"
+    before = shard.read_bytes()
+    shard.write_bytes(change(before))
+    message = refused(cache.folder, CorruptShard)
+    assert message.startswith(
+        f"{shard}: expected {len(before):,} bytes, found {len(change(before)):,}. Delete the file"
+    )
+
+
+def test_verify_finds_nothing_in_a_sound_cache(cache: Cache) -> None:
+    assert cache.verify() == []
+
+
+def test_verify_finds_a_flipped_bit_anywhere(cache: Cache) -> None:
+    shard = cache.folder / "shards" / "00001.arrow"
+    size = shard.stat().st_size
+    for place in [0, size - 1, *range(7, size, 37)]:
+        damage(shard, place)
+        (fault,) = Cache.open(cache.folder).verify()
+        assert isinstance(fault, CorruptShard)
+        assert fault.where == str(shard)
+        assert "blake2b expected" in str(fault)
+        assert "Delete the file and run the same dump again" in str(fault)
+        damage(shard, place)
+    assert Cache.open(cache.folder).verify() == []
+
+
+def test_verify_names_every_damaged_shard(cache: Cache) -> None:
+    for index in (0, 2):
+        damage(cache.folder / "shards" / f"0000{index}.arrow", 300)
+    assert [Path(str(fault.where)).name for fault in cache.verify()] == ["00000.arrow", "00002.arrow"]
+
+
+def test_verify_of_shards_that_went_away_meanwhile(cache: Cache) -> None:
+    (cache.folder / "shards" / "00000.arrow").unlink()
+    (cache.folder / "shards" / "00001.arrow").write_bytes(b"")
+    assert [Path(str(fault.where)).name for fault in cache.verify()] == ["00000.arrow", "00001.arrow"]
