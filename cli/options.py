@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+LINE_SECONDS = 30
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DATA = (
@@ -68,27 +70,24 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(what: str, *, rates: bool) -> Iterator[Callable[..., None]]:
-    """A bar on stderr where that is a terminal: ``update(done, total, tokens)``. Elsewhere silent."""
+    """``update(done, total, tokens)`` on stderr: a bar on a terminal, elsewhere a line every half minute."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(file=sys.stderr)
     extra = (TextColumn("{task.fields[rate]}"),) if rates else ()
-    bar = Progress(
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *extra,
-        TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
-        transient=True,
-    )
-    with bar:
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), *extra, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None, rate="")
+        last = [time.monotonic()]
 
         def update(done: int, total: int, tokens: int = 0) -> None:
             elapsed = bar.tasks[0].elapsed or 1e-9
-            bar.update(
-                task, completed=done, total=total, rate=f"{done / elapsed:,.0f} rows/s {tokens / elapsed:,.0f} tokens/s"
-            )
+            rate = f"{done / elapsed:,.0f} rows/s {tokens / elapsed:,.0f} tokens/s" if rates else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+            if not console.is_terminal and time.monotonic() - last[0] > LINE_SECONDS:
+                last[0] = time.monotonic()
+                left = f"{elapsed * (total - done) / max(1, done):,.0f} s left" if rates else ""
+                notify(" ".join(f"{what}: {done:,} of {total:,} {rate} {left}".split()))
 
         yield update

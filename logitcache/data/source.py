@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from logitcache import identity
 from logitcache.data import embedded
-from logitcache.data.files import Table, find_files, read_table
+from logitcache.data.files import READERS, Table, find_files, read_table
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
@@ -113,6 +113,7 @@ def load(data: str, columns: Columns, cache: Path, notify: Notify) -> Source:
     """
     path = embedded.docstrings(cache, notify) if data in embedded.NAMES else Path(data)
     files = find_files(path)
+    _say_ignored(path, files.values(), notify)
     tables = {split: read_table(file) for split, file in files.items()}
     names = _column_names(list(tables.values()), columns, path)
     given = _given_names(columns, path if path.is_dir() else path.parent)
@@ -121,6 +122,14 @@ def load(data: str, columns: Columns, cache: Path, notify: Notify) -> Source:
     splits = _divide(rows.pop(None), path, notify) if None in rows else {s: rows[s] for s in SPLITS if s in rows}
     name = data if data in embedded.NAMES else (path.name if path.is_dir() else path.stem)
     return Source(name, splits, label_names, count)
+
+
+def _say_ignored(path: Path, used: Iterable[Path], notify: Notify) -> None:
+    """A data file whose name tells no split, beside files that do, is left out; never silently."""
+    if path.is_dir():
+        ignored = sorted(p.name for p in set(path.iterdir()) - set(used) if p.suffix in READERS)
+        if ignored:
+            notify(f"{path}: not read, for their names tell no split: {', '.join(ignored)}")
 
 
 def _column_names(tables: list[Table], asked: Columns, where: Path) -> Columns:
@@ -290,10 +299,16 @@ def _numbered(table: Table, values: Sequence[int | None], count: int) -> Int64:
     return np.array([UNLABELLED if v is None else v for v in values], dtype=np.int64)
 
 
+def _sorted(names: set[str]) -> tuple[str, ...]:
+    """Names in order; numbers written as text by their value, so that "10" comes after "2"."""
+    numbers = all(name.isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if numbers else 0, name)))
+
+
 def _named(
     tables: dict[str | None, Table], values: dict[str | None, list[Any]], given: tuple[str, ...] | None
 ) -> tuple[dict[str | None, Int64], tuple[str, ...], int]:
-    names = given or tuple(sorted({v for vs in values.values() for v in vs if v is not None}))
+    names = given or _sorted({v for vs in values.values() for v in vs if v is not None})
     index: dict[str | None, int] = {name: i for i, name in enumerate(names)}
     index[None] = UNLABELLED
     for split, vs in values.items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +53,10 @@ class Shard:
 
     def __init__(self, path: Path, columns: Sequence[Column], rows: int) -> None:
         self.path, self.columns, self.rows = path, {c.name: c for c in columns}, rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a DataLoader worker: the place, not the mapped bytes."""
+        return {"path": self.path, "columns": self.columns, "rows": self.rows}
 
     @cached_property
     def _file(self) -> Array:

@@ -110,9 +110,13 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
 def _check_numbers(config: TrainConfig) -> None:
     if not 0 <= config.seed < 2**32:
         raise SpecError(f"--seed: expected a number from 0 to 4294967295, found {config.seed}.")
-    rate = config.learning_rate
-    if rate is not None and not 0 < rate < math.inf:
-        raise SpecError(f"--learning-rate: expected a positive number, found {rate}.")
+    for flag, value in (("--epochs", config.epochs), ("--learning-rate", config.learning_rate)):
+        if value is not None and not 0 < value < math.inf:
+            raise SpecError(f"{flag}: expected a positive number, found {value}.")
+    if not 0 <= config.weight_decay < math.inf:
+        raise SpecError(f"--weight-decay: expected a number from 0, found {config.weight_decay}.")
+    if not 0 <= config.warmup < 1:
+        raise SpecError(f"--warmup: expected a share of the steps, from 0 to below 1, found {config.warmup}.")
 
 
 def _with_init(config: TrainConfig) -> TrainConfig:

@@ -61,8 +61,9 @@ def _checkpoint_tokenizer(student: str) -> Any:
         if Path(student).exists():
             raise
         advice = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
-        found = f"there is no such folder, and by that hub name {error.message}"
-        raise SpecError(f"no student can be loaded: {found} {advice}", where=student) from None
+        raise SpecError(
+            f"no student can be loaded: {reason(student, SpecError(error.message))} {advice}", where=student
+        ) from None
 
 
 def build_student(

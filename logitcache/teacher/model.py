@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def quiet() -> Iterator[None]:
 
 # What `transformers` raises for a checkpoint that is not there, not one, or damaged.
 UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
+HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -134,7 +136,10 @@ def _device(name: str) -> torch.device:
 
 def reason(path: str, error: BaseException) -> str:
     """Why a checkpoint cannot be loaded, on one line."""
-    return f"{'' if Path(path).exists() else 'there is no such folder; as a hub name: '}{first_line(error)}"
+    if Path(path).exists():
+        return first_line(error)
+    hub = f"; as a hub name: {first_line(error)}" if HUB_NAME.fullmatch(path) else "."
+    return f"there is no such folder{hub}"
 
 
 def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:

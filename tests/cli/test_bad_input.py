@@ -1,0 +1,312 @@
+"""Bad input: one line on stderr that names kind, place and remedy; the exit code of its kind; nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+from logitcache_cli.main import cli
+
+Rows = list[dict[str, Any]]
+GOOD: Rows = [{"text": f"the film was {word}", "label": label} for word, label in (("dull", "neg"), ("warm", "pos"))]
+SMALL = ["--student", "1x32", "--vocabulary", "150", "--epochs", "1", "--max-length", "32"]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A user's folder: good data, a good teacher, a cache, and what the test puts beside them."""
+
+    folder: Path
+    write: Callable[[Path, Rows], Path]
+
+    def data(self, rows: Rows, split: str = "train", name: str = "mine") -> str:
+        """One more split of the data set ``name``, whose folder is returned."""
+        return str(self.write(self.folder / name / f"{split}.jsonl", rows).parent)
+
+    def dump(self, *more: str, data: str = "singles", teacher: str = "teacher") -> list[str]:
+        places = ["--workspace", str(self.folder / "work"), "--out", str(self.folder / "out")]
+        return ["dump", "--teacher", self.at(teacher), "--data", self.at(data), *places, *more]
+
+    def train(self, *more: str, method: str = "base", data: str = "singles") -> list[str]:
+        places = ["--workspace", str(self.folder / "work"), "--out", str(self.folder / "out")]
+        return ["train", "--method", method, "--data", self.at(data), *SMALL, *places, *more]
+
+    def at(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def tree(self) -> dict[str, bytes]:
+        """Every file and folder, with the files' bytes."""
+        return {str(p): p.read_bytes() if p.is_file() else b"" for p in sorted(self.folder.rglob("*"))}
+
+    def refused(self, arguments: list[str], code: int, kind: str, *said: str) -> None:
+        before = self.tree()
+        found = CliRunner().invoke(cli, arguments)
+        assert found.exit_code == code, (found.output, found.exception)
+        assert found.stdout == ""
+        assert found.stderr.startswith(f"{kind}: ")
+        assert found.stderr.count("\n") == 1
+        assert not [part for part in said if part not in found.stderr], found.stderr
+        assert self.tree() == before
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path,
+    singles_data: Path,
+    checkpoint: Callable[..., Path],
+    finished: dict[str, Path],
+    write: Callable[[Path, Rows], Path],
+) -> Desk:
+    shutil.copytree(singles_data, tmp_path / "singles")
+    shutil.copytree(checkpoint(), tmp_path / "teacher")
+    shutil.copytree(finished["cache"], tmp_path / "cache")
+    return Desk(tmp_path, write)
+
+
+def both(desk: Desk, *more: str, data: str) -> list[list[str]]:
+    return [desk.dump(*more, data=data), desk.train(*more, data=data)]
+
+
+def test_no_such_file(desk: Desk) -> None:
+    for arguments in both(desk, data="nowhere.jsonl"):
+        desk.refused(arguments, 2, "SpecError", "nowhere.jsonl", "no such file or folder", "--data")
+
+
+@pytest.mark.parametrize("option", ["--text", "--text-pair", "--label"])
+def test_no_such_column(desk: Desk, option: str) -> None:
+    for arguments in both(desk, option, "nope", data="singles"):
+        desk.refused(arguments, 2, "SpecError", "singles", f"no column 'nope' for {option}", "text, label")
+
+
+def test_no_text_column(desk: Desk) -> None:
+    for arguments in both(desk, data=desk.data([{"words": "a", "label": 1}, {"words": "b", "label": 0}])):
+        desk.refused(arguments, 2, "SpecError", "expected a text column", "words, label", "--text")
+
+
+def test_an_empty_split(desk: Desk) -> None:
+    desk.data(GOOD)
+    data = desk.data([], "dev")
+    desk.refused(desk.dump("--split", "dev", data=data), 2, "SpecError", "mine", "'dev' is empty")
+    desk.data([])
+    desk.data(GOOD, "dev")
+    for arguments in both(desk, data=data):
+        desk.refused(arguments, 2, "SpecError", "mine", "'train' is empty")
+
+
+def test_no_such_split(desk: Desk) -> None:
+    desk.refused(desk.dump("--split", "validation"), 2, "SpecError", "'validation'", "train, dev, test")
+
+
+def test_labels_are_missing_where_they_are_needed(desk: Desk) -> None:
+    data = desk.data([*GOOD, {"text": "of it", "label": None}])
+    desk.refused(desk.train(data=data), 2, "SpecError", "train row 2 has no label")
+
+
+def test_a_label_out_of_range(desk: Desk) -> None:
+    data = desk.data([{"text": "a", "label": 0}, {"text": "b", "label": 5}])
+    for arguments in both(desk, "--labels", "neg,pos", data=data):
+        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a label from 0 to 1", "found 5")
+    data = desk.data([*GOOD, {"text": "b", "label": "other"}], name="named")
+    for arguments in both(desk, "--labels", "neg,pos", data=data):
+        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a label among neg, pos", "'other'")
+
+
+def test_labels_of_mixed_type(desk: Desk) -> None:
+    for arguments in both(desk, data=desk.data([*GOOD, {"text": "b", "label": 1}])):
+        desk.refused(arguments, 2, "SpecError", "train.jsonl", "column 'label'", "all strings or all integers")
+
+
+def test_one_class_only(desk: Desk) -> None:
+    data = desk.data([{"text": "a", "label": 1}, {"text": "b", "label": 1}])
+    desk.refused(desk.train(data=data), 2, "SpecError", "at least two classes")
+
+
+@pytest.mark.parametrize("value", [3, None, 2.5, ["a"]])
+def test_a_text_that_is_a_number_or_null(desk: Desk, value: object) -> None:
+    for arguments in both(desk, data=desk.data([*GOOD, {"text": value, "label": "pos"}])):
+        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a string", "null" if value is None else "")
+
+
+def test_a_teacher_of_another_number_of_classes(desk: Desk) -> None:
+    data = desk.data([*GOOD, {"text": "of it", "label": "third"}])
+    desk.refused(desk.dump(data=data), 4, "FingerprintMismatch", "answers 2 classes", "neg, pos, third", "--labels")
+
+
+def test_a_teacher_of_other_label_names(desk: Desk) -> None:
+    data = desk.data([{**row, "label": row["label"].upper()} for row in GOOD])
+    desk.refused(desk.dump(data=data), 4, "FingerprintMismatch", "neg, pos", "NEG, POS", "--labels")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_teacher_that_answers_no_numbers(desk: Desk, value: float) -> None:
+    weights = load_file(desk.at("teacher/model.safetensors"))
+    weights["classifier.bias"] = torch.full_like(weights["classifier.bias"], value)
+    save_file(weights, desk.at("teacher/model.safetensors"), {"format": "pt"})
+    desk.refused(desk.dump(), 2, "SpecError", "NaN or infinity in 60 rows (row 0, 1, 2, 3, 4, …)", "--dtype float32")
+
+
+def test_no_teacher(desk: Desk) -> None:
+    desk.refused(desk.dump(teacher="nobody"), 2, "SpecError", "nobody", "no such folder", "--teacher")
+    desk.refused(desk.dump(teacher="singles"), 2, "SpecError", "singles", "no teacher can be loaded")
+
+
+def test_no_student(desk: Desk) -> None:
+    for student, said in ((desk.at("nobody"), "no such folder"), ("2x193", "LAYERSxWIDTH"), (desk.at("cache"), "")):
+        desk.refused(desk.train("--student", student), 2, "SpecError", said)
+
+
+def changed(desk: Desk, change: Callable[[Rows], Rows]) -> None:
+    file = desk.folder / "singles" / "train.jsonl"
+    desk.write(file, change([json.loads(line) for line in file.read_text().splitlines()]))
+
+
+@pytest.mark.parametrize(
+    ("change", "row"),
+    [
+        (lambda rows: [*rows[:7], {**rows[7], "text": rows[7]["text"] + " indeed"}, *rows[8:]], 7),
+        (lambda rows: [*rows[:3], rows[4], rows[3], *rows[5:]], 3),
+    ],
+)
+def test_a_cache_of_other_rows(desk: Desk, change: Callable[[Rows], Rows], row: int) -> None:
+    changed(desk, change)
+    arguments = desk.train("--cache", desk.at("cache"), method="kd")
+    desk.refused(arguments, 4, "AlignmentError", desk.at("cache"), f"row {row}: expected the text", "dump these")
+
+
+def test_a_cache_of_another_split(desk: Desk) -> None:
+    shutil.copy(desk.at("singles/dev.jsonl"), desk.at("singles/train.jsonl"))
+    arguments = desk.train("--cache", desk.at("cache"), method="kd")
+    desk.refused(arguments, 4, "AlignmentError", desk.at("cache"), "row 0: expected the text", "24 of 24 rows")
+
+
+def test_kd_without_a_cache(desk: Desk) -> None:
+    desk.refused(desk.train(method="kd"), 2, "SpecError", "found none", "logitcache dump", "--cache")
+
+
+def test_kd_with_several_caches(desk: Desk) -> None:
+    for name in "ab":
+        shutil.copytree(desk.at("cache"), desk.folder / "work" / "caches" / name)
+    desk.refused(desk.train(method="kd"), 2, "SpecError", "found 2", "caches/a", "caches/b", "--cache")
+
+
+def test_kd_with_caches_of_other_rows_alone(desk: Desk) -> None:
+    shutil.copytree(desk.at("cache"), desk.folder / "work" / "caches" / "a")
+    changed(desk, lambda rows: rows[1:])
+    desk.refused(desk.train(method="kd"), 2, "SpecError", "only caches of other rows", "caches/a")
+
+
+@pytest.mark.parametrize("command", ["inspect", "train"])
+def test_what_is_no_cache(desk: Desk, command: str) -> None:
+    def arguments(folder: str) -> list[str]:
+        return ["inspect", folder] if command == "inspect" else desk.train("--cache", folder, method="kd")
+
+    desk.refused(arguments(desk.at("nowhere")), 3, "FormatError", "nowhere", "expected a cache", "logitcache dump")
+    desk.refused(arguments(desk.at("singles")), 3, "FormatError", "singles", "expected a cache")
+    shard = desk.folder / "cache" / "shards" / "00001.arrow"
+    shard.write_bytes(shard.read_bytes()[:-8])
+    desk.refused(arguments(desk.at("cache")), 3, "CorruptShard", "00001.arrow", "run the same dump again")
+    (desk.folder / "cache" / "manifest.json").unlink()
+    desk.refused(arguments(desk.at("cache")), 6, "IncompleteCache", "cache", "Run the same dump again")
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_an_output_folder_that_holds_something_else(desk: Desk, overwrite: list[str]) -> None:
+    (desk.folder / "out").mkdir()
+    (desk.folder / "out" / "thesis.tex").write_text("dear")
+    for arguments in (desk.dump(*overwrite), desk.train(*overwrite), desk.train(*overwrite, method="self-kd")):
+        desk.refused(arguments, 2, "SpecError", desk.at("out"), "thesis.tex", "--out")
+
+
+def test_an_output_folder_of_another_run(desk: Desk) -> None:
+    assert CliRunner().invoke(cli, desk.train()).exit_code == 0
+    arguments = desk.train("--epochs", "2")
+    desk.refused(arguments, 4, "FingerprintMismatch", "epochs = 1.0, now it is 2.0", "--out", "--overwrite")
+
+
+def test_an_output_folder_of_another_dump(desk: Desk) -> None:
+    assert CliRunner().invoke(cli, desk.dump()).exit_code == 0
+    arguments = desk.dump("--max-length", "20")
+    desk.refused(arguments, 4, "FingerprintMismatch", "max_length = 48, now it is 20", "--out", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [
+        *(("kd", "--alpha", value) for value in ("1.5", "-0.1", "nan")),
+        *(("kd", "--temperature", value) for value in ("0", "-1", "nan", "inf")),
+        *(("tf-reg", "--a", value) for value in ("0", "1", "2")),
+        *((method, "--temperature", "2") for method in ("base", "ls", "tf-reg")),
+        *((method, "--a", "0.9") for method in ("base", "ls", "kd", "self-kd")),
+        ("base", "--alpha", "0.5"),
+        ("base", "--seed", "-1"),
+        ("base", "--learning-rate", "nan"),
+        ("base", "--epochs", "nan"),
+        ("base", "--epochs", "inf"),
+        ("base", "--weight-decay", "nan"),
+        ("base", "--warmup", "nan"),
+        ("base", "--report-to", "paper"),
+    ],
+)
+def test_a_number_out_of_range_or_without_a_use(desk: Desk, method: str, option: str, value: str) -> None:
+    desk.refused(desk.train(option, value, method=method), 2, "SpecError", option)
+
+
+@pytest.mark.parametrize("method", ["base", "ls", "tf-reg"])
+def test_a_squared_temperature_without_a_temperature(desk: Desk, method: str) -> None:
+    desk.refused(desk.train("--no-tau-squared", method=method), 2, "SpecError", "--tau-squared", method)
+
+
+def test_best_without_a_dev_split(desk: Desk) -> None:
+    arguments = desk.train("--select", "best", data=desk.data(GOOD))
+    desk.refused(arguments, 2, "SpecError", "--select best needs a labelled dev split", "--select last")
+
+
+def test_pretrained_weights_of_a_shape(desk: Desk) -> None:
+    desk.refused(desk.train("--init", "pretrained"), 2, "SpecError", "1x32", "--init random")
+
+
+def test_a_batch_that_cannot_be_cut(desk: Desk) -> None:
+    desk.refused(desk.train("--batch-size", "10", "--accumulate", "4"), 2, "SpecError", "--accumulate, found 10 and 4")
+
+
+def test_f1_of_three_classes(desk: Desk) -> None:
+    data = desk.data([*GOOD, {"text": "of it", "label": "third"}])
+    desk.refused(desk.train("--metric", "f1", data=data), 2, "SpecError", "macro_f1")
+
+
+def test_a_device_that_is_not_there(desk: Desk) -> None:
+    desk.refused(desk.dump("--device", "banana"), 2, "SpecError", "--device", "banana", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--method", "nonsense"), ("--epochs", "0"), ("--warmup", "1"), ("--rows", "1"), ("--select", "middle")],
+)
+def test_wrong_usage_is_two_and_names_the_option(desk: Desk, option: str, value: str) -> None:
+    before = desk.tree()
+    found = CliRunner().invoke(cli, desk.train(option, value))
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert option in found.stderr.splitlines()[-1]
+    assert desk.tree() == before
+
+
+def test_in_a_process_of_its_own(desk: Desk) -> None:
+    """Nothing that libraries print by themselves stands beside the line; no traceback."""
+    changed(desk, lambda rows: rows[::-1])
+    arguments = desk.train("--cache", desk.at("cache"), method="kd")
+    command = [sys.executable, "-c", "from logitcache_cli.main import cli; cli()", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("AlignmentError: ")
+    assert done.stderr.count("\n") == 1
