@@ -77,7 +77,8 @@ def progress(what: str, *, rates: bool) -> Iterator[Callable[..., None]]:
     console = Console(file=sys.stderr)
     extra = (TextColumn("{task.fields[rate]}"),) if rates else ()
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), *extra, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    bar_here = console.is_terminal  # elsewhere rich would still end with an empty line
+    with Progress(*columns, console=console, transient=True, disable=not bar_here) as bar:
         task = bar.add_task(what, total=None, rate="")
         last = [time.monotonic()]
 
@@ -85,7 +86,7 @@ def progress(what: str, *, rates: bool) -> Iterator[Callable[..., None]]:
             elapsed = bar.tasks[0].elapsed or 1e-9
             rate = f"{done / elapsed:,.0f} rows/s {tokens / elapsed:,.0f} tokens/s" if rates else ""
             bar.update(task, completed=done, total=total, rate=rate)
-            if not console.is_terminal and time.monotonic() - last[0] > LINE_SECONDS:
+            if not bar_here and time.monotonic() - last[0] > LINE_SECONDS:
                 last[0] = time.monotonic()
                 left = f"{elapsed * (total - done) / max(1, done):,.0f} s left" if rates else ""
                 notify(" ".join(f"{what}: {done:,} of {total:,} {rate} {left}".split()))

@@ -72,6 +72,7 @@ def test_kd_says_which_cache_it_found(train: Callable[..., Result], finished: di
         (("--method", "base", "--weight-decay", "0", "--warmup", "0"), {"weight_decay": 0, "warmup": 0}),
         (("--method", "base", "--learning-rate", "0.001"), {"learning_rate": 0.001}),
         (("--method", "base", "--rows", "30"), {"rows": 30}),
+        (("--method", "base", "--group-by-length"), {"group_by_length": True}),
         (("--method", "base", "--precision", "bf16"), {"precision": "bf16"}),
         (("--method", "base", "--select", "last", "--metric", "mcc"), {"select": "last", "metric": "mcc"}),
     ],
