@@ -84,6 +84,7 @@ class Job:
             "student": student if is_shape(student) or not Path(student).exists() else Path(student).name,
             "tokenizer": None if self.config.tokenizer is None else Path(self.config.tokenizer).name,
             "data": self.source.digest(),
+            "label_names": self.task.label_names,
             "cache": self.cache_fingerprint,
         }
 

@@ -50,6 +50,27 @@ def test_the_selected_epochs_weights_are_kept(
     assert (result["select"], result["selected_epoch"]) == (select, kept + 1)
 
 
+def test_the_best_weights_are_found_where_the_folder_now_is(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Broken off behind the last checkpoint, then moved: the best one is not where Trainer says it was."""
+
+    def broken(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    Snapshots.taken = []
+    accuracies = iter(SCRIPT)
+    monkeypatch.setattr(module, "StepClock", Snapshots)
+    monkeypatch.setattr(module, "_metrics", lambda _: {"accuracy": next(accuracies, 0.0)})
+    with monkeypatch.context() as patched:
+        patched.setattr(module.DistillTrainer, "_load_best_model", broken)
+        with pytest.raises(KeyboardInterrupt):
+            train(replace(config, out=tmp_path / "broken"))
+    (tmp_path / "broken").rename(tmp_path / "moved")
+    saved = load_file(train(replace(config, out=tmp_path / "moved")) / "model.safetensors")
+    assert all(torch.equal(saved[name], Snapshots.taken[1][name]) for name in saved)
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "f1", "mcc"])
 def test_best_is_by_the_metric_that_is_named(config: TrainConfig, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
     values = iter(SCRIPT)

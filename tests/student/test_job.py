@@ -124,6 +124,16 @@ def test_another_run_is_refused_by_its_field(
         is_done(made(replace(config, **change)))
 
 
+def test_renamed_labels_make_another_run(config: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    """The rows and the classes' numbers are the same; the names that the student answers with are not."""
+    (tmp_path / "data").mkdir()
+    for file in singles_data.iterdir():
+        (tmp_path / "data" / file.name).write_text(file.read_text().replace('"pos"', '"positive"'))
+    claim(made(replace(config, out=tmp_path / "out")))
+    with pytest.raises(FingerprintMismatch, match=r"label_names = .*'pos'.*'positive'"):
+        is_done(made(replace(config, data=str(tmp_path / "data"), out=tmp_path / "out")))
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_is_no_result_is_never_touched(config: TrainConfig, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis").mkdir()

@@ -123,7 +123,7 @@ def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
 def test_what_breaks_after_training_is_made_good(
     kd: TrainConfig, whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str
 ) -> None:
-    """Also when the folder was moved meanwhile and the command runs elsewhere: checkpoints name no place."""
+    """Also when the folder was moved meanwhile and the command runs elsewhere."""
 
     def broken(*_: Any) -> None:
         raise Interrupt

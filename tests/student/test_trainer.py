@@ -121,7 +121,7 @@ def test_the_first_loss_from_a_cache_is_the_live_teachers(
     places = permutation(len(split), 5, 0)[:32]
     batches = {name: Collator(mine, task, {name: one})(places) for name, one in teachers.items()}
     losses = {name: first_loss(pupil.model, goal, batch) for name, batch in batches.items()}
-    np.testing.assert_allclose(losses["float32"], losses["live"], atol=1e-5)
+    np.testing.assert_allclose(losses["float32"], losses["live"], rtol=1e-6, atol=1e-6)
     live = batches["live"].targets["live"].payload.logits
     bound = half_precision_bound(live / temperature, goal) + 1e-5
     assert ((losses["float16"] - losses["live"]).abs().numpy() <= bound).all()
