@@ -76,6 +76,11 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
     part = slice(start, stop)
     text, pair = rows.texts(start, stop)
     fields = (text,) if pair is None else (text, pair)
+    special = tokenizer.num_special_tokens_to_add(pair=pair is not None)
+    if max_length <= special:
+        raise SpecError(
+            f"expected a maximum length over {special}, the tokenizer's special tokens, found {max_length}."
+        )
     encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
     ids = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]  # an empty text still needs one position
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))

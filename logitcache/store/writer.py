@@ -50,7 +50,9 @@ class CacheWriter:
     def _claim(self, overwrite: bool) -> None:
         if not self.folder.exists():
             return
-        found = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else {self.folder.name}
+        if not self.folder.is_dir():
+            raise SpecError("expected a folder, found a file. Choose another --out.", where=self.folder)
+        found = {p.name for p in self.folder.iterdir()}
         if not found - LEFT_OVER:
             return
         old = _own_plan(self.folder, found)
@@ -122,7 +124,8 @@ def _clear(folder: Path) -> None:
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> None:
-    for key in sorted(set(old) | set(new)):
+    # columns follow from the codecs, so a codec that differs speaks first
+    for key in sorted(set(old) | set(new), key=lambda key: (key == "columns", key)):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             _check_same(folder, before, after, f"{prefix}{key}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from logitcache.data import source as sources
 from logitcache.data.order import subset
@@ -98,6 +99,8 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     if config.batch_size < 1 or config.batch_size % config.accumulate:
         sizes = f"{config.batch_size} and {config.accumulate}"
         raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
     source = source or sources.load(config.data, config.columns, config.workspace.data, notify)
     train = source.split("train")
     task = _task(source, train)

@@ -188,3 +188,10 @@ def test_no_padding_and_no_end_token_is_refused(tmp_path: Path) -> None:
     made.save_pretrained(tmp_path)
     with pytest.raises(SpecError, match="neither a padding nor an end token: give it a padding token"):
         load_tokenizer(str(tmp_path))
+
+
+def test_a_length_that_leaves_no_room_for_text_is_refused(bert: Any) -> None:
+    with pytest.raises(SpecError, match=r"over 2, .* found 2"):
+        prepare(bert, rows_of(["a river"]), 2)
+    with pytest.raises(SpecError, match=r"over 3, .* found 3"):
+        prepare(bert, rows_of(["a river"], ["a mill"]), 3)

@@ -371,3 +371,19 @@ def test_an_embedded_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     source = load("docstrings", Columns(), tmp_path, print)
     assert (source.name, source.label_names) == ("docstrings", ("b", "a"))
     assert source.split("train").label.tolist() == [0, 1]
+
+
+def test_numbers_written_as_text_are_ordered_by_value(tmp_path: Path) -> None:
+    rows = [{"text": f"row {i}", "label": str(i)} for i in (10, 2, 1)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load(str(tmp_path), Columns(), tmp_path, print).label_names == ("1", "2", "10")
+
+
+def test_a_file_that_is_left_out_is_named(tmp_path: Path) -> None:
+    for name in ("train", "test", "extra"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": name, "label": 0}) + "\n")
+    said: list[str] = []
+    load(str(tmp_path), Columns(), tmp_path, said.append)
+    assert len(said) == 1
+    assert "extra.jsonl" in said[0]
+    assert "test.jsonl" not in said[0]

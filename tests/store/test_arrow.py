@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,14 @@ def test_a_damaged_byte_gives_an_error_or_other_values_never_a_crash(tmp_path: P
         except CorruptShard:
             continue
         assert {name: a.shape for name, a in taken.items()} == {"row_hash": (4,), "logits": (4, 3)}
+
+
+def test_a_shard_travels_by_its_place_not_its_bytes(tmp_path: Path) -> None:
+    columns = [Column("label", "int64")]
+    path = tmp_path / "00000.arrow"
+    path.write_bytes(encode(columns, {"label": np.arange(5000)}))
+    shard = Shard(path, columns, 5000)
+    shard.take(np.array([1]))
+    travelled = pickle.dumps(shard)
+    assert len(travelled) < 1000
+    assert pickle.loads(travelled).take(np.array([4999]))["label"].tolist() == [4999]

@@ -187,12 +187,13 @@ def test_another_folder_is_refused_and_not_touched(tmp_path: Path, files: dict[s
     assert {name: data.decode() for name, data in tree(folder).items()} == files
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("mine", "utf-8")
-    for overwrite in (False, True):
-        with pytest.raises(SpecError, match="found out"):
-            CacheWriter(tmp_path / "out", PLAN, overwrite=overwrite)
-    assert (tmp_path / "out").read_text("utf-8") == "mine"
+@pytest.mark.parametrize("name", ["plan.json", "shards", "notes.txt"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_in_the_place_of_the_folder_is_refused_and_kept(tmp_path: Path, name: str, overwrite: bool) -> None:
+    (tmp_path / name).write_text("dear")
+    with pytest.raises(SpecError, match="expected a folder, found a file"):
+        CacheWriter(tmp_path / name, PLAN, overwrite=overwrite)
+    assert (tmp_path / name).read_text() == "dear"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -175,3 +175,8 @@ def test_a_checkpoint_gets_a_head_for_these_labels(
     embeddings = [m.get_input_embeddings().weight.detach().numpy().tobytes() for m in (kept, fresh, other)]
     assert embeddings[0] != embeddings[1]
     assert embeddings[0] == embeddings[2]
+
+
+def test_fp16_without_a_gpu_is_refused(config: TrainConfig) -> None:
+    with pytest.raises(SpecError, match="fp16 needs a GPU"):
+        made(replace(config, precision="fp16"))
