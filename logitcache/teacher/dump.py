@@ -38,7 +38,9 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
 SHARD_BYTES, SHARD_FLOPS = 64e6, 1e14
 DEV_ROWS = 2000
-MEMORISED = 0.05  # a gap between train and dev from which the report warns
+MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
+KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
+ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ def _report(cache: Cache, teacher: TeacherModel, source: Source, split: str, max
         dev = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
         prepared = prepare(teacher.tokenizer, dev, max_length)
         dev_scores = score(answer(teacher, prepared, cache.manifest.plan.preparation["batch_tokens"]), dev.label)
-    remarks = _remarks(scores, dev_scores, split)
+    remarks = _remarks(scores, dev_scores, entropy / float(np.log(logits.shape[1])), split)
     return DumpReport(
         cache=cache.folder,
         rows=len(cache),
@@ -271,14 +273,13 @@ def _report(cache: Cache, teacher: TeacherModel, source: Source, split: str, max
     )
 
 
-def _remarks(scores: dict[str, float], dev: dict[str, float], split: str) -> list[str]:
-    if not scores or not dev:
-        return []
-    gap = scores["accuracy"] - dev["accuracy"]
-    if gap < MEMORISED:
+def _remarks(scores: dict[str, float], dev: dict[str, float], entropy: float, split: str) -> list[str]:
+    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest there can be."""
+    if not scores or not dev or scores["accuracy"] - dev["accuracy"] < MEMORISED:
         return []
     right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"
-    return [
-        f"the teacher is right on {right}: it has memorised rows it was trained on. Its answers there are close to the "
-        "labels themselves, so little is left to teach; train it for fewer epochs, or dump rows it has not seen."
-    ]
+    if entropy < ONE_HOT or scores["accuracy"] > KNOWN_BY_HEART:
+        so = "it has memorised them. Its answers are close to the labels themselves, so little is left to teach"
+    else:
+        so = "it was trained on them and has begun to memorise them, so less is left to teach than on unseen rows"
+    return [f"the teacher is right on {right}: {so}. Fewer epochs, or rows it was not trained on, leave more."]

@@ -23,7 +23,7 @@ from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.store.columns import Column
 from logitcache.teacher import dump as module
-from logitcache.teacher.dump import DumpReport, DumpSettings, dump
+from logitcache.teacher.dump import DumpReport, DumpSettings, _remarks, dump
 from logitcache.teacher.model import TeacherModel, load_teacher
 
 Checkpoint = Callable[..., Path]
@@ -324,6 +324,13 @@ def gold_by_teacher(teacher: TeacherModel, source: Source, folder: Path, flip: s
         guess = answers(folder / name).argmax(1).astype(np.int64)
         splits[name] = replace(source.split(name), label=1 - guess if name == flip else guess)
     return dump(teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS)
+
+
+def test_a_teacher_that_is_merely_better_on_train_is_told_so() -> None:
+    said = _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, entropy=0.3, split="train")
+    assert "begun to memorise" in said[0]
+    assert "memorised" in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, entropy=0.01, split="train")[0]
+    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.84}, entropy=0.01, split="train") == []
 
 
 def test_a_teacher_that_has_memorised_its_rows_is_told_of(
