@@ -41,6 +41,8 @@ check: setup
 	$(BIN)/mypy
 	$(PYTEST) tests/docs
 
+bench: export SST5 := $(SST5)
+bench: export MINILM := $(MINILM)
 bench: setup
 	set -e; for f in benchmarks/bench_*.py; do echo "$$f" >&2; $(BIN)/python "$$f"; done
 

@@ -11,6 +11,7 @@ that package's weights.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -66,8 +67,8 @@ def forward(teacher: TeacherModel, rows: Prepared, batches: list[Int64]) -> Call
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", default="docstrings")
-    parser.add_argument("--checkpoint")
+    parser.add_argument("--data", default=os.environ.get("SST5") or "docstrings")
+    parser.add_argument("--checkpoint", default=os.environ.get("MINILM"))
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()

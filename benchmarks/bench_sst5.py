@@ -10,6 +10,7 @@ nothing.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +30,8 @@ from logitcache.workspace import Workspace
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data")
-    parser.add_argument("--checkpoint")
+    parser.add_argument("--data", default=os.environ.get("SST5"))
+    parser.add_argument("--checkpoint", default=os.environ.get("MINILM"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=10)
     asked = parser.parse_args()
