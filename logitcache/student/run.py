@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from logitcache.cache import Cache
@@ -151,18 +151,5 @@ def _prepare(job: Job, tokenizer: object, max_length: int, notify: Notify) -> di
 
 
 def _settings(config: TrainConfig) -> FitSettings:
-    assert config.learning_rate is not None and config.select is not None
-    return FitSettings(
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        accumulate=config.accumulate,
-        weight_decay=config.weight_decay,
-        warmup=config.warmup,
-        seed=config.seed,
-        precision=config.precision,
-        select=config.select,
-        metric=config.metric,
-        report_to=config.report_to,
-        group_by_length=config.group_by_length,
-    )
+    """The optimiser's side of what was asked."""
+    return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})

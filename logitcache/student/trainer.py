@@ -145,10 +145,8 @@ class DistillTrainer(Trainer):
         rows, args = self.collate.rows, self.args
         seed = args.seed if args.data_seed is None else args.data_seed
         if self.group_by_length:
-            lengths, batch = (
-                rows.ids.lengths(),
-                args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-            )
+            lengths = rows.ids.lengths()
+            batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
             return EpochOrder(len(rows), lambda epoch: grouped_permutation(lengths, batch, seed, epoch))
         return EpochOrder(len(rows), lambda epoch: permutation(len(rows), seed, epoch))
 
