@@ -61,7 +61,7 @@ def study(asked: argparse.Namespace, folder: Path) -> None:
     console = Console(record=True, width=100)
     render(comparison, console)
     scores = {"teacher_train": report.scores, "teacher_dev": report.dev_scores, "teacher_entropy": report.entropy}
-    write("sst5", {"epochs": asked.epochs, **scores, "remarks": report.remarks, "comparison": comparison.to_json()})
+    write("sst5", {"epochs": asked.epochs, **scores, "comparison": comparison.to_json()})
 
 
 if __name__ == "__main__":

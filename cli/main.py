@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 import click
 
 import logitcache
-from logitcache.errors import LogitCacheError, OutOfSpace
+from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
 
 # What `logitcache --help` says of each command, without loading it: the command's module would load torch.
 COMMANDS = {
@@ -30,7 +30,11 @@ COMMANDS = {
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 _BROKEN_PIPE = 128 + signal.SIGPIPE
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A place that was named cannot be used. Rooms check what they can; what only the system knows ends here.
+_NO_PLACE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -66,9 +70,11 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
             ctx.exit(_BROKEN_PIPE)
         except OSError as error:
-            if error.errno not in _NO_SPACE:
+            if error.errno in _NO_SPACE:
+                _fail(ctx, _out_of_space(error))
+            if error.errno not in _NO_PLACE or error.filename is None:
                 raise
-            _fail(ctx, _out_of_space(error))
+            _fail(ctx, SpecError(f"cannot be used: {error.strerror}. Name another place.", where=error.filename))
 
 
 def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:

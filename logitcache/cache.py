@@ -100,9 +100,12 @@ class Cache:
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
         """Prove that every one of these rows is in the cache. Raises AlignmentError naming the first that is not."""
-        identity.check_rows(row_id, row_hash, self._columns(row_id, ("row_hash",))["row_hash"], str(self.folder))
+        inside = row_id < len(self)  # a changed word speaks before a row that is not here
+        known = self._columns(row_id[inside], ("row_hash",))["row_hash"]
+        identity.check_rows(row_id[inside], row_hash[inside], known, str(self.folder))
+        self._check_range(row_id)
 
-    def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
+    def _check_range(self, row_id: Int64) -> None:
         if len(row_id) and (row_id.min() < 0 or row_id.max() >= len(self)):
             outside = row_id[(row_id < 0) | (row_id >= len(self))][0]
             data = self.manifest.plan.data
@@ -111,6 +114,9 @@ class Cache:
                 f"Use the split it was dumped from ({data.get('source')}/{data.get('split')}), or dump this one.",
                 where=self.folder,
             )
+
+    def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
+        self._check_range(row_id)
         size = self.manifest.plan.shard_rows
         if len(self._shards) == 1:
             return self._shards[0].take(row_id, names)

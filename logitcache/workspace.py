@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from logitcache import identity
 from logitcache.cache import Cache
 from logitcache.data.source import Rows
 from logitcache.errors import LogitCacheError, SpecError
@@ -31,6 +34,14 @@ class Workspace:
 
     def run(self, source: str, method: str, seed: int) -> Path:
         return self.folder / "runs" / source / f"{method}-seed{seed}"
+
+    def first_copy(self, asked: Mapping[str, Any]) -> Path:
+        """Where Self-KD's first copy lies when the base run of its seed has other settings."""
+        return self.folder / "self-kd" / f"copy-{identity.digest_json(asked)[:12]}"
+
+    def self_cache(self, rows: Rows, weights: str, max_length: int) -> Path:
+        """Where the answers of a Self-KD's first copy lie: apart from ``caches``, where kd looks for a teacher's."""
+        return self.folder / "self-kd" / f"cache-{identity.digest_json([rows.digest(), weights, max_length])[:12]}"
 
     def find_cache(self, rows: Rows) -> Cache:
         """The one complete cache of these rows. Raises SpecError where there is none, or several to choose from."""

@@ -81,13 +81,21 @@ def test_blocks_are_all_rows_in_order(tmp_path: Path, rows: int) -> None:
 @pytest.mark.parametrize("shard_rows", [4, 16])
 def test_a_row_that_is_not_there_is_refused(tmp_path: Path, outside: int, shard_rows: int) -> None:
     opened = make(tmp_path, make_plan(10, shard_rows))
-    for ask in (opened.take, lambda ids: opened.check(ids, ids)):
+    known = opened.take(np.array([3])).row_hash[0]
+    for ask in (opened.take, lambda ids: opened.check(ids[:2], np.array([known, 0]))):
         with pytest.raises(AlignmentError) as caught:
             ask(np.array([3, outside, 2]))
         message = str(caught.value)
         assert message.startswith(f"{tmp_path}: row {outside} is not in this cache: it has rows 0 to 9")
         assert "reviews/train" in message
         assert "dump this one" in message
+
+
+def test_check_names_a_changed_row_before_rows_that_are_too_many(cache: Cache) -> None:
+    """One row more in the middle moves all that follow: the first that moved is news, not the last that fell off."""
+    hashes = np.insert(cache.take(np.arange(len(cache))).row_hash, 4, 17)
+    with pytest.raises(AlignmentError, match="row 4: expected the text the teacher answered"):
+        cache.check(np.arange(len(hashes)), hashes)
 
 
 def test_check_names_the_row_whose_text_is_another(cache: Cache) -> None:

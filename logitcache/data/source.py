@@ -115,6 +115,9 @@ def load(data: str, columns: Columns, cache: Path, notify: Notify) -> Source:
     files = find_files(path)
     _say_ignored(path, files.values(), notify)
     tables = {split: read_table(file) for split, file in files.items()}
+    for split, table in tables.items():
+        if table.columns and not table.lines and split != "train":  # an empty train split is refused where it is used
+            notify(f"{table.path}: no rows, so the {split} split is left out")
     names = _column_names(list(tables.values()), columns, path)
     given = _given_names(columns, path if path.is_dir() else path.parent)
     labels, label_names, count = _labels(tables, names.label, given)

@@ -47,6 +47,12 @@ class CacheWriter:
     def missing(self) -> list[int]:
         return [i for i in range(len(self.plan.shards())) if i not in self.receipts]
 
+    def forget(self) -> None:
+        """Remove what this cache consists of; the folder too, if nothing else is in it."""
+        _clear(self.folder)
+        if not self.folder.is_symlink() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
     def _claim(self, overwrite: bool) -> None:
         if not self.folder.exists():
             return

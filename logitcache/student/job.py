@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache import identity
 from logitcache.data import source as sources
 from logitcache.data.order import subset
 from logitcache.data.source import Columns, Notify, Rows, Source
@@ -22,6 +23,20 @@ from logitcache.student.methods import Objective, objective
 from logitcache.student.model import is_shape, parse_shape
 from logitcache.student.trainer import check_report
 from logitcache.workspace import Workspace
+
+FORMAT = "logitcache-run/1"
+OWN_FILES = (
+    "result.json",
+    "predictions.parquet",
+    "model*.safetensors*",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "checkpoints",
+    "runs",
+    "run.json",
+)
+NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 
 
 @dataclass(frozen=True)
@@ -82,12 +97,25 @@ class Job:
         return {
             **values,
             **asdict(self.objective),
-            "student": student if is_shape(student) or not Path(student).exists() else Path(student).name,
-            "tokenizer": None if self.config.tokenizer is None else Path(self.config.tokenizer).name,
+            "format": FORMAT,
+            "student": student if is_shape(student) else _checkpoint(student),
+            "tokenizer": None if self.config.tokenizer is None else _checkpoint(self.config.tokenizer),
             "data": self.source.digest(),
             "label_names": self.task.label_names,
             "cache": self.cache_fingerprint,
         }
+
+
+def _checkpoint(path: str) -> str:
+    """What a checkpoint is called in a result: a hub name as it is, a folder by its name and a digest of its files.
+
+    Two folders of one name, or one folder before and after a training, are two checkpoints.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in NOT_OF_A_MODEL)
+    return f"{folder.resolve().name}@{identity.digest_json({p.name: identity.digest_file(p) for p in files})[:12]}"
 
 
 def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
@@ -103,10 +131,10 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
     source = source or sources.load(config.data, config.columns, config.workspace.data, notify)
     train = source.split("train")
-    task = _task(source, train)
-    check_metric(config.metric, task.num_labels)
     if config.rows is not None:
         train = train.select(subset(len(train), config.rows))
+    task = _task(source, train, notify)
+    check_metric(config.metric, task.num_labels)
     out = config.out or config.workspace.run(source.name, config.method, config.seed)
     return Job(_with_selection(config, source), source, task, goal, train, out)
 
@@ -143,7 +171,7 @@ def _with_selection(config: TrainConfig, source: Source) -> TrainConfig:
     return replace(config, select=config.select or ("best" if can else "last"))
 
 
-def _task(source: Source, train: Rows) -> Classification:
+def _task(source: Source, train: Rows, notify: Notify) -> Classification:
     unlabelled = np.flatnonzero(train.label < 0)
     if len(unlabelled):
         row, count = train.row_id[unlabelled[0]], len(unlabelled)
@@ -151,8 +179,13 @@ def _task(source: Source, train: Rows) -> Classification:
             f"train row {row} has no label ({count} have none). Training needs one a row.", where=source.name
         )
     if len(np.unique(train.label)) < 2:
-        raise SpecError("expected at least two classes in the train split, found one.", where=source.name)
-    return Classification(source.num_labels, source.label_names)
+        raise SpecError("expected at least two classes in the training rows, found one.", where=source.name)
+    task = Classification(source.num_labels, source.label_names)
+    without = sorted(set(range(task.num_labels)) - set(train.label.tolist()))
+    if without:
+        names = ", ".join(source.label_names[i] if source.label_names else str(i) for i in without[:8])
+        notify(f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}")
+    return task
 
 
 def is_done(job: Job) -> bool:
@@ -165,12 +198,13 @@ def is_done(job: Job) -> bool:
     found = sorted(p.name for p in job.out.iterdir()) if job.out.is_dir() else [job.out.name]
     if not found:
         return False
-    if not (job.out / "run.json").is_file():
+    before = read_json(job.out / "run.json") if (job.out / "run.json").is_file() else {}
+    if before.get("format") != FORMAT:
         expected = f"expected a result folder or an empty one, found {', '.join(found[:3])}."
         raise SpecError(f"{expected} Choose another --out.", where=job.out)
     if job.config.overwrite:
         return False
-    asked, before = json.loads(json.dumps(job.asked())), read_json(job.out / "run.json")
+    asked = json.loads(json.dumps(job.asked()))
     for key in sorted(set(asked) | set(before)):
         if asked.get(key) != before.get(key):
             raise FingerprintMismatch(
@@ -182,8 +216,15 @@ def is_done(job: Job) -> bool:
 
 
 def claim(job: Job) -> None:
-    """Make the run's folder this run's; what ``is_done`` found there is lost with ``--overwrite``."""
-    if job.config.overwrite and job.out.exists():
-        shutil.rmtree(job.out)
+    """Make the run's folder this run's; with ``--overwrite`` the run that ``is_done`` found there is lost."""
+    if job.config.overwrite:
+        forget(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
     write_json(job.out / "run.json", job.asked())
+
+
+def forget(out: Path) -> None:
+    """Remove what a run consists of and nothing else, ``run.json`` last: what a kill leaves is still known as ours."""
+    for pattern in OWN_FILES:
+        for path in out.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

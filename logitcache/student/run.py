@@ -13,13 +13,13 @@ from pathlib import Path
 from logitcache.cache import Cache
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Notify, Source
-from logitcache.errors import FingerprintMismatch
+from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.store.manifest import write_json
 from logitcache.student.fit import fit
-from logitcache.student.job import Job, TrainConfig, claim, is_done, ready
+from logitcache.student.job import Job, TrainConfig, claim, forget, is_done, ready
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.student.outcome import result_dict, write_predictions
-from logitcache.student.trainer import FitSettings
+from logitcache.student.trainer import FitSettings, disk
 from logitcache.teacher.dump import DumpSettings, dump
 from logitcache.teacher.model import load_teacher, longest_input, quiet
 
@@ -76,16 +76,18 @@ def _self_cache(job: Job, notify: Notify, on_step: OnStep) -> Cache:
         temperature=None,
         tau_squared=None,
         overwrite=False,
-        out=job.out.with_name(f"base-seed{job.config.seed}"),
+        out=job.config.workspace.run(job.source.name, "base", job.config.seed),
     )
     try:
         first = train(base, source=job.source, notify=notify, on_step=on_step)
     except FingerprintMismatch:  # the base run there has other settings: this run's first copy gets a place of its own
-        copy = replace(base, out=job.out.with_name(f"{job.out.name}-first-copy"), overwrite=job.config.overwrite)
+        copy = replace(base, out=job.config.workspace.first_copy(job.asked()))
         first = train(copy, source=job.source, notify=notify, on_step=on_step)
-    folder = job.out.with_name(f"{job.out.name}-cache")
+    teacher = load_teacher(str(first))
     settings = DumpSettings(max_length=job.config.max_length)
-    dump(load_teacher(str(first)), job.source, "train", folder, settings, overwrite=True, notify=notify)
+    rows = job.source.split("train")
+    folder = job.config.workspace.self_cache(rows, teacher.weights_digest(), settings.max_length)
+    dump(teacher, job.source, "train", folder, settings, notify=notify)
     return Cache.open(folder)
 
 
@@ -99,6 +101,8 @@ def _check_cache(cache: Cache, job: Job, notify: Notify) -> None:
             f"the cache's labels are {', '.join(theirs)}; the data's {mine}. Dump this data, or choose another cache.",
             where=cache.folder,
         )
+    if unnamed:
+        notify(f"{cache.folder}: labels without names, matched by index ({', '.join(theirs[:8])})")
     cache.check(job.train.row_id, job.train.row_hash)
     here, there = job.source.split("train").digest(), cache.manifest.plan.data.get("digest")
     if here != there:
@@ -119,7 +123,13 @@ def _run(job: Job, cache: Cache | None, notify: Notify, on_step: OnStep) -> None
     student = build_student(config.student, config.init, job.task, tokenizer, max_length, config.seed)
     prepared = _prepare(job, tokenizer, min(max_length, longest_input(student, tokenizer)), notify)
     claim(job)
-    fitted = fit(student, tokenizer, job.objective, job.task, prepared, cache, _settings(config), job.out, on_step)
+    try:
+        with disk(job.out):
+            settings = _settings(config)
+            fitted = fit(student, tokenizer, job.objective, job.task, prepared, cache, settings, job.out, on_step)
+    except SpecError:  # a diverged run is nothing to go on with
+        forget(job.out)
+        raise
     write_predictions(job.out / "predictions.parquet", fitted.predictions)
     write_json(job.out / "result.json", result_dict(job, fitted, cache))
     _clear(job.out)

@@ -7,6 +7,7 @@ all ranks: gradients are the same however a batch is cut into micro-batches.
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
@@ -25,7 +27,7 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation
-from logitcache.errors import SpecError
+from logitcache.errors import OutOfSpace, SpecError
 from logitcache.records import Batch, Int64
 from logitcache.student.methods import Objective
 
@@ -242,6 +244,23 @@ class StepClock(TrainerCallback, ExportableState):
             self.seconds.append(now - self.last)
         self.last = now
         self.on_step(state.global_step, state.max_steps)
+
+
+@contextmanager
+def disk(out: Path) -> Iterator[None]:
+    """A full disk under Trainer and safetensors, which say so in errors of their own. Raises OutOfSpace."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        full = "No space left" in str(error) or "File too large" in str(error)
+        if not full and not (isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)):
+            raise
+        free = shutil.disk_usage(out).free
+        raise OutOfSpace(
+            f"disk full: a checkpoint could not be written ({free:,} bytes are free). "
+            "Make room and run the same command again: it goes on from the last whole checkpoint.",
+            where=out,
+        ) from error
 
 
 def check_report(report_to: str) -> None:

@@ -131,11 +131,11 @@ def statistic(metric: str, predictions: Predictions) -> Callable[[Float], Float]
 
 
 def _nll(predictions: Predictions) -> Float:
-    """Negative log-likelihood of each row in nats, f64[R], at most that of a probability of 2e-16 (as scikit-learn)."""
+    """Negative log-likelihood of each row in nats, f64[R]."""
     logits = predictions.logits.astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     label = np.take_along_axis(logits, predictions.label[:, None], axis=1)[:, 0]
-    loss: Float = np.minimum(np.log(np.exp(logits).sum(axis=1)) - label, -np.log(np.finfo(np.float64).eps))
+    loss: Float = np.log(np.exp(logits).sum(axis=1)) - label
     return loss
 
 

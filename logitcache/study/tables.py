@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def coverage(self) -> tuple[str, ...]:
-        """Which chance each of the two tests covers; empty where nothing was compared."""
+        """What the figures cover and what they leave out."""
         differences = [row.difference for row in self.rows if row.difference is not None]
         sentences = []
         if differences:
@@ -69,6 +69,11 @@ class Comparison:
                 f"95 %: paired bootstrap over the {self.test_rows:,} rows of {self.split} ({min(resamples):,} "
                 f"resamples, seed {BOOTSTRAP_SEED}). It covers which rows are in the {self.split} set, for these "
                 "trained models; it does not cover the seeds."
+            )
+        if any(row.time_ratio_to_ls is not None for row in self.rows):
+            sentences.append(
+                "step / LS: median time of a training step over that of LS. "
+                "Dumps, and Self-KD's first training, come on top."
             )
         return tuple(sentences)
 
@@ -183,7 +188,7 @@ def _table(comparison: Comparison) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("method", overflow="fold")
     spread = f"mean ± std\n({unit})"
-    for header in (spread, "seeds", f"minus\n{comparison.baseline}", "95 %", "p", "p min", "time\n/ LS"):
+    for header in (spread, "seeds", f"minus\n{comparison.baseline}", "95 %", "p", "p min", "step\n/ LS"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in comparison.rows:
         table.add_row(*map(Text, _cells(row)))

@@ -39,8 +39,12 @@ def scale_of(metric: str) -> Scale:
 
 
 def p_text(p: float) -> str:
-    """Two digits, so that no p near 0.05 is rounded onto or across it."""
-    return f"{p:.2f}" if p >= SIGNIFICANCE + 0.005 else f"{p:.2g}"
+    """Two digits, and more where two would round a p near 0.05 onto or across it."""
+    text, digits = f"{p:.2f}" if p >= SIGNIFICANCE + 0.005 else f"{p:.2g}", 2
+    while float(text) == SIGNIFICANCE != p and digits < 9:
+        digits += 1
+        text = f"{p:.{digits}g}"
+    return text
 
 
 def spoken(label: str) -> str:

@@ -7,7 +7,6 @@ plan alone, so the same command goes on where it stopped.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -104,7 +103,7 @@ def dump(
         tokens = _write_shards(writer, todo, teacher, rows, codec, progress)
     except SpecError:
         if not writer.receipts:  # a plan that no shard was made for would only refuse the mended teacher
-            shutil.rmtree(folder)
+            writer.forget()
         raise
     if todo or not writer.complete:
         writer.seal()
@@ -254,7 +253,8 @@ def _report(cache: Cache, teacher: TeacherModel, source: Source, split: str, max
         dev = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
         prepared = prepare(teacher.tokenizer, dev, max_length)
         dev_scores = score(answer(teacher, prepared, cache.manifest.plan.preparation["batch_tokens"]), dev.label)
-    remarks = _remarks(scores, dev_scores, entropy / float(np.log(logits.shape[1])), split)
+    dev_rows = int((dev.label >= 0).sum()) if dev is not None else 0
+    remarks = _remarks(scores, dev_scores, dev_rows, entropy / float(np.log(logits.shape[1])), split)
     return DumpReport(
         cache=cache.folder,
         rows=len(cache),
@@ -266,20 +266,23 @@ def _report(cache: Cache, teacher: TeacherModel, source: Source, split: str, max
         tokens_per_second=0.0,
         scores=scores,
         dev_scores=dev_scores,
-        dev_rows=len(dev) if dev is not None and dev_scores else 0,
+        dev_rows=dev_rows,
         entropy=entropy,
         num_labels=logits.shape[1],
         remarks=remarks,
     )
 
 
-def _remarks(scores: dict[str, float], dev: dict[str, float], entropy: float, split: str) -> list[str]:
+def _remarks(scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str) -> list[str]:
     """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest there can be."""
-    if not scores or not dev or scores["accuracy"] - dev["accuracy"] < MEMORISED:
+    if not scores or not dev:
+        return []
+    chance = 2 * np.sqrt(dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows)  # two standard errors of dev's accuracy
+    if scores["accuracy"] - dev["accuracy"] < max(MEMORISED, chance):
         return []
     right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"
     if entropy < ONE_HOT or scores["accuracy"] > KNOWN_BY_HEART:
         so = "it has memorised them. Its answers are close to the labels themselves, so little is left to teach"
     else:
-        so = "it was trained on them and has begun to memorise them, so less is left to teach than on unseen rows"
+        so = "if it was trained on them, it has begun to memorise them, and less is left to teach than on unseen rows"
     return [f"the teacher is right on {right}: {so}. Fewer epochs, or rows it was not trained on, leave more."]

@@ -310,3 +310,24 @@ def test_in_a_process_of_its_own(desk: Desk) -> None:
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("AlignmentError: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_place_that_only_the_system_knows_to_be_bad_is_one_line_too(singles_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("mine")
+    for out in (tmp_path / "file.txt" / "x", Path("/proc/no-such-place")):
+        rows = [
+            "--data",
+            str(singles_data),
+            "--workspace",
+            str(tmp_path / "work"),
+            "--student",
+            "1x32",
+            "--epochs",
+            "1",
+        ]
+        result = CliRunner().invoke(cli, ["train", "--method", "base", *rows, "--out", str(out)])
+        assert result.exit_code == 2, result.output
+        assert result.stderr.startswith("SpecError: ")
+        assert result.stderr.endswith("Name another place.\n")
+        assert len(result.stderr.splitlines()) == 1
+    assert (tmp_path / "file.txt").read_text() == "mine"

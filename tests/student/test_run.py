@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from logitcache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.errors import AlignmentError, FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.errors import AlignmentError, FingerprintMismatch, LogitCacheError, OutOfSpace, SpecError
 from logitcache.student import fit, run
 from logitcache.student.job import TrainConfig
 from logitcache.student.run import train
 from logitcache.teacher.dump import DumpSettings, dump
 from logitcache.teacher.model import load_teacher
+from logitcache.workspace import Workspace
 
 
 class Interrupt(Exception):
@@ -244,12 +246,54 @@ def test_kd_finds_the_one_cache_of_its_rows(
         train(replace(kd, seed=1))
 
 
+def self_cache(config: TrainConfig) -> Cache:
+    """The one cache that a Self-KD run made of its first copy."""
+    (folder,) = (config.workspace.folder / "self-kd").glob("cache-*")
+    return Cache.open(folder)
+
+
+def test_two_checkpoints_of_one_name_are_two_students(config: TrainConfig, tmp_path: Path) -> None:
+    first = train(replace(config, epochs=1.0, out=tmp_path / "a" / "m"))
+    second = train(replace(config, epochs=1.0, seed=1, out=tmp_path / "b" / "m"))
+    student = replace(config, student=str(first), init="pretrained", epochs=1.0)
+    out = train(student)
+    assert train(student, on_step=no_step) == out
+    with pytest.raises(FingerprintMismatch, match="made with student = m@"):
+        train(replace(student, student=str(second)))
+
+
+def test_overwrite_loses_the_run_and_nothing_else(config: TrainConfig) -> None:
+    out = train(replace(config, epochs=1.0))
+    (out / "thesis.txt").write_text("dear")
+    assert train(replace(config, epochs=1.0, seed=3, out=out, overwrite=True)) == out
+    assert (out / "thesis.txt").read_text() == "dear"
+    assert result(out)["seed"] == 3
+
+
+def test_a_run_json_of_another_kind_is_left_alone(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "run.json").write_text('{"x": 1}')
+    for overwrite in (False, True):
+        with pytest.raises(SpecError, match=r"found run\.json\. Choose another --out"):
+            train(replace(config, out=tmp_path / "mine", overwrite=overwrite))
+    assert (tmp_path / "mine" / "run.json").read_text() == '{"x": 1}'
+
+
+def test_a_full_disk_says_so(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
+    with pytest.raises(OutOfSpace, match="run the same command again"):
+        train(replace(config, epochs=1.0))
+
+
 def test_self_kd_learns_from_the_base_run_that_is_there(config: TrainConfig) -> None:
     base = train(config)
     before = tree(base)
     out = train(replace(config, method="self-kd"))
     assert tree(base) == before
-    cache = Cache.open(out.with_name(f"{out.name}-cache"))
+    cache = self_cache(config)
     assert cache.manifest.plan.teacher["weights"] == load_teacher(str(base)).weights_digest()
     assert result(out)["cache_fingerprint"] == cache.fingerprint
     assert result(out)["alpha"] == 0.5
@@ -268,10 +312,11 @@ def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) 
     base = train(replace(config, epochs=1.0))
     before = tree(base)
     out = train(replace(config, method="self-kd"))
-    copy = out.with_name("self-kd-seed0-first-copy")
+    copy = next((config.workspace.folder / "self-kd").glob("copy-*"))
     assert tree(base) == before
     assert result(copy)["config"]["epochs"] == 3.0
-    cache = Cache.open(out.with_name("self-kd-seed0-cache"))
+    cache = self_cache(config)
+    assert result(out)["cache_fingerprint"] == cache.fingerprint
     assert cache.manifest.plan.teacher["weights"] == load_teacher(str(copy)).weights_digest()
 
 
@@ -282,14 +327,14 @@ def test_self_kd_takes_a_cache_that_is_named(config: TrainConfig, finished: dict
 
 
 def test_a_broken_off_self_kd_ends_as_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:
-    first = replace(config, method="self-kd", out=tmp_path / "broken" / "self-kd")
+    first = replace(config, method="self-kd")
     with pytest.raises(Interrupt):
         train(first, on_step=stop_at(12))  # the first copy's
     steps: list[int] = []
     with pytest.raises(Interrupt):
         train(first, on_step=lambda done, of: steps.append(done) if len(steps) < 30 else stop_at(done)(done, of))
     assert steps[:2] == [9, 10]
-    assert same(train(first), train(replace(first, out=tmp_path / "whole" / "self-kd")))
+    assert same(train(first), train(replace(first, workspace=Workspace(tmp_path / "whole"))))
 
 
 @pytest.mark.parametrize(
@@ -317,6 +362,7 @@ def test_a_student_that_diverges_says_so(config: TrainConfig) -> None:
     for select in ("best", "last"):
         with pytest.raises(SpecError, match=r"diverged. Lower --learning-rate"):
             train(replace(config, learning_rate=1e30, select=select, out=config.workspace.folder / select))
+        assert train(replace(config, epochs=1.0, select=select, out=config.workspace.folder / select)).is_dir()
 
 
 def test_logs_for_tensorboard_stay(config: TrainConfig) -> None:

@@ -327,10 +327,11 @@ def gold_by_teacher(teacher: TeacherModel, source: Source, folder: Path, flip: s
 
 
 def test_a_teacher_that_is_merely_better_on_train_is_told_so() -> None:
-    said = _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, entropy=0.3, split="train")
+    said = _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.3, split="train")
     assert "begun to memorise" in said[0]
-    assert "memorised" in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, entropy=0.01, split="train")[0]
-    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.84}, entropy=0.01, split="train") == []
+    assert "memorised" in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.01, split="train")[0]
+    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.84}, 1000, entropy=0.01, split="train") == []
+    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 30, entropy=0.01, split="train") == []  # chance
 
 
 def test_a_teacher_that_has_memorised_its_rows_is_told_of(
