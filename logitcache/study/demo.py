@@ -40,7 +40,7 @@ class DemoSize:
 
 
 FULL = DemoSize("4x256", 12000, 2, "2x128", 3000, 6, 2000)
-QUICK = DemoSize("2x128", 6000, 3, "2x64", 1000, 6, 1000)
+QUICK = DemoSize("2x128", 5000, 3, "2x64", 1000, 5, 600)
 
 
 @dataclass(frozen=True)
