@@ -94,7 +94,7 @@ def find_results(paths: Sequence[Path]) -> list[Path]:
         below = sorted(_results_below(path))
         if not below:
             expected = f"expected a result folder (with {RESULT}) or a folder of such"
-            what = "no result in it" if path.is_dir() else "no such folder"
+            what = "no result in it" if path.is_dir() else "a file" if path.exists() else "no such folder"
             raise SpecError(f"{expected}, found {what}. Make one with `logitcache train`.", where=path)
         for folder in below:
             found.setdefault(folder.resolve(), folder)
