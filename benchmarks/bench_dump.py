@@ -29,7 +29,7 @@ from logitcache.data.order import token_batches
 from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer, prepare
 from logitcache.data.source import Columns, Source
 from logitcache.records import Int64
-from logitcache.teacher.dump import DumpSettings, dump
+from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 
 SETTINGS = DumpSettings()
@@ -84,7 +84,7 @@ def main() -> None:
 
         def whole_dump() -> None:
             shutil.rmtree(folder / "cache", ignore_errors=True)
-            dump(teacher, source, "train", folder / "cache", settings)
+            dump_split(teacher, source, "train", folder / "cache", settings)
 
         cases = {
             "dump": whole_dump,

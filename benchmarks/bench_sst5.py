@@ -20,10 +20,10 @@ from rich.console import Console
 
 from logitcache.data import source as sources
 from logitcache.data.source import Columns
+from logitcache.pipeline.train import train
 from logitcache.student.job import TrainConfig
-from logitcache.student.run import train
 from logitcache.study.tables import compare, render
-from logitcache.teacher.dump import DumpSettings, dump
+from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache.workspace import Workspace
 
@@ -49,7 +49,7 @@ def study(asked: argparse.Namespace, folder: Path) -> None:
     fine_tuning = replace(common, student=asked.checkpoint, epochs=3, out=folder / "teacher")
     teacher = train(fine_tuning, source=source, notify=print)
     place = space.cache(source.name, "train", "teacher")
-    report = dump(load_teacher(str(teacher)), source, "train", place, DumpSettings(), notify=print)
+    report = dump_split(load_teacher(str(teacher)), source, "train", place, DumpSettings(), notify=print)
     student = replace(common, student="2x128", init="random", epochs=asked.epochs)
     runs = []
     for seed in range(asked.seeds):

@@ -40,8 +40,8 @@ def command(quick: bool, out: Path, as_json: bool) -> None:
     from logitcache.study.tables import render
 
     folder, started = out / ("quick" if quick else "full"), time.perf_counter()
-    with progress("train", rates=False) as update:
-        result = demo(folder, QUICK if quick else FULL, notify=notify, on_step=update)
+    with progress() as bars:
+        result = demo(folder, QUICK if quick else FULL, notify=notify, on_step=bars.begin("train"))
     dots(result.comparison, folder / "verdict.png")
     for note in result.comparison.notes:
         notify(f"note: {note}")

@@ -20,7 +20,13 @@ _DATA = (
         "--data",
         default="docstrings",
         show_default=True,
-        help="A jsonl, csv or tsv file, a folder of them (train/dev/test by name), or `docstrings`: the built-in set.",
+        help="A jsonl, csv, tsv or parquet file, a folder of them (train/dev/test by name) or one saved by `datasets`, "
+        "a preset (glue/sst2, sst5, fewrel, ...), a hub name (org/name[:config][@revision]), or `docstrings`: the "
+        "built-in set.",
+    ),
+    click.option("--unlabelled", help="More rows of the same columns, without labels: a file, folder or hub name."),
+    click.option(
+        "--data-seed", type=int, default=0, show_default=True, help="Draws the rows of presets that are drawn (fewrel)."
     ),
     click.option("--text", help="Column of the text, where it has no usual name."),
     click.option("--text-pair", help="Column of the second text of a pair."),
@@ -37,6 +43,12 @@ _DATA = (
         help="Where caches, runs and built-in data lie when nothing else is said.",
     ),
 )
+_CHECKPOINT = (
+    click.option("--revision", help="Branch, tag or commit of a checkpoint on the hub."),
+    click.option(
+        "--trust-remote-code", is_flag=True, help="Run the code that a checkpoint brings along. Off unless said."
+    ),
+)
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
 )
@@ -44,18 +56,18 @@ as_json = click.option(
 
 def data_options(command: F) -> F:
     """Add the options that say which rows are meant."""
-    for option in reversed(_DATA):
+    return _with(command, _DATA)
+
+
+def checkpoint_options(command: F) -> F:
+    """Add the options of a checkpoint on the hub."""
+    return _with(command, _CHECKPOINT)
+
+
+def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
+    for option in reversed(options):
         command = option(command)
     return command
-
-
-def columns(options: dict[str, Any]) -> Any:
-    """Take the column options out of a command's options, as a record."""
-    from logitcache.data.source import Columns
-
-    names = options.pop("labels")
-    split = None if names is None else tuple(name.strip() for name in names.split(","))
-    return Columns(options.pop("text"), options.pop("text_pair"), options.pop("label"), split)
 
 
 def notify(message: str) -> None:
@@ -68,27 +80,40 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
+class Bars:
+    """Progress on stderr, one thing after another: a bar on a terminal, elsewhere a line every half minute."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar, self.shown = bar, not bar.disable
+
+    def begin(self, what: str, *, rates: bool = False) -> Callable[..., None]:
+        """Start showing this, in place of what was shown; gives ``update(done, total, tokens)``."""
+        for before in self.bar.task_ids:
+            self.bar.remove_task(before)
+        task = self.bar.add_task(what, total=None, rate="")
+        last = [time.monotonic()]
+
+        def update(done: int, total: int, tokens: int = 0) -> None:
+            elapsed = self.bar.tasks[0].elapsed or 1e-9
+            rate = f"{done / elapsed:,.0f} rows/s {tokens / elapsed:,.0f} tokens/s" if rates else ""
+            self.bar.update(task, completed=done, total=total, rate=rate)
+            if not self.shown and time.monotonic() - last[0] > LINE_SECONDS:
+                last[0] = time.monotonic()
+                left = f"{elapsed * (total - done) / max(1, done):,.0f} s left"
+                notify(" ".join(f"{what}: {done:,} of {total:,} {rate} {left}".split()))
+
+        return update
+
+
 @contextmanager
-def progress(what: str, *, rates: bool) -> Iterator[Callable[..., None]]:
-    """``update(done, total, tokens)`` on stderr: a bar on a terminal, elsewhere a line every half minute."""
+def progress() -> Iterator[Bars]:
+    """Show progress while this lasts."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(file=sys.stderr)
-    extra = (TextColumn("{task.fields[rate]}"),) if rates else ()
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), *extra, TimeRemainingColumn())
+    rate, what = TextColumn("{task.fields[rate]}"), TextColumn("{task.description}")
+    columns = (what, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     bar_here = console.is_terminal  # elsewhere rich would still end with an empty line
     with Progress(*columns, console=console, transient=True, disable=not bar_here) as bar:
-        task = bar.add_task(what, total=None, rate="")
-        last = [time.monotonic()]
-
-        def update(done: int, total: int, tokens: int = 0) -> None:
-            elapsed = bar.tasks[0].elapsed or 1e-9
-            rate = f"{done / elapsed:,.0f} rows/s {tokens / elapsed:,.0f} tokens/s" if rates else ""
-            bar.update(task, completed=done, total=total, rate=rate)
-            if not bar_here and time.monotonic() - last[0] > LINE_SECONDS:
-                last[0] = time.monotonic()
-                left = f"{elapsed * (total - done) / max(1, done):,.0f} s left" if rates else ""
-                notify(" ".join(f"{what}: {done:,} of {total:,} {rate} {left}".split()))
-
-        yield update
+        yield Bars(bar)

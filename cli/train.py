@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, columns, data_options, notify, print_json, progress
+from .options import as_json, checkpoint_options, data_options, notify, print_json, progress
 
 
 @click.command(short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
@@ -23,8 +23,10 @@ from .options import as_json, columns, data_options, notify, print_json, progres
     "--student",
     default="2x128",
     show_default=True,
-    help="A checkpoint, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt from the rows.",
+    help="A checkpoint's folder or hub name, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt "
+    "from the rows.",
 )
+@checkpoint_options
 @click.option(
     "--init", type=click.Choice(["pretrained", "random"]), help="Default: random for a shape, else pretrained."
 )
@@ -39,7 +41,13 @@ from .options import as_json, columns, data_options, notify, print_json, progres
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="The teacher's answers. Default for kd: the one cache of these rows in the workspace.",
+    multiple=True,
+    help="The teacher's answers. Several: of labelled and unlabelled rows, or of teachers to average. Default for kd: "
+    "the one cache of these rows in the workspace.",
+)
+@click.option("--teachers", type=click.Choice(["mean"]), help="Average the answers of several caches of the same rows.")
+@click.option(
+    "--folds", type=click.IntRange(2), help="self-kd: that many first copies, each trained without the rows it answers."
 )
 @click.option(
     "--out",
@@ -91,7 +99,7 @@ from .options import as_json, columns, data_options, notify, print_json, progres
     help="Longest row the student sees, in tokens.",
 )
 @click.option(
-    "--rows", type=click.IntRange(2), help="Train on that many rows only: the same for every method and seed."
+    "--rows", type=click.IntRange(2), help="Train on that many labelled rows only: the same for every method and seed."
 )
 @click.option(
     "--precision",
@@ -107,26 +115,21 @@ from .options import as_json, columns, data_options, notify, print_json, progres
 )
 @click.option(
     "--metric",
-    default="accuracy",
-    show_default=True,
-    help="What `best` means: accuracy, macro_f1, mcc, or f1 (two classes).",
+    help="What `best` means: accuracy, macro_f1, mcc, or f1 (two classes). Default: the preset's, else accuracy.",
 )
 @click.option("--group-by-length", is_flag=True, help="Rows of like length share a batch: less padding, faster.")
 @click.option("--report-to", default="none", show_default=True, help="Where Trainer logs to, such as tensorboard.")
 @click.option("--overwrite", is_flag=True, help="Lose what the result folder holds.")
 @as_json
-def command(as_json: bool, workspace: Path, **options: Any) -> None:
+def command(as_json: bool, **options: Any) -> None:
     """Train one student. The result folder loads with transformers.pipeline.
 
     Running the same command again goes on where it stopped, or returns what is there.
     """
-    from logitcache.student.job import TrainConfig
-    from logitcache.student.run import train
-    from logitcache.workspace import Workspace
+    from logitcache.api import train
 
-    config = TrainConfig(columns=columns(options), workspace=Workspace(workspace), **options)
-    with progress("train", rates=False) as update:
-        out = train(config, notify=notify, on_step=update)
+    with progress() as bars:
+        out = train(**options, notify=notify, on_step=bars.begin("train"))
     result = json.loads((out / "result.json").read_text())
     keys = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
     if as_json:

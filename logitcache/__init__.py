@@ -1,3 +1,71 @@
-"""logitcache: run the teacher once, store what it said, distil from the store."""
+"""logitcache: run the teacher once, store what it said, distil from the store.
+
+What is named here is loaded when it is first used: ``import logitcache`` loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Cache",
+    "Classification",
+    "Collator",
+    "DistillTrainer",
+    "LogitCacheError",
+    "Source",
+    "compare",
+    "distillation_loss",
+    "dump",
+    "kl_divergence",
+    "load",
+    "load_tokenizer",
+    "objective",
+    "prepare",
+    "to_torch",
+    "train",
+]
+
+_PLACES = {
+    "dump": "api",
+    "train": "api",
+    "compare": "api",
+    "load": "api",
+    "Source": "data.source",
+    "Cache": "cache",
+    "LogitCacheError": "errors",
+    "Classification": "data.task",
+    "Collator": "data.collate",
+    "load_tokenizer": "data.prepare",
+    "prepare": "data.prepare",
+    "DistillTrainer": "student.trainer",
+    "to_torch": "student.trainer",
+    "objective": "student.methods",
+    "distillation_loss": "student.losses",
+    "kl_divergence": "student.losses",
+}
+
+if TYPE_CHECKING:
+    from logitcache.api import compare, dump, load, train
+    from logitcache.cache import Cache
+    from logitcache.data.collate import Collator
+    from logitcache.data.prepare import load_tokenizer, prepare
+    from logitcache.data.source import Source
+    from logitcache.data.task import Classification
+    from logitcache.errors import LogitCacheError
+    from logitcache.student.losses import distillation_loss, kl_divergence
+    from logitcache.student.methods import objective
+    from logitcache.student.trainer import DistillTrainer, to_torch
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'logitcache' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"logitcache.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

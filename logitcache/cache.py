@@ -98,6 +98,14 @@ class Cache:
         columns = self._columns(np.asarray(row_id, dtype=np.int64), ("row_hash", *self.codec.columns()))
         return Answers(columns["row_hash"], np.ones(len(row_id), np.int64), self.codec.decode(columns))
 
+    def row_hashes(self) -> Int64:
+        """The hash of every row's text, in row order: i64[N]."""
+        return self._columns(np.arange(len(self)), ("row_hash",))["row_hash"]
+
+    def stored(self, row_id: Int64) -> dict[str, Array]:
+        """The codec's columns of these rows, as they lie on disk. Raises AlignmentError for a row that is not here."""
+        return self._columns(row_id, tuple(self.codec.columns()))
+
     def check(self, row_id: Int64, row_hash: Int64) -> None:
         """Prove that every one of these rows is in the cache. Raises AlignmentError naming the first that is not."""
         inside = row_id < len(self)  # a changed word speaks before a row that is not here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from logitcache import identity
 from logitcache.cache import Cache
-from logitcache.data.source import Rows
+from logitcache.data.source import UNLABELLED_SPLIT, Rows
 from logitcache.errors import LogitCacheError, SpecError
 
 DEFAULT = Path("logitcache-work")
@@ -29,22 +30,29 @@ class Workspace:
     def tokenizers(self) -> Path:
         return self.folder / "tokenizers"
 
-    def cache(self, source: str, split: str, teacher: str) -> Path:
-        return self.folder / "caches" / f"{source}-{split}-{Path(teacher).name}"
+    def cache(self, source: str, split: str, teacher: str, folds: int | None = None) -> Path:
+        kind = "" if folds is None else f"-{folds}folds"
+        return self.folder / "caches" / f"{_plain(source)}-{split}-{Path(teacher).resolve().name}{kind}"
 
     def run(self, source: str, method: str, seed: int) -> Path:
-        return self.folder / "runs" / source / f"{method}-seed{seed}"
+        return self.folder / "runs" / _plain(source) / f"{method}-seed{seed}"
+
+    def teacher(self, source: str, checkpoint: str, digest: str) -> Path:
+        """Where a teacher lies that was fine-tuned here; ``digest`` is of everything that was asked of it."""
+        return self.folder / "teachers" / f"{_plain(source)}-{Path(checkpoint).resolve().name}-{digest}"
 
     def first_copy(self, asked: Mapping[str, Any]) -> Path:
         """Where Self-KD's first copy lies when the base run of its seed has other settings."""
         return self.folder / "self-kd" / f"copy-{identity.digest_json(asked)[:12]}"
 
-    def self_cache(self, rows: Rows, weights: str, max_length: int) -> Path:
+    def self_cache(self, rows: Rows, split: str, weights: str, max_length: int) -> Path:
         """Where the answers of a Self-KD's first copy lie: apart from ``caches``, where kd looks for a teacher's."""
-        return self.folder / "self-kd" / f"cache-{identity.digest_json([rows.digest(), weights, max_length])[:12]}"
+        digest = identity.digest_json([rows.digest(), split, weights, max_length])
+        return self.folder / "self-kd" / f"cache-{digest[:12]}"
 
-    def find_cache(self, rows: Rows) -> Cache:
+    def find_cache(self, rows: Rows, split: str = "train") -> Cache:
         """The one complete cache of these rows. Raises SpecError where there is none, or several to choose from."""
+        digest = rows.digest()
         found: list[Cache] = []
         other: list[Cache] = []
         for manifest in sorted((self.folder / "caches").glob("*/manifest.json")):
@@ -52,17 +60,27 @@ class Workspace:
                 cache = Cache.open(manifest.parent)
             except LogitCacheError:
                 continue  # a broken cache is no candidate; opened by name, it says what is wrong
-            (found if cache.manifest.plan.data.get("digest") == rows.digest() else other).append(cache)
+            data = cache.manifest.plan.data
+            kind = (data.get("split") == UNLABELLED_SPLIT) == (split == UNLABELLED_SPLIT)
+            (found if kind and data.get("digest") == digest else other).append(cache)
         if len(found) == 1:
             return found[0]
         where, names = self.folder / "caches", ", ".join(str(c.folder) for c in found or other)
         if found:
             raise SpecError(
-                f"expected one cache of these rows, found {len(found)}: {names}. Choose one with --cache.", where=where
+                f"expected one cache of these {split} rows, found {len(found)}: {names}. Choose one with --cache, or "
+                "name each and average them with --teachers mean.",
+                where=where,
             )
+        how = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
         more = f", only caches of other rows: {names}" if other else ""
         raise SpecError(
-            f"expected a cache of these rows, found none{more}. "
-            "Make one: logitcache dump --teacher TEACHER --data DATA, or name one with --cache.",
+            f"expected a cache of these {split} rows, found none{more}. "
+            f"Make one: logitcache dump --teacher TEACHER --data DATA{how}, or name one with --cache.",
             where=where,
         )
+
+
+def _plain(source: str) -> str:
+    """A hub name as one folder's name."""
+    return re.sub(r"[/:@]", "-", source)

@@ -89,6 +89,13 @@ def singles_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def unlabelled_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 30 single texts without labels, none of which is held out in ``singles_data``."""
+    rows = [{"text": f"unseen {row['text']}"} for row in singles(30, 7)]
+    return write_rows(tmp_path_factory.mktemp("data") / "more.jsonl", rows)
+
+
+@pytest.fixture(scope="session")
 def pairs_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of pairs of texts, three classes: 40 train rows, 16 dev."""
     folder = tmp_path_factory.mktemp("data") / "pairs"
@@ -138,15 +145,17 @@ def finished(
 ) -> dict[str, Path]:
     """Finished folders to look at, not to change: ``cache`` (a tiny BERT's answers), and results ``base``, ``kd``."""
     from logitcache.data.source import Columns, load
-    from logitcache.student.run import train
-    from logitcache.teacher.dump import DumpSettings, dump
+    from logitcache.pipeline.train import train
+    from logitcache.teacher.dump import DumpSettings, dump_split
     from logitcache.teacher.model import load_teacher
 
     folder = tmp_path_factory.mktemp("finished")
     settings = quick(folder)
     source = load(str(singles_data), Columns(), folder / "data", lambda _: None)
     cache_folder = settings.workspace.cache("singles", "train", "teacher")
-    dump(load_teacher(str(checkpoint()), device="cpu"), source, "train", cache_folder, DumpSettings(48, shard_rows=25))
+    dump_split(
+        load_teacher(str(checkpoint()), device="cpu"), source, "train", cache_folder, DumpSettings(48, shard_rows=25)
+    )
     runs = {method: train(dataclasses.replace(settings, method=method), source=source) for method in ("base", "kd")}
     return {"cache": cache_folder, "workspace": settings.workspace.folder, **runs}
 
@@ -169,6 +178,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return out
 
     return make
+
+
+@pytest.fixture(scope="session")
+def headless(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny BERT's body alone: a checkpoint without a classification head, as most on the hub are."""
+    import transformers
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "bare-bert"
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(checkpoint())
+    model.base_model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(checkpoint()).save_pretrained(folder)
+    return folder
 
 
 def make_tokenizer(kind: str) -> Any:

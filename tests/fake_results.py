@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logitcache.data.task import score
+from logitcache.identity import digest_json
 
 
 def gold(rows: int = 200, classes: int = 4) -> np.ndarray:
@@ -37,8 +38,11 @@ def document(method: str, seed: int, metrics: dict[str, dict[str, float]], **cha
         "metric": "accuracy",
         "metrics": metrics,
         "label_names": ["a", "b", "c", "d"],
-        "data": {"source": "fake", "digest": "d" * 32, "train_rows": 3000, "eval_rows": {}},
-        "config": {"method": method, "seed": seed, "out": f"{method}-{seed}", "epochs": 5, "learning_rate": 5e-4},
+        "data": {"source": "fake", "digest": "d" * 32, "train_rows": 3000, "unlabelled_rows": 0, "eval_rows": {}},
+        "config": {
+            **{"method": method, "seed": seed, "out": f"{method}-{seed}", "epochs": 5, "learning_rate": 5e-4},
+            **{"unlabelled": None, "without_fold": None, "folds": None, "teachers": None, "revision": None},
+        },
         "alpha": 0.5 if taught else None,
         "a": None,
         "temperature": 1.0 if taught else None,
@@ -49,6 +53,21 @@ def document(method: str, seed: int, metrics: dict[str, dict[str, float]], **cha
         "seconds_per_step": 0.01,
     }
     return {**whole, **changes}
+
+
+def with_unlabelled(method: str, unlabelled: int, *, labelled: int = 1000, epochs: int = 5, **config: Any) -> dict:
+    """Changes to a document: a method that learns from labelled rows and from so many unlabelled ones beside them, as
+    `logitcache train --unlabelled` records it. ``config`` replaces keys of its config.
+    """
+    cache = (labelled + unlabelled, {**config, "unlabelled_rows": unlabelled})
+    taught = {"cache_fingerprint": digest_json(cache), "cache_rows": cache[0]} if method == "kd" else {}
+    more = digest_json(unlabelled) if unlabelled else None
+    return {
+        "data": {"source": "fake", "digest": "d" * 32, "train_rows": labelled, "unlabelled_rows": unlabelled},
+        "config": {**document(method, 0, {})["config"], "epochs": epochs, "unlabelled": more, **config},
+        "rows_seen": epochs * (labelled + unlabelled),
+        **taught,
+    }
 
 
 def write_result(

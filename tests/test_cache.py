@@ -252,3 +252,23 @@ def test_verify_of_shards_that_went_away_meanwhile(cache: Cache) -> None:
     (cache.folder / "shards" / "00000.arrow").unlink()
     (cache.folder / "shards" / "00001.arrow").write_bytes(b"")
     assert [Path(str(fault.where)).name for fault in cache.verify()] == ["00000.arrow", "00001.arrow"]
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_stored_rows_are_the_bytes_on_disk(caches: dict[tuple[int, int, str], Cache], data: st.DataObject) -> None:
+    """Not decoded: what is copied to another cache is what was written to this one."""
+    opened = caches[data.draw(st.sampled_from(list(caches)))]
+    whole = answers(opened.manifest.plan)
+    ids = np.array(data.draw(st.lists(st.integers(0, len(opened) - 1), max_size=60)), np.int64)
+    stored = opened.stored(ids)
+    assert list(stored) == ["logits"]
+    assert stored["logits"].dtype == whole["logits"].dtype
+    np.testing.assert_array_equal(stored["logits"], whole["logits"][ids])
+    np.testing.assert_array_equal(opened.row_hashes(), whole["row_hash"])
+
+
+@pytest.mark.parametrize("outside", [-1, 10])
+def test_stored_rows_that_are_not_there_are_refused(cache: Cache, outside: int) -> None:
+    with pytest.raises(AlignmentError, match=f"row {outside} is not in this cache"):
+        cache.stored(np.array([3, outside]))

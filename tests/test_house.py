@@ -28,12 +28,14 @@ FLOORS = (
     ("data",),
     ("targets", "store"),
     ("cache",),
-    ("workspace",),
+    ("joined", "workspace"),
     ("teacher",),
     ("student",),
+    ("pipeline",),
     ("cost",),
     ("study",),
     ("report",),
+    ("api",),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -41,7 +43,7 @@ GROUND = FLOORS[0]
 
 WITHOUT_TORCH = ("logitcache/errors.py", "logitcache/identity.py", "logitcache/store/", "cli/")
 WITH_TRANSFORMERS = (
-    "logitcache/data/source.py",
+    "logitcache/data/hubdata.py",
     "logitcache/data/prepare.py",
     "logitcache/teacher/",
     "logitcache/student/trainer.py",

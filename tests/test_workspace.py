@@ -28,9 +28,9 @@ def rows_of(*texts: str) -> Rows:
 MINE, OTHERS = rows_of("a", "b", "c"), rows_of("a", "b", "d")
 
 
-def cache_of(workspace: Workspace, name: str, rows: Rows) -> Cache:
-    plan = make_plan(len(rows))
-    return make(workspace.folder / "caches" / name, make_plan(len(rows), data={**plan.data, "digest": rows.digest()}))
+def cache_of(workspace: Workspace, name: str, rows: Rows, split: str = "train") -> Cache:
+    data = {**make_plan(len(rows)).data, "digest": rows.digest(), "split": split}
+    return make(workspace.folder / "caches" / name, make_plan(len(rows), data=data))
 
 
 @pytest.fixture
@@ -51,6 +51,11 @@ def test_places_lie_under_one_folder(tmp_path: Path) -> None:
     assert places.data == tmp_path / "data"
     assert places.tokenizers == tmp_path / "tokenizers"
     assert places.cache("sst2", "train", "models/teacher/") == tmp_path / "caches" / "sst2-train-teacher"
+    assert places.cache("sst2", "train", "org/name", 5) == tmp_path / "caches" / "sst2-train-name-5folds"
+    assert places.cache("sst2", "dev", ".") == tmp_path / "caches" / f"sst2-dev-{Path.cwd().name}"
+    assert places.cache("org/set:en@v1", "train", "2x128").name == "org-set-en-v1-train-2x128"
+    assert places.teacher("sst2", "org/name", "0a1b") == tmp_path / "teachers" / "sst2-name-0a1b"
+    assert places.self_cache(MINE, "train", "w", 32) != places.self_cache(MINE, "unlabelled", "w", 32)
     assert places.run("sst2", "kd", 3) == tmp_path / "runs" / "sst2" / "kd-seed3"
 
 
@@ -67,11 +72,23 @@ def test_the_one_cache_of_these_rows(workspace: Workspace) -> None:
     assert workspace.find_cache(MINE).folder == made.folder
 
 
+def test_unlabelled_rows_have_their_own(workspace: Workspace) -> None:
+    """Also where they are the same rows, told apart by the split that was dumped."""
+    labelled = cache_of(workspace, "mine", MINE)
+    with pytest.raises(
+        SpecError, match=r"cache of these unlabelled rows, found none, only caches .* --unlabelled FILE"
+    ):
+        workspace.find_cache(MINE, "unlabelled")
+    bare = cache_of(workspace, "more", MINE, "unlabelled")
+    assert workspace.find_cache(MINE).folder == labelled.folder
+    assert workspace.find_cache(MINE, "unlabelled").folder == bare.folder
+
+
 def test_several_to_choose_from(workspace: Workspace) -> None:
     folders = [cache_of(workspace, name, MINE).folder for name in ("x", "y")]
     cache_of(workspace, "others", OTHERS)
     message = refused(workspace)
-    assert f"expected one cache of these rows, found 2: {folders[0]}, {folders[1]}. Choose one" in message
+    assert f"expected one cache of these train rows, found 2: {folders[0]}, {folders[1]}. Choose one" in message
     assert "others" not in message
 
 

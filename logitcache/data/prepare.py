@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from logitcache import identity
+from logitcache.data import hub
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
@@ -45,17 +46,22 @@ class Prepared:
         return Prepared(*columns, self.pad_id, self.pad_segment, self.at_limit)
 
 
-def load_tokenizer(path: str) -> Any:
+def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a checkpoint, with a padding token (its end-of-text token where it has none).
 
-    Raises SpecError where there is none, or where it asks for inputs that are not known here.
+    Raises SpecError where there is none, where it brings code of its own and is not trusted to run it, or where it asks
+    for inputs that are not known here.
     """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise SpecError(f"no tokenizer can be loaded: {first_line(error)}", where=path) from None
+        commit = hub.checkpoint(path, revision)
+        settings = {} if commit is None else commit.settings()
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise SpecError(f"no tokenizer can be loaded: {hub.why(path, error)}", where=path) from None
+    if not trust_remote_code and _stands_in(tokenizer):
+        raise SpecError(f"no tokenizer can be loaded: {hub.OWN_CODE}", where=path)
     unknown = set(tokenizer.model_input_names) - set(KNOWN_INPUTS)
     if unknown:
         raise SpecError(
@@ -68,6 +74,17 @@ def load_tokenizer(path: str) -> Any:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _stands_in(tokenizer: Any) -> bool:
+    """Whether a checkpoint names a tokenizer class of its own: where its code may not run, `transformers` quietly takes
+    another that may cut texts otherwise.
+    """
+    import transformers
+
+    named = tokenizer.init_kwargs.get("auto_map", {}).get("AutoTokenizer") or ()
+    classes = [name.split(".")[-1] for name in ([named] if isinstance(named, str) else named) if name]
+    return any(not hasattr(transformers, name) for name in classes)
 
 
 def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Prepared:

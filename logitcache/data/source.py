@@ -7,19 +7,21 @@ the hash of its text fields. Texts may repeat, also with different labels: nothi
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
-from logitcache.data import embedded
-from logitcache.data.files import READERS, Table, find_files, read_table
+from logitcache.data import lookup
+from logitcache.data.files import Table
+from logitcache.data.labels import UNLABELLED, Names, labels
+from logitcache.data.lookup import UNLABELLED_SPLIT as UNLABELLED_SPLIT
+from logitcache.data.lookup import Found
+from logitcache.data.lookup import Notify as Notify
+from logitcache.data.presets import Preset, draw
+from logitcache.data.texts import texts
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
@@ -35,11 +37,6 @@ PAIR_COLUMNS = (
     ("question", "context"),
 )
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
-UNLABELLED = -1
-MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,19 @@ class Rows:
         pair = None if self.text_pair is None else self.text_pair.take(take)
         return Rows(self.text.take(take), pair, self.label[places], self.row_id[places], self.row_hash[places])
 
+    def followed_by(self, more: Rows, start: int) -> Rows:
+        """These rows and then more, whose row_id counts on from ``start``."""
+        pair = None
+        if self.text_pair is not None and more.text_pair is not None:
+            pair = pa.concat_arrays([self.text_pair, more.text_pair])
+        return Rows(
+            pa.concat_arrays([self.text, more.text]),
+            pair,
+            np.concatenate([self.label, more.label]),
+            np.concatenate([self.row_id, more.row_id + start]),
+            np.concatenate([self.row_hash, more.row_hash]),
+        )
+
     def texts(self, start: int = 0, stop: int | None = None) -> tuple[list[str], list[str] | None]:
         """The text fields of rows start..stop, as Python strings."""
         length = (len(self) if stop is None else stop) - start
@@ -90,6 +100,7 @@ class Source:
     splits: dict[str, Rows]
     label_names: tuple[str, ...] | None
     num_labels: int
+    metric: str = "accuracy"  # the one its field reports, of task.METRICS
 
     def split(self, name: str) -> Rows:
         """Rows of one split. Raises SpecError where it is missing or empty."""
@@ -100,42 +111,64 @@ class Source:
         return self.splits[name]
 
     def digest(self) -> str:
-        """Digest of all splits, labels included."""
-        parts = [(f"{k}/{c}", a) for k, r in self.splits.items() for c, a in (("hash", r.row_hash), ("label", r.label))]
+        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and without it are the
+        same data.
+        """
+        splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
+        parts = [(f"{k}/{c}", a) for k, r in splits.items() for c, a in (("hash", r.row_hash), ("label", r.label))]
         return identity.digest_arrays(parts)
 
 
-def load(data: str, columns: Columns, cache: Path, notify: Notify) -> Source:
-    """Load a file, a folder, or an embedded set by name (built under ``cache`` on first use).
+def load(
+    data: str, columns: Columns, cache: Path, notify: Notify, *, unlabelled: str | None = None, seed: int = 0
+) -> Source:
+    """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a preset, or a data set of
+    the hub: the first of these that ``data`` names.
 
-    A single file whose name tells no split is divided by content, 80/10/10, so that no text is in two splits.
+    A single file whose name tells no split is divided by content, 80/10/10, so that no text is in two splits; what is
+    not labelled goes to train. ``unlabelled`` names more rows with the same text columns: they become the split of
+    that name. ``seed`` draws the splits of a preset that has none; columns that are asked for go before a preset's.
     Raises SpecError for whatever cannot be read as asked.
     """
-    path = embedded.docstrings(cache, notify) if data in embedded.NAMES else Path(data)
-    files = find_files(path)
-    _say_ignored(path, files.values(), notify)
-    tables = {split: read_table(file) for split, file in files.items()}
+    found = lookup.find(data, cache, notify)
+    tables = {split: read() for split, read in found.tables.items()}
     for split, table in tables.items():
-        if table.columns and not table.lines and split != "train":  # an empty train split is refused where it is used
+        if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
             notify(f"{table.path}: no rows, so the {split} split is left out")
-    names = _column_names(list(tables.values()), columns, path)
-    given = _given_names(columns, path if path.is_dir() else path.parent)
-    labels, label_names, count = _labels(tables, names.label, given)
-    rows = {split: _rows(table, names, labels[split]) for split, table in tables.items()}
-    splits = _divide(rows.pop(None), path, notify) if None in rows else {s: rows[s] for s in SPLITS if s in rows}
-    name = data if data in embedded.NAMES else (path.name if path.is_dir() else path.stem)
-    return Source(name, splits, label_names, count)
+    columns = _or_preset(columns, found.preset)
+    names = _column_names(list(tables.values()), columns, found.where)
+    numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found))
+    rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
+    name = found.name
+    if None in rows:
+        splits = _divide(rows[None], found.where, notify)
+    elif found.preset is not None and found.preset.per_class is not None:
+        splits, name = _draw(rows["train"], label_names, found.preset, seed), f"{name}-seed{seed}"
+    else:
+        splits = {str(s): rows[s] for s in (*SPLITS, *rows) if s in rows}
+    if found.what:
+        notify(f"data: {found.what}: {', '.join(f'{len(part):,} {split}' for split, part in splits.items())} rows")
+    if unlabelled is not None:
+        more = lookup.find(unlabelled, cache, notify, lookup.UNLABELLED_WORDS)
+        splits[UNLABELLED_SPLIT] = _unlabelled(more, names, splits, notify)
+    metric = Source.metric if found.preset is None else found.preset.metric
+    return Source(name, splits, label_names, count, metric)
 
 
-def _say_ignored(path: Path, used: Iterable[Path], notify: Notify) -> None:
-    """A data file whose name tells no split, beside files that do, is left out; never silently."""
-    if path.is_dir():
-        ignored = sorted(p.name for p in set(path.iterdir()) - set(used) if p.suffix in READERS)
-        if ignored:
-            notify(f"{path}: not read, for their names tell no split: {', '.join(ignored)}")
+def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
+    """The columns that were asked for, else a preset's. A text column that was asked for alone is no pair's."""
+    if preset is None:
+        return asked
+    text, pair = asked.text, asked.text_pair
+    if text is None and pair is None:
+        text, pair = preset.text, preset.text_pair
+    names = asked.label_names
+    if names is None and asked.label is None:
+        names = preset.label_names or None
+    return Columns(text, pair, asked.label or preset.label, names)
 
 
-def _column_names(tables: list[Table], asked: Columns, where: Path) -> Columns:
+def _column_names(tables: list[Table], asked: Columns, where: Path | str) -> Columns:
     """Fill in the column names that were not given; refuse those that no file has. One file may lack what another
     has: a test split is often unlabelled.
     """
@@ -158,169 +191,62 @@ def _column_names(tables: list[Table], asked: Columns, where: Path) -> Columns:
     return Columns(text, pair, label, asked.label_names)
 
 
-def _given_names(columns: Columns, folder: Path) -> tuple[str, ...] | None:
-    """Label names in label order, where somebody gave them. Raises SpecError unless each is there once."""
-    names, where = columns.label_names, "--labels"
-    if names is None:
-        names, where = _names_file(folder), str(folder / "labels.json")
-    if names is not None and (not all(names) or not names or len(set(names)) < len(names)):
-        found = ", ".join(map(repr, names)) or "none"
-        raise SpecError(f"expected label names, each once and none empty, found {found}. Correct them.", where=where)
-    return names
-
-
-def _names_file(folder: Path) -> tuple[str, ...] | None:
-    """Label names in label order from a ``labels.json`` beside the data: a list, or {"labels": [...]}."""
-    path = folder / "labels.json"
-    if not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SpecError(f"expected JSON, found {error}.", where=path) from None
-    names = value.get("labels") if isinstance(value, dict) else value
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise SpecError('expected a list of names or {"labels": [names]}.', where=path)
-    return tuple(names)
-
-
 def _rows(table: Table, names: Columns, label: Int64) -> Rows:
     assert names.text is not None
-    text = _texts(table, names.text)
-    pair = None if names.text_pair is None else _texts(table, names.text_pair)
-    return Rows(
-        _arrow(table, names.text, text),
-        None if names.text_pair is None or pair is None else _arrow(table, names.text_pair, pair),
-        label,
-        np.arange(len(text), dtype=np.int64),
-        identity.row_hashes(text, pair),
-    )
+    array, strings = texts(table, names.text)
+    pair, second = (None, None) if names.text_pair is None else texts(table, names.text_pair)
+    row_id = np.arange(len(strings), dtype=np.int64)
+    return Rows(array, pair, label, row_id, identity.row_hashes(strings, second))
 
 
-def _texts(table: Table, column: str) -> list[str]:
-    if column not in table.columns and not table.lines:
-        return []
-    if column not in table.columns:
-        raise SpecError(f"no column {column!r}, found {', '.join(table.columns)}.", where=table.path)
-    values = table.columns[column]
-    for row, value in enumerate(values):
-        if not isinstance(value, str):
-            found = "null" if value is None else f"{value!r} ({type(value).__name__})"
-            raise SpecError(
-                f"column {column!r}: expected a string, found {found}. Make it a string or leave the row out.",
-                where=table.place(row),
-            )
-    return values
+def _part(rows: Rows, places: Int64) -> Rows:
+    """Some rows as a split of their own: each row's place in it is its row_id."""
+    return replace(rows.select(places), row_id=np.arange(len(places), dtype=np.int64))
 
 
-def _arrow(table: Table, column: str, texts: list[str]) -> pa.LargeStringArray:
-    try:
-        return pa.array(texts, pa.large_string())
-    except UnicodeEncodeError:
-        row = next(i for i, text in enumerate(texts) if _SURROGATE.search(text))
-        raise SpecError(
-            f"column {column!r}: expected text, found half of a surrogate pair (\\ud800 to \\udfff), which is no "
-            "character. Correct the row or leave it out.",
-            where=table.place(row),
-        ) from None
-
-
-def _divide(rows: Rows, path: Path, notify: Notify) -> dict[str, Rows]:
-    """Train, dev and test from one file, by the hash of the text: no text is in two splits."""
+def _divide(rows: Rows, where: Path | str, notify: Notify) -> dict[str, Rows]:
+    """Train, dev and test from one file, by the hash of the text: no text is in two splits. Rows without a label are of
+    no use in dev and test, so they go to train; those whose text is also a labelled row's there are left out.
+    """
+    name = Path(where).name
     bucket = rows.row_hash.view(np.uint64) % np.uint64(10)
-    parts = {"train": bucket < 8, "dev": bucket == 8, "test": bucket == 9}
-    divided = {}
-    for split, mask in parts.items():
-        part = rows.select(np.flatnonzero(mask))
-        divided[split] = Rows(
-            part.text, part.text_pair, part.label, np.arange(len(part), dtype=np.int64), part.row_hash
-        )
+    labelled = rows.label != UNLABELLED
+    held = {"dev": labelled & (bucket == 8), "test": labelled & (bucket == 9)}
+    hidden = ~labelled & np.isin(rows.row_hash, rows.row_hash[held["dev"] | held["test"]])
+    parts = {"train": ~held["dev"] & ~held["test"] & ~hidden, **held}
+    divided = {split: _part(rows, np.flatnonzero(mask)) for split, mask in parts.items()}
     counts = ", ".join(f"{len(part)} {split}" for split, part in divided.items())
-    notify(f"{path.name}: one file, divided by content into {counts} rows")
+    notify(f"{name}: one file, divided by content into {counts} rows")
+    if hidden.any():
+        notify(f"{name}: {hidden.sum()} unlabelled rows left out, for their texts stand in dev or test")
     return divided
 
 
-def _labels(
-    tables: dict[str | None, Table], column: str | None, names: tuple[str, ...] | None
-) -> tuple[dict[str | None, Int64], tuple[str, ...] | None, int]:
-    """Labels of each table as class numbers, the names in label order where there are any, and how many classes."""
-    values = _label_values(tables, column, names)
-    kind = _one_kind(tables, column, values)
-    if kind is str:
-        return _named(tables, values, names)
-    top = max((v for vs in values.values() for v in vs if v is not None), default=UNLABELLED)
-    count = min(max(0, top + 1), MAX_CLASSES) if names is None else len(names)
-    return {s: _numbered(tables[s], vs, count) for s, vs in values.items()}, names, count
+def _draw(rows: Rows, names: Names, preset: Preset, seed: int) -> dict[str, Rows]:
+    assert preset.per_class is not None
+    try:
+        places = draw(rows.label, names, preset.per_class, seed)
+    except SpecError as error:
+        raise error.at(f"preset {preset.name}") from None
+    return {split: _part(rows, chosen) for split, chosen in places.items()}
 
 
-def _one_kind(
-    tables: dict[str | None, Table], column: str | None, values: dict[str | None, list[Any]]
-) -> type[int] | type[str]:
-    """Whether labels are strings or integers. Raises SpecError naming the first that is neither or differs."""
-    kinds = [(type(v), v, s, i) for s, vs in values.items() for i, v in enumerate(vs) if v is not None]
-    first = kinds[0][0] if kinds else int
-    wrong = next((k for k in kinds if k[0] is not first or first not in (int, str)), None)
-    if wrong is not None:
-        kind, value, split, row = wrong
-        found = f"{value!r} ({kind.__name__}{'' if kind is first else f' after {first.__name__}'})"
-        raise SpecError(
-            f"column {column!r}: expected labels all strings or all integers, found {found}. Make them one kind.",
-            where=tables[split].place(row),
-        )
-    return str if first is str else int
+def _unlabelled(found: Found, names: Columns, splits: dict[str, Rows], notify: Notify) -> Rows:
+    """All rows of another source, without their labels, but those whose text is held out in a split of the first."""
+    table = lookup.single(found)
+    rows = _rows(table, names, np.full(len(table), UNLABELLED, np.int64))
+    held = [part.row_hash for split, part in splits.items() if split != "train"]
+    free = ~np.isin(rows.row_hash, np.concatenate([np.empty(0, np.int64), *held]))
+    notify(f"unlabelled: {found.what or found.where}: {int(free.sum()):,} rows")
+    ignored = [
+        c for c in table.columns if c not in (names.text, names.text_pair) and c in (names.label, *LABEL_COLUMNS)
+    ]
+    if ignored:
+        notify(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
+    if not free.all():
+        notify(f"unlabelled: {int((~free).sum()):,} rows left out, for their texts stand in {_held_names(splits)}")
+    return _part(rows, np.flatnonzero(free))
 
 
-def _label_values(
-    tables: dict[str | None, Table], column: str | None, names: tuple[str, ...] | None
-) -> dict[str | None, list[Any]]:
-    """One label a row, None where it is missing or -1; the numbers of a csv become integers where all are (in every
-    file), unless they are the names that were given.
-    """
-    found = {s: t.columns.get(column or "", [None] * len(t.lines)) for s, t in tables.items()}
-    texts = {v for s, vs in found.items() if not tables[s].typed for v in vs} - {None, "", str(UNLABELLED)}
-    integers = all(map(_INTEGER.fullmatch, texts)) and not (names and texts <= set(names))
-    return {s: [_label(v, tables[s].typed, integers) for v in vs] for s, vs in found.items()}
-
-
-def _label(value: Any, typed: bool, integers: bool) -> Any:
-    if typed:
-        return None if type(value) is int and value == UNLABELLED else value
-    if value in (None, "", str(UNLABELLED)):
-        return None
-    return int(value) if integers else value
-
-
-def _numbered(table: Table, values: Sequence[int | None], count: int) -> Int64:
-    row = next((i for i, v in enumerate(values) if v is not None and not UNLABELLED <= v < count), None)
-    if row is not None:
-        numbers = f"from 0 to {count - 1}" if count else "of 0 or more"
-        raise SpecError(
-            f"expected a label {numbers} (or -1: none), found {values[row]}. "
-            "Correct the row, or name all classes in label order with --labels.",
-            where=table.place(row),
-        )
-    return np.array([UNLABELLED if v is None else v for v in values], dtype=np.int64)
-
-
-def _sorted(names: set[str]) -> tuple[str, ...]:
-    """Names in order; numbers written as text by their value, so that "10" comes after "2"."""
-    numbers = all(name.isdecimal() for name in names)
-    return tuple(sorted(names, key=lambda name: (int(name) if numbers else 0, name)))
-
-
-def _named(
-    tables: dict[str | None, Table], values: dict[str | None, list[Any]], given: tuple[str, ...] | None
-) -> tuple[dict[str | None, Int64], tuple[str, ...], int]:
-    names = given or _sorted({v for vs in values.values() for v in vs if v is not None})
-    index: dict[str | None, int] = {name: i for i, name in enumerate(names)}
-    index[None] = UNLABELLED
-    for split, vs in values.items():
-        row = next((i for i, v in enumerate(vs) if v not in index), None)
-        if row is not None:
-            where = tables[split].place(row)
-            raise SpecError(
-                f"expected a label among {', '.join(names)}, found {vs[row]!r}. "
-                "Correct the row, or the names in --labels or labels.json.",
-                where=where,
-            )
-    return {s: np.array([index[v] for v in vs], dtype=np.int64) for s, vs in values.items()}, names, len(names)
+def _held_names(splits: dict[str, Rows]) -> str:
+    return " or ".join(split for split in splits if split != "train")

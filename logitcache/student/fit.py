@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from logitcache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.prepare import Prepared
 from logitcache.data.task import Classification, score
 from logitcache.errors import SpecError
+from logitcache.joined import Joined
 from logitcache.records import Float32, Int64
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
 from logitcache.student.trainer import (
     BestPlace,
-    Distiller,
     DistillTrainer,
     EvalPlaces,
     FitSettings,
@@ -29,7 +28,7 @@ from logitcache.student.trainer import (
     arguments,
 )
 
-TRAIN_SAMPLE = 2000  # train rows scored after training, evenly spread
+TRAIN_SAMPLE = 2000  # labelled train rows scored after training, evenly spread
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near the student came to its teacher, on train rows: share of equal answers, and mean KL(teacher ||
-    student) in nats.
+    """How near the student came to its teacher, on labelled train rows: share of equal answers, and mean
+    KL(teacher || student) in nats.
     """
 
     agreement: float
@@ -72,17 +71,18 @@ def fit(
     objective: Objective,
     task: Classification,
     prepared: dict[str, Prepared],
-    cache: Cache | None,
+    teacher: Joined | None,
     settings: FitSettings,
     out: Path,
     on_step: Callable[[int, int], None],
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``."""
     clock = StepClock(on_step)
-    collator = Collator(prepared["train"], task, {} if cache is None else {str(cache.folder): cache})
+    collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher})
     dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task)) if "dev" in prepared else None
     trainer = DistillTrainer(
-        Distiller(student, objective),
+        student,
+        objective,
         collator,
         group_by_length=settings.group_by_length,
         args=arguments(settings, out / "checkpoints", evaluate=dev is not None),
@@ -100,7 +100,7 @@ def fit(
     return Fitted(
         scores={split: score(p.logits, p.label) for split, p in predictions.items()},
         predictions=predictions,
-        fidelity=None if cache is None else _fidelity(cache, predictions["train"]),
+        fidelity=None if teacher is None else _fidelity(teacher, predictions["train"]),
         steps=step,
         rows_seen=_rows_seen(len(prepared["train"]), settings.batch_size * trainer.args.world_size, step),
         seconds_per_step=float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step),
@@ -137,10 +137,12 @@ def _finite(logits: Any) -> Float32:
 
 
 def _samples(prepared: dict[str, Prepared]) -> dict[str, Prepared]:
-    """All rows of the held-out splits, and at most 2,000 train rows, evenly spread."""
-    train = prepared["train"]
-    places = np.unique(np.linspace(0, len(train) - 1, TRAIN_SAMPLE).astype(np.int64))
-    return {**prepared, "train": train.select(places)}
+    """All rows of the held-out splits, and at most 2,000 train rows, evenly spread: labelled ones, so that they are the
+    same for every method.
+    """
+    labelled = np.flatnonzero(prepared["train"].label >= 0)
+    places = np.unique(np.linspace(0, len(labelled) - 1, TRAIN_SAMPLE).astype(np.int64))
+    return {**prepared, "train": prepared["train"].select(labelled[places])}
 
 
 def predict(trainer: DistillTrainer, rows: Prepared, task: Classification) -> Prediction:
@@ -159,8 +161,8 @@ def _by_length(rows: Prepared) -> tuple[Prepared, Int64]:
     return rows.select(order), order
 
 
-def _fidelity(cache: Cache, train: Prediction) -> Fidelity:
-    teacher = torch.from_numpy(cache.take(train.row_id).payload.logits)
+def _fidelity(cached: Joined, train: Prediction) -> Fidelity:
+    teacher = torch.from_numpy(cached.take(train.row_id).payload.logits)
     student = torch.from_numpy(train.logits)
     agreement = (teacher.argmax(1) == student.argmax(1)).double().mean()
     return Fidelity(float(agreement), float(kl_divergence(teacher, student).mean()))

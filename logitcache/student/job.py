@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import torch
 from logitcache import identity
 from logitcache.data import source as sources
 from logitcache.data.order import subset
-from logitcache.data.source import Columns, Notify, Rows, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Columns, Notify, Rows, Source
 from logitcache.data.task import Classification, check_metric
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.store.manifest import read_json, write_json
-from logitcache.student.methods import Objective, objective
+from logitcache.student.methods import METHODS, Objective, objective
 from logitcache.student.model import is_shape, parse_shape
 from logitcache.student.trainer import check_report
+from logitcache.teacher.panel import folds_of
 from logitcache.workspace import Workspace
 
 FORMAT = "logitcache-run/1"
@@ -36,6 +38,7 @@ OWN_FILES = (
     "runs",
     "run.json",
 )
+MAX_FOLDS = 100  # one model is trained for each
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 
 
@@ -46,7 +49,11 @@ class TrainConfig:
     method: str = "base"
     data: str = "docstrings"
     columns: Columns = Columns()
+    unlabelled: str | None = None  # more rows, without labels: methods with a teacher learn from its answers alone
+    data_seed: int = 0  # of presets that are drawn from a larger set (fewrel)
     student: str = "2x128"  # a checkpoint, or LAYERSxWIDTH
+    revision: str | None = None  # of a hub checkpoint
+    trust_remote_code: bool = False
     init: str | None = None  # pretrained or random; None: random for a shape, else pretrained
     tokenizer: str | None = None
     vocabulary: int = 8000
@@ -62,20 +69,33 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: float = 0.06  # share of steps
     max_length: int = 128  # tokens
-    rows: int | None = None  # train on that many rows only, the same for every method and seed
+    rows: int | None = None  # train on that many labelled rows only, the same for every method and seed
+    without_fold: tuple[int, int] | None = None  # (k, K): leave out the rows of fold k of K
     precision: str = "fp32"
     select: str | None = None  # best or last; None: best where there is a dev split
-    metric: str = "accuracy"
+    metric: str | None = None  # None: the data's own
     report_to: str = "none"
     group_by_length: bool = False  # rows of like length share a batch: less padding
-    cache: Path | None = None
+    cache: Path | str | Sequence[Path | str] | None = None  # several: of labelled and unlabelled rows, or of teachers
+    teachers: str | None = None  # mean: several caches of the same rows are averaged
+    folds: int | None = None  # self-kd: so many first copies, each answering for rows it was not trained on
     out: Path | None = None
     workspace: Workspace = Workspace()
     overwrite: bool = False
 
+    @property
+    def caches(self) -> tuple[Path, ...]:
+        """The folders of ``cache``."""
+        if self.cache is None:
+            return ()
+        return (Path(self.cache),) if isinstance(self.cache, str | Path) else tuple(map(Path, self.cache))
+
 
 # Places, or said elsewhere in a result: not what makes two runs the same.
-NOT_ASKED = {"out", "workspace", "overwrite", "cache", "data", "columns", "tau_squared", "report_to"}
+NOT_ASKED = {
+    *("out", "workspace", "overwrite", "cache", "data", "columns", "data_seed"),
+    *("trust_remote_code", "tau_squared", "report_to"),
+}
 
 
 @dataclass(frozen=True)
@@ -86,14 +106,24 @@ class Job:
     source: Source
     task: Classification
     objective: Objective
-    train: Rows
+    train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
     cache_fingerprint: str | None = None  # of the cache that was named or found; None where the run makes its own
+
+    def unlabelled(self) -> Rows | None:
+        """The rows of the ``unlabelled`` split, if the method learns from them."""
+        taught = METHODS[self.objective.method].needs_teacher
+        return self.source.splits.get(UNLABELLED_SPLIT) if taught else None
+
+    def starts(self) -> dict[str, int]:
+        """The parts of the training set, and the row_id each begins with."""
+        parts = {"train": 0}
+        return parts if self.unlabelled() is None else {**parts, UNLABELLED_SPLIT: len(self.source.split("train"))}
 
     def asked(self) -> dict[str, Any]:
         """The run's settings as its result records them: names and numbers, no places."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_ASKED}
-        student = self.config.student
+        student, unlabelled = self.config.student, self.unlabelled()
         return {
             **values,
             **asdict(self.objective),
@@ -102,6 +132,7 @@ class Job:
             "tokenizer": None if self.config.tokenizer is None else _checkpoint(self.config.tokenizer),
             "data": self.source.digest(),
             "label_names": self.task.label_names,
+            "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
         }
 
@@ -129,14 +160,85 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
         raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
-    source = source or sources.load(config.data, config.columns, config.workspace.data, notify)
-    train = source.split("train")
-    if config.rows is not None:
-        train = train.select(subset(len(train), config.rows))
+    _check_teaching(config)
+    source = source or load(config, notify)
+    config = replace(config, metric=config.metric or source.metric)
+    train = _rows_seen(config, source, notify)
+    if config.folds is not None:
+        check_folds(train, source, config.folds)
     task = _task(source, train, notify)
-    check_metric(config.metric, task.num_labels)
+    check_metric(config.metric or "", task.num_labels)
     out = config.out or config.workspace.run(source.name, config.method, config.seed)
     return Job(_with_selection(config, source), source, task, goal, train, out)
+
+
+def load(config: TrainConfig, notify: Notify) -> Source:
+    """The data that a run names."""
+    return sources.load(
+        config.data,
+        config.columns,
+        config.workspace.data,
+        notify,
+        unlabelled=config.unlabelled,
+        seed=config.data_seed,
+    )
+
+
+def _check_teaching(config: TrainConfig) -> None:
+    """Refuse what only a method with a teacher has a use for."""
+    taught = METHODS[config.method].needs_teacher
+    if config.caches and not taught:
+        raise SpecError(f"--cache: {config.method} has no teacher. Leave it out, or choose kd.")
+    if config.teachers is not None and (config.teachers != "mean" or len(config.caches) < 2):
+        raise SpecError("--teachers: expected mean, and several caches to average (--cache A --cache B).")
+    if config.folds is not None and (config.method != "self-kd" or config.caches or config.folds < 2):
+        raise SpecError(
+            "--folds: expected self-kd without --cache, and 2 folds or more. For kd, give --folds to `logitcache dump`."
+        )
+    if config.without_fold is not None and not 0 <= config.without_fold[0] < config.without_fold[1]:
+        fold, folds = config.without_fold
+        raise SpecError(f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds}).")
+
+
+def check_folds(rows: Rows, source: Source, folds: int) -> None:
+    """Whoever is trained without one fold must still be trained on every class that there is. Raises SpecError."""
+    if not 2 <= folds <= MAX_FOLDS:
+        raise SpecError(f"--folds: expected from 2 to {MAX_FOLDS}, found {folds}.")
+    fold, labels = folds_of(rows.row_hash, folds), rows.label
+    for label in np.unique(labels[labels >= 0]):
+        counts = np.bincount(fold[labels == label], minlength=folds)
+        if counts.max() == counts.sum():
+            name = source.label_names[label] if source.label_names else str(label)
+            raise SpecError(
+                f"--folds {folds}: expected rows of every class outside each fold, found all {counts.sum()} of "
+                f"{name!r} in fold {int(counts.argmax())}: its teacher would never see that class. Give more rows of "
+                "it, or another number of folds.",
+                where=source.name,
+            )
+
+
+def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
+    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
+    whole = source.split("train")
+    bare, labelled = np.flatnonzero(whole.label < 0), np.flatnonzero(whole.label >= 0)
+    if not len(labelled):
+        raise SpecError("expected labelled training rows, found none with a label.", where=source.name)
+    if config.rows is not None:
+        labelled = labelled[subset(len(labelled), config.rows)]
+    if config.without_fold is not None:
+        fold, folds = config.without_fold
+        labelled = labelled[folds_of(whole.row_hash[labelled], folds) != fold]
+    more = source.splits.get(UNLABELLED_SPLIT)
+    count = len(bare) + (0 if more is None else len(more))
+    if not METHODS[config.method].needs_teacher:
+        if count:
+            notify(f"{source.name}: {count:,} unlabelled rows are left out: {config.method} learns from labels alone")
+        return whole if len(labelled) == len(whole) else whole.select(labelled)
+    if count:
+        notify(f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)")
+    places = np.sort(np.concatenate([labelled, bare]))
+    rows = whole if len(places) == len(whole) else whole.select(places)
+    return rows if more is None else rows.followed_by(more, len(whole))
 
 
 def _check_numbers(config: TrainConfig) -> None:
@@ -172,13 +274,7 @@ def _with_selection(config: TrainConfig, source: Source) -> TrainConfig:
 
 
 def _task(source: Source, train: Rows, notify: Notify) -> Classification:
-    unlabelled = np.flatnonzero(train.label < 0)
-    if len(unlabelled):
-        row, count = train.row_id[unlabelled[0]], len(unlabelled)
-        raise SpecError(
-            f"train row {row} has no label ({count} have none). Training needs one a row.", where=source.name
-        )
-    if len(np.unique(train.label)) < 2:
+    if len(np.unique(train.label[train.label >= 0])) < 2:
         raise SpecError("expected at least two classes in the training rows, found one.", where=source.name)
     task = Classification(source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(train.label.tolist()))

@@ -10,10 +10,18 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def soft_target(labels: Tensor, p: Tensor | None, alpha: float, width: int) -> Tensor:
+def row_alpha(labels: Tensor, alpha: float) -> Tensor:
+    """The weight of each position's soft term, f32[P]: ``alpha``, and 1 where there is no label (-1)."""
+    return torch.where(labels < 0, 1.0, alpha)
+
+
+def soft_target(labels: Tensor, p: Tensor | None, alpha: float | Tensor, width: int) -> Tensor:
     """The smoothed target ``q' = (1 - alpha) onehot + alpha p``: f32[P, width] (Kobyzev et al. 2023, eqs. 1-6 at
-    temperature 1).
+    temperature 1). ``alpha`` is one number, or f32[P]: 1 for every position without a label.
     """
+    if isinstance(alpha, Tensor):
+        assert p is not None
+        return (alpha[:, None] * p).scatter_add_(1, labels.clamp(min=0)[:, None], 1 - alpha[:, None])
     if p is None:
         q = torch.zeros(len(labels), width, device=labels.device)
     else:
@@ -27,19 +35,20 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def distillation_loss(
-    logits: Tensor, labels: Tensor, p: Tensor | None, alpha: float, temperature: float, soft_factor: float
+    logits: Tensor, labels: Tensor, p: Tensor | None, alpha: float | Tensor, temperature: float, soft_factor: float
 ) -> Tensor:
     """``(1 - alpha) H(onehot, softmax(z)) + alpha soft_factor H(p, softmax(z / temperature))``, f32[P].
 
     Every method is this loss with its own ``p`` (None: no soft term, ``alpha`` 0). ``p`` is already softened by the
     same temperature. At temperature 1 and factor 1 it is one cross-entropy against ``q'``. It differs from Kobyzev et
     al. 2023, eq. 1, which has D_KL(p || .) in the soft term, by alpha soft_factor H(p): a constant of the target, so
-    the gradient is the same.
+    the gradient is the same. With ``alpha`` f32[P] (see ``row_alpha``), positions may lack a label.
     """
     if temperature == 1.0 and soft_factor == 1.0:
         return cross_entropy(logits, soft_target(labels, p, alpha, logits.shape[1]))
     assert p is not None
-    hard = cross_entropy(logits, soft_target(labels, None, 0.0, logits.shape[1]))
+    known = labels.clamp(min=0) if isinstance(alpha, Tensor) else labels  # where -1 is not expected, it is refused
+    hard = cross_entropy(logits, soft_target(known, None, 0.0, logits.shape[1]))
     return (1 - alpha) * hard + alpha * soft_factor * cross_entropy(logits / temperature, p)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from logitcache.errors import SpecError
-from logitcache.student.losses import distillation_loss
+from logitcache.student.losses import distillation_loss, row_alpha
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,16 @@ class Objective:
     temperature: float = 1.0
     soft_factor: float = 1.0
 
-    def loss(self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
+    def loss(
+        self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, *, some_unlabelled: bool = False
+    ) -> Tensor:
         """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher_logits`` f[P, K]
-        or None.
+        or None. With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1); said by the
+        caller, because looking at the labels would make a GPU wait.
         """
         p = METHODS[self.method].soft(self, labels, logits.shape[1], teacher_logits)
-        return distillation_loss(logits, labels, p, self.alpha, self.temperature, self.soft_factor)
+        alpha = row_alpha(labels, self.alpha) if some_unlabelled else self.alpha
+        return distillation_loss(logits, labels, p, alpha, self.temperature, self.soft_factor)
 
 
 SoftTarget = Callable[[Objective, Tensor, int, Tensor | None], Tensor | None]

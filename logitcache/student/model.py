@@ -12,12 +12,14 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from logitcache import identity
+from logitcache.data import hub
 from logitcache.data.prepare import build_tokenizer, load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
-from logitcache.teacher.model import UNREADABLE, fit_tokenizer, reason
+from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, unloadable
 
+ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
 SHAPE = re.compile(r"(\d+)x(\d+)")
 HEAD_WIDTH = 64
 
@@ -40,37 +42,51 @@ def parse_shape(student: str) -> tuple[int, int, int]:
 
 
 def student_tokenizer(
-    student: str, tokenizer: str | None, rows: Rows, vocabulary: int, max_length: int, folder: Path
+    student: str,
+    tokenizer: str | None,
+    rows: Rows,
+    vocabulary: int,
+    max_length: int,
+    folder: Path,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Any:
-    """The named tokenizer, the checkpoint's own, or (for a shape) a WordPiece vocabulary learnt from these rows and
-    kept in ``folder``.
+    """The named tokenizer, the checkpoint's own (at the student's ``revision``), or (for a shape) a WordPiece
+    vocabulary learnt from these rows and kept in ``folder``.
     """
     if tokenizer is not None:
-        return load_tokenizer(tokenizer)
+        return load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
     if not is_shape(student):
-        return _checkpoint_tokenizer(student)
+        return _checkpoint_tokenizer(student, revision, trust_remote_code)
     texts, pairs = rows.texts()
     name = identity.digest_json([rows.digest(), vocabulary, max_length])[:12]
     return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name)
 
 
-def _checkpoint_tokenizer(student: str) -> Any:
+def _checkpoint_tokenizer(student: str, revision: str | None, trust_remote_code: bool) -> Any:
     try:
-        return load_tokenizer(student)
+        return load_tokenizer(student, revision, trust_remote_code)
     except SpecError as error:
         if Path(student).exists():
             raise
-        advice = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
-        raise SpecError(
-            f"no student can be loaded: {reason(student, SpecError(error.message))} {advice}", where=student
-        ) from None
+        raise unloadable("student", student, error, ADVICE, revision) from None
 
 
 def build_student(
-    student: str, init: str, task: Classification, tokenizer: Any, max_length: int, seed: int
+    student: str,
+    init: str,
+    task: Classification,
+    tokenizer: Any,
+    max_length: int,
+    seed: int,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The student with a head of K classes that knows their names. The seed decides every fresh weight.
 
+    ``revision`` is a hub checkpoint's branch, tag or commit; code that it brings runs only if ``trust_remote_code``.
     Raises SpecError for a shape that cannot be, or a checkpoint that cannot be loaded.
     """
     names = task.label_names or tuple(f"LABEL_{i}" for i in range(task.num_labels))
@@ -84,29 +100,28 @@ def build_student(
         config = _shape_config(student, len(tokenizer), max_length, labels)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     else:
-        model = _from_checkpoint(student, init, labels)
+        model = _from_checkpoint(student, init, labels, revision, trust_remote_code)
     fit_tokenizer(tokenizer, model, student)
     return model
 
 
-def _from_checkpoint(student: str, init: str, labels: dict[str, Any]) -> PreTrainedModel:
+def _from_checkpoint(
+    student: str, init: str, labels: dict[str, Any], revision: str | None, trust_remote_code: bool
+) -> PreTrainedModel:
     """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones."""
     try:
+        commit = hub.checkpoint(student, revision)
+        settings = checkpoint_settings(commit, trust_remote_code)
         if init == "random":
-            config = AutoConfig.from_pretrained(student, **labels)
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
-        else:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                student,
-                dtype="float32",
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,
-                **labels,
+            at = {} if commit is None else commit.settings()
+            config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at, **labels)
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+                config, trust_remote_code=trust_remote_code
             )
+        else:
+            model = AutoModelForSequenceClassification.from_pretrained(student, dtype="float32", **settings, **labels)
     except UNREADABLE as error:
-        advice = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
-        raise SpecError(f"no student can be loaded: {reason(student, error)} {advice}", where=student) from None
+        raise unloadable("student", student, error, ADVICE, revision) from None
     return model
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import logitcache
-from logitcache.cache import Cache
+from logitcache.joined import Joined
 from logitcache.store.files import write_atomic
 from logitcache.student.fit import Fitted, Prediction
 from logitcache.student.job import Job
@@ -22,11 +22,12 @@ from logitcache.student.job import Job
 FORMAT = "logitcache-result/1"
 
 
-def result_dict(job: Job, fitted: Fitted, cache: Cache | None) -> dict[str, Any]:
+def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, Any]:
     """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
     objective, task, asked = job.objective, job.task, job.asked()
     held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
-    rows = {"train_rows": len(job.train), "eval_rows": held_out}
+    bare = int((job.train.label < 0).sum())
+    rows = {"train_rows": len(job.train) - bare, "unlabelled_rows": bare, "eval_rows": held_out}
     return {
         "format": FORMAT,
         "method": objective.method,
@@ -40,8 +41,8 @@ def result_dict(job: Job, fitted: Fitted, cache: Cache | None) -> dict[str, Any]
         "a": objective.a,
         "temperature": objective.temperature,
         "soft_factor": objective.soft_factor,
-        "cache_fingerprint": None if cache is None else cache.fingerprint,
-        "cache_rows": None if cache is None else len(cache),
+        "cache_fingerprint": None if teacher is None else teacher.fingerprint,
+        "cache_rows": None if teacher is None else len(teacher),
         "rows_seen": fitted.rows_seen,
         "steps": fitted.steps,
         "seconds_per_step": fitted.seconds_per_step,

@@ -29,7 +29,7 @@ from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation
 from logitcache.errors import OutOfSpace, SpecError
 from logitcache.records import Batch, Int64
-from logitcache.student.methods import Objective
+from logitcache.student.methods import METHODS, Objective
 
 EVAL_BATCH = 64
 
@@ -53,11 +53,13 @@ class FitSettings:
 
 
 class Distiller(nn.Module):
-    """A student and its objective: ``Batch`` to (summed loss, logits f[P, K])."""
+    """A student and its objective: ``Batch`` to (summed loss, logits f[P, K]). With ``some_unlabelled``, labels may be
+    -1.
+    """
 
-    def __init__(self, student: PreTrainedModel, objective: Objective) -> None:
+    def __init__(self, student: PreTrainedModel, objective: Objective, *, some_unlabelled: bool = False) -> None:
         super().__init__()
-        self.student, self.objective = student, objective
+        self.student, self.objective, self.some_unlabelled = student, objective, some_unlabelled
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         logits = self.student(**batch.inputs).logits
@@ -65,7 +67,7 @@ class Distiller(nn.Module):
         teacher = None if target is None else target.payload.logits
         if not self.training:
             return torch.zeros((), device=logits.device), logits
-        loss = self.objective.loss(logits, batch.labels, teacher)
+        loss = self.objective.loss(logits, batch.labels, teacher, some_unlabelled=self.some_unlabelled)
         return (loss * batch.weight).sum(), logits
 
 
@@ -130,10 +132,23 @@ class DistillTrainer(Trainer):
     model: Any  # a Distiller; while something is saved or loaded, the student in it
 
     def __init__(
-        self, distiller: Distiller, collator: Collator, *, group_by_length: bool = False, **kwargs: Any
+        self,
+        student: PreTrainedModel,
+        objective: Objective,
+        collator: Collator,
+        *,
+        group_by_length: bool = False,
+        **kwargs: Any,
     ) -> None:
-        assert not kwargs["args"].remove_unused_columns
+        """``collator`` holds the training rows and their teachers; ``kwargs`` are Trainer's own (``args``,
+        ``callbacks``, ``eval_dataset`` as :class:`EvalPlaces`, ...). Raises SpecError for arguments under which
+        Trainer would drop what a batch carries, a method whose teacher is missing, or rows without a label for a
+        method that learns from labels alone.
+        """
+        _check_teacher(objective, collator)
+        _check_arguments(kwargs.get("args"))
         self.collate, self.group_by_length = collator, group_by_length
+        distiller = Distiller(student, objective, some_unlabelled=bool((collator.rows.label < 0).any()))
         super().__init__(
             model=distiller, data_collator=self._collate, train_dataset=Places(len(collator.rows)), **kwargs
         )
@@ -196,6 +211,27 @@ class DistillTrainer(Trainer):
     def _load_best_model(self) -> None:
         with self._inner():
             super()._load_best_model()
+
+
+def _check_teacher(objective: Objective, collator: Collator) -> None:
+    """Raises SpecError where a method has no teacher to learn from, or rows no label to learn from."""
+    if METHODS[objective.method].needs_teacher:
+        if len(collator.teachers) != 1:
+            found = ", ".join(collator.teachers) or "none"
+            raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
+    elif (collator.rows.label < 0).any():
+        raise SpecError(f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out.")
+
+
+def _check_arguments(args: TrainingArguments | None) -> None:
+    """Raises SpecError where Trainer would drop what a batch carries: its default."""
+    if args is None or args.remove_unused_columns:
+        found = "no args, which means True" if args is None else "True"
+        raise SpecError(
+            f"expected args=TrainingArguments(..., remove_unused_columns=False), found {found}: it drops what a batch "
+            "carries."
+        )
+    args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
 
 
 class BestPlace(TrainerCallback):
@@ -275,7 +311,7 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
     best = settings.select == "best"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # transformers' own deprecations among its defaults
-        args = TrainingArguments(
+        return TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,
             learning_rate=settings.learning_rate,
@@ -300,5 +336,3 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
             report_to=settings.report_to,
             dataloader_pin_memory=torch.cuda.is_available(),
         )
-    args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
-    return args

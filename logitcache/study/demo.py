@@ -14,12 +14,14 @@ import numpy as np
 from logitcache.data import source as sources
 from logitcache.data.order import subset
 from logitcache.data.source import Columns, Notify, Source
+from logitcache.pipeline.train import train
 from logitcache.student.job import TrainConfig
 from logitcache.student.methods import METHODS
-from logitcache.student.run import OnStep, train
+from logitcache.student.run import OnStep
 from logitcache.study.tables import Comparison, compare
-from logitcache.teacher.dump import DumpReport, DumpSettings, dump
+from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import load_teacher
+from logitcache.teacher.report import DumpReport
 from logitcache.workspace import Workspace
 
 SEEDS = (0, 1, 2)
@@ -58,7 +60,7 @@ def demo(
 ) -> DemoResult:
     """Run (or finish) the demo in ``folder``. Every method and every seed is in the comparison."""
     space = Workspace(folder)
-    source = _source(sources.load("docstrings", Columns(), space.data, notify), size)
+    source = demo_source(sources.load("docstrings", Columns(), space.data, notify), size)
     common = TrainConfig(max_length=MAX_LENGTH, group_by_length=True, workspace=space)
     notify(
         f"training a teacher: {size.teacher}, {size.teacher_epochs:g} passes over {len(source.splits['train']):,} rows"
@@ -66,7 +68,7 @@ def demo(
     asked = replace(common, student=size.teacher, epochs=size.teacher_epochs, select="last", out=folder / "teacher")
     teacher = train(asked, source=source, notify=notify, on_step=on_step)
     place = space.cache(source.name, "train", teacher.name)
-    report = dump(
+    report = dump_split(
         load_teacher(str(teacher)), source, "train", place, DumpSettings(max_length=MAX_LENGTH), notify=notify
     )
     student = replace(
@@ -91,7 +93,7 @@ def _with(student: TrainConfig, method: str, seed: int) -> TrainConfig:
     return replace(student, method=method, seed=seed, cache=cache)
 
 
-def _source(source: Source, size: DemoSize) -> Source:
+def demo_source(source: Source, size: DemoSize) -> Source:
     """The rows of a demo of this size: a subset drawn by counter hash, numbered as if loaded so."""
     limits = {"train": size.teacher_rows, "dev": size.held_out, "test": size.held_out}
     splits = {}

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from logitcache.study.rows import Group, Row, differing_settings
 
+_LONGER = 1.01  # times the baseline's rows: less is a last batch, not a longer training
+
 
 def notes_on(
     groups: Sequence[Group],
@@ -22,17 +24,27 @@ def notes_on(
     if bases and unclear:
         names = _labels(bases)
         yield f"which of {names} to set against {_labels(unclear)} is not clear; name one with --baseline"
-    if len({row.train_rows for row in rows}) > 1:
-        sizes = ", ".join(f"{row.label} {row.train_rows:,}" for row in rows)
-        yield f"not all were trained on the same number of rows: {sizes}"
+    yield from _on_rows(rows)
     yield from _on_tests(rows, resamples)
     for group, one, row in zip(groups, matched, rows, strict=True):
         if one is not None:
             yield from _on_pair(group, one, row)
+            yield from _on_length(group, one)
 
 
 def _labels(labelled: Sequence[Group] | Sequence[Row]) -> str:
     return ", ".join(each.label for each in labelled)
+
+
+def _on_rows(rows: Sequence[Row]) -> Iterator[str]:
+    if len({(row.train_rows, row.unlabelled_rows) for row in rows}) > 1:
+        sizes = ", ".join(f"{row.label} {_size(row)}" for row in rows)
+        yield f"not all were trained on the same number of rows: {sizes}"
+
+
+def _size(row: Row) -> str:
+    labelled = f"{row.train_rows:,} labelled"
+    return f"{labelled} + {row.unlabelled_rows:,} unlabelled" if row.unlabelled_rows else labelled
 
 
 def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
@@ -59,3 +71,15 @@ def _on_pair(group: Group, baseline: Group, row: Row) -> Iterator[str]:
     if unpaired:
         seeds = ", ".join(map(str, unpaired))
         yield f"{row.label}: {baseline.label} has no run of seed {seeds}; the difference is over the other seeds"
+
+
+def _on_length(group: Group, baseline: Group) -> Iterator[str]:
+    shared = group.results.keys() & baseline.results.keys()
+    ours, theirs = (sum(each.results[seed].rows_seen for seed in shared) for each in (group, baseline))
+    if 0 < _LONGER * theirs < ours:
+        ratio, n = ours / theirs, len(shared)
+        times = f"{ratio:.1f}" if ratio >= 2 else f"{ratio:.2f}"
+        yield (
+            f"{group.label} saw {times} x as many rows in training as {baseline.label} "
+            f"({ours / n:,.0f} against {theirs / n:,.0f}): part of a difference may be the longer training"
+        )

@@ -43,7 +43,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "rows_seen": (int,),
     "seconds_per_step": (*_NUMBER, type(None)),
 }
-_DATA_FIELDS: Mapping[str, tuple[type, ...]] = {"digest": (str,), "train_rows": (int,)}
+_DATA_FIELDS: Mapping[str, tuple[type, ...]] = {"digest": (str,), "train_rows": (int,), "unlabelled_rows": (int,)}
 _CACHE = ("cache_fingerprint", "cache_rows")
 _AS_WRITTEN = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", *_CACHE)
 # Keys of a config that name this one run, or that the result says better: its cache's fingerprint, its training rows.
@@ -70,11 +70,12 @@ class Result:
     metrics: Mapping[str, Mapping[str, float]]  # split: {metric: value}; fractions, nll in nats
     label_names: tuple[str, ...] | None
     data_digest: str
-    train_rows: int
+    train_rows: int  # with a label
+    unlabelled_rows: int  # without one: learnt from the teacher's answers alone
     settings: Mapping[str, Any]  # what was asked for and came into force, but not who ran it: no method, seed or folder
     cache_fingerprint: str | None
     cache_rows: int | None  # rows of the cache: each saw the teacher once
-    rows_seen: int  # rows x epochs
+    rows_seen: int  # rows x epochs, labelled or not
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split
 
@@ -141,6 +142,7 @@ def _document(path: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise FormatError(f"expected format {FORMAT!r}, found {found!r}")
     _check_fields(document, _FIELDS, "")
+    document["data"].setdefault("unlabelled_rows", 0)  # results of before there were such rows do not say
     _check_fields(document["data"], _DATA_FIELDS, "data.")
     for split, metrics in document["metrics"].items():
         _check_metrics(split, metrics)
@@ -208,13 +210,14 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
     in_force = {name: document[name] for name in ("alpha", "a", "temperature", "soft_factor")}
     asked = {name: value for name, value in document["config"].items() if name not in _OWN}
     data = document["data"]
+    rows = {name: data[name] for name in ("train_rows", "unlabelled_rows")}
     return Result(
         folder=folder,
         **{name: document[name] for name in _AS_WRITTEN},
         label_names=None if document["label_names"] is None else tuple(map(str, document["label_names"])),
         data_digest=data["digest"],
-        train_rows=data["train_rows"],
-        settings={**asked, **in_force, "train_rows": data["train_rows"]},
+        **rows,
+        settings={**asked, **in_force, **rows},
         predictions=predictions,
     )
 

@@ -16,7 +16,13 @@ from logitcache.study.results import Result
 from logitcache.study.stats import COMPUTABLE, Interval, SignedRank, paired_bootstrap, signed_rank, statistic
 
 METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")  # in the order of a table
-OF_THE_METHOD = frozenset({"alpha", "a", "temperature", "soft_factor", "cache"})  # settings that methods may differ in
+# Settings that methods may differ in: a method's own numbers, and what its teacher is and answered for.
+OF_THE_METHOD = frozenset(
+    {"alpha", "a", "temperature", "soft_factor", "cache", "teachers", "folds", "unlabelled", "unlabelled_rows"}
+)
+# Digests, and the plainer settings they follow from: a label has a digest only where those leave something to tell.
+_FOLLOWS_FROM = {"cache": ("teachers", "unlabelled", "unlabelled_rows"), "unlabelled": ("unlabelled_rows",)}
+_SHORT = 8  # digits of a digest that a label shows
 _TEACHER_PER_SEED = frozenset({"self-kd"})  # each seed learns from its own first copy, so its cache is no setting
 _TOLERANCE = 1e-3  # a recorded metric may come from other arithmetic; another model's would be further off
 
@@ -33,7 +39,7 @@ class Group:
     @property
     def label(self) -> str:
         """``kd``, or ``kd (alpha=0.9)`` beside other groups of that method."""
-        pairs = ", ".join(f"{name}={_text(value)}" for name, value in self.variant.items())
+        pairs = ", ".join(f"{name}={'none' if value is None else _text(value)}" for name, value in self.variant.items())
         return f"{self.method} ({pairs})" if pairs else self.method
 
 
@@ -60,7 +66,8 @@ class Row:
     std: float | None  # of a sample (n - 1); None for one seed
     difference: Difference | None  # None for the baseline itself, or where there is none to compare with
     time_ratio_to_ls: float | None  # median over shared seeds of the ratio of seconds per step
-    train_rows: int
+    train_rows: int  # with a label
+    unlabelled_rows: int  # that a teacher alone answered for
 
     def to_json(self) -> dict[str, Any]:
         """This row in the command line's ``--json``."""
@@ -81,6 +88,7 @@ class Row:
             "bootstrap": interval,
             "seeds": {str(seed): value for seed, value in self.values.items()},
             "train_rows": self.train_rows,
+            "unlabelled_rows": self.unlabelled_rows,
         }
 
 
@@ -98,10 +106,11 @@ def _variants(results: Sequence[Result]) -> list[Group]:
     """The groups of one method, ordered by what tells them apart."""
     settings = [_settings(result) for result in results]
     names = sorted({name for each in settings for name in each})
-    differing = [name for name in names if len({_text(each.get(name)) for each in settings}) > 1]
+    differing = [name for name in names if _count(settings, [name]) > 1]
+    telling = [name for name in differing if not _follows(name, settings)]
     groups: dict[str, Group] = {}
     for result, each in sorted(zip(results, settings, strict=True), key=lambda pair: pair[0].seed):
-        variant = {name: each.get(name) for name in differing}
+        variant = {name: each.get(name) for name in telling}
         group = groups.setdefault(_text(variant), Group(result.method, variant, each, {}))
         if result.seed in group.results:
             raise _twice(group.results[result.seed], result)
@@ -109,11 +118,24 @@ def _variants(results: Sequence[Result]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: [_order(value) for value in group.variant.values()])
 
 
+def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
+    """How many groups these names tell apart."""
+    return len({_text([each.get(name) for name in names]) for each in settings})
+
+
+def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a digest is known once the plainer settings are."""
+    plainer = _FOLLOWS_FROM.get(name)
+    return plainer is not None and _count(settings, plainer) == _count(settings, (*plainer, name))
+
+
 def _settings(result: Result) -> dict[str, Any]:
     """Settings that make two results of one method two things to compare: what was asked, and who answered."""
-    if result.cache_fingerprint is None or result.method in _TEACHER_PER_SEED:
-        return dict(result.settings)
-    return {**result.settings, "cache": result.cache_fingerprint[:8]}
+    digests = {"unlabelled": result.settings.get("unlabelled")}
+    if result.method not in _TEACHER_PER_SEED:
+        digests["cache"] = result.cache_fingerprint
+    short = {name: None if digest is None else _text(digest)[:_SHORT] for name, digest in digests.items()}
+    return {**result.settings, **short}
 
 
 def _twice(one: Result, other: Result) -> SpecError:
@@ -160,6 +182,7 @@ def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: st
         difference=None if baseline is None else _difference(group, baseline, metric, split, resamples),
         time_ratio_to_ls=None if ls is None else _time_ratio(group, ls),
         train_rows=group.settings["train_rows"],
+        unlabelled_rows=group.settings["unlabelled_rows"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -23,13 +25,15 @@ RESAMPLES = 10_000
 FEWEST_RESAMPLES = 100  # fewer have no 2.5 % quantile to speak of
 _TEACHER_METHODS = frozenset({"self-kd", "kd"})
 _NONE = "–"
+_FOLDED = 12  # columns of a label in a table that is too wide otherwise
+_UNBOUNDED = 10_000  # columns: more than any table has
 
 
 @dataclass(frozen=True)
 class TeacherPasses:
     """Rows that saw the teacher, over all results that learned from one."""
 
-    cached: int  # once per distinct cache
+    cached: int  # once per distinct cache; caches joined for a student are one, counted whole
     live: int  # what a teacher beside every student would have seen: rows x epochs, summed
 
     @property
@@ -60,8 +64,8 @@ class Comparison:
         sentences = []
         if differences:
             sentences.append(
-                "p: two-sided Wilcoxon signed-rank test over seeds. It covers the randomness of training, on this "
-                f"{self.split} set; p min is the smallest p that so many seeds can reach."
+                "p: two-sided Wilcoxon signed-rank test over the n seeds. It covers the randomness of training, on "
+                f"this {self.split} set; p min is the smallest p that so many seeds can reach."
             )
         resamples = [difference.interval.resamples for difference in differences if difference.interval is not None]
         if resamples:
@@ -174,7 +178,7 @@ def _teacher_passes(results: Sequence[Result]) -> TeacherPasses | None:
 
 def render(comparison: Comparison, console: Console) -> None:
     """Print the table, what its tests cover, the teacher passes and the verdict. Notes are left to the caller."""
-    console.print(_table(comparison))
+    console.print(_fitting(comparison, console))
     for sentence in comparison.coverage:
         console.print(sentence, style="dim", markup=False, highlight=False)
     if comparison.teacher_passes is not None:
@@ -182,23 +186,56 @@ def render(comparison: Comparison, console: Console) -> None:
     console.print(comparison.verdict, style="bold", markup=False, highlight=False)
 
 
-def _table(comparison: Comparison) -> Table:
+def _fitting(comparison: Comparison, console: Console) -> Table:
+    """The table with as many of its cells on one line as the console is wide enough for."""
+    tables = [_table(comparison, tight) for tight in range(3)]
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    widths = [Measurement.get(console, unbounded, table).maximum for table in tables]
+    return next((t for t, width in zip(tables, widths, strict=True) if width <= console.width), tables[-1])
+
+
+def _table(comparison: Comparison, tight: int) -> Table:
+    """``tight``: 0 one line per row, 1 labels and unlabelled rows folded, 2 the spread too."""
     unit = scale_of(comparison.metric).unit
     title = f"{comparison.metric} on {comparison.split} ({comparison.test_rows:,} rows)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("method", overflow="fold")
-    spread = f"mean ± std\n({unit})"
-    for header in (spread, "seeds", f"minus\n{comparison.baseline}", "95 %", "p", "p min", "step\n/ LS"):
+    spread = f"{_spread('mean', 'std', tight)}\n({unit})"
+    baseline = _label(comparison.baseline, tight)
+    for header in ("rows", spread, "n", f"minus\n{baseline}", "95 %", "p", "p\nmin", "step\n/ LS"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in comparison.rows:
-        table.add_row(*map(Text, _cells(row)))
+        table.add_row(*map(Text, _cells(row, tight)))
     return table
 
 
-def _cells(row: Row) -> list[str]:
+def _label(label: str, tight: int) -> str:
+    """A label as it is, or over several lines: each setting on its own, a long one broken after ``_`` or ``=``."""
+    if tight == 0:
+        return label
+    lines: list[str] = []
+    for word in label.split():
+        lines.append("")
+        for piece in re.findall("[^_=]*[_=]|[^_=]+", word):
+            if lines[-1] and len(lines[-1] + piece) > _FOLDED:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(lines)
+
+
+def _spread(mean: str, std: str, tight: int) -> str:
+    return f"{mean}\n± {std}" if tight > 1 else f"{mean} ± {std}"
+
+
+def _rows(row: Row, tight: int) -> str:
+    labelled, bare = f"{row.train_rows:,}", f"+{row.unlabelled_rows:,}" if row.unlabelled_rows else ""
+    return f"{labelled}\n{bare}" if bare and tight > 0 else labelled + bare
+
+
+def _cells(row: Row, tight: int) -> list[str]:
     scale, difference = scale_of(row.metric), row.difference
-    spread = _NONE if row.std is None else scale.plain(row.std)
-    cells = [row.label, f"{scale.plain(row.mean)} ± {spread}", str(len(row.values))]
+    spread = _spread(scale.plain(row.mean), _NONE if row.std is None else scale.plain(row.std), tight)
+    cells = [_label(row.label, tight), _rows(row, tight), spread, str(len(row.values))]
     if difference is None:
         cells += [_NONE] * 4
     else:

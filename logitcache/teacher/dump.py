@@ -8,9 +8,8 @@ plan alone, so the same command goes on where it stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,24 @@ import torch
 import transformers
 
 from logitcache.cache import Cache
-from logitcache.data.collate import pad
-from logitcache.data.order import token_batches
 from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
 from logitcache.data.source import Notify, Rows, Source
-from logitcache.data.task import Classification, match_labels, score
+from logitcache.data.task import Classification, match_labels
 from logitcache.errors import SpecError
-from logitcache.records import Float32
+from logitcache.records import Array, Float32, Int64
 from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.model import TeacherModel, check_padding, quiet
+from logitcache.teacher.panel import OneTeacher, Panel, Progress, answer, room_for
+from logitcache.teacher.report import DumpReport, confidence, report
+from logitcache.teacher.reuse import Known
 
-Progress = Callable[[int, int], None]  # rows and tokens just done
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
 SHARD_BYTES, SHARD_FLOPS = 64e6, 1e14
-DEV_ROWS = 2000
-MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
-KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
-ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
+PADDING_ROWS = 64  # among which a short and a long one are looked for, to see whether padding matters
 
 
 @dataclass(frozen=True)
@@ -52,73 +48,66 @@ class DumpSettings:
     shard_rows: int | None = None  # None: the smallest of 16,384 rows, 64 MB and 1e14 FLOPs
 
 
-@dataclass(frozen=True)
-class DumpReport:
-    """What a dump did and what the teacher knows. Scores are fractions, entropy is in nats."""
-
-    cache: Path
-    rows: int
-    positions: int
-    teacher_rows: int  # rows that saw the teacher in this call
-    bytes: int
-    seconds: float  # of this call's teacher passes and writing
-    rows_per_second: float
-    tokens_per_second: float
-    scores: dict[str, float]  # on what was dumped; empty without labels
-    dev_scores: dict[str, float]  # empty without a dev split
-    dev_rows: int
-    entropy: float
-    num_labels: int
-    remarks: list[str] = field(default_factory=list)
-
-
-def dump(
-    teacher: TeacherModel,
+def dump_split(
+    teacher: TeacherModel | Panel,
     source: Source,
     split: str,
     folder: Path,
     settings: DumpSettings,
     *,
+    reuse: Cache | None = None,
     overwrite: bool = False,
     notify: Notify = lambda _: None,
     progress: Progress = lambda rows, tokens: None,
 ) -> DumpReport:
-    """Make (or finish) the cache of one split.
+    """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not see the teacher.
 
-    Raises FingerprintMismatch for other labels or another plan, SpecError for rows or answers that cannot be used.
+    Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another teacher; SpecError for rows or
+    answers that cannot be used, or ``reuse`` in the same folder; CorruptShard where ``reuse`` is damaged.
     """
-    rows = source.split(split)
-    task = Classification(source.num_labels or len(teacher.label_names), source.label_names)
-    order, remark = match_labels(teacher.label_names, task, teacher.name)
-    teacher = replace(teacher, order=None if (order == np.arange(len(order))).all() else order)
-    names = task.label_names or tuple(teacher.label_names[i] for i in order)
-    max_length = min(settings.max_length, teacher.max_length)
+    panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
+    rows, first = source.split(split), panel.first
+    if reuse is not None and folder.resolve() == reuse.folder.resolve():
+        raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
+    task = Classification(source.num_labels or len(first.label_names), source.label_names)
+    if task.num_labels < 2:
+        raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
+    order, remark = match_labels(first.label_names, task, first.name)
+    panel = panel.in_order(None if (order == np.arange(len(order))).all() else order)
+    names = task.label_names or tuple(first.label_names[i] for i in order)
+    settings = replace(settings, max_length=min(settings.max_length, first.max_length))
     codec = DenseCodec(task.num_labels, settings.codec)
-    plan = _plan(teacher, names, source.name, split, rows, replace(settings, max_length=max_length), codec)
-    check_padding(teacher, prepare(teacher.tokenizer, rows, max_length, 0, min(len(rows), 64)))
+    known = None if reuse is None else Known(reuse)
+    plan = _plan(panel, names, source.name, split, rows, settings, codec)
+    if known is not None:  # a cache of this teacher: its padding was looked at then
+        known.check(plan)
+    else:
+        shown = prepare(first.tokenizer, rows, settings.max_length, 0, min(len(rows), PADDING_ROWS))
+        with room_for(f"two rows of {shown.ids.lengths().max()} tokens", first):
+            check_padding(first, shown)
     writer = CacheWriter(folder, plan, overwrite=overwrite)
-    todo = writer.missing
     started = time.perf_counter()
-    try:
-        tokens = _write_shards(writer, todo, teacher, rows, codec, progress)
-    except SpecError:
-        if not writer.receipts:  # a plan that no shard was made for would only refuse the mended teacher
-            writer.forget()
-        raise
-    if todo or not writer.complete:
-        writer.seal()
+    work = _Work(writer, panel, rows, codec, known, notify, progress)
+    done = work.finish()
     seconds = time.perf_counter() - started
-    asked = sum(end - start for i, (start, end) in enumerate(plan.shards()) if i in set(todo))
-    report = _report(Cache.open(folder), teacher, source, split, max_length)
-    if remark:
-        report.remarks.insert(0, remark)
-    notify(f"{folder}: {asked:,} of {len(rows):,} rows saw the teacher")
-    rate = (asked / seconds, tokens / seconds) if asked else (0.0, 0.0)
-    return replace(report, teacher_rows=asked, seconds=seconds, rows_per_second=rate[0], tokens_per_second=rate[1])
+    dev = source.splits.get("dev") if split == "train" and known is None else None
+    said = report(Cache.open(folder), panel, dev, split, unnamed="matched by index" in remark)
+    copied = f", {done.copied:,} were copied" if known is not None else ""
+    notify(f"{folder}: {done.asked:,} of {len(rows):,} rows saw the teacher{copied}")
+    rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
+    return replace(
+        said,
+        teacher_rows=done.asked,
+        reused_rows=done.copied,
+        seconds=seconds,
+        rows_per_second=rate[0],
+        tokens_per_second=rate[1],
+        remarks=[remark, *said.remarks] if remark else said.remarks,
+    )
 
 
 def _plan(
-    teacher: TeacherModel,
+    panel: Panel,
     names: tuple[str, ...],
     source: str,
     split: str,
@@ -126,16 +115,16 @@ def _plan(
     settings: DumpSettings,
     codec: DenseCodec,
 ) -> Plan:
+    teacher = panel.first
     order = None if teacher.order is None else teacher.order.tolist()
-    commit = getattr(teacher.model.config, "_commit_hash", None)
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
     columns = (*ROOT_COLUMNS, *(Column(name, dtype, width) for name, (dtype, width) in codec.columns().items()))
     return Plan(
         teacher={
             "name": teacher.name,
-            "revision": commit,
-            "weights": teacher.weights_digest(),
+            "revision": teacher.revision,
+            **panel.identity(),
             "label_names": list(names),
             "label_order": order,
             "dtype": teacher.dtype,
@@ -157,46 +146,110 @@ def _shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) -
     return max(MIN_SHARD_ROWS, 1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, by_bytes, by_flops)))))
 
 
-def _write_shards(
-    writer: CacheWriter, todo: list[int], teacher: TeacherModel, rows: Rows, codec: DenseCodec, progress: Progress
-) -> int:
-    """Compute and write the missing shards; the number of real tokens the teacher saw."""
-    conditions, shards = _conditions(teacher), writer.plan.shards()
-    preparation = writer.plan.preparation
-    tokens, pending = 0, None
-    with ThreadPoolExecutor(1, "logitcache-writer") as pool:
-        for index in todo:
-            part = prepare(teacher.tokenizer, rows, preparation["max_length"], *shards[index])
-            logits = answer(teacher, part, preparation["batch_tokens"], progress)
-            _check_finite(logits, part, teacher.name)
-            tokens += len(part.ids.values)
-            _wait(pending)  # at most one shard waits to be written: memory stays flat
-            pending = pool.submit(_encode_and_write, writer, index, part, logits, codec, conditions)
-        _wait(pending)
-    return tokens
+@dataclass
+class _Done:
+    """What one call has done."""
+
+    asked: int = 0
+    copied: int = 0
+    tokens: int = 0  # real ones, of the rows asked about
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The missing shards of one cache."""
+
+    writer: CacheWriter
+    panel: Panel
+    rows: Rows
+    codec: DenseCodec
+    known: Known | None
+    notify: Notify
+    progress: Progress
+
+    def finish(self) -> _Done:
+        """Compute and write what is missing; seal the cache. A cache that has no shard yet is forgotten if its answers
+        cannot be used.
+        """
+        todo, done = self.writer.missing, _Done()
+        try:
+            self._write_shards(todo, done)
+        except SpecError:
+            if not self.writer.receipts:  # a plan that no shard was made for would only refuse the mended teacher
+                self.writer.forget()
+            raise
+        if todo or not self.writer.complete:
+            self.writer.seal()
+        return done
+
+    def _write_shards(self, todo: list[int], done: _Done) -> None:
+        conditions, budget = _conditions(self.panel.first), self.writer.plan.preparation["batch_tokens"]
+        pending: Future[None] | None = None
+        with ThreadPoolExecutor(1, "logitcache-writer") as pool:
+            for index in todo:
+                columns, found, budget = self._shard(index, budget, done)
+                _wait(pending)  # at most one shard waits to be written: memory stays flat
+                pending = pool.submit(self._encode_and_write, index, columns, {**conditions, **found})
+            _wait(pending)
+
+    def _shard(self, index: int, budget: int, done: _Done) -> tuple[dict[str, Array], dict[str, Any], int]:
+        """The codec's columns of one shard's rows, what was particular about making them, and the token budget that
+        fits in memory. The budget of a plan is what is tried first; a smaller one is kept for the shards after it.
+        """
+        start, end = self.writer.plan.shards()[index]
+        place = np.full(end - start, -1) if self.known is None else self.known.find(self.rows.row_hash[start:end])
+        new = np.flatnonzero(place < 0)
+        columns: dict[str, Array] = {}
+        found: dict[str, Any] = {}
+        if len(new):
+            prepared = self._prepare(start, end, new)
+            logits, fits = answer(self.panel, prepared, budget, self.progress)
+            _check_finite(logits, prepared, self.panel.first.name)
+            columns = self.codec.encode(logits)
+            if fits < budget:
+                self.notify(f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}")
+            if fits < self.writer.plan.preparation["batch_tokens"]:
+                found["batch_tokens"] = fits
+            budget, done.asked, done.tokens = fits, done.asked + len(new), done.tokens + len(prepared.ids.values)
+        if self.known is not None and len(new) < len(place):
+            columns = _merge(columns, new, self.known.stored(place[place >= 0]), len(place))
+            found["reused"] = {"rows": len(place) - len(new), "cache": self.known.cache.fingerprint}
+            done.copied += len(place) - len(new)
+            self.progress(len(place) - len(new), 0)
+        return columns, found, budget
+
+    def _prepare(self, start: int, end: int, new: Int64) -> Prepared:
+        tokenizer, max_length = self.panel.first.tokenizer, self.writer.plan.preparation["max_length"]
+        if len(new) == end - start:
+            return prepare(tokenizer, self.rows, max_length, start, end)
+        return prepare(tokenizer, self.rows.select(start + new), max_length)
+
+    def _encode_and_write(self, index: int, columns: dict[str, Array], conditions: dict[str, Any]) -> None:
+        start, end = self.writer.plan.shards()[index]
+        entropy, top = confidence(self.codec.decode(columns).logits)
+        sketches = {
+            "entropy": np.quantile(entropy, QUANTILES).round(6).tolist(),
+            "top_probability": np.quantile(top, QUANTILES).round(6).tolist(),
+        }
+        arrays = {"row_hash": self.rows.row_hash[start:end], "label": self.rows.label[start:end], **columns}
+        self.writer.write(index, arrays, sketches, conditions)
+
+
+def _merge(new: dict[str, Array], places: Int64, old: dict[str, Array], rows: int) -> dict[str, Array]:
+    """Columns of ``rows`` rows: the new ones at ``places``, the old ones in the places between."""
+    rest = np.setdiff1d(np.arange(rows), places)
+    merged = {}
+    for name, values in old.items():
+        merged[name] = np.empty((rows, *values.shape[1:]), values.dtype)
+        merged[name][rest] = values
+        if name in new:
+            merged[name][places] = new[name]
+    return merged
 
 
 def _wait(pending: Future[None] | None) -> None:
     if pending is not None:
         pending.result()
-
-
-def answer(
-    teacher: TeacherModel, rows: Prepared, batch_tokens: int, progress: Progress = lambda rows, tokens: None
-) -> Float32:
-    """The teacher's logits for these rows, in their order, f32[N, K]; computed longest first in batches of a token
-    budget.
-    """
-    lengths = rows.ids.lengths()
-    batches = token_batches(lengths, batch_tokens)
-    parts = []
-    for places in batches:
-        parts.append(teacher.logits(pad(rows, places)))
-        progress(len(places), int(lengths[places].sum()))
-    computed = torch.cat(parts).cpu().numpy()
-    logits = np.empty_like(computed)
-    logits[np.concatenate(batches)] = computed
-    return logits
 
 
 def _check_finite(logits: Float32, rows: Prepared, teacher: str) -> None:
@@ -210,26 +263,6 @@ def _check_finite(logits: Float32, rows: Prepared, teacher: str) -> None:
         )
 
 
-def _encode_and_write(
-    writer: CacheWriter, index: int, rows: Prepared, logits: Float32, codec: DenseCodec, conditions: dict[str, Any]
-) -> None:
-    entropy, top = _confidence(logits)
-    sketches = {
-        "entropy": np.quantile(entropy, QUANTILES).round(6).tolist(),
-        "top_probability": np.quantile(top, QUANTILES).round(6).tolist(),
-    }
-    arrays = {"row_hash": rows.row_hash, "label": rows.label, **codec.encode(logits)}
-    writer.write(index, arrays, sketches, conditions)
-
-
-def _confidence(logits: Float32) -> tuple[Float32, Float32]:
-    """Entropy in nats and top probability of each row, f[N]."""
-    shifted = logits - logits.max(1, keepdims=True)
-    exp = np.exp(shifted)
-    total = exp.sum(1)
-    return np.log(total) - (exp * shifted).sum(1) / total, 1 / total
-
-
 def _conditions(teacher: TeacherModel) -> dict[str, Any]:
     """What the last bits of a logit depend on besides the plan."""
     return {
@@ -239,50 +272,3 @@ def _conditions(teacher: TeacherModel) -> dict[str, Any]:
         "transformers": transformers.__version__,
         "attention": teacher.model.config._attn_implementation,
     }
-
-
-def _report(cache: Cache, teacher: TeacherModel, source: Source, split: str, max_length: int) -> DumpReport:
-    """What the cache says, read back from it; and the teacher on at most 2,000 dev rows, evenly spread."""
-    blocks = list(cache)
-    logits = np.concatenate([b.logits.logits for b in blocks])
-    scores = score(logits, np.concatenate([b.label for b in blocks]))
-    entropy = float(_confidence(logits)[0].mean())
-    dev = source.splits.get("dev") if split == "train" else None
-    dev_scores: dict[str, float] = {}
-    if dev is not None and len(dev):
-        dev = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
-        prepared = prepare(teacher.tokenizer, dev, max_length)
-        dev_scores = score(answer(teacher, prepared, cache.manifest.plan.preparation["batch_tokens"]), dev.label)
-    dev_rows = int((dev.label >= 0).sum()) if dev is not None else 0
-    remarks = _remarks(scores, dev_scores, dev_rows, entropy / float(np.log(logits.shape[1])), split)
-    return DumpReport(
-        cache=cache.folder,
-        rows=len(cache),
-        positions=cache.manifest.positions,
-        teacher_rows=0,
-        bytes=cache.manifest.bytes,
-        seconds=0.0,
-        rows_per_second=0.0,
-        tokens_per_second=0.0,
-        scores=scores,
-        dev_scores=dev_scores,
-        dev_rows=dev_rows,
-        entropy=entropy,
-        num_labels=logits.shape[1],
-        remarks=remarks,
-    )
-
-
-def _remarks(scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str) -> list[str]:
-    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest there can be."""
-    if not scores or not dev:
-        return []
-    chance = 2 * np.sqrt(dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows)  # two standard errors of dev's accuracy
-    if scores["accuracy"] - dev["accuracy"] < max(MEMORISED, chance):
-        return []
-    right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"
-    if entropy < ONE_HOT or scores["accuracy"] > KNOWN_BY_HEART:
-        so = "it has memorised them. Its answers are close to the labels themselves, so little is left to teach"
-    else:
-        so = "if it was trained on them, it has begun to memorise them, and less is left to teach than on unseen rows"
-    return [f"the teacher is right on {right}: {so}. Fewer epochs, or rows it was not trained on, leave more."]

@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
 from logitcache import identity
+from logitcache.data import hub
 from logitcache.data.collate import pad
 from logitcache.data.prepare import Prepared, first_line, load_tokenizer
 from logitcache.errors import SpecError
@@ -38,20 +39,28 @@ def quiet() -> Iterator[None]:
 
 
 # What `transformers` raises for a checkpoint that is not there, not one, or damaged.
-UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
-HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+UNREADABLE = (OSError, ValueError, KeyError, ImportError, SafetensorError)
+GIVE_THAT = "then give that folder."
+PICKLE = re.compile(r"pytorch_model.*\.bin")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class UntrainedHead(SpecError):
+    """A checkpoint whose classification head was never trained: no teacher yet."""
 
 
 @dataclass(frozen=True)
 class TeacherModel:
-    """A sequence classifier and its tokenizer. ``order`` gives ``data_logits = own_logits[:, order]``."""
+    """A sequence classifier and its tokenizer. ``order`` gives ``data_logits = own_logits[:, order]``; ``revision`` is
+    the commit it was loaded from, where it came from the hub.
+    """
 
     model: PreTrainedModel
     tokenizer: Any
     name: str
     dtype: str
     order: Int64 | None = None
+    revision: str | None = None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -88,35 +97,57 @@ def _bytes(tensor: torch.Tensor) -> Array:
     return flat.view(torch.uint8).numpy() if flat.numel() else np.zeros(0, np.uint8)
 
 
-def load_teacher(path: str, dtype: str = "float32", device: str | None = None) -> TeacherModel:
-    """Load a fine-tuned sequence classifier: safetensors only, no remote code, in eval mode.
+def load_teacher(
+    path: str,
+    dtype: str = "float32",
+    device: str | None = None,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> TeacherModel:
+    """Load a fine-tuned sequence classifier from a folder or the hub: safetensors only, in eval mode.
 
-    Raises SpecError where there is none, or where its classification head was never trained.
+    ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs only if
+    ``trust_remote_code``. Raises UntrainedHead where the classification head was never trained, SpecError where there
+    is no checkpoint.
     """
     place = _device(device or default_device())
     try:
+        commit = hub.checkpoint(path, revision)
         with quiet():
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 path,
                 dtype=DTYPES[dtype],
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # a head of another shape is refused below, by name
                 output_loading_info=True,
+                **checkpoint_settings(commit, trust_remote_code),
             )
     except UNREADABLE as error:
         advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
-        raise SpecError(f"no teacher can be loaded: {reason(path, error)} {advice}", where=path) from None
+        raise unloadable("teacher", path, error, advice, revision) from None
     missing = sorted(info["missing_keys"]) + sorted(str(k[0]) for k in info["mismatched_keys"])
     if missing:
-        raise SpecError(
+        raise UntrainedHead(
             f"expected a trained classification head, found none in the checkpoint ({', '.join(missing[:3])}). "
-            f"Train it first: logitcache train --method base --student {path}",
+            "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
+            f"logitcache train --method base --student {path}",
             where=path,
         )
-    tokenizer = fit_tokenizer(load_tokenizer(path), model, path)
+    sha = None if commit is None else commit.sha
+    tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
     model.eval().to(place)
-    return TeacherModel(model, tokenizer, Path(path).name if Path(path).exists() else path, dtype)
+    return TeacherModel(model, tokenizer, Path(path).name if sha is None else path, dtype, revision=sha)
+
+
+def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
+    """How `transformers` is to read any checkpoint: no pickle is opened, and with a commit named it asks nobody on the
+    hub to convert one.
+    """
+    return {
+        **({} if commit is None else commit.settings()),
+        "use_safetensors": True,
+        "trust_remote_code": trust_remote_code,
+        "ignore_mismatched_sizes": True,  # a head of another shape is refused or made anew, by name
+    }
 
 
 def default_device() -> str:
@@ -134,12 +165,36 @@ def _device(name: str) -> torch.device:
     return device
 
 
+def unloadable(what: str, path: str, error: BaseException, advice: str, revision: str | None = None) -> SpecError:
+    """The error, to be raised, over a checkpoint of a teacher or a student that cannot be loaded."""
+    said = _pickle(path, error, revision) or reason(path, error)
+    told = said.endswith((GIVE_THAT, hub.OWN_CODE)) or hub.on_hub(path)  # what to do
+    return SpecError(f"no {what} can be loaded: {said}{'' if told else f' {advice}'}", where=path)
+
+
 def reason(path: str, error: BaseException) -> str:
     """Why a checkpoint cannot be loaded, on one line."""
+    said = hub.why(path, error)
     if Path(path).exists():
-        return first_line(error)
-    hub = f"; as a hub name: {first_line(error)}" if HUB_NAME.fullmatch(path) else "."
-    return f"there is no such folder{hub}"
+        return said
+    return f"there is no such folder; as a hub name: {said}" if hub.on_hub(path) else "there is no such folder."
+
+
+def _pickle(path: str, error: BaseException, revision: str | None) -> str:
+    """What to do with a checkpoint whose weights are pickled alone; empty where that is not the matter."""
+    remote = hub.on_hub(path)
+    if not isinstance(error, OSError) or (remote and hub.explain(path, error, "model")):
+        return ""
+    names = hub.files(path, revision) if remote else [file.name for file in Path(path).glob("*")]
+    found = sorted(name for name in names if PICKLE.fullmatch(name))
+    if not found or any(name.endswith(".safetensors") for name in names):
+        return ""
+    load = "AutoModelForSequenceClassification.from_pretrained"
+    return (
+        f"expected model.safetensors, found {found[0]}, a pickle: opening one can run any code, so none is. "
+        f"Convert it where you trust it: {load}({path!r}, use_safetensors=False).save_pretrained(FOLDER), its "
+        f"tokenizer too; {GIVE_THAT}"
+    )
 
 
 def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:

@@ -38,6 +38,17 @@ def test_json_is_one_document_and_notes_go_to_stderr(runs: Path) -> None:
     assert result.exit_code == 0
 
 
+def test_unlabelled_rows_are_in_the_document_and_the_notes(runs: Path) -> None:
+    for seed in range(2):
+        write_result(runs / f"more-{seed}", "kd", seed, **fakes["with_unlabelled"]("kd", 9000, labelled=3000))
+    result = CliRunner().invoke(command, [str(runs), "--json", "--bootstrap", "200"], catch_exceptions=False)
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["unlabelled_rows"] for row in rows] == [0, 0, 9000]
+    assert {row["train_rows"] for row in rows} == {3000}
+    assert rows[2]["label"] == "kd (unlabelled_rows=9000)"
+    assert "note: kd (unlabelled_rows=9000) saw 4.0 x as many rows in training as base (60,000 against" in result.stderr
+
+
 def test_the_table_goes_to_stdout_and_the_picture_to_its_file(runs: Path, tmp_path: Path) -> None:
     arguments = [str(runs), "--bootstrap", "200", "--plot", str(tmp_path / "picture.svg")]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)

@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,10 +81,13 @@ def test_one_file_alone(tmp_path: Path) -> None:
         (("a.csv", "b.csv"), ".", ("found a.csv, b.csv", "Rename them")),
         (("val.csv", "dev.csv"), ".", ("two files for the split 'dev'", "dev.csv and val.csv", "Keep one")),
         (("train.csv", "train.jsonl"), ".", ("two files for the split 'train'",)),
+        (("train-00000-of-00002.parquet", "train-00001-of-00002.parquet"), ".", ("Join these parts",)),
+        (("data/train.csv",), ".", ("found none. Name a folder below: data.",)),
     ],
 )
 def test_what_cannot_be_found_is_refused(tmp_path: Path, names: tuple[str, ...], asked: str, said: list[str]) -> None:
     for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path / name, "")
     with pytest.raises(SpecError) as caught:
         find_files(tmp_path / asked)
@@ -202,3 +207,49 @@ def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path: Path, nam
 def test_unnamed_columns_may_repeat(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "x.csv", "text,label,,\na,b,,\n"))
     assert table.columns["text"] == ["a"]
+
+
+CLASSES = {
+    "info": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}, "text": {"dtype": "string"}}}
+}
+
+
+@given(st.lists(st.tuples(st.none() | TEXT, st.none() | st.integers(-(2**63), 2**63 - 1))), st.integers(1, 5))
+def test_parquet_gives_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str | None, int | None]], group: int
+) -> None:
+    path = tmp_path_factory.mktemp("x=1") / "x.parquet"  # a folder's name makes no column
+    columns = {"text": pa.array([t for t, _ in rows], pa.string()), "label": pa.array([n for _, n in rows], pa.int64())}
+    pq.write_table(pa.table(columns), path, row_group_size=group)
+    table = read_table(path)
+    assert {name: column.to_pylist() for name, column in table.columns.items()} == {
+        "text": [text for text, _ in rows],
+        "label": [label for _, label in rows],
+    }
+    assert (len(table), table.typed, dict(table.classes)) == (len(rows), True, {})
+    assert [table.place(row) for row in range(len(table))] == [f"{path} row {row}" for row in range(len(rows))]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "classes"),
+    [
+        (CLASSES, {"label": ("no", "yes")}),
+        ({"info": {"features": {"label": {"names": ["0", "1"], "_type": "ClassLabel"}}}}, {}),
+        ({"info": {"features": {"other": {"names": ["a"], "_type": "ClassLabel"}}}}, {}),
+        ({"info": {"features": {"text": {"names": ["a"], "_type": "ClassLabel"}}}}, {}),
+        ({"info": None}, {}),
+        ([], {}),
+    ],
+)
+def test_class_names_beside_a_parquet_schema(tmp_path: Path, metadata: object, classes: dict[str, tuple[str]]) -> None:
+    table = pa.table({"text": ["a"], "label": [1]}).replace_schema_metadata({"huggingface": json.dumps(metadata)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert read_table(tmp_path / "x.parquet").classes == classes
+
+
+def test_a_parquet_file_that_is_none_or_has_a_column_twice_is_refused(tmp_path: Path) -> None:
+    for content in (b"", b"text,label\n", b"version https://git-lfs.github.com/spec/v1\n" * 3):
+        message = refused(write(tmp_path / "x.parquet", content))
+        assert message.startswith(f"{tmp_path}/x.parquet: expected a parquet file, found: ")
+    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "x.parquet")
+    assert refused(tmp_path / "x.parquet").endswith("expected each column once, found 'text' twice. Rename one.")

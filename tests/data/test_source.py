@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,8 +79,6 @@ def test_one_content_in_three_formats_is_one_source(read: Load) -> None:
 @settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("ab"), max_size=2), min_size=1, max_size=20), st.data())
 def test_select_carries_every_column(texts: list[str], data: st.DataObject) -> None:
-    import pyarrow as pa
-
     n = len(texts)
     column = pa.array(texts, pa.large_string())
     rows = Rows(column, column, np.arange(n) % 3, np.arange(n), row_hashes(texts, texts))

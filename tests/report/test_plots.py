@@ -68,6 +68,15 @@ def test_unlike_numbers_of_seeds_and_two_baselines_are_drawn(tmp_path: Path) -> 
     assert "(learning_rate=0.001)" in text
 
 
+def test_a_line_for_every_number_of_unlabelled_rows(tmp_path: Path) -> None:
+    write_result(tmp_path / "runs" / "base", **fakes["with_unlabelled"]("base", 0))
+    for count in (0, 7000):
+        write_result(tmp_path / "runs" / f"kd-{count}", "kd", **fakes["with_unlabelled"]("kd", count))
+    dots(compare([tmp_path / "runs"], resamples=100), tmp_path / "picture.svg")
+    text = (tmp_path / "picture.svg").read_text()
+    assert all(f"(unlabelled_rows={count})" in text for count in (0, 7000))
+
+
 @pytest.mark.parametrize("name", ["picture.jpg", "picture", "nowhere/picture.png"])
 def test_a_place_that_cannot_be_drawn_to_is_refused(comparison: Comparison, tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError, match=r"expected a (picture ending in \.png or \.svg|folder)"):

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from scipy.special import rel_entr, softmax
 
 from logitcache.cache import Cache
+from logitcache.pipeline.train import train
 from logitcache.student import fit as module
 from logitcache.student.fit import last_checkpoint, peak_memory
 from logitcache.student.job import TrainConfig
-from logitcache.student.run import train
 from logitcache.student.trainer import StepClock
 
 SCRIPT = (0.2, 0.9, 0.3)  # dev accuracy after each epoch
@@ -102,6 +102,24 @@ def test_fidelity_is_measured_on_train_rows(finished: dict[str, Path]) -> None:
     assert found["agreement"] == pytest.approx((student.argmax(1) == teacher.argmax(1)).mean())
     divergence = rel_entr(softmax(teacher, axis=1), softmax(student, axis=1)).sum(1).mean()
     assert found["kl"] == pytest.approx(divergence, abs=1e-5)
+
+
+def test_the_train_rows_that_are_scored_have_labels(
+    config: TrainConfig, unlabelled_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same few for every method, however many unlabelled rows stand behind them."""
+    monkeypatch.setattr(module, "TRAIN_SAMPLE", 4)
+    config = replace(config, unlabelled=str(unlabelled_data), rows=8, epochs=1.0)
+    scored = []
+    for method in ("base", "self-kd"):
+        out = train(replace(config, method=method))
+        table = pq.read_table(out / "predictions.parquet").to_pandas()
+        rows = table[table.split == "train"]
+        scored.append((rows.row_id.tolist(), rows.label.tolist()))
+        assert "accuracy" in json.loads((out / "result.json").read_text())["metrics"]["train"]
+    assert scored[0] == scored[1]
+    assert len(scored[0][0]) == 4
+    assert min(scored[0][1]) >= 0
 
 
 def test_a_torn_checkpoint_is_skipped(tmp_path: Path) -> None:

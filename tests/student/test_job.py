@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.student.job import NOT_ASKED, Job, TrainConfig, claim, is_done, ready
+from logitcache.student.job import NOT_ASKED, Job, TrainConfig, claim, is_done, load, ready
 from logitcache.student.model import build_student, parse_shape, student_tokenizer
+from logitcache.teacher.panel import folds_of
 
 
 def made(config: TrainConfig) -> Job:
@@ -58,6 +59,15 @@ def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, che
         ({"metric": "bleu"}, "accuracy, macro_f1, f1, mcc"),
         ({"method": "nonsense"}, "base, ls, tf-reg, self-kd, kd"),
         ({"report_to": "paper"}, "--report-to"),
+        ({"cache": "c"}, "--cache: base has no teacher"),
+        ({"method": "kd", "teachers": "mean"}, "--teachers: expected mean, and several caches"),
+        ({"method": "kd", "teachers": "mean", "cache": "c"}, "--teachers: expected mean, and several caches"),
+        ({"method": "kd", "teachers": "best", "cache": ["c", "d"]}, "--teachers: expected mean"),
+        ({"method": "kd", "folds": 3}, "--folds: expected self-kd without --cache.* give --folds to `logitcache dump`"),
+        ({"method": "self-kd", "folds": 3, "cache": "c"}, "--folds: expected self-kd without --cache"),
+        ({"method": "self-kd", "folds": 1}, "2 folds or more"),
+        ({"method": "self-kd", "folds": 101}, "--folds: expected from 2 to 100, found 101"),
+        ({"without_fold": (3, 3)}, r"without_fold: .* found \(3, 3\)"),
     ],
 )
 def test_what_cannot_be_is_refused(config: TrainConfig, wrong: dict[str, Any], said: str) -> None:
@@ -72,8 +82,8 @@ def test_what_cannot_be_is_refused(config: TrainConfig, wrong: dict[str, Any], s
             [{"text": "a", "label": 1}, {"text": "b", "label": 1}],
             "at least two classes in the training rows, found one",
         ),
-        ([{"text": "a", "label": 1}, {"text": "b"}, {"text": "c", "label": 0}], "train row 1 has no label"),
-        ([{"text": "a"}, {"text": "b"}], r"train row 0 has no label \(2 have none\)"),
+        ([{"text": "a", "label": 1}, {"text": "b"}], "at least two classes in the training rows, found one"),
+        ([{"text": "a"}, {"text": "b"}], "expected labelled training rows, found none with a label"),
     ],
 )
 def test_training_needs_labels_of_two_classes(
@@ -184,3 +194,42 @@ def test_a_checkpoint_gets_a_head_for_these_labels(
 def test_fp16_without_a_gpu_is_refused(config: TrainConfig) -> None:
     with pytest.raises(SpecError, match="fp16 needs a GPU"):
         made(replace(config, precision="fp16"))
+
+
+def test_a_cache_is_one_path_or_several() -> None:
+    one, two = Path("a"), Path("b")
+    found = [TrainConfig(cache=cache).caches for cache in (None, (), "a", one, ["a", two], (one,))]
+    assert found == [(), (), (one,), (one,), (one, two), (one,)]
+
+
+def test_the_metric_is_the_datas_own_unless_one_is_named(config: TrainConfig) -> None:
+    source = replace(load(config, lambda _: None), metric="mcc")
+    jobs = [ready(replace(config, metric=metric), source, lambda _: None) for metric in (None, "macro_f1")]
+    assert [job.asked()["metric"] for job in jobs] == ["mcc", "macro_f1"]
+
+
+@pytest.mark.parametrize("method", ["base", "kd"])
+def test_without_a_fold_its_labelled_rows_are_left_out(config: TrainConfig, method: str) -> None:
+    """Of the rows that --rows chose: the others keep their row_id."""
+    whole, chosen = made(config).train, made(replace(config, rows=40)).train
+    left = [made(replace(config, method=method, rows=40, without_fold=(fold, 3))).train.row_id for fold in range(3)]
+    fold = dict(zip(whole.row_id.tolist(), folds_of(whole.row_hash, 3).tolist(), strict=True))
+    assert [r.tolist() for r in left] == [[i for i in chosen.row_id.tolist() if fold[i] != k] for k in range(3)]
+
+
+def test_unlabelled_rows_stand_behind_the_train_split(config: TrainConfig, unlabelled_data: Path) -> None:
+    """Whatever part of the train split is used; the run's own settings say which they were, by digest."""
+    config, notes = replace(config, unlabelled=str(unlabelled_data)), list[str]()
+    kd = ready(replace(config, method="kd", rows=20), None, notes.append)
+    assert kd.train.row_id[20:].tolist() == list(range(60, 90))
+    assert (set(kd.train.label[20:]), kd.train.label[:20].min()) == ({-1}, 0)
+    assert kd.starts() == {"train": 0, "unlabelled": 60}
+    assert any("30 unlabelled rows beside 20 labelled ones" in note for note in notes)
+    base = made(config)
+    assert (len(base.train), base.starts()) == (60, {"train": 0})
+    assert base.asked() == made(replace(config, unlabelled=None)).asked()
+    assert kd.asked()["unlabelled"] == kd.source.split("unlabelled").digest()
+    out = config.workspace.folder / "kd"
+    claim(replace(kd, out=out))
+    with pytest.raises(FingerprintMismatch, match=r"made with unlabelled = [0-9a-f]+, now it is None"):
+        is_done(made(replace(config, method="kd", rows=20, unlabelled=None, out=out)))

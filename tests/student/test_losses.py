@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import rel_entr, softmax
 
-from logitcache.student.losses import cross_entropy, distillation_loss, kl_divergence, soft_target
+from logitcache.student.losses import cross_entropy, distillation_loss, kl_divergence, row_alpha, soft_target
 
 WIDTHS = st.integers(2, 7)
 HALVES = st.floats(-12, 12, width=32)
@@ -90,3 +92,80 @@ def test_temperature_one_is_one_cross_entropy_and_the_sum_of_two() -> None:
     short = distillation_loss(z, labels, teacher.softmax(1), 0.4, 1.0, 1.0)
     long = distillation_loss(z, labels, teacher.softmax(1), 0.4, 1.0, math.nextafter(1.0, 2.0))
     np.testing.assert_allclose(short, long, atol=1e-6)
+
+
+@st.composite
+def some_unlabelled(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+    """(student logits, teacher logits, labels of which any may be -1, alpha)."""
+    z, teacher = draw(logit_rows(2))
+    labels = draw(arrays(np.int64, len(z), elements=st.integers(-1, z.shape[1] - 1)))
+    return z, teacher, torch.from_numpy(labels), draw(st.floats(0, 1))
+
+
+@given(some_unlabelled())
+def test_alpha_is_one_where_there_is_no_label(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]) -> None:
+    _, _, labels, alpha = batch
+    weight = row_alpha(labels, alpha)
+    assert weight.dtype == torch.float32
+    assert weight.tolist() == [1.0 if label < 0 else float(np.float32(alpha)) for label in labels]
+
+
+@given(some_unlabelled())
+def test_without_a_label_the_target_is_the_teachers_alone(
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float],
+) -> None:
+    z, teacher, labels, alpha = batch
+    p, bare = teacher.softmax(1), labels < 0
+    before = p.clone()
+    target = soft_target(labels, p, row_alpha(labels, alpha), z.shape[1])
+    assert torch.equal(p, before)
+    assert torch.equal(target[bare], p[bare])
+    np.testing.assert_allclose(target.sum(1), 1, atol=1e-5)
+    assert (target >= 0).all()
+    plain = soft_target(labels[~bare], p[~bare], alpha, z.shape[1])
+    np.testing.assert_allclose(target[~bare], plain, rtol=0, atol=1.2e-7)  # 1 - alpha is rounded before, not after
+
+
+@pytest.mark.parametrize(("temperature", "factor"), [(1.0, 1.0), (2.0, 4.0), (4.0, 1.0), (0.5, 0.25)])
+@given(some_unlabelled())
+def test_a_batch_of_both_kinds_is_each_kind_alone(
+    temperature: float, factor: float, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]
+) -> None:
+    """Loss and gradient: labelled rows those of the plain form, the others those of alpha 1 whatever their label."""
+    z, teacher, labels, alpha = batch
+    p, bare = (teacher / temperature).softmax(1), labels < 0
+    weights = row_alpha(labels, alpha)
+    loss, gradient = with_gradient(z, lambda x: distillation_loss(x, labels, p, weights, temperature, factor))
+    for rows, weight, known in ((~bare, alpha, labels), (bare, 1.0, torch.zeros_like(labels))):
+        expected = with_gradient(
+            z[rows], lambda x, m=rows, w=weight, y=known: distillation_loss(x, y[m], p[m], w, temperature, factor)
+        )
+        np.testing.assert_allclose(loss[rows], expected[0], rtol=2e-6, atol=2e-6)
+        np.testing.assert_allclose(gradient[rows], expected[1], rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_missing_label_that_nobody_spoke_of_is_refused(temperature: float) -> None:
+    """It must not pass for a class."""
+    z, labels = torch.zeros(2, 3), torch.tensor([0, -1])
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        distillation_loss(z, labels, z.softmax(1), 0.5, temperature, 1.0)
+
+
+def with_gradient(z: torch.Tensor, f: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    z = z.clone().requires_grad_()
+    loss = f(z)
+    loss.sum().backward()
+    assert z.grad is not None
+    return loss.detach(), z.grad
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_far_logits_without_a_label_overflow_nothing(temperature: float) -> None:
+    z = torch.tensor([[0.0, -65504.0], [-65504.0, 0.0]])
+    labels = torch.tensor([-1, -1])
+    loss, gradient = with_gradient(
+        z, lambda x: distillation_loss(x, labels, z.softmax(1), row_alpha(labels, 0.3), temperature, 1.0)
+    )
+    assert torch.equal(loss, torch.zeros(2))
+    assert torch.equal(gradient, torch.zeros(2, 2))

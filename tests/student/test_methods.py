@@ -5,6 +5,7 @@ precision.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,51 @@ def test_a_teacher_that_knows_nothing_smooths_labels(alpha: float) -> None:
     right = ours(objective("ls", alpha), z, labels, teacher)
     np.testing.assert_allclose(left[0], right[0], atol=1e-6)
     np.testing.assert_allclose(left[1], right[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["kd", "self-kd"])
+@given(
+    seed=st.integers(0, 999),
+    alpha=st.floats(0, 1),
+    temperature=st.sampled_from([0.5, 1.0, 2.0, 10.0]),
+    squared=st.booleans(),
+)
+def test_rows_without_a_label_learn_from_the_teacher_alone(
+    method: str, seed: int, alpha: float, temperature: float, squared: bool
+) -> None:
+    """Half of the rows lose their labels: loss and gradient are the papers' with alpha 1 for them."""
+    o = objective(method, alpha, temperature=temperature, tau_squared=squared)
+    z, labels, teacher = draw_rows(seed, 3, n=8)
+    bare = torch.arange(8) % 2 == 0
+    x = z.float().requires_grad_()
+    loss = o.loss(x, labels.masked_fill(bare, -1), teacher.float(), some_unlabelled=True)
+    loss.sum().backward()
+    z.requires_grad_()
+    labelled, taught = (
+        kd(z, labels, teacher, each) + constant(each, labels, teacher) for each in (o, replace(o, alpha=1.0))
+    )
+    expected = torch.where(bare, taught, labelled)
+    expected.sum().backward()
+    scale = max(1.0, o.soft_factor)
+    np.testing.assert_allclose(loss.detach().double(), expected.detach(), atol=2e-5 * scale)
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.double(), z.grad, atol=2e-6 * scale)
+
+
+@given(
+    seed=st.integers(0, 999),
+    width=st.sampled_from([2, 5, 64]),
+    alpha=st.floats(0, 1),
+    temperature=st.sampled_from([1.0, 2.0, 7.0]),
+)
+def test_where_every_row_has_its_label_it_does_not_matter_that_some_might_not(
+    seed: int, width: int, alpha: float, temperature: float
+) -> None:
+    """But for the last bit: 1 - alpha is computed in single precision there."""
+    o = objective("kd", alpha, temperature=temperature)
+    z, labels, teacher = (t.float() if t.is_floating_point() else t for t in draw_rows(seed, width))
+    plain, aware = (o.loss(z, labels, teacher, some_unlabelled=some) for some in (False, True))
+    np.testing.assert_allclose(aware, plain, rtol=1e-6, atol=1e-6)
 
 
 def test_the_squared_temperature_scales_the_gradient_not_the_report_alone() -> None:

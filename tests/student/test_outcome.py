@@ -18,8 +18,8 @@ from transformers import pipeline
 
 from logitcache.cache import Cache
 from logitcache.data.source import Source
+from logitcache.pipeline.train import train
 from logitcache.student.job import TrainConfig
-from logitcache.student.run import train
 from logitcache.teacher.model import quiet
 
 KEYS = {
@@ -48,7 +48,7 @@ def test_every_key_is_there(finished: dict[str, Path], method: str) -> None:
     assert found["label_names"] == ["neg", "pos"]
     assert (found["steps"], found["rows_seen"]) == (24, 180)
     assert found["data"]["eval_rows"] == {"dev": 24, "test": 20}
-    assert found["data"]["train_rows"] == 60
+    assert (found["data"]["train_rows"], found["data"]["unlabelled_rows"]) == (60, 0)
     assert set(found["versions"]) == {"logitcache", "torch", "transformers"}
     assert 0 < found["seconds_per_step"] < found["train_seconds"]
     assert found["config"]["student"] == "1x32"

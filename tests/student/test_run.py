@@ -1,8 +1,7 @@
-"""A whole run: the same twice, the same after an interruption, from the right cache only; and Self-KD's own teacher."""
+"""A whole run: the same twice, the same after an interruption, and nothing of others lost."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,57 +12,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from logitcache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.errors import AlignmentError, FingerprintMismatch, LogitCacheError, OutOfSpace, SpecError
-from logitcache.student import fit, run
+from logitcache.errors import FingerprintMismatch, LogitCacheError, OutOfSpace, SpecError
+from logitcache.pipeline.train import train
+from logitcache.student import fit
 from logitcache.student.job import TrainConfig
-from logitcache.student.run import train
-from logitcache.teacher.dump import DumpSettings, dump
-from logitcache.teacher.model import load_teacher
-from logitcache.workspace import Workspace
-
-
-class Interrupt(Exception):
-    """A power cut."""
-
-
-def stop_at(step: int) -> Callable[[int, int], None]:
-    def on_step(done: int, of: int) -> None:
-        if done == step:
-            raise Interrupt
-
-    return on_step
-
-
-def no_step(done: int, of: int) -> None:
-    raise AssertionError("this run was there already")
-
-
-def weights(folder: Path) -> dict[str, Any]:
-    return load_file(folder / "model.safetensors")
-
-
-def same(one: Path, other: Path) -> bool:
-    """Bit for bit the same student and the same predictions."""
-    left, right = weights(one), weights(other)
-    tables = [pq.read_table(folder / "predictions.parquet") for folder in (one, other)]
-    return bool(
-        left.keys() == right.keys()
-        and all(np.array_equal(value, right[name]) for name, value in left.items())
-        and tables[0].equals(tables[1])
-    )
-
-
-def result(folder: Path) -> Any:
-    return json.loads((folder / "result.json").read_text())
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+from tests.runs import Interrupt, no_step, result, same, stop_at, tree
 
 
 @pytest.fixture
@@ -174,84 +130,6 @@ def test_rows_are_the_same_few_for_every_method_and_seed(kd: TrainConfig, config
     assert seen[0] != list(range(20))
 
 
-def altered(data: Path, folder: Path, change: Callable[[list[str]], list[str]]) -> str:
-    """The data set with its train lines changed."""
-    folder.mkdir()
-    for file in data.iterdir():
-        lines = file.read_text().splitlines(keepends=True)
-        (folder / file.name).write_text("".join(change(lines) if file.stem == "train" else lines))
-    return str(folder)
-
-
-def swapped(lines: list[str]) -> list[str]:
-    return [*lines[:5], lines[6], lines[5], *lines[7:]]
-
-
-def reworded(lines: list[str]) -> list[str]:
-    return [line.replace('"text": "', '"text": "un') if i == 41 else line for i, line in enumerate(lines)]
-
-
-@pytest.mark.parametrize(("change", "row"), [(swapped, 5), (reworded, 41), (lambda lines: lines[1:], 0)])
-def test_a_cache_of_other_rows_is_refused_with_the_row(
-    kd: TrainConfig, singles_data: Path, tmp_path: Path, change: Callable[[list[str]], list[str]], row: int
-) -> None:
-    data = altered(singles_data, tmp_path / "altered", change)
-    with pytest.raises(AlignmentError, match=f"row {row}: expected the text the teacher answered"):
-        train(replace(kd, data=data))
-    assert kd.out is not None
-    assert not kd.out.exists()
-
-
-def test_more_rows_than_the_cache_has_are_refused(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
-    data = altered(singles_data, tmp_path / "longer", lambda lines: [*lines, lines[3]])
-    with pytest.raises(AlignmentError, match="row 60 is not in this cache: it has rows 0 to 59"):
-        train(replace(kd, data=data))
-
-
-def test_fewer_rows_are_proved_one_by_one_and_it_is_said(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
-    data, notes = altered(singles_data, tmp_path / "shorter", lambda lines: lines[:30]), list[str]()
-    train(replace(kd, data=data, epochs=1.0), notify=notes.append)
-    assert "every row used here is in it, proved by its hash" in notes[0]
-
-
-def test_a_cache_of_another_split_is_refused(
-    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
-) -> None:
-    folder = config.workspace.folder / "dev-cache"
-    dump(load_teacher(str(checkpoint())), load_source(singles_data), "dev", folder, DumpSettings(48))
-    with pytest.raises(AlignmentError, match=r"row \d+"):
-        train(replace(config, method="kd", cache=folder))
-
-
-def test_a_cache_of_other_labels_is_refused(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
-    data = altered(singles_data, tmp_path / "relabelled", lambda lines: [x.replace('"pos"', '"good"') for x in lines])
-    for file in Path(data).iterdir():
-        file.write_text(file.read_text().replace('"pos"', '"good"'))
-    with pytest.raises(FingerprintMismatch, match=r"labels are neg, pos; the data's good, neg\."):
-        train(replace(kd, data=data))
-
-
-def test_kd_finds_the_one_cache_of_its_rows(
-    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
-) -> None:
-    kd, teacher = replace(config, method="kd", epochs=1.0), load_teacher(str(checkpoint()))
-    with pytest.raises(SpecError, match="found none"):
-        train(kd)
-    for name in ("a", "b"):
-        folder = config.workspace.cache("singles", "train", name)
-        dump(teacher, load_source(singles_data), "train", folder, DumpSettings(48))
-        if name == "a":
-            assert result(train(kd))["cache_fingerprint"] == Cache.open(folder).fingerprint
-    with pytest.raises(SpecError, match=r"found 2: .*singles-train-a, .*singles-train-b\. Choose one with --cache"):
-        train(replace(kd, seed=1))
-
-
-def self_cache(config: TrainConfig) -> Cache:
-    """The one cache that a Self-KD run made of its first copy."""
-    (folder,) = (config.workspace.folder / "self-kd").glob("cache-*")
-    return Cache.open(folder)
-
-
 def test_two_checkpoints_of_one_name_are_two_students(config: TrainConfig, tmp_path: Path) -> None:
     first = train(replace(config, epochs=1.0, out=tmp_path / "a" / "m"))
     second = train(replace(config, epochs=1.0, seed=1, out=tmp_path / "b" / "m"))
@@ -286,55 +164,6 @@ def test_a_full_disk_says_so(config: TrainConfig, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
     with pytest.raises(OutOfSpace, match="run the same command again"):
         train(replace(config, epochs=1.0))
-
-
-def test_self_kd_learns_from_the_base_run_that_is_there(config: TrainConfig) -> None:
-    base = train(config)
-    before = tree(base)
-    out = train(replace(config, method="self-kd"))
-    assert tree(base) == before
-    cache = self_cache(config)
-    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(base)).weights_digest()
-    assert result(out)["cache_fingerprint"] == cache.fingerprint
-    assert result(out)["alpha"] == 0.5
-    assert not same(base, out)
-    everything = tree(config.workspace.folder)
-    assert train(replace(config, method="self-kd"), on_step=no_step) == out
-    assert tree(config.workspace.folder) == everything
-
-
-def test_self_kd_trains_its_first_copy_where_there_is_none(config: TrainConfig, tmp_path: Path) -> None:
-    out = train(replace(config, method="self-kd", seed=2))
-    assert same(out.with_name("base-seed2"), train(replace(config, seed=2, out=tmp_path / "base")))
-
-
-def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) -> None:
-    base = train(replace(config, epochs=1.0))
-    before = tree(base)
-    out = train(replace(config, method="self-kd"))
-    copy = next((config.workspace.folder / "self-kd").glob("copy-*"))
-    assert tree(base) == before
-    assert result(copy)["config"]["epochs"] == 3.0
-    cache = self_cache(config)
-    assert result(out)["cache_fingerprint"] == cache.fingerprint
-    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(copy)).weights_digest()
-
-
-def test_self_kd_takes_a_cache_that_is_named(config: TrainConfig, finished: dict[str, Path]) -> None:
-    out = train(replace(config, method="self-kd", cache=finished["cache"], epochs=1.0))
-    assert result(out)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
-    assert not out.with_name("base-seed0").exists()
-
-
-def test_a_broken_off_self_kd_ends_as_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:
-    first = replace(config, method="self-kd")
-    with pytest.raises(Interrupt):
-        train(first, on_step=stop_at(12))  # the first copy's
-    steps: list[int] = []
-    with pytest.raises(Interrupt):
-        train(first, on_step=lambda done, of: steps.append(done) if len(steps) < 30 else stop_at(done)(done, of))
-    assert steps[:2] == [9, 10]
-    assert same(train(first), train(replace(first, workspace=Workspace(tmp_path / "whole"))))
 
 
 @pytest.mark.parametrize(
@@ -387,4 +216,4 @@ def test_rows_without_a_label_are_not_evaluated_and_it_is_said(
 
 def test_every_error_of_a_run_is_ours(config: TrainConfig) -> None:
     with pytest.raises(LogitCacheError, match="no such"):
-        run.train(replace(config, data="nowhere.jsonl"))
+        train(replace(config, data="nowhere.jsonl"))

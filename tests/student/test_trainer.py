@@ -1,5 +1,5 @@
-"""Training on Trainer: the first loss from a cache is the live teacher's, a row keeps its teacher's answer, batches are
-cut as one likes, checkpoints are the student's.
+"""Training on Trainer: a row keeps its teacher's answer, batches are cut as one likes, checkpoints are the student's,
+and what cannot be is refused.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, TrainerCallback, set_seed
+from transformers import AutoModelForSequenceClassification, TrainerCallback, TrainingArguments
 
 from logitcache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, token_batches
-from logitcache.data.prepare import Prepared, prepare
-from logitcache.data.source import Source
+from logitcache.data.prepare import Prepared
 from logitcache.data.task import Classification
 from logitcache.errors import AlignmentError, SpecError
 from logitcache.records import Batch
-from logitcache.student.methods import Objective, objective
+from logitcache.student.methods import objective
 from logitcache.student.trainer import (
     Distiller,
     DistillTrainer,
@@ -33,12 +32,9 @@ from logitcache.student.trainer import (
     check_report,
     to_torch,
 )
-from logitcache.teacher.dump import DumpSettings, dump
-from logitcache.teacher.model import LiveTeacher, TeacherModel, load_teacher, quiet
+from logitcache.teacher.model import TeacherModel, quiet
 
-KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
-LABELS = {"singles": ("neg", "pos"), "pairs": ("contradiction", "entailment", "neutral")}
-TASK = Classification(2, LABELS["singles"])
+TASK = Classification(2, ("neg", "pos"))
 SETTINGS = FitSettings(
     epochs=2.0,
     learning_rate=0.05,
@@ -53,86 +49,6 @@ SETTINGS = FitSettings(
     report_to="none",
     group_by_length=False,
 )
-
-
-@pytest.fixture(scope="module")
-def sources(singles_data: Path, pairs_data: Path, load_source: Callable[[Path], Source]) -> dict[str, Source]:
-    return {"singles": load_source(singles_data), "pairs": load_source(pairs_data)}
-
-
-@pytest.fixture(scope="module")
-def student(checkpoint: Callable[..., Path]) -> Callable[..., TeacherModel]:
-    """``student(labels, dropout=0.0)``: a fresh copy of a tiny BERT with its tokenizer, other than any teacher here."""
-
-    def make(labels: tuple[str, ...] = LABELS["singles"], dropout: float = 0.0) -> TeacherModel:
-        return load_teacher(str(checkpoint("bert", labels, dropout)), device="cpu")
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def rows(sources: dict[str, Source], student: Callable[..., TeacherModel]) -> Prepared:
-    return prepare(student().tokenizer, sources["singles"].split("train"), 48)
-
-
-@pytest.fixture(scope="module")
-def cache(
-    sources: dict[str, Source], checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Cache:
-    """A RoBERTa's answers to the single texts."""
-    folder = tmp_path_factory.mktemp("cache") / "c"
-    teacher = load_teacher(str(checkpoint("roberta")), device="cpu")
-    dump(teacher, sources["singles"], "train", folder, DumpSettings(48, 300, "float16", 25))
-    return Cache.open(folder)
-
-
-def first_loss(model: Any, goal: Objective, batch: Batch[Any]) -> torch.Tensor:
-    """Each row's loss, f32[P], with the dropout of one seed."""
-    set_seed(0)
-    distiller = Distiller(model, goal).train()
-    tensors = batch.map(torch.from_numpy)
-    summed, logits = distiller(tensors)
-    loss = goal.loss(logits, tensors.labels, next(iter(tensors.targets.values())).payload.logits)
-    assert summed.item() == pytest.approx(loss.sum().item(), rel=1e-6)
-    return loss.detach()
-
-
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("data", LABELS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_first_loss_from_a_cache_is_the_live_teachers(
-    sources: dict[str, Source],
-    checkpoint: Callable[..., Path],
-    student: Callable[..., TeacherModel],
-    tmp_path: Path,
-    kind: str,
-    data: str,
-    temperature: float,
-) -> None:
-    labels, split = LABELS[data], sources[data].split("train")
-    teacher, pupil = load_teacher(str(checkpoint(kind, labels)), device="cpu"), student(labels, 0.1)
-    teachers: dict[str, Any] = {"live": LiveTeacher(teacher, prepare(teacher.tokenizer, split, 20))}
-    for codec in ("float32", "float16"):
-        settings = DumpSettings(max_length=20, batch_tokens=150, codec=codec, shard_rows=25)
-        dump(teacher, sources[data], "train", tmp_path / codec, settings)
-        teachers[codec] = Cache.open(tmp_path / codec)
-    goal = objective("kd", 0.9, temperature=temperature)
-    mine, task = prepare(pupil.tokenizer, split, 48), Classification(len(labels), labels)
-    places = permutation(len(split), 5, 0)[:32]
-    batches = {name: Collator(mine, task, {name: one})(places) for name, one in teachers.items()}
-    losses = {name: first_loss(pupil.model, goal, batch) for name, batch in batches.items()}
-    np.testing.assert_allclose(losses["float32"], losses["live"], rtol=1e-6, atol=1e-6)
-    live = batches["live"].targets["live"].payload.logits
-    bound = half_precision_bound(live / temperature, goal) + 1e-5
-    assert ((losses["float16"] - losses["live"]).abs().numpy() <= bound).all()
-
-
-def half_precision_bound(live: np.ndarray[Any, Any], goal: Objective) -> np.ndarray[Any, Any]:
-    """What halves may move a loss: each gap g by 2^-11 g, so p by at most 2^-10 sum(p g) in all, each times at most the
-    spread of the student's log-probabilities (under 12 for these students).
-    """
-    p = np.exp(live) / np.exp(live).sum(1, keepdims=True)
-    return np.asarray(goal.alpha * goal.soft_factor * 2.0**-10 * (p * -live).sum(1) * 12)
 
 
 def orders(n: int) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
@@ -182,7 +98,8 @@ def trained(
     args = arguments(settings, folder, evaluate=False)
     args.optim = "sgd"  # type: ignore[assignment]
     trainer = DistillTrainer(
-        Distiller(model, objective(goal)),
+        model,
+        objective(goal),
         collator,
         group_by_length=settings.group_by_length,
         args=args,
@@ -227,9 +144,8 @@ def test_rows_of_weight_zero_add_nothing(
     rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
 ) -> None:
     collator = Collator(rows, TASK, {"kd": cache})
-    trainer = DistillTrainer(
-        Distiller(student().model, objective("kd")), collator, args=arguments(SETTINGS, tmp_path, evaluate=False)
-    )
+    args = arguments(SETTINGS, tmp_path, evaluate=False)
+    trainer = DistillTrainer(student().model, objective("kd"), collator, args=args)
 
     def gradient(batch: Batch[Any]) -> torch.Tensor:
         sample = to_torch(batch)
@@ -314,6 +230,67 @@ def test_evaluation_computes_no_loss_and_no_gradient(rows: Prepared, student: Ca
     summed, logits = Distiller(model, objective("base")).eval()(batch)
     assert summed == 0
     assert torch.equal(logits, model(**batch.inputs).logits)
+
+
+def plain(folder: Path, **more: Any) -> TrainingArguments:
+    """What somebody writes who uses the trainer alone."""
+    return TrainingArguments(str(folder), max_steps=2, report_to="none", disable_tqdm=True, use_cpu=True, **more)
+
+
+def test_the_trainer_alone_takes_plain_arguments(
+    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
+) -> None:
+    args = plain(tmp_path, remove_unused_columns=False, dataloader_pin_memory=False)
+    args._n_gpu = 2  # as on a machine with two GPUs and no torchrun
+    trainer = DistillTrainer(student().model, objective("kd"), Collator(rows, TASK, {"t": cache}), args=args)
+    assert args.n_gpu == 1
+    trainer.train()
+    assert trainer.state.global_step == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "taught", "bare", "keep", "said"),
+    [
+        ("kd", False, False, True, "kd: expected one teacher in the collator, found none"),
+        ("base", False, True, True, "base learns from labels alone, and some rows have none"),
+        ("ls", False, True, True, "ls learns from labels alone"),
+        ("base", False, False, False, r"args=TrainingArguments\(..., remove_unused_columns=False\), found True"),
+        ("kd", True, True, None, r"remove_unused_columns=False\), found no args"),
+    ],
+)
+def test_what_the_trainer_cannot_do_is_refused(
+    rows: Prepared,
+    cache: Cache,
+    student: Callable[..., TeacherModel],
+    tmp_path: Path,
+    method: str,
+    taught: bool,
+    bare: bool,
+    keep: bool | None,
+    said: str,
+) -> None:
+    seen = replace(rows, label=np.where(rows.row_id == 7, -1, rows.label)) if bare else rows
+    collator = Collator(seen, TASK, {"t": cache} if taught else {})
+    args = {} if keep is None else {"args": plain(tmp_path, remove_unused_columns=not keep)}
+    with pytest.raises(SpecError, match=said):
+        DistillTrainer(student().model, objective(method), collator, **args)
+    both = Collator(rows, TASK, {"t": cache, "u": cache})
+    with pytest.raises(SpecError, match="expected one teacher in the collator, found t, u"):
+        DistillTrainer(student().model, objective("kd"), both, args=plain(tmp_path, remove_unused_columns=False))
+
+
+def test_rows_without_a_label_are_learnt_from_the_teacher_alone(
+    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
+) -> None:
+    """A batch of nothing but such rows moves the student as alpha 1 does."""
+    moved = []
+    for label, alpha in ((np.full(len(rows), -1), 0.5), (rows.label, 1.0)):
+        collator, model = Collator(replace(rows, label=label), TASK, {"t": cache}), student().model
+        args = plain(tmp_path, remove_unused_columns=False, dataloader_pin_memory=False, optim="sgd")
+        DistillTrainer(model, objective("kd", alpha), collator, args=args).train()
+        moved.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
+    np.testing.assert_allclose(moved[0], moved[1], atol=1e-7)
+    assert not torch.equal(moved[0], torch.cat([p.detach().reshape(-1) for p in student().model.parameters()]))
 
 
 def test_logging_goes_where_it_can() -> None:

@@ -41,6 +41,14 @@ def test_a_folder_is_read_whole(tmp_path: Path) -> None:
     assert result.splits == {"test"}
 
 
+def test_a_result_of_before_unlabelled_rows_had_none(tmp_path: Path) -> None:
+    data = {"digest": "d" * 32, "train_rows": 3000}
+    old = read_result(write_result(tmp_path / "old", data=data, config={"epochs": 5}))
+    new = read_result(write_result(tmp_path / "new", data={**data, "unlabelled_rows": 7}, config={"epochs": 5}))
+    assert (old.train_rows, old.unlabelled_rows, old.settings["unlabelled_rows"]) == (3000, 0, 0)
+    assert (new.train_rows, new.unlabelled_rows, new.settings["unlabelled_rows"]) == (3000, 7, 7)
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 4)])
 def test_logits_may_be_lists_of_any_kind_and_rows_in_any_order(tmp_path: Path, kind: pa.DataType) -> None:
     folder = write_result(tmp_path / "base")
@@ -100,6 +108,7 @@ def test_a_foreign_json_is_refused(tmp_path: Path, text: str) -> None:
         ({"metrics": {"test": {"accuracy": float("nan")}}}, "metrics.test.accuracy"),
         ({"metrics": {"test": {"accuracy": "high"}}}, "metrics.test.accuracy"),
         ({"data": {"train_rows": 3}}, "data.digest"),
+        ({"data": {"digest": "d", "train_rows": 3, "unlabelled_rows": None}}, "data.unlabelled_rows"),
         ({"seconds_per_step": "fast"}, "seconds_per_step"),
     ],
 )

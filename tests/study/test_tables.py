@@ -18,15 +18,16 @@ from rich.console import Console
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.study import stats
 from logitcache.study.results import read_result
-from logitcache.study.tables import Comparison, compare, render
+from logitcache.study.tables import Comparison, _label, compare, render
 from logitcache.study.verdict import p_text
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
 write_result, gold, answers = fakes["write_result"], fakes["gold"], fakes["answers"]
+with_unlabelled = fakes["with_unlabelled"]
 
 KEYS = {"rows", "verdict", "split", "baseline", "teacher_passes", "notes"}
 ROW_KEYS = {"method", "label", "metric", "mean", "std", "n", "difference", "p_value", "p_min"}
-ROW_KEYS |= {"time_ratio_to_ls", "bootstrap", "seeds", "train_rows"}
+ROW_KEYS |= {"time_ratio_to_ls", "bootstrap", "seeds", "train_rows", "unlabelled_rows"}
 
 
 def right_on(rows: int, of: int = 200) -> dict[str, Any]:
@@ -73,7 +74,8 @@ def test_the_document_has_the_contracts_keys_and_is_json(runs: Callable[..., Com
     assert kd["seeds"] == {"0": 0.65, "1": 0.67}
     assert kd["bootstrap"] == {**kd["bootstrap"], "resamples": 200, "seed": stats.BOOTSTRAP_SEED}
     assert document["rows"][0]["bootstrap"] is None
-    assert [kd["p_value"], kd["p_min"], kd["n"], kd["train_rows"]] == [0.5, 0.5, 2, 3000]
+    assert [kd["p_value"], kd["p_min"], kd["n"]] == [0.5, 0.5, 2]
+    assert [kd["train_rows"], kd["unlabelled_rows"]] == [3000, 0]
     text = " ".join(document["notes"])
     assert "covers the randomness of training" in text
     assert "does not cover the seeds" in text
@@ -166,45 +168,6 @@ def test_the_best_method_is_judged_where_there_is_no_kd_and_that_is_said(runs: C
     assert any("not corrected for making 2 comparisons" in note for note in made.notes)
 
 
-def test_settings_that_differ_make_rows_of_their_own(tmp_path: Path) -> None:
-    for seed in range(2):
-        write_result(tmp_path / f"base-{seed}", "base", seed)
-        for alpha in (0.9, 0.5):
-            write_result(tmp_path / f"kd-{alpha}-{seed}", "kd", seed, accuracy=alpha, alpha=alpha)
-    made = compare([tmp_path], resamples=200)
-    assert [row.label for row in made.rows] == ["base", "kd (alpha=0.5)", "kd (alpha=0.9)"]
-    assert made.verdict.startswith("KD (alpha=0.9) beats base")
-    assert any("best of kd (alpha=0.5), kd (alpha=0.9)" in note for note in made.notes)
-    assert compare([tmp_path], baseline="kd (alpha=0.5)", resamples=200).rows[2].difference is not None
-
-
-def test_each_row_is_set_against_the_baseline_of_its_own_settings(tmp_path: Path) -> None:
-    for rate in (1e-3, 5e-4):
-        for method in ("base", "kd"):
-            config = {"learning_rate": rate, "epochs": 5}
-            write_result(tmp_path / f"{method}-{rate}", method, config=config, accuracy=0.5 + 200 * rate)
-    made = compare([tmp_path], resamples=200)
-    assert [row.difference and row.difference.baseline for row in made.rows] == [
-        None,
-        None,
-        "base (learning_rate=0.0005)",
-        "base (learning_rate=0.001)",
-    ]
-    unclear = compare([tmp_path], baseline="base (learning_rate=0.001)", resamples=200)
-    assert any("differ in more than the method: learning_rate 0.0005 and 0.001" in note for note in unclear.notes)
-
-
-def test_a_baseline_that_is_not_clear_is_not_guessed(tmp_path: Path) -> None:
-    for alpha in (0.1, 0.2):
-        write_result(tmp_path / f"ls-{alpha}", "ls", alpha=alpha)
-    write_result(tmp_path / "kd", "kd")
-    made = compare([tmp_path], baseline="ls", resamples=200)
-    assert made.rows[2].difference is None
-    assert any("ls (alpha=0.1), ls (alpha=0.2) to set against kd is not clear" in note for note in made.notes)
-    assert made.verdict.startswith("No verdict: ")
-    assert compare([tmp_path], baseline="ls (alpha=0.1)", resamples=200).rows[2].difference is not None
-
-
 def test_a_seed_without_its_pair_is_in_no_difference(tmp_path: Path) -> None:
     for method, seeds in (("base", (0, 1)), ("kd", (1, 2))):
         for seed in seeds:
@@ -236,15 +199,6 @@ def test_teacher_passes_count_each_cache_once(runs: Callable[..., Comparison]) -
     assert str(passes) == "cached: 9,000 teacher passes; live: 75,000; saved 66,000"
 
 
-def test_students_of_two_teachers_are_two_rows(tmp_path: Path) -> None:
-    write_result(tmp_path / "kd-a", "kd", 0, cache_fingerprint="a" * 32)
-    write_result(tmp_path / "kd-b", "kd", 0, cache_fingerprint="b" * 32)
-    assert [row.label for row in compare([tmp_path], resamples=200).rows] == [
-        "kd (cache=aaaaaaaa)",
-        "kd (cache=bbbbbbbb)",
-    ]
-
-
 def test_without_a_taught_student_there_are_no_teacher_passes(runs: Callable[..., Comparison]) -> None:
     assert runs({"base": [120], "ls": [121]}).teacher_passes is None
 
@@ -255,14 +209,6 @@ def test_time_is_the_median_ratio_to_ls_of_the_same_seed(tmp_path: Path) -> None
         write_result(tmp_path / f"kd-{seed}", "kd", seed, seconds_per_step=kd)
     write_result(tmp_path / "base-0", "base", 0, seconds_per_step=None)
     assert [row.time_ratio_to_ls for row in compare([tmp_path], resamples=200).rows] == [None, 1.0, pytest.approx(1.1)]
-
-
-def test_other_numbers_of_training_rows_are_allowed_and_said(tmp_path: Path) -> None:
-    write_result(tmp_path / "base")
-    write_result(tmp_path / "kd", "kd", data={"digest": "d" * 32, "train_rows": 9000})
-    notes = compare([tmp_path], resamples=200).notes
-    assert "not all were trained on the same number of rows: base 3,000, kd 9,000" in notes
-    assert "kd and base differ in more than the method: train_rows 9000 and 3000" in notes
 
 
 def test_the_split_is_test_if_all_have_it_else_dev(tmp_path: Path) -> None:
@@ -334,19 +280,44 @@ def test_a_large_split_says_that_it_drew_fewer(tmp_path: Path, monkeypatch: pyte
     assert "(1,000 resamples" in made.coverage[1]
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "nll"])
-def test_the_table_fits_eighty_columns_and_says_what_is_covered(tmp_path: Path, metric: str) -> None:
-    for method in ("base", "ls", "tf-reg", "self-kd", "kd"):
-        for seed in range(2):
-            write_result(tmp_path / f"{method}-{seed}", method, seed)
-    made = compare([tmp_path], metric=metric, resamples=200)
+def shown(comparison: Comparison, width: int = 80) -> str:
     out = io.StringIO()
-    render(made, Console(file=out, width=80))
-    text = out.getvalue()
+    render(comparison, Console(file=out, width=width))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "nll"])
+@pytest.mark.parametrize("seeds", [2, 8])
+@pytest.mark.parametrize("unlabelled", [(0,), (7000,), (0, 7000)])
+def test_the_table_fits_eighty_columns_and_says_what_is_covered(
+    tmp_path: Path, metric: str, seeds: int, unlabelled: tuple[int, ...]
+) -> None:
+    for seed in range(seeds):
+        for method in ("base", "ls", "tf-reg", "self-kd"):
+            write_result(tmp_path / f"{method}-{seed}", method, seed, **with_unlabelled(method, 0))
+        for count in unlabelled:
+            write_result(tmp_path / f"kd-{count}-{seed}", "kd", seed, **with_unlabelled("kd", count))
+    made = compare([tmp_path], metric=metric, resamples=200)
+    text = shown(made)
     assert all(f" {method} " in text for method in ("base", "ls", "tf-reg", "self-kd", "kd"))
     assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    if 7000 in unlabelled:
+        assert "+7,000 " in text
+        assert "1,000+7,000 " in shown(made, 120)
     flowing = " ".join(text.split())
     assert all(sentence in flowing for sentence in (*made.coverage, made.verdict, str(made.teacher_passes)))
+
+
+@given(st.text("ab_=,( )0.", max_size=60))
+def test_a_folded_label_loses_nothing_but_spaces(label: str) -> None:
+    folded = _label(label, tight=1)
+    assert folded.replace("\n", "") == label.replace(" ", "")
+    assert _label(label, tight=0) == label
+
+
+def test_a_label_is_folded_where_it_reads_well() -> None:
+    assert _label("kd (alpha=0.9, unlabelled_rows=7000)", tight=1) == "kd\n(alpha=0.9,\nunlabelled_\nrows=7000)"
 
 
 @settings(deadline=None)

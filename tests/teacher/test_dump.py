@@ -14,36 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.special import softmax
-from scipy.stats import entropy
-from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from logitcache.cache import Cache
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.store.columns import Column
 from logitcache.teacher import dump as module
-from logitcache.teacher.dump import DumpReport, DumpSettings, _remarks, dump
+from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 
 Checkpoint = Callable[..., Path]
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
-
-
-@pytest.fixture(scope="module")
-def source(singles_data: Path, load_source: Callable[[Path], Source]) -> Source:
-    return load_source(singles_data)
-
-
-@pytest.fixture
-def train_only(source: Source) -> Source:
-    """Without a dev split to be asked about: every row the teacher sees is a row of the cache."""
-    return replace(source, splits={"train": source.split("train")})
-
-
-@pytest.fixture(scope="module")
-def teacher(checkpoint: Checkpoint) -> TeacherModel:
-    return load_teacher(str(checkpoint()), device="cpu")
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -54,6 +35,10 @@ def answers(folder: Path) -> Any:
     """All logits of a cache, f32[N, K]."""
     cache = Cache.open(folder)
     return cache.take(np.arange(len(cache))).payload.logits
+
+
+def tokens_of(teacher: TeacherModel, source: Source) -> int:
+    return sum(map(len, teacher.tokenizer(source.split("train").text.to_pylist())["input_ids"]))
 
 
 @pytest.fixture
@@ -73,14 +58,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_every_row_sees_the_teacher_once_and_never_again(
     teacher: TeacherModel, train_only: Source, tmp_path: Path, asked: list[int]
 ) -> None:
-    first = dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    first = dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     assert sorted(asked) == list(range(60))
     assert (first.rows, first.positions, first.teacher_rows) == (60, 60, 60)
     assert first.rows_per_second > 0
     assert first.bytes == sum(p.stat().st_size for p in (tmp_path / "c" / "shards").glob("*.arrow"))
     asked.clear()
     before = tree(tmp_path / "c")
-    again = dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    again = dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     assert (asked, again.teacher_rows, again.rows_per_second) == ([], 0, 0)
     assert tree(tmp_path / "c") == before
     assert again.scores == first.scores
@@ -90,11 +75,11 @@ def test_every_row_sees_the_teacher_once_and_never_again(
 def test_a_lost_shard_is_made_again_alone_with_the_same_bytes(
     teacher: TeacherModel, train_only: Source, tmp_path: Path, asked: list[int], gone: str
 ) -> None:
-    dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     before = tree(tmp_path / "c")
     asked.clear()
     (tmp_path / "c" / "shards" / gone).unlink()
-    report = dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    report = dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     assert sorted(asked) == list(range(25, 50))
     assert report.teacher_rows == 25
     assert tree(tmp_path / "c") == before
@@ -106,13 +91,13 @@ def test_a_broken_off_dump_goes_on(teacher: TeacherModel, train_only: Source, tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dump(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=stop)
+        dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=stop)
     with pytest.raises(LogitCacheError, match="not finished"):
         Cache.open(tmp_path / "c")
     asked.clear()
-    dump(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     assert sorted(asked) == list(range(25, 60))
-    dump(teacher, train_only, "train", tmp_path / "whole", SETTINGS)
+    dump_split(teacher, train_only, "train", tmp_path / "whole", SETTINGS)
     assert tree(tmp_path / "c") == tree(tmp_path / "whole")
 
 
@@ -122,16 +107,15 @@ def test_the_same_dump_twice_is_the_same_bytes_and_names_no_place(
     """With half of every layer dropped in training: a teacher left in train mode could not do this."""
     teachers = [load_teacher(str(checkpoint("bert", ("neg", "pos"), 0.5)), device="cpu") for _ in range(2)]
     for name, teacher in zip("ab", teachers, strict=True):
-        dump(teacher, source, "train", tmp_path / name, SETTINGS)
+        dump_split(teacher, source, "train", tmp_path / name, SETTINGS)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     assert not [name for name, data in tree(tmp_path / "a").items() if str(tmp_path.parent).encode() in data]
 
 
 def test_progress_counts_every_row_and_token(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    dump(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=lambda *done: steps.append(done))
-    texts = train_only.split("train").text.to_pylist()
-    assert np.sum(steps, axis=0).tolist() == [60, sum(map(len, teacher.tokenizer(texts)["input_ids"]))]
+    dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=lambda *done: steps.append(done))
+    assert np.sum(steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
 
 
 @pytest.mark.parametrize("codec", ["float32", "float16"])
@@ -142,7 +126,7 @@ def test_batches_change_no_answer(
     teacher = load_teacher(str(checkpoint(kind)), device="cpu")
     for tokens in (1, 100, 100_000):
         settings = replace(SETTINGS, batch_tokens=tokens, codec=codec, shard_rows=1000 // tokens + 1)
-        dump(teacher, source, "dev", tmp_path / str(tokens), settings)
+        dump_split(teacher, source, "dev", tmp_path / str(tokens), settings)
     alone = answers(tmp_path / "1")
     assert alone.max() == 0
     assert alone.min() < -0.1
@@ -163,26 +147,26 @@ def test_batches_change_no_answer(
 def test_another_plan_is_refused_by_its_field(
     teacher: TeacherModel, source: Source, tmp_path: Path, change: dict[str, Any], field: str
 ) -> None:
-    dump(teacher, source, "dev", tmp_path / "c", SETTINGS)
+    dump_split(teacher, source, "dev", tmp_path / "c", SETTINGS)
     before = tree(tmp_path / "c")
     with pytest.raises(FingerprintMismatch, match=field):
-        dump(teacher, source, "dev", tmp_path / "c", replace(SETTINGS, **change))
+        dump_split(teacher, source, "dev", tmp_path / "c", replace(SETTINGS, **change))
     with pytest.raises(FingerprintMismatch, match=r"data\."):
-        dump(teacher, source, "test", tmp_path / "c", SETTINGS)
+        dump_split(teacher, source, "test", tmp_path / "c", SETTINGS)
     assert tree(tmp_path / "c") == before
-    dump(teacher, source, "dev", tmp_path / "c", replace(SETTINGS, **change), overwrite=True)
+    dump_split(teacher, source, "dev", tmp_path / "c", replace(SETTINGS, **change), overwrite=True)
     assert tree(tmp_path / "c") != before
 
 
 def test_another_teacher_is_refused_by_its_weights(
     checkpoint: Checkpoint, teacher: TeacherModel, source: Source, tmp_path: Path
 ) -> None:
-    dump(teacher, source, "dev", tmp_path / "c", SETTINGS)
+    dump_split(teacher, source, "dev", tmp_path / "c", SETTINGS)
     other = load_teacher(str(checkpoint()), device="cpu")
     with torch.no_grad():
         other.model.classifier.bias[0] += 1e-3  # type: ignore[union-attr, operator, index]
     with pytest.raises(FingerprintMismatch, match=r"teacher\.weights"):
-        dump(other, source, "dev", tmp_path / "c", SETTINGS)
+        dump_split(other, source, "dev", tmp_path / "c", SETTINGS)
 
 
 @pytest.fixture
@@ -213,8 +197,8 @@ def test_labels_in_another_order_permute_the_columns_and_say_so(
 ) -> None:
     straight = load_teacher(str(checkpoint("bert", ("contradiction", "entailment", "neutral"))), device="cpu")
     swapped = renamed(("neutral", "contradiction", "entailment"), (2, 0, 1))
-    first = dump(straight, three, "train", tmp_path / "a", SETTINGS)
-    second = dump(swapped, three, "train", tmp_path / "b", SETTINGS)
+    first = dump_split(straight, three, "train", tmp_path / "a", SETTINGS)
+    second = dump_split(swapped, three, "train", tmp_path / "b", SETTINGS)
     np.testing.assert_allclose(answers(tmp_path / "a"), answers(tmp_path / "b"), atol=1e-6)
     assert Cache.open(tmp_path / "b").label_names == three.label_names
     assert first.scores == pytest.approx(second.scores)
@@ -229,21 +213,21 @@ def test_other_label_names_are_refused(
     renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path, labels: tuple[str, ...]
 ) -> None:
     with pytest.raises(FingerprintMismatch, match="--labels") as caught:
-        dump(renamed(labels), three, "train", tmp_path / "c", SETTINGS)
+        dump_split(renamed(labels), three, "train", tmp_path / "c", SETTINGS)
     assert caught.value.exit_code == 4
     assert not (tmp_path / "c").exists()
 
 
 def test_another_number_of_classes_is_refused(teacher: TeacherModel, three: Source, tmp_path: Path) -> None:
     with pytest.raises(FingerprintMismatch, match="answers 2 classes"):
-        dump(teacher, three, "train", tmp_path / "c", SETTINGS)
+        dump_split(teacher, three, "train", tmp_path / "c", SETTINGS)
     assert not (tmp_path / "c").exists()
 
 
 def test_unnamed_labels_are_matched_by_index_and_said(
     renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path
 ) -> None:
-    report = dump(renamed(("LABEL_0", "LABEL_1", "LABEL_2")), three, "train", tmp_path / "c", SETTINGS)
+    report = dump_split(renamed(("LABEL_0", "LABEL_1", "LABEL_2")), three, "train", tmp_path / "c", SETTINGS)
     assert "the teacher's labels are unnamed: matched by index" in report.remarks[0]
     assert Cache.open(tmp_path / "c").label_names == three.label_names
 
@@ -253,7 +237,7 @@ def test_bare_numbers_take_the_teachers_names_and_say_so(
 ) -> None:
     rows = [{"text": "the film was bright", "label": 1}, {"text": "a cold story", "label": 0}]
     numbered = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
-    report = dump(teacher, numbered, "train", tmp_path / "c", SETTINGS)
+    report = dump_split(teacher, numbered, "train", tmp_path / "c", SETTINGS)
     assert "the data's labels are bare numbers: matched by index (neg, pos)" in report.remarks[0]
     assert Cache.open(tmp_path / "c").label_names == ("neg", "pos")
 
@@ -281,7 +265,7 @@ def test_answers_that_are_no_numbers_are_refused_by_row(
     assert len(rows) > 1
     named = ", ".join(map(str, rows[:5]))
     with pytest.raises(SpecError, match=rf"in {len(rows)} rows \(row {named}[,)]"):
-        dump(teacher, source, "train", tmp_path / "c", replace(SETTINGS, shard_rows=60))
+        dump_split(teacher, source, "train", tmp_path / "c", replace(SETTINGS, shard_rows=60))
     assert not (tmp_path / "c").exists()
 
 
@@ -291,67 +275,64 @@ def test_what_was_written_before_a_bad_row_stays(
     teacher, rows = broken(float("nan"))
     assert rows[0] > 0
     with pytest.raises(SpecError, match="Nothing of their shard was written"):
-        dump(teacher, source, "train", tmp_path / "c", replace(SETTINGS, shard_rows=1))
+        dump_split(teacher, source, "train", tmp_path / "c", replace(SETTINGS, shard_rows=1))
     receipts = sorted(p.name for p in (tmp_path / "c" / "shards").glob("*.json"))
     assert receipts == [f"{i:05d}.json" for i in range(rows[0])]
     assert not (tmp_path / "c" / "manifest.json").exists()
 
 
-def test_the_report_is_that_of_sklearn(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
-    report = dump(teacher, source, "train", tmp_path / "c", SETTINGS)
-    for split, scores in (("train", report.scores), ("dev", report.dev_scores)):
-        folder = tmp_path / split
-        dump(teacher, source, split, folder, SETTINGS)
-        logits, gold = answers(folder).astype(np.float64), source.split(split).label
-        guess = logits.argmax(1)
-        expected = {
-            "accuracy": accuracy_score(gold, guess),
-            "macro_f1": f1_score(gold, guess, average="macro"),
-            "f1": f1_score(gold, guess),
-            "mcc": matthews_corrcoef(gold, guess),
-            "nll": log_loss(gold, softmax(logits, axis=1)),
-        }
-        assert scores == pytest.approx(expected, abs=1e-6)
-    assert report.entropy == pytest.approx(entropy(softmax(answers(tmp_path / "c"), axis=1), axis=1).mean(), abs=1e-6)
-    assert (report.dev_rows, report.num_labels) == (24, 2)
-
-
-def gold_by_teacher(teacher: TeacherModel, source: Source, folder: Path, flip: str) -> DumpReport:
-    """Dump data whose labels are the teacher's own answers, but the other class in one split."""
-    splits = {}
-    for name in ("train", "dev"):
-        dump(teacher, source, name, folder / name, SETTINGS)
-        guess = answers(folder / name).argmax(1).astype(np.int64)
-        splits[name] = replace(source.split(name), label=1 - guess if name == flip else guess)
-    return dump(teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS)
-
-
-def test_a_teacher_that_is_merely_better_on_train_is_told_so() -> None:
-    said = _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.3, split="train")
-    assert "begun to memorise" in said[0]
-    assert "memorised" in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.01, split="train")[0]
-    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.84}, 1000, entropy=0.01, split="train") == []
-    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 30, entropy=0.01, split="train") == []  # chance
-
-
-def test_a_teacher_that_has_memorised_its_rows_is_told_of(
-    teacher: TeacherModel, source: Source, tmp_path: Path
+def test_one_class_is_nothing_to_teach(
+    checkpoint: Checkpoint, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
 ) -> None:
-    remarks = gold_by_teacher(teacher, source, tmp_path / "a", "dev").remarks
-    assert "100.0% of these train rows but on 0.0% of dev" in remarks[0]
-    assert "memorised" in remarks[0]
-    assert gold_by_teacher(teacher, source, tmp_path / "b", "train").remarks == []
-    assert gold_by_teacher(teacher, source, tmp_path / "c", "").remarks == []
+    alone = load_source(write(tmp_path / "data" / "train.jsonl", [{"text": "the film", "label": "pos"}]).parent)
+    teacher = load_teacher(str(checkpoint("bert", ("pos",))), device="cpu")
+    with pytest.raises(SpecError, match="expected two classes or more, found 1"):
+        dump_split(teacher, alone, "train", tmp_path / "c", SETTINGS)
 
 
-def test_rows_without_labels_have_no_scores(
-    teacher: TeacherModel, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+def test_receipts_record_the_budget_that_fitted(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path, little_memory: Callable[..., None]
 ) -> None:
-    rows = [{"text": "the film was bright"}, {"text": "a cold story"}]
-    bare = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
-    report = dump(teacher, bare, "train", tmp_path / "c", SETTINGS)
-    assert (report.rows, report.scores, report.dev_scores) == (2, {}, {})
-    assert Cache.open(tmp_path / "c").label_names == ("neg", "pos")
+    """The plan is what was asked for; a shard computed otherwise says so, and the next begins with what fitted."""
+    dump_split(teacher, train_only, "train", tmp_path / "whole", SETTINGS)
+    said: list[str] = []
+    steps: list[tuple[int, int]] = []
+    little_memory(120)
+    dump_split(
+        teacher,
+        train_only,
+        "train",
+        tmp_path / "c",
+        SETTINGS,
+        notify=said.append,
+        progress=lambda *done: steps.append(done),
+    )
+    whole, found = (Cache.open(tmp_path / name) for name in ("whole", "c"))
+    assert found.manifest.plan == whole.manifest.plan
+    np.testing.assert_allclose(*(c.take(np.arange(60)).payload.logits for c in (found, whole)), atol=1e-5)
+    assert [r.conditions.get("batch_tokens") for r in found.manifest.receipts] == [100, 100, 100]
+    assert [r.conditions.get("batch_tokens") for r in whole.manifest.receipts] == [None, None, None]
+    assert [s for s in said if "memory" in s] == ["shard 0: out of memory; computed in batches of 100 tokens, not 200"]
+    assert np.sum(steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
+
+
+def test_a_dump_that_never_fits_leaves_nothing(
+    teacher: TeacherModel,
+    write: Callable[..., Path],
+    load_source: Callable[[Path], Source],
+    tmp_path: Path,
+    little_memory: Callable[..., None],
+) -> None:
+    """Whether it is seen when padding is looked at, among the first rows, or in the dump itself."""
+    short, long = ({"text": " ".join(["film"] * n), "label": "pos"} for n in (3, 40))
+    last = load_source(write(tmp_path / "last" / "train.jsonl", [short] * 70 + [long]).parent)
+    first = load_source(write(tmp_path / "first" / "train.jsonl", [long, short]).parent)
+    little_memory(20)
+    for data, said in ((first, "two rows"), (last, "a single row")):
+        data = replace(data, label_names=None, num_labels=2)
+        with pytest.raises(SpecError, match=f"out of memory on {said} of 42 tokens"):
+            dump_split(teacher, data, "train", tmp_path / "c", replace(SETTINGS, shard_rows=100))
+        assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from logitcache.errors import SpecError
 from logitcache.teacher.model import (
     LiveTeacher,
     TeacherModel,
+    UntrainedHead,
     check_padding,
     fit_tokenizer,
     load_teacher,
@@ -198,6 +199,27 @@ def test_what_is_no_checkpoint_is_refused(copied: Path, tmp_path: Path) -> None:
     assert "config.json" in refusal(copied)
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin"])
+def test_a_pickle_is_refused_unopened(copied: Path, name: str) -> None:
+    (copied / "model.safetensors").unlink()
+    (copied / name).write_bytes(b"cos\nabort\n(tR.")  # opened, it would end the process
+    message = refusal(copied)
+    assert f"expected model.safetensors, found {name}, a pickle" in message
+    assert "use_safetensors=False).save_pretrained(FOLDER)" in message
+
+
+def test_a_pickle_beside_safetensors_is_no_matter(copied: Path) -> None:
+    (copied / "pytorch_model.bin").write_bytes(b"cos\nabort\n(tR.")
+    assert load_teacher(str(copied), device="cpu").revision is None
+    (copied / "config.json").write_text("{")
+    assert "config.json' is not a valid JSON file" in refusal(copied)
+
+
+def test_a_revision_is_the_hubs(copied: Path, tmp_path: Path) -> None:
+    assert "expected a hub name beside --revision v1, found a path" in refusal(copied, revision="v1")
+    assert "there is no such folder." in refusal(tmp_path / "nowhere", revision="v1")
+
+
 def test_a_checkpoint_without_a_tokenizer_is_refused(copied: Path) -> None:
     """`transformers` makes an empty tokenizer of it, to which every text is the same."""
     for file in copied.glob("tokenizer*"):
@@ -209,9 +231,11 @@ def test_an_untrained_head_is_refused(copied: Path, tmp_path: Path) -> None:
     with quiet():
         model = AutoModelForSequenceClassification.from_pretrained(copied)
         model.base_model.save_pretrained(copied)
+    with pytest.raises(UntrainedHead, match="classifier"):
+        load_teacher(str(copied))
     message = refusal(copied)
-    assert "classifier" in message
-    assert "logitcache train --method base" in message
+    assert "`logitcache dump` fine-tunes it first (--finetune auto)" in message
+    assert f"logitcache train --method base --student {copied}" in message
 
 
 def test_a_head_of_another_size_than_the_config_states_is_refused(copied: Path) -> None:

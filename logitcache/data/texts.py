@@ -1,0 +1,73 @@
+"""A column of texts, as arrow holds it and as Python strings; what is no text is refused by its place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pyarrow as pa
+
+from logitcache.data.files import Table
+from logitcache.errors import SpecError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+def texts(table: Table, column: str) -> tuple[pa.LargeStringArray, list[str]]:
+    """A column twice: [N] and [N]. A table without rows may lack it.
+
+    Raises SpecError: no such column, or the first row that is no text.
+    """
+    if column not in table.columns and not len(table):
+        return pa.array([], pa.large_string()), []
+    if column not in table.columns:
+        raise SpecError(f"no column {column!r}, found {', '.join(table.columns)}.", where=table.path)
+    values = table.columns[column]
+    if isinstance(values, list):
+        return _from_list(table, column, values), values
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if values.null_count or not any(is_text(kind) for is_text in _TEXTS):
+        listed = values.to_pylist()
+        return _from_list(table, column, listed), listed
+    whole = values.cast(kind).cast(pa.large_string()).combine_chunks()
+    return whole, _strings(table, column, whole)
+
+
+def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringArray:
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            found = "null" if value is None else f"{value!r} ({type(value).__name__})"
+            raise SpecError(
+                f"column {column!r}: expected a string, found {found}. Make it a string or leave the row out.",
+                where=table.place(row),
+            )
+    try:
+        return pa.array(values, pa.large_string())
+    except UnicodeEncodeError:
+        row = next(i for i, text in enumerate(values) if _SURROGATE.search(text))
+        raise SpecError(
+            f"column {column!r}: expected text, found half of a surrogate pair (\\ud800 to \\udfff), which is no "
+            "character. Correct the row or leave it out.",
+            where=table.place(row),
+        ) from None
+
+
+def _strings(table: Table, column: str, whole: pa.LargeStringArray) -> list[str]:
+    try:
+        strings: list[str] = whole.to_pylist()
+    except UnicodeDecodeError:
+        row = next(i for i, text in enumerate(whole) if not _is_utf8(text.as_buffer().to_pybytes()))
+        raise SpecError(
+            f"column {column!r}: expected UTF-8, found bytes that are not. Correct the row or leave it out.",
+            where=table.place(row),
+        ) from None
+    return strings
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,170 @@
+"""A teacher that is not one yet: a checkpoint without a trained classification head is fine-tuned first, never used as
+it is.
+
+What was fine-tuned lies in the workspace under a name made of everything that was asked for, so the same command finds
+it again and another one makes another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+from logitcache import identity
+from logitcache.data.source import Notify, Source
+from logitcache.errors import SpecError
+from logitcache.pipeline.train import train
+from logitcache.student.job import Job, TrainConfig, check_folds, is_done, ready
+from logitcache.student.model import is_shape
+from logitcache.student.run import OnStep
+from logitcache.teacher.model import TeacherModel, UntrainedHead, load_teacher
+from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
+from logitcache.workspace import Workspace
+
+MODES = ("auto", "always", "never")
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """How a checkpoint becomes a teacher, where it has to."""
+
+    mode: str = "auto"  # auto: where its head was never trained; always; never
+    epochs: float = 3.0
+    learning_rate: float | None = None  # None: 2e-5 for a checkpoint, 5e-4 for a shape
+    batch_size: int = 32
+    seed: int = 0
+    folds: int | None = None  # one teacher for each fold, trained without it
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """Which teacher is meant, and what it computes in."""
+
+    name: str  # a folder, a hub name, or LAYERSxWIDTH
+    dtype: str = "float32"
+    device: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+def ready_teacher(
+    spec: TeacherSpec,
+    finetune: Finetune,
+    source: Source,
+    max_length: int,
+    workspace: Workspace,
+    notify: Notify = lambda _: None,
+    on_step: OnStep = lambda step, of: None,
+) -> Panel:
+    """The teacher as it is, or fine-tuned on the train split first; with folds, one for each.
+
+    Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be.
+    """
+    if finetune.mode not in MODES:
+        raise SpecError(f"--finetune: expected one of {', '.join(MODES)}, found {finetune.mode!r}.")
+    trained = _as_it_is(spec, finetune)
+    if finetune.folds is None and trained is not None:
+        names = ", ".join(trained.label_names[:8]) + (", …" if len(trained.label_names) > 8 else "")
+        notify(f"teacher: {spec.name}, {len(trained.label_names)} labels ({names}), computing in {spec.dtype}")
+        return OneTeacher(trained)
+    if trained is not None:
+        raise SpecError(
+            "--folds: it has a trained head, so it may have seen these rows already. Start from a checkpoint that has "
+            "not, or give --finetune always if it was trained on other rows.",
+            where=spec.name,
+        )
+    config = _config(spec, finetune, source, max_length, workspace)
+    why = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
+    say = partial(_say, notify, f"{spec.name}: {why}")
+    if finetune.folds is None:
+        return OneTeacher(_load(spec, _train(config, source, say, notify, on_step)))
+    return _fold_teachers(spec, finetune.folds, config, source, say, notify, on_step)
+
+
+def _as_it_is(spec: TeacherSpec, finetune: Finetune) -> TeacherModel | None:
+    """The teacher, where it needs no training; None where it does."""
+    shape = is_shape(spec.name)
+    if finetune.mode == "never" and (shape or finetune.folds is not None):
+        why = "a shape has no weights yet" if shape else "folds need a teacher trained without each"
+        raise SpecError(f"--finetune never: {why}. Leave it out, or name a trained teacher.", where=spec.name)
+    if shape or finetune.mode == "always":
+        return None
+    try:
+        return load_teacher(
+            spec.name, spec.dtype, spec.device, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
+    except UntrainedHead:
+        if finetune.mode == "never":
+            raise
+        return None
+
+
+def _config(
+    spec: TeacherSpec, finetune: Finetune, source: Source, max_length: int, workspace: Workspace
+) -> TrainConfig:
+    return TrainConfig(
+        student=spec.name,
+        revision=spec.revision,
+        trust_remote_code=spec.trust_remote_code,
+        epochs=finetune.epochs,
+        learning_rate=finetune.learning_rate,
+        batch_size=finetune.batch_size,
+        seed=finetune.seed,
+        max_length=max_length,
+        group_by_length=True,
+        metric=source.metric,
+        workspace=workspace,
+    )
+
+
+def _say(notify: Notify, why: str, job: Job) -> None:
+    """The plan of a fine-tuning, before it begins."""
+    config, rows = job.config, len(job.train)
+    steps = ceil(config.epochs * ceil(rows / config.batch_size))
+    notify(
+        f"{why}. Fine-tuning on {job.source.name}/train first: {config.epochs:g} epochs over {rows:,} labelled rows, "
+        f"{steps:,} steps of {config.batch_size}, into {job.out}"
+    )
+
+
+def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], notify: Notify, on_step: OnStep) -> Path:
+    """Fine-tune (or find) a teacher under the name of what is asked."""
+    job = ready(config, source, lambda _: None)
+    place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
+    job = replace(job, out=place)
+    if is_done(job):
+        notify(f"teacher: {place} (fine-tuned before)")
+        return place
+    say(job)
+    return train(replace(config, out=place), source=source, notify=notify, on_step=on_step)
+
+
+def _load(spec: TeacherSpec, folder: Path) -> TeacherModel:
+    """A fine-tuned teacher, called by the name of the checkpoint it began as."""
+    own_code = spec.trust_remote_code
+    teacher = load_teacher(str(folder), spec.dtype, spec.device, trust_remote_code=own_code)
+    return replace(teacher, name=Path(spec.name).name if Path(spec.name).exists() else spec.name)
+
+
+def _fold_teachers(
+    spec: TeacherSpec,
+    folds: int,
+    config: TrainConfig,
+    source: Source,
+    say: Callable[[Job], None],
+    notify: Notify,
+    on_step: OnStep,
+) -> FoldTeachers:
+    check_folds(source.split("train"), source, folds)
+    folders = []
+    for fold in range(folds):
+        notify(f"fold {fold + 1} of {folds}: a teacher that does not see its rows")
+        folders.append(_train(replace(config, without_fold=(fold, folds)), source, say, notify, on_step))
+    return FoldTeachers([_loader(spec, folder) for folder in folders])
+
+
+def _loader(spec: TeacherSpec, folder: Path) -> Callable[[], TeacherModel]:
+    return lambda: _load(spec, folder)

@@ -1,0 +1,137 @@
+"""``logitcache train``: a run asked for by name, with its teacher's answers found, joined or (Self-KD) made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from logitcache.cache import Cache
+from logitcache.data.source import Notify, Source
+from logitcache.errors import FingerprintMismatch
+from logitcache.joined import Joined, join
+from logitcache.student.job import Job, TrainConfig, is_done, ready
+from logitcache.student.run import OnStep, run
+from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.model import TeacherModel, load_teacher, quiet
+from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
+
+
+def train(
+    config: TrainConfig,
+    *,
+    source: Source | None = None,
+    notify: Notify = lambda _: None,
+    on_step: OnStep = lambda step, of: None,
+) -> Path:
+    """Train one student; returns its result folder.
+
+    A run that is there already is returned as it is; a broken-off one goes on. ``on_step`` gets steps done and in all.
+    Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer).
+    """
+    job = ready(config, source, notify)
+    teacher = _given(job, notify)
+    if teacher is not None:
+        job = replace(job, cache_fingerprint=teacher.fingerprint)
+    if is_done(job):
+        notify(f"{job.out}: this run is there already")
+        return job.out
+    if teacher is None and config.method == "self-kd":
+        teacher = _self_taught(job, notify, on_step)
+    if teacher is not None:
+        _check_teacher(teacher, job, notify)
+    with quiet():
+        run(job, teacher, notify, on_step)
+    return job.out
+
+
+def _given(job: Job, notify: Notify) -> Joined | None:
+    """The caches that are named, or (for kd) found in the workspace."""
+    config, starts = job.config, job.starts()
+    if config.caches:
+        return join([Cache.open(folder) for folder in config.caches], starts, config.teachers)
+    if config.method != "kd":
+        return None
+    caches = [config.workspace.find_cache(job.source.split(name), name) for name in starts]
+    for cache in caches:
+        notify(f"teacher: {cache!r}")
+    return join(caches, starts)
+
+
+def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
+    """Label names in order, and every row by its hash; before anything is written."""
+    names, theirs = job.task.label_names, teacher.label_names
+    unnamed = names is None or all(name == f"LABEL_{i}" for i, name in enumerate(theirs))
+    if len(theirs) != job.task.num_labels or not (unnamed or names == theirs):
+        mine = ", ".join(names) if names else f"{job.task.num_labels} unnamed ones"
+        raise FingerprintMismatch(
+            f"the cache's labels are {', '.join(theirs)}; the data's {mine}. Dump this data, or choose another cache.",
+            where=str(teacher),
+        )
+    if unnamed:
+        notify(f"{teacher}: labels without names, matched by index ({', '.join(theirs[:8])})")
+    teacher.check(job.train.row_id, job.train.row_hash)
+    for part in teacher.parts:
+        here = job.source.split(part.name).digest()
+        for cache in part.caches:
+            there = cache.manifest.plan.data.get("digest")
+            if here != there:
+                notify(
+                    f"{cache.folder}: dumped from other rows (digest {there}, here {here}); "
+                    "every row used here is in it, proved by its hash"
+                )
+
+
+def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:
+    """Self-KD: the base run of this seed (trained now if it is not there) answers for the rows it was trained on; with
+    folds, K runs that each left one fold out answer for that fold.
+    """
+    folds = job.config.folds
+    panel: Panel
+    if folds is None:
+        panel = OneTeacher(load_teacher(str(_first_copy(job, notify, on_step))))
+    else:
+        copies = [_copy_without(job, (fold, folds), notify, on_step) for fold in range(folds)]
+        panel = FoldTeachers([_loader(copy) for copy in copies])
+    settings, starts = DumpSettings(max_length=job.config.max_length), job.starts()
+    return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts)
+
+
+def _loader(folder: Path) -> Callable[[], TeacherModel]:
+    return lambda: load_teacher(str(folder))
+
+
+def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, notify: Notify) -> Cache:
+    digest = str(panel.identity()["weights"])
+    folder = job.config.workspace.self_cache(job.source.split(split), split, digest, settings.max_length)
+    dump_split(panel, job.source, split, folder, settings, notify=notify)
+    return Cache.open(folder)
+
+
+def _as_base(job: Job) -> TrainConfig:
+    return replace(
+        job.config,
+        method="base",
+        alpha=None,
+        temperature=None,
+        tau_squared=None,
+        folds=None,
+        overwrite=False,
+        out=job.config.workspace.run(job.source.name, "base", job.config.seed),
+    )
+
+
+def _first_copy(job: Job, notify: Notify, on_step: OnStep) -> Path:
+    base = _as_base(job)
+    try:
+        return train(base, source=job.source, notify=notify, on_step=on_step)
+    except FingerprintMismatch:  # the base run there has other settings: this run's first copy gets a place of its own
+        copy = replace(base, out=job.config.workspace.first_copy(job.asked()))
+        return train(copy, source=job.source, notify=notify, on_step=on_step)
+
+
+def _copy_without(job: Job, fold: tuple[int, int], notify: Notify, on_step: OnStep) -> Path:
+    """The first copy that never saw one fold's rows."""
+    place = job.config.workspace.first_copy({**job.asked(), "without_fold": fold})
+    copy = replace(_as_base(job), without_fold=fold, out=place)
+    return train(copy, source=job.source, notify=notify, on_step=on_step)

@@ -1,0 +1,193 @@
+"""Who answers for which rows: one teacher for all of them, or one for each fold, so that no row is answered by a
+teacher trained on it.
+
+The fold of a row is its ``row_hash`` (unsigned) modulo the number of folds: equal texts share a fold, and whoever
+holds a cache can tell every row's fold from the hashes in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from logitcache import identity
+from logitcache.data.collate import pad
+from logitcache.data.order import token_batches
+from logitcache.data.prepare import Prepared, tokenizer_fingerprint
+from logitcache.errors import SpecError
+from logitcache.records import Float32, Int64
+from logitcache.teacher.model import TeacherModel, quiet
+
+_ALIKE = "Train the teachers of all folds alike."
+_NO_MEMORY = ("can't allocate memory", "out of memory")  # of a CPU, and of devices without an error of their own
+Progress = Callable[[int, int], None]  # rows and tokens just done
+
+
+def folds_of(row_hash: Int64, folds: int) -> Int64:
+    """The fold of each row, 0 to folds - 1: i64[N]."""
+    return (row_hash.view(np.uint64) % np.uint64(folds)).astype(np.int64)
+
+
+class Panel(Protocol):
+    """Whoever answers a dump's rows."""
+
+    @property
+    def first(self) -> TeacherModel:
+        """A teacher that stands for all: their tokenizer, labels, size and precision are the same."""
+
+    def identity(self) -> dict[str, Any]:
+        """What a plan records of who answers, besides names and precision: the weights."""
+
+    def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
+        """Each teacher that has something to answer, and the places in ``rows`` that it answers for."""
+
+    def in_order(self, order: Int64 | None) -> Panel:
+        """The same, answering with its columns in the data's order."""
+
+
+@dataclass(frozen=True)
+class OneTeacher:
+    """One teacher answers for every row."""
+
+    first: TeacherModel
+
+    def identity(self) -> dict[str, Any]:
+        return {"weights": self.first.weights_digest()}
+
+    def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
+        yield self.first, np.arange(len(rows))
+
+    def in_order(self, order: Int64 | None) -> OneTeacher:
+        return OneTeacher(replace(self.first, order=order))
+
+
+class FoldTeachers:
+    """One teacher for each fold. ``loaders[k]`` gives the one that was trained without fold k; at most one is held at
+    a time besides the first. Raises SpecError where they differ in more than their weights.
+    """
+
+    def __init__(self, loaders: list[Callable[[], TeacherModel]]) -> None:
+        self.loaders = loaders
+        self.held: dict[int, TeacherModel] = {}  # one at most; shared by those that answer in another order
+        self.first = loaders[0]()
+        with quiet():
+            self.weights = [self._checked(fold) for fold in range(len(loaders))]
+
+    def _checked(self, fold: int) -> str:
+        """The digest of a fold's teacher, once it is seen to be of the first one's kind."""
+        teacher, first = self._teacher(fold), self.first
+        for what in ("label_names", "dtype", "max_length", "parameters"):
+            mine, theirs = getattr(teacher, what), getattr(first, what)
+            if mine != theirs:
+                difference = f"expected a teacher with {what} {theirs}, as fold 0's, found {mine}"
+                raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
+        if tokenizer_fingerprint(teacher.tokenizer) != tokenizer_fingerprint(first.tokenizer):
+            raise SpecError(f"fold {fold}: expected fold 0's tokenizer, found another. {_ALIKE}", where=first.name)
+        return teacher.weights_digest()
+
+    def _teacher(self, fold: int) -> TeacherModel:
+        if fold == 0:
+            return self.first
+        if fold not in self.held:
+            self.held.clear()  # before the next is loaded: two large teachers may not fit
+            self.held[fold] = self.loaders[fold]()
+        return replace(self.held[fold], order=self.first.order)
+
+    def identity(self) -> dict[str, Any]:
+        folds = {"count": len(self.weights), "fold": "row_hash mod count", "weights": self.weights}
+        return {"weights": identity.digest_json(self.weights), "folds": folds}
+
+    def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
+        fold = folds_of(rows.row_hash, len(self.loaders))
+        for k in np.unique(fold):
+            yield self._teacher(int(k)), np.flatnonzero(fold == k)
+
+    def in_order(self, order: Int64 | None) -> FoldTeachers:
+        other = copy(self)
+        other.first = replace(self.first, order=order)
+        return other
+
+
+def answer(
+    panel: Panel, rows: Prepared, batch_tokens: int, progress: Progress = lambda rows, tokens: None
+) -> tuple[Float32, int]:
+    """The panel's logits for these rows, in their order, f32[N, K], and the token budget they were computed with.
+
+    Where a batch does not fit in memory, all rows are computed again with half the budget, and so on. Raises SpecError
+    where a single row does not fit.
+    """
+    while True:
+        done = Tally(progress)
+        try:
+            return _all(panel, rows, batch_tokens, done), batch_tokens
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+        done.take_back()
+        longest = int(rows.ids.lengths().max())
+        if batch_tokens <= longest:  # the longest row goes first, and went alone
+            raise _no_room(f"a single row of {longest} tokens", panel.first)
+        batch_tokens //= 2
+
+
+def _all(panel: Panel, rows: Prepared, batch_tokens: int, progress: Progress) -> Float32:
+    logits = np.empty((len(rows), len(panel.first.label_names)), np.float32)
+    for teacher, places in panel.assign(rows):
+        logits[places] = _ask(teacher, rows.select(places), batch_tokens, progress)
+        del teacher  # or it would still be held while the next one is loaded
+    return logits
+
+
+def _ask(teacher: TeacherModel, rows: Prepared, batch_tokens: int, progress: Progress) -> Float32:
+    """One teacher's logits, computed longest first in batches of a token budget."""
+    lengths = rows.ids.lengths()
+    batches = token_batches(lengths, batch_tokens)
+    parts = []
+    for places in batches:
+        parts.append(teacher.logits(pad(rows, places)))
+        progress(len(places), int(lengths[places].sum()))
+    computed = torch.cat(parts).cpu().numpy()
+    logits = np.empty_like(computed)
+    logits[np.concatenate(batches)] = computed
+    return logits
+
+
+class Tally:
+    """Passes progress on, and can take it back where the work was in vain."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.rows, self.tokens = progress, 0, 0
+
+    def __call__(self, rows: int, tokens: int) -> None:
+        self.rows, self.tokens = self.rows + rows, self.tokens + tokens
+        self.progress(rows, tokens)
+
+    def take_back(self) -> None:
+        self.progress(-self.rows, -self.tokens)
+
+
+@contextmanager
+def room_for(what: str, teacher: TeacherModel) -> Iterator[None]:
+    """Raises SpecError naming ``what`` where memory does not suffice for it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+        raise _no_room(what, teacher) from None
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """On a GPU torch has a kind of error for it; elsewhere only words."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def _no_room(what: str, teacher: TeacherModel) -> SpecError:
+    advice = "Lower --max-length, or compute in bfloat16 (--dtype), or on another --device."
+    return SpecError(f"out of memory on {what}. {advice}", where=teacher.name)

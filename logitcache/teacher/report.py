@@ -1,0 +1,121 @@
+"""What a finished dump says of its teacher: how often it is right, how sure it is, and what that means for teaching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from logitcache.cache import Cache
+from logitcache.data.prepare import prepare
+from logitcache.data.source import Rows
+from logitcache.data.task import score
+from logitcache.records import Float32
+from logitcache.teacher.panel import Panel, answer
+
+DEV_ROWS = 2000
+MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
+KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
+ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
+NEAR_CHANCE = 0.1  # Matthews correlation with the gold labels under which columns may stand in another order
+
+
+@dataclass(frozen=True)
+class DumpReport:
+    """What a dump did and what the teacher knows. Scores are fractions, entropy is in nats."""
+
+    cache: Path
+    rows: int
+    positions: int
+    teacher_rows: int  # rows that saw the teacher in this call
+    reused_rows: int  # rows copied from an older cache in this call
+    bytes: int
+    seconds: float  # of this call's teacher passes and writing
+    rows_per_second: float
+    tokens_per_second: float
+    scores: dict[str, float]  # on what was dumped; empty without labels
+    dev_scores: dict[str, float]  # empty without a dev split
+    dev_rows: int
+    entropy: float
+    num_labels: int
+    folds: int | None  # teachers, where each row was answered by one that was not trained on it
+    remarks: list[str] = field(default_factory=list)
+    unlabelled: DumpReport | None = None  # of the unlabelled rows, where they were dumped too
+
+
+def confidence(logits: Float32) -> tuple[Float32, Float32]:
+    """Entropy in nats and top probability of each row, f[N]."""
+    shifted = logits - logits.max(1, keepdims=True)
+    exp = np.exp(shifted)
+    total = exp.sum(1)
+    return np.log(total) - (exp * shifted).sum(1) / total, 1 / total
+
+
+def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bool) -> DumpReport:
+    """What the cache says, read back from it; and the teacher on at most 2,000 rows of ``dev``, evenly spread.
+
+    ``unnamed``: the teacher's labels had no names and were matched by index.
+    """
+    blocks = list(cache)
+    logits, labels = np.concatenate([b.logits.logits for b in blocks]), np.concatenate([b.label for b in blocks])
+    scores = score(logits, labels)
+    entropy = float(confidence(logits)[0].mean())
+    dev_scores, dev_rows = _on_dev(panel, dev, cache)
+    folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
+    several = len(np.unique(labels[labels >= 0])) > 1  # of one class, chance is always right
+    remarks = _remarks(scores, dev_scores, dev_rows, entropy / float(np.log(logits.shape[1])), split)
+    return DumpReport(
+        cache=cache.folder,
+        rows=len(cache),
+        positions=cache.manifest.positions,
+        teacher_rows=0,
+        reused_rows=0,
+        bytes=cache.manifest.bytes,
+        seconds=0.0,
+        rows_per_second=0.0,
+        tokens_per_second=0.0,
+        scores=scores,
+        dev_scores=dev_scores,
+        dev_rows=dev_rows,
+        entropy=entropy,
+        num_labels=logits.shape[1],
+        folds=folds,
+        remarks=[*(_near_chance(scores) if unnamed and several else []), *([] if folds else remarks)],
+    )
+
+
+def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, float], int]:
+    if dev is None or not len(dev):
+        return {}, 0
+    sample = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
+    preparation = cache.manifest.plan.preparation
+    prepared = prepare(panel.first.tokenizer, sample, preparation["max_length"])
+    logits, _ = answer(panel, prepared, preparation["batch_tokens"])
+    return score(logits, sample.label), int((sample.label >= 0).sum())
+
+
+def _near_chance(scores: dict[str, float]) -> list[str]:
+    """A teacher whose columns have no names and which is hardly ever right may have them in another order."""
+    if scores["mcc"] >= NEAR_CHANCE:
+        return []
+    return [
+        f"the labels were matched by index, and the teacher agrees with them hardly more than chance would (accuracy "
+        f"{scores['accuracy']:.1%}, MCC {scores['mcc']:.2f}): its labels may stand in another order. Name its own in "
+        "config.json (id2label), the data's with --labels."
+    ]
+
+
+def _remarks(scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str) -> list[str]:
+    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest there can be."""
+    if not scores or not dev:
+        return []
+    chance = 2 * np.sqrt(dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows)  # two standard errors of dev's accuracy
+    if scores["accuracy"] - dev["accuracy"] < max(MEMORISED, chance):
+        return []
+    right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"
+    if entropy < ONE_HOT or scores["accuracy"] > KNOWN_BY_HEART:
+        so = "it has memorised them. Its answers are close to the labels themselves, so little is left to teach"
+    else:
+        so = "if it was trained on them, it has begun to memorise them, and less is left to teach than on unseen rows"
+    return [f"the teacher is right on {right}: {so}. Fewer epochs, or rows it was not trained on, leave more."]

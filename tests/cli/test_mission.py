@@ -1,0 +1,111 @@
+"""The two commands of the mission, typed as they stand, against a stand-in of the hub."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from logitcache.data import embedded
+from logitcache.identity import digest_json
+
+fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fake_hub.py")))
+
+Typed = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]) -> Any:
+    """``typed(line, folder)`` runs a line of shell in a folder, where the hub has one model: roberta-large, tiny and
+    without a classification head.
+    """
+    import transformers
+
+    served = tmp_path_factory.mktemp("hub")
+    repository = served / "models" / "roberta-large"
+    tiny = checkpoint("roberta")
+    transformers.AutoModelForSequenceClassification.from_pretrained(tiny).base_model.save_pretrained(repository)
+    transformers.AutoTokenizer.from_pretrained(tiny).save_pretrained(repository)
+    home = tmp_path_factory.mktemp("home")
+    with fakes.FakeHub(served) as hub:
+
+        def run(line: str, folder: Path, **how: str) -> Any:
+            path = f'PATH="{Path(sys.executable).parent}:$PATH"'
+            return fakes.run(hub, home, "sh", "-c", f'cd "{folder}" && {path} {line}', **how)
+
+        yield run
+
+
+def build_in(folder: Path, rows: int) -> None:
+    """Put a small set where the built-in one would be built, which takes a while."""
+    versions = {name: embedded._version(name) for name in embedded.PACKAGES}
+    name = f"docstrings-{digest_json([embedded._BUILDER, versions])[:12]}"
+    place = folder / "logitcache-work" / "data" / name
+    place.mkdir(parents=True)
+    labels = embedded.PACKAGES
+    for split, count in (("train", rows), ("dev", rows // 4), ("test", rows // 4)):
+        lines = ({"text": f"The {labels[i % 8]} of {i % 40} films.", "label": labels[i % 8]} for i in range(count))
+        (place / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (place / "labels.json").write_text(json.dumps(list(labels)))
+
+
+def loads(result: Path) -> str:
+    """What the finished student is, by transformers alone."""
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", model=str(result), device="cpu")
+    return str(classify("The scipy of 12 films.")[0]["label"])
+
+
+def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
+    build_in(tmp_path, 160)
+    dump = typed("logitcache dump --teacher roberta-large", tmp_path)
+    assert dump.returncode == 0, dump.stderr
+    said = dump.stderr
+    assert "data: the built-in set docstrings: 160 train" in said
+    assert "roberta-large: it has no trained classification head" in said
+    assert "3 epochs over 160 labelled rows" in said
+    train = typed("logitcache train --method kd", tmp_path)
+    assert train.returncode == 0, train.stderr
+    assert "docstrings-train-roberta-large" in train.stderr  # the cache it found
+    assert "student: 2x128" in train.stderr
+    result = tmp_path / train.stdout.strip()
+    assert loads(result) in embedded.PACKAGES
+    told = json.loads((result / "result.json").read_text())
+    assert (told["method"], told["data"]["source"], told["data"]["train_rows"]) == ("kd", "docstrings", 160)
+
+
+def test_a_second_dump_asks_for_no_second_fine_tuning(typed: Typed, tmp_path: Path) -> None:
+    build_in(tmp_path, 80)
+    first = typed("logitcache dump --teacher roberta-large", tmp_path)
+    assert first.returncode == 0, first.stderr
+    again = typed("logitcache dump --teacher roberta-large --json", tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "fine-tuned before" in again.stderr
+    assert json.loads(again.stdout)["teacher_rows"] == 0
+
+
+def test_no_hub_is_said_with_the_way_around_it(typed: Typed, tmp_path: Path) -> None:
+    build_in(tmp_path, 80)
+    ended = typed("logitcache dump --teacher no-such/model", tmp_path, endpoint=fakes.closed_port())
+    assert ended.returncode == 2
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("SpecError: no-such/model:")
+    assert "local" in last
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_commands_of_the_mission_on_the_real_built_in_set(typed: Typed, tmp_path: Path) -> None:
+    dump = typed("logitcache dump --teacher roberta-large", tmp_path)
+    assert dump.returncode == 0, dump.stderr
+    train = typed("logitcache train --method kd", tmp_path)
+    assert train.returncode == 0, train.stderr
+    assert loads(tmp_path / train.stdout.strip()) in embedded.PACKAGES

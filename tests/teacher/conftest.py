@@ -1,0 +1,92 @@
+"""Teachers, and rows for them to answer: shared by the tests of the inference stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from logitcache.data.source import Source
+from logitcache.teacher.model import TeacherModel, load_teacher
+from logitcache.teacher.panel import FoldTeachers
+
+Checkpoint = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def source(singles_data: Path, load_source: Callable[[Path], Source]) -> Source:
+    return load_source(singles_data)
+
+
+@pytest.fixture(scope="module")
+def train_only(source: Source) -> Source:
+    """Without a dev split to be asked about: every row the teacher sees is a row of the cache."""
+    return replace(source, splits={"train": source.split("train")})
+
+
+@pytest.fixture(scope="module")
+def teacher(checkpoint: Checkpoint) -> TeacherModel:
+    return load_teacher(str(checkpoint()), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def fold_loader(checkpoint: Checkpoint) -> Callable[[int], Callable[[], TeacherModel]]:
+    """``fold_loader(k)()``: loads a teacher of the tiny one's shape whose head is another for every k."""
+
+    def loader(fold: int) -> Callable[[], TeacherModel]:
+        def load() -> TeacherModel:
+            made = load_teacher(str(checkpoint()), device="cpu")
+            draw = torch.Generator().manual_seed(fold)
+            with torch.no_grad():
+                for parameter in made.model.classifier.parameters():  # type: ignore[union-attr]
+                    parameter.copy_(torch.randn(parameter.shape, generator=draw))
+            return made
+
+        return load
+
+    return loader
+
+
+@pytest.fixture(scope="module")
+def folds(fold_loader: Callable[[int], Callable[[], TeacherModel]]) -> FoldTeachers:
+    """Three teachers, one for each fold."""
+    return FoldTeachers([fold_loader(k) for k in range(3)])
+
+
+@pytest.fixture
+def rows_through(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[TeacherModel], list[int]]]:
+    """``rows_through(teacher)``: rows of each forward call of its model from now on, a list that grows."""
+    handles = []
+
+    def watch(teacher: TeacherModel) -> list[int]:
+        counts: list[int] = []
+
+        def count(module: Any, args: Any, kwargs: Any) -> None:
+            counts.append(len(kwargs["input_ids"]))
+
+        handles.append(teacher.model.register_forward_pre_hook(count, with_kwargs=True))
+        return counts
+
+    yield watch
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``little_memory(tokens)``: from now on no teacher can be asked about more padded tokens at once."""
+    whole = TeacherModel.logits
+
+    def shrink(tokens: int, error: type[RuntimeError] | str = torch.OutOfMemoryError) -> None:
+        def logits(self: TeacherModel, inputs: Any) -> torch.Tensor:
+            if inputs["input_ids"].size > tokens:
+                raise RuntimeError(error) if isinstance(error, str) else error("CUDA out of memory")
+            return whole(self, inputs)
+
+        monkeypatch.setattr(TeacherModel, "logits", logits)
+
+    return shrink

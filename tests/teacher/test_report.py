@@ -1,0 +1,145 @@
+"""What a report says of a teacher: sklearn's numbers, and what they mean for teaching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import softmax
+from scipy.stats import entropy
+from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
+
+from logitcache.cache import Cache
+from logitcache.data.source import Source
+from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.model import TeacherModel, load_teacher
+from logitcache.teacher.panel import FoldTeachers, Panel
+from logitcache.teacher.report import DumpReport, _remarks, confidence
+
+Checkpoint = Callable[..., Path]
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
+
+
+def answers(folder: Path) -> Any:
+    """All logits of a cache, f32[N, K]."""
+    cache = Cache.open(folder)
+    return cache.take(np.arange(len(cache))).payload.logits
+
+
+@given(arrays(np.float32, (4, 5), elements=st.floats(-30, 30, width=32)))
+def test_confidence_is_that_of_scipy(logits: np.ndarray) -> None:
+    p = softmax(logits.astype(np.float64), axis=1)
+    found, top = confidence(logits)
+    np.testing.assert_allclose(found, entropy(p, axis=1), atol=1e-5)
+    np.testing.assert_allclose(top, p.max(1), atol=1e-6)
+
+
+def test_the_report_is_that_of_sklearn(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
+    report = dump_split(teacher, source, "train", tmp_path / "c", SETTINGS)
+    for split, scores in (("train", report.scores), ("dev", report.dev_scores)):
+        folder = tmp_path / split
+        dump_split(teacher, source, split, folder, SETTINGS)
+        logits, gold = answers(folder).astype(np.float64), source.split(split).label
+        guess = logits.argmax(1)
+        expected = {
+            "accuracy": accuracy_score(gold, guess),
+            "macro_f1": f1_score(gold, guess, average="macro"),
+            "f1": f1_score(gold, guess),
+            "mcc": matthews_corrcoef(gold, guess),
+            "nll": log_loss(gold, softmax(logits, axis=1)),
+        }
+        assert scores == pytest.approx(expected, abs=1e-6)
+    assert report.entropy == pytest.approx(entropy(softmax(answers(tmp_path / "c"), axis=1), axis=1).mean(), abs=1e-6)
+    assert (report.dev_rows, report.num_labels) == (24, 2)
+
+
+def gold_by_teacher(teacher: TeacherModel | Panel, source: Source, folder: Path, flip: str) -> DumpReport:
+    """Dump data whose labels are the teacher's own answers, but the other class in one split."""
+    splits = {}
+    for name in ("train", "dev"):
+        dump_split(teacher, source, name, folder / name, SETTINGS)
+        guess = answers(folder / name).argmax(1).astype(np.int64)
+        splits[name] = replace(source.split(name), label=1 - guess if name == flip else guess)
+    return dump_split(teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS)
+
+
+def test_a_teacher_that_is_merely_better_on_train_is_told_so() -> None:
+    said = _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.3, split="train")
+    assert "begun to memorise" in said[0]
+    assert "memorised" in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.01, split="train")[0]
+    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.84}, 1000, entropy=0.01, split="train") == []
+    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 30, entropy=0.01, split="train") == []  # chance
+
+
+def test_a_teacher_that_has_memorised_its_rows_is_told_of(
+    teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
+    remarks = gold_by_teacher(teacher, source, tmp_path / "a", "dev").remarks
+    assert "100.0% of these train rows but on 0.0% of dev" in remarks[0]
+    assert "memorised" in remarks[0]
+    assert gold_by_teacher(teacher, source, tmp_path / "b", "train").remarks == []
+    assert gold_by_teacher(teacher, source, tmp_path / "c", "").remarks == []
+
+
+def test_rows_without_labels_have_no_scores(
+    teacher: TeacherModel, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+) -> None:
+    rows = [{"text": "the film was bright"}, {"text": "a cold story"}]
+    bare = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
+    report = dump_split(teacher, bare, "train", tmp_path / "c", SETTINGS)
+    assert (report.rows, report.scores, report.dev_scores) == (2, {}, {})
+    assert Cache.open(tmp_path / "c").label_names == ("neg", "pos")
+
+
+def test_teachers_that_never_saw_their_rows_have_memorised_none(
+    folds: FoldTeachers, source: Source, tmp_path: Path
+) -> None:
+    report = gold_by_teacher(folds, source, tmp_path, "dev")
+    assert (report.scores["accuracy"], report.dev_scores["accuracy"]) == (1, 0)
+    assert (report.folds, report.remarks) == (3, [])
+
+
+@pytest.fixture
+def unnamed(checkpoint: Checkpoint) -> TeacherModel:
+    """The tiny teacher without names for its labels."""
+    made = load_teacher(str(checkpoint()), device="cpu")
+    made.model.config.id2label = {0: "LABEL_0", 1: "LABEL_1"}
+    return made
+
+
+def test_an_unnamed_teacher_that_is_hardly_ever_right_is_told_of(
+    unnamed: TeacherModel, teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
+    """Only where labels had no names to be matched by, and only where it is wrong."""
+    first, second = gold_by_teacher(unnamed, source, tmp_path / "a", "train").remarks
+    assert "unnamed: matched by index" in first
+    assert "hardly more than chance would (accuracy 0.0%, MCC -1.00)" in second
+    assert "config.json (id2label)" in second
+    assert len(gold_by_teacher(unnamed, source, tmp_path / "b", "").remarks) == 1
+    assert gold_by_teacher(teacher, source, tmp_path / "c", "train").remarks == []
+
+
+def test_bare_numbers_that_the_teacher_does_not_agree_with_are_told_of(
+    teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
+    bare = replace(source, label_names=None)
+    first, second = gold_by_teacher(teacher, bare, tmp_path / "a", "train").remarks
+    assert "the data's labels are bare numbers: matched by index" in first
+    assert "the data's with --labels" in second
+
+
+@pytest.mark.parametrize("label", [-1, 0, 1])
+def test_rows_of_one_class_or_none_tell_nothing_of_an_order(
+    unnamed: TeacherModel, source: Source, tmp_path: Path, label: int
+) -> None:
+    """A Matthews correlation is 0 there by convention, also of a teacher that is always right."""
+    whole = source.split("train")
+    data = replace(source, splits={"train": replace(whole, label=np.full(len(whole), label))})
+    assert len(dump_split(unnamed, data, "train", tmp_path / "c", SETTINGS).remarks) == 1
