@@ -123,7 +123,9 @@ def _ragged(rows: list[list[int]], indptr: Int64, dtype: type[np.generic]) -> Ra
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
-    """What makes two tokenizers the same: the map from token to id, the special ids, and ids of a fixed probe text."""
+    """What makes two tokenizers the same: the map from token to id, the special ids, ids of a fixed probe text, and
+    the side that long texts are cut on.
+    """
     probe = "Zwölf Boxkämpfer: 3.14, don't—naïve 東京 \t <mask> [SEP]"
     return {
         "vocabulary": identity.digest_json(tokenizer.get_vocab()),
@@ -131,6 +133,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
             name: int(i) for name in SPECIAL if (i := getattr(tokenizer, f"{name}_token_id", None)) is not None
         },
         "probe": identity.digest_json(tokenizer(probe, probe)["input_ids"]),
+        "truncation_side": tokenizer.truncation_side,
     }
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import logitcache
+from logitcache.cache import Cache
 from logitcache.joined import Joined
 from logitcache.store.files import write_atomic
 from logitcache.student.fit import Fitted, Prediction
@@ -43,6 +44,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "soft_factor": objective.soft_factor,
         "cache_fingerprint": None if teacher is None else teacher.fingerprint,
         "cache_rows": None if teacher is None else len(teacher),
+        "caches": [] if teacher is None else [_cache(cache) for cache in teacher.caches],
         "rows_seen": fitted.rows_seen,
         "steps": fitted.steps,
         "seconds_per_step": fitted.seconds_per_step,
@@ -57,6 +59,12 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
             "transformers": version("transformers"),
         },
     }
+
+
+def _cache(cache: Cache) -> dict[str, Any]:
+    teacher = cache.manifest.plan.teacher
+    told = {"teacher": teacher.get("name"), "weights": teacher.get("weights")}
+    return {"fingerprint": cache.fingerprint, "rows": len(cache), **told}
 
 
 def write_predictions(path: Path, predictions: dict[str, Prediction]) -> None:

@@ -44,6 +44,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "seconds_per_step": (*_NUMBER, type(None)),
 }
 _DATA_FIELDS: Mapping[str, tuple[type, ...]] = {"digest": (str,), "train_rows": (int,), "unlabelled_rows": (int,)}
+_CACHE_FIELDS: Mapping[str, tuple[type, ...]] = {"fingerprint": (str,), "rows": (int,), "weights": (str,)}
 _CACHE = ("cache_fingerprint", "cache_rows")
 _AS_WRITTEN = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", *_CACHE)
 # Keys of a config that name this one run, or that the result says better: its cache's fingerprint, its training rows.
@@ -75,6 +76,8 @@ class Result:
     settings: Mapping[str, Any]  # what was asked for and came into force, but not who ran it: no method, seed or folder
     cache_fingerprint: str | None
     cache_rows: int | None  # rows of the cache: each saw the teacher once
+    caches: Mapping[str, int]  # fingerprint: rows, of each cache that was joined
+    teachers: tuple[str, ...]  # digests of their weights, each once, sorted; empty in results that do not say
     rows_seen: int  # rows x epochs, labelled or not
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split
@@ -146,6 +149,11 @@ def _document(path: Path) -> dict[str, Any]:
     _check_fields(document["data"], _DATA_FIELDS, "data.")
     for split, metrics in document["metrics"].items():
         _check_metrics(split, metrics)
+    document.setdefault("caches", [])
+    for cache in document["caches"] if isinstance(document["caches"], list) else [None]:
+        if not isinstance(cache, dict):
+            raise FormatError(f"`caches`: expected a list of caches, found {document['caches']!r}")
+        _check_fields(cache, _CACHE_FIELDS, "caches.")
     return document
 
 
@@ -211,12 +219,17 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
     asked = {name: value for name, value in document["config"].items() if name not in _OWN}
     data = document["data"]
     rows = {name: data[name] for name in ("train_rows", "unlabelled_rows")}
+    caches = {cache["fingerprint"]: cache["rows"] for cache in document["caches"]}
+    if not caches and document["cache_fingerprint"]:  # results of before there were several do not list them
+        caches = {document["cache_fingerprint"]: document["cache_rows"] or 0}
     return Result(
         folder=folder,
         **{name: document[name] for name in _AS_WRITTEN},
         label_names=None if document["label_names"] is None else tuple(map(str, document["label_names"])),
         data_digest=data["digest"],
         **rows,
+        caches=caches,
+        teachers=tuple(sorted({cache["weights"] for cache in document["caches"]})),
         settings={**asked, **in_force, **rows},
         predictions=predictions,
     )

@@ -18,10 +18,16 @@ from logitcache.study.stats import COMPUTABLE, Interval, SignedRank, paired_boot
 METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")  # in the order of a table
 # Settings that methods may differ in: a method's own numbers, and what its teacher is and answered for.
 OF_THE_METHOD = frozenset(
-    {"alpha", "a", "temperature", "soft_factor", "cache", "teachers", "folds", "unlabelled", "unlabelled_rows"}
+    {
+        *("alpha", "a", "temperature", "soft_factor", "cache", "teacher", "teachers", "folds"),
+        *("unlabelled", "unlabelled_rows"),
+    }
 )
 # Digests, and the plainer settings they follow from: a label has a digest only where those leave something to tell.
-_FOLLOWS_FROM = {"cache": ("teachers", "unlabelled", "unlabelled_rows"), "unlabelled": ("unlabelled_rows",)}
+_FOLLOWS_FROM = {
+    "cache": ("teacher", "teachers", "unlabelled", "unlabelled_rows"),
+    "unlabelled": ("unlabelled_rows",),
+}
 _SHORT = 8  # digits of a digest that a label shows
 _TEACHER_PER_SEED = frozenset({"self-kd"})  # each seed learns from its own first copy, so its cache is no setting
 _TOLERANCE = 1e-3  # a recorded metric may come from other arithmetic; another model's would be further off
@@ -129,12 +135,18 @@ def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
     return plainer is not None and _count(settings, plainer) == _count(settings, (*plainer, name))
 
 
+def _shortened(digest: str) -> str:
+    """The beginning of each digest of a sum of them."""
+    return "+".join(part[:_SHORT] for part in digest.split("+"))
+
+
 def _settings(result: Result) -> dict[str, Any]:
     """Settings that make two results of one method two things to compare: what was asked, and who answered."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
     if result.method not in _TEACHER_PER_SEED:
         digests["cache"] = result.cache_fingerprint
-    short = {name: None if digest is None else _text(digest)[:_SHORT] for name, digest in digests.items()}
+        digests["teacher"] = "+".join(result.teachers) or None
+    short = {name: None if digest is None else _shortened(_text(digest)) for name, digest in digests.items()}
     return {**result.settings, **short}
 
 

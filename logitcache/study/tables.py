@@ -171,8 +171,8 @@ def _list(names: frozenset[str] | list[str]) -> str:
 
 def _teacher_passes(results: Sequence[Result]) -> TeacherPasses | None:
     taught = [result for result in results if result.method in _TEACHER_METHODS and result.cache_fingerprint]
-    caches = {result.cache_fingerprint: result.cache_rows or 0 for result in taught}
-    live = sum(result.rows_seen for result in taught)
+    caches = {fingerprint: rows for result in taught for fingerprint, rows in result.caches.items()}
+    live = sum(result.rows_seen * max(1, len(result.teachers)) for result in taught)
     return TeacherPasses(sum(caches.values()), live) if taught else None
 
 

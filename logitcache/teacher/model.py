@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +50,13 @@ class UntrainedHead(SpecError):
     """A checkpoint whose classification head was never trained: no teacher yet."""
 
 
+# In a configuration, but no part of the arithmetic, or recorded elsewhere.
+NOT_COMPUTED = {
+    *("architectures", "dtype", "id2label", "label2id", "transformers_version", "auto_map"),
+    *("problem_type", "use_cache", "output_attentions", "output_hidden_states", "return_dict"),
+}
+
+
 @dataclass(frozen=True)
 class TeacherModel:
     """A sequence classifier and its tokenizer. ``order`` gives ``data_logits = own_logits[:, order]``; ``revision`` is
@@ -82,6 +90,11 @@ class TeacherModel:
         """Digest of every parameter and buffer as computed with, whatever files they came from."""
         state = sorted(self.model.state_dict().items())
         return identity.digest_arrays((f"{name}:{t.dtype}", _bytes(t)) for name, t in state)
+
+    def settings_digest(self) -> str:
+        """Digest of what the weights are computed with: the configuration, without names, places and versions."""
+        told = {k: v for k, v in self.model.config.to_dict().items() if k not in NOT_COMPUTED and not k.startswith("_")}
+        return identity.digest_json(json.loads(json.dumps(told, default=str)))
 
     def logits(self, inputs: Mapping[str, Array]) -> torch.Tensor:
         """f32[B, K] on the model's device, columns in the data's order. No gradient, no dropout."""
@@ -135,7 +148,7 @@ def load_teacher(
     sha = None if commit is None else commit.sha
     tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
     model.eval().to(place)
-    return TeacherModel(model, tokenizer, Path(path).name if sha is None else path, dtype, revision=sha)
+    return TeacherModel(model, tokenizer, Path(path).resolve().name if sha is None else path, dtype, revision=sha)
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class OneTeacher:
     first: TeacherModel
 
     def identity(self) -> dict[str, Any]:
-        return {"weights": self.first.weights_digest()}
+        return {"weights": self.first.weights_digest(), "settings": self.first.settings_digest()}
 
     def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
         yield self.first, np.arange(len(rows))
@@ -82,8 +82,9 @@ class FoldTeachers:
     def _checked(self, fold: int) -> str:
         """The digest of a fold's teacher, once it is seen to be of the first one's kind."""
         teacher, first = self._teacher(fold), self.first
-        for what in ("label_names", "dtype", "max_length", "parameters"):
-            mine, theirs = getattr(teacher, what), getattr(first, what)
+        told = ("label_names", "dtype", "max_length", "parameters")
+        pairs = [(what, getattr(teacher, what), getattr(first, what)) for what in told]
+        for what, mine, theirs in (*pairs, ("settings", teacher.settings_digest(), first.settings_digest())):
             if mine != theirs:
                 difference = f"expected a teacher with {what} {theirs}, as fold 0's, found {mine}"
                 raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
@@ -100,8 +101,9 @@ class FoldTeachers:
         return replace(self.held[fold], order=self.first.order)
 
     def identity(self) -> dict[str, Any]:
+        settings = self.first.settings_digest()
         folds = {"count": len(self.weights), "fold": "row_hash mod count", "weights": self.weights}
-        return {"weights": identity.digest_json(self.weights), "folds": folds}
+        return {"weights": identity.digest_json(self.weights), "settings": settings, "folds": folds}
 
     def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
         fold = folds_of(rows.row_hash, len(self.loaders))

@@ -24,8 +24,8 @@ from logitcache.teacher.model import quiet
 
 KEYS = {
     *("format", "method", "seed", "metric", "metrics", "label_names", "data", "config", "alpha", "a", "temperature"),
-    *("soft_factor", "cache_fingerprint", "cache_rows", "rows_seen", "steps", "seconds_per_step", "train_seconds"),
-    *("peak_memory_bytes", "select", "selected_epoch", "fidelity", "versions"),
+    *("soft_factor", "cache_fingerprint", "cache_rows", "caches", "rows_seen", "steps", "seconds_per_step"),
+    *("train_seconds", "peak_memory_bytes", "select", "selected_epoch", "fidelity", "versions"),
 }
 FILES = ["config.json", "model.safetensors", "predictions.parquet", "result.json", "run.json"]
 
@@ -58,6 +58,11 @@ def test_the_teacher_is_named_where_there_was_one(finished: dict[str, Path]) -> 
     base, kd, cache = result(finished["base"]), result(finished["kd"]), Cache.open(finished["cache"])
     assert (base["cache_fingerprint"], base["cache_rows"], base["fidelity"]) == (None, None, None)
     assert (kd["cache_fingerprint"], kd["cache_rows"]) == (cache.fingerprint, len(cache))
+    assert base["caches"] == []
+    (told,) = kd["caches"]
+    teacher = cache.manifest.plan.teacher
+    assert (told["fingerprint"], told["rows"]) == (cache.fingerprint, len(cache))
+    assert (told["teacher"], told["weights"]) == (teacher["name"], teacher["weights"])
     assert (base["alpha"], kd["alpha"], kd["temperature"], kd["soft_factor"]) == (0.0, 0.5, 1.0, 1.0)
 
 

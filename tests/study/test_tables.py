@@ -199,6 +199,19 @@ def test_teacher_passes_count_each_cache_once(runs: Callable[..., Comparison]) -
     assert str(passes) == "cached: 9,000 teacher passes; live: 75,000; saved 66,000"
 
 
+def test_teacher_passes_of_joined_caches_are_counted_once_and_of_averaged_teachers_each(tmp_path: Path) -> None:
+    labelled, more = ({"fingerprint": name, "rows": rows, "weights": "w"} for name, rows in (("l", 80), ("u", 100)))
+    other = {"fingerprint": "o", "rows": 80, "weights": "v"}
+    joined = {"alone": [labelled], "both": [labelled, more], "mean": [labelled, other]}
+    folders = [
+        write_result(tmp_path / name, "kd", cache_fingerprint=name, caches=caches, rows_seen=100, alpha=alpha)
+        for alpha, (name, caches) in enumerate(joined.items())
+    ]
+    passes = compare(folders, resamples=100).teacher_passes
+    assert passes is not None
+    assert (passes.cached, passes.live) == (80 + 100 + 80, 100 + 100 + 2 * 100)
+
+
 def test_without_a_taught_student_there_are_no_teacher_passes(runs: Callable[..., Comparison]) -> None:
     assert runs({"base": [120], "ls": [121]}).teacher_passes is None
 

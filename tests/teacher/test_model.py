@@ -146,6 +146,18 @@ def test_the_digest_is_that_of_the_weights_alone(checkpoint: Checkpoint, tmp_pat
     assert load_teacher(str(copy), device="cpu").weights_digest() != teacher.weights_digest()
 
 
+def test_the_same_weights_with_other_settings_are_another_teacher(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    teacher = load_teacher(str(checkpoint()), device="cpu")
+    copy = shutil.copytree(checkpoint(), tmp_path / "copy")
+    settings = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**settings, "hidden_act": "relu"}))
+    other = load_teacher(str(copy), device="cpu")
+    assert other.weights_digest() == teacher.weights_digest()
+    assert other.settings_digest() != teacher.settings_digest()
+    (copy / "config.json").write_text(json.dumps({**settings, "transformers_version": "5.99"}))
+    assert load_teacher(str(copy), device="cpu").settings_digest() == teacher.settings_digest()
+
+
 def test_half_precision_computes_in_half_and_answers_in_single(checkpoint: Checkpoint) -> None:
     teacher = load_teacher(str(checkpoint()), "bfloat16", "cpu")
     assert teacher.model.dtype == torch.bfloat16
