@@ -43,6 +43,8 @@ check: setup
 
 bench: export SST5 := $(SST5)
 bench: export MINILM := $(MINILM)
+bench: export SUBJ := $(SUBJ)
+bench: export FEWREL64 := $(FEWREL64)
 bench: setup
 	set -e; for f in benchmarks/bench_*.py; do echo "$$f" >&2; $(BIN)/python "$$f"; done
 
