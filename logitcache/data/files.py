@@ -51,7 +51,8 @@ class Table:
         return len(self.lines)
 
     def place(self, row: int) -> str:
-        return f"{self.path} {self.unit} {self.lines[row]}"
+        comma = "," if isinstance(self.path, str) else ""  # a path may hold spaces, but it ends at one
+        return f"{self.path}{comma} {self.unit} {self.lines[row]}"
 
 
 def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequence[str]]) -> Table:
@@ -59,7 +60,7 @@ def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequenc
 
     Raises SpecError where two columns have one name.
     """
-    _check_once(table.column_names, str(path))
+    check_once(table.column_names, str(path))
     named = {
         name: tuple(names)
         for name, names in classes.items()
@@ -215,11 +216,12 @@ def _collect(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:
 
 
 def _header(fields: list[str], where: str) -> list[str]:
-    _check_once(fields, where)
+    check_once(fields, where)
     return fields
 
 
-def _check_once(names: list[str], where: str) -> None:
+def check_once(names: list[str], where: str) -> None:
+    """Raises SpecError where two columns have one name."""
     twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if twice is not None:
         raise SpecError(f"expected each column once, found {twice!r} twice. Rename one.", where=where)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,21 @@ def saved(path: Path) -> dict[str | None, Opener]:
         raise SpecError(
             f"expected a data set that was saved whole, found: {_line(error)}. {advice}", where=path
         ) from None
-    if isinstance(loaded, datasets.DatasetDict):
-        return {str(split): _opener(data, f"{path}, split {split},") for split, data in loaded.items()}
+    return tables(loaded, str(path))
+
+
+def is_dataset(value: Any) -> bool:
+    """Whether it is a ``datasets.Dataset``: the library is not loaded to find out."""
+    library = sys.modules.get("datasets")
+    return library is not None and isinstance(value, library.Dataset)
+
+
+def tables(loaded: Any, where: str) -> dict[str | None, Opener]:
+    """The tables of a ``DatasetDict`` by split, or of a ``Dataset``: None where its name tells no split."""
+    if not is_dataset(loaded):
+        return {str(split): partial(table, data, f"{where}, split {split}") for split, data in loaded.items()}
     split = re.split(r"[^\w.]", str(loaded.split))[0]  # of "train[:10%]" too
-    return {split if split in SPLIT_WORDS else None: _opener(loaded, str(path))}
+    return {split if split in SPLIT_WORDS else None: partial(table, loaded, where)}
 
 
 def commit_of(name: HubName) -> Commit:
@@ -107,7 +119,7 @@ def fetch(name: HubName, commit: Commit, files: Mapping[str, str] | None = None)
         httpx.HTTPError,
     ) as error:
         raise SpecError(_reason(name, error), where=f"data set {name}") from error
-    return {str(split): _opener(data, f"data set {name}, split {split},") for split, data in loaded.items()}
+    return tables(loaded, f"data set {name}")
 
 
 def _kept(name: HubName, commit: Commit, files: Mapping[str, str] | None) -> dict[str, Any]:
@@ -168,14 +180,12 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".strip().split("\n")[0].rstrip(".")
 
 
-def _opener(data: Any, where: str) -> Opener:
-    def table() -> Table:
-        import datasets
+def table(data: Any, where: str) -> Table:
+    """The rows of a ``datasets.Dataset`` as they are ordered there. Raises SpecError: two columns with one name."""
+    import datasets
 
-        kinds = {name: kind for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)}
-        return arrow_table(where, data.with_format("arrow")[:], {name: kind.names for name, kind in kinds.items()})
-
-    return table
+    kinds = {name: kind for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)}
+    return arrow_table(where, data.with_format("arrow")[:], {name: kind.names for name, kind in kinds.items()})
 
 
 @contextmanager

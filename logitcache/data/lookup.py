@@ -1,15 +1,19 @@
-"""What a name of data stands for: an embedded set, a local path, a preset or a data set on the hub, in this order."""
+"""What a name of data stands for: an embedded set, a local path, a preset or a data set on the hub, in this order; or
+rows that somebody has in memory.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from logitcache.data import embedded, hubdata, presets
+from logitcache.data import embedded, hubdata, memory, presets
 from logitcache.data.files import READERS, SPLIT_WORDS, Table, find_files, read_table
 from logitcache.data.hubdata import HubName, Opener
 from logitcache.data.labels import Names
@@ -19,6 +23,9 @@ from logitcache.errors import SpecError
 UNLABELLED_SPLIT = "unlabelled"
 UNLABELLED_WORDS = {**SPLIT_WORDS, **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT)}
 Notify = Callable[[str], None]
+Data: TypeAlias = (
+    str | os.PathLike[str] | Mapping[str, Any] | Any
+)  # a name or path; columns, or tables, or such by split
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,15 @@ class Found:
     preset: Preset | None = None
 
 
-def find(data: str, cache: Path, notify: Notify, words: Mapping[str, str] = SPLIT_WORDS) -> Found:
+def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPLIT_WORDS) -> Found:
     """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits by their names.
+    What is no name is rows in memory.
 
     Raises SpecError where there is nothing, or it cannot be read.
     """
+    if not isinstance(data, str | os.PathLike):
+        return _memory(data, notify)
+    data = os.fspath(data)
     if data in embedded.NAMES:
         return _files(embedded.docstrings(cache, notify), data, f"the built-in set {data}", words, notify)
     path, preset = Path(data), presets.find(data)
@@ -65,9 +76,15 @@ def single(found: Found) -> Table:
     if split not in tables:
         listed = ", ".join(str(name) for name in tables)
         raise SpecError(
-            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file.", where=found.where
+            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.", where=found.where
         )
     return tables[split]()
+
+
+def _memory(data: Any, notify: Notify) -> Found:
+    tables, where = memory.tables(data), memory.WHERE
+    named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, notify)
+    return Found("memory", where, named, "" if None in tables else "rows in memory")
 
 
 def _local(path: Path, words: Mapping[str, str], notify: Notify, what: str) -> Found:

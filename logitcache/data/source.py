@@ -18,6 +18,7 @@ from logitcache.data import lookup
 from logitcache.data.files import Table
 from logitcache.data.labels import UNLABELLED, Names, labels
 from logitcache.data.lookup import UNLABELLED_SPLIT as UNLABELLED_SPLIT
+from logitcache.data.lookup import Data as Data
 from logitcache.data.lookup import Found
 from logitcache.data.lookup import Notify as Notify
 from logitcache.data.presets import Preset, draw
@@ -120,17 +121,26 @@ class Source:
 
 
 def load(
-    data: str, columns: Columns, cache: Path, notify: Notify, *, unlabelled: str | None = None, seed: int = 0
+    data: Data,
+    columns: Columns,
+    cache: Path,
+    notify: Notify,
+    *,
+    unlabelled: Data | None = None,
+    seed: int = 0,
+    name: str | None = None,
 ) -> Source:
     """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a preset, or a data set of
-    the hub: the first of these that ``data`` names.
+    the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
+    data set of ``datasets``, or such by split.
 
-    A single file whose name tells no split is divided by content, 80/10/10, so that no text is in two splits; what is
-    not labelled goes to train. ``unlabelled`` names more rows with the same text columns: they become the split of
-    that name. ``seed`` draws the splits of a preset that has none; columns that are asked for go before a preset's.
+    A single file whose name tells no split (or a single table) is divided by content, 80/10/10, so that no text is in
+    two splits; what is not labelled goes to train. ``unlabelled`` names more rows with the same text columns: they
+    become the split of that name. ``seed`` draws the splits of a preset that has none; columns that are asked for go
+    before a preset's. ``name`` is what the source is called (rows in memory: "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
-    found = lookup.find(data, cache, notify)
+    found, more = _both(lookup.find(data, cache, notify), unlabelled, cache, notify)
     tables = {split: read() for split, read in found.tables.items()}
     for split, table in tables.items():
         if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
@@ -139,20 +149,35 @@ def load(
     names = _column_names(list(tables.values()), columns, found.where)
     numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found))
     rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
-    name = found.name
+    known_as = name or found.name
     if None in rows:
         splits = _divide(rows[None], found.where, notify)
     elif found.preset is not None and found.preset.per_class is not None:
-        splits, name = _draw(rows["train"], label_names, found.preset, seed), f"{name}-seed{seed}"
+        splits, known_as = _draw(rows["train"], label_names, found.preset, seed), f"{known_as}-seed{seed}"
     else:
         splits = {str(s): rows[s] for s in (*SPLITS, *rows) if s in rows}
     if found.what:
         notify(f"data: {found.what}: {', '.join(f'{len(part):,} {split}' for split, part in splits.items())} rows")
-    if unlabelled is not None:
-        more = lookup.find(unlabelled, cache, notify, lookup.UNLABELLED_WORDS)
+    if more is not None:
         splits[UNLABELLED_SPLIT] = _unlabelled(more, names, splits, notify)
     metric = Source.metric if found.preset is None else found.preset.metric
-    return Source(name, splits, label_names, count, metric)
+    return Source(known_as, splits, label_names, count, metric)
+
+
+def _both(found: Found, unlabelled: Data | None, cache: Path, notify: Notify) -> tuple[Found, Found | None]:
+    """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
+    if UNLABELLED_SPLIT not in found.tables:
+        more = None if unlabelled is None else lookup.find(unlabelled, cache, notify, lookup.UNLABELLED_WORDS)
+        return found, more
+    if unlabelled is not None:
+        raise SpecError(
+            "expected unlabelled rows as a split or by a name of their own, found both. Leave one out.",
+            where=found.where,
+        )
+    where = f"{found.where}, split {UNLABELLED_SPLIT}"
+    others = {split: read for split, read in found.tables.items() if split != UNLABELLED_SPLIT}
+    inside = Found(found.name, where, {None: found.tables[UNLABELLED_SPLIT]})
+    return replace(found, tables=others), inside
 
 
 def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
@@ -216,7 +241,7 @@ def _divide(rows: Rows, where: Path | str, notify: Notify) -> dict[str, Rows]:
     parts = {"train": ~held["dev"] & ~held["test"] & ~hidden, **held}
     divided = {split: _part(rows, np.flatnonzero(mask)) for split, mask in parts.items()}
     counts = ", ".join(f"{len(part)} {split}" for split, part in divided.items())
-    notify(f"{name}: one file, divided by content into {counts} rows")
+    notify(f"{name}: one {'file' if isinstance(where, Path) else 'table'}, divided by content into {counts} rows")
     if hidden.any():
         notify(f"{name}: {hidden.sum()} unlabelled rows left out, for their texts stand in dev or test")
     return divided

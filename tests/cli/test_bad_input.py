@@ -7,9 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,61 +15,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from logitcache_cli.main import cli
-
-Rows = list[dict[str, Any]]
-GOOD: Rows = [{"text": f"the film was {word}", "label": label} for word, label in (("dull", "neg"), ("warm", "pos"))]
-SMALL = ["--student", "1x32", "--vocabulary", "150", "--epochs", "1", "--max-length", "32"]
-
-
-@dataclass(frozen=True)
-class Desk:
-    """A user's folder: good data, a good teacher, a cache, and what the test puts beside them."""
-
-    folder: Path
-    write: Callable[[Path, Rows], Path]
-
-    def data(self, rows: Rows, split: str = "train", name: str = "mine") -> str:
-        """One more split of the data set ``name``, whose folder is returned."""
-        return str(self.write(self.folder / name / f"{split}.jsonl", rows).parent)
-
-    def dump(self, *more: str, data: str = "singles", teacher: str = "teacher") -> list[str]:
-        places = ["--workspace", str(self.folder / "work"), "--out", str(self.folder / "out")]
-        return ["dump", "--teacher", self.at(teacher), "--data", self.at(data), *places, *more]
-
-    def train(self, *more: str, method: str = "base", data: str = "singles") -> list[str]:
-        places = ["--workspace", str(self.folder / "work"), "--out", str(self.folder / "out")]
-        return ["train", "--method", method, "--data", self.at(data), *SMALL, *places, *more]
-
-    def at(self, name: str) -> str:
-        return str(self.folder / name)
-
-    def tree(self) -> dict[str, bytes]:
-        """Every file and folder, with the files' bytes."""
-        return {str(p): p.read_bytes() if p.is_file() else b"" for p in sorted(self.folder.rglob("*"))}
-
-    def refused(self, arguments: list[str], code: int, kind: str, *said: str) -> None:
-        before = self.tree()
-        found = CliRunner().invoke(cli, arguments)
-        assert found.exit_code == code, (found.output, found.exception)
-        assert found.stdout == ""
-        assert found.stderr.startswith(f"{kind}: ")
-        assert found.stderr.count("\n") == 1
-        assert not [part for part in said if part not in found.stderr], found.stderr
-        assert self.tree() == before
-
-
-@pytest.fixture
-def desk(
-    tmp_path: Path,
-    singles_data: Path,
-    checkpoint: Callable[..., Path],
-    finished: dict[str, Path],
-    write: Callable[[Path, Rows], Path],
-) -> Desk:
-    shutil.copytree(singles_data, tmp_path / "singles")
-    shutil.copytree(checkpoint(), tmp_path / "teacher")
-    shutil.copytree(finished["cache"], tmp_path / "cache")
-    return Desk(tmp_path, write)
+from tests.cli.desk import GOOD, SMALL, Desk, Rows, the_error
 
 
 def both(desk: Desk, *more: str, data: str) -> list[list[str]]:
@@ -109,8 +53,10 @@ def test_no_such_split(desk: Desk) -> None:
 
 
 def test_labels_are_missing_where_they_are_needed(desk: Desk) -> None:
-    data = desk.data([*GOOD, {"text": "of it", "label": None}])
-    desk.refused(desk.train(data=data), 2, "SpecError", "train row 2 has no label")
+    data = desk.data([{"text": row["text"]} for row in GOOD])
+    desk.refused(desk.train(data=data), 2, "SpecError", "mine: expected labelled training rows, found none")
+    desk.refused(desk.dump(data=data, teacher="headless"), 2, "SpecError", "expected labelled training rows")
+    desk.refused(desk.train("--label", "gold"), 2, "SpecError", "no column 'gold' for --label")
 
 
 def test_a_label_out_of_range(desk: Desk) -> None:
@@ -308,26 +254,15 @@ def test_in_a_process_of_its_own(desk: Desk) -> None:
     command = [sys.executable, "-c", "from logitcache_cli.main import cli; cli()", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith("AlignmentError: ")
+    the_error(done.stderr, "AlignmentError")
     assert done.stderr.count("\n") == 1
 
 
 def test_a_place_that_only_the_system_knows_to_be_bad_is_one_line_too(singles_data: Path, tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("mine")
     for out in (tmp_path / "file.txt" / "x", Path("/proc/no-such-place")):
-        rows = [
-            "--data",
-            str(singles_data),
-            "--workspace",
-            str(tmp_path / "work"),
-            "--student",
-            "1x32",
-            "--epochs",
-            "1",
-        ]
-        result = CliRunner().invoke(cli, ["train", "--method", "base", *rows, "--out", str(out)])
+        places = ["--data", str(singles_data), "--workspace", str(tmp_path / "work"), "--out", str(out)]
+        result = CliRunner().invoke(cli, ["train", "--method", "base", *SMALL, *places])
         assert result.exit_code == 2, result.output
-        assert result.stderr.startswith("SpecError: ")
-        assert result.stderr.endswith("Name another place.\n")
-        assert len(result.stderr.splitlines()) == 1
+        assert the_error(result.stderr, "SpecError").endswith("Name another place.")
     assert (tmp_path / "file.txt").read_text() == "mine"

@@ -16,7 +16,7 @@ from logitcache_cli.main import cli
 
 KEYS = {
     *("cache", "rows", "positions", "teacher_rows", "bytes", "rows_per_second", "tokens_per_second", "seconds"),
-    *("teacher_metric", "scores", "dev_scores", "dev_rows", "entropy", "remarks"),
+    *("teacher_metric", "scores", "dev_scores", "dev_rows", "entropy", "remarks", "reused_rows", "folds", "unlabelled"),
 }
 
 
@@ -41,7 +41,10 @@ def test_one_json_document_and_nothing_else_on_stdout(dump: Callable[..., Result
     folder = tmp_path / "work" / "caches" / "singles-train-bert-neg-pos-0.1"
     assert document["cache"] == str(folder)
     assert len(Cache.open(folder)) == 60
-    assert found.stderr == f"{folder}: 60 of 60 rows saw the teacher\n"
+    teacher, saw = found.stderr.splitlines()
+    assert teacher.endswith("bert-neg-pos-0.1, 2 labels (neg, pos), computing in float32")
+    assert teacher.startswith("teacher: ")
+    assert saw == f"{folder}: 60 of 60 rows saw the teacher"
 
 
 def test_again_sees_no_row(dump: Callable[..., Result]) -> None:
@@ -127,5 +130,6 @@ def test_in_a_process_of_its_own(singles_data: Path, checkpoint: Callable[..., P
     done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True)
     document = json.loads(done.stdout)
     assert set(document) == KEYS
-    assert done.stderr == f"{document['cache']}: 60 of 60 rows saw the teacher\n"
+    teacher = f"teacher: {checkpoint()}, 2 labels (neg, pos), computing in float32\n"
+    assert done.stderr == f"{teacher}{document['cache']}: 60 of 60 rows saw the teacher\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logitcache-work"]

@@ -41,8 +41,9 @@ def test_one_json_document_and_nothing_else_on_stdout(train: Callable[..., Resul
     assert (document["out"], document["method"], document["seed"]) == (str(out), "ls", 3)
     assert set(document["metrics"]) == {"train", "dev", "test"}
     assert document["cache_fingerprint"] is None
-    assert found.stderr.startswith(f"{out}: accuracy train ")
-    assert found.stderr.count("\n") == 1
+    student, scores = found.stderr.splitlines()
+    assert student == "student: 1x32, 0.0 M parameters, fresh weights; ls, seed 3, on 60 labelled rows"
+    assert scores.startswith(f"{out}: accuracy train ")
 
 
 def test_without_json_the_folder_alone(train: Callable[..., Result], tmp_path: Path) -> None:
@@ -125,7 +126,9 @@ def test_in_a_process_of_its_own(singles_data: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["method"] == "self-kd"
     run = "logitcache-work/runs/singles"
-    base, saw, last = done.stderr.splitlines()
+    first, base, saw, second, last = done.stderr.splitlines()
+    assert first.startswith("student: 1x32, 0.0 M parameters, fresh weights; base, ")
+    assert second == first.replace("; base, ", "; self-kd, ")
     assert base.startswith(f"{run}/base-seed0: accuracy ")
     assert saw.startswith("logitcache-work/self-kd/cache-")
     assert saw.endswith(": 60 of 60 rows saw the teacher")

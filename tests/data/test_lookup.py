@@ -115,7 +115,7 @@ def test_unlabelled_rows_that_cannot_be_taken_are_refused(tmp_path: Path) -> Non
     more(tmp_path, "a", name="held/test.jsonl")
     (tmp_path / "other.jsonl").write_text('{"body": "a"}\n')
     for name, said in (
-        ("held", "held: expected a split unlabelled or train, found dev, test. Give one file."),
+        ("held", "held: expected a split unlabelled or train, found dev, test. Give one file or table."),
         ("other.jsonl", "other.jsonl: no column 'text', found body."),
         ("nowhere.jsonl", "nowhere.jsonl: no such file or folder."),
     ):

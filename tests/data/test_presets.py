@@ -287,7 +287,7 @@ def test_the_first_mention_is_marked() -> None:
     "head", [{"indices": []}, {"indices": [[]]}, {"indices": [[2]]}, {"indices": [[-1]]}, {}, None]
 )
 def test_an_entity_without_a_place_is_refused_by_row(head: Any) -> None:
-    with pytest.raises(SpecError, match="set row 0: expected tokens, and in head and tail places of them, found"):
+    with pytest.raises(SpecError, match="set, row 0: expected tokens, and in head and tail places of them, found"):
         marked(entities(head=head), COLUMNS, "text")
 
 

@@ -111,7 +111,8 @@ def test_never_refuses_what_has_no_head(bench: Bench, headless: Path) -> None:
 def test_a_trained_teacher_is_taken_as_it_is(bench: Bench, checkpoint: Callable[..., Path], mode: str) -> None:
     panel = bench.ready(checkpoint(), replace(QUICK, mode=mode), on_step=no_step)
     assert isinstance(panel, OneTeacher)
-    assert panel.identity() == {"weights": load_teacher(str(checkpoint())).weights_digest()}
+    model = load_teacher(str(checkpoint()))
+    assert panel.identity() == {"weights": model.weights_digest(), "settings": model.settings_digest()}
     assert bench.notes == [f"teacher: {checkpoint()}, 2 labels (neg, pos), computing in float32"]
     assert not bench.workspace.folder.exists()
 

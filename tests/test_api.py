@@ -1,0 +1,283 @@
+"""The commands as functions: they take what the command line takes, and rows and sources beside it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import logitcache
+from logitcache import api
+from logitcache.data.source import Source
+from logitcache.errors import LogitCacheError, SpecError
+from logitcache.student.job import TrainConfig
+from logitcache_cli.main import cli
+from tests.runs import result, same
+
+SMALL: dict[str, Any] = {"student": "1x32", "vocabulary": 150, "epochs": 1.0, "max_length": 32}
+OWN = {"notify", "begin", "on_step", "settings", "name"}  # of a function: there is no such thing on a command line
+
+
+NEEDED = {"dump": ["--teacher", "t"], "train": ["--method", "base"], "compare": ["folder"]}
+
+
+def options(command: str) -> dict[str, Any]:
+    """What a command is called with when no option is given but those it needs, which count as None."""
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    given = found.make_context(command, list(NEEDED[command])).params
+    needed = {param.name for param in found.params if param.required}
+    return {n: None if n in needed else value for n, value in given.items() if n not in ("as_json", "results")}
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """A function's parameters and their defaults; None where there is none."""
+    kinds = inspect.signature(function).parameters
+    empty = inspect.Parameter.empty
+    return {
+        name: None if kind.default is empty else kind.default
+        for name, kind in kinds.items()
+        if name not in OWN and kind.kind is not inspect.Parameter.VAR_POSITIONAL
+    }
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Defaults as one can compare them: a flag that was not given, and an option of which there are none."""
+    return {name: None if value == () or value is False else value for name, value in values.items()}
+
+
+def settings() -> dict[str, Any]:
+    """What ``train`` takes by the names of TrainConfig, and its defaults there."""
+    return {field.name: field.default for field in fields(TrainConfig) if field.name in api.SETTINGS}
+
+
+def test_dump_takes_what_the_command_takes() -> None:
+    assert plain(parameters(api.dump)) == plain(options("dump"))
+
+
+def test_train_takes_what_the_command_takes() -> None:
+    taken = {**parameters(api.train), **settings()}
+    assert taken.pop("without_fold") is None  # of folds: what their teachers are trained on
+    assert plain(taken) == plain(options("train"))
+    assert not set(parameters(api.train)) & set(settings())
+
+
+def test_compare_takes_what_the_command_takes() -> None:
+    assert plain(parameters(api.compare)) == plain(options("compare"))
+
+
+def test_load_takes_what_every_command_takes_of_rows() -> None:
+    rows = parameters(api.load)
+    for command in ("dump", "train"):
+        assert rows.items() <= options(command).items()
+
+
+def test_what_the_defaults_of_the_parts_are_is_what_is_said() -> None:
+    """dump's numbers stand in three places: each is the same."""
+    said, parts = parameters(api.dump), (api.Finetune(), api.TeacherSpec(""), api.DumpSettings())
+    names = {
+        "finetune": "mode",
+        **{f"finetune_{name}": name for name in ("epochs", "learning_rate", "batch_size", "seed")},
+    }
+    for part in parts:
+        held = {field.name: getattr(part, field.name) for field in fields(part) if field.name != "name"}
+        prefixed = {given: name for given, name in names.items() if isinstance(part, api.Finetune)}
+        taken = {name: said[given] for given, name in prefixed.items()}
+        taken |= {name: said[name] for name in held if name not in taken}
+        assert taken == held
+
+
+def test_everything_named_is_there() -> None:
+    assert dir(logitcache) == sorted(logitcache.__all__)
+    for name in logitcache.__all__:
+        assert getattr(logitcache, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'distil'"):
+        logitcache.distil  # noqa: B018
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, logitcache; dir(logitcache); logitcache.LogitCacheError; from logitcache import Cache;"
+        "print(sorted({'torch', 'transformers', 'datasets', 'pandas', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.fixture
+def silent() -> dict[str, Any]:
+    return {"notify": lambda note: None}
+
+
+def test_a_call_is_the_command(
+    singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path, silent: dict[str, Any]
+) -> None:
+    """Bit for bit: the cache and the student. Paths may be paths."""
+    by_call, by_command = tmp_path / "call", tmp_path / "command"
+    report = logitcache.dump(checkpoint(), singles_data, workspace=by_call, shard_rows=20, **silent)
+    run = logitcache.train("kd", singles_data, workspace=by_call, temperature=2, cache=report.cache, **SMALL, **silent)
+    small = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    places = ["--data", str(singles_data), "--workspace", str(by_command)]
+    for line in (
+        ["dump", "--teacher", str(checkpoint()), "--shard-rows", "20"],
+        ["train", "--method", "kd", "--temperature", "2", *small],
+    ):
+        assert CliRunner().invoke(cli, [*line, *places]).exit_code == 0
+    assert report.cache == by_call / "caches" / f"singles-train-{checkpoint().name}"
+    for path in report.cache.rglob("*.*"):
+        assert (by_command / path.relative_to(by_call)).read_bytes() == path.read_bytes()
+    assert same(run, by_command / run.relative_to(by_call))
+
+
+def test_rows_in_memory_are_dumped_and_learnt(
+    singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path, silent: dict[str, Any]
+) -> None:
+    """As a source, or handed over as they are."""
+    files = {split: pd.read_json(singles_data / f"{split}.jsonl", lines=True) for split in ("train", "dev", "test")}
+    source = logitcache.load(files, name="mine", **silent)
+    assert source.digest() == logitcache.load(singles_data, **silent).digest()
+    report = logitcache.dump(checkpoint(), source, workspace=tmp_path, **silent)
+    assert report.cache.name.startswith("mine-train-")
+    run = logitcache.train("kd", files, workspace=tmp_path, **SMALL, **silent)
+    assert run == tmp_path / "runs" / "memory" / "kd-seed0"
+    again = logitcache.train("kd", singles_data, workspace=tmp_path, **SMALL, **silent)
+    assert same(run, again)
+
+
+def test_unlabelled_rows_in_memory_go_beside_a_file(
+    singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path, silent: dict[str, Any]
+) -> None:
+    more = {"text": ["an unseen film", "a dull one"]}
+    both = logitcache.dump(checkpoint(), singles_data, unlabelled=more, workspace=tmp_path, **silent)
+    assert both.unlabelled is not None
+    assert both.unlabelled.rows == 2
+    run = logitcache.train("kd", singles_data, unlabelled=more, workspace=tmp_path, **SMALL, **silent)
+    assert result(run)["data"]["unlabelled_rows"] == 2
+
+
+@pytest.fixture
+def source(singles_data: Path, load_source: Callable[[Path], Source]) -> Source:
+    return load_source(singles_data)
+
+
+@pytest.mark.parametrize("more", [{"text": "text"}, {"labels": "neg,pos"}, {"unlabelled": "x.jsonl"}, {"data_seed": 1}])
+def test_what_is_said_of_rows_that_were_read_already_is_refused(
+    source: Source, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    for call in (logitcache.dump, logitcache.train):
+        with pytest.raises(SpecError, match=r"singles: expected a Source alone.* logitcache\.load"):
+            call("base", source, workspace=tmp_path / "work", **more)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("setting", ["learning_rat", "columns", "config", "workers"])
+def test_an_unknown_setting_is_named(source: Source, setting: str) -> None:
+    with pytest.raises(SpecError, match=f"train: expected settings among .*, found {setting}") as caught:
+        logitcache.train("base", source, **{setting: 1})
+    assert "learning_rate" in str(caught.value)
+
+
+def kinds(command: str) -> dict[str, click.ParamType]:
+    """What an option's value may be, where there is anything to get wrong."""
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    kinds = (click.Choice, click.types.IntParamType, click.types.FloatParamType)
+    return {p.name: p.type for p in found.params if p.name is not None and isinstance(p.type, kinds)}
+
+
+def bad_values(kind: click.ParamType) -> list[Any]:
+    if isinstance(kind, click.Choice):
+        return ["nonsense", 3]
+    below = [kind.min - 1] if isinstance(kind, click.IntRange) and kind.min is not None else []
+    return [*below, "3", [3], *([2.5, True] if isinstance(kind, click.types.IntParamType) else [])]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [(command, option) for command in ("dump", "train") for option in kinds(command)]
+)
+def test_a_value_that_an_option_would_not_take_is_refused(command: str, option: str, source: Source) -> None:
+    call = {"dump": logitcache.dump, "train": logitcache.train}[command]
+    needed = {"dump": {"teacher": "1x32"}, "train": {"method": "base"}}[command]
+    for value in bad_values(kinds(command)[option]):
+        with pytest.raises(SpecError, match=f"^{option}: expected .*, found .*{value}"):
+            call(**{"data": source, **needed, option: value})
+
+
+def test_the_choices_and_least_numbers_are_the_options() -> None:
+    found = {**kinds("dump"), **kinds("train")}
+    assert {n: tuple(k.choices) for n, k in found.items() if isinstance(k, click.Choice)} == api.CHOICES
+    whole = {n: getattr(k, "min", None) for n, k in found.items() if isinstance(k, click.types.IntParamType)}
+    assert whole == api.LEAST
+    assert {n for n, k in found.items() if isinstance(k, click.types.FloatParamType)} == api.NUMBERS
+
+
+def test_what_a_command_refuses_a_call_refuses(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:
+    wrong: list[Callable[[], object]] = [
+        lambda: logitcache.load(tmp_path / "nowhere.jsonl", **silent),
+        lambda: logitcache.dump(tmp_path / "nobody", source, workspace=tmp_path / "w", **silent),
+        lambda: logitcache.dump("1x32", source, finetune="sometimes", workspace=tmp_path / "w", **silent),
+        lambda: logitcache.train("nonsense", source, workspace=tmp_path / "w", **silent),
+        lambda: logitcache.train("kd", source, workspace=tmp_path / "w", **silent),
+        lambda: logitcache.compare(tmp_path / "nowhere"),
+    ]
+    for call in wrong:
+        with pytest.raises(LogitCacheError):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_label_names_may_be_a_list_or_as_a_command_line_writes_them(singles_data: Path, silent: dict[str, Any]) -> None:
+    for names in (["pos", "neg"], ("pos", "neg"), "pos, neg"):
+        assert logitcache.load(singles_data, labels=names, **silent).label_names == ("pos", "neg")
+
+
+def test_notes_go_to_stderr_unless_somebody_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {"train": {"text": ["a", "b"], "label": ["x", "y"]}}
+    logitcache.load(rows, workspace=tmp_path)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "data: rows in memory: 2 train rows\n")
+    notes: list[str] = []
+    logitcache.load(rows, workspace=tmp_path, notify=notes.append)
+    assert (notes, capsys.readouterr().err) == ([err.strip()], "")
+
+
+def test_progress_counts_every_row_and_step(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:
+    totals, seen, steps = [], [], []
+
+    def begin(rows: int) -> Callable[[int, int], None]:
+        totals.append(rows)
+        return lambda rows, tokens: seen.append(rows)
+
+    train_only = replace(source, splits={"train": source.split("train")})
+    logitcache.dump(
+        "1x32",
+        train_only,
+        finetune_epochs=1,
+        workspace=tmp_path,
+        begin=begin,
+        on_step=lambda done, total: steps.append((done, total)),
+        **silent,
+    )
+    assert (totals, sum(seen)) == ([60], 60)
+    assert steps == [(1, 2), (2, 2)]
+
+
+def test_a_comparison_can_be_drawn(finished: dict[str, Path], tmp_path: Path) -> None:
+    picture = tmp_path / "picture.svg"
+    comparison = logitcache.compare(finished["base"], finished["kd"], bootstrap=100, plot=picture)
+    assert comparison.verdict
+    assert picture.read_text().startswith("<?xml")
+    found = CliRunner().invoke(
+        cli, ["compare", str(finished["base"]), str(finished["kd"]), "--bootstrap", "100", "--json"]
+    )
+    assert json.loads(found.stdout) == json.loads(json.dumps(comparison.to_json()))
