@@ -124,6 +124,8 @@ def join(caches: Sequence[Cache], starts: dict[str, int], teachers: str | None =
             )
         answering[name].append(cache)
     _check_counts(answering, teachers)
+    _check_different(caches)
+    _check_same_teachers(answering)
     _check_labels(caches)
     in_order = {name: sorted(found, key=lambda cache: cache.fingerprint) for name, found in answering.items()}
     return Joined(tuple(Part(name, start, tuple(in_order[name])) for name, start in starts.items()))
@@ -141,6 +143,36 @@ def _check_counts(answering: dict[str, list[Cache]], teachers: str | None) -> No
             )
     if teachers == "mean" and all(len(caches) == 1 for caches in answering.values()):
         raise SpecError("--teachers mean: expected several caches of the same rows, found one. Name each with --cache.")
+
+
+def _check_different(caches: Sequence[Cache]) -> None:
+    fingerprints = [cache.fingerprint for cache in caches]
+    for place, cache in enumerate(caches):
+        if cache.fingerprint in fingerprints[:place]:
+            raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
+
+
+def _check_same_teachers(answering: dict[str, list[Cache]]) -> None:
+    """What is averaged in one part is averaged in the others: else labelled rows would have one teacher, the rest
+    another.
+    """
+    known: dict[str, dict[str, str]] = {
+        name: {_teacher(cache): str(cache.folder) for cache in caches} for name, caches in answering.items()
+    }
+    if max(map(len, known.values()), default=1) < 2:
+        return
+    for name, there in known.items():
+        lacking = [folder for other in known.values() for key, folder in other.items() if key not in there]
+        if lacking:
+            raise SpecError(
+                f"--teachers mean: expected the same teachers for all rows; the {name} rows lack the teacher of "
+                f"{lacking[0]}. Dump them with it too, or leave that cache out."
+            )
+
+
+def _teacher(cache: Cache) -> str:
+    said = cache.manifest.plan.teacher
+    return identity.digest_json({key: said.get(key) for key in ("weights", "settings", "folds", "dtype")})
 
 
 def _check_labels(caches: Sequence[Cache]) -> None:

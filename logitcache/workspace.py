@@ -10,8 +10,9 @@ from typing import Any
 
 from logitcache import identity
 from logitcache.cache import Cache
-from logitcache.data.source import UNLABELLED_SPLIT, Rows
+from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import LogitCacheError, SpecError
+from logitcache.store.manifest import Plan, read_json
 
 DEFAULT = Path("logitcache-work")
 
@@ -45,31 +46,37 @@ class Workspace:
         """Where Self-KD's first copy lies when the base run of its seed has other settings."""
         return self.folder / "self-kd" / f"copy-{identity.digest_json(asked)[:12]}"
 
-    def self_cache(self, rows: Rows, split: str, weights: str, max_length: int) -> Path:
+    def self_cache(self, source: Source, split: str, weights: str, max_length: int) -> Path:
         """Where the answers of a Self-KD's first copy lie: apart from ``caches``, where kd looks for a teacher's."""
-        digest = identity.digest_json([rows.digest(), split, weights, max_length])
+        names = None if source.label_names is None else list(source.label_names)
+        digest = identity.digest_json([source.name, names, source.split(split).digest(), split, weights, max_length])
         return self.folder / "self-kd" / f"cache-{digest[:12]}"
 
     def find_cache(self, rows: Rows, split: str = "train") -> Cache:
-        """The one complete cache of these rows. Raises SpecError where there is none, or several to choose from."""
+        """The one complete cache of these rows. Raises SpecError where there is none, or several to choose from; and,
+        where there is none but a broken or unfinished one, what is wrong with that.
+        """
         digest = rows.digest()
         found: list[Cache] = []
         other: list[Cache] = []
-        for manifest in sorted((self.folder / "caches").glob("*/manifest.json")):
-            try:
-                cache = Cache.open(manifest.parent)
-            except LogitCacheError:
-                continue  # a broken cache is no candidate; opened by name, it says what is wrong
-            data = cache.manifest.plan.data
+        broken: list[LogitCacheError] = []
+        for plan in sorted((self.folder / "caches").glob("*/plan.json")):
+            data = _data_of(plan)
             kind = (data.get("split") == UNLABELLED_SPLIT) == (split == UNLABELLED_SPLIT)
-            (found if kind and data.get("digest") == digest else other).append(cache)
+            mine = kind and data.get("digest") == digest
+            try:
+                (found if mine else other).append(Cache.open(plan.parent))
+            except LogitCacheError as error:
+                broken += [error.at(plan.parent)] if mine else []
         if len(found) == 1:
             return found[0]
+        if broken and not found:
+            raise broken[0]
         where, names = self.folder / "caches", ", ".join(str(c.folder) for c in found or other)
         if found:
             raise SpecError(
-                f"expected one cache of these {split} rows, found {len(found)}: {names}. Choose one with --cache, or "
-                "name each and average them with --teachers mean.",
+                f"expected one cache of these {split} rows, found {len(found)}: {names}. Choose one with --cache"
+                f"{_or_average(found)}.",
                 where=where,
             )
         how = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
@@ -79,6 +86,21 @@ class Workspace:
             f"Make one: logitcache dump --teacher TEACHER --data DATA{how}, or name one with --cache.",
             where=where,
         )
+
+
+def _data_of(plan: Path) -> Mapping[str, Any]:
+    """What a plan says of its data; nothing, where it cannot be read."""
+    try:
+        return Plan.from_dict(read_json(plan)).data
+    except (LogitCacheError, OSError):
+        return {}
+
+
+def _or_average(caches: list[Cache]) -> str:
+    """Averaging is no way to choose between a teacher that saw its rows and those that did not."""
+    if len({"folds" in cache.manifest.plan.teacher for cache in caches}) > 1:
+        return " (the one with folds has no row that was answered by a teacher trained on it)"
+    return ", or name each and average them with --teachers mean"
 
 
 def _plain(source: str) -> str:

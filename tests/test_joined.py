@@ -278,3 +278,20 @@ def test_a_student_meets_the_mean_of_the_caches(caches: dict[str, list[Cache]], 
         atol=1e-6,
     )
     check_rows(rows, hashes("train", 10)[rows], answers.row_hash, "joined")
+
+
+def test_one_cache_twice_is_refused(caches: dict[str, list[Cache]]) -> None:
+    twice = [caches["train"][0]] * 2
+    with pytest.raises(SpecError, match="found this one twice"):
+        join(twice, {"train": 0}, "mean")
+
+
+def test_what_is_averaged_in_one_part_is_averaged_in_all(tmp_path: Path) -> None:
+    def by(weights: str, split: str) -> Cache:
+        plan = make_plan(SETS[split])
+        return make(tmp_path / weights, split, teacher={**plan.teacher, "weights": weights})
+
+    train = [by("one", "train"), by("two", "train")]
+    with pytest.raises(SpecError, match=r"the unlabelled rows lack the teacher of .*/two/"):
+        join([*train, by("one", "unlabelled")], STARTS, "mean")
+    join([*train, by("one", "unlabelled"), by("two", "unlabelled")], STARTS, "mean")

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from logitcache.cache import Cache
-from logitcache.data.source import Rows
-from logitcache.errors import SpecError
+from logitcache.data.source import Rows, Source
+from logitcache.errors import CorruptShard, IncompleteCache, SpecError
 from logitcache.identity import row_hashes
 from logitcache.store.manifest import Plan
 from logitcache.workspace import Workspace
@@ -55,7 +55,8 @@ def test_places_lie_under_one_folder(tmp_path: Path) -> None:
     assert places.cache("sst2", "dev", ".") == tmp_path / "caches" / f"sst2-dev-{Path.cwd().name}"
     assert places.cache("org/set:en@v1", "train", "2x128").name == "org-set-en-v1-train-2x128"
     assert places.teacher("sst2", "org/name", "0a1b") == tmp_path / "teachers" / "sst2-name-0a1b"
-    assert places.self_cache(MINE, "train", "w", 32) != places.self_cache(MINE, "unlabelled", "w", 32)
+    both = Source("mine", {"train": MINE, "unlabelled": MINE}, None, 2)
+    assert places.self_cache(both, "train", "w", 32) != places.self_cache(both, "unlabelled", "w", 32)
     assert places.run("sst2", "kd", 3) == tmp_path / "runs" / "sst2" / "kd-seed3"
 
 
@@ -105,5 +106,25 @@ def test_broken_and_unfinished_caches_are_no_candidates(workspace: Workspace) ->
     (workspace.folder / "caches" / "a file").write_text("x", "utf-8")
     (workspace.folder / "caches" / "empty").mkdir()
     assert workspace.find_cache(MINE).folder == good
-    (good / "manifest.json").unlink()
-    assert "found none" in refused(workspace)
+
+
+@pytest.mark.parametrize("damage", ["unfinished", "torn"])
+def test_the_only_cache_of_these_rows_says_what_is_wrong_with_it(workspace: Workspace, damage: str) -> None:
+    folder = cache_of(workspace, "mine", MINE).folder
+    cache_of(workspace, "others", OTHERS)
+    if damage == "unfinished":
+        (folder / "manifest.json").unlink()
+    else:
+        next(folder.glob("shards/*.arrow")).unlink()
+    with pytest.raises(IncompleteCache if damage == "unfinished" else CorruptShard) as caught:
+        workspace.find_cache(MINE)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_source_of_another_name_has_its_own_self_kd(tmp_path: Path) -> None:
+    def place(name: str, names: tuple[str, ...] | None) -> Path:
+        return Workspace(tmp_path).self_cache(Source(name, {"train": MINE}, names, 2), "train", "w", 32)
+
+    places = [place("one", None), place("two", None), place("one", ("a", "b"))]
+    assert len(set(places)) == 3
+    assert place("one", None) == places[0]

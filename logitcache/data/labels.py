@@ -15,7 +15,7 @@ from logitcache.records import Int64
 
 UNLABELLED = -1
 MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]{0,17}))(?:\.0+)?")  # pandas writes whole numbers beside a gap as 1.0
 _HASHABLE = (str, int, float, bool, type(None))
 
 Tables = dict[str | None, Table]
@@ -118,15 +118,24 @@ def _as_written(tables: Tables, found: dict[str | None, _Distinct], given: Names
     """
     texts = {v for s, d in found.items() if not tables[s].typed for v in d.values} - {None, "", str(UNLABELLED)}
     integers = all(map(_INTEGER.fullmatch, texts)) and not (given and texts <= set(given))
-    return {s: _Distinct([_label(v, tables[s].typed, integers) for v in d.values], d.code) for s, d in found.items()}
+    known = set(given or ())
+    return {
+        s: _Distinct([_label(v, tables[s].typed, integers, known) for v in d.values], d.code) for s, d in found.items()
+    }
 
 
-def _label(value: Any, typed: bool, integers: bool) -> Any:
-    if typed:
-        return None if type(value) is int and value == UNLABELLED else value
+def _label(value: Any, typed: bool, integers: bool, known: set[str]) -> Any:
+    """A missing label is None, an empty text, -1, or what pandas calls NaN; a whole number may be written as 1.0."""
+    if type(value) is str and value in known:
+        return value
     if value in (None, "", str(UNLABELLED)):
         return None
-    return int(value) if integers else value
+    if not typed:
+        whole = _INTEGER.fullmatch(value) if integers else None
+        return value if whole is None else int(whole[1])
+    if type(value) is float:
+        value = None if value != value else int(value) if value.is_integer() else value
+    return None if type(value) is int and value == UNLABELLED else value
 
 
 def _one_kind(tables: Tables, column: str | None, found: dict[str | None, _Distinct]) -> type[int] | type[str]:

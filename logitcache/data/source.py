@@ -106,7 +106,8 @@ class Source:
     def split(self, name: str) -> Rows:
         """Rows of one split. Raises SpecError where it is missing or empty."""
         if name not in self.splits:
-            raise SpecError(f"expected a split {name!r}, found {', '.join(self.splits)}.", where=self.name)
+            found = ", ".join(self.splits)
+            raise SpecError(f"expected a split {name!r}, found {found}. Name one of these.", where=self.name)
         if not len(self.splits[name]):
             raise SpecError(f"the split {name!r} is empty: expected at least one row.", where=self.name)
         return self.splits[name]
@@ -147,6 +148,7 @@ def load(
             notify(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     names = _column_names(list(tables.values()), columns, found.where)
+    _say_choice(list(tables.values()), columns, names, notify)
     numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found))
     rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
     known_as = name or found.name
@@ -155,7 +157,7 @@ def load(
     elif found.preset is not None and found.preset.per_class is not None:
         splits, known_as = _draw(rows["train"], label_names, found.preset, seed), f"{known_as}-seed{seed}"
     else:
-        splits = {str(s): rows[s] for s in (*SPLITS, *rows) if s in rows}
+        splits = _held_apart({str(s): rows[s] for s in (*SPLITS, *rows) if s in rows}, Path(found.where).name, notify)
     if found.what:
         notify(f"data: {found.what}: {', '.join(f'{len(part):,} {split}' for split, part in splits.items())} rows")
     if more is not None:
@@ -216,6 +218,19 @@ def _column_names(tables: list[Table], asked: Columns, where: Path | str) -> Col
     return Columns(text, pair, label, asked.label_names)
 
 
+def _say_choice(tables: list[Table], asked: Columns, taken: Columns, notify: Notify) -> None:
+    """Say which columns were taken, where others might have been meant."""
+    if asked.text is not None or asked.text_pair is not None:
+        return
+    usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
+    others = [
+        name for name in usual if name not in (taken.text, taken.text_pair) if any(name in t.columns for t in tables)
+    ]
+    if others:
+        chosen = " and ".join(filter(None, (taken.text, taken.text_pair)))
+        notify(f"columns: {chosen} are read, {', '.join(others)} not. Others: --text (and --text-pair)")
+
+
 def _rows(table: Table, names: Columns, label: Int64) -> Rows:
     assert names.text is not None
     array, strings = texts(table, names.text)
@@ -245,6 +260,19 @@ def _divide(rows: Rows, where: Path | str, notify: Notify) -> dict[str, Rows]:
     if hidden.any():
         notify(f"{name}: {hidden.sum()} unlabelled rows left out, for their texts stand in dev or test")
     return divided
+
+
+def _held_apart(splits: dict[str, Rows], name: str, notify: Notify) -> dict[str, Rows]:
+    """The same splits, but for unlabelled train rows whose text is held out in another split."""
+    rows = splits.get("train")
+    if rows is None or not (rows.label == UNLABELLED).any():
+        return splits
+    held = [part.row_hash for split, part in splits.items() if split != "train"]
+    hidden = (rows.label == UNLABELLED) & np.isin(rows.row_hash, np.concatenate([np.empty(0, np.int64), *held]))
+    if not hidden.any():
+        return splits
+    notify(f"{name}: {hidden.sum()} unlabelled rows left out, for their texts stand in {_held_names(splits)}")
+    return {**splits, "train": _part(rows, np.flatnonzero(~hidden))}
 
 
 def _draw(rows: Rows, names: Names, preset: Preset, seed: int) -> dict[str, Rows]:

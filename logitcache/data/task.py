@@ -71,7 +71,8 @@ def match_labels(teacher: tuple[str, ...], task: Classification, where: str) -> 
     """How the teacher's columns become the data's: ``order`` with ``data_logits = teacher_logits[:, order]``, and a
     remark.
 
-    The same names in another order are permuted; names that are missing or unnamed on one side are matched by index.
+    The same names in another order are permuted; where they differ, names that are missing or unnamed on one side are
+    matched by index.
     Raises FingerprintMismatch where the counts or the names differ.
     """
     if len(teacher) != task.num_labels:
@@ -83,13 +84,14 @@ def match_labels(teacher: tuple[str, ...], task: Classification, where: str) -> 
         )
     identity = np.arange(task.num_labels)
     unnamed = all(name == f"LABEL_{i}" for i, name in enumerate(teacher))
-    if task.label_names is None or unnamed:
+    same = task.label_names is not None and set(teacher) == set(task.label_names)
+    if task.label_names is None or (unnamed and not same):
         side = "the data's labels are bare numbers" if task.label_names is None else "the teacher's labels are unnamed"
         return (
             identity,
             f"{side}: matched by index ({_few(teacher if unnamed is False else task.label_names or teacher)})",
         )
-    if set(teacher) != set(task.label_names):
+    if not same:
         raise FingerprintMismatch(
             f"teacher's labels are {_few(teacher)}, the data's {_few(task.label_names)}. "
             "Use a teacher trained on these labels, or name the data's labels in label order with --labels.",

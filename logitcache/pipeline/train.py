@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from logitcache.cache import Cache
-from logitcache.data.source import Notify, Source
-from logitcache.errors import FingerprintMismatch
+from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
+from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
 from logitcache.student.job import Job, TrainConfig, is_done, ready
+from logitcache.student.model import check_revision
 from logitcache.student.run import OnStep, run
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher, quiet
@@ -29,7 +30,10 @@ def train(
     A run that is there already is returned as it is; a broken-off one goes on. ``on_step`` gets steps done and in all.
     Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer).
     """
+    check_revision(config.student, config.revision)
     job = ready(config, source, notify)
+    if job.unlabelled() is not None:
+        check_unlabelled(job.source, config.unlabelled)
     teacher = _given(job, notify)
     if teacher is not None:
         job = replace(job, cache_fingerprint=teacher.fingerprint)
@@ -43,6 +47,17 @@ def train(
     with quiet():
         run(job, teacher, notify, on_step)
     return job.out
+
+
+def check_unlabelled(source: Source, named: str | None) -> None:
+    """Raises SpecError for an unlabelled set without rows. ``named``: where it was to come from."""
+    if UNLABELLED_SPLIT in source.splits and not len(source.splits[UNLABELLED_SPLIT]):
+        held = " or ".join(split for split in source.splits if split not in ("train", UNLABELLED_SPLIT))
+        why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
+        raise SpecError(
+            f"expected unlabelled rows, found none: {why}. Name other rows, or leave --unlabelled out.",
+            where=named or f"{source.name}, split {UNLABELLED_SPLIT}",
+        )
 
 
 def _given(job: Job, notify: Notify) -> Joined | None:
@@ -61,7 +76,8 @@ def _given(job: Job, notify: Notify) -> Joined | None:
 def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
     """Label names in order, and every row by its hash; before anything is written."""
     names, theirs = job.task.label_names, teacher.label_names
-    unnamed = names is None or all(name == f"LABEL_{i}" for i, name in enumerate(theirs))
+    by_index = all(name == f"LABEL_{i}" for i, name in enumerate(theirs))
+    unnamed = names is None or (by_index and set(names) != set(theirs))
     if len(theirs) != job.task.num_labels or not (unnamed or names == theirs):
         mine = ", ".join(names) if names else f"{job.task.num_labels} unnamed ones"
         raise FingerprintMismatch(
@@ -91,7 +107,10 @@ def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:
     if folds is None:
         panel = OneTeacher(load_teacher(str(_first_copy(job, notify, on_step))))
     else:
-        copies = [_copy_without(job, (fold, folds), notify, on_step) for fold in range(folds)]
+        copies = []
+        for fold in range(folds):
+            notify(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
+            copies.append(_copy_without(job, (fold, folds), notify, on_step))
         panel = FoldTeachers([_loader(copy) for copy in copies])
     settings, starts = DumpSettings(max_length=job.config.max_length), job.starts()
     return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts)
@@ -103,7 +122,7 @@ def _loader(folder: Path) -> Callable[[], TeacherModel]:
 
 def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, notify: Notify) -> Cache:
     digest = str(panel.identity()["weights"])
-    folder = job.config.workspace.self_cache(job.source.split(split), split, digest, settings.max_length)
+    folder = job.config.workspace.self_cache(job.source, split, digest, settings.max_length)
     dump_split(panel, job.source, split, folder, settings, notify=notify)
     return Cache.open(folder)
 

@@ -219,7 +219,8 @@ def csv(*labels: str) -> str:
         (("a", "", "b", "-1"), ("a", "b"), [0, -1, 1, -1]),
         (("0", "x"), ("0", "x"), [0, 1]),
         (("--5", "1"), ("--5", "1"), [0, 1]),
-        (("1.0", "0.0"), ("0.0", "1.0"), [1, 0]),
+        (("1.0", "0.0"), None, [1, 0]),
+        (("1.5", "0.0"), ("0.0", "1.5"), [1, 0]),
         (("9" * 30, "1"), ("1", "9" * 30), [1, 0]),
     ],
 )
@@ -251,7 +252,7 @@ def test_whether_a_csv_holds_numbers_is_decided_over_all_files(read: Load) -> No
         ((None, True), 2, "found True (bool)"),
         ((0, True), 2, "found True (bool after int)"),
         ((0.5, 1), 1, "found 0.5 (float)"),
-        ((0, 1.0), 2, "found 1.0 (float after int)"),
+        ((0, 1.5), 2, "found 1.5 (float after int)"),
         ((["a"], "b"), 1, "found ['a'] (list)"),
     ],
 )
@@ -386,3 +387,45 @@ def test_a_file_that_is_left_out_is_named(tmp_path: Path) -> None:
     assert len(said) == 1
     assert "extra.jsonl" in said[0]
     assert "test.jsonl" not in said[0]
+
+
+def test_unlabelled_train_rows_held_out_elsewhere_are_left_out(read: Load) -> None:
+    train = [*labelled(0, 1), {"text": "held", "label": None}, {"text": "free", "label": -1}]
+    notes: list[str] = []
+    source = read({"train.jsonl": train, "test.jsonl": [{"text": "held", "label": 1}]}, notes=notes)
+    rows = source.split("train")
+    assert rows.texts()[0] == ["text 0", "text 1", "free"]
+    assert rows.row_id.tolist() == [0, 1, 2]
+    assert any("1 unlabelled rows left out, for their texts stand in test" in note for note in notes)
+
+
+@pytest.mark.parametrize("none", ["", "-1", None, -1, -1.0])
+def test_a_missing_label_is_written_in_many_ways(read: Load, none: object) -> None:
+    names = read({"train.jsonl": labelled("b", "a", none) if type(none) is not float else labelled("b", "a", "")})
+    assert (names.label_names, names.split("train").label.tolist()) == (("a", "b"), [1, 0, -1])
+    numbers = read({"train.jsonl": labelled(1, 0, none)})
+    assert (numbers.num_labels, numbers.split("train").label.tolist()) == (2, [1, 0, -1])
+
+
+def test_whole_numbers_beside_a_gap_are_whole_numbers(read: Load) -> None:
+    """As pandas writes them: 1.0, and nothing or NaN where there is none."""
+    typed = read({"train.jsonl": labelled(1.0, 0.0, None)})
+    text = read({"train.csv": "text,label\na,1.0\nb,0.0\nc,\n"}, at="train.csv")
+    for source in (typed, text):
+        assert (source.num_labels, source.split("train").label.tolist()) == (2, [1, 0, -1])
+
+
+def test_zeros_in_front_make_a_name(read: Load) -> None:
+    source = read({"train.csv": "text,label\na,03\nb,3\n"}, at="train.csv")
+    assert source.num_labels == 2
+
+
+def test_columns_that_might_have_been_meant_are_said(read: Load) -> None:
+    notes: list[str] = []
+    row = {"text": "t", "question": "q", "context": "c", "label": 0}
+    read({"train.jsonl": [row]}, notes=notes)
+    assert "columns: question and context are read, text" in notes[0]
+    for asked in ({"text": "text"}, {"text": "question", "text_pair": "context"}):
+        notes.clear()
+        read({"train.jsonl": [row]}, notes=notes, **asked)
+        assert notes == []

@@ -124,3 +124,12 @@ def test_other_labels_are_refused_with_both(
     message = str(caught.value)
     assert message.startswith("a teacher: ")
     assert all(part in message for part in found), message
+
+
+def test_names_that_look_like_numbers_are_names_where_both_sides_have_them() -> None:
+    """Sorted as text, LABEL_10 stands before LABEL_2: by index, nine of these columns would be another's."""
+    teacher = tuple(f"LABEL_{i}" for i in range(11))
+    names = tuple(sorted(teacher))
+    order, remark = match_labels(teacher, Classification(11, names), "t")
+    assert tuple(teacher[i] for i in order) == names
+    assert "permuted" in remark
