@@ -84,8 +84,9 @@ def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
 
 
 def _out_of_space(error: OSError) -> OutOfSpace:
+    limit = ", or a limit on file sizes (ulimit -f)" if error.errno == errno.EFBIG else ""
     return OutOfSpace(
-        f"expected room to write, found none ({error.strerror}). Free some and run the same command again.",
+        f"expected room to write, found none ({error.strerror}){limit}. Free some and run the same command again.",
         where=error.filename,
     )
 

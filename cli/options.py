@@ -21,8 +21,8 @@ _DATA = (
         default="docstrings",
         show_default=True,
         help="A jsonl, csv, tsv or parquet file, a folder of them (train/dev/test by name) or one saved by `datasets`, "
-        "a preset (glue/sst2, sst5, fewrel, ...), a hub name (org/name[:config][@revision]), or `docstrings`: the "
-        "built-in set.",
+        "a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER: its files are there), a hub name "
+        "(org/name[:config][@revision]), or `docstrings`: the built-in set.",
     ),
     click.option("--unlabelled", help="More rows of the same columns, without labels: a file, folder or hub name."),
     click.option(

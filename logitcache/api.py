@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from logitcache.cache import Cache
 from logitcache.data import source as sources
+from logitcache.data.memory import UNNAMED
 from logitcache.data.source import Columns, Data, Source
-from logitcache.errors import SpecError
+from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.pipeline import dump as dumping
 from logitcache.pipeline import train as training
 from logitcache.pipeline.finetune import Finetune, TeacherSpec
@@ -27,6 +31,7 @@ from logitcache.workspace import DEFAULT, Workspace
 
 Place = str | os.PathLike[str]
 _PARAMETERS = {"method", "data", "columns", "unlabelled", "data_seed", "out", "workspace"}  # of train, by themselves
+_PARAMETERS |= {"without_fold"}  # of folds: what their teachers are trained on
 SETTINGS = {field.name for field in fields(TrainConfig)} - _PARAMETERS
 # What the command line refuses while it reads its options, a function has to refuse by itself.
 CHOICES = {
@@ -48,6 +53,16 @@ LEAST: dict[str, int | None] = {  # whole numbers
 NUMBERS = {
     *("alpha", "a", "temperature", "epochs", "learning_rate", "weight_decay", "warmup"),
     *("finetune_epochs", "finetune_learning_rate"),
+}
+NAMES = {"teacher", "student", "tokenizer"}  # of the hub, or paths
+PATHS = {"out", "reuse", "workspace", "plot"}
+WORDS = {"split", "metric", "baseline", "revision", "device", "report_to", "text", "text_pair", "label", "name"}
+FLAGS = {"trust_remote_code", "overwrite", "tau_squared", "group_by_length"}
+FUNCTIONS = {"notify", "begin", "on_step"}
+OPTIONAL = {  # where None is the default
+    *(field.name for field in fields(TrainConfig) if field.default is None),
+    *("text", "text_pair", "label", "labels", "name"),
+    *("finetune_learning_rate", "shard_rows", "device", "reuse", "plot"),
 }
 
 
@@ -76,8 +91,11 @@ def load(
     without splits is divided as a file is. ``name`` is what the source is called: in default places, and in results.
     Raises SpecError for whatever cannot be read as asked.
     """
-    columns, folder = _columns(text, text_pair, label, labels), Workspace(Path(workspace)).data
-    return sources.load(data, columns, folder, notify, unlabelled=unlabelled, seed=data_seed, name=name)
+    given = _plain(locals())
+    if name is not None and (not name.strip(".") or {*name} & {"/", "\\"}):  # it becomes a part of folders' names
+        raise SpecError(f"name: expected a name without separators, found {name!r}. Correct it.")
+    columns, folder = _columns(given), Workspace(given["workspace"]).data
+    return sources.load(data, columns, folder, notify, unlabelled=unlabelled, seed=given["data_seed"], name=name)
 
 
 def dump(
@@ -119,26 +137,32 @@ def dump(
     what takes (rows, tokens) just done; ``on_step`` gets the steps (done, in all) of a fine-tuning. Raises the kinds of
     :class:`LogitCacheError` that the command ends with.
     """
-    _check(finetune=finetune, finetune_epochs=finetune_epochs, finetune_learning_rate=finetune_learning_rate)
-    _check(finetune_batch_size=finetune_batch_size, finetune_seed=finetune_seed, folds=folds, data_seed=data_seed)
-    _check(dtype=dtype, codec=codec, max_length=max_length, batch_tokens=batch_tokens, shard_rows=shard_rows)
-    columns = _columns(text, text_pair, label, labels)
-    rows, more, source = _rows(data, columns, unlabelled, data_seed, workspace, notify)
+    given = _plain(locals())
+    columns, work = _columns(given), Workspace(given["workspace"])
+    rows, more, source = _rows(data, columns, unlabelled, given["data_seed"], work, notify)
     config = dumping.DumpConfig(
-        teacher=TeacherSpec(os.fspath(teacher), dtype, device, revision, trust_remote_code),
+        teacher=TeacherSpec(given["teacher"], dtype, device, revision, trust_remote_code),
         data=rows,
         columns=columns,
         unlabelled=more,
-        data_seed=data_seed,
+        data_seed=given["data_seed"],
         split=split,
-        out=None if out is None else Path(out),
-        finetune=Finetune(finetune, finetune_epochs, finetune_learning_rate, finetune_batch_size, finetune_seed, folds),
-        reuse=None if reuse is None else Path(reuse),
-        settings=DumpSettings(max_length, batch_tokens, codec, shard_rows),
-        workspace=Workspace(Path(workspace)),
+        out=given["out"],
+        finetune=Finetune(
+            finetune,
+            given["finetune_epochs"],
+            given["finetune_learning_rate"],
+            given["finetune_batch_size"],
+            given["finetune_seed"],
+            given["folds"],
+        ),
+        reuse=given["reuse"],
+        settings=DumpSettings(given["max_length"], given["batch_tokens"], codec, given["shard_rows"]),
+        workspace=work,
         overwrite=overwrite,
     )
-    return dumping.dump(config, source=source, notify=notify, begin=begin, on_step=on_step)
+    with _told_of_names(source, work):
+        return dumping.dump(config, source=source, notify=notify, begin=begin, on_step=on_step)
 
 
 def train(
@@ -159,28 +183,29 @@ def train(
 ) -> Path:
     """Train one student and return its result folder: ``logitcache train``.
 
-    ``data`` is what :func:`load` takes, or what it gave. ``settings`` are the other fields of :class:`TrainConfig`,
-    named as the command's options: ``student``, ``seed``, ``alpha``, ``epochs``, ``cache``, ... Raises the kinds of
-    :class:`LogitCacheError` that the command ends with.
+    ``data`` is what :func:`load` takes, or what it gave. ``settings`` are the command's other options by their names:
+    ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder or a :class:`Cache`, or several. Raises the
+    kinds of :class:`LogitCacheError` that the command ends with.
     """
     unknown = sorted(set(settings) - SETTINGS)
     if unknown:
         found = ", ".join(unknown)
         raise SpecError(f"train: expected settings among {', '.join(sorted(SETTINGS))}, found {found}. Correct them.")
-    _check(method=method, data_seed=data_seed, **settings)
-    columns = _columns(text, text_pair, label, labels)
-    rows, more, source = _rows(data, columns, unlabelled, data_seed, workspace, notify)
+    given = _plain({**locals(), **settings})
+    columns, work = _columns(given), Workspace(given["workspace"])
+    rows, more, source = _rows(data, columns, unlabelled, given["data_seed"], work, notify)
     config = TrainConfig(
         method=method,
         data=rows,
         columns=columns,
         unlabelled=more,
-        data_seed=data_seed,
-        out=None if out is None else Path(out),
-        workspace=Workspace(Path(workspace)),
+        data_seed=given["data_seed"],
+        out=given["out"],
+        workspace=work,
     )
-    named = {key: _name(value) if key in ("student", "tokenizer") else value for key, value in settings.items()}
-    return training.train(replace(config, **named), source=source, notify=notify, on_step=on_step)
+    with _told_of_names(source, work):
+        asked = replace(config, **{name: given[name] for name in settings})
+        return training.train(asked, source=source, notify=notify, on_step=on_step)
 
 
 def compare(
@@ -196,28 +221,88 @@ def compare(
 
     Raises SpecError for what is no result folder, or a metric, split or baseline that they do not have.
     """
-    folders = [Path(result) for result in results]
-    comparison = tables.compare(folders, metric=metric, split=split, baseline=baseline, resamples=bootstrap)
+    given = _plain({"metric": metric, "baseline": baseline, "bootstrap": bootstrap, "plot": plot})
+    if split is not None:
+        given |= _plain({"split": split})
+    if not results:
+        raise SpecError("compare: expected result folders, found none. Give what train returned, or a folder of such.")
+    folders = [_path("results", result) for result in results]
+    comparison = tables.compare(folders, metric=metric, split=split, baseline=baseline, resamples=given["bootstrap"])
     if plot is not None:
-        dots(comparison, Path(plot))
+        dots(comparison, given["plot"])
     return comparison
 
 
-def _check(**given: Any) -> None:
-    """Raises SpecError for a value that the option of that name would not take. None is a default."""
-    for name, value in given.items():
-        if value is None:
-            continue
-        least = LEAST.get(name)
-        if name in CHOICES and value not in CHOICES[name]:
-            expected = " or ".join(CHOICES[name])
-        elif name in LEAST and (type(value) is not int or (least is not None and value < least)):
-            expected = "a whole number" if least is None else f"a whole number from {least}"
-        elif name in NUMBERS and type(value) not in (int, float):
-            expected = "a number"
-        else:
-            continue
-        raise SpecError(f"{name}: expected {expected}, found {value!r}. Correct it.")
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the command line would give them: numbers of any library as Python's own, names as strings, paths as
+    Path. Raises SpecError for a value that the option of that name would not take.
+    """
+    return {name: _value(name, value) for name, value in given.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None and name in OPTIONAL:
+        return None
+    if name in CHOICES and not (isinstance(value, str) and value in CHOICES[name]):
+        raise _other(name, " or ".join(CHOICES[name]), value)
+    if name in LEAST or name == "bootstrap":
+        return _whole(name, value)
+    if name in NUMBERS:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise _other(name, "a number", value)
+        return value if isinstance(value, int) else float(value)
+    if name in NAMES or name in PATHS:
+        path = _path(name, value)
+        return path if name in PATHS else os.fspath(value)
+    if name == "cache":
+        return _caches(value)
+    for names, kind, expected in (
+        (WORDS, str, "text"),
+        (FLAGS, bool, "True or False"),
+        (FUNCTIONS, Callable, "a function"),
+    ):
+        if name in names and not isinstance(value, kind):  # type: ignore[arg-type]
+            raise _other(name, expected, value)
+    return value
+
+
+def _whole(name: str, value: Any) -> int:
+    least = LEAST.get(name)
+    if isinstance(value, bool) or not isinstance(value, Integral) or (least is not None and int(value) < least):
+        raise _other(name, "a whole number" if least is None else f"a whole number from {least}", value)
+    return int(value)
+
+
+def _path(name: str, value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise _other(name, "a path" if name not in NAMES else "a path or a name", value)
+    return Path(value)
+
+
+def _caches(value: Any) -> tuple[Path, ...] | None:
+    """The folders of one cache or several; each a path or an open Cache. None where there are none."""
+    several = [value] if isinstance(value, str | os.PathLike | Cache) else value
+    if not isinstance(several, Iterable):
+        raise _other("cache", "a folder or a Cache, or several", value)
+    return tuple(each.folder if isinstance(each, Cache) else _path("cache", each) for each in several) or None
+
+
+def _other(name: str, expected: str, value: Any) -> SpecError:
+    found = " ".join(repr(value).split())
+    return SpecError(
+        f"{name}: expected {expected}, found {found if len(found) <= 60 else found[:57] + '…'}. Correct it."
+    )
+
+
+@contextmanager
+def _told_of_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
+    """Two sets in memory may meet in one place, for nobody named them: where that goes wrong, how to name them."""
+    try:
+        yield
+    except FingerprintMismatch as error:
+        if source is not None and source.name == UNNAMED and Path(error.where or "").is_relative_to(workspace.folder):
+            error.message += f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
+        raise
 
 
 def _rows(
@@ -225,7 +310,7 @@ def _rows(
     columns: Columns,
     unlabelled: Data | None,
     data_seed: int,
-    workspace: Place,
+    workspace: Workspace,
     notify: Callable[[str], None],
 ) -> tuple[str, str | None, Source | None]:
     """What data and unlabelled rows are called, and the source, where rows are here already: names are looked up later,
@@ -241,16 +326,15 @@ def _rows(
         return data.name, None, data
     if isinstance(data, str | os.PathLike) and isinstance(unlabelled, str | os.PathLike | None):
         return os.fspath(data), None if unlabelled is None else os.fspath(unlabelled), None
-    folder = Workspace(Path(workspace)).data
-    source = sources.load(data, columns, folder, notify, unlabelled=unlabelled, seed=data_seed)
+    source = sources.load(data, columns, workspace.data, notify, unlabelled=unlabelled, seed=data_seed)
     return source.name, None, source
 
 
-def _name(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-def _columns(text: str | None, text_pair: str | None, label: str | None, labels: Sequence[str] | None) -> Columns:
+def _columns(given: Mapping[str, Any]) -> Columns:
+    labels = given["labels"]
     if isinstance(labels, str):  # as the command line writes them
         labels = [name.strip() for name in labels.split(",")]
-    return Columns(text, text_pair, label, None if labels is None else tuple(labels))
+    names = tuple(labels) if isinstance(labels, Iterable) else None
+    if labels is not None and (names is None or not all(isinstance(name, str) for name in names)):
+        raise _other("labels", "names, in label order", labels)
+    return Columns(given["text"], given["text_pair"], given["label"], names)

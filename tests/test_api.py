@@ -8,18 +8,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 import logitcache
 from logitcache import api
+from logitcache.cache import Cache
 from logitcache.data.source import Source
-from logitcache.errors import LogitCacheError, SpecError
+from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.student.job import TrainConfig
 from logitcache_cli.main import cli
 from tests.runs import result, same
@@ -67,7 +70,6 @@ def test_dump_takes_what_the_command_takes() -> None:
 
 def test_train_takes_what_the_command_takes() -> None:
     taken = {**parameters(api.train), **settings()}
-    assert taken.pop("without_fold") is None  # of folds: what their teachers are trained on
     assert plain(taken) == plain(options("train"))
     assert not set(parameters(api.train)) & set(settings())
 
@@ -185,6 +187,87 @@ def test_an_unknown_setting_is_named(source: Source, setting: str) -> None:
     with pytest.raises(SpecError, match=f"train: expected settings among .*, found {setting}") as caught:
         logitcache.train("base", source, **{setting: 1})
     assert "learning_rate" in str(caught.value)
+
+
+WRONG = [  # of every kind of option there is
+    *(("dump", name, value) for name in ("teacher", "workspace") for value in (None, 3)),
+    *(("train", name, value) for name in ("student", "workspace", "notify", "seed", "epochs") for value in (None, [])),
+    *(("dump", name, [1]) for name in ("split", "out", "reuse", "revision", "device", "overwrite", "begin", "text")),
+    *(("train", name, 3) for name in ("tokenizer", "cache", "tau_squared", "labels", "report_to", "metric")),
+    *(("train", "cache", [value]) for value in (None, 3)),
+    *(("train", "labels", [value]) for value in (None, 3)),
+    *(("load", name, 3) for name in ("label", "workspace", "name")),
+    *(("load", "name", name) for name in ("", ".", "..", "a/b", "a\\b")),
+    *(("compare", name, []) for name in ("baseline", "bootstrap", "plot", "split")),
+    ("compare", "bootstrap", True),
+]
+
+
+@pytest.mark.parametrize(("function", "name", "value"), WRONG)
+def test_what_is_no_value_of_an_option_is_refused_by_its_name(
+    function: str, name: str, value: Any, tmp_path: Path, finished: dict[str, Path]
+) -> None:
+    needed: dict[str, dict[str, Any]] = {
+        "dump": {"teacher": "1x32", "data": {}, "workspace": tmp_path},
+        "train": {"method": "base", "data": {}, "workspace": tmp_path},
+        "load": {"data": {}, "workspace": tmp_path},
+    }
+    arguments = [finished["base"]] if function == "compare" else []
+    with pytest.raises(SpecError, match=rf"^{name}: expected .*, found .*\. Correct it\.$"):
+        getattr(logitcache, function)(*arguments, **{**needed.get(function, {}), name: value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_none_stands_for_is_what_the_functions_take_it_for() -> None:
+    """OPTIONAL says for which options None is a default; compare's split is one, dump's none."""
+    for function in (api.load, api.dump, api.train):
+        taken = parameters(function) | (settings() if function is api.train else {})
+        kinds = {param.name for param in inspect.signature(function).parameters.values() if param.default is None}
+        none = kinds | {name for name, value in settings().items() if value is None}
+        assert {name for name in taken if name in api.OPTIONAL} == none & set(taken), function
+
+
+def test_a_comparison_of_nothing_is_refused(finished: dict[str, Path]) -> None:
+    with pytest.raises(SpecError, match="compare: expected result folders, found none"):
+        logitcache.compare()
+    with pytest.raises(SpecError, match="results: expected a path, found "):
+        logitcache.compare([finished["base"]])  # type: ignore[arg-type]
+
+
+def test_numbers_of_libraries_are_numbers(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:
+    seeds: Any = {"seed": np.int64(1), "epochs": np.float32(1), "batch_size": np.int32(16), "alpha": Fraction(1, 2)}
+    out = logitcache.train("ls", source, **SMALL | seeds, workspace=tmp_path, **silent)
+    assert out.name == "ls-seed1"
+    assert (result(out)["seed"], result(out)["alpha"], result(out)["config"]["batch_size"]) == (1, 0.5, 16)
+
+
+def test_a_cache_is_a_folder_or_open_one_or_several(finished: dict[str, Path]) -> None:
+    folder = finished["cache"]
+    for value in (folder, str(folder), Cache.open(folder), [folder], (Cache.open(folder),), {str(folder)}):
+        assert api._caches(value) == (folder,)
+    assert api._caches([folder, Cache.open(folder)]) == (folder, folder)
+    assert api._caches([]) is None
+
+
+def test_an_open_cache_is_learnt_from(
+    source: Source, finished: dict[str, Path], tmp_path: Path, silent: dict[str, Any]
+) -> None:
+    cache = Cache.open(finished["cache"])
+    run = logitcache.train("kd", source, cache=cache, workspace=tmp_path, **SMALL, **silent)
+    assert result(run)["cache_fingerprint"] == cache.fingerprint
+
+
+def test_sets_in_memory_that_meet_are_told_of_names(singles_data: Path, tmp_path: Path, silent: dict[str, Any]) -> None:
+    rows = {"text": [f"the film was {i}" for i in range(8)], "label": ["neg", "pos"] * 4}
+    logitcache.train("base", {"train": rows}, workspace=tmp_path, **SMALL, **silent)
+    changed = {"train": {**rows, "label": ["pos", "neg"] * 4}}
+    with pytest.raises(FingerprintMismatch, match=r"all called memory: name these with load\(\.\.\., name=\.\.\.\)\."):
+        logitcache.train("base", changed, workspace=tmp_path, **SMALL, **silent)
+    named = logitcache.load(changed, name="changed", **silent)
+    logitcache.train("base", named, workspace=tmp_path, **SMALL, **silent)
+    with pytest.raises(FingerprintMismatch) as caught:
+        logitcache.train("base", named, workspace=tmp_path, **{**SMALL, "epochs": 2}, **silent)
+    assert "all called memory" not in str(caught.value)
 
 
 def kinds(command: str) -> dict[str, click.ParamType]:

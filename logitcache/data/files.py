@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from logitcache.errors import SpecError
 
-_PART = re.compile(r"-[0-9]+-of-[0-9]+$")
+_PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)")
+_MATCHED = re.compile(r"(.+)_(mis)?matched")
 Column: TypeAlias = list[Any] | pa.ChunkedArray
 SPLIT_WORDS = {
     "train": "train",
@@ -32,6 +33,11 @@ SPLIT_WORDS = {
     "val": "dev",
     "test": "test",
 }
+
+
+def sentence(said: str) -> str:
+    """What a library said, ended with a stop, so that advice can follow."""
+    return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,16 @@ class Table:
     typed: bool  # False where every field is text (csv, tsv)
     unit: str = "line"
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names that columns of class numbers have
+    parts: tuple[Table, ...] = ()  # where the rows are those of several files, one behind the other
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def place(self, row: int) -> str:
+        for part in self.parts:
+            if row < len(part):
+                return part.place(row)
+            row -= len(part)
         comma = "," if isinstance(self.path, str) else ""  # a path may hold spaces, but it ends at one
         return f"{self.path}{comma} {self.unit} {self.lines[row]}"
 
@@ -74,44 +85,94 @@ def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequenc
 
 def split_of(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
     """The split a file's name says it holds (``sst2-validation.jsonl`` holds ``dev``), or None."""
-    found = {words[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in words}
-    return found.pop() if len(found) == 1 else None
+    said = set(re.split(r"[^a-z]+", path.stem.lower()))
+    found = {words[word] for word in said if word in words}
+    return f"{found.pop()}{'_mismatched' * ('mismatched' in said)}" if len(found) == 1 else None
 
 
-def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str | None, Path]:
-    """The data files at a path: ``{split: file}``, or ``{None: file}`` for one file whose name tells no split.
-    ``words`` says which words tell which.
+def split_named(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
+    """The split that a data set's own name for it stands for (``validation_mismatched`` for ``dev_mismatched``), or
+    None.
+    """
+    word = name.lower()
+    if word not in words and (found := _MATCHED.fullmatch(word)) and found[1] in words:
+        return f"{words[found[1]]}{'_mismatched' if found[2] else ''}"
+    return words.get(word)
 
-    Raises SpecError: no such path, no data file in a folder, or two files for one split.
+
+def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str | None, list[Path]]:
+    """The data files at a path: ``{split: files}``, or ``{None: [file]}`` for one file whose name tells no split;
+    several of one split are its parts, in order. ``words`` says which words tell which.
+
+    Raises SpecError: no such path, no data file in a folder, two files for one split, or a part that is not there.
     """
     if path.is_file():
         if path.suffix not in READERS:
             raise SpecError(f"expected a file ending in {', '.join(READERS)}, found {path.suffix!r}.", where=path)
-        return {split_of(path, words): path}
+        return {split_of(path, words): [path]}
     if not path.is_dir():
         raise SpecError(
             "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, or a folder of them.", where=path
         )
-    candidates = sorted(p for p in path.iterdir() if p.suffix in READERS and p.is_file())
-    if len(candidates) == 1:
-        return {split_of(candidates[0], words): candidates[0]}
-    return _by_split(path, candidates, words)
+    candidates = data_files(path)
+    whole = whole_files(candidates)
+    if len(whole) == 1:
+        return {split_of(whole[0][0], words): whole[0]}
+    return _by_split(path, whole, words)
 
 
-def _by_split(folder: Path, candidates: list[Path], words: Mapping[str, str]) -> dict[str | None, Path]:
-    found: dict[str | None, Path] = {}
-    for file in candidates:
-        split = split_of(file, words)
+def data_files(folder: Path) -> list[Path]:
+    """The files of a folder that can be read as tables, in order of their names."""
+    return sorted(p for p in folder.iterdir() if p.suffix in READERS and p.is_file())
+
+
+def inner(folder: Path) -> Path:
+    """The folder itself; or the one in it that holds data files, where it holds none and there is just one: a copy of
+    a data set on the hub is often laid out so (``data/train-00000-of-00001.parquet`` beside a README.md).
+    """
+    if not folder.is_dir() or data_files(folder):
+        return folder
+    below = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and data_files(p)]
+    return below[0] if len(below) == 1 else folder
+
+
+def whole_files(files: Sequence[Path]) -> list[list[Path]]:
+    """Files one by one, but the parts of one (NAME-00000-of-00003.parquet, ...) together, in order. Raises SpecError
+    where one of them is not there.
+    """
+    whole: list[list[Path]] = []
+    parts: dict[tuple[str, str, str], dict[int, Path]] = {}
+    for file in files:
+        if (part := _PART.fullmatch(file.stem)) is None:
+            whole.append([file])
+        else:
+            parts.setdefault((part[1], part[3], file.suffix), {})[int(part[2])] = file
+    for (name, count, suffix), found in parts.items():
+        numbers = range(int(count))
+        missing = next((n for n in numbers if n not in found), None)
+        if missing is not None:
+            lacking, there = f"{name}-{missing:0{len(count)}}-of-{count}{suffix}", len(found)
+            raise SpecError(
+                f"expected all {len(numbers)} parts of {name}, found {there}: {lacking} is not there. Fetch it too.",
+                where=files[0].parent,
+            )
+        whole.append([found[n] for n in numbers])
+    return sorted(whole)
+
+
+def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -> dict[str | None, list[Path]]:
+    found: dict[str | None, list[Path]] = {}
+    for files in whole:
+        split = split_of(files[0], words)
         if split is None:
             continue
         if split in found:
-            advice = "Join these parts in one file." if _PART.search(file.stem) else "Keep one."
-            raise SpecError(
-                f"two files for the split {split!r}: {found[split].name} and {file.name}. {advice}", where=folder
-            )
-        found[split] = file
+            names = f"{found[split][0].name} and {files[0].name}"
+            raise SpecError(f"two files for the split {split!r}: {names}. Keep one.", where=folder)
+        found[split] = files
     if not found:
-        below = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+        candidates = [file for files in whole for file in files]
+        below = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
         advice = f"Name a folder below: {below}" if below and not candidates else "Rename them, or give one file"
         raise SpecError(
             "expected jsonl, csv, tsv or parquet files with train, dev or test in their names, "
@@ -119,6 +180,36 @@ def _by_split(folder: Path, candidates: list[Path], words: Mapping[str, str]) ->
             where=folder,
         )
     return found
+
+
+def read_tables(paths: Sequence[Path]) -> Table:
+    """Read the parts of one split, one behind the other. Raises SpecError naming the line that cannot be read, or the
+    part that names its classes otherwise.
+    """
+    first, *others = parts = [read_table(path) for path in paths]
+    if not others:
+        return first
+    for part in others:
+        if part.classes != first.classes:
+            found = f"expected the class names of {paths[0].name}, found others. Use parts of one data set."
+            raise SpecError(found, where=part.path)
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    columns = {name: _behind([part.columns.get(name, [None] * len(part)) for part in parts]) for name in names}
+    return replace(
+        first,
+        path=paths[0].with_name(_PART.sub(r"\1-*-of-\3", paths[0].stem) + paths[0].suffix),
+        columns=columns,
+        lines=range(sum(map(len, parts))),
+        parts=tuple(parts),
+    )
+
+
+def _behind(columns: list[Column]) -> Column:
+    """Columns one behind the other; in arrow, where all are of one kind there."""
+    arrow = [column for column in columns if isinstance(column, pa.ChunkedArray)]
+    if len(arrow) == len(columns) and len({str(column.type) for column in arrow}) == 1:
+        return pa.chunked_array([chunk for column in arrow for chunk in column.chunks], arrow[0].type)
+    return [value for c in columns for value in (c if isinstance(c, list) else c.to_pylist())]
 
 
 def read_table(path: Path) -> Table:
@@ -232,7 +323,7 @@ def _read_parquet(path: Path) -> Table:
         with pq.ParquetFile(path) as file:  # not read_table, which makes columns of the folders' names
             table = file.read()
     except (pa.ArrowException, OSError) as error:
-        said = str(error).strip().split("\n")[0]
+        said = sentence(str(error).strip().split("\n")[0])
         raise SpecError(f"expected a parquet file, found: {said} Write or fetch it again.", where=path) from None
     return arrow_table(path, table, _class_names(table.schema))
 

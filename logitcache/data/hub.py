@@ -46,8 +46,25 @@ def checkpoint(path: str, revision: str | None) -> Commit | None:
     return None
 
 
-def resolve(name: str, revision: str | None = None, kind: str = "model") -> Commit:
-    """The commit that a branch, tag or commit stands for; None is the main branch. Raises SpecError.
+def download(
+    name: str,
+    kind: str = "model",
+    revision: str | None = None,
+    include: str | None = None,
+    then: str = "give that folder in place of the name",
+) -> str:
+    """How to fetch a repository where the hub can be reached, and what to do then. ``include``: a pattern of files."""
+    options = (
+        (" --repo-type dataset", kind == "dataset"),
+        (f" --revision {revision}", revision),
+        (f" --include '{include}'", include),
+    )
+    return f"`hf download {name}{''.join(said for said, wanted in options if wanted)} --local-dir FOLDER`; then {then}"
+
+
+def resolve(name: str, revision: str | None = None, kind: str = "model", how: str | None = None) -> Commit:
+    """The commit that a branch, tag or commit stands for; None is the main branch. ``how`` it can be fetched otherwise
+    (:func:`download`). Raises SpecError.
 
     To be asked before anything is loaded: one short question says what is wrong, where the libraries ask for file after
     file and try each for half a minute where the hub is out of reach. All that is loaded is then of one commit.
@@ -66,7 +83,7 @@ def resolve(name: str, revision: str | None = None, kind: str = "model") -> Comm
                 raise
             return Commit(api.resolve_revision(name, **asked, local_files_only=True).resolved, kept=True)
     except (errors.RevisionResolutionError, errors.HFValidationError, errors.HfHubHTTPError) as error:
-        said = explain(name, error, kind)
+        said = explain(name, error, kind, how or download(name, kind, revision))
         assert said is not None, error
         raise SpecError(said) from error
 
@@ -90,10 +107,10 @@ def why(path: str, error: BaseException) -> str:
     return (explain(path, error, "model") if on_hub(path) else None) or said
 
 
-def explain(name: str, error: BaseException, kind: str) -> str | None:
+def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> str | None:
     """What an error of transformers, datasets or huggingface_hub over a hub name means, and what to do: one line.
 
-    ``kind`` is "model" or "dataset". None where the hub has no part in it.
+    ``kind`` is "model" or "dataset", ``how`` what :func:`download` said. None where the hub has no part in it.
     """
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -118,7 +135,7 @@ def explain(name: str, error: BaseException, kind: str) -> str | None:
     if found := among(errors.HfHubHTTPError):
         return _answered(found)
     if among(errors.LocalEntryNotFoundError, errors.RevisionResolutionError, ConnectionError, httpx.TransportError):
-        return _out_of_reach(name, kind, chain, among(httpx.TransportError))
+        return _out_of_reach(kind, how or download(name, kind), chain, among(httpx.TransportError))
     if found := among(errors.HFValidationError):
         return f"no {noun} can have this name: {str(found).splitlines()[0].rstrip('.')}."
     return None
@@ -156,15 +173,11 @@ def _answered(error: BaseException) -> str:
     return f"{said}. Try again later."
 
 
-def _out_of_reach(name: str, kind: str, chain: list[BaseException], found: BaseException | None) -> str:
+def _out_of_reach(kind: str, how: str, chain: list[BaseException], found: BaseException | None) -> str:
     from huggingface_hub import is_offline_mode
 
     offline = is_offline_mode() or any("OfflineModeIsEnabled" in f"{type(e).__name__} {e}" for e in chain)
     detail = "" if found is None else f" ({type(found).__name__}{f': {found}' if str(found) else ''})"
     why = "the hub is not asked in offline mode" if offline else f"{endpoint()} cannot be reached{detail}"
     back = "Leave the offline mode (unset HF_HUB_OFFLINE), or w" if offline else "W"
-    command = f"hf download {name}{' --repo-type dataset' if kind == 'dataset' else ''} --local-dir FOLDER"
-    return (
-        f"{why}, and no copy of the {NOUNS[kind]} is kept here. {back}here the hub can be reached: `{command}`; "
-        "then give that folder in place of the name."
-    )
+    return f"{why}, and no copy of the {NOUNS[kind]} is kept here. {back}here the hub can be reached: {how}."

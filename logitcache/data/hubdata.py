@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.data.files import SPLIT_WORDS, Table, arrow_table
-from logitcache.data.hub import Commit, explain, resolve
+from logitcache.data.hub import Commit, download, explain, resolve
 from logitcache.errors import SpecError
 
 Opener = Callable[[], Table]
@@ -32,10 +32,18 @@ class HubName:
     repo: str
     config: str | None = None
     revision: str | None = None
+    preset: str | None = None  # whose name stood for it
 
     def __str__(self) -> str:
         config = f":{self.config}" if self.config else ""
         return f"{self.repo}{config}{f'@{self.revision}' if self.revision else ''}"
+
+    def how(self) -> str:
+        """How to fetch it, and name it then, where the hub cannot be reached from here."""
+        folders = f"{self.config}/*" if self.preset and self.config else None  # known of presets alone
+        named = f"`--data {self.preset}=FOLDER`" if self.preset else "`--data FOLDER`"
+        among = f" (or what in it holds the files of {self.config})" if self.config and not self.preset else ""
+        return download(self.repo, "dataset", self.revision, folders, named + among)
 
 
 def parse(name: str) -> HubName | None:
@@ -85,7 +93,7 @@ def tables(loaded: Any, where: str) -> dict[str | None, Opener]:
 
 def commit_of(name: HubName) -> Commit:
     """The commit that is meant. Raises SpecError: no such data set or revision, no access, no connection."""
-    return resolve(name.repo, name.revision, "dataset")
+    return resolve(name.repo, name.revision, "dataset", name.how())
 
 
 def fetch(name: HubName, commit: Commit, files: Mapping[str, str] | None = None) -> dict[str | None, Opener]:
@@ -167,7 +175,8 @@ def _reason(name: HubName, error: BaseException) -> str:
         )
     if listed and "BuilderConfig" in said:
         return f"expected one of its configurations ({_list(listed)}), found {name.config!r}. Name one of these."
-    return explain(name.repo, error, "dataset") or f"expected a data set that can be read, found: {_line(error)}."
+    explained = explain(name.repo, error, "dataset", name.how())
+    return explained or f"expected a data set that can be read, found: {_line(error)}."
 
 
 def _list(found: re.Match[str]) -> str:

@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from logitcache.data import embedded, hubdata, memory, presets
-from logitcache.data.files import READERS, SPLIT_WORDS, Table, find_files, read_table
+from logitcache.data.files import (
+    READERS,
+    SPLIT_WORDS,
+    Table,
+    data_files,
+    find_files,
+    inner,
+    read_tables,
+    split_named,
+    whole_files,
+)
 from logitcache.data.hubdata import HubName, Opener
 from logitcache.data.labels import Names
 from logitcache.data.presets import Preset
@@ -49,6 +59,8 @@ def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPL
     if not isinstance(data, str | os.PathLike):
         return _memory(data, notify)
     data = os.fspath(data)
+    if not data:
+        raise SpecError(f"expected a name or a path for the data, found an empty one. Give {_names()}, or a path.")
     if data in embedded.NAMES:
         return _files(embedded.docstrings(cache, notify), data, f"the built-in set {data}", words, notify)
     path, preset = Path(data), presets.find(data)
@@ -56,11 +68,15 @@ def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPL
         return _local(path, words, notify, f"the folder {path}, not the preset {preset.name}" if preset else "")
     if preset is not None:
         return _preset(preset)
+    before, _, folder = data.partition("=")
+    if folder and (preset := presets.find(before)) is not None:
+        return _preset_in(preset, Path(folder), notify)
     name = hubdata.parse(data)
     if name is None or path.suffix in READERS:
         raise SpecError(
             "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, a folder of them or one that "
-            f"`datasets` saved, or a name: {_names()}, or one of the hub's, org/name[:config][@revision].",
+            f"`datasets` saved, or a name: {_names()}, or one of the hub's, org/name[:config][@revision]; "
+            "PRESET=FOLDER is a preset whose files are in a folder.",
             where=data,
         )
     return _hub(name, words, notify)
@@ -84,7 +100,10 @@ def single(found: Found) -> Table:
 def _memory(data: Any, notify: Notify) -> Found:
     tables, where = memory.tables(data), memory.WHERE
     named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, notify)
-    return Found("memory", where, named, "" if None in tables else "rows in memory")
+    if None not in tables and "train" not in named and len(named) < len(tables):  # it may be among the others
+        listed = ", ".join(map(str, tables))
+        raise SpecError(f"expected a split train, found {listed}. Rename the one that is meant.", where=where)
+    return Found(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
 
 
 def _local(path: Path, words: Mapping[str, str], notify: Notify, what: str) -> Found:
@@ -96,11 +115,13 @@ def _local(path: Path, words: Mapping[str, str], notify: Notify, what: str) -> F
 
 
 def _files(path: Path, name: str, what: str, words: Mapping[str, str], notify: Notify) -> Found:
+    path = inner(path)
     files = find_files(path, words)
-    _say_ignored(path, files.values(), notify)
-    if not what and any(file.suffix == ".parquet" for file in files.values()):
+    used = [file for parts in files.values() for file in parts]
+    _say_ignored(path, used, notify)
+    if not what and any(file.suffix == ".parquet" for file in used):
         what = str(path)
-    tables = {split: partial(read_table, file) for split, file in files.items()}
+    tables = {split: partial(read_tables, parts) for split, parts in files.items()}
     return Found(name, path, tables, what, path if path.is_dir() else path.parent)
 
 
@@ -131,15 +152,15 @@ def _names_file(folder: Path) -> Names:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SpecError(f"expected JSON, found {error}.", where=path) from None
+        raise SpecError(f"expected JSON, found {error}. Mend the file.", where=path) from None
     names = value.get("labels") if isinstance(value, dict) else value
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise SpecError('expected a list of names or {"labels": [names]}.', where=path)
+        raise SpecError('expected a list of names or {"labels": [names]}, found neither. Mend the file.', where=path)
     return tuple(names)
 
 
 def _preset(preset: Preset) -> Found:
-    name = HubName(preset.repo, preset.config, preset.revision)
+    name = HubName(preset.repo, preset.config, preset.revision, preset.name)
     where = f"data set {name}"
     try:
         commit = hubdata.commit_of(name)
@@ -149,11 +170,57 @@ def _preset(preset: Preset) -> Found:
     missing = [theirs for theirs in preset.splits.values() if theirs not in tables]
     if missing:
         listed = ", ".join(map(str, tables))
-        raise SpecError(f"preset {preset.name} expects the split {missing[0]}, found {listed}.", where=where)
+        advice = f"Its files are others now: save those that are meant, and give {preset.name}=FOLDER."
+        raise SpecError(f"preset {preset.name} expects the split {missing[0]}, found {listed}. {advice}", where=where)
     openers: dict[str | None, Opener] = {
         ours: _marked(tables[theirs], preset) for ours, theirs in preset.splits.items()
     }
     return Found(_folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset)
+
+
+def _preset_in(preset: Preset, folder: Path, notify: Notify) -> Found:
+    """A preset's facts over files on this machine: a copy of the repository as `hf download` leaves it, the folder in
+    it that holds them, a folder of files named as any, or one saved by `datasets`.
+    """
+    if not folder.is_dir():
+        advice = f"Give {preset.name}=FOLDER, where FOLDER holds the files of {preset.repo}."
+        raise SpecError(f"no such folder. {advice}", where=folder)
+    root = folder / preset.config if preset.config and (folder / preset.config).is_dir() else inner(folder)
+    if hubdata.is_saved(root):
+        saved = hubdata.saved(root)
+        tables = {ours: saved[theirs] for ours, theirs in preset.splits.items() if theirs in saved}
+        listed = ", ".join(map(str, saved))
+    else:
+        tables = _preset_files(preset, folder, root)
+        listed = ", ".join(file.name for file in data_files(root)) or "no data file"
+    if "train" not in tables:
+        expected = f"expected the split {preset.splits['train']} of {preset.repo}"
+        raise SpecError(f"{expected}, found {listed}. Fetch it again, or name the folder that holds it.", where=root)
+    lacking = [theirs for ours, theirs in preset.splits.items() if ours not in tables]
+    if lacking:
+        notify(f"{root}: the preset {preset.name} has more: no {', '.join(lacking)} here")
+    openers: dict[str | None, Opener] = {ours: _marked(read, preset) for ours, read in tables.items()}
+    return Found(_folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset)
+
+
+def _preset_files(preset: Preset, folder: Path, root: Path) -> dict[str, Opener]:
+    """What is there of a preset's splits: files that the preset names by a pattern, else files by the words in their
+    names.
+    """
+    tables: dict[str, Opener] = {}
+    for ours, theirs in preset.splits.items():
+        pattern = (preset.files or {}).get(theirs)
+        # from the repository's top, or from any folder below it on the way
+        ends = [] if pattern is None else ["/".join(pattern.split("/")[i:]) for i in range(pattern.count("/") + 1)]
+        found = next((f for end in ends[:-1] if (f := sorted(folder.glob(end)))), [])
+        if found:
+            tables[ours] = partial(read_tables, [file for files in whole_files(found) for file in files])
+    if not tables and data_files(root):
+        by_split = find_files(root)
+        tables = {
+            str(split): partial(read_tables, files) for split, files in by_split.items() if split in preset.splits
+        }
+    return tables
 
 
 def _marked(opener: Opener, preset: Preset) -> Opener:
@@ -181,7 +248,7 @@ def _by_split(
     tables: Mapping[str | None, Opener], words: Mapping[str, str], where: Path | str, notify: Notify
 ) -> dict[str | None, Opener]:
     """Tables by our names of their splits. Raises SpecError where no name is known, or two are one."""
-    ours = {theirs: words.get(str(theirs).lower()) for theirs in tables}
+    ours = {theirs: split_named(str(theirs), words) for theirs in tables}
     known = [split for split in ours.values() if split is not None]
     twice = next((split for split in known if known.count(split) > 1), None)
     if twice is not None:
@@ -191,7 +258,9 @@ def _by_split(
         )
     listed = ", ".join(str(theirs) for theirs, split in ours.items() if split is None)
     if not known:
-        raise SpecError(f"expected splits called train, validation or test, found {listed or 'none'}.", where=where)
+        raise SpecError(
+            f"expected splits called train, validation or test, found {listed or 'none'}. Rename them.", where=where
+        )
     if listed:
         notify(f"{where}: not read, for their names tell no split: {listed}")
     return {split: tables[theirs] for theirs, split in ours.items() if split is not None}

@@ -16,6 +16,7 @@ from logitcache.data.hubdata import Opener
 from logitcache.errors import SpecError
 
 WHERE = "data in memory"
+UNNAMED = "memory"  # what a source is called that nobody named
 
 
 def tables(data: Any) -> dict[str | None, Opener]:
@@ -71,7 +72,9 @@ def _column(name: str, values: Any, where: str) -> list[Any]:
     if hasattr(values, "notna"):  # a Series
         known = values.convert_dtypes() if values.hasnans else values  # integers with a gap became floats
         return list(known.astype(object).where(known.notna(), None))
-    if hasattr(values, "tolist"):  # arrays of numpy, arrow and torch
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        values = values.to_pylist()
+    if hasattr(values, "tolist"):  # arrays of numpy and torch
         values = values.tolist()
     if not isinstance(values, list | tuple):
         raise SpecError(

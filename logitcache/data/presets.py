@@ -101,7 +101,8 @@ def marked(table: Table, columns: tuple[str, str, str], text: str) -> Table:
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise SpecError(f"no column {missing[0]!r}, found {', '.join(table.columns)}.", where=table.path)
+        found = ", ".join(table.columns)
+        raise SpecError(f"no column {missing[0]!r}, found {found}. Use the preset's own files.", where=table.path)
     values = (column if isinstance(column := table.columns[name], list) else column.to_pylist() for name in columns)
     texts = []
     for row, (tokens, head, tail) in enumerate(zip(*values, strict=True)):

@@ -22,7 +22,9 @@ def texts(table: Table, column: str) -> tuple[pa.LargeStringArray, list[str]]:
     if column not in table.columns and not len(table):
         return pa.array([], pa.large_string()), []
     if column not in table.columns:
-        raise SpecError(f"no column {column!r}, found {', '.join(table.columns)}.", where=table.path)
+        found = ", ".join(table.columns)
+        advice = "Rename it, or name the column with --text (and --text-pair)."
+        raise SpecError(f"no column {column!r}, found {found}. {advice}", where=table.path)
     values = table.columns[column]
     if isinstance(values, list):
         return _from_list(table, column, values), values

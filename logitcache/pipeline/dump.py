@@ -13,6 +13,8 @@ from logitcache.data import source as sources
 from logitcache.data.source import UNLABELLED_SPLIT, Columns, Notify, Source
 from logitcache.errors import SpecError
 from logitcache.pipeline.finetune import Finetune, TeacherSpec, ready_teacher
+from logitcache.pipeline.train import check_unlabelled
+from logitcache.store.writer import LEFT_OVER, OWN_NAMES, PLAN
 from logitcache.student.run import OnStep
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.panel import Panel, Progress
@@ -62,12 +64,13 @@ def dump(
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)
-    for split in splits:
-        source.split(split)  # refused before a teacher is trained
+    check_unlabelled(source, config.unlabelled)
+    for split in splits:  # refused before a teacher is trained
+        source.split(split)
+        _check_place(_folder(config, source, split))
     reuse = _reused(config, source, splits)
-    panel = ready_teacher(
-        config.teacher, config.finetune, source, config.settings.max_length, config.workspace, notify, on_step
-    )
+    length, work = config.settings.max_length, config.workspace
+    panel = ready_teacher(config.teacher, config.finetune, source, length, work, notify, on_step, reuse)
     reports = [_dump(config, panel, source, split, reuse, notify, begin) for split in splits]
     return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
 
@@ -102,6 +105,19 @@ def _folder(config: DumpConfig, source: Source, split: str) -> Path:
         return config.out
     named = config.out if config.out.name else config.out.resolve()  # the folder one stands in is "."
     return named.with_name(f"{named.name}-{split}")
+
+
+def _check_place(folder: Path) -> None:
+    """Raises SpecError for a place that the writer would refuse whatever the plan. Nothing is claimed yet."""
+    here = folder if folder.exists() else next((p for p in folder.parents if p.exists()), Path())
+    if not here.is_dir():
+        raise SpecError("expected a folder, found a file. Choose another --out.", where=here)
+    found = {path.name for path in folder.iterdir()} - LEFT_OVER if here == folder else set()
+    other = sorted(found - OWN_NAMES)
+    if other or (found and PLAN not in found):
+        what = ", ".join(other[:3]) or f"{', '.join(sorted(found))} without {PLAN}"
+        advice = "Choose another --out, or an empty folder."
+        raise SpecError(f"expected a cache or an empty folder, found {what}. {advice}", where=folder)
 
 
 def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | None:

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from math import ceil
 from pathlib import Path
+from typing import NoReturn
 
 from logitcache import identity
+from logitcache.cache import Cache
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
 from logitcache.pipeline.train import train
 from logitcache.student.job import Job, TrainConfig, check_folds, is_done, ready
-from logitcache.student.model import is_shape
+from logitcache.student.model import check_revision, is_shape
 from logitcache.student.run import OnStep
-from logitcache.teacher.model import TeacherModel, UntrainedHead, load_teacher
+from logitcache.teacher.model import TeacherModel, UntrainedHead, check_device, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 from logitcache.workspace import Workspace
 
@@ -58,13 +61,17 @@ def ready_teacher(
     workspace: Workspace,
     notify: Notify = lambda _: None,
     on_step: OnStep = lambda step, of: None,
+    reuse: Cache | None = None,
 ) -> Panel:
     """The teacher as it is, or fine-tuned on the train split first; with folds, one for each.
 
-    Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be.
+    Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be, or
+    where it would have to be fine-tuned now and answers of an older cache are to be reused.
     """
     if finetune.mode not in MODES:
         raise SpecError(f"--finetune: expected one of {', '.join(MODES)}, found {finetune.mode!r}.")
+    check_revision(spec.name, spec.revision)
+    check_device(spec.device)  # before a teacher is trained that could not be asked there
     trained = _as_it_is(spec, finetune)
     if finetune.folds is None and trained is not None:
         names = ", ".join(trained.label_names[:8]) + (", …" if len(trained.label_names) > 8 else "")
@@ -78,7 +85,7 @@ def ready_teacher(
         )
     config = _config(spec, finetune, source, max_length, workspace)
     why = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
-    say = partial(_say, notify, f"{spec.name}: {why}")
+    say = partial(_say, notify, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
     if finetune.folds is None:
         return OneTeacher(_load(spec, _train(config, source, say, notify, on_step)))
     return _fold_teachers(spec, finetune.folds, config, source, say, notify, on_step)
@@ -128,6 +135,31 @@ def _say(notify: Notify, why: str, job: Job) -> None:
         f"{why}. Fine-tuning on {job.source.name}/train first: {config.epochs:g} epochs over {rows:,} labelled rows, "
         f"{steps:,} steps of {config.batch_size}, into {job.out}"
     )
+
+
+def _refuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
+    """Instead of the plan of a fine-tuning, where answers are to be reused: none of them can be the new teacher's."""
+    if folds is None:
+        known = _teacher_of(reuse, job.config.workspace)
+        place = known or f"its folder (see {job.config.workspace.folder / 'teachers'})"
+        advice = f"Name the teacher of that cache: --teacher {place}; or dump without --reuse."
+    else:
+        advice = "Dump again without --reuse."
+    raise SpecError(
+        "--reuse: expected a teacher that is trained already, found one that would be fine-tuned on this data first: "
+        f"no answer of an older cache can be its own. {advice}",
+        where=reuse.folder,
+    )
+
+
+def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
+    """The teacher fine-tuned in this workspace that gave a cache's answers: of those called alike, the one that has
+    the weights.
+    """
+    teacher = cache.manifest.plan.teacher
+    name = escape(Path(str(teacher["name"])).name)
+    found = sorted(f for called in (f"*-{name}-*", name) for f in (workspace.folder / "teachers").glob(called))
+    return next((f for f in found if saved_digest(f, str(teacher["dtype"])) == teacher["weights"]), None)
 
 
 def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], notify: Notify, on_step: OnStep) -> Path:

@@ -50,5 +50,6 @@ def _space(path: Path, needed: int) -> Iterator[None]:
             raise
         disk = os.statvfs(path.parent)
         free = disk.f_bavail * disk.f_frsize
+        limit = " or a limit on file sizes (ulimit -f)" if error.errno == errno.EFBIG else ""
         advice = "Make room and run the same command again."
-        raise OutOfSpace(f"disk full: needed {needed:,} bytes, found {free:,}. {advice}", where=path) from error
+        raise OutOfSpace(f"disk full{limit}: needed {needed:,} bytes, found {free:,}. {advice}", where=path) from error

@@ -17,7 +17,7 @@ from logitcache.data.prepare import build_tokenizer, load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
-from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, unloadable
+from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
 SHAPE = re.compile(r"(\d+)x(\d+)")
@@ -27,6 +27,14 @@ HEAD_WIDTH = 64
 def is_shape(student: str) -> bool:
     """Whether a student is given as LAYERSxWIDTH, like 2x128."""
     return SHAPE.fullmatch(student) is not None
+
+
+def check_revision(checkpoint: str, revision: str | None) -> None:
+    """Raises SpecError for a revision of what has none: a shape, or something on this machine."""
+    found = "a shape" if is_shape(checkpoint) else "a path" if Path(checkpoint).exists() else None
+    if revision is not None and found is not None:
+        advice = "Leave --revision out."
+        raise SpecError(f"expected a hub name beside --revision {revision}, found {found}. {advice}", where=checkpoint)
 
 
 def parse_shape(student: str) -> tuple[int, int, int]:
@@ -108,7 +116,11 @@ def build_student(
 def _from_checkpoint(
     student: str, init: str, labels: dict[str, Any], revision: str | None, trust_remote_code: bool
 ) -> PreTrainedModel:
-    """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones."""
+    """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones.
+
+    Raises SpecError where it cannot be loaded or lacks weights of its body.
+    """
+    info: dict[str, Any] | None = None
     try:
         commit = hub.checkpoint(student, revision)
         settings = checkpoint_settings(commit, trust_remote_code)
@@ -119,9 +131,13 @@ def _from_checkpoint(
                 config, trust_remote_code=trust_remote_code
             )
         else:
-            model = AutoModelForSequenceClassification.from_pretrained(student, dtype="float32", **settings, **labels)
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                student, dtype="float32", output_loading_info=True, **settings, **labels
+            )
     except UNREADABLE as error:
         raise unloadable("student", student, error, ADVICE, revision) from None
+    if info is not None:
+        fresh_weights(model, info, student)  # a fresh head is as it should be
     return model
 
 

@@ -91,7 +91,7 @@ def dump_split(
     done = work.finish()
     seconds = time.perf_counter() - started
     dev = source.splits.get("dev") if split == "train" and known is None else None
-    said = report(Cache.open(folder), panel, dev, split, unnamed="matched by index" in remark)
+    said = report(Cache.open(folder), panel, rows, dev, split, unnamed="matched by index" in remark)
     copied = f", {done.copied:,} were copied" if known is not None else ""
     notify(f"{folder}: {done.asked:,} of {len(rows):,} rows saw the teacher{copied}")
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
 from logitcache import identity
 from logitcache.data import hub
 from logitcache.data.collate import pad
+from logitcache.data.files import sentence
 from logitcache.data.prepare import Prepared, first_line, load_tokenizer
 from logitcache.errors import SpecError
 from logitcache.records import Answers, Array, Dense, Float32, Int64
@@ -88,8 +90,7 @@ class TeacherModel:
 
     def weights_digest(self) -> str:
         """Digest of every parameter and buffer as computed with, whatever files they came from."""
-        state = sorted(self.model.state_dict().items())
-        return identity.digest_arrays((f"{name}:{t.dtype}", _bytes(t)) for name, t in state)
+        return _digest(self.model.state_dict())
 
     def settings_digest(self) -> str:
         """Digest of what the weights are computed with: the configuration, without names, places and versions."""
@@ -103,6 +104,21 @@ class TeacherModel:
             tensors = {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in inputs.items()}
             logits: torch.Tensor = self.model(**tensors).logits.float()
             return logits if self.order is None else logits[:, torch.from_numpy(self.order).to(device)]
+
+
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    return identity.digest_arrays((f"{name}:{t.dtype}", _bytes(t)) for name, t in sorted(state.items()))
+
+
+def saved_digest(folder: Path, dtype: str) -> str | None:
+    """The ``weights_digest`` that a saved model has in this precision, from its file alone; None where there is no such
+    file. Where a model computes with more than it saves (tied weights), the digest is no model's.
+    """
+    try:
+        state = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError):
+        return None
+    return _digest({name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()})
 
 
 def _bytes(tensor: torch.Tensor) -> Array:
@@ -122,9 +138,9 @@ def load_teacher(
 
     ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs only if
     ``trust_remote_code``. Raises UntrainedHead where the classification head was never trained, SpecError where there
-    is no checkpoint.
+    is no checkpoint or one that lacks weights of its body.
     """
-    place = _device(device or default_device())
+    place = check_device(device)
     try:
         commit = hub.checkpoint(path, revision)
         with quiet():
@@ -137,8 +153,7 @@ def load_teacher(
     except UNREADABLE as error:
         advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
         raise unloadable("teacher", path, error, advice, revision) from None
-    missing = sorted(info["missing_keys"]) + sorted(str(k[0]) for k in info["mismatched_keys"])
-    if missing:
+    if missing := fresh_weights(model, info, path):
         raise UntrainedHead(
             f"expected a trained classification head, found none in the checkpoint ({', '.join(missing[:3])}). "
             "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
@@ -149,6 +164,25 @@ def load_teacher(
     tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
     model.eval().to(place)
     return TeacherModel(model, tokenizer, Path(path).resolve().name if sha is None else path, dtype, revision=sha)
+
+
+def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> list[str]:
+    """Names of the head's weights that a checkpoint lacks or has in another shape: `transformers` has drawn them.
+
+    ``info`` is what loading told. Raises SpecError where the body lacks any: a head can be trained, but a body with
+    random weights in it is no longer what its name says, and nothing else would tell. A pooler counts as head:
+    checkpoints of masked language models have none.
+    """
+    fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    prefix = model.base_model_prefix
+    body = [name for name in fresh if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")]
+    if body:
+        raise SpecError(
+            f"expected a whole checkpoint, found one that lacks {len(body)} weights of its body (first {body[0]}), or "
+            "has them in another shape. Save or download it again.",
+            where=path,
+        )
+    return fresh
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
@@ -167,14 +201,15 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _device(name: str) -> torch.device:
-    """The device of that name. Raises SpecError where this machine has none."""
+def check_device(name: str | None) -> torch.device:
+    """The device of that name; None is the default. Raises SpecError where this machine has none."""
+    name = name or default_device()
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:  # torch has no kind of error of its own for this
         advice = f"Leave --device out, or name one this machine has, such as {default_device()}."
-        raise SpecError(f"--device: {name!r} cannot be used: {first_line(error)} {advice}") from None
+        raise SpecError(f"--device: {name!r} cannot be used: {sentence(first_line(error))} {advice}") from None
     return device
 
 
@@ -182,7 +217,7 @@ def unloadable(what: str, path: str, error: BaseException, advice: str, revision
     """The error, to be raised, over a checkpoint of a teacher or a student that cannot be loaded."""
     said = _pickle(path, error, revision) or reason(path, error)
     told = said.endswith((GIVE_THAT, hub.OWN_CODE)) or hub.on_hub(path)  # what to do
-    return SpecError(f"no {what} can be loaded: {said}{'' if told else f' {advice}'}", where=path)
+    return SpecError(f"no {what} can be loaded: {sentence(said)}{'' if told else f' {advice}'}", where=path)
 
 
 def reason(path: str, error: BaseException) -> str:

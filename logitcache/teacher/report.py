@@ -11,7 +11,7 @@ from logitcache.cache import Cache
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Rows
 from logitcache.data.task import score
-from logitcache.records import Float32
+from logitcache.records import Float32, Int64
 from logitcache.teacher.panel import Panel, answer
 
 DEV_ROWS = 2000
@@ -19,6 +19,8 @@ MEMORISED = 0.05  # a gap between train and dev from which the report speaks of 
 KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
 ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
 NEAR_CHANCE = 0.1  # Matthews correlation with the gold labels under which columns may stand in another order
+PERMUTED = 0.2  # accuracy that another order of the columns would add, from which that is said
+MAX_ORDERED = 2000  # classes whose orders are looked through: the table of them is quadratic, the search cubic
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,21 @@ def confidence(logits: Float32) -> tuple[Float32, Float32]:
     return np.log(total) - (exp * shifted).sum(1) / total, 1 / total
 
 
-def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bool) -> DumpReport:
-    """What the cache says, read back from it; and the teacher on at most 2,000 rows of ``dev``, evenly spread.
+def report(cache: Cache, panel: Panel, rows: Rows, dev: Rows | None, split: str, unnamed: bool) -> DumpReport:
+    """What the cache says, read back from it, against the labels of its ``rows`` as they are now; and the teacher on at
+    most 2,000 rows of ``dev``, evenly spread.
 
     ``unnamed``: the teacher's labels had no names and were matched by index.
     """
-    blocks = list(cache)
-    logits, labels = np.concatenate([b.logits.logits for b in blocks]), np.concatenate([b.label for b in blocks])
+    blocks, labels = list(cache), rows.label
+    logits, stored = np.concatenate([b.logits.logits for b in blocks]), np.concatenate([b.label for b in blocks])
     scores = score(logits, labels)
     entropy = float(confidence(logits)[0].mean())
     dev_scores, dev_rows = _on_dev(panel, dev, cache)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
     several = len(np.unique(labels[labels >= 0])) > 1  # of one class, chance is always right
-    remarks = _remarks(scores, dev_scores, dev_rows, entropy / float(np.log(logits.shape[1])), split)
+    memorised = _remarks(scores, dev_scores, dev_rows, entropy / float(np.log(logits.shape[1])), split)
+    order = _near_chance(logits, labels, scores) if unnamed and several else []
     return DumpReport(
         cache=cache.folder,
         rows=len(cache),
@@ -81,7 +85,7 @@ def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bo
         entropy=entropy,
         num_labels=logits.shape[1],
         folds=folds,
-        remarks=[*(_near_chance(scores) if unnamed and several else []), *([] if folds else remarks)],
+        remarks=[*_relabelled(int((stored != labels).sum())), *order, *([] if folds else memorised)],
     )
 
 
@@ -95,15 +99,46 @@ def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, flo
     return score(logits, sample.label), int((sample.label >= 0).sum())
 
 
-def _near_chance(scores: dict[str, float]) -> list[str]:
-    """A teacher whose columns have no names and which is hardly ever right may have them in another order."""
-    if scores["mcc"] >= NEAR_CHANCE:
+def _relabelled(rows: int) -> list[str]:
+    if not rows:
         return []
     return [
-        f"the labels were matched by index, and the teacher agrees with them hardly more than chance would (accuracy "
-        f"{scores['accuracy']:.1%}, MCC {scores['mcc']:.2f}): its labels may stand in another order. Name its own in "
-        "config.json (id2label), the data's with --labels."
+        f"{rows:,} rows have another label now than when this cache was made. The scores are against today's labels; "
+        "the answers do not depend on them, so the cache stays as it is."
     ]
+
+
+def _near_chance(logits: Float32, labels: Int64, scores: dict[str, float]) -> list[str]:
+    """A teacher whose columns have no names, and which is hardly ever right or would be far more often with its classes
+    in another order, may have them in another order.
+    """
+    best = _best_order(logits, labels)
+    if best >= scores["accuracy"] + PERMUTED:
+        said = f"is right on {scores['accuracy']:.1%}, but would be on {best:.1%} with its classes in another order"
+        so = "they look permuted"
+    elif scores["mcc"] < NEAR_CHANCE:
+        chance = f"(accuracy {scores['accuracy']:.1%}, MCC {scores['mcc']:.2f})"
+        said, so = f"agrees with them hardly more than chance would {chance}", "its labels may stand in another order"
+    else:
+        return []
+    advice = "Name its own in config.json (id2label), the data's with --labels."
+    return [f"the labels were matched by index, and the teacher {said}: {so}. {advice}"]
+
+
+def _best_order(logits: Float32, labels: Int64) -> float:
+    """The accuracy that the teacher's classes have in their best order: the largest sum over one cell of each row and
+    column of the table of classes by answers.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    known = labels >= 0
+    classes, gold = np.unique(labels[known], return_inverse=True)
+    answers, said = np.unique(logits[known].argmax(1), return_inverse=True)
+    if max(len(classes), len(answers)) > MAX_ORDERED:
+        return 0.0
+    table = np.zeros((len(classes), len(answers)), np.int64)
+    np.add.at(table, (gold, said), 1)
+    return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(gold))
 
 
 def _remarks(scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str) -> list[str]:

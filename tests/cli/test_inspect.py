@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from logitcache.cache import Cache
+from logitcache_cli.inspect import render
 from logitcache_cli.main import cli
+from tests import fake_caches
 
 KEYS = {
     *("rows", "positions", "bytes", "shards", "codecs", "fingerprint", "teacher", "tokenizer", "data", "preparation"),
@@ -35,6 +38,25 @@ def test_the_text_names_the_same(finished: dict[str, Path]) -> None:
     cache = Cache.open(finished["cache"])
     for part in ("60 of singles/train", "neg, pos", "dense", "float16", "48 tokens", cache.fingerprint):
         assert part in found.stdout
+
+
+def test_the_text_tells_of_folds_copied_rows_and_another_order(finished: dict[str, Path]) -> None:
+    plain = dict(Cache.open(finished["cache"]).summary())
+    assert not {"folds", "reused", "label order"} & {line.split("  ")[0] for line in render(plain).splitlines()}
+    teacher = {**plain["teacher"], "folds": {"count": 3, "weights": ["a", "b", "c"]}, "label_order": [1, 0]}
+    said = render({**plain, "teacher": teacher}, copied=41)
+    assert "folds        3 teachers: no row was answered by one that was trained on it" in said
+    assert "reused       41 rows copied from an older cache" in said
+    assert "label order  the teacher's own columns, as they stand here: 1, 0" in said
+
+
+def test_copied_rows_are_counted_over_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards that were made alike count each."""
+    reused = {**fake_caches.CONDITIONS, "reused": {"rows": 3, "cache": "ab"}}
+    monkeypatch.setattr(fake_caches, "CONDITIONS", reused)
+    fake_caches.make(tmp_path / "new", fake_caches.plan(rows=8, shard_rows=4))
+    found = CliRunner().invoke(cli, ["inspect", str(tmp_path / "new")])
+    assert "reused       6 rows copied from an older cache" in found.stdout
 
 
 def test_a_process_of_its_own_loads_no_torch(finished: dict[str, Path]) -> None:

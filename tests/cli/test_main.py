@@ -87,6 +87,7 @@ def test_a_full_disk_is_seven(run: Callable[..., Result], number: int) -> None:
 
 def test_a_full_disk_without_a_file_name_has_no_place(run: Callable[..., Result]) -> None:
     assert run(raising(OSError(errno.ENOSPC, "No space"))).stderr.startswith("OutOfSpace: expected room")
+    assert "ulimit -f" in run(raising(OSError(errno.EFBIG, "File too large"))).stderr
 
 
 @pytest.mark.parametrize("bug", [FileNotFoundError(errno.ENOENT, "gone"), KeyError("k"), ValueError("v")])

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.data import hub
+from logitcache.data.hubdata import HubName, commit_of
 from logitcache.errors import SpecError
 
 TOKEN = "hf_thisIsASecret"
@@ -94,6 +95,40 @@ def test_every_answer_is_one_line_that_says_what_to_do(
 def test_pages_and_commands_are_those_of_the_kind(kind: str, page: str, command: str) -> None:
     assert page in str(hub.explain("org/name", CASES["gated"][0], kind))
     assert command in str(hub.explain("org/name", CASES["no network"][0], kind))
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        (HubName("org/name"), "`hf download org/name --repo-type dataset --local-dir FOLDER`; then `--data FOLDER`"),
+        (
+            HubName("org/name", "one", "v1"),
+            "`hf download org/name --repo-type dataset --revision v1 --local-dir FOLDER`; then `--data FOLDER` "
+            "(or what in it holds the files of one)",
+        ),
+        (
+            HubName("nyu-mll/glue", "cola", None, "glue/cola"),
+            "`hf download nyu-mll/glue --repo-type dataset --include 'cola/*' --local-dir FOLDER`; then "
+            "`--data glue/cola=FOLDER`",
+        ),
+        (
+            HubName("thunlp/few_rel", None, "refs/convert/parquet", "fewrel"),
+            "`hf download thunlp/few_rel --repo-type dataset --revision refs/convert/parquet --local-dir FOLDER`; then "
+            "`--data fewrel=FOLDER`",
+        ),
+    ],
+)
+def test_the_whole_command_for_a_data_set_is_told_and_what_to_do_then(name: HubName, how: str) -> None:
+    assert name.how() == how
+    with pytest.raises(SpecError) as caught:
+        commit_of(name)  # offline, as all tests are
+    assert str(caught.value).endswith(f"here the hub can be reached: {how}.")
+
+
+def test_the_command_for_a_model_names_its_revision() -> None:
+    with pytest.raises(SpecError) as caught:
+        hub.resolve("org/surely-not-kept-here", "v1")
+    assert "`hf download org/surely-not-kept-here --revision v1 --local-dir FOLDER`; then give" in str(caught.value)
 
 
 def test_data_sets_whose_library_hides_the_hubs_error_are_told_by_its_own() -> None:

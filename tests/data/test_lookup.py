@@ -116,9 +116,15 @@ def test_unlabelled_rows_that_cannot_be_taken_are_refused(tmp_path: Path) -> Non
     (tmp_path / "other.jsonl").write_text('{"body": "a"}\n')
     for name, said in (
         ("held", "held: expected a split unlabelled or train, found dev, test. Give one file or table."),
-        ("other.jsonl", "other.jsonl: no column 'text', found body."),
+        ("other.jsonl", "other.jsonl: no column 'text', found body. Rename it, or name the column with --text"),
         ("nowhere.jsonl", "nowhere.jsonl: no such file or folder."),
     ):
         with pytest.raises(SpecError) as caught:
             load(data, Columns(), tmp_path, print, unlabelled=str(tmp_path / name))
         assert said in str(caught.value)
+
+
+def test_a_name_that_is_empty_is_not_the_folder_one_stands_in(tmp_path: Path) -> None:
+    for asked, beside in (("", None), (str(three(tmp_path)), "")):
+        with pytest.raises(SpecError, match="expected a name or a path for the data, found an empty one"):
+            load(asked, Columns(), tmp_path, print, unlabelled=beside)

@@ -40,6 +40,8 @@ HOLDERS: dict[str, Callable[[list[Record]], Any]] = {
     "series": lambda rows: {name: pd.Series(values) for name, values in columns(rows).items()},
     "categorical": lambda rows: pd.DataFrame(rows).astype({"label": "category"}),
     "arrow": lambda rows: pa.table(columns(rows)),
+    "arrays of arrow": lambda rows: {name: pa.array(values) for name, values in columns(rows).items()},
+    "chunks of arrow": lambda rows: {name: pa.chunked_array([values]) for name, values in columns(rows).items()},
     "datasets": datasets.Dataset.from_list,
     "reversed twice": lambda rows: datasets.Dataset.from_list(rows[::-1]).select(range(len(rows) - 1, -1, -1)),
 }
@@ -118,6 +120,9 @@ def test_unlabelled_rows_are_named_once(tmp_path: Path) -> None:
 
 def test_a_split_that_nobody_knows_is_left_out_and_said(tmp_path: Path) -> None:
     rows = {"text": ["a", "b"], "label": ["x", "y"]}
+    assert list(loaded({"dev": rows}, tmp_path)[0].splits) == ["dev"]
+    with pytest.raises(SpecError, match=r"expected a split train, found dev, extra\. Rename the one that is meant"):
+        loaded({"dev": rows, "extra": rows}, tmp_path)
     source, notes = loaded({"train": rows, "extra": rows}, tmp_path)
     assert list(source.splits) == ["train"]
     assert notes[0] == "data in memory: not read, for their names tell no split: extra"

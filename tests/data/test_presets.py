@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from logitcache.data.files import Table
 from logitcache.data.presets import PRESETS, draw, find, mark, marked
+from logitcache.data.source import Columns, load
 from logitcache.data.task import METRICS
 from logitcache.errors import SpecError
 
@@ -190,6 +191,69 @@ def test_what_is_asked_for_goes_before_a_preset(loaded: dict[str, Any]) -> None:
     assert loaded["sst2 0 ['label_names']"][-1]["train"][2] == [0, 1, 1]
     texts, pairs, *_ = loaded["glue/mnli 0 ['text']"][-1]["dev_mismatched"]
     assert (texts[0], pairs) == ("hypothesis of mnli validation_mismatched 0", None)
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> dict[str, Path]:
+    """Folders as `hf download --local-dir` leaves them: the repository's files, and what it keeps for itself."""
+    glue(tmp_path / "glue")
+    sst5(tmp_path / "sst5")
+    fewrel(tmp_path / "few_rel")
+    folders = {"glue": tmp_path / "glue", "sst5": tmp_path / "sst5"}
+    folders["fewrel"] = tmp_path / "few_rel@refs" / "convert" / "parquet"
+    for folder in folders.values():
+        (folder / ".cache" / "huggingface" / "download").mkdir(parents=True)
+    return folders
+
+
+def told(data: str, folder: Path, **columns: Any) -> tuple[Any, list[str]]:
+    notes: list[str] = []
+    return load(data, Columns(**columns), folder, notes.append), notes
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_preset_over_a_copy_is_the_preset(
+    loaded: dict[str, Any], copies: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the whole repository, or of the one folder that holds its files: as it comes from the hub."""
+    monkeypatch.setitem(PRESETS, "fewrel", replace(PRESETS["fewrel"], per_class=(3, 1, 1), label_names=("P6", "P17")))
+    top = copies[name.split("/")[0]]
+    below = {"fewrel": top / "default", "sst5": top}.get(name, top / name.split("/")[-1])
+    for folder in (top, below):
+        source, notes = told(f"{name}={folder}", tmp_path)
+        splits = {s: [*rows.texts(), rows.label.tolist(), rows.row_id.tolist()] for s, rows in source.splits.items()}
+        assert notes[-1].startswith(f"data: preset {name}, {folder}: ")
+        known_as, names, count, metric, _, expected = loaded[f"{name} 0 []"]
+        assert [source.name, list(source.label_names or ()), source.num_labels, source.metric] == [
+            known_as, names, count, metric,
+        ]  # fmt: skip
+        assert splits == {split: list(rows) for split, rows in expected.items()}
+
+
+def test_a_copy_without_preset_is_read_by_its_names(copies: dict[str, Path], tmp_path: Path) -> None:
+    source, _ = told(str(copies["glue"] / "mnli"), tmp_path)
+    assert set(source.splits) == {"train", "dev", "test", "dev_mismatched", "test_mismatched"}
+    assert source.split("dev_mismatched").texts()[0][0] == "premise of mnli validation_mismatched 0"
+
+
+def test_a_preset_over_what_datasets_saved(tmp_path: Path) -> None:
+    columns = {"sentence": ["a", "b"], "label": [1, 0], "text": ["no", "no"]}
+    made = datasets.Dataset.from_dict(columns)
+    datasets.DatasetDict({"train": made, "validation": made}).save_to_disk(tmp_path / "saved")
+    source, notes = told(f"cola={tmp_path / 'saved'}", tmp_path)
+    assert (source.name, source.metric, source.label_names) == ("glue-cola", "mcc", ("unacceptable", "acceptable"))
+    assert source.split("dev").texts() == (["a", "b"], None)
+    assert notes[0] == f"{tmp_path / 'saved'}: the preset glue/cola has more: no test here"
+
+
+def test_a_preset_over_a_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"nowhere: no such folder\. Give sst5=FOLDER, .* the files of SetFit/sst5"):
+        told(f"sst5={tmp_path / 'nowhere'}", tmp_path)
+    (tmp_path / "dev.jsonl").write_text('{"text": "a", "label": 0}\n')
+    with pytest.raises(SpecError, match=r"expected the split train of SetFit/sst5, found dev\.jsonl\. Fetch it again"):
+        told(f"sst5={tmp_path}", tmp_path)
+    with pytest.raises(SpecError, match="no such file or folder"):
+        told(f"mine={tmp_path}", tmp_path)
 
 
 SIZES = st.tuples(*(st.integers(0, 4) for _ in range(3))).filter(any)

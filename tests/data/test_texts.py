@@ -45,7 +45,7 @@ def test_arrow_columns_of_every_kind_are_one_source(tmp_path: Path, kind: pa.Dat
         (["a", None], [0, 1], 1, "column 'text': expected a string, found null"),
         ([0, 1], [0, 1], 0, "column 'text': expected a string, found 0 (int)"),
         ([["a"], ["b"]], [0, 1], 0, "column 'text': expected a string, found ['a'] (list)"),
-        (["a", "b"], [0.0, 1.5], 0, "found 0.0 (float)"),
+        (["a", "b"], [0.5, 1.5], 0, "found 0.5 (float)"),
         (["a", "b"], [True, False], 0, "found True (bool)"),
         (["a", "b"], [None, [1]], 1, "found [1] (list)"),
         (["a", "b"], [0, -2], 1, "expected a label from 0 to 0 (or -1: none), found -2"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from logitcache.pipeline.finetune import Finetune, TeacherSpec
 from logitcache.pipeline.train import train
 from logitcache.student.job import TrainConfig
 from logitcache.teacher.dump import DumpSettings
+from logitcache.teacher.model import load_teacher
 from logitcache.teacher.panel import folds_of
 from logitcache.workspace import Workspace
 from tests.runs import no_step, result, tree
@@ -122,6 +124,80 @@ def test_a_cache_is_not_made_out_of_itself(asked: DumpConfig, named: bool) -> No
     with pytest.raises(SpecError, match=r"--reuse: expected another folder than the new cache's, found the same"):
         dump(replace(config, out=cache) if named else config)
     assert tree(cache) == before
+
+
+def refused(config: DumpConfig, said: str) -> None:
+    """Before anything is trained or written."""
+    before = tree(config.workspace.folder)
+    with pytest.raises(SpecError, match=said):
+        dump(config, on_step=no_step)
+    assert tree(config.workspace.folder) == before
+
+
+def test_answers_of_old_are_not_those_of_a_teacher_yet_to_be_trained(
+    asked: DumpConfig, headless: Path, tmp_path: Path
+) -> None:
+    """A fine-tuned teacher is one of its data: the old one is named, by the weights that the cache records."""
+    bare = replace(asked, teacher=TeacherSpec(str(headless), device="cpu"))
+    old = dump(replace(bare, out=tmp_path / "old")).cache
+    dump(replace(bare, finetune=replace(bare.finetune, seed=1), out=tmp_path / "other"))  # another teacher of the name
+    (folder,) = (
+        place
+        for place in (bare.workspace.folder / "teachers").iterdir()
+        if load_teacher(str(place), device="cpu").weights_digest() == Cache.open(old).manifest.plan.teacher["weights"]
+    )
+    changed = replace(bare, data=corrected(asked, tmp_path / "singles"), reuse=old)
+    refused(changed, rf"old: --reuse: expected a teacher that is trained already.* --teacher {folder}; or dump without")
+    new = dump(replace(changed, teacher=TeacherSpec(str(folder), device="cpu")))
+    assert (new.teacher_rows, new.reused_rows) == (2, 58)
+    assert dump(replace(bare, reuse=old)).reused_rows == 60  # the same data: the same teacher, found again
+    for finetune in (Finetune("always"), replace(bare.finetune, folds=2)):
+        expected = r"Dump again without --reuse" if finetune.folds else r"trained already"
+        refused(replace(changed, finetune=finetune), expected)
+    shutil.rmtree(folder)
+    refused(changed, rf"--teacher its folder \(see {folder.parent}\)")
+
+
+@pytest.mark.parametrize("split", ["train", "unlabelled"])
+def test_a_place_that_cannot_be_is_refused_before_a_teacher_is_trained(
+    more: DumpConfig, tmp_path: Path, split: str
+) -> None:
+    config = replace(more, teacher=TeacherSpec("1x32", device="cpu"), out=tmp_path / "out")
+    place = tmp_path / ("out" if split == "train" else "out-unlabelled")
+    place.write_text("a file")
+    refused(config, f"{place}: expected a folder, found a file")
+    refused(replace(config, out=place / "in" / "it"), f"{place}: expected a folder, found a file")
+    place.unlink()
+    place.mkdir()
+    (place / "thesis.tex").touch()
+    refused(replace(config, overwrite=True), f"{place}: expected a cache or an empty folder, found thesis.tex")
+    (place / "thesis.tex").rename(place / "manifest.json")
+    refused(config, rf"{place}: expected a cache or an empty folder, found manifest\.json without plan\.json")
+
+
+def test_a_device_that_is_not_there_is_refused_before_a_teacher_is_trained(asked: DumpConfig) -> None:
+    refused(replace(asked, teacher=TeacherSpec("1x32", device="cuda:99")), "--device: 'cuda:99' cannot be used")
+
+
+def test_a_revision_of_what_has_none_is_refused(asked: DumpConfig, config: TrainConfig) -> None:
+    for name, what in (("1x32", "a shape"), (asked.teacher.name, "a path")):
+        said = f"{name}: expected a hub name beside --revision v1, found {what}"
+        for finetune in (asked.finetune, Finetune("always")):
+            refused(replace(asked, teacher=TeacherSpec(name, device="cpu", revision="v1"), finetune=finetune), said)
+        with pytest.raises(SpecError, match=said):
+            train(replace(config, student=name, revision="v1"))
+
+
+def test_an_empty_unlabelled_set_is_named(asked: DumpConfig, config: TrainConfig, tmp_path: Path) -> None:
+    empty, held = tmp_path / "empty.jsonl", tmp_path / "held.jsonl"
+    empty.touch()
+    held.write_text((Path(asked.data) / "dev.jsonl").read_text())
+    for file in (empty, held):
+        said = f"{file}: expected unlabelled rows, found none: it is empty, or all of its texts stand in dev or test"
+        refused(replace(asked, teacher=TeacherSpec("1x32", device="cpu"), unlabelled=str(file)), said)
+        for method in ("kd", "self-kd"):
+            with pytest.raises(SpecError, match=said):
+                train(replace(config, method=method, unlabelled=str(file)))
 
 
 def test_rows_are_copied_into_one_cache_at_a_time(more: DumpConfig, asked: DumpConfig, tmp_path: Path) -> None:

@@ -322,9 +322,11 @@ def test_averaged_teachers_answer_for_unlabelled_rows_too(more: TrainConfig, dum
 
 def test_self_kd_in_folds_learns_from_copies_that_did_not_see_the_row(more: TrainConfig, seen: Seen) -> None:
     config = replace(more, method="self-kd", folds=3)
-    source = load(config, lambda _: None)
+    source, notes = load(config, lambda _: None), list[str]()
     fold = folds_of(source.split("train").row_hash, 3)
-    out = train(config)
+    out = train(config, notify=notes.append)
+    said = [note for note in notes if note.startswith("fold ")]
+    assert said == [f"fold {k} of 3: a first copy that does not see its rows" for k in (1, 2, 3)]
     copies = {tuple(result(p)["config"]["without_fold"]): p for p in config.workspace.folder.glob("self-kd/copy-*")}
     assert sorted(copies) == [(0, 3), (1, 3), (2, 3)]
     for (k, _), copy in copies.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from logitcache.data.collate import Collator, pad
@@ -27,6 +29,7 @@ from logitcache.teacher.model import (
     load_teacher,
     longest_input,
     quiet,
+    saved_digest,
 )
 
 KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
@@ -250,6 +253,43 @@ def test_an_untrained_head_is_refused(copied: Path, tmp_path: Path) -> None:
     assert f"logitcache train --method base --student {copied}" in message
 
 
+def without(folder: Path, name: str) -> Path:
+    """The checkpoint without one tensor."""
+    state = load_file(folder / "model.safetensors")
+    del state[name]
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+BODY = "bert.encoder.layer.1.output.dense.weight"
+
+
+def test_a_checkpoint_that_lacks_weights_of_its_body_is_refused(copied: Path) -> None:
+    """`transformers` fills them in at random; with a head or without it, that is no matter of fine-tuning."""
+    for name in (BODY, "classifier.weight"):
+        with pytest.raises(SpecError, match=f"found one that lacks 1 weights of its body .first {BODY}.") as caught:
+            load_teacher(str(without(copied, name)))
+        assert type(caught.value) is SpecError
+
+
+def test_a_body_of_other_shapes_than_the_config_states_is_refused(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "intermediate_size": 32}))
+    assert "found one that lacks 6 weights of its body (first bert.encoder.layer.0.intermediate" in refusal(copied)
+
+
+def test_a_pooler_is_a_part_of_the_head(copied: Path) -> None:
+    with pytest.raises(UntrainedHead, match="pooler"):
+        load_teacher(str(without(copied, "bert.pooler.dense.weight")))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_digest_of_a_file_is_that_of_the_teacher_in_it(copied: Path, dtype: str) -> None:
+    assert saved_digest(copied, dtype) == load_teacher(str(copied), dtype, "cpu").weights_digest()
+    (copied / "model.safetensors").write_bytes(b"no such thing")
+    assert saved_digest(copied, dtype) is saved_digest(copied / "nowhere", dtype) is None
+
+
 def test_a_head_of_another_size_than_the_config_states_is_refused(copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     config["id2label"], config["label2id"] = {"0": "a", "1": "b", "2": "c"}, {"a": 0, "b": 1, "c": 2}
@@ -265,4 +305,6 @@ def test_a_tokenizer_of_another_model_is_refused(checkpoint: Checkpoint) -> None
 
 @pytest.mark.parametrize("device", ["banana", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_refused(checkpoint: Checkpoint, device: str) -> None:
-    assert f"--device: {device!r} cannot be used" in refusal(checkpoint(), device=device)
+    said = refusal(checkpoint(), device=device)
+    assert f"--device: {device!r} cannot be used" in said
+    assert re.search(r"[.!] Leave --device out", said)

@@ -18,10 +18,11 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoe
 
 from logitcache.cache import Cache
 from logitcache.data.source import Source
+from logitcache.data.task import score
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, Panel
-from logitcache.teacher.report import DumpReport, _remarks, confidence
+from logitcache.teacher.report import MAX_ORDERED, DumpReport, _best_order, _near_chance, _remarks, confidence
 
 Checkpoint = Callable[..., Path]
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
@@ -120,7 +121,7 @@ def test_an_unnamed_teacher_that_is_hardly_ever_right_is_told_of(
     """Only where labels had no names to be matched by, and only where it is wrong."""
     first, second = gold_by_teacher(unnamed, source, tmp_path / "a", "train").remarks
     assert "unnamed: matched by index" in first
-    assert "hardly more than chance would (accuracy 0.0%, MCC -1.00)" in second
+    assert "is right on 0.0%, but would be on 100.0% with its classes in another order: they look permuted" in second
     assert "config.json (id2label)" in second
     assert len(gold_by_teacher(unnamed, source, tmp_path / "b", "").remarks) == 1
     assert gold_by_teacher(teacher, source, tmp_path / "c", "train").remarks == []
@@ -133,6 +134,43 @@ def test_bare_numbers_that_the_teacher_does_not_agree_with_are_told_of(
     first, second = gold_by_teacher(teacher, bare, tmp_path / "a", "train").remarks
     assert "the data's labels are bare numbers: matched by index" in first
     assert "the data's with --labels" in second
+
+
+def one_hot(answers: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes, dtype=np.float32)[answers]
+
+
+def test_classes_in_another_order_are_told_from_wrong_answers() -> None:
+    """Of many classes, a third swapped leaves a correlation that looks well."""
+    draw, gold = np.random.default_rng(0), np.arange(3000) % 30
+    swapped = np.where(gold < 10, (gold + 1) % 10, gold)
+    scores = score(one_hot(swapped, 30), gold)
+    assert scores["mcc"] > 0.6
+    assert "right on 66.7%, but would be on 100.0%" in _near_chance(one_hot(swapped, 30), gold, scores)[0]
+    for wrong in (0.3, 0.8, 1.0):  # as many errors, of no order
+        answers = np.where(draw.random(3000) < wrong, draw.integers(0, 30, 3000), gold)
+        said = _near_chance(one_hot(answers, 30), gold, score(one_hot(answers, 30), gold))
+        assert [("hardly more than chance" in line, "permuted" in line) for line in said] == [(True, False)] * (
+            wrong == 1
+        )
+
+
+def test_a_table_of_too_many_classes_is_not_made() -> None:
+    gold = np.arange(MAX_ORDERED + 1)
+    assert _best_order(one_hot(gold, MAX_ORDERED + 1), gold) == 0
+
+
+def test_a_report_is_against_the_labels_in_hand(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
+    """A cache is a matter of texts: corrected labels leave it as it is, and are what it is scored with."""
+    before = dump_split(teacher, source, "train", tmp_path / "c", SETTINGS)
+    label = source.split("train").label.copy()
+    label[:7] = 1 - label[:7]
+    splits = {**source.splits, "train": replace(source.split("train"), label=label)}
+    after = dump_split(teacher, replace(source, splits=splits), "train", tmp_path / "c", SETTINGS)
+    assert after.scores["accuracy"] == pytest.approx((answers(tmp_path / "c").argmax(1) == label).mean())
+    assert (after.teacher_rows, after.scores == before.scores) == (0, False)
+    assert after.remarks[0].startswith("7 rows have another label now than when this cache was made.")
+    assert not any("another label" in remark for remark in before.remarks)
 
 
 @pytest.mark.parametrize("label", [-1, 0, 1])
