@@ -58,7 +58,6 @@ def study(folder: Path) -> None:
     write(
         "folds",
         {
-            "folds": FOLDS,
             "teacher": {
                 name: {"train": r.scores, "dev": r.dev_scores, "entropy": r.entropy} for name, r in reports.items()
             },
