@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from .dump import render as render_dump
+from .dump import to_json
 from .options import as_json, notify, print_json, progress
 
 OWN_DATA = """\
@@ -48,7 +49,7 @@ def command(quick: bool, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(result.comparison.to_json())
         return
-    click.echo(render_dump(result.report) + "\n")
+    click.echo(render_dump(to_json(result.report)) + "\n")
     render(result.comparison, Console())
     seconds = time.perf_counter() - started
     click.echo(f"\npicture    {folder / 'verdict.png'}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA}")

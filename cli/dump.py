@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import Bars, as_json, checkpoint_options, data_options, notify, print_json, progress
+from .options import CACHE, Bars, as_json, data_options, notify, print_json, progress, teacher_options
+from .workers import once, run_parts, typed
 
 
 @click.command(short_help="Run a teacher once over some rows and store its answers.")
@@ -17,7 +21,7 @@ from .options import Bars, as_json, checkpoint_options, data_options, notify, pr
     help="A sequence classifier: a checkpoint's folder, a `train` run, a hub name, or a shape such as 4x256. What has "
     "no trained head is fine-tuned first.",
 )
-@checkpoint_options
+@teacher_options
 @data_options
 @click.option("--split", default="train", show_default=True, help="The split to dump.")
 @click.option(
@@ -26,28 +30,8 @@ from .options import Bars, as_json, checkpoint_options, data_options, notify, pr
     help="The cache's folder. Default: in the workspace, by data, split and teacher.",
 )
 @click.option(
-    "--finetune",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Train the teacher on the train split first: where it has no trained head, always, or never.",
-)
-@click.option("--finetune-epochs", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True)
-@click.option(
-    "--finetune-learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    help="Default: 2e-5 for a checkpoint, 5e-4 for a shape.",
-)
-@click.option("--finetune-batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--finetune-seed", type=int, default=0, show_default=True)
-@click.option(
-    "--folds",
-    type=click.IntRange(2),
-    help="That many teachers, each fine-tuned without one fold of the rows and answering for that fold.",
-)
-@click.option(
     "--reuse",
-    type=click.Path(path_type=Path),
+    type=CACHE,
     help="A cache of the same teacher: rows whose text it knows are copied, only the others see the teacher.",
 )
 @click.option(
@@ -83,19 +67,61 @@ from .options import Bars, as_json, checkpoint_options, data_options, notify, pr
     type=click.IntRange(1),
     help="Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.",
 )
-@click.option("--device", help="Where the teacher runs: cpu, cuda, cuda:1. Default: cuda if there is one.")
+@click.option(
+    "--on-nonfinite",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="A row whose logits are NaN, infinite or too wide for the codec ends the dump, or is left without an answer.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["arrow", "zarr"]),
+    default="arrow",
+    show_default=True,
+    help="How shards lie on disk.",
+)
+@click.option("--part", help="I/N: write that range of the shards alone. Whoever writes the last one seals the cache.")
+@click.option("--workers", type=click.IntRange(1), help="That many processes, each with one part.")
 @click.option("--overwrite", is_flag=True, help="Lose what the cache folder holds.")
 @as_json
-def command(as_json: bool, **options: Any) -> None:
+def command(as_json: bool, workers: int | None, part: str | None, **options: Any) -> None:
     """Ask a teacher about every row of one split, once, and store what it says.
 
     Running the same command again goes on where it stopped. Ends with a report of what the teacher knows.
     """
-    from logitcache.api import dump
+    if workers is not None:
+        told = by_workers(click.get_current_context(), workers, part)
+    else:
+        from logitcache.api import dump
 
+        part = part or part_of_ranks()
+        with progress() as bars:
+            begin, steps = partial(Counter, bars=bars), Training(bars)
+            told = to_json(dump(**options, part=part, notify=notify, begin=begin, on_step=steps))
+    print_json(told) if as_json else click.echo(render(told))
+
+
+def part_of_ranks() -> str | None:
+    """The part of a process that torchrun (or its like) has started as one of several."""
+    rank, size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    return f"{int(rank) + 1}/{size}" if rank.isdecimal() and size.isdecimal() and int(size) > 1 else None
+
+
+def by_workers(ctx: click.Context, workers: int, part: str | None) -> dict[str, Any]:
+    """The document of a dump made by processes of its own, one for each part."""
+    from logitcache.errors import SpecError
+
+    if part is not None or ctx.params["overwrite"]:
+        found = "--part" if part is not None else "--overwrite"
+        raise SpecError(f"expected --workers without {found}, found both. Leave one of them out.")
+    from logitcache.api import ready_to_dump
+
+    options = {name: value for name, value in ctx.params.items() if name not in ("workers", "part", "as_json")}
+    said = set[str]()
     with progress() as bars:
-        report = dump(**options, notify=notify, begin=lambda rows: Counter(rows, bars), on_step=Training(bars))
-    print_json(to_json(report)) if as_json else click.echo(render(report))
+        ready_to_dump(**options, notify=once(said), on_step=Training(bars))
+    return merged([json.loads(out) for out in run_parts(typed(ctx, ("workers", "as_json")), workers, once(said))])
 
 
 class Counter:
@@ -126,11 +152,14 @@ def to_json(report: Any) -> dict[str, Any]:
     """The document of ``dump --json``."""
     return {
         "cache": str(report.cache),
+        "complete": report.complete,
         "rows": report.rows,
         "positions": report.positions,
         "teacher_rows": report.teacher_rows,
         "reused_rows": report.reused_rows,
+        "skipped_rows": report.skipped_rows,
         "folds": report.folds,
+        "num_labels": report.num_labels,
         "bytes": report.bytes,
         "rows_per_second": report.rows_per_second,
         "tokens_per_second": report.tokens_per_second,
@@ -145,26 +174,39 @@ def to_json(report: Any) -> dict[str, Any]:
     }
 
 
-def render(report: Any) -> str:
+def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """One document of several workers': that of the one that sealed the cache, with what all of them did."""
+    told = max(documents, key=lambda each: (each["complete"], each["rows"]))
+    done = {key: sum(each[key] for each in documents) for key in ("teacher_rows", "reused_rows")}
+    rates = {key: sum(each[key] for each in documents) for key in ("rows_per_second", "tokens_per_second")}
+    seconds, unlabelled = max(each["seconds"] for each in documents), [each["unlabelled"] for each in documents]
+    both = None if None in unlabelled else merged(unlabelled)
+    return {**told, **done, **rates, "seconds": seconds, "unlabelled": both}
+
+
+def render(told: dict[str, Any]) -> str:
     """The report that ends a dump."""
     from math import log
 
-    speed = f"{report.rows_per_second:,.0f} rows/s, {report.tokens_per_second:,.0f} tokens/s, {report.seconds:.1f} s"
-    seen = f"{report.teacher_rows:,} saw the teacher now" + (f": {speed}" if report.teacher_rows else "")
-    seen += f"; {report.reused_rows:,} copied" if report.reused_rows else ""
+    speed = f"{told['rows_per_second']:,.0f} rows/s, {told['tokens_per_second']:,.0f} tokens/s, {told['seconds']:.1f} s"
+    seen = f"{told['teacher_rows']:,} saw the teacher now" + (f": {speed}" if told["teacher_rows"] else "")
+    seen += f"; {told['reused_rows']:,} copied" if told["reused_rows"] else ""
+    seen += f"; {told['skipped_rows']:,} without an answer" if told["skipped_rows"] else ""
     lines = [
-        f"cache      {report.cache}",
-        f"rows       {report.rows:,} ({seen})",
-        f"size       {report.bytes:,} bytes ({report.bytes / max(1, report.rows):.0f} a row)",
-        f"entropy    {report.entropy:.3f} nats on average (uniform answers: {log(report.num_labels):.3f})",
+        f"cache      {told['cache']}" + ("" if told["complete"] else " (not finished)"),
+        f"rows       {told['rows']:,} ({seen})",
+        f"size       {told['bytes']:,} bytes ({told['bytes'] / max(1, told['rows']):.0f} a row)",
     ]
-    for what, scores in (("these rows", report.scores), (f"dev ({report.dev_rows:,} rows)", report.dev_scores)):
+    if told["entropy"] is not None:
+        most = log(told["num_labels"])
+        lines.append(f"entropy    {told['entropy']:.3f} nats on average (uniform answers: {most:.3f})")
+    for what, scores in (("these rows", told["scores"]), (f"dev ({told['dev_rows']:,} rows)", told["dev_scores"])):
         if scores:
             agreement = f"agrees with the gold label on {scores['accuracy']:.1%}"
             lines.append(
                 f"teacher    {agreement} of {what}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
             )
-    if report.folds:
-        lines.append(f"folds      {report.folds} teachers: no row was answered by one that was trained on it")
-    lines += [f"note       {remark}" for remark in report.remarks]
-    return "\n".join(lines) + ("" if report.unlabelled is None else "\n\n" + render(report.unlabelled))
+    if told["folds"]:
+        lines.append(f"folds      {told['folds']} teachers: no row was answered by one that was trained on it")
+    lines += [f"note       {remark}" for remark in told["remarks"]]
+    return "\n".join(lines) + ("" if told["unlabelled"] is None else "\n\n" + render(told["unlabelled"]))

@@ -1,49 +1,122 @@
-"""``logitcache inspect``: what a cache holds. No torch, one JSON file read."""
+"""``logitcache inspect``: what a cache holds. No torch; one JSON file read, and with ``--row`` one row."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import as_json, print_json
+from .options import CACHE, as_json, print_json
 
 
 @click.command(short_help="Say what a cache holds.")
-@click.argument("cache", type=click.Path(path_type=Path))
+@click.argument("cache", type=CACHE)
+@click.option("--row", type=int, help="Decode this row, and show its text where its source lies here.")
+@click.option("--data", help="Where the row's text is: a local file or folder, or `docstrings`. Nothing is downloaded.")
+@click.option("--text", help="Column of the text, where it has no usual name.")
+@click.option("--text-pair", help="Column of the second text of a pair.")
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("logitcache-work"),
+    show_default=True,
+    help="Where built-in data lies.",
+)
 @as_json
-def command(cache: Path, as_json: bool) -> None:
-    """Print a cache's identity: rows, shards, codecs, fingerprint, teacher and data."""
+def command(
+    cache: Path | str,
+    row: int | None,
+    data: str | None,
+    text: str | None,
+    text_pair: str | None,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """Print what a cache is: teacher, data, shards, codecs, how sure the teacher was. CACHE is a folder or a URL."""
     from logitcache.cache import Cache
+    from logitcache.errors import SpecError
+    from logitcache.inspection import Columns, describe, row_of
 
+    if row is None and (data or text or text_pair):
+        raise SpecError("--data, --text, --text-pair: expected --row N beside them, found none. Name a row.")
     opened = Cache.open(cache)
-    summary = dict(opened.summary())
-    copied = sum(receipt.conditions.get("reused", {}).get("rows", 0) for receipt in opened.manifest.receipts)
-    print_json(summary) if as_json else click.echo(render(summary, copied))
+    shown = describe(opened)
+    if row is not None:
+        shown["row"] = row_of(opened, row, data, Columns(text, text_pair), workspace / "data")
+    print_json(shown) if as_json else click.echo(render(shown))
 
 
-def render(summary: dict[str, Any], copied: int = 0) -> str:
-    """The summary as lines of `name value`; ``copied`` rows came from an older cache."""
-    teacher, data, prepared = summary["teacher"], summary["data"], summary["preparation"]
+def render(shown: dict[str, Any]) -> str:
+    """The document as lines of `name value`."""
+    lines = [*_identity(shown), *_making(shown), *_sureness(shown["quantiles"])]
+    if "row" in shown:
+        lines += [("", ""), *_row(shown["row"])]
+    return "\n".join(f"{name:<12} {value}".rstrip() for name, value in lines)
+
+
+def _identity(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    teacher, data, prepared = shown["teacher"], shown["data"], shown["preparation"]
     labels = teacher["label_names"]
-    shown = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
-    codec = "; ".join(
-        f"{name}: " + ", ".join(f"{k} {v}" for k, v in spec.items()) for name, spec in summary["codecs"].items()
+    codecs = (f"{name}: " + ", ".join(f"{k} {v}" for k, v in spec.items()) for name, spec in shown["codecs"].items())
+    below = ", ".join(f"{n:,} {level}" for level, n in shown["records"].items() if level != "row")
+    yield "rows", f"{shown['rows']:,} of {data.get('source')}/{data.get('split')} (digest {_short(data.get('digest'))})"
+    if shown["views"] > 1 or below:
+        yield "records", f"{shown['views']} views of each row" + (f"; {below}" if below else "")
+    yield (
+        "store",
+        f"{shown['store']}: {shown['shards']} shards of {shown['shard_rows']:,} rows, {shown['bytes']:,} bytes",
     )
-    lines = [
-        f"rows         {summary['rows']:,} of {data['source']}/{data['split']} (digest {data['digest'][:12]})",
-        f"shards       {summary['shards']}, {summary['bytes']:,} bytes",
-        f"codecs       {codec}",
-        f"teacher      {teacher['name']} ({teacher['dtype']}, weights {teacher['weights'][:12]})",
-        f"labels       {len(labels)}: {shown}",
-    ]
+    yield "codecs", "; ".join(codecs)
+    yield "teacher", f"{teacher.get('name')} ({teacher.get('dtype')}, weights {_short(teacher.get('weights'))})"
+    yield "labels", f"{len(labels)}: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
     if order := teacher.get("label_order"):
         places = ", ".join(map(str, order[:8])) + (", …" if len(order) > 8 else "")
-        lines.append(f"label order  the teacher's own columns, as they stand here: {places}")
+        yield "label order", f"the teacher's own columns, as they stand here: {places}"
     if folds := teacher.get("folds"):
-        lines.append(f"folds        {folds['count']} teachers: no row was answered by one that was trained on it")
-    if copied:
-        lines.append(f"reused       {copied:,} rows copied from an older cache")
-    lines += [f"max length   {prepared['max_length']} tokens", f"fingerprint  {summary['fingerprint']}"]
-    return "\n".join(lines)
+        yield "folds", f"{folds['count']} teachers: no row was answered by one that was trained on it"
+    yield "tokenizer", _short(shown["tokenizer"].get("vocabulary"))
+    yield "max length", f"{prepared.get('max_length')} tokens"
+    yield "fingerprint", shown["fingerprint"]
+
+
+def _making(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for each in shown["conditions"]:
+        shards = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in each["shards"])
+        made = ", ".join(f"{name} {value}" for name, value in each.items() if name != "shards" and value is not None)
+        yield "made under", f"{made} (shards {shards})" if len(shown["conditions"]) > 1 else made
+    if shown["reused_rows"]:
+        yield "copied", f"{shown['reused_rows']:,} rows, from an older cache"
+    if shown["skipped"]:
+        first = ", ".join(map(str, shown["skipped"][:5])) + (", …" if len(shown["skipped"]) > 5 else "")
+        yield "skipped", f"{len(shown['skipped']):,} rows have no answer: {first}"
+
+
+def _sureness(quantiles: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    units = {"entropy": ("entropy", " nats"), "top_probability": ("top p", "")}
+    for name, found in quantiles.items():
+        named = [f"{share:.0%} {value:.3f}" for share, value in zip(found["at"], found["value"], strict=True)]
+        off = max(high - low for low, high in zip(found["low"], found["high"], strict=True))
+        yield units[name][0], ", ".join(named) + units[name][1] + (f" (off by {off:.3f} at most)" if off else "")
+
+
+def _row(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    label = "none" if row["label"] < 0 else f"{row['label_name']} ({row['label']})"
+    yield "row", f"{row['row_id']} (hash {row['row_hash']})"
+    yield "label", label
+    if row["skipped"]:
+        yield "answer", "none: the dump skipped it"
+    else:
+        yield "answer", ", ".join(f"{each['label']} {each['probability']:.4f}" for each in row["top"])
+        yield "entropy", f"{row['entropy']:.4f} nats"
+    if row["text"] is None:
+        yield "text", f"not shown: {row['text_note']}"
+        return
+    yield "text", " ".join(row["text"].splitlines())
+    if row["text_pair"] is not None:
+        yield "text pair", " ".join(row["text_pair"].splitlines())
+
+
+def _short(digest: Any) -> str:
+    return str(digest)[:12]

@@ -24,11 +24,16 @@ COMMANDS = {
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
     "compare": "Say which results differ, by how much, and how sure that is.",
     "inspect": "Say what a cache holds.",
+    "verify": "Read every byte of a cache against its checksums.",
+    "repair": "Make the broken shards of a cache again, and only those.",
+    "convert": "Write a cache's answers in another store: arrow, zarr or parquet.",
+    "merge": "Put parts of one dump together.",
+    "diff": "Say how far two caches of the same rows differ.",
     "demo": "Distil a real teacher into real students on this machine.",
 }
 
-_INTERRUPTED = 128 + signal.SIGINT
-_TERMINATED = 128 + signal.SIGTERM
+_RESUMING = ("dump", "train", "repair", "convert", "merge", "demo")  # a second call goes on where the first stopped
+_GRACE = 5.0  # seconds from the signal to the end
 _BROKEN_PIPE = 128 + signal.SIGPIPE
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A place that was named cannot be used. Rooms check what they can; what only the system knows ends here.
@@ -55,15 +60,16 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error that is no bug of ours becomes one line on stderr and the exit code of its kind."""
         try:
-            with _terminable():
+            with _stoppable():
                 result = super().invoke(ctx)
                 sys.stdout.flush()  # a closed pipe is met here, not at interpreter exit
                 return result
         except LogitCacheError as error:
             _fail(ctx, error)
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(_INTERRUPTED)
+            _leave(ctx, signal.SIGINT)
+        except _Stopped as stopped:
+            _leave(ctx, stopped.number)
         except BrokenPipeError as error:
             if not _reader_gone():  # click would end here in silence
                 raise RuntimeError("a pipe broke that is not our output's: did a worker die?") from error
@@ -75,6 +81,13 @@ class LazyGroup(click.Group):
             if error.errno not in _NO_PLACE or error.filename is None:
                 raise
             _fail(ctx, SpecError(f"cannot be used: {error.strerror}. Name another place.", where=error.filename))
+
+
+def _leave(ctx: click.Context, number: int) -> NoReturn:
+    word = "Interrupted" if number == signal.SIGINT else "Terminated"
+    again = " The same command again goes on where it stopped." if ctx.invoked_subcommand in _RESUMING else ""
+    click.echo(f"{word}.{again}", err=True)
+    ctx.exit(128 + number)
 
 
 def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
@@ -98,21 +111,41 @@ def _reader_gone() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
+class _Stopped(SystemExit):
+    """Raised where the process was when it was told to stop; no library takes it for an error of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """While this lasts, SIGTERM unwinds the stack like an exception, so that locks and temporary files are cleared."""
-
-    def leave(number: int, frame: object) -> NoReturn:
-        raise SystemExit(_TERMINATED)
-
+def _stoppable() -> Iterator[None]:
+    """While this lasts, SIGINT and SIGTERM unwind the stack like an exception, so that locks and temporary files are
+    cleared. What has not ended after some seconds, or is told a second time, ends at once: a cache or a run survives
+    that as it survives SIGKILL.
+    """
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
         yield
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    late: list[threading.Timer] = []
+
+    def leave(number: int, frame: object) -> NoReturn:
+        if late:
+            os._exit(128 + number)
+        late.append(threading.Timer(_GRACE, os._exit, (128 + number,)))
+        late[0].daemon = True
+        late[0].start()
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for timer in late:
+            timer.cancel()
 
 
 @click.group(cls=LazyGroup)

@@ -49,6 +49,42 @@ _CHECKPOINT = (
         "--trust-remote-code", is_flag=True, help="Run the code that a checkpoint brings along. Off unless said."
     ),
 )
+
+
+class CachePlace(click.Path):
+    """A finished cache: its folder, or a URL that fsspec reads."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from logitcache.store.remote import place
+
+        return super().convert(named, param, ctx) if isinstance(named := place(value), Path) else named
+
+
+CACHE = CachePlace(path_type=Path)
+_TEACHER = (
+    *_CHECKPOINT,
+    click.option(
+        "--finetune",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        show_default=True,
+        help="Train the teacher on the train split first: where it has no trained head, always, or never.",
+    ),
+    click.option("--finetune-epochs", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True),
+    click.option(
+        "--finetune-learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        help="Default: 2e-5 for a checkpoint, 5e-4 for a shape.",
+    ),
+    click.option("--finetune-batch-size", type=click.IntRange(1), default=32, show_default=True),
+    click.option("--finetune-seed", type=int, default=0, show_default=True),
+    click.option(
+        "--folds",
+        type=click.IntRange(2),
+        help="That many teachers, each fine-tuned without one fold of the rows and answering for that fold.",
+    ),
+    click.option("--device", help="Where the teacher runs: cpu, cuda, cuda:1. Default: cuda if there is one."),
+)
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
 )
@@ -62,6 +98,17 @@ def data_options(command: F) -> F:
 def checkpoint_options(command: F) -> F:
     """Add the options of a checkpoint on the hub."""
     return _with(command, _CHECKPOINT)
+
+
+def teacher_options(command: F) -> F:
+    """Add the options that say how a teacher is loaded, and trained where it has to be."""
+    return _with(command, _TEACHER)
+
+
+def again_options(command: F) -> F:
+    """Add the options that say who answered about which rows, for a cache that can name them itself."""
+    named = (click.option(f"--{what}", help="Default: what the cache names.") for what in ("teacher", "data"))
+    return _with(command, (*named, *_DATA[1:], *_TEACHER))
 
 
 def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:

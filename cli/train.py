@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, checkpoint_options, data_options, notify, print_json, progress
+from .options import CACHE, as_json, checkpoint_options, data_options, notify, print_json, progress
 
 
 @click.command(short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
@@ -40,7 +40,7 @@ from .options import as_json, checkpoint_options, data_options, notify, print_js
 )
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path),
+    type=CACHE,
     multiple=True,
     help="The teacher's answers. Several: of labelled and unlabelled rows, or of teachers to average. Default for kd: "
     "the one cache of these rows in the workspace.",
@@ -116,6 +116,11 @@ from .options import as_json, checkpoint_options, data_options, notify, print_js
 @click.option(
     "--metric",
     help="What `best` means: accuracy, macro_f1, mcc, or f1 (two classes). Default: the preset's, else accuracy.",
+)
+@click.option(
+    "--checkpoint-steps",
+    type=click.IntRange(1),
+    help="Steps after which a checkpoint is taken, besides those after each epoch.",
 )
 @click.option("--group-by-length", is_flag=True, help="Rows of like length share a batch: less padding, faster.")
 @click.option("--report-to", default="none", show_default=True, help="Where Trainer logs to, such as tensorboard.")

@@ -18,6 +18,7 @@ __all__ = [
     "LogitCacheError",
     "Source",
     "compare",
+    "diff",
     "distillation_loss",
     "dump",
     "kl_divergence",
@@ -25,8 +26,10 @@ __all__ = [
     "load_tokenizer",
     "objective",
     "prepare",
+    "repair",
     "to_torch",
     "train",
+    "verify_live",
 ]
 
 _PLACES = {
@@ -34,6 +37,9 @@ _PLACES = {
     "train": "api",
     "compare": "api",
     "load": "api",
+    "diff": "api",
+    "repair": "api",
+    "verify_live": "api",
     "Source": "data.source",
     "Cache": "cache",
     "LogitCacheError": "errors",
@@ -49,7 +55,7 @@ _PLACES = {
 }
 
 if TYPE_CHECKING:
-    from logitcache.api import compare, dump, load, train
+    from logitcache.api import compare, diff, dump, load, repair, train, verify_live
     from logitcache.cache import Cache
     from logitcache.data.collate import Collator
     from logitcache.data.prepare import load_tokenizer, prepare

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from numbers import Integral, Real
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,20 @@ from logitcache.data.source import Columns, Data, Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.pipeline import dump as dumping
 from logitcache.pipeline import train as training
+from logitcache.pipeline.checks import part_of, path_of, plain, unexpected
 from logitcache.pipeline.finetune import Finetune, TeacherSpec
 from logitcache.report.plots import dots
+from logitcache.store.manifest import Plan
 from logitcache.student.job import TrainConfig
 from logitcache.student.run import OnStep
 from logitcache.study import tables
 from logitcache.study.tables import RESAMPLES, Comparison
-from logitcache.teacher.dump import DumpSettings
+from logitcache.teacher import repair as mending
+from logitcache.teacher.diff import Difference, difference
+from logitcache.teacher.live import Live, live
 from logitcache.teacher.panel import Progress
+from logitcache.teacher.plan import DumpSettings, Planned, planned
+from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 from logitcache.workspace import DEFAULT, Workspace
 
@@ -33,37 +40,8 @@ Place = str | os.PathLike[str]
 _PARAMETERS = {"method", "data", "columns", "unlabelled", "data_seed", "out", "workspace"}  # of train, by themselves
 _PARAMETERS |= {"without_fold"}  # of folds: what their teachers are trained on
 SETTINGS = {field.name for field in fields(TrainConfig)} - _PARAMETERS
-# What the command line refuses while it reads its options, a function has to refuse by itself.
-CHOICES = {
-    "finetune": ("auto", "always", "never"),
-    "dtype": ("float32", "bfloat16", "float16"),
-    "codec": ("float16", "float32"),
-    "method": ("base", "ls", "tf-reg", "self-kd", "kd"),
-    "init": ("pretrained", "random"),
-    "teachers": ("mean",),
-    "precision": ("fp32", "bf16", "fp16"),
-    "select": ("best", "last"),
-}
-LEAST: dict[str, int | None] = {  # whole numbers
-    **dict.fromkeys(("seed", "data_seed", "finetune_seed")),
-    **dict.fromkeys(("batch_size", "finetune_batch_size", "accumulate", "batch_tokens", "shard_rows"), 1),
-    **dict.fromkeys(("folds", "max_length", "rows"), 2),
-    "vocabulary": 100,
-}
-NUMBERS = {
-    *("alpha", "a", "temperature", "epochs", "learning_rate", "weight_decay", "warmup"),
-    *("finetune_epochs", "finetune_learning_rate"),
-}
-NAMES = {"teacher", "student", "tokenizer"}  # of the hub, or paths
-PATHS = {"out", "reuse", "workspace", "plot"}
-WORDS = {"split", "metric", "baseline", "revision", "device", "report_to", "text", "text_pair", "label", "name"}
-FLAGS = {"trust_remote_code", "overwrite", "tau_squared", "group_by_length"}
-FUNCTIONS = {"notify", "begin", "on_step"}
-OPTIONAL = {  # where None is the default
-    *(field.name for field in fields(TrainConfig) if field.default is None),
-    *("text", "text_pair", "label", "labels", "name"),
-    *("finetune_learning_rate", "shard_rows", "device", "reuse", "plot"),
-}
+# Options of dump that do not decide who is asked.
+_OF_A_CACHE = {"split", "out", "reuse", "codec", "batch_tokens", "shard_rows", "on_nonfinite", "format", "overwrite"}
 
 
 def say(message: str) -> None:
@@ -91,7 +69,7 @@ def load(
     without splits is divided as a file is. ``name`` is what the source is called: in default places, and in results.
     Raises SpecError for whatever cannot be read as asked.
     """
-    given = _plain(locals())
+    given = plain(locals())
     if name is not None and (not name.strip(".") or {*name} & {"/", "\\"}):  # it becomes a part of folders' names
         raise SpecError(f"name: expected a name without separators, found {name!r}. Correct it.")
     columns, folder = _columns(given), Workspace(given["workspace"]).data
@@ -125,7 +103,10 @@ def dump(
     max_length: int = 128,
     batch_tokens: int = 4096,
     shard_rows: int | None = None,
+    on_nonfinite: str = "stop",
+    format: str = "arrow",
     device: str | None = None,
+    part: str | tuple[int, int] | None = None,
     overwrite: bool = False,
     notify: Callable[[str], None] = say,
     begin: Callable[[int], Progress] = lambda rows: lambda rows, tokens: None,
@@ -137,32 +118,82 @@ def dump(
     what takes (rows, tokens) just done; ``on_step`` gets the steps (done, in all) of a fine-tuning. Raises the kinds of
     :class:`LogitCacheError` that the command ends with.
     """
-    given = _plain(locals())
-    columns, work = _columns(given), Workspace(given["workspace"])
-    rows, more, source = _rows(data, columns, unlabelled, given["data_seed"], work, notify)
-    config = dumping.DumpConfig(
-        teacher=TeacherSpec(given["teacher"], dtype, device, revision, trust_remote_code),
-        data=rows,
-        columns=columns,
-        unlabelled=more,
-        data_seed=given["data_seed"],
+    given = plain(locals())
+    config, source = _teaching(**{name: given[name] for name in signature(_teaching).parameters})
+    config = replace(
+        config,
         split=split,
         out=given["out"],
-        finetune=Finetune(
-            finetune,
-            given["finetune_epochs"],
-            given["finetune_learning_rate"],
-            given["finetune_batch_size"],
-            given["finetune_seed"],
-            given["folds"],
-        ),
         reuse=given["reuse"],
-        settings=DumpSettings(given["max_length"], given["batch_tokens"], codec, given["shard_rows"]),
-        workspace=work,
+        settings=DumpSettings(
+            given["max_length"], given["batch_tokens"], codec, given["shard_rows"], on_nonfinite, format
+        ),
         overwrite=overwrite,
+        part=part_of(part),
     )
-    with _told_of_names(source, work):
+    with _told_of_names(source, config.workspace):
         return dumping.dump(config, source=source, notify=notify, begin=begin, on_step=on_step)
+
+
+def ready_to_dump(
+    *,
+    max_length: int,
+    notify: Callable[[str], None] = say,
+    on_step: OnStep = lambda step, of: None,
+    **options: Any,
+) -> None:
+    """Train (or find) the teacher that :func:`dump` would ask with these options, before several parts need it."""
+    given = {name: value for name, value in options.items() if name not in _OF_A_CACHE}
+    config, source = _teaching(**given, notify=notify)
+    config = replace(config, settings=DumpSettings(max_length))
+    dumping.asked_teacher(config, source or dumping.load(config, notify), notify, on_step)
+
+
+def repair(
+    cache: Place,
+    teacher: Place | None = None,
+    data: Data | Source | None = None,
+    *,
+    notify: Callable[[str], None] = say,
+    begin: Callable[[int], Progress] = lambda rows: lambda rows, tokens: None,
+    on_step: OnStep = lambda step, of: None,
+    **options: Any,
+) -> RepairReport:
+    """Make the broken shards of a cache again, and only those: ``logitcache repair``.
+
+    ``teacher``, ``data`` and ``options`` are those of :func:`dump` that say who was asked about which rows; by default
+    what the cache names. They are only used where a shard is broken. Raises FingerprintMismatch where they are others.
+    """
+    ask = partial(_asked_again, teacher, data, notify=notify, on_step=on_step, **options)
+    return mending.repair(Path(cache), ask, notify, begin)
+
+
+def verify_live(
+    cache: Place,
+    rows: int,
+    teacher: Place | None = None,
+    data: Data | Source | None = None,
+    *,
+    seed: int = 0,
+    notify: Callable[[str], None] = say,
+    on_step: OnStep = lambda step, of: None,
+    **options: Any,
+) -> Live:
+    """Ask the teacher about some rows of a cache again, drawn by ``seed``: ``logitcache verify --live``.
+
+    ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where they are not those the
+    cache was made with.
+    """
+    opened = Cache.open(cache)
+    asked = _asked_again(teacher, data, opened.manifest.plan, notify=notify, on_step=on_step, **options)
+    return live(opened, asked, rows, seed)
+
+
+def diff(one: Place, other: Place) -> Difference:
+    """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch where their labels
+    are not the same, SpecError where they share no row.
+    """
+    return difference(Cache.open(one), Cache.open(other))
 
 
 def train(
@@ -184,14 +215,14 @@ def train(
     """Train one student and return its result folder: ``logitcache train``.
 
     ``data`` is what :func:`load` takes, or what it gave. ``settings`` are the command's other options by their names:
-    ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder or a :class:`Cache`, or several. Raises the
-    kinds of :class:`LogitCacheError` that the command ends with.
+    ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several.
+    Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
     unknown = sorted(set(settings) - SETTINGS)
     if unknown:
         found = ", ".join(unknown)
         raise SpecError(f"train: expected settings among {', '.join(sorted(SETTINGS))}, found {found}. Correct them.")
-    given = _plain({**locals(), **settings})
+    given = plain({**locals(), **settings})
     columns, work = _columns(given), Workspace(given["workspace"])
     rows, more, source = _rows(data, columns, unlabelled, given["data_seed"], work, notify)
     config = TrainConfig(
@@ -221,77 +252,79 @@ def compare(
 
     Raises SpecError for what is no result folder, or a metric, split or baseline that they do not have.
     """
-    given = _plain({"metric": metric, "baseline": baseline, "bootstrap": bootstrap, "plot": plot})
+    given = plain({"metric": metric, "baseline": baseline, "bootstrap": bootstrap, "plot": plot})
     if split is not None:
-        given |= _plain({"split": split})
+        given |= plain({"split": split})
     if not results:
         raise SpecError("compare: expected result folders, found none. Give what train returned, or a folder of such.")
-    folders = [_path("results", result) for result in results]
+    folders = [path_of("results", result) for result in results]
     comparison = tables.compare(folders, metric=metric, split=split, baseline=baseline, resamples=given["bootstrap"])
     if plot is not None:
         dots(comparison, given["plot"])
     return comparison
 
 
-def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as the command line would give them: numbers of any library as Python's own, names as strings, paths as
-    Path. Raises SpecError for a value that the option of that name would not take.
+def _asked_again(
+    teacher: Place | None,
+    data: Data | Source | None,
+    plan: Plan,
+    *,
+    notify: Callable[[str], None],
+    on_step: OnStep,
+    **options: Any,
+) -> Planned:
+    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them. Raises
+    FingerprintMismatch where they are others.
     """
-    return {name: _value(name, value) for name, value in given.items()}
+    split, named = str(plan.data["split"]), (plan.teacher["name"], plan.data["source"])
+    who, rows = named[0] if teacher is None else teacher, named[1] if data is None else data
+    config, source = _teaching(who, rows, **options, dtype=plan.teacher["dtype"], notify=notify)
+    config = replace(config, split=split, settings=DumpSettings.of(plan))
+    source = source or dumping.load(config, notify)
+    panel = dumping.asked_teacher(config, source, notify, on_step)
+    asked = planned(panel, source, split, config.settings)
+    asked.check_same(plan)
+    return asked
 
 
-def _value(name: str, value: Any) -> Any:
-    if value is None and name in OPTIONAL:
-        return None
-    if name in CHOICES and not (isinstance(value, str) and value in CHOICES[name]):
-        raise _other(name, " or ".join(CHOICES[name]), value)
-    if name in LEAST or name == "bootstrap":
-        return _whole(name, value)
-    if name in NUMBERS:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise _other(name, "a number", value)
-        return value if isinstance(value, int) else float(value)
-    if name in NAMES or name in PATHS:
-        path = _path(name, value)
-        return path if name in PATHS else os.fspath(value)
-    if name == "cache":
-        return _caches(value)
-    for names, kind, expected in (
-        (WORDS, str, "text"),
-        (FLAGS, bool, "True or False"),
-        (FUNCTIONS, Callable, "a function"),
-    ):
-        if name in names and not isinstance(value, kind):  # type: ignore[arg-type]
-            raise _other(name, expected, value)
-    return value
-
-
-def _whole(name: str, value: Any) -> int:
-    least = LEAST.get(name)
-    if isinstance(value, bool) or not isinstance(value, Integral) or (least is not None and int(value) < least):
-        raise _other(name, "a whole number" if least is None else f"a whole number from {least}", value)
-    return int(value)
-
-
-def _path(name: str, value: Any) -> Path:
-    if not isinstance(value, str | os.PathLike):
-        raise _other(name, "a path" if name not in NAMES else "a path or a name", value)
-    return Path(value)
-
-
-def _caches(value: Any) -> tuple[Path, ...] | None:
-    """The folders of one cache or several; each a path or an open Cache. None where there are none."""
-    several = [value] if isinstance(value, str | os.PathLike | Cache) else value
-    if not isinstance(several, Iterable):
-        raise _other("cache", "a folder or a Cache, or several", value)
-    return tuple(each.folder if isinstance(each, Cache) else _path("cache", each) for each in several) or None
-
-
-def _other(name: str, expected: str, value: Any) -> SpecError:
-    found = " ".join(repr(value).split())
-    return SpecError(
-        f"{name}: expected {expected}, found {found if len(found) <= 60 else found[:57] + '…'}. Correct it."
+def _teaching(
+    teacher: Place,
+    data: Data | Source,
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    labels: Sequence[str] | None = None,
+    unlabelled: Data | None = None,
+    data_seed: int = 0,
+    workspace: Place = DEFAULT,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    finetune: str = "auto",
+    finetune_epochs: float = 3.0,
+    finetune_learning_rate: float | None = None,
+    finetune_batch_size: int = 32,
+    finetune_seed: int = 0,
+    folds: int | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    notify: Callable[[str], None] = say,
+) -> tuple[dumping.DumpConfig, Source | None]:
+    """Who is asked about which rows; the rows too, where they are here already. Raises SpecError."""
+    given = plain(locals())
+    columns, work = _columns(given), Workspace(given["workspace"])
+    rows, more, source = _rows(data, columns, unlabelled, given["data_seed"], work, notify)
+    training = ("finetune_epochs", "finetune_learning_rate", "finetune_batch_size", "finetune_seed", "folds")
+    config = dumping.DumpConfig(
+        teacher=TeacherSpec(given["teacher"], dtype, device, revision, trust_remote_code),
+        data=rows,
+        columns=columns,
+        unlabelled=more,
+        data_seed=given["data_seed"],
+        finetune=Finetune(finetune, *(given[name] for name in training)),
+        workspace=work,
     )
+    return config, source
 
 
 @contextmanager
@@ -336,5 +369,5 @@ def _columns(given: Mapping[str, Any]) -> Columns:
         labels = [name.strip() for name in labels.split(",")]
     names = tuple(labels) if isinstance(labels, Iterable) else None
     if labels is not None and (names is None or not all(isinstance(name, str) for name in names)):
-        raise _other("labels", "names, in label order", labels)
+        raise unexpected("labels", "names, in label order", labels)
     return Columns(given["text"], given["text_pair"], given["label"], names)

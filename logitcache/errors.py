@@ -55,13 +55,23 @@ class AlignmentError(FingerprintMismatch):
     """A row of the student's data is not the row the teacher answered."""
 
 
+class Locked(LogitCacheError):
+    """Somebody else is writing this cache."""
+
+    exit_code = 5
+
+
 class IncompleteCache(LogitCacheError):
     """A cache without a manifest: its dump has not finished."""
 
     exit_code = 6
 
 
-class OutOfSpace(LogitCacheError):
-    """The disk is full."""
+class DiskError(LogitCacheError):
+    """The disk did not take or give what it was asked to."""
 
     exit_code = 7
+
+
+class OutOfSpace(DiskError):
+    """The disk is full."""

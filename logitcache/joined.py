@@ -35,7 +35,7 @@ class Part:
         """
         first, *others = (cache.take(row_id) for cache in self.caches)
         for cache, answers in zip(self.caches[1:], others, strict=True):
-            identity.check_rows(row_id, first.row_hash, answers.row_hash, str(cache.folder))
+            identity.check_rows(row_id, first.row_hash, answers.row_hash, cache.where)
         if not others:
             return first
         logits = mean_teacher([answers.payload.logits for answers in (first, *others)])
@@ -49,11 +49,21 @@ class Joined:
     parts: tuple[Part, ...]
 
     def __str__(self) -> str:
-        return ", ".join(str(cache.folder) for cache in self.caches)
+        return ", ".join(cache.where for cache in self.caches)
 
     def __len__(self) -> int:
         """Rows that saw a teacher, over all caches."""
         return sum(map(len, self.caches))
+
+    @property
+    def skipped(self) -> Int64:
+        """Rows that some teacher has no answer for, as the training set numbers them, ascending: i64[n]."""
+        return np.unique(np.concatenate([part.start + cache.skipped for part in self.parts for cache in part.caches]))
+
+    @property
+    def window(self) -> int | None:
+        """How many consecutive rows are best read together: the fewest that a cache names."""
+        return min((cache.window for cache in self.caches if cache.window is not None), default=None)
 
     @property
     def caches(self) -> tuple[Cache, ...]:
@@ -120,7 +130,7 @@ def join(caches: Sequence[Cache], starts: dict[str, int], teachers: str | None =
         if name not in answering:
             raise SpecError(
                 f"it answers for unlabelled rows (split {split!r}), and none were named. Name them with --unlabelled.",
-                where=cache.folder,
+                where=cache.where,
             )
         answering[name].append(cache)
     _check_counts(answering, teachers)
@@ -133,7 +143,7 @@ def join(caches: Sequence[Cache], starts: dict[str, int], teachers: str | None =
 
 def _check_counts(answering: dict[str, list[Cache]], teachers: str | None) -> None:
     for name, caches in answering.items():
-        folders = ", ".join(str(cache.folder) for cache in caches)
+        folders = ", ".join(cache.where for cache in caches)
         if not caches:
             raise SpecError(f"expected a cache of the {name} rows, found none. Name it with --cache, or dump them.")
         if len(caches) > 1 and teachers != "mean":
@@ -180,7 +190,7 @@ def _check_labels(caches: Sequence[Cache]) -> None:
     for cache in others:
         if cache.label_names != first.label_names:
             raise FingerprintMismatch(
-                f"expected the labels of {first.folder} ({', '.join(first.label_names[:8])}), found "
+                f"expected the labels of {first.where} ({', '.join(first.label_names[:8])}), found "
                 f"{', '.join(cache.label_names[:8])}. Dump both for the same data.",
-                where=cache.folder,
+                where=cache.where,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,28 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache import Cache
-from logitcache.store.columns import Column
+from logitcache.store.columns import ROW, Column, above, ends, levels
 from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.reader import Reader
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 
-SKETCHES = {"entropy": [0.0, 0.5, 0.69], "top_probability": [0.5, 0.7, 1.0]}
+SKETCHES = {
+    "entropy": [0.0, 0.01, 0.1, 0.3, 0.5, 0.6, 0.65, 0.68, 0.69],
+    "top_probability": [0.5, 0.51, 0.55, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0],
+}
 CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.8.0"}
+# Two targets below ``row``, one of them with a level of its own: what token-level targets will bring.
+RAGGED = (
+    *ROOT_COLUMNS,
+    ends("logits"),
+    ends("hidden"),
+    Column("position", "int32", 0, "logits"),
+    ends("logits.entry"),
+    Column("id", "int32", 0, "logits.entry"),
+    Column("prob", "float16", 0, "logits.entry"),
+    Column("vector", "float32", 5, "hidden"),
+)
 
 
 def plan(rows: int = 10, shard_rows: int = 4, width: int = 3, dtype: str = "float16", **changes: Any) -> Plan:
@@ -37,25 +53,72 @@ def plan(rows: int = 10, shard_rows: int = 4, width: int = 3, dtype: str = "floa
 
 
 def answers(of: Plan, seed: int = 0) -> dict[str, np.ndarray]:
-    """What the columns hold, whole: row_hash i64[N], label i64[N], logits [N, width]."""
-    draw = np.random.default_rng(seed)
+    """What the columns of a plan without levels below ``row`` hold, whole, N = rows * views: row_hash i64[N], label
+    i64[N], logits [N, width].
+    """
+    draw, records = np.random.default_rng(seed), of.rows * of.views
     codec = DenseCodec(of.targets["logits"]["width"], of.targets["logits"]["dtype"])
-    logits = draw.normal(0, 5, (of.rows, codec.width)).astype(np.float32)
-    hashes = draw.integers(-(2**63), 2**63 - 1, of.rows, dtype=np.int64)
-    return {"row_hash": hashes, "label": draw.integers(-1, codec.width, of.rows), **codec.encode(logits)}
+    logits = draw.normal(0, 5, (records, codec.width)).astype(np.float32)
+    hashes = draw.integers(-(2**63), 2**63 - 1, records, dtype=np.int64)
+    return {"row_hash": hashes, "label": draw.integers(-1, codec.width, records), **codec.encode(logits)}
 
 
 def write_shard(writer: CacheWriter, index: int, whole: dict[str, np.ndarray]) -> None:
-    start, end = writer.plan.shards()[index]
+    start, end = (row * writer.plan.views for row in writer.plan.shard(index))
     writer.write(index, {name: array[start:end] for name, array in whole.items()}, SKETCHES, CONDITIONS)
+
+
+def ragged(rows: int = 10, shard_rows: int = 4, views: int = 2, **changes: Any) -> Plan:
+    """The plan of a small cache of ``RAGGED`` columns."""
+    return plan(rows, shard_rows, columns=RAGGED, views=views, **changes)
+
+
+def part(of: Plan, index: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """What one shard of any plan holds: a record has 0, 1 or many below it. The same for the same seed."""
+    draw, (start, end) = np.random.default_rng((seed, index)), of.shard(index)
+    records, arrays = {ROW: (end - start) * of.views}, dict[str, np.ndarray]()
+    found = levels(of.columns)
+    for level in found:
+        if level != ROW:
+            counts = draw.choice((0, 0, 1, 2, 5), records[above(level)])
+            arrays[ends(level).name] = np.cumsum(counts, dtype=np.int64)
+            records[level] = int(counts.sum())
+    for column in of.columns:
+        shape = column.shape(records[column.level])
+        drawn = draw.normal(0, 5, shape) if column.dtype.startswith("float") else draw.integers(0, 250, shape)
+        arrays.setdefault(column.name, drawn.astype(column.dtype))
+    return arrays
+
+
+def go_on(
+    folder: Path, of: Plan, seed: int = 0, tell: Callable[[str], Any] = lambda said: None, **how: Any
+) -> list[int]:
+    """What a dump of ``part`` does, also when it is run again: the shards it had to make. ``how`` is the writer's.
+    ``tell`` hears of each shard before it is made, and of the seal.
+    """
+    made = []
+    with CacheWriter(folder, of, **how) as writer:
+        for index in writer.missing:
+            tell(f"shard {index}")
+            made.append(index)
+            writer.write(index, part(of, index, seed), SKETCHES, CONDITIONS)
+        if writer.seal():
+            tell("sealed")
+    return made
+
+
+def make_ragged(folder: Path, of: Plan, seed: int = 0) -> Reader:
+    """A complete cache of ``part``, of any plan."""
+    go_on(folder, of, seed)
+    return Reader.open(folder)
 
 
 def make(folder: Path, of: Plan, seed: int = 0) -> Cache:
     """A complete cache."""
-    writer, whole = CacheWriter(folder, of), answers(of, seed)
-    for index in writer.missing:
-        write_shard(writer, index, whole)
-    writer.seal()
+    with CacheWriter(folder, of) as writer:
+        for index in writer.missing:
+            write_shard(writer, index, answers(of, seed))
+        writer.seal()
     return Cache.open(folder)
 
 

@@ -23,6 +23,7 @@ from logitcache import api
 from logitcache.cache import Cache
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.pipeline import checks
 from logitcache.student.job import TrainConfig
 from logitcache_cli.main import cli
 from tests.runs import result, same
@@ -31,6 +32,7 @@ SMALL: dict[str, Any] = {"student": "1x32", "vocabulary": 150, "epochs": 1.0, "m
 OWN = {"notify", "begin", "on_step", "settings", "name"}  # of a function: there is no such thing on a command line
 
 
+NO_PARAMETERS = ("as_json", "results", "workers")  # workers are processes of the command
 NEEDED = {"dump": ["--teacher", "t"], "train": ["--method", "base"], "compare": ["folder"]}
 
 
@@ -40,7 +42,7 @@ def options(command: str) -> dict[str, Any]:
     assert found is not None
     given = found.make_context(command, list(NEEDED[command])).params
     needed = {param.name for param in found.params if param.required}
-    return {n: None if n in needed else value for n, value in given.items() if n not in ("as_json", "results")}
+    return {n: None if n in needed else value for n, value in given.items() if n not in NO_PARAMETERS}
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, Any]:
@@ -94,6 +96,7 @@ def test_what_the_defaults_of_the_parts_are_is_what_is_said() -> None:
     for part in parts:
         held = {field.name: getattr(part, field.name) for field in fields(part) if field.name != "name"}
         prefixed = {given: name for given, name in names.items() if isinstance(part, api.Finetune)}
+        prefixed |= {"format": "store"} if isinstance(part, api.DumpSettings) else {}
         taken = {name: said[given] for given, name in prefixed.items()}
         taken |= {name: said[name] for name in held if name not in taken}
         assert taken == held
@@ -224,7 +227,7 @@ def test_what_none_stands_for_is_what_the_functions_take_it_for() -> None:
         taken = parameters(function) | (settings() if function is api.train else {})
         kinds = {param.name for param in inspect.signature(function).parameters.values() if param.default is None}
         none = kinds | {name for name, value in settings().items() if value is None}
-        assert {name for name in taken if name in api.OPTIONAL} == none & set(taken), function
+        assert {name for name in taken if name in checks.OPTIONAL} == none & set(taken), function
 
 
 def test_a_comparison_of_nothing_is_refused(finished: dict[str, Path]) -> None:
@@ -244,9 +247,9 @@ def test_numbers_of_libraries_are_numbers(source: Source, tmp_path: Path, silent
 def test_a_cache_is_a_folder_or_open_one_or_several(finished: dict[str, Path]) -> None:
     folder = finished["cache"]
     for value in (folder, str(folder), Cache.open(folder), [folder], (Cache.open(folder),), {str(folder)}):
-        assert api._caches(value) == (folder,)
-    assert api._caches([folder, Cache.open(folder)]) == (folder, folder)
-    assert api._caches([]) is None
+        assert checks._caches(value) == (folder,)
+    assert checks._caches([folder, Cache.open(folder)]) == (folder, folder)
+    assert checks._caches([]) is None
 
 
 def test_an_open_cache_is_learnt_from(
@@ -275,7 +278,8 @@ def kinds(command: str) -> dict[str, click.ParamType]:
     found = cli.get_command(click.Context(cli), command)
     assert found is not None
     kinds = (click.Choice, click.types.IntParamType, click.types.FloatParamType)
-    return {p.name: p.type for p in found.params if p.name is not None and isinstance(p.type, kinds)}
+    params = [p for p in found.params if p.name is not None and p.name not in NO_PARAMETERS]
+    return {str(p.name): p.type for p in params if isinstance(p.type, kinds)}
 
 
 def bad_values(kind: click.ParamType) -> list[Any]:
@@ -298,10 +302,10 @@ def test_a_value_that_an_option_would_not_take_is_refused(command: str, option: 
 
 def test_the_choices_and_least_numbers_are_the_options() -> None:
     found = {**kinds("dump"), **kinds("train")}
-    assert {n: tuple(k.choices) for n, k in found.items() if isinstance(k, click.Choice)} == api.CHOICES
+    assert {n: tuple(k.choices) for n, k in found.items() if isinstance(k, click.Choice)} == checks.CHOICES
     whole = {n: getattr(k, "min", None) for n, k in found.items() if isinstance(k, click.types.IntParamType)}
-    assert whole == api.LEAST
-    assert {n for n, k in found.items() if isinstance(k, click.types.FloatParamType)} == api.NUMBERS
+    assert whole == checks.LEAST
+    assert {n for n, k in found.items() if isinstance(k, click.types.FloatParamType)} == checks.NUMBERS
 
 
 def test_what_a_command_refuses_a_call_refuses(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:

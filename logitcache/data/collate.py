@@ -29,7 +29,8 @@ class Teacher(Protocol):
 class Collator:
     """Places in ``rows`` to a :class:`Batch`. Each target is joined by row_id and proved by row_hash.
 
-    Raises AlignmentError naming the first row whose text is not the one its teacher answered.
+    A place below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises AlignmentError naming
+    the first row whose text is not the one its teacher answered.
     """
 
     rows: Prepared
@@ -37,15 +38,16 @@ class Collator:
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
 
     def __call__(self, places: Int64) -> Batch[Array]:
-        rows, row_id = self.rows, self.rows.row_id[places]
+        rows, real = self.rows, places >= 0
+        places = np.where(real, places, places[real][0] if real.any() else 0)
         labels = rows.label[places]
         return Batch(
-            row_id=row_id,
+            row_id=rows.row_id[places],
             view=np.zeros(len(places), np.int64),
             inputs=pad(rows, places),
             where=self.task.where(len(places)),
             labels=labels,
-            weight=np.ones(len(places), np.float32),
+            weight=real.astype(np.float32),
             targets={name: self._ask(name, teacher, places) for name, teacher in self.teachers.items()},
         )
 

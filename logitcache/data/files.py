@@ -1,5 +1,8 @@
 """Local files as tables of columns: jsonl, csv, tsv and parquet, and which split a file's name says it holds.
 
+Text files are read block by block: a column of nothing but texts becomes an arrow column that lies outside the memory
+when it is large.
+
 csv follows RFC 4180 (quotes group and double). tsv has no quoting (IANA text/tab-separated-values): a quote is an
 ordinary character, because the usual reader merges rows silently at the first unbalanced one. In both every field is
 text. A parquet file is read whole in one step and stays in arrow columns.
@@ -13,17 +16,22 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from logitcache.data.growing import Growing
+from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
+from logitcache.records import Int64
 
 _PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)")
 _MATCHED = re.compile(r"(.+)_(mis)?matched")
-Column: TypeAlias = list[Any] | pa.ChunkedArray
+Column: TypeAlias = list[Any] | pa.Array | pa.ChunkedArray
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -48,7 +56,7 @@ class Table:
 
     path: Path | str
     columns: dict[str, Column]  # each [N]; None where a row lacks the key
-    lines: Sequence[int]  # [N]
+    lines: Sequence[int] | Int64  # [N]
     typed: bool  # False where every field is text (csv, tsv)
     unit: str = "line"
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names that columns of class numbers have
@@ -206,9 +214,10 @@ def read_tables(paths: Sequence[Path]) -> Table:
 
 def _behind(columns: list[Column]) -> Column:
     """Columns one behind the other; in arrow, where all are of one kind there."""
-    arrow = [column for column in columns if isinstance(column, pa.ChunkedArray)]
+    arrow = [column for column in columns if not isinstance(column, list)]
     if len(arrow) == len(columns) and len({str(column.type) for column in arrow}) == 1:
-        return pa.chunked_array([chunk for column in arrow for chunk in column.chunks], arrow[0].type)
+        chunks = [column.chunks if isinstance(column, pa.ChunkedArray) else [column] for column in arrow]
+        return pa.chunked_array([chunk for several in chunks for chunk in several], arrow[0].type)
     return [value for c in columns for value in (c if isinstance(c, list) else c.to_pylist())]
 
 
@@ -236,14 +245,14 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _read_jsonl(path: Path) -> Table:
-    rows, lines = [], []
+    lines, columns = Spool(np.int64), Growing()
     with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                rows.append(_parse(line, f"{path} line {number}"))
-                lines.append(number)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return Table(path, {name: [row.get(name) for row in rows] for name in names}, lines, typed=True)
+        numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        while block := list(islice(numbered, BLOCK_ROWS)):
+            rows = [_parse(line, f"{path} line {number}") for number, line in block]
+            columns.add({name: [row.get(name) for row in rows] for name in dict.fromkeys(n for r in rows for n in r)})
+            lines.add([number for number, _ in block])
+    return Table(path, columns.finish(), lines.finish(), typed=True)
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:
@@ -287,7 +296,16 @@ def _read_tsv(path: Path) -> Table:
 
 
 def _collect(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:
-    header, rows, lines = None, [], []
+    header: list[str] | None = None
+    rows: list[tuple[int, list[str]]] = []
+    lines, columns = Spool(np.int64), Growing()
+
+    def keep() -> None:
+        nonlocal rows
+        columns.add({name: [row[i] for _, row in rows] for i, name in enumerate(header or [])})
+        lines.add([number for number, _ in rows])
+        rows = []
+
     for number, fields in numbered:
         if not any(fields):
             continue
@@ -300,10 +318,11 @@ def _collect(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:
                 where=f"{path} line {number}",
             )
         else:
-            rows.append(fields)
-            lines.append(number)
-    names = header or []
-    return Table(path, {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines, typed=False)
+            rows.append((number, fields))
+            if len(rows) == BLOCK_ROWS:
+                keep()
+    keep()
+    return Table(path, columns.finish(), lines.finish(), typed=False)
 
 
 def _header(fields: list[str], where: str) -> list[str]:

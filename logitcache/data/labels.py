@@ -74,7 +74,7 @@ def _distinct_list(values: list[Any]) -> _Distinct:
 
 
 def _distinct_arrow(values: Column) -> _Distinct:
-    assert isinstance(values, pa.ChunkedArray)
+    assert not isinstance(values, list)
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
@@ -87,7 +87,8 @@ def _distinct_arrow(values: Column) -> _Distinct:
     )
     if not any(test(kind) for test in plain):
         return _distinct_list(values.to_pylist())
-    encoded = values.combine_chunks().dictionary_encode()
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    encoded = whole.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
     code = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
     return _Distinct([*distinct, None] if encoded.null_count else distinct, code)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from logitcache.records import Int64
 
 WINDOW = 64  # batches among which rows of like length are gathered
+TOGETHER = 4  # windows among which rows are shuffled, for stores that are read by windows
+PADDING = -1  # the place of no row: what fills up the last batches where several ranks share them
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -32,18 +34,43 @@ def permutation(n: int, seed: int, epoch: int) -> Int64:
     return np.argsort(counter_hash(seed, f"order/{epoch}", np.arange(n)), kind="stable").astype(np.int64)
 
 
-def grouped_permutation(lengths: Int64, batch: int, seed: int, epoch: int) -> Int64:
+def grouped_permutation(lengths: Int64, batch: int, seed: int, epoch: int, window: int | None = None) -> Int64:
     """A random order in which the rows of a batch are of like length: i64[n].
 
     The epoch's permutation is cut into windows of 64 batches, each window is sorted by length, and the batches
-    are shuffled. Every row once; only the last batch can be short.
+    are shuffled. Every row once; only the last batch can be short. With ``window`` it is the windowed permutation that
+    is cut, every 4 windows, and batches are shuffled within each cut: a few more windows in memory are enough.
     """
-    order = permutation(len(lengths), seed, epoch)
-    window = np.arange(len(order)) // (WINDOW * batch)
-    order = order[np.lexsort((-lengths[order], window))]
-    whole = len(order) // batch
-    batches = order[: whole * batch].reshape(whole, batch)
-    return np.concatenate([batches[permutation(whole, seed, epoch)].reshape(-1), order[whole * batch :]])
+    n = len(lengths)
+    order = permutation(n, seed, epoch) if window is None else windowed_permutation(n, window, seed, epoch)
+    together = WINDOW * batch if window is None else TOGETHER * window
+    order = order[np.lexsort((-lengths[order], np.arange(n) // together))]
+    whole = n // batch
+    batches, turn = order[: whole * batch].reshape(whole, batch), permutation(whole, seed, epoch)
+    if window is not None:
+        turn = turn[np.argsort(turn * batch // together, kind="stable")]
+    return np.concatenate([batches[turn].reshape(-1), order[whole * batch :]])
+
+
+def windowed_permutation(n: int, window: int, seed: int, epoch: int, windows_together: int = TOGETHER) -> Int64:
+    """A random order for stores that are read by windows of consecutive rows: i64[n].
+
+    Windows of ``window`` rows come in random order, and rows are shuffled among ``windows_together`` of them: so many
+    windows in memory are enough. Every row once; the last window can be short.
+    """
+    rows = np.arange(n)
+    turn = np.empty(-(-n // window), np.int64)  # of each window
+    turn[np.argsort(counter_hash(seed, f"windows/{epoch}", np.arange(len(turn))), kind="stable")] = np.arange(len(turn))
+    together = turn[rows // window] // windows_together
+    return np.lexsort((counter_hash(seed, f"order/{epoch}", rows), together)).astype(np.int64)
+
+
+def filled_up(order: Int64, multiple: int) -> Int64:
+    """The same order with :data:`PADDING` behind it, up to a multiple: i64[n + less than ``multiple``].
+
+    Ranks that take their batches of it in turn all take equally many of equal size, and no row twice.
+    """
+    return np.concatenate([order, np.full(-len(order) % multiple, PADDING, np.int64)])
 
 
 def subset(n: int, size: int, seed: int = 0) -> Int64:

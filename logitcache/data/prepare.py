@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.data import hub
 from logitcache.data.source import Rows
+from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
 
@@ -91,35 +93,35 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
     """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
     stop = len(rows) if stop is None else stop
     part = slice(start, stop)
-    text, pair = rows.texts(start, stop)
-    fields = (text,) if pair is None else (text, pair)
-    special = tokenizer.num_special_tokens_to_add(pair=pair is not None)
+    special = tokenizer.num_special_tokens_to_add(pair=rows.text_pair is not None)
     if max_length <= special:
         raise SpecError(
             f"expected a maximum length over {special}, the tokenizer's special tokens, found {max_length}."
         )
-    encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
-    ids = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]  # an empty text still needs one position
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    segment = None
-    if "token_type_ids" in encoded:
-        segment = _ragged([row or [0] for row in encoded["token_type_ids"]], indptr, np.uint8)
+    ids, segments, lengths, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
+    for first in range(start, stop, BLOCK_ROWS):
+        text, pair = rows.texts(first, min(first + BLOCK_ROWS, stop))
+        fields = (text,) if pair is None else (text, pair)
+        encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
+        found = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]  # an empty text needs a position too
+        lengths.add(np.fromiter(map(len, found), np.int64, len(found)))
+        ids.add(np.fromiter(chain.from_iterable(found), np.int32))
+        typed = "token_type_ids" in encoded
+        if typed:
+            kinds = (row or [0] for row in encoded["token_type_ids"])
+            segments.add(np.fromiter(chain.from_iterable(kinds), np.uint8))
+    length, segment = lengths.finish(), segments.finish()
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
     return Prepared(
         rows.row_id[part],
         rows.row_hash[part],
         rows.label[part],
-        _ragged(ids, indptr, np.int32),
-        segment,
+        Ragged(ids.finish(), indptr),
+        Ragged(segment, indptr) if typed else None,
         tokenizer.pad_token_id,
         tokenizer.pad_token_type_id,
-        int((lengths >= max_length).sum()),
+        int((length >= max_length).sum()),
     )
-
-
-def _ragged(rows: list[list[int]], indptr: Int64, dtype: type[np.generic]) -> Ragged:
-    flat = (token for row in rows for token in row)
-    return Ragged(np.fromiter(flat, dtype, int(indptr[-1])), indptr)
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:

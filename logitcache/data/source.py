@@ -8,6 +8,7 @@ the hash of its text fields. Texts may repeat, also with different labels: nothi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from logitcache.data.lookup import Data as Data
 from logitcache.data.lookup import Found
 from logitcache.data.lookup import Notify as Notify
 from logitcache.data.presets import Preset, draw
+from logitcache.data.spool import Spool, concatenated, strings, taken
 from logitcache.data.texts import texts
 from logitcache.errors import SpecError
 from logitcache.records import Int64
@@ -65,17 +67,16 @@ class Rows:
 
     def select(self, places: Int64) -> Rows:
         """The rows at these places, in this order; they keep their row_id and row_hash."""
-        take = pa.array(places)
-        pair = None if self.text_pair is None else self.text_pair.take(take)
-        return Rows(self.text.take(take), pair, self.label[places], self.row_id[places], self.row_hash[places])
+        pair = None if self.text_pair is None else taken(self.text_pair, places)
+        return Rows(taken(self.text, places), pair, self.label[places], self.row_id[places], self.row_hash[places])
 
     def followed_by(self, more: Rows, start: int) -> Rows:
         """These rows and then more, whose row_id counts on from ``start``."""
         pair = None
         if self.text_pair is not None and more.text_pair is not None:
-            pair = pa.concat_arrays([self.text_pair, more.text_pair])
+            pair = concatenated([self.text_pair, more.text_pair])
         return Rows(
-            pa.concat_arrays([self.text, more.text]),
+            concatenated([self.text, more.text]),
             pair,
             np.concatenate([self.label, more.label]),
             np.concatenate([self.row_id, more.row_id + start]),
@@ -233,10 +234,12 @@ def _say_choice(tables: list[Table], asked: Columns, taken: Columns, notify: Not
 
 def _rows(table: Table, names: Columns, label: Int64) -> Rows:
     assert names.text is not None
-    array, strings = texts(table, names.text)
-    pair, second = (None, None) if names.text_pair is None else texts(table, names.text_pair)
-    row_id = np.arange(len(strings), dtype=np.int64)
-    return Rows(array, pair, label, row_id, identity.row_hashes(strings, second))
+    first = texts(table, names.text)
+    second = None if names.text_pair is None else texts(table, names.text_pair)
+    row_hash = Spool(np.int64)
+    for block, pair in zip(strings(first), repeat(None) if second is None else strings(second), strict=False):
+        row_hash.add(identity.row_hashes(block, pair))
+    return Rows(first, second, label, np.arange(len(first), dtype=np.int64), row_hash.finish())
 
 
 def _part(rows: Rows, places: Int64) -> Rows:

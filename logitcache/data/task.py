@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from logitcache.data.spool import Spool
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.records import Float32, Int64
+from logitcache.records import Array, Float32, Int64
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 
@@ -39,32 +40,63 @@ def check_metric(metric: str, num_labels: int) -> str:
 
 
 def score(logits: Float32, labels: Int64) -> dict[str, float]:
-    """Every metric of one split: accuracy, macro F1, Matthews correlation, mean negative log-likelihood in nats; F1 of
-    two classes.
+    """Every metric of one split: accuracy, macro F1 over the classes that occur, Matthews correlation, mean negative
+    log-likelihood in nats; F1 of two classes.
 
     ``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere. Empty where no row is labelled.
     """
-    from scipy.special import logsumexp
-    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+    tally = Scores()
+    tally.add(logits, labels)
+    return tally.result()
 
-    kept = labels >= 0
-    labels, logits = labels[kept], logits[kept].astype(np.float64)
-    if not len(labels):
-        return {}
-    guess, width = logits.argmax(1), logits.shape[1]
-    with warnings.catch_warnings():  # of a correlation that is 0 by convention where only one class is there
-        warnings.filterwarnings("ignore", "A single label was found", UserWarning)
-        correlation = matthews_corrcoef(labels, guess)
-    scores = {
-        "accuracy": accuracy_score(labels, guess),
-        "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), zero_division=0.0),
-        "mcc": correlation,
+
+class Scores:
+    """The same, added up block by block: two small numbers a row are kept."""
+
+    def __init__(self) -> None:
+        self._labels, self._guesses, self._nll, self._width = Spool(np.int32), Spool(np.int32), 0.0, 0
+
+    def add(self, logits: Float32, labels: Int64) -> None:
+        """``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere."""
+        from scipy.special import logsumexp
+
+        kept = labels >= 0
+        labels, logits = labels[kept], logits[kept].astype(np.float64)
+        self._width = logits.shape[1]
+        self._labels.add(labels)
+        self._guesses.add(logits.argmax(1))
         # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits say
-        "nll": (logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean(),
-    }
-    if width == 2:
-        scores["f1"] = f1_score(labels, guess, zero_division=0.0)
-    return {name: float(value) for name, value in scores.items()}
+        self._nll += float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).sum())
+
+    @property
+    def labels(self) -> Array:
+        """Those of the labelled rows: i32[n]."""
+        return self._labels.finish()
+
+    @property
+    def guesses(self) -> Array:
+        """The likeliest class of the labelled rows: i32[n]."""
+        return self._guesses.finish()
+
+    def result(self) -> dict[str, float]:
+        """The metrics of what was added. Empty where no row was labelled."""
+        from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+        labels, guess = self.labels, self.guesses
+        if not len(labels):
+            return {}
+        with warnings.catch_warnings():  # of a correlation that is 0 by convention where only one class is there
+            warnings.filterwarnings("ignore", "A single label was found", UserWarning)
+            correlation = matthews_corrcoef(labels, guess)
+        scores = {
+            "accuracy": accuracy_score(labels, guess),
+            "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), zero_division=0.0),
+            "mcc": correlation,
+            "nll": self._nll / len(labels),
+        }
+        if self._width == 2:
+            scores["f1"] = f1_score(labels, guess, zero_division=0.0)
+        return {name: float(value) for name, value in scores.items()}
 
 
 def match_labels(teacher: tuple[str, ...], task: Classification, where: str) -> tuple[Int64, str]:

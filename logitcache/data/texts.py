@@ -1,4 +1,4 @@
-"""A column of texts, as arrow holds it and as Python strings; what is no text is refused by its place."""
+"""A column of texts, as arrow holds it; what is no text is refused by its place."""
 
 from __future__ import annotations
 
@@ -8,32 +8,37 @@ from typing import Any
 import pyarrow as pa
 
 from logitcache.data.files import Table
+from logitcache.data.spool import concatenated, strings
 from logitcache.errors import SpecError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
-def texts(table: Table, column: str) -> tuple[pa.LargeStringArray, list[str]]:
-    """A column twice: [N] and [N]. A table without rows may lack it.
+def texts(table: Table, column: str) -> pa.LargeStringArray:
+    """A column: [N]. A table without rows may lack it.
 
     Raises SpecError: no such column, or the first row that is no text.
     """
     if column not in table.columns and not len(table):
-        return pa.array([], pa.large_string()), []
+        return pa.array([], pa.large_string())
     if column not in table.columns:
         found = ", ".join(table.columns)
         advice = "Rename it, or name the column with --text (and --text-pair)."
         raise SpecError(f"no column {column!r}, found {found}. {advice}", where=table.path)
     values = table.columns[column]
     if isinstance(values, list):
-        return _from_list(table, column, values), values
+        return _from_list(table, column, values)
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if values.null_count or not any(is_text(kind) for is_text in _TEXTS):
-        listed = values.to_pylist()
-        return _from_list(table, column, listed), listed
-    whole = values.cast(kind).cast(pa.large_string()).combine_chunks()
-    return whole, _strings(table, column, whole)
+        return _from_list(table, column, values.to_pylist())
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    if len(chunks) == 1 and kind == pa.large_string() and kind == values.type:
+        whole = chunks[0]
+    else:
+        whole = concatenated(chunk.cast(kind).cast(pa.large_string()) for chunk in chunks)
+    _check_utf8(table, column, whole)
+    return whole
 
 
 def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringArray:
@@ -55,16 +60,16 @@ def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringAr
         ) from None
 
 
-def _strings(table: Table, column: str, whole: pa.LargeStringArray) -> list[str]:
+def _check_utf8(table: Table, column: str, whole: pa.LargeStringArray) -> None:
     try:
-        strings: list[str] = whole.to_pylist()
+        for _ in strings(whole):
+            pass
     except UnicodeDecodeError:
         row = next(i for i, text in enumerate(whole) if not _is_utf8(text.as_buffer().to_pybytes()))
         raise SpecError(
             f"column {column!r}: expected UTF-8, found bytes that are not. Correct the row or leave it out.",
             where=table.place(row),
         ) from None
-    return strings
 
 
 def _is_utf8(text: bytes) -> bool:

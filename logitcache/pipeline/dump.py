@@ -4,9 +4,12 @@ where there are any.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import torch
 
 from logitcache.cache import Cache
 from logitcache.data import source as sources
@@ -14,7 +17,7 @@ from logitcache.data.source import UNLABELLED_SPLIT, Columns, Notify, Source
 from logitcache.errors import SpecError
 from logitcache.pipeline.finetune import Finetune, TeacherSpec, ready_teacher
 from logitcache.pipeline.train import check_unlabelled
-from logitcache.store.writer import LEFT_OVER, OWN_NAMES, PLAN
+from logitcache.store.writer import check_place
 from logitcache.student.run import OnStep
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.panel import Panel, Progress
@@ -34,10 +37,11 @@ class DumpConfig:
     split: str = "train"
     out: Path | None = None
     finetune: Finetune = field(default_factory=Finetune)
-    reuse: Path | None = None  # a cache of the same teacher: rows it has are copied
+    reuse: Path | str | None = None  # a cache (or its URL) of the same teacher: rows it has are copied
     settings: DumpSettings = field(default_factory=DumpSettings)
     workspace: Workspace = Workspace()
     overwrite: bool = False
+    part: tuple[int, int] | None = None  # (i, n), i from 0: this range of the shards alone
 
 
 def dump(
@@ -51,9 +55,25 @@ def dump(
     """Make (or finish) the cache of one split, and of the unlabelled rows if there are any and the split is train.
 
     ``begin`` is told how many rows a cache will have and gives what takes its progress; ``on_step`` gets the steps of a
-    fine-tuning. Raises SpecError, FingerprintMismatch, CorruptShard.
+    fine-tuning. Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
-    source = source or sources.load(
+    source = source or load(config, notify)
+    splits = [config.split]
+    if config.split == "train" and UNLABELLED_SPLIT in source.splits:
+        splits.append(UNLABELLED_SPLIT)
+    check_unlabelled(source, config.unlabelled)
+    for split in splits:  # refused before a teacher is trained
+        source.split(split)
+        check_place(folder_of(config, source, split))
+    reuse = _reused(config, source, splits)
+    panel = asked_teacher(config, source, notify, on_step, reuse)
+    reports = [_dump(config, panel, source, split, reuse, notify, begin) for split in splits]
+    return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
+
+
+def load(config: DumpConfig, notify: Notify) -> Source:
+    """The data that a dump names."""
+    return sources.load(
         config.data,
         config.columns,
         config.workspace.data,
@@ -61,18 +81,28 @@ def dump(
         unlabelled=config.unlabelled,
         seed=config.data_seed,
     )
-    splits = [config.split]
-    if config.split == "train" and UNLABELLED_SPLIT in source.splits:
-        splits.append(UNLABELLED_SPLIT)
-    check_unlabelled(source, config.unlabelled)
-    for split in splits:  # refused before a teacher is trained
-        source.split(split)
-        _check_place(_folder(config, source, split))
-    reuse = _reused(config, source, splits)
-    length, work = config.settings.max_length, config.workspace
-    panel = ready_teacher(config.teacher, config.finetune, source, length, work, notify, on_step, reuse)
-    reports = [_dump(config, panel, source, split, reuse, notify, begin) for split in splits]
-    return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
+
+
+def asked_teacher(
+    config: DumpConfig,
+    source: Source,
+    notify: Notify = lambda _: None,
+    on_step: OnStep = lambda step, of: None,
+    reuse: Cache | None = None,
+) -> Panel:
+    """Whoever a dump asks, trained first where it has to be; of several parts, the first one alone may train it, and
+    where answers of an older cache are to be reused nobody may.
+    """
+    spec, length = replace(config.teacher, device=_device(config)), config.settings.max_length
+    first, work = config.part is None or config.part[0] == 0, config.workspace
+    return ready_teacher(spec, config.finetune, source, length, work, notify, on_step, reuse=reuse, may_train=first)
+
+
+def _device(config: DumpConfig) -> str | None:
+    """Where several GPUs are, each part takes the next one, unless one is named."""
+    if config.teacher.device is not None or config.part is None or torch.cuda.device_count() < 2:
+        return config.teacher.device
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', config.part[0])) % torch.cuda.device_count()}"
 
 
 def _dump(
@@ -88,16 +118,17 @@ def _dump(
         panel,
         source,
         split,
-        _folder(config, source, split),
+        folder_of(config, source, split),
         config.settings,
         reuse=reuse,
         overwrite=config.overwrite,
+        part=config.part,
         notify=notify,
         progress=begin(len(source.split(split))),
     )
 
 
-def _folder(config: DumpConfig, source: Source, split: str) -> Path:
+def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
     """Where a split's cache lies: the unlabelled rows' beside the one that was named."""
     if config.out is None:
         return config.workspace.cache(source.name, split, config.teacher.name, config.finetune.folds)
@@ -107,27 +138,14 @@ def _folder(config: DumpConfig, source: Source, split: str) -> Path:
     return named.with_name(f"{named.name}-{split}")
 
 
-def _check_place(folder: Path) -> None:
-    """Raises SpecError for a place that the writer would refuse whatever the plan. Nothing is claimed yet."""
-    here = folder if folder.exists() else next((p for p in folder.parents if p.exists()), Path())
-    if not here.is_dir():
-        raise SpecError("expected a folder, found a file. Choose another --out.", where=here)
-    found = {path.name for path in folder.iterdir()} - LEFT_OVER if here == folder else set()
-    other = sorted(found - OWN_NAMES)
-    if other or (found and PLAN not in found):
-        what = ", ".join(other[:3]) or f"{', '.join(sorted(found))} without {PLAN}"
-        advice = "Choose another --out, or an empty folder."
-        raise SpecError(f"expected a cache or an empty folder, found {what}. {advice}", where=folder)
-
-
 def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | None:
     if config.reuse is None:
         return None
     if len(splits) > 1:
         advice = f"Dump one at a time: --split train without --unlabelled, then --split {UNLABELLED_SPLIT}."
         raise SpecError(f"--reuse: expected one split to dump, found {' and '.join(splits)}. {advice}")
-    new = _folder(config, source, config.split)
-    if new.resolve() == config.reuse.resolve():
+    new = folder_of(config, source, config.split)
+    if isinstance(config.reuse, Path) and new.resolve() == config.reuse.resolve():
         raise SpecError(
             "--reuse: expected another folder than the new cache's, found the same. Name a new --out.", where=new
         )

@@ -19,7 +19,7 @@ from logitcache import identity
 from logitcache.cache import Cache
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
-from logitcache.pipeline.train import train
+from logitcache.pipeline import train as training
 from logitcache.student.job import Job, TrainConfig, check_folds, is_done, ready
 from logitcache.student.model import check_revision, is_shape
 from logitcache.student.run import OnStep
@@ -61,9 +61,12 @@ def ready_teacher(
     workspace: Workspace,
     notify: Notify = lambda _: None,
     on_step: OnStep = lambda step, of: None,
+    *,
     reuse: Cache | None = None,
+    may_train: bool = True,
 ) -> Panel:
-    """The teacher as it is, or fine-tuned on the train split first; with folds, one for each.
+    """The teacher as it is, or fine-tuned on the train split first (unless somebody else does that: ``may_train``);
+    with folds, one for each.
 
     Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be, or
     where it would have to be fine-tuned now and answers of an older cache are to be reused.
@@ -86,9 +89,10 @@ def ready_teacher(
     config = _config(spec, finetune, source, max_length, workspace)
     why = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
     say = partial(_say, notify, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
+    train = partial(_train, source=source, may_train=may_train, say=say, notify=notify, on_step=on_step)
     if finetune.folds is None:
-        return OneTeacher(_load(spec, _train(config, source, say, notify, on_step)))
-    return _fold_teachers(spec, finetune.folds, config, source, say, notify, on_step)
+        return OneTeacher(_load(spec, train(config)))
+    return _fold_teachers(spec, finetune.folds, config, source, train, notify)
 
 
 def _as_it_is(spec: TeacherSpec, finetune: Finetune) -> TeacherModel | None:
@@ -148,7 +152,7 @@ def _refuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
     raise SpecError(
         "--reuse: expected a teacher that is trained already, found one that would be fine-tuned on this data first: "
         f"no answer of an older cache can be its own. {advice}",
-        where=reuse.folder,
+        where=reuse.where,
     )
 
 
@@ -162,16 +166,26 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
     return next((f for f in found if saved_digest(f, str(teacher["dtype"])) == teacher["weights"]), None)
 
 
-def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], notify: Notify, on_step: OnStep) -> Path:
-    """Fine-tune (or find) a teacher under the name of what is asked."""
+def _train(
+    config: TrainConfig, source: Source, may_train: bool, say: Callable[[Job], None], notify: Notify, on_step: OnStep
+) -> Path:
+    """Fine-tune (or find) a teacher under the name of what is asked. Raises SpecError where it is not there and
+    may not be trained.
+    """
     job = ready(config, source, lambda _: None)
     place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
     job = replace(job, out=place)
     if is_done(job):
         notify(f"teacher: {place} (fine-tuned before)")
         return place
+    if not may_train:
+        raise SpecError(
+            "expected a teacher that is ready, found one that has to be fine-tuned first, and of several parts the "
+            "first one does that. Start the other parts when it has.",
+            where=config.student,
+        )
     say(job)
-    return train(replace(config, out=place), source=source, notify=notify, on_step=on_step)
+    return training.train(replace(config, out=place), source=source, notify=notify, on_step=on_step)
 
 
 def _load(spec: TeacherSpec, folder: Path) -> TeacherModel:
@@ -186,15 +200,14 @@ def _fold_teachers(
     folds: int,
     config: TrainConfig,
     source: Source,
-    say: Callable[[Job], None],
+    train: Callable[[TrainConfig], Path],
     notify: Notify,
-    on_step: OnStep,
 ) -> FoldTeachers:
     check_folds(source.split("train"), source, folds)
     folders = []
     for fold in range(folds):
         notify(f"fold {fold + 1} of {folds}: a teacher that does not see its rows")
-        folders.append(_train(replace(config, without_fold=(fold, folds)), source, say, notify, on_step))
+        folders.append(train(replace(config, without_fold=(fold, folds))))
     return FoldTeachers([_loader(spec, folder) for folder in folders])
 
 

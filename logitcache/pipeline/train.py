@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from logitcache.cache import Cache
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -43,6 +45,7 @@ def train(
     if teacher is None and config.method == "self-kd":
         teacher = _self_taught(job, notify, on_step)
     if teacher is not None:
+        job = _without_skipped(job, teacher, notify)
         _check_teacher(teacher, job, notify)
     with quiet():
         run(job, teacher, notify, on_step)
@@ -73,6 +76,21 @@ def _given(job: Job, notify: Notify) -> Joined | None:
     return join(caches, starts)
 
 
+def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
+    """The run without the rows that a dump has skipped. Raises SpecError where none is left."""
+    kept = np.flatnonzero(~np.isin(job.train.row_id, teacher.skipped))
+    if len(kept) == len(job.train):
+        return job
+    notify(
+        f"{teacher}: {len(job.train) - len(kept):,} rows are left out: the teacher's answers to them were not finite"
+    )
+    if not len(kept):
+        raise SpecError(
+            "expected rows with an answer, found none. Mend the teacher and dump again.", where=str(teacher)
+        )
+    return replace(job, train=job.train.select(kept))
+
+
 def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
     """Label names in order, and every row by its hash; before anything is written."""
     names, theirs = job.task.label_names, teacher.label_names
@@ -93,7 +111,7 @@ def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
             there = cache.manifest.plan.data.get("digest")
             if here != there:
                 notify(
-                    f"{cache.folder}: dumped from other rows (digest {there}, here {here}); "
+                    f"{cache.where}: dumped from other rows (digest {there}, here {here}); "
                     "every row used here is in it, proved by its hash"
                 )
 

@@ -1,7 +1,14 @@
-"""Columns of fixed width: all a store knows of what it keeps."""
+"""Columns of fixed width, in tables that may be ragged: all a store knows of what it keeps.
+
+A column belongs to a *level*. ``row`` has one record for each row and view. Any other level hangs below another: a
+record of ``logits`` belongs to one of ``row``, a record of ``logits.entry`` to one of ``logits``. Which ones belong
+together is told by a column of *ends* above them: the records of level ``logits`` below the r-th record of ``row`` are
+those from ``logits_end[r - 1]`` (0 for the first) to ``logits_end[r]``, counted within the shard.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,49 +18,84 @@ import numpy as np
 from logitcache.errors import FormatError
 from logitcache.records import Array
 
-DTYPES = ("float16", "float32", "int64")
+DTYPES = ("float16", "float32", "int64", "int32", "uint16", "uint8")
+ROW = "row"
+LEVEL = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,2}")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,127}")
+MAX_COLUMNS = 64
 
 
 @dataclass(frozen=True)
 class Column:
-    """``width`` values of ``dtype`` per row; a width of 0 is a bare value."""
+    """``width`` values of ``dtype`` per record; a width of 0 is a bare value."""
 
     name: str
     dtype: str
     width: int = 0
+    level: str = ROW
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Column:
-        """Raises FormatError for a name, dtype or width that no cache of ours has."""
-        name, dtype, width = value.get("name"), value.get("dtype"), value.get("width")
-        ok = (
-            isinstance(name, str)
-            and name.isidentifier()
-            and dtype in DTYPES
-            and type(width) is int
-            and 0 <= width < 2**24
-        )
-        if not ok:
+        """Raises FormatError for a name, dtype, width or level that no cache of ours has."""
+        name, dtype, width, level = (value.get(key) for key in ("name", "dtype", "width", "level"))
+        ok = isinstance(name, str) and NAME.fullmatch(name) and dtype in DTYPES
+        ok = ok and type(width) is int and 0 <= width < 2**24
+        if not ok or not isinstance(level, str) or not LEVEL.fullmatch(level) or len(value) != 4:
             raise FormatError(
-                f"column: expected a name, a dtype among {', '.join(DTYPES)} and a width, found {dict(value)}."
+                f"column: expected a name, a dtype among {', '.join(DTYPES)}, a width and a level, "
+                f"found {str(dict(value))[:200]}."
             )
-        return cls(str(name), str(dtype), width)  # type: ignore[arg-type]
+        return cls(str(name), str(dtype), int(str(width)), level)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def row_bytes(self) -> int:
+    def record_bytes(self) -> int:
         return np.dtype(self.dtype).itemsize * max(1, self.width)
 
-    def shape(self, rows: int) -> tuple[int, ...]:
-        return (rows, self.width) if self.width else (rows,)
+    def shape(self, records: int) -> tuple[int, ...]:
+        return (records, self.width) if self.width else (records,)
 
 
-def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> int:
-    """The number of rows, where the arrays are just these columns."""
-    rows = len(next(iter(arrays.values())))
+def above(level: str) -> str:
+    """The level whose records those of this one belong to."""
+    return level.rpartition(".")[0] or ROW
+
+
+def ends(level: str) -> Column:
+    """The column that tells where each record's part of a level below it ends."""
+    return Column(f"{level.replace('.', '_')}_end", "int64", 0, above(level))
+
+
+def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+    """The columns of each level, ``row`` first, every level after the one it hangs below. Raises FormatError where a
+    name stands twice or a level hangs in the air.
+    """
+    names = [column.name for column in columns]
+    if not columns or len(columns) > MAX_COLUMNS or len(set(names)) < len(names):
+        raise FormatError(f"columns: expected 1 to {MAX_COLUMNS} of different names, found {len(names)}.")
+    order = sorted({column.level for column in columns}, key=lambda level: (level != ROW, level))
+    found = {level: tuple(c for c in columns if c.level == level) for level in order}
+    for level in order:
+        if level != ROW and (above(level) not in found or ends(level) not in columns):
+            raise FormatError(f"columns: expected {ends(level).name} above the level {level}, found none.")
+    if ROW not in found:
+        raise FormatError(f"columns: expected some of the level {ROW}, found none.")
+    return found
+
+
+def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, int]:
+    """The number of records of each level, where the arrays are just these columns and their ends fit."""
+    found = levels(columns)
+    assert set(arrays) == {column.name for column in columns}, (columns, list(arrays))
+    records = {level: len(arrays[own[0].name]) for level, own in found.items()}
     for column in columns:
         array = arrays[column.name]
-        assert array.dtype == column.dtype and array.shape == column.shape(rows), (column, array.dtype, array.shape)
-    assert len(arrays) == len(columns), (columns, list(arrays))
-    return rows
+        expected = column.shape(records[column.level])
+        assert array.dtype == column.dtype and array.shape == expected, (column, array.dtype, array.shape)
+    for level in found:
+        if level != ROW:
+            end = arrays[ends(level).name]
+            last = int(end[-1]) if len(end) else 0
+            assert (np.diff(end, prepend=0) >= 0).all() and last == records[level], (level, last, records[level])
+    return records

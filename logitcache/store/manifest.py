@@ -8,19 +8,24 @@ file names a time, a host, a user or a path, so the same dump made twice gives t
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from logitcache import identity
 from logitcache.errors import FormatError, IncompleteCache
-from logitcache.store.columns import Column
-from logitcache.store.files import write_atomic
+from logitcache.store import stores
+from logitcache.store.columns import ROW, Column, levels
+from logitcache.store.extents import File
+from logitcache.store.files import refuse_link, write_atomic
+from logitcache.store.shards import Shard
 
 FORMAT = "logitcache/1"
 MAX_BYTES = 64 << 20
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
 ROOT_COLUMNS = (Column("row_hash", "int64"), Column("label", "int64"))
 
 
@@ -36,6 +41,8 @@ class Plan:
     columns: tuple[Column, ...]
     rows: int
     shard_rows: int
+    views: int = 1  # variants of each row; record ``row * views + view`` of the level ``row`` is one
+    store: str = "arrow"
 
     def to_dict(self) -> dict[str, Any]:
         value = {k: v for k, v in self.__dict__.items() if k != "columns"}
@@ -46,20 +53,34 @@ class Plan:
         """Raises FormatError for another format or a missing or impossible field."""
         _check_format(value)
         fields = {k: value.get(k) for k in ("teacher", "tokenizer", "data", "preparation", "targets")}
-        rows, shard_rows, columns = value.get("rows"), value.get("shard_rows"), value.get("columns")
+        counts = {k: value.get(k) for k in ("rows", "shard_rows", "views")}
+        columns, store = value.get("columns"), value.get("store")
         whole = all(isinstance(v, dict) for v in fields.values()) and isinstance(columns, list)
-        whole = whole and all(isinstance(c, dict) for c in columns or ())
-        if not whole or not _is_count(rows, 0) or not _is_count(shard_rows, 1):
-            raise FormatError("plan: a field is missing or of another type.")
-        assert isinstance(columns, list) and isinstance(rows, int) and isinstance(shard_rows, int)
-        return cls(**fields, columns=tuple(map(Column.from_dict, columns)), rows=rows, shard_rows=shard_rows)  # type: ignore[arg-type]
+        whole = whole and all(isinstance(c, dict) for c in columns or ()) and isinstance(store, str)
+        whole = whole and all(isinstance(codec, dict) for codec in (fields["targets"] or {}).values())
+        whole = whole and all(_is_count(v, k != "rows") for k, v in counts.items()) and counts["views"] < 2**20  # type: ignore[operator]
+        if not whole or len(value) != len(fields) + len(counts) + 3:
+            raise FormatError("plan: a field is missing, unknown or of another type. Dump it again.")
+        if store not in stores.NAMES:
+            raise FormatError(f"plan: expected a store among {', '.join(stores.NAMES)}, found {str(store)[:60]!r}.")
+        plan = cls(**fields, columns=tuple(map(Column.from_dict, columns or ())), store=store, **counts)  # type: ignore[arg-type]
+        levels(plan.columns)
+        return plan
 
     def digest(self) -> str:
         return identity.digest_json(self.to_dict())
 
+    @property
+    def shard_count(self) -> int:
+        return -(-self.rows // self.shard_rows)
+
+    def shard(self, index: int) -> tuple[int, int]:
+        """(first row, end row) of a shard: shard i holds rows [i R, (i + 1) R)."""
+        return index * self.shard_rows, min((index + 1) * self.shard_rows, self.rows)
+
     def shards(self) -> list[tuple[int, int]]:
-        """(first row, end row) of each shard: shard i holds rows [i R, (i + 1) R)."""
-        return [(start, min(start + self.shard_rows, self.rows)) for start in range(0, self.rows, self.shard_rows)]
+        """(first row, end row) of each shard."""
+        return [self.shard(index) for index in range(self.shard_count)]
 
 
 @dataclass(frozen=True)
@@ -69,32 +90,68 @@ class Receipt:
     plan: str  # the plan's digest
     first_row: int
     rows: int
-    positions: int
-    bytes: int
-    blake2b: str  # of the shard file
-    sketches: Mapping[
-        str, list[float]
-    ]  # quantiles 0, 1, 5, 25, 50, 75, 95, 99, 100 % of entropy (nats) and top probability
+    records: Mapping[str, int]  # of each level
+    files: tuple[File, ...]  # in the order they were written
+    sketches: Mapping[str, Any]  # the QUANTILES of entropy (nats) and top probability
     conditions: Mapping[str, Any]  # what the bits depend on: device kind, library versions, threads
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
-        """Raises FormatError where a field is missing or of another type."""
-        kinds = {"plan": str, "blake2b": str, "sketches": dict, "conditions": dict}
-        counts = ("first_row", "rows", "positions", "bytes")
-        ok = set(value) == {*kinds, *counts} and all(isinstance(value[k], t) for k, t in kinds.items())
-        if not ok or not all(_is_count(value[k], 0) for k in counts):
+        """Raises FormatError where a field is missing or of another type, or the digest is not the content's."""
+        body = {k: v for k, v in value.items() if k != "digest"}
+        if value.get("digest") != identity.digest_json(body):
+            raise FormatError("receipt: its content does not have the digest it states: damaged.")
+        kinds = {"plan": str, "records": dict, "files": list, "sketches": dict, "conditions": dict}
+        counts = ("first_row", "rows")
+        ok = set(body) == {*kinds, *counts} and all(isinstance(body[k], t) for k, t in kinds.items())
+        if not ok or not all(_is_count(v, 0) for v in (*(body[k] for k in counts), *body["records"].values())):
             raise FormatError("receipt: a field is missing, unknown or of another type.")
-        return cls(**value)
+        skipped = body["conditions"].get("skipped", [])
+        if not isinstance(skipped, list) or not all(_is_count(row, 0) for row in skipped):
+            raise FormatError("receipt: expected the skipped rows as a list of their numbers.")
+        return cls(**{**body, "files": tuple(map(File.from_dict, body["files"]))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The receipt's JSON: what was seen, and last a digest of all that."""
+        body = {**self.__dict__, "files": [file.to_dict() for file in self.files]}
+        return {**body, "digest": identity.digest_json(body)}
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def positions(self) -> int:
+        """Vectors that were kept: one for each row and view, unless levels below ``row`` hold them."""
+        below = [n for level, n in self.records.items() if level != ROW and "." not in level]
+        return sum(below) if below else self.records[ROW]
+
+    def belongs(self, plan: Plan, digest: str, index: int) -> bool:
+        """Whether it is of this plan, of these rows, and of just the files that such a shard has."""
+        start, end = plan.shard(index)
+        widths = {level: sum(c.record_bytes() for c in own) for level, own in levels(plan.columns).items()}
+        return (
+            (self.plan, self.first_row, self.rows) == (digest, start, end - start)
+            and set(self.records) == set(widths)
+            and self.records[ROW] == self.rows * plan.views
+            and [file.name for file in self.files] == stores.of(plan.store).names(index, plan.columns)
+            # seen before an array of that many records is asked for
+            and sum(self.records[level] * width for level, width in widths.items()) <= self.bytes * stores.PACKED
+        )
+
+    def shard(self, plan: Plan, index: int) -> Shard:
+        files = {file.name: file for file in self.files}
+        return Shard(index, self.first_row, self.rows, plan.views, dict(self.records), files)
 
 
-def shard_name(index: int) -> str:
-    return f"{index:05d}.arrow"
+def receipt_name(index: int) -> str:
+    """A shard's receipt, below the folder ``shards``."""
+    return f"{index:05d}.json"
 
 
 def manifest_dict(plan: Plan, receipts: list[Receipt]) -> dict[str, Any]:
     """The manifest's JSON: the plan, the shards, the totals, and last a digest of all that."""
-    shards = [{"file": shard_name(i), **asdict(receipt)} for i, receipt in enumerate(receipts)]
+    shards = [receipt.to_dict() for receipt in receipts]
     body = {
         "format": FORMAT,
         "plan": plan.to_dict(),
@@ -130,15 +187,15 @@ class Manifest:
         if not isinstance(stated, dict) or not isinstance(shards, list):
             raise FormatError("manifest: expected a plan and a list of shards.")
         plan = Plan.from_dict(stated)
-        receipts = []
-        for index, shard in enumerate(shards):
-            if not isinstance(shard, dict) or shard.get("file") != shard_name(index):
-                raise FormatError(f"manifest: shard {index}: expected the file {shard_name(index)}.")
-            receipts.append(Receipt.from_dict({k: v for k, v in shard.items() if k != "file"}))
-        ranges = [(r.plan, r.first_row, r.first_row + r.rows) for r in receipts]
-        if ranges != [(plan.digest(), *rows) for rows in plan.shards()] or body.get("rows") != plan.rows:
-            raise FormatError("manifest: its shards are not those of its plan.")
+        if len(shards) != plan.shard_count or not all(isinstance(shard, dict) for shard in shards):
+            raise FormatError("manifest: its shards are not those of its plan.")  # seen before any list is that long
+        receipts, digest = [Receipt.from_dict(shard) for shard in shards], plan.digest()
+        for index, receipt in enumerate(receipts):
+            if not receipt.belongs(plan, digest, index):
+                raise FormatError(f"manifest: shard {index} is not that of its plan.")
         totals = sum(r.positions for r in receipts), sum(r.bytes for r in receipts)
+        if (body.get("rows"), body.get("positions"), body.get("bytes")) != (plan.rows, *totals) or len(body) != 6:
+            raise FormatError("manifest: its totals are not those of its shards.")
         return cls(plan, tuple(receipts), *totals, value["digest"])
 
 
@@ -156,21 +213,49 @@ def read_manifest(folder: Path) -> Manifest:
             "expected a cache (a folder with manifest.json), found none. Make one with `logitcache dump`.", where=folder
         )
     try:
-        return Manifest.from_dict(read_json(path))
+        return Manifest.from_dict(read_own(path))
     except FormatError as error:
         raise error.at(path) from None
 
 
+def read_own(path: Path) -> dict[str, Any]:
+    """A JSON object that ``write_json`` wrote, byte for byte: a flipped bit that changes no value is one too. Raises
+    FormatError.
+    """
+    refuse_link(path)
+    return parse_own(_read(path), path)
+
+
+def parse_own(data: bytes, where: Path | str) -> dict[str, Any]:
+    """The same of a file's bytes."""
+    value = _parse(data, where)
+    try:
+        same = data == _as_written(value)
+    except RecursionError:
+        same = False
+    if not same:
+        raise FormatError("expected JSON as it was written, found the same values in other bytes.", where=where)
+    return value
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of bounded size. Raises FormatError."""
+    return _parse(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
     if path.stat().st_size > MAX_BYTES:
         raise FormatError(f"expected at most {MAX_BYTES:,} bytes, found {path.stat().st_size:,}.", where=path)
+    return path.read_bytes()
+
+
+def _parse(data: bytes, where: Path | str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes(), parse_constant=_no_number)
+        value = json.loads(data, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"expected JSON, found {error}.", where=path) from None
+        raise FormatError(f"expected JSON, found {error}.", where=where) from None
     if not isinstance(value, dict):
-        raise FormatError(f"expected a JSON object, found a {type(value).__name__}.", where=path)
+        raise FormatError(f"expected a JSON object, found a {type(value).__name__}.", where=where)
     return value
 
 
@@ -178,9 +263,19 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name}, which no JSON has")
 
 
+def _finite(digits: str) -> float:
+    if not math.isfinite(value := float(digits)):
+        raise ValueError(f"{digits[:40]}, which is too large")
+    return value
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object atomically, in a form that is the same for the same value."""
-    write_atomic(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n")
+    write_atomic(path, _as_written(value))
+
+
+def _as_written(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def _check_format(value: Mapping[str, Any]) -> None:

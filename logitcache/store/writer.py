@@ -5,111 +5,249 @@ it stopped.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from logitcache import identity
-from logitcache.errors import FingerprintMismatch, FormatError, SpecError
+from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError
 from logitcache.records import Array
-from logitcache.store import arrow
-from logitcache.store.files import temporary, write_atomic
-from logitcache.store.manifest import Plan, Receipt, manifest_dict, read_json, shard_name, write_json
+from logitcache.store import stores
+from logitcache.store.columns import check_arrays
+from logitcache.store.files import (
+    TEMPORARY,
+    leftovers,
+    make_folder,
+    reading,
+    refuse_link,
+    remove,
+    remove_folder,
+    settle,
+    write_new,
+)
+from logitcache.store.lock import Lock, alive
+from logitcache.store.manifest import Plan, Receipt, manifest_dict, read_json, read_own, receipt_name, write_json
 
-PLAN, MANIFEST = "plan.json", "manifest.json"
-OWN_NAMES = {PLAN, MANIFEST, "shards"}
-LEFT_OVER = {temporary(Path(name)).name for name in (PLAN, MANIFEST)}  # of a dump killed while it wrote one
+PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"
+OWN_NAMES = {PLAN, MANIFEST, SHARDS}
+CLAIM, PART = ".claim.lock", ".part-*.lock"
+CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
 
 class CacheWriter:
-    """One cache being made. ``missing`` lists the shards still to be written."""
+    """One cache being made, locked while it is entered. ``missing`` lists the shards still to be written.
 
-    def __init__(self, folder: Path, plan: Plan, *, overwrite: bool = False) -> None:
-        """Claim the folder for this plan. Raises FingerprintMismatch naming the field where it holds another plan,
-        SpecError where it holds something else.
+    With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards; whoever finds all
+    shards written seals the cache.
+    """
+
+    def __init__(
+        self, folder: Path, plan: Plan, *, overwrite: bool = False, part: tuple[int, int] | None = None
+    ) -> None:
+        """Lock the folder and claim it for this plan. Raises Locked where somebody else writes there,
+        FingerprintMismatch naming the field where it holds another plan, SpecError where it holds something else.
         """
-        self.folder, self.plan, self.digest = folder, plan, plan.digest()
-        self._claim(overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / PLAN, plan.to_dict())
-        (folder / "shards").mkdir(exist_ok=True)
-        self.receipts = {i: receipt for i in range(len(plan.shards())) if (receipt := self._receipt(i)) is not None}
-        if self.missing:  # a manifest is there if and only if the cache is complete
-            (folder / MANIFEST).unlink(missing_ok=True)
+        self.folder, self.plan, self.digest, self.part = folder, plan, plan.digest(), part
+        self.store, self.receipts = stores.of(plan.store), dict[int, Receipt]()
+        if folder.exists() and not folder.is_dir():
+            raise SpecError("expected a folder, found a file. Choose another --out.", where=folder)
+        if overwrite and part is not None:
+            raise SpecError("expected --overwrite without parts, found both. Delete the cache first.", where=folder)
+        make_folder(folder)
+        with ExitStack() as locks:
+            locks.callback(Lock(folder, shared=part is not None).release)
+            with self._alone():
+                if part is not None:
+                    locks.callback(_lock_part(folder, *part).release)
+                self._claim(overwrite)
+            self._locks = locks.pop_all()
+
+    def __enter__(self) -> CacheWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others write here. Raises DiskError."""
+        self._locks.close()
 
     @property
     def complete(self) -> bool:
         return (self.folder / MANIFEST).is_file()
 
     @property
+    def own(self) -> range:
+        """The shards that are this writer's to write."""
+        index, parts = self.part or (0, 1)
+        return range(index * self.plan.shard_count // parts, (index + 1) * self.plan.shard_count // parts)
+
+    @property
     def missing(self) -> list[int]:
-        return [i for i in range(len(self.plan.shards())) if i not in self.receipts]
+        return [index for index in self.own if index not in self.receipts]
 
     def forget(self) -> None:
         """Remove what this cache consists of; the folder too, if nothing else is in it."""
         _clear(self.folder)
+        self.close()
         if not self.folder.is_symlink() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+            remove_folder(self.folder)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A part looks, claims and seals while no other part does."""
+        if self.part is None:
+            yield
+            return
+        lock = Lock(self.folder, CLAIM, wait=CLAIM_SECONDS)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _claim(self, overwrite: bool) -> None:
-        if not self.folder.exists():
-            return
-        if not self.folder.is_dir():
-            raise SpecError("expected a folder, found a file. Choose another --out.", where=self.folder)
-        found = {p.name for p in self.folder.iterdir()}
-        if not found - LEFT_OVER:
-            return
-        old = _own_plan(self.folder, found)
-        if overwrite:
-            _clear(self.folder)
-        else:
-            _check_same(self.folder, old, json.loads(identity.canonical_json(self.plan.to_dict())))
+        folder = self.folder
+        found = {path.name for path in folder.iterdir() if not _is_left_over(path.name)}
+        if found:
+            with reading(folder):
+                old = _own_plan(folder, found)
+            refuse_link(folder / SHARDS)
+            if overwrite:
+                _clear(folder)
+            else:
+                _check_same(folder, old, json.loads(identity.canonical_json(self.plan.to_dict())))
+        if not _says(folder / PLAN, self.plan.to_dict()):
+            write_json(folder / PLAN, self.plan.to_dict())
+        settle(folder)  # the plan is there for good before anything that needs it
+        make_folder(folder / SHARDS)
+        settle(folder / SHARDS)
+        self._sweep(self.own)
+        with reading(folder):
+            self.receipts = self._look()
+        if len(self.receipts) < self.plan.shard_count:  # a manifest is there if and only if the cache is complete
+            remove(folder / MANIFEST)
+
+    def _sweep(self, shards: range) -> None:
+        """Remove what kills have left of these shards, beside the plan and the manifest, and of locks."""
+        for left in leftovers(self.folder / SHARDS):
+            name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
+            number = name.split(".")[0]
+            if not number.isdecimal() or int(number) in shards:
+                remove(left)
+        for left in self.folder.glob(TEMPORARY):
+            remove(left)
+        for pattern in (PART, CLAIM):
+            alive(self.folder, pattern)
+
+    def _look(self) -> dict[int, Receipt]:
+        """The receipts of the shards that this plan has written."""
+        found = ((index, self._receipt(index)) for index in range(self.plan.shard_count))
+        return {index: receipt for index, receipt in found if receipt is not None}
 
     def _receipt(self, index: int) -> Receipt | None:
-        """The receipt of a shard that this plan has written, or None."""
-        shard = self.folder / "shards" / shard_name(index)
-        path = shard.with_suffix(".json")
-        if not (path.is_file() and shard.is_file()):
+        shards = self.folder / SHARDS
+        path = shards / receipt_name(index)
+        if not path.is_file():
             return None
         try:
-            receipt = Receipt.from_dict(read_json(path))
+            receipt = Receipt.from_dict(read_own(path))
         except FormatError:
             return None  # a shard without a receipt of this plan does not exist: it is made again
-        return receipt if receipt.plan == self.digest and receipt.bytes == shard.stat().st_size else None
+        if not receipt.belongs(self.plan, self.digest, index):
+            return None
+        return receipt if all(_is_there(shards / file.name, file.bytes) for file in receipt.files) else None
 
     def write(
         self,
         index: int,
         arrays: Mapping[str, Array],
-        sketches: Mapping[str, list[float]],
+        sketches: Mapping[str, Any],
         conditions: Mapping[str, Any],
     ) -> Receipt:
-        """Write shard ``index`` and its receipt. The checksum is that of the bytes in memory, not of what came back
+        """Write shard ``index`` and its receipt. The checksums are those of the bytes in memory, not of what came back
         from the disk.
         """
-        start, end = self.plan.shards()[index]
-        data = arrow.encode(self.plan.columns, arrays)
-        path = self.folder / "shards" / shard_name(index)
-        write_atomic(path, data)
-        digest = identity.digest_bytes(data)
-        receipt = Receipt(self.digest, start, end - start, end - start, len(data), digest, sketches, conditions)
-        write_json(path.with_suffix(".json"), asdict(receipt))
-        self.receipts[index] = receipt
+        start, end = self.plan.shard(index)
+        records = check_arrays(self.plan.columns, arrays)
+        encoded = self.store.encode(index, self.plan.columns, arrays)
+        described = tuple(each.described(name) for name, each in encoded.items())
+        receipt = Receipt(self.digest, start, end - start, records, described, sketches, conditions)
+        self.put(index, receipt, {name: each.data for name, each in encoded.items()})
         return receipt
 
-    def seal(self) -> None:
-        """Write the manifest: the cache is complete."""
-        assert not self.missing, self.missing
-        receipts = [self.receipts[i] for i in range(len(self.plan.shards()))]
-        write_json(self.folder / MANIFEST, manifest_dict(self.plan, receipts))
+    def put(self, index: int, receipt: Receipt, files: Mapping[str, memoryview]) -> None:
+        """Write a shard whose bytes are known: those that its receipt describes."""
+        shards = self.folder / SHARDS
+        self.discard(index)
+        for name, data in files.items():
+            make_folder((shards / name).parent)
+            write_new(shards / name, data)
+        write_json(shards / receipt_name(index), receipt.to_dict())
+        self.receipts[index] = receipt
+
+    def discard(self, index: int) -> None:
+        """Remove a shard: one that has no receipt, or one of another plan, or one that is to be made again. The cache
+        is not complete then.
+        """
+        shards = self.folder / SHARDS
+        self.receipts.pop(index, None)
+        if self.complete:
+            remove(self.folder / MANIFEST)
+        names = self.store.names(index, self.plan.columns)
+        for name in (receipt_name(index), *names):
+            remove(shards / name)
+        for folder in {shards / name.split("/")[0] for name in names if "/" in name}:
+            refuse_link(folder)
+            if folder.is_dir():  # made again, its name lasts: a kill may have come before it did
+                remove_folder(folder)
+
+    def seal(self) -> bool:
+        """Write the manifest, and the cache is complete; or say that other parts have shards to write still."""
+        with self._alone():
+            if self.part is not None:
+                self.receipts = self._look()
+            if len(self.receipts) < self.plan.shard_count:
+                return False
+            receipts = [self.receipts[index] for index in range(self.plan.shard_count)]
+            self._sweep(range(self.plan.shard_count))  # nobody writes any of them now
+            write_json(self.folder / MANIFEST, manifest_dict(self.plan, receipts))
+            return True
+
+
+def _lock_part(folder: Path, index: int, parts: int) -> Lock:
+    """Hold one part. Raises Locked where somebody has it, or where parts are cut another way."""
+    ending = f"-of-{parts}.lock"
+    for name in alive(folder, PART):
+        if not name.endswith(ending):
+            advice = "Cut the dump the same way, or wait for them."
+            raise Locked(f"expected parts of {parts}, found {name[1:-5]} at work. {advice}", where=folder)
+    return Lock(folder, f".part-{index}{ending}")
+
+
+def _is_left_over(name: str) -> bool:
+    """Of a dump that was killed, or of others that run."""
+    return name.startswith(".") and name.endswith((".tmp", ".lock"))
+
+
+def _is_there(path: Path, size: int) -> bool:
+    return not path.is_symlink() and path.is_file() and path.stat().st_size == size
+
+
+def check_place(folder: Path) -> None:
+    """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is claimed."""
+    here = folder if folder.exists() else next((above for above in folder.parents if above.exists()), Path())
+    if not here.is_dir():
+        raise SpecError("expected a folder, found a file. Choose another --out.", where=here)
+    found = {path.name for path in folder.iterdir() if not _is_left_over(path.name)} if here == folder else set()
+    if found:
+        _own_plan(folder, found)
 
 
 def _own_plan(folder: Path, found: set[str]) -> dict[str, Any]:
     """The plan of the cache in this folder. Raises SpecError where it holds something else."""
     advice = "Choose another --out, or an empty folder."
-    if PLAN not in found or found - OWN_NAMES - LEFT_OVER:
+    if PLAN not in found or found - OWN_NAMES:
         other = ", ".join(sorted(found - OWN_NAMES)[:3]) or f"{', '.join(sorted(found))} without {PLAN}"
         raise SpecError(f"expected a cache or an empty folder, found {other}. {advice}", where=folder)
     plan = read_json(folder / PLAN)
@@ -122,11 +260,19 @@ def _clear(folder: Path) -> None:
     """Remove what a cache consists of and nothing else: the folder may be a link to another disk. The plan goes last,
     so that what a kill leaves is still known as ours.
     """
-    (folder / MANIFEST).unlink(missing_ok=True)
-    if (folder / "shards").is_dir():
-        shutil.rmtree(folder / "shards")
-    for name in (*LEFT_OVER, PLAN):
-        (folder / name).unlink(missing_ok=True)
+    remove(folder / MANIFEST)
+    if (folder / SHARDS).is_dir():
+        remove_folder(folder / SHARDS)
+    for path in (*folder.glob(TEMPORARY), folder / PLAN):
+        remove(path)
+
+
+def _says(path: Path, value: Mapping[str, Any]) -> bool:
+    """Whether a file is there and holds this, byte for byte."""
+    try:
+        return path.is_file() and read_own(path) == json.loads(identity.canonical_json(value))
+    except FormatError:
+        return False
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> None:
@@ -136,9 +282,13 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], pr
         if isinstance(before, dict) and isinstance(after, dict):
             _check_same(folder, before, after, f"{prefix}{key}.")
         elif before != after:
+            advice = "Choose another --out, or give --overwrite to lose what is there."
+            if f"{prefix}{key}" == "data.labels":
+                advice = (
+                    "Labels were corrected: give another --out and --reuse this one, and no row sees the teacher again."
+                )
             raise FingerprintMismatch(
-                f"this cache was begun with {prefix}{key} = {_short(before)}, now it is {_short(after)}. "
-                "Choose another --out, or give --overwrite to lose what is there.",
+                f"this cache was begun with {prefix}{key} = {_short(before)}, now it is {_short(after)}. {advice}",
                 where=folder,
             )
 

@@ -17,16 +17,13 @@ from logitcache.data.task import Classification, score
 from logitcache.errors import SpecError
 from logitcache.joined import Joined
 from logitcache.records import Float32, Int64
+from logitcache.student import checkpoints
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
-from logitcache.student.trainer import (
-    BestPlace,
-    DistillTrainer,
-    EvalPlaces,
-    FitSettings,
-    StepClock,
-    arguments,
-)
+from logitcache.student.model import save
+from logitcache.student.places import EvalPlaces
+from logitcache.student.ranks import is_first
+from logitcache.student.trainer import BestPlace, CheckpointEvery, DistillTrainer, FitSettings, StepClock, arguments
 
 TRAIN_SAMPLE = 2000  # labelled train rows scored after training, evenly spread
 
@@ -76,8 +73,13 @@ def fit(
     out: Path,
     on_step: Callable[[int, int], None],
 ) -> Fitted:
-    """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``."""
+    """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``.
+
+    On several ranks, each has the figures and the first saves.
+    """
     clock = StepClock(on_step)
+    every = [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
+    last = checkpoints.last(out / "checkpoints")
     collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher})
     dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task)) if "dev" in prepared else None
     trainer = DistillTrainer(
@@ -89,12 +91,12 @@ def fit(
         eval_dataset=dev,
         compute_metrics=_metrics,
         processing_class=tokenizer,
-        callbacks=[clock, BestPlace()],
+        callbacks=[clock, BestPlace(), *every],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
-    student.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    if is_first():
+        save(student, tokenizer, out)
     step = trainer.state.global_step
     predictions = {split: predict(trainer, rows, task) for split, rows in _samples(prepared).items()}
     return Fitted(
@@ -102,7 +104,7 @@ def fit(
         predictions=predictions,
         fidelity=None if teacher is None else _fidelity(teacher, predictions["train"]),
         steps=step,
-        rows_seen=_rows_seen(len(prepared["train"]), settings.batch_size * trainer.args.world_size, step),
+        rows_seen=_rows_seen(len(prepared["train"]), settings.batch_size, step),
         seconds_per_step=float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step),
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
@@ -114,12 +116,6 @@ def _rows_seen(n: int, batch: int, step: int) -> int:
     """Rows trained on, repeats counted: whole epochs of n rows (their last batch may be a partial one), and more."""
     epochs, steps = divmod(step, -(-n // batch))
     return epochs * n + steps * batch
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The last whole checkpoint: `trainer_state.json` is the file that Trainer writes last."""
-    whole = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
-    return str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None
 
 
 def _metrics(prediction: Any) -> dict[str, float]:

@@ -20,6 +20,7 @@ from logitcache.data.source import UNLABELLED_SPLIT, Columns, Notify, Rows, Sour
 from logitcache.data.task import Classification, check_metric
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.store.manifest import read_json, write_json
+from logitcache.store.remote import place
 from logitcache.student.methods import METHODS, Objective, objective
 from logitcache.student.model import is_shape, parse_shape
 from logitcache.student.trainer import check_report
@@ -75,6 +76,7 @@ class TrainConfig:
     select: str | None = None  # best or last; None: best where there is a dev split
     metric: str | None = None  # None: the data's own
     report_to: str = "none"
+    checkpoint_steps: int | None = None  # steps after which a checkpoint is taken too; None: after each epoch alone
     group_by_length: bool = False  # rows of like length share a batch: less padding
     cache: Path | str | Sequence[Path | str] | None = None  # several: of labelled and unlabelled rows, or of teachers
     teachers: str | None = None  # mean: several caches of the same rows are averaged
@@ -84,17 +86,17 @@ class TrainConfig:
     overwrite: bool = False
 
     @property
-    def caches(self) -> tuple[Path, ...]:
-        """The folders of ``cache``."""
+    def caches(self) -> tuple[Path | str, ...]:
+        """The folders, or URLs, of ``cache``."""
         if self.cache is None:
             return ()
-        return (Path(self.cache),) if isinstance(self.cache, str | Path) else tuple(map(Path, self.cache))
+        return tuple(map(place, [self.cache] if isinstance(self.cache, str | Path) else self.cache))
 
 
 # Places, or said elsewhere in a result: not what makes two runs the same.
 NOT_ASKED = {
     *("out", "workspace", "overwrite", "cache", "data", "columns", "data_seed"),
-    *("trust_remote_code", "tau_squared", "report_to"),
+    *("trust_remote_code", "tau_squared", "report_to", "checkpoint_steps"),
 }
 
 
@@ -247,6 +249,8 @@ def _check_numbers(config: TrainConfig) -> None:
     for flag, value in (("--epochs", config.epochs), ("--learning-rate", config.learning_rate)):
         if value is not None and not 0 < value < math.inf:
             raise SpecError(f"{flag}: expected a positive number, found {value}.")
+    if config.checkpoint_steps is not None and config.checkpoint_steps < 1:
+        raise SpecError(f"--checkpoint-steps: expected a number of steps from 1, found {config.checkpoint_steps}.")
     if not 0 <= config.weight_decay < math.inf:
         raise SpecError(f"--weight-decay: expected a number from 0, found {config.weight_decay}.")
     if not 0 <= config.warmup < 1:

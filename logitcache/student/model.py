@@ -4,6 +4,7 @@ small BERT by its shape.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from logitcache.data.prepare import build_tokenizer, load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
+from logitcache.student.checkpoints import sync
 from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
@@ -152,3 +154,13 @@ def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[s
         max_position_embeddings=max(max_length, 64),
         **labels,
     )
+
+
+def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
+    """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors lets nobody."""
+    student.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    os.umask(umask := os.umask(0))
+    for path in folder.glob("model*.safetensors"):
+        path.chmod(0o666 & ~umask)
+        sync(path)

@@ -9,16 +9,19 @@ import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import UNLABELLED_SPLIT, Notify
 from logitcache.errors import SpecError
 from logitcache.joined import Joined
 from logitcache.store.manifest import write_json
+from logitcache.student import checkpoints
 from logitcache.student.fit import fit
 from logitcache.student.job import Job, TrainConfig, claim, forget
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.student.outcome import result_dict, write_predictions
+from logitcache.student.ranks import first_alone, is_first, meet
 from logitcache.student.trainer import FitSettings, disk
 from logitcache.teacher.model import longest_input
 
@@ -27,19 +30,13 @@ OnStep = Callable[[int, int], None]
 
 def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> None:
     """Train, evaluate, and write the result folder. ``result.json`` comes last. ``teacher`` answers for every training
-    row of a method that has one.
+    row of a method that has one. Of several ranks the first alone writes and speaks.
     """
-    config, whole = job.config, job.source.split("train")
-    tokenizer = student_tokenizer(
-        config.student,
-        config.tokenizer,
-        whole,
-        config.vocabulary,
-        config.max_length,
-        config.workspace.tokenizers,
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-    )
+    config, settings = job.config, _settings(job.config)
+    settings.share()
+    if not is_first():
+        notify, on_step = _silent, _still
+    tokenizer = _tokenizer(job)
     assert config.init is not None
     max_length = min(config.max_length, tokenizer.model_max_length)
     student = build_student(
@@ -56,19 +53,56 @@ def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> No
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"
     notify(f"student: {config.student}, {size}, {weights}; {config.method}, seed {config.seed}, on {_rows(job)}")
     prepared = _prepare(job, tokenizer, min(max_length, longest_input(student, tokenizer)), notify)
-    claim(job)
+    with first_alone():
+        if is_first():
+            claim(job)
+            _sweep(job.out / "checkpoints", notify)
     try:
         with disk(job.out):
-            settings = _settings(config)
             fitted = fit(student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, on_step)
     except SpecError:  # a diverged run is nothing to go on with
-        forget(job.out)
+        if is_first():
+            forget(job.out)
         raise
-    write_predictions(job.out / "predictions.parquet", fitted.predictions)
-    write_json(job.out / "result.json", result_dict(job, fitted, teacher))
-    _clear(job.out)
+    if is_first():
+        write_predictions(job.out / "predictions.parquet", fitted.predictions)
+        write_json(job.out / "result.json", result_dict(job, fitted, teacher))
+        _clear(job.out)
+    meet()
     scores = ", ".join(f"{split} {values[config.metric or 'accuracy']:.4f}" for split, values in fitted.scores.items())
     notify(f"{job.out}: {config.metric} {scores}")
+
+
+def _silent(note: str) -> None:
+    """Another rank says it."""
+
+
+def _still(step: int, of: int) -> None:
+    """Another rank shows it."""
+
+
+def _tokenizer(job: Job) -> Any:
+    config = job.config
+    with first_alone():  # who learns a vocabulary leaves it for the others
+        return student_tokenizer(
+            config.student,
+            config.tokenizer,
+            job.source.split("train"),
+            config.vocabulary,
+            config.max_length,
+            config.workspace.tokenizers,
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+        )
+
+
+def _sweep(folder: Path, notify: Notify) -> None:
+    """Say what a kill has cost, if it cost a checkpoint."""
+    torn = checkpoints.sweep(folder)
+    if torn:
+        last = checkpoints.last(folder)
+        goes_on = "this run begins anew" if last is None else f"this run goes on from {last.name}"
+        notify(f"{folder}: {', '.join(torn)} was not written whole, and is removed; {goes_on}")
 
 
 def _rows(job: Job) -> str:

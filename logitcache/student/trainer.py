@@ -13,23 +13,28 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, PrinterCallback
 
 from logitcache.data.collate import Collator
-from logitcache.data.order import grouped_permutation, permutation
+from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
 from logitcache.errors import OutOfSpace, SpecError
 from logitcache.records import Batch, Int64
+from logitcache.student import checkpoints
 from logitcache.student.methods import METHODS, Objective
+from logitcache.student.places import EpochOrder, EvalPlaces, Places
+from logitcache.student.ranks import ranks
+
+__all__ = ["DistillTrainer", "Distiller", "EpochOrder", "EvalPlaces", "FitSettings", "Places", "arguments", "to_torch"]
 
 EVAL_BATCH = 64
 
@@ -50,6 +55,17 @@ class FitSettings:
     metric: str
     report_to: str
     group_by_length: bool
+    checkpoint_steps: int | None = None  # None: after each epoch alone
+
+    def share(self) -> int:
+        """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into them."""
+        cuts = self.accumulate * ranks()
+        if self.batch_size % cuts:
+            raise SpecError(
+                f"--batch-size: expected a multiple of {cuts} ({self.accumulate} micro-batches on each of {ranks()} "
+                f"processes), found {self.batch_size}."
+            )
+        return self.batch_size // cuts
 
 
 class Distiller(nn.Module):
@@ -71,55 +87,17 @@ class Distiller(nn.Module):
         return (loss * batch.weight).sum(), logits
 
 
-class Places(Dataset[int]):
-    """Places 0..n-1. A batch of places goes to the collator as one array: no Python per row."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, place: int) -> int:
-        return place
-
-    def __getitems__(self, places: list[int]) -> Int64:
-        return np.array(places, np.int64)
-
-
-class EpochOrder(Sampler[int]):
-    """The order of an epoch, a pure function of its number, as a sampler. accelerate calls ``set_epoch``."""
-
-    def __init__(self, n: int, order: Callable[[int], Int64]) -> None:
-        self.n, self.order, self.epoch = n, order, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order(self.epoch).tolist())
-
-
-class EvalPlaces(Places):
-    """Places of an evaluated split, carrying the split's own collator."""
-
-    def __init__(self, collator: Collator) -> None:
-        super().__init__(len(collator.rows))
-        self.collator = collator
-
-    def __getitems__(self, places: list[int]) -> Any:
-        return self.collator(np.array(places, np.int64))
-
-
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
     """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under the name Trainer
     counts rows by.
     """
     tensors = batch.map(torch.from_numpy)
     return {"labels": tensors.labels, "batch": tensors}
+
+
+def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
+    """Places of train rows, or a batch that :class:`EvalPlaces` made."""
+    return to_torch(samples if isinstance(samples, Batch) else collator(samples))
 
 
 class DistillTrainer(Trainer):
@@ -129,6 +107,7 @@ class DistillTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
 
+    writing = False  # a checkpoint
     model: Any  # a Distiller; while something is saved or loaded, the student in it
 
     def __init__(
@@ -149,23 +128,31 @@ class DistillTrainer(Trainer):
         _check_arguments(kwargs.get("args"))
         self.collate, self.group_by_length = collator, group_by_length
         distiller = Distiller(student, objective, some_unlabelled=bool((collator.rows.label < 0).any()))
+        self.places = Places(len(collator.rows))
         super().__init__(
-            model=distiller, data_collator=self._collate, train_dataset=Places(len(collator.rows)), **kwargs
+            model=distiller, data_collator=partial(_collate, collator), train_dataset=self.places, **kwargs
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
         self.model_accepts_loss_kwargs = True  # before loss_is_scaled_for_ga was an attribute, this said the same
 
-    def _collate(self, samples: Any) -> dict[str, Any]:
-        return to_torch(samples if isinstance(samples, Batch) else self.collate(samples))
-
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
+        """The order of rows, whatever the number of ranks. They take micro-batches in turn, so a step's are theirs
+        together; what several ranks lack at the end is padding.
+        """
         rows, args = self.collate.rows, self.args
         seed = args.seed if args.data_seed is None else args.data_seed
+        together = args.train_batch_size * args.world_size
+        windows = [getattr(teacher, "window", None) for teacher in self.collate.teachers.values()]
+        window = min((size for size in windows if size is not None), default=None)  # of stores that are read by windows
+        order: Callable[[int], Int64] = partial(permutation, len(rows), seed)
+        if window is not None:
+            order = partial(windowed_permutation, len(rows), window, seed)
         if self.group_by_length:
-            lengths = rows.ids.lengths()
-            batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-            return EpochOrder(len(rows), lambda epoch: grouped_permutation(lengths, batch, seed, epoch))
-        return EpochOrder(len(rows), lambda epoch: permutation(len(rows), seed, epoch))
+            batch = together * args.gradient_accumulation_steps
+            order = partial(grouped_permutation, rows.ids.lengths(), batch, seed, window=window)
+        sampler = EpochOrder(len(rows), order, together if args.world_size > 1 else 1)
+        self.places.order = sampler
+        return sampler
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
         """Total weight of the accumulated batch, over all ranks."""
@@ -188,6 +175,34 @@ class DistillTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             _, logits = model(inputs["batch"])
         return None, logits.float(), inputs["labels"]
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return str(Path(folder) / checkpoints.WRITING) if self.writing else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Written elsewhere by all ranks, then given its name by one."""
+        checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        written = checkpoints.writing(checkpoint)
+        if self.args.should_save:
+            checkpoints.discard(written)
+        self.accelerator.wait_for_everyone()
+        self.writing = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.writing = False
+        best = checkpoint.with_name(f"checkpoint-{self.state.best_global_step}")
+        if best == checkpoint or best.is_dir():
+            self.state.best_model_checkpoint = str(best)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            self.state.save_to_json(
+                str(written / TRAINER_STATE_NAME)
+            )  # again: the best one is not where it was written
+            checkpoints.publish(checkpoint)
+            checkpoints.rotate(checkpoint.parent, self.args.save_total_limit, self.state.best_model_checkpoint)
+        self.accelerator.wait_for_everyone()
 
     @contextmanager
     def _inner(self) -> Iterator[None]:
@@ -247,6 +262,18 @@ class BestPlace(TrainerCallback):
             state.best_model_checkpoint = str(best)
 
 
+class CheckpointEvery(TrainerCallback):
+    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when it has evaluated."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        last = state.global_step >= state.max_steps or float(state.epoch).is_integer()
+        if state.global_step % self.steps == 0 and not last:
+            control.should_save = True
+
+
 class StepClock(TrainerCallback, ExportableState):
     """Seconds between ends of successive steps of an epoch: compute and data, without evaluation and checkpoints.
 
@@ -272,6 +299,9 @@ class StepClock(TrainerCallback, ExportableState):
         self.started = time.perf_counter() - saved.get("spent", 0.0)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.last = None
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.last = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -315,7 +345,7 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
             output_dir=str(folder),
             num_train_epochs=settings.epochs,
             learning_rate=settings.learning_rate,
-            per_device_train_batch_size=settings.batch_size // settings.accumulate,
+            per_device_train_batch_size=settings.share(),
             gradient_accumulation_steps=settings.accumulate,
             per_device_eval_batch_size=EVAL_BATCH,
             weight_decay=settings.weight_decay,

@@ -21,7 +21,7 @@ from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
 from logitcache.data.prepare import Prepared, tokenizer_fingerprint
 from logitcache.errors import SpecError
-from logitcache.records import Float32, Int64
+from logitcache.records import Array, Float32, Int64
 from logitcache.teacher.model import TeacherModel, quiet
 
 _ALIKE = "Train the teachers of all folds alike."
@@ -138,6 +138,19 @@ def answer(
         batch_tokens //= 2
 
 
+def answer_some(panel: Panel, rows: Prepared, batch_tokens: int, wanted: Int64) -> Float32:
+    """The logits of the rows at these places, f32[n, K], computed in the very batches that :func:`answer` makes of all
+    rows; batches without one of them are left out.
+    """
+    logits = np.full((len(rows), len(panel.first.label_names)), np.nan, np.float32)
+    for teacher, places in panel.assign(rows):
+        here = np.isin(places, wanted)
+        if here.any():
+            logits[places] = _ask(teacher, rows.select(places), batch_tokens, lambda rows, tokens: None, here)
+        del teacher
+    return logits[wanted]
+
+
 def _all(panel: Panel, rows: Prepared, batch_tokens: int, progress: Progress) -> Float32:
     logits = np.empty((len(rows), len(panel.first.label_names)), np.float32)
     for teacher, places in panel.assign(rows):
@@ -146,16 +159,22 @@ def _all(panel: Panel, rows: Prepared, batch_tokens: int, progress: Progress) ->
     return logits
 
 
-def _ask(teacher: TeacherModel, rows: Prepared, batch_tokens: int, progress: Progress) -> Float32:
-    """One teacher's logits, computed longest first in batches of a token budget."""
+def _ask(
+    teacher: TeacherModel, rows: Prepared, batch_tokens: int, progress: Progress, wanted: Array | None = None
+) -> Float32:
+    """One teacher's logits, computed longest first in batches of a token budget; NaN for batches without a row that is
+    ``wanted`` (bool[N]), where that is said.
+    """
     lengths = rows.ids.lengths()
     batches = token_batches(lengths, batch_tokens)
+    if wanted is not None:
+        batches = [places for places in batches if wanted[places].any()]
     parts = []
     for places in batches:
         parts.append(teacher.logits(pad(rows, places)))
         progress(len(places), int(lengths[places].sum()))
     computed = torch.cat(parts).cpu().numpy()
-    logits = np.empty_like(computed)
+    logits = np.full((len(rows), computed.shape[1]), np.nan, np.float32)
     logits[np.concatenate(batches)] = computed
     return logits
 

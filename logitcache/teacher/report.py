@@ -10,8 +10,9 @@ import numpy as np
 from logitcache.cache import Cache
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Rows
-from logitcache.data.task import score
-from logitcache.records import Float32, Int64
+from logitcache.data.task import Scores, score
+from logitcache.records import Float32
+from logitcache.store.writer import CacheWriter
 from logitcache.teacher.panel import Panel, answer
 
 DEV_ROWS = 2000
@@ -39,9 +40,11 @@ class DumpReport:
     scores: dict[str, float]  # on what was dumped; empty without labels
     dev_scores: dict[str, float]  # empty without a dev split
     dev_rows: int
-    entropy: float
+    entropy: float | None  # None where the cache is not complete, or nobody has an answer
     num_labels: int
     folds: int | None  # teachers, where each row was answered by one that was not trained on it
+    complete: bool = True  # False of a part after which others have shards to write still
+    skipped_rows: int = 0  # rows of the cache without an answer
     remarks: list[str] = field(default_factory=list)
     unlabelled: DumpReport | None = None  # of the unlabelled rows, where they were dumped too
 
@@ -54,21 +57,27 @@ def confidence(logits: Float32) -> tuple[Float32, Float32]:
     return np.log(total) - (exp * shifted).sum(1) / total, 1 / total
 
 
-def report(cache: Cache, panel: Panel, rows: Rows, dev: Rows | None, split: str, unnamed: bool) -> DumpReport:
-    """What the cache says, read back from it, against the labels of its ``rows`` as they are now; and the teacher on at
-    most 2,000 rows of ``dev``, evenly spread.
+def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bool) -> DumpReport:
+    """What the cache says, read back from it block by block; and the teacher on at most 2,000 rows of ``dev``, evenly
+    spread.
 
     ``unnamed``: the teacher's labels had no names and were matched by index.
     """
-    blocks, labels = list(cache), rows.label
-    logits, stored = np.concatenate([b.logits.logits for b in blocks]), np.concatenate([b.label for b in blocks])
-    scores = score(logits, labels)
-    entropy = float(confidence(logits)[0].mean())
+    width = len(cache.label_names)
+    tally, total, answered = Scores(), 0.0, 0
+    for block in cache:
+        logits = block.logits.logits
+        kept = ~np.isnan(logits).any(axis=1)
+        tally.add(logits[kept], block.label[kept])
+        total += float(confidence(logits[kept])[0].sum(dtype=np.float64))
+        answered += int(kept.sum())
+    scores, entropy = tally.result(), total / answered if answered else None
     dev_scores, dev_rows = _on_dev(panel, dev, cache)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    several = len(np.unique(labels[labels >= 0])) > 1  # of one class, chance is always right
-    memorised = _remarks(scores, dev_scores, dev_rows, entropy / float(np.log(logits.shape[1])), split)
-    order = _near_chance(logits, labels, scores) if unnamed and several else []
+    memorised = _remarks(scores, dev_scores, dev_rows, (entropy or 0.0) / float(np.log(width)), split)
+    # of one class, chance is always right
+    order = _near_chance(tally, scores) if unnamed and len(np.unique(tally.labels)) > 1 else []
+    skipped = len(cache) - answered
     return DumpReport(
         cache=cache.folder,
         rows=len(cache),
@@ -83,9 +92,37 @@ def report(cache: Cache, panel: Panel, rows: Rows, dev: Rows | None, split: str,
         dev_scores=dev_scores,
         dev_rows=dev_rows,
         entropy=entropy,
-        num_labels=logits.shape[1],
+        num_labels=width,
         folds=folds,
-        remarks=[*_relabelled(int((stored != labels).sum())), *order, *([] if folds else memorised)],
+        skipped_rows=skipped,
+        remarks=[*order, *([] if folds else memorised)],
+    )
+
+
+def unfinished(writer: CacheWriter) -> DumpReport:
+    """What a part can say of a cache that others have shards to write of still: what is there so far."""
+    plan, receipts = writer.plan, list(writer.receipts.values())
+    left = plan.shard_count - len(receipts)
+    said = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
+    return DumpReport(
+        cache=writer.folder,
+        rows=sum(receipt.rows for receipt in receipts),
+        positions=sum(receipt.positions for receipt in receipts),
+        teacher_rows=0,
+        reused_rows=0,
+        bytes=sum(receipt.bytes for receipt in receipts),
+        seconds=0.0,
+        rows_per_second=0.0,
+        tokens_per_second=0.0,
+        scores={},
+        dev_scores={},
+        dev_rows=0,
+        entropy=None,
+        num_labels=len(plan.teacher["label_names"]),
+        folds=plan.teacher.get("folds", {}).get("count"),
+        complete=False,
+        skipped_rows=sum(len(receipt.conditions.get("skipped", ())) for receipt in receipts),
+        remarks=[said] if left else ["another part has just sealed the cache: its report speaks for all"],
     )
 
 
@@ -99,20 +136,11 @@ def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, flo
     return score(logits, sample.label), int((sample.label >= 0).sum())
 
 
-def _relabelled(rows: int) -> list[str]:
-    if not rows:
-        return []
-    return [
-        f"{rows:,} rows have another label now than when this cache was made. The scores are against today's labels; "
-        "the answers do not depend on them, so the cache stays as it is."
-    ]
-
-
-def _near_chance(logits: Float32, labels: Int64, scores: dict[str, float]) -> list[str]:
+def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
     """A teacher whose columns have no names, and which is hardly ever right or would be far more often with its classes
     in another order, may have them in another order.
     """
-    best = _best_order(logits, labels)
+    best = _best_order(tally)
     if best >= scores["accuracy"] + PERMUTED:
         said = f"is right on {scores['accuracy']:.1%}, but would be on {best:.1%} with its classes in another order"
         so = "they look permuted"
@@ -125,15 +153,14 @@ def _near_chance(logits: Float32, labels: Int64, scores: dict[str, float]) -> li
     return [f"the labels were matched by index, and the teacher {said}: {so}. {advice}"]
 
 
-def _best_order(logits: Float32, labels: Int64) -> float:
+def _best_order(tally: Scores) -> float:
     """The accuracy that the teacher's classes have in their best order: the largest sum over one cell of each row and
     column of the table of classes by answers.
     """
     from scipy.optimize import linear_sum_assignment
 
-    known = labels >= 0
-    classes, gold = np.unique(labels[known], return_inverse=True)
-    answers, said = np.unique(logits[known].argmax(1), return_inverse=True)
+    classes, gold = np.unique(tally.labels, return_inverse=True)
+    answers, said = np.unique(tally.guesses, return_inverse=True)
     if max(len(classes), len(answers)) > MAX_ORDERED:
         return 0.0
     table = np.zeros((len(classes), len(answers)), np.int64)

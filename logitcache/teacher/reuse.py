@@ -6,18 +6,15 @@ one whose bytes are those it was made with: a flipped bit must not be copied und
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from logitcache.cache import Cache
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64
 from logitcache.store.manifest import Plan
+from logitcache.teacher.plan import differences, short
 
 SAME = ("teacher", "tokenizer", "preparation", "targets")
-NAMES = ("name", "revision")  # a teacher is its weights, whatever it is called
 
 
 class Known:
@@ -29,7 +26,7 @@ class Known:
         """Raises CorruptShard where the cache's bytes are not those its receipts were made for."""
         faults = cache.verify()
         if faults:
-            raise faults[0]
+            raise faults[0].error(cache.where)
         self.cache = cache
         hashes = cache.row_hashes()
         self.row_id = np.argsort(hashes, kind="stable").astype(np.int64)
@@ -37,17 +34,13 @@ class Known:
 
     def check(self, plan: Plan) -> None:
         """Raises FingerprintMismatch where this plan would have other answers than the cache."""
-        mine, theirs = plan.to_dict(), self.cache.manifest.plan.to_dict()
-        for field in SAME:
-            difference = _first_difference(_unnamed(theirs[field]), _unnamed(mine[field]), field)
-            if difference is not None:
-                name, there, here = difference
-                hint = " (a teacher that was fine-tuned for it is named by its folder)" if field == "teacher" else ""
-                raise FingerprintMismatch(
-                    f"--reuse: expected a cache with {name} = {_short(here)}, as in this dump, found {_short(there)}. "
-                    f"Name the same teacher and settings{hint}, or dump without --reuse.",
-                    where=self.cache.folder,
-                )
+        for name, there, here in differences(self.cache.manifest.plan.to_dict(), plan.to_dict(), iter(SAME)):
+            hint = " (a teacher that was fine-tuned for it is named by its folder)" if "teacher" in name else ""
+            raise FingerprintMismatch(
+                f"--reuse: expected a cache with {name} = {short(here)}, as in this dump, found {short(there)}. "
+                f"Name the same teacher and settings{hint}, or dump without --reuse.",
+                where=self.cache.where,
+            )
 
     def find(self, row_hash: Int64) -> Int64:
         """The row_id in the cache of each of these rows, or -1: i64[N]."""
@@ -58,24 +51,3 @@ class Known:
     def stored(self, row_id: Int64) -> dict[str, Array]:
         """The codec's columns of these rows, as they lie in the cache."""
         return self.cache.stored(row_id)
-
-
-def _unnamed(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: each for key, each in value.items() if key not in NAMES}
-
-
-def _first_difference(there: Any, here: Any, name: str) -> tuple[str, Any, Any] | None:
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        parts = (_first_difference(there.get(k), here.get(k), f"{name}.{k}") for k in sorted({*there, *here}))
-        return next((part for part in parts if part is not None), None)
-    return None if _plain(there) == _plain(here) else (name, there, here)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON gives it back: tuples are lists there."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -161,7 +161,7 @@ def test_what_is_no_cache(desk: Desk, command: str) -> None:
     desk.refused(arguments(desk.at("singles")), 3, "FormatError", "singles", "expected a cache")
     shard = desk.folder / "cache" / "shards" / "00001.arrow"
     shard.write_bytes(shard.read_bytes()[:-8])
-    desk.refused(arguments(desk.at("cache")), 3, "CorruptShard", "00001.arrow", "run the same dump again")
+    desk.refused(arguments(desk.at("cache")), 3, "CorruptShard", "00001.arrow", "logitcache repair")
     (desk.folder / "cache" / "manifest.json").unlink()
     desk.refused(arguments(desk.at("cache")), 6, "IncompleteCache", "cache", "Run the same dump again")
 

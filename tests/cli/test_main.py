@@ -153,7 +153,7 @@ def start(body: str) -> subprocess.Popen[str]:
     [
         ("raise errors.CorruptShard('expected a, found b.', where='x')", 3, "CorruptShard: x: expected a, found b.\n"),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "Interrupted.\n"),
-        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, ""),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, "Terminated.\n"),
     ],
     ids=["error", "SIGINT", "SIGTERM"],
 )

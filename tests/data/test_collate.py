@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.data.collate import Collator, pad
+from logitcache.data.order import PADDING
 from logitcache.data.prepare import Prepared, build_tokenizer, prepare
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
@@ -87,6 +88,25 @@ def test_a_row_is_joined_with_its_own_answer(tokenizer: Any, selections: list[li
     assert batch.weight.tolist() == [1.0] * len(places)
     assert batch.weight.dtype == np.float32
     np.testing.assert_array_equal(batch.inputs["input_ids"], pad(rows, places)["input_ids"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-1, len(TEXTS) - 1), min_size=1, max_size=20))
+def test_padding_rows_weigh_nothing_and_change_no_other(tokenizer: Any, last: list[int]) -> None:
+    rows, places = prepared(tokenizer), np.array(last, np.int64)
+    collate = Collator(rows, TASK, {"logits": RowTeller(rows.row_hash)})
+    batch, real = collate(places), np.flatnonzero(places != PADDING)
+    assert batch.weight.tolist() == [float(place != PADDING) for place in last]
+    assert len(batch.labels) == len(batch.row_id) == len(batch.where) == len(last)
+    if not len(real):
+        return
+    alone = collate(places[real])
+    assert batch.row_id[real].tolist() == alone.row_id.tolist()
+    assert batch.labels[real].tolist() == alone.labels.tolist()
+    assert batch.targets["logits"].payload.logits[real].tolist() == alone.targets["logits"].payload.logits.tolist()
+    assert batch.inputs.keys() == alone.inputs.keys()
+    for name, array in batch.inputs.items():
+        np.testing.assert_array_equal(array[real], alone.inputs[name])
 
 
 def test_no_teacher_no_targets(tokenizer: Any) -> None:

@@ -117,6 +117,7 @@ def section(name: str) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOGITCACHE_HOME", str(tmp_path / "home"))
     namespace: dict[str, object] = {"__name__": page.stem}
     for block in blocks(page.read_text("utf-8")):
         if block.language == "python":

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,9 @@ from hypothesis import strategies as st
 
 from logitcache.errors import FormatError, IncompleteCache
 from logitcache.identity import digest_json
+from logitcache.store.arrow import names
+from logitcache.store.columns import levels
+from logitcache.store.extents import Extent, File
 from logitcache.store.manifest import (
     MAX_BYTES,
     Manifest,
@@ -21,19 +23,23 @@ from logitcache.store.manifest import (
     manifest_dict,
     read_json,
     read_manifest,
-    shard_name,
+    read_own,
+    receipt_name,
     write_json,
 )
-
-fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
-make_plan: Callable[..., Plan] = fakes["plan"]
+from tests.fake_caches import plan as make_plan
+from tests.fake_caches import ragged
 
 Change = Callable[[dict[str, Any]], object]
 
 
 def receipts(plan: Plan) -> list[Receipt]:
-    digest = plan.digest()
-    return [Receipt(digest, a, b - a, b - a, 100, "ab", {}, {"device": "cpu"}) for a, b in plan.shards()]
+    digest, made = plan.digest(), []
+    for index, (a, b) in enumerate(plan.shards()):
+        files = tuple(File(name, 1000, "ab", (Extent(0, 1000, "cd"),)) for name in names(index, plan.columns))
+        records = dict.fromkeys(levels(plan.columns), 3) | {"row": (b - a) * plan.views}
+        made.append(Receipt(digest, a, b - a, records, files, {}, {"device": "cpu"}))
+    return made
 
 
 def through_json(value: Any) -> Any:
@@ -47,7 +53,7 @@ def test_a_plan_survives_its_file() -> None:
 
 
 def test_a_plans_digest_never_changes() -> None:
-    assert make_plan().digest() == "f7c95785820aaad5dac41a3b0596c983f08fd51f"
+    assert make_plan().digest() == "a51cd03b4a233ced0899cb6028dea7095d03c631"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,8 @@ def test_a_plans_digest_never_changes() -> None:
         {"rows": 11},
         {"shard_rows": 5},
         {"columns": ()},
+        {"views": 2},
+        {"store": "zarr"},
     ],
 )
 def test_every_field_of_a_plan_is_in_its_digest(changes: dict[str, Any]) -> None:
@@ -75,37 +83,65 @@ def test_shards_tile_the_rows(rows: int, shard_rows: int) -> None:
     assert all(0 < end - start <= shard_rows for start, end in shards)
 
 
-def test_a_manifest_survives_its_file() -> None:
-    plan = make_plan()
+@pytest.mark.parametrize("plan", [make_plan(), ragged(), make_plan(rows=0)], ids=["flat", "ragged", "empty"])
+def test_a_manifest_survives_its_file(plan: Plan) -> None:
     value = manifest_dict(plan, receipts(plan))
     manifest = Manifest.from_dict(through_json(value))
     assert manifest.plan == plan
     assert manifest.receipts == tuple(receipts(plan))
-    assert (manifest.positions, manifest.bytes, manifest.digest) == (10, 300, value["digest"])
+    assert (manifest.bytes, manifest.digest) == (sum(r.bytes for r in receipts(plan)), value["digest"])
     assert list(value)[-1] == "digest"
-    assert [shard["file"] for shard in value["shards"]] == ["00000.arrow", "00001.arrow", "00002.arrow"]
 
 
+def test_positions_are_the_vectors_that_were_kept() -> None:
+    assert [receipt.positions for receipt in receipts(make_plan(views=2))] == [8, 8, 4]
+    assert [receipt.positions for receipt in receipts(ragged())] == [6, 6, 6]  # two targets of three vectors each
+
+
+def first(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The first file of the first shard."""
+    shards: list[dict[str, Any]] = manifest["shards"]
+    found: dict[str, Any] = shards[0]["files"][0]
+    return found
+
+
+NOT_ITS_PLANS = "is not that of its plan"
 EDITS: dict[str, tuple[Change, str]] = {
-    "a row more": (lambda m: m.update(rows=11), "not those of its plan"),
+    "a row more": (lambda m: m["plan"].update(rows=11), NOT_ITS_PLANS),
+    "a row more in the totals": (lambda m: m.update(rows=11), "its totals are not those of its shards"),
+    "a byte more in the totals": (lambda m: m.update(bytes=m["bytes"] + 1), "its totals are not those"),
+    "a field more": (lambda m: m.update(more=1), "its totals are not those"),
     "a shard less": (lambda m: m["shards"].pop(), "not those of its plan"),
-    "a shard twice": (lambda m: m["shards"].append(m["shards"][-1]), "shard 3: expected the file 00003.arrow"),
-    "shards in another order": (lambda m: m["shards"].reverse(), "shard 0: expected the file 00000.arrow"),
-    "a path out of the folder": (lambda m: m["shards"][0].update(file="../x"), "shard 0: expected the file"),
-    "rows elsewhere": (lambda m: m["shards"][1].update(first_row=5), "not those of its plan"),
-    "a receipt of another plan": (lambda m: m["shards"][1].update(plan="00"), "not those of its plan"),
-    "another plan": (lambda m: m["plan"]["data"].update(source="x"), "not those of its plan"),
+    "a shard twice": (lambda m: m["shards"].append(m["shards"][-1]), "not those of its plan"),
+    "shards in another order": (lambda m: m["shards"].reverse(), f"shard 0 {NOT_ITS_PLANS}"),
+    "a path out of the folder": (lambda m: first(m).update(name="../x"), f"shard 0 {NOT_ITS_PLANS}"),
+    "another shard's file": (lambda m: first(m).update(name="00001.arrow"), f"shard 0 {NOT_ITS_PLANS}"),
+    "a file twice": (lambda m: m["shards"][0]["files"].append(first(m)), f"shard 0 {NOT_ITS_PLANS}"),
+    "no files": (lambda m: m["shards"][0].update(files=[]), f"shard 0 {NOT_ITS_PLANS}"),
+    "rows elsewhere": (lambda m: m["shards"][1].update(first_row=5), f"shard 1 {NOT_ITS_PLANS}"),
+    "records of no level": (lambda m: m["shards"][1]["records"].update(x=5), f"shard 1 {NOT_ITS_PLANS}"),
+    "a record more": (lambda m: m["shards"][1]["records"].update(row=5), f"shard 1 {NOT_ITS_PLANS}"),
+    "records that are no number": (lambda m: m["shards"][1]["records"].update(row="4"), "receipt: a field is missing"),
+    "a receipt of another plan": (lambda m: m["shards"][1].update(plan="00"), f"shard 1 {NOT_ITS_PLANS}"),
+    "another plan": (lambda m: m["plan"]["data"].update(source="x"), f"shard 0 {NOT_ITS_PLANS}"),
     "no shards": (lambda m: m.pop("shards"), "expected a plan and a list of shards"),
     "shards of another type": (lambda m: m.update(shards={"0": 1}), "expected a plan and a list of shards"),
     "no plan": (lambda m: m.pop("plan"), "expected a plan and a list of shards"),
     "a plan of another type": (lambda m: m.update(plan=[1]), "expected a plan and a list of shards"),
-    "a shard of another type": (lambda m: m["shards"].__setitem__(0, 3), "shard 0"),
-    "bytes below zero": (lambda m: m["shards"][0].update(bytes=-1), "receipt: a field is missing"),
-    "bytes that are no number": (lambda m: m["shards"][0].update(bytes=True), "receipt: a field is missing"),
+    "a shard of another type": (lambda m: m["shards"].__setitem__(0, 3), "not those of its plan"),
+    "bytes below zero": (lambda m: first(m).update(bytes=-1), "receipt: a file's field is missing"),
+    "bytes that are no number": (lambda m: first(m).update(bytes=True), "receipt: a file's field is missing"),
     "an unknown field": (lambda m: m["shards"][0].update(note="x"), "unknown"),
-    "a field missing": (lambda m: m["shards"][0].pop("blake2b"), "receipt: a field is missing"),
+    "a field missing": (lambda m: first(m).pop("blake2b"), "receipt: a file's field is missing"),
+    "extents that leave a gap": (lambda m: first(m)["extents"].pop(), "expected extents that tile 1,000 bytes"),
     "a column that is none": (lambda m: m["plan"]["columns"][0].update(dtype="object"), "column: expected"),
+    "a column twice": (lambda m: m["plan"]["columns"].append(m["plan"]["columns"][0]), "columns: expected"),
+    "a level in the air": (lambda m: m["plan"]["columns"][2].update(level="x"), "columns: expected x_end above"),
     "a column of another type": (lambda m: m["plan"]["columns"].append("x"), "plan: a field is missing"),
+    "another store": (lambda m: m["plan"].update(store="os"), "plan: expected a store among arrow, zarr"),
+    "a store that is a path": (lambda m: m["plan"].update(store="../x"), "plan: expected a store among"),
+    "no views": (lambda m: m["plan"].update(views=0), "plan: a field is missing"),
+    "views without bound": (lambda m: m["plan"].update(views=2**20), "plan: a field is missing"),
     "no teacher": (lambda m: m["plan"].pop("teacher"), "plan: a field is missing"),
     "shards of no rows": (lambda m: m["plan"].update(shard_rows=0), "plan: a field is missing"),
 }
@@ -119,7 +155,10 @@ def test_an_edited_manifest_is_refused(edit: str) -> None:
     change(value)
     with pytest.raises(FormatError, match=r"does not have the digest it states .* run the same dump again"):
         Manifest.from_dict(value)
-    body = {k: v for k, v in value.items() if k != "digest"}  # and if who edited it knew of the digest:
+    for shard in value.get("shards", ()):  # and if who edited it knew of the digests:
+        if isinstance(shard, dict):
+            shard["digest"] = digest_json({k: v for k, v in shard.items() if k != "digest"})
+    body = {k: v for k, v in value.items() if k != "digest"}
     with pytest.raises(FormatError, match=said):
         Manifest.from_dict({**body, "digest": digest_json(body)})
 
@@ -185,4 +224,43 @@ def test_no_manifest(tmp_path: Path) -> None:
 
 
 def test_shards_have_sortable_names() -> None:
-    assert [shard_name(i) for i in (0, 17, 99999)] == ["00000.arrow", "00017.arrow", "99999.arrow"]
+    assert [receipt_name(i) for i in (0, 17, 99999)] == ["00000.json", "00017.json", "99999.json"]
+    assert names(17, ragged().columns) == ["00017.arrow", "00017.hidden.arrow", "00017.logits.arrow", LONGEST]
+
+
+LONGEST = "00017.logits.entry.arrow"
+
+
+def test_a_receipt_may_not_speak_of_more_records_than_its_bytes_hold() -> None:
+    """Arrays of that many records would be asked for."""
+    plan = make_plan(rows=2**40, shard_rows=2**40)
+    (receipt,) = receipts(plan)
+    assert not receipt.belongs(plan, plan.digest(), 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"a": 1}\n',
+        b'{\n "a": 1\n}',
+        b'{\n "a": 2,\n "a": 1\n}\n',
+        b'{\n "a": "\xc3\xa9"\n}\n',
+        b'{\n "a": 1.0000000000000000\n}\n',
+        b'\xef\xbb\xbf{\n "a": 1\n}\n',
+    ],
+)
+def test_the_same_values_in_other_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
+    """A flipped bit in white space, a key that stands twice: nothing that we wrote."""
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="expected JSON"):
+        read_own(path)
+    write_json(path, {"a": 1})
+    assert read_own(path) == {"a": 1}
+
+
+def test_a_link_is_not_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "there.json", {"a": 1})
+    (tmp_path / "x.json").symlink_to(tmp_path / "there.json")
+    with pytest.raises(FormatError, match="found a link"):
+        read_own(tmp_path / "x.json")

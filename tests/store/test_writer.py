@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from logitcache.cache import Cache
-from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, OutOfSpace, SpecError
+from logitcache.errors import (
+    CorruptShard,
+    DiskError,
+    FingerprintMismatch,
+    FormatError,
+    IncompleteCache,
+    Locked,
+    OutOfSpace,
+    SpecError,
+)
 from logitcache.identity import digest_bytes
 from logitcache.store.manifest import Plan, write_json
 from logitcache.store.writer import CacheWriter
@@ -31,12 +40,12 @@ SHARDS = [f"shards/0000{i}.{kind}" for i in range(3) for kind in ("arrow", "json
 
 def go_on(folder: Path, plan: Plan = PLAN) -> list[int]:
     """What the same dump does when it is run again: the shards it had to make."""
-    writer, whole = CacheWriter(folder, plan), answers(plan)
-    missing = writer.missing
-    for index in missing:
-        write_shard(writer, index, whole)
-    if missing or not writer.complete:
-        writer.seal()
+    whole = answers(plan)
+    with CacheWriter(folder, plan) as writer:
+        missing = writer.missing
+        for index in missing:
+            write_shard(writer, index, whole)
+        assert writer.seal()
     return missing
 
 
@@ -49,13 +58,15 @@ def test_the_same_writes_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_shards_may_come_in_any_order(tmp_path: Path) -> None:
     make(tmp_path / "one", PLAN)
-    writer, whole = CacheWriter(tmp_path / "two", PLAN), answers(PLAN)
-    for index, left in ((2, [0, 1]), (0, [1]), (1, [])):
-        write_shard(writer, index, whole)
-        assert writer.missing == left
-    assert not writer.complete
-    writer.seal()
-    assert writer.complete
+    whole = answers(PLAN)
+    with CacheWriter(tmp_path / "two", PLAN) as writer:
+        for index, left in ((2, [0, 1]), (0, [1]), (1, [])):
+            assert not writer.seal()
+            write_shard(writer, index, whole)
+            assert writer.missing == left
+        assert not writer.complete
+        assert writer.seal()
+        assert writer.complete
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
@@ -73,8 +84,11 @@ def test_a_receipt_is_of_the_bytes_of_its_shard(tmp_path: Path) -> None:
     cache = make(tmp_path, PLAN)
     for index, receipt in enumerate(cache.manifest.receipts):
         data = (tmp_path / "shards" / f"0000{index}.arrow").read_bytes()
-        assert (receipt.bytes, receipt.blake2b) == (len(data), digest_bytes(data))
+        (file,) = receipt.files
+        assert (receipt.bytes, file.bytes, file.blake2b) == (len(data), len(data), digest_bytes(data))
+        assert all(extent.holds(memoryview(data)) for extent in file.extents)
         assert (receipt.first_row, receipt.rows) == (index * 4, 4 if index < 2 else 2)
+        assert receipt.records == {"row": receipt.rows}
         assert receipt.positions == receipt.rows
         assert receipt.plan == PLAN.digest()
 
@@ -244,12 +258,13 @@ def test_overwrite_loses_the_old_cache_and_nothing_else(tmp_path: Path) -> None:
     other = make_plan(rows=3, shard_rows=2)
     make(tmp_path / "real", PLAN)
     (tmp_path / "link").symlink_to(tmp_path / "real")  # a cache folder may be a link to a larger disk
-    writer, whole = CacheWriter(tmp_path / "link", other, overwrite=True), answers(other)
-    assert writer.missing == [0, 1]
-    assert not writer.complete
-    for index in writer.missing:
-        write_shard(writer, index, whole)
-    writer.seal()
+    whole = answers(other)
+    with CacheWriter(tmp_path / "link", other, overwrite=True) as writer:
+        assert writer.missing == [0, 1]
+        assert not writer.complete
+        for index in writer.missing:
+            write_shard(writer, index, whole)
+        assert writer.seal()
     make(tmp_path / "fresh", other)
     assert (tmp_path / "link").is_symlink()
     assert tree(tmp_path / "real") == tree(tmp_path / "fresh")
@@ -263,26 +278,70 @@ def test_overwrite_of_a_newer_format(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_cache_is_not_sealed(tmp_path: Path) -> None:
-    writer = CacheWriter(tmp_path, PLAN)
-    write_shard(writer, 0, answers(PLAN))
-    with pytest.raises(AssertionError):
-        writer.seal()
-    assert not writer.complete
+    with CacheWriter(tmp_path, PLAN) as writer:
+        write_shard(writer, 0, answers(PLAN))
+        assert not writer.seal()
+        assert not writer.complete
+
+
+def test_a_finished_cache_is_looked_at_and_not_changed(tmp_path: Path) -> None:
+    make(tmp_path, PLAN)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with CacheWriter(tmp_path, PLAN) as writer:
+        assert writer.complete
+        assert writer.missing == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_shard_is_made_again(tmp_path: Path) -> None:
+    make(tmp_path, PLAN)
+    whole = tree(tmp_path)
+    with CacheWriter(tmp_path, PLAN) as writer:
+        writer.discard(1)
+        assert writer.missing == [1]
+        assert not writer.complete
+        assert not writer.seal()
+    assert sorted(set(whole) - set(tree(tmp_path))) == ["manifest.json", "shards/00001.arrow", "shards/00001.json"]
+    assert go_on(tmp_path) == [1]
+    assert tree(tmp_path) == whole
+
+
+def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
+    for beside in (False, True):
+        make(tmp_path / "cache", PLAN)
+        writer = CacheWriter(tmp_path / "cache", PLAN)
+        if beside:
+            (tmp_path / "cache" / "mine").write_bytes(b"dear")
+        writer.forget()
+        assert list(tree(tmp_path)) == ["cache/mine"] * beside
+        assert (tmp_path / "cache").exists() == beside
+
+
+def test_a_folder_is_locked_while_it_is_written(tmp_path: Path) -> None:
+    with CacheWriter(tmp_path, PLAN) as writer:
+        before = tree(tmp_path)
+        for how in ({}, {"overwrite": True}, {"part": (0, 2)}):
+            with pytest.raises(Locked, match=f"process {os.getpid()} on"):
+                CacheWriter(tmp_path, PLAN, **how)
+        assert tree(tmp_path) == before
+        write_shard(writer, 0, answers(PLAN))
+    assert go_on(tmp_path) == [1, 2]
 
 
 def test_a_full_disk_leaves_a_dump_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "whole", PLAN)
     folder = tmp_path / "cache"
-    writer, whole = CacheWriter(folder, PLAN), answers(PLAN)
-    write_shard(writer, 0, whole)
-    with monkeypatch.context() as patch:
+    whole = answers(PLAN)
+    with CacheWriter(folder, PLAN) as writer:
+        write_shard(writer, 0, whole)
+        with monkeypatch.context() as patch:
 
-        def full(_: int) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            def full(_: int) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OutOfSpace):
-            write_shard(writer, 1, whole)
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(OutOfSpace):
+                write_shard(writer, 1, whole)
     assert sorted(tree(folder)) == ["plan.json", "shards/00000.arrow", "shards/00000.json"]
     assert go_on(folder) == [1, 2]
     assert tree(folder) == tree(tmp_path / "whole")
@@ -291,13 +350,21 @@ def test_a_full_disk_leaves_a_dump_that_goes_on(tmp_path: Path, monkeypatch: pyt
 def test_receipts_are_plain_json_of_known_keys(tmp_path: Path) -> None:
     make(tmp_path, PLAN)
     receipt = json.loads((tmp_path / "shards" / "00000.json").read_bytes())
-    assert list(receipt) == [
-        "plan",
-        "first_row",
-        "rows",
-        "positions",
-        "bytes",
-        "blake2b",
-        "sketches",
-        "conditions",
-    ]
+    assert list(receipt) == ["plan", "first_row", "rows", "records", "files", "sketches", "conditions", "digest"]
+    assert [list(file) for file in receipt["files"]] == [["name", "bytes", "blake2b", "extents"]]
+
+
+def test_a_receipt_that_cannot_be_read_is_not_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, PLAN)
+    whole = tree(tmp_path)
+
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        with pytest.raises(DiskError, match="could not be read"):
+            CacheWriter(tmp_path, PLAN)
+    assert tree(tmp_path) == whole

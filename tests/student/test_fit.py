@@ -17,7 +17,7 @@ from scipy.special import rel_entr, softmax
 from logitcache.cache import Cache
 from logitcache.pipeline.train import train
 from logitcache.student import fit as module
-from logitcache.student.fit import last_checkpoint, peak_memory
+from logitcache.student.fit import peak_memory
 from logitcache.student.job import TrainConfig
 from logitcache.student.trainer import StepClock
 
@@ -120,34 +120,6 @@ def test_the_train_rows_that_are_scored_have_labels(
     assert scored[0] == scored[1]
     assert len(scored[0][0]) == 4
     assert min(scored[0][1]) >= 0
-
-
-def test_a_torn_checkpoint_is_skipped(tmp_path: Path) -> None:
-    assert last_checkpoint(tmp_path / "none") is None
-    for step, whole in ((8, True), (16, True), (100, True), (104, False)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        if whole:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
-
-
-def test_a_run_goes_on_past_a_torn_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
-    class Interrupt(Exception):
-        pass
-
-    def stop(done: int, of: int) -> None:
-        if done == 20:
-            raise Interrupt
-
-    with pytest.raises(Interrupt):
-        train(replace(config, select="last"), on_step=stop)
-    out = config.workspace.run("singles", "base", 0)
-    (torn := out / "checkpoints" / "checkpoint-24").mkdir()
-    (torn / "model.safetensors").write_bytes(b"half of it")
-    train(replace(config, select="last"))
-    whole = train(replace(config, select="last", out=tmp_path / "whole"))
-    left, right = load_file(out / "model.safetensors"), load_file(whole / "model.safetensors")
-    assert all(torch.equal(left[name], right[name]) for name in right)
 
 
 def test_memory_is_that_of_this_process_in_bytes() -> None:

@@ -177,7 +177,7 @@ class Spy:
     """A collator that keeps the row_ids it was asked for."""
 
     def __init__(self, collator: Collator) -> None:
-        self.collator, self.rows, self.seen = collator, collator.rows, []
+        self.collator, self.rows, self.teachers, self.seen = collator, collator.rows, collator.teachers, []
 
     def __call__(self, places: Any) -> Any:
         batch = self.collator(places)
@@ -218,8 +218,15 @@ def test_the_sampler_is_the_pure_permutation() -> None:
     assert list(sampler) == list(sampler) == permutation(10, 3, 4).tolist()
 
 
+def test_several_ranks_are_dealt_equal_batches() -> None:
+    sampler = EpochOrder(10, lambda epoch: permutation(10, 3, epoch), multiple=4)
+    assert list(sampler) == [*permutation(10, 3, 0).tolist(), -1, -1]
+    assert len(sampler) == 12
+
+
 def test_places_are_themselves() -> None:
     places = Places(5)
+    places.set_epoch(3)  # no order, nothing to set
     assert (len(places), places[3]) == (5, 3)
     assert places.__getitems__([4, 0]).tolist() == [4, 0]
 

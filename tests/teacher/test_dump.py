@@ -19,9 +19,10 @@ from logitcache.cache import Cache
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.store.columns import Column
-from logitcache.teacher import dump as module
+from logitcache.teacher import work
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
+from logitcache.teacher.plan import shard_rows
 
 Checkpoint = Callable[..., Path]
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
@@ -45,13 +46,13 @@ def tokens_of(teacher: TeacherModel, source: Source) -> int:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The row_ids that the teacher is asked about, growing."""
     seen: list[int] = []
-    whole = module.answer
+    whole = work.answer
 
     def watch(teacher: TeacherModel, rows: Any, *rest: Any) -> Any:
         seen.extend(rows.row_id.tolist())
         return whole(teacher, rows, *rest)
 
-    monkeypatch.setattr(module, "answer", watch)
+    monkeypatch.setattr(work, "answer", watch)
     return seen
 
 
@@ -342,4 +343,4 @@ def test_a_dump_that_never_fits_leaves_nothing(
 def test_rows_of_a_shard_are_a_power_of_two_within_bounds(width: int, parameters: int, expected: int) -> None:
     """The smallest of 16,384 rows, 64 MB and 1e14 FLOPs, but 1,024 at least."""
     columns = (Column("row_hash", "int64"), Column("logits", "float16", width))
-    assert module._shard_rows(columns, parameters, 128) == expected
+    assert shard_rows(columns, parameters, 128) == expected

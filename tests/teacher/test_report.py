@@ -18,7 +18,8 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoe
 
 from logitcache.cache import Cache
 from logitcache.data.source import Source
-from logitcache.data.task import score
+from logitcache.data.task import Scores, score
+from logitcache.errors import FingerprintMismatch
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, Panel
@@ -140,16 +141,22 @@ def one_hot(answers: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[answers]
 
 
+def tallied(answers: np.ndarray, gold: np.ndarray, width: int) -> Scores:
+    tally = Scores()
+    tally.add(one_hot(answers, width), gold)
+    return tally
+
+
 def test_classes_in_another_order_are_told_from_wrong_answers() -> None:
     """Of many classes, a third swapped leaves a correlation that looks well."""
     draw, gold = np.random.default_rng(0), np.arange(3000) % 30
     swapped = np.where(gold < 10, (gold + 1) % 10, gold)
     scores = score(one_hot(swapped, 30), gold)
     assert scores["mcc"] > 0.6
-    assert "right on 66.7%, but would be on 100.0%" in _near_chance(one_hot(swapped, 30), gold, scores)[0]
+    assert "right on 66.7%, but would be on 100.0%" in _near_chance(tallied(swapped, gold, 30), scores)[0]
     for wrong in (0.3, 0.8, 1.0):  # as many errors, of no order
         answers = np.where(draw.random(3000) < wrong, draw.integers(0, 30, 3000), gold)
-        said = _near_chance(one_hot(answers, 30), gold, score(one_hot(answers, 30), gold))
+        said = _near_chance(tallied(answers, gold, 30), score(one_hot(answers, 30), gold))
         assert [("hardly more than chance" in line, "permuted" in line) for line in said] == [(True, False)] * (
             wrong == 1
         )
@@ -157,20 +164,22 @@ def test_classes_in_another_order_are_told_from_wrong_answers() -> None:
 
 def test_a_table_of_too_many_classes_is_not_made() -> None:
     gold = np.arange(MAX_ORDERED + 1)
-    assert _best_order(one_hot(gold, MAX_ORDERED + 1), gold) == 0
+    assert _best_order(tallied(gold, gold, MAX_ORDERED + 1)) == 0
 
 
-def test_a_report_is_against_the_labels_in_hand(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
-    """A cache is a matter of texts: corrected labels leave it as it is, and are what it is scored with."""
+def test_corrected_labels_are_another_cache_that_costs_no_answer(
+    teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
+    """What is scored, and what a second reader finds beside the answers, are the labels of one dump."""
     before = dump_split(teacher, source, "train", tmp_path / "c", SETTINGS)
     label = source.split("train").label.copy()
     label[:7] = 1 - label[:7]
-    splits = {**source.splits, "train": replace(source.split("train"), label=label)}
-    after = dump_split(teacher, replace(source, splits=splits), "train", tmp_path / "c", SETTINGS)
-    assert after.scores["accuracy"] == pytest.approx((answers(tmp_path / "c").argmax(1) == label).mean())
+    corrected = replace(source, splits={**source.splits, "train": replace(source.split("train"), label=label)})
+    with pytest.raises(FingerprintMismatch, match=r"data\.labels .* --reuse this one, and no row sees the teacher"):
+        dump_split(teacher, corrected, "train", tmp_path / "c", SETTINGS)
+    after = dump_split(teacher, corrected, "train", tmp_path / "d", SETTINGS, reuse=Cache.open(tmp_path / "c"))
+    assert after.scores["accuracy"] == pytest.approx((answers(tmp_path / "d").argmax(1) == label).mean())
     assert (after.teacher_rows, after.scores == before.scores) == (0, False)
-    assert after.remarks[0].startswith("7 rows have another label now than when this cache was made.")
-    assert not any("another label" in remark for remark in before.remarks)
 
 
 @pytest.mark.parametrize("label", [-1, 0, 1])

@@ -1,0 +1,99 @@
+"""Does memory grow with the rows? The peak of a dump and of a training over 10^4, 10^5 and 10^6 rows.
+
+    python benchmarks/bench_memory.py [--largest 1000000]
+
+Counted is what belongs to the process alone (``RssAnon`` of /proc, so Linux only), sampled while it runs: pages of
+mapped files are the system's to take back. Each command runs in a process of its own, on made-up rows of 3 to 20 words,
+with a teacher and a student of one layer; training takes 200 steps whatever the number of rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import write
+
+import logitcache
+
+SIZES = (10_000, 100_000, 1_000_000)
+STEPS, BATCH = 200, 32
+GROWTH, ROOM = 1.1, 32e6  # what is allowed: 10 % and 32 MB
+LOGITCACHE = Path(sys.executable).with_name("logitcache")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--largest", type=int, default=SIZES[-1])
+    largest = parser.parse_args().largest
+    if not Path("/proc/self/status").exists():
+        print("bench_memory: needs /proc; skipped")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write("memory", measure(Path(folder), [size for size in SIZES if size <= largest]))
+
+
+def rows(path: Path, count: int, seed: int) -> None:
+    draw, words = random.Random(seed), [f"word{i}" for i in range(2000)]
+    with path.open("w") as file:
+        for i in range(count):
+            text = " ".join(draw.choices(words, k=draw.randint(3, 20)))
+            file.write(json.dumps({"text": text, "label": ("no", "yes")[i % 2]}) + "\n")
+
+
+def measure(folder: Path, sizes: list[int]) -> dict[str, object]:
+    peaks: dict[str, dict[str, int]] = {"dump": {}, "train": {}}
+    space = ("--workspace", str(folder / "work"), "--max-length", "24")
+    teacher = ""
+    for size in sizes:
+        data = folder / f"rows{size}"
+        data.mkdir()
+        rows(data / "train.jsonl", size, seed=size)
+        rows(data / "dev.jsonl", 1000, seed=1)
+        if not teacher:
+            teacher = str(logitcache.train("base", str(data), student="1x32", epochs=0.1, workspace=folder / "work"))
+        named = ("--data", str(data), *space)
+        peaks["dump"][str(size)] = peak("dump", "--teacher", teacher, *named)
+        steps = ("--epochs", str(STEPS * BATCH / size), "--batch-size", str(BATCH))
+        student = ("--student", "1x32", "--tokenizer", teacher, *steps)
+        peaks["train"][str(size)] = peak("train", "--method", "kd", *named, *student)
+    allowed = {what: int(found[str(sizes[0])] * GROWTH + ROOM) for what, found in peaks.items()}
+    return {
+        "peak_anonymous_bytes": peaks,
+        "allowed_bytes": allowed,
+        "flat": {what: max(found.values()) <= allowed[what] for what, found in peaks.items()},
+    }
+
+
+def peak(*words: str) -> int:
+    """The largest anonymous memory of a command while it runs, in bytes."""
+    process = subprocess.Popen(
+        [LOGITCACHE, *words], stdout=subprocess.DEVNULL, env={**os.environ, "MALLOC_ARENA_MAX": "2"}
+    )
+    most = 0
+    while process.poll() is None:
+        most = max(most, anonymous(process.pid))
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"bench_memory: {' '.join(words)} ended with {process.returncode}")
+    print(f"{words[0]}: {most / 1e6:,.0f} MB", file=sys.stderr)
+    return most
+
+
+def anonymous(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon")), 0)
+
+
+if __name__ == "__main__":
+    main()

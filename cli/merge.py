@@ -1,0 +1,28 @@
+"""``logitcache merge``: parts of one dump, made in several places, put together. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from .options import as_json, print_json
+
+
+@click.command(short_help="Put parts of one dump together.")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("parts", type=click.Path(path_type=Path), nargs=-1, required=True)
+@as_json
+def command(out: Path, parts: tuple[Path, ...], as_json: bool) -> None:
+    """Copy the shards of the folders PARTS, each proved by its checksums, into the cache OUT, and finish it. Ends with
+    6 where rows are missing still.
+    """
+    from logitcache.convert import merge
+
+    made = merge(out, parts)
+    if as_json:
+        print_json({"out": str(out), **asdict(made)})
+        return
+    click.echo(f"{out}: {made.rows:,} rows in {made.shards} shards, {made.bytes:,} bytes, {made.written} of them new")
+    click.echo(f"fingerprint  {made.fingerprint}")

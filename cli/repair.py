@@ -1,0 +1,48 @@
+"""``logitcache repair``: the broken shards of a cache made again, and only those."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .dump import Counter, Training
+from .options import again_options, as_json, notify, print_json, progress
+
+
+@click.command(short_help="Make the broken shards of a cache again, and only those.")
+@click.argument("cache", type=click.Path(path_type=Path))
+@again_options
+@as_json
+def command(cache: Path, as_json: bool, **options: Any) -> None:
+    """Read every byte of a cache; make again what is broken, and nothing else.
+
+    The teacher is only loaded where a shard is broken, and asked about that shard's rows alone.
+    """
+    from logitcache.api import repair
+
+    with progress() as bars:
+        begin, steps = partial(Counter, bars=bars), Training(bars)
+        report = repair(cache, **options, notify=notify, begin=begin, on_step=steps)
+    print_json({**vars(report), "cache": str(report.cache)}) if as_json else click.echo(render(report))
+
+
+def render(report: Any) -> str:
+    """What was broken and is no more."""
+    if not report.repaired and not report.mended:
+        return f"{report.cache}: nothing is broken in its {report.shards} shards"
+    lines = [f"cache       {report.cache}"]
+    if report.repaired:
+        shards = f"{len(report.repaired)} of {report.shards} shards ({_few(report.repaired)})"
+        lines.append(f"made again  {shards}; {report.teacher_rows:,} rows saw the teacher")
+    if report.mended:
+        lines.append(f"mended      {_few(report.mended)}")
+    for name, (was, now) in report.conditions.items():
+        lines.append(f"note        {name} was {was}, is {now}: the last bits may differ")
+    return "\n".join(lines)
+
+
+def _few(values: list[Any]) -> str:
+    return ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")

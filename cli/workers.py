@@ -1,0 +1,106 @@
+"""Several processes of one command, each with one part: what they say brought together; the first failure ends all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
+
+import click
+from click.core import ParameterSource
+
+from .options import notify
+
+SCRIPT = "from logitcache_cli.main import cli; cli()"
+POLL = 0.05
+GRACE = 6.0  # seconds a worker has to leave: it takes 5 at most by itself
+
+
+def typed(ctx: click.Context, without: Sequence[str]) -> list[str]:
+    """The command and its options as they were given, but for these."""
+    words = [ctx.info_name or ""]
+    for param in ctx.command.params:
+        given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if not given or param.name in without:
+            continue
+        flag = isinstance(param, click.Option) and param.is_flag
+        words += [param.opts[0]] if flag else [param.opts[0], str(ctx.params[param.name or ""])]
+    return words
+
+
+def once(said: set[str]) -> Callable[[str], None]:
+    """Notes on stderr; what several say alike is said once, progress is each one's own."""
+
+    def tell(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            notify(message)
+
+    return tell
+
+
+def run_parts(words: Sequence[str], workers: int, tell: Callable[[str], None]) -> list[str]:
+    """Run ``logitcache WORDS --part I/N --json`` for every part; each one's stdout. Ends like the first that fails,
+    after the others were told to stop.
+    """
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    outputs, processes = [""] * workers, list[subprocess.Popen[str]]()
+    listeners = list[threading.Thread]()
+    try:
+        for index in range(workers):
+            command = [sys.executable, "-c", SCRIPT, *words, "--json", "--part", f"{index + 1}/{workers}"]
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            )
+            processes.append(process)
+            for target, stream in ((_keep, process.stdout), (_pass_on, process.stderr)):
+                args = (stream, outputs, index) if target is _keep else (stream, tell, index)
+                listeners.append(threading.Thread(target=target, args=args, daemon=True))
+                listeners[-1].start()
+        failed = _wait(processes)
+    finally:
+        _end(processes)
+        for listener in listeners:
+            listener.join(GRACE)
+    if failed:
+        click.get_current_context().exit(failed if failed > 0 else 128 - failed)
+    return outputs
+
+
+def _keep(stream: IO[str], outputs: list[str], index: int) -> None:
+    with stream:
+        outputs[index] = stream.read()
+
+
+def _pass_on(stream: IO[str], tell: Callable[[str], None], index: int) -> None:
+    with stream:
+        for line in stream:
+            tell(f"part {index + 1}: {line.rstrip()}" if line.startswith("dump: ") else line.rstrip())
+
+
+def _wait(processes: Sequence[subprocess.Popen[str]]) -> int:
+    """The exit code of the first that fails; 0 where none does."""
+    while True:
+        codes = [process.poll() for process in processes]
+        failed = next((code for code in codes if code), 0)
+        if failed or None not in codes:
+            return failed
+        time.sleep(POLL)
+
+
+def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    until = time.monotonic() + GRACE
+    for process in processes:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,298 @@
+"""Caches made of caches: the same answers in another store, parts of one dump put together, tables for viewers.
+
+Whatever is read is checked on the way, and what is written goes through the writer of caches: locked, atomic, and
+going on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from logitcache import identity
+from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, SpecError
+from logitcache.records import Array
+from logitcache.store import stores
+from logitcache.store.columns import ROW, Column, ends, levels
+from logitcache.store.files import TEMPORARY, make_folder, refuse_link, remove, write_atomic
+from logitcache.store.lock import Lock
+from logitcache.store.manifest import Plan, Receipt, read_own, receipt_name
+from logitcache.store.reader import SHARDS, Reader
+from logitcache.store.remote import RemoteReader
+from logitcache.store.shards import AGAIN, LocalFolder, Places
+from logitcache.store.writer import PLAN, CacheWriter
+
+PARQUET = "parquet"
+KINDS = (*stores.NAMES, PARQUET)
+ROW_GROUP = 8192  # rows: what a viewer reads to show one
+METADATA = b"logitcache"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a conversion or a merge has left in a folder."""
+
+    rows: int
+    shards: int
+    written: int  # shards that were not there before
+    bytes: int
+    fingerprint: str  # of the cache that is there now; of the one it was made of, where it is no cache
+
+
+def convert(cache: Path | str, out: Path, kind: str) -> Made:
+    """Write a complete cache's answers in another store, or as Parquet; a string is a URL. Raises CorruptShard where
+    the cache is not as it was written, FingerprintMismatch where ``out`` holds another one, and what the writer raises.
+    """
+    if isinstance(cache, Path) and out.resolve() == cache.resolve():
+        raise SpecError("expected another folder than the cache's own. Name one that is not there yet.", where=out)
+    reader = RemoteReader.of(cache) if isinstance(cache, str) else Reader.open(cache)
+    return to_parquet(reader, out) if kind == PARQUET else to_store(reader, out, kind)
+
+
+def to_store(reader: Reader, out: Path, store: str) -> Made:
+    """See :func:`convert`."""
+    with CacheWriter(out, replace(reader.manifest.plan, store=store)) as writer:
+        missing = writer.missing
+        for index, receipt in enumerate(reader.manifest.receipts):
+            arrays = arrays_of(reader, index)
+            if index in missing:
+                writer.write(index, arrays, receipt.sketches, receipt.conditions)
+            else:
+                _check_there(writer, index, arrays, receipt)
+        writer.seal()
+    return _made(out, len(missing))
+
+
+def _made(out: Path, written: int) -> Made:
+    manifest = Reader.open(out).manifest
+    return Made(manifest.plan.rows, len(manifest.receipts), written, manifest.bytes, manifest.digest)
+
+
+def _check_there(writer: CacheWriter, index: int, arrays: Mapping[str, Array], receipt: Receipt) -> None:
+    """Raises FingerprintMismatch where a shard that was there holds other answers to the same rows."""
+    encoded, there = writer.store.encode(index, writer.plan.columns, arrays), writer.receipts[index]
+    files = tuple(each.described(name) for name, each in encoded.items())
+    if (there.files, there.sketches, there.conditions) != (files, receipt.sketches, receipt.conditions):
+        raise FingerprintMismatch(
+            f"shard {index} is there already, of another dump with this plan. Choose another folder.",
+            where=writer.folder,
+        )
+
+
+def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
+    """All columns of a shard, every file of it checked first. Raises CorruptShard."""
+    shard, found = reader.shards[index], dict[str, Array]()
+    for fault in reader.faults_of(shard):
+        raise fault.error(reader.folder)
+    for level, columns in levels(reader.manifest.plan.columns).items():
+        every = np.arange(shard.records[level])
+        found |= reader.tables[level].take(
+            Places(np.full(len(every), index), every), [column.name for column in columns]
+        )
+    for level, records in shard.records.items():
+        if level != ROW and not _fits(found[ends(level).name], records):
+            raise FormatError(
+                f"{ends(level).name}: expected ends that rise to {records:,}, found others.",
+                where=reader.files.path(next(iter(shard.files.values()))),
+            )
+    return found
+
+
+def _fits(end: Array, records: int) -> bool:
+    last = int(end[-1]) if len(end) else 0
+    return bool(last == records and (end >= 0).all() and (end[1:] >= end[:-1]).all())
+
+
+def to_parquet(reader: Reader, out: Path) -> Made:
+    """One file for each shard, with page checksums: a row for each row and view, levels below as lists in lists."""
+    about = _about(reader)
+    if out.exists() and not out.is_dir():
+        raise SpecError("expected a folder, found a file. Choose another.", where=out)
+    make_folder(out)
+    lock = Lock(out)
+    try:
+        wanted = [f"{index:05d}.{PARQUET}" for index in range(len(reader.shards))]
+        for path in out.glob(TEMPORARY):
+            remove(path)
+        there = _exported(out, wanted, about)
+        for index, name in enumerate(wanted):
+            if name not in there:
+                write_atomic(out / name, _parquet(_table(reader, index, about)))
+    finally:
+        lock.release()
+    size = sum((out / name).stat().st_size for name in wanted)
+    return Made(len(reader), len(wanted), len(wanted) - len(there), size, reader.manifest.digest)
+
+
+def _about(reader: Reader) -> bytes:
+    """What stands in each file's metadata under ``logitcache``."""
+    plan = reader.manifest.plan
+    names = plan.teacher.get("label_names")
+    value = {"fingerprint": reader.manifest.digest, "label_names": names, "data": plan.data, "targets": plan.targets}
+    return identity.canonical_json(value)
+
+
+def _exported(out: Path, wanted: list[str], about: bytes) -> set[str]:
+    """The files of this export that are there. Raises SpecError where the folder holds something else."""
+    found = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    for name in sorted(found):
+        if name not in wanted or _says(out / name) != about:
+            raise SpecError(
+                f"expected an empty folder or the same cache's export, found {name}. Choose another.", where=out
+            )
+    return found
+
+
+def _says(path: Path) -> bytes | None:
+    refuse_link(path)
+    try:
+        metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return None
+    return metadata.get(METADATA)
+
+
+def _parquet(table: pa.Table) -> memoryview:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=ROW_GROUP, write_page_checksum=True, compression="zstd")
+    return memoryview(sink.getvalue())
+
+
+def _table(reader: Reader, index: int, about: bytes) -> pa.Table:
+    """A shard as a table: ``row_id``, ``view`` where there are several, and all columns but the ends, which the lists
+    say.
+    """
+    shard, plan = reader.shards[index], reader.manifest.plan
+    arrays, found = arrays_of(reader, index), levels(plan.columns)
+    row_id = shard.first_row + np.arange(shard.rows).repeat(plan.views)
+    columns = {"row_id": pa.array(row_id)}
+    if plan.views > 1:
+        columns["view"] = pa.array(np.tile(np.arange(plan.views), shard.rows))
+    skipped = {ends(level).name for level in found if level != ROW}
+    for column in plan.columns:
+        if column.name not in skipped:
+            columns[_free(column.name, columns)] = _lists(column, arrays)
+    return pa.table(columns).replace_schema_metadata({METADATA: about})
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    return _free(f"{name}_", taken) if name in taken else name
+
+
+def _lists(column: Column, arrays: Mapping[str, Array]) -> pa.Array:
+    """A column with one value for each record of the level ``row``."""
+    values = pa.array(np.ascontiguousarray(arrays[column.name]).reshape(-1))
+    if column.width:
+        values = pa.FixedSizeListArray.from_arrays(values, column.width)
+    level = column.level
+    while level != ROW:
+        end = ends(level)
+        values = pa.LargeListArray.from_arrays(np.concatenate([np.zeros(1, np.int64), arrays[end.name]]), values)
+        level = end.level
+    return values
+
+
+def merge(out: Path, parts: Sequence[Path]) -> Made:
+    """Copy the shards of unfinished (or finished) caches of one plan into one cache, and seal it. The first part named
+    that has a shard gives it. Raises FingerprintMismatch naming the field where a part is of another plan, CorruptShard
+    where a shard's bytes are not those of its receipt, IncompleteCache naming the rows that no part has.
+    """
+    plans = [_plan(part) for part in parts]
+    for part, plan in zip(parts, plans, strict=True):
+        _check_same(part, plans[0].to_dict(), plan.to_dict())
+    with CacheWriter(out, plans[0]) as writer:
+        written = len(writer.missing)
+        for part in parts:
+            for index in writer.missing:
+                receipt = _receipt(part, writer, index)
+                if receipt is not None:
+                    writer.put(index, receipt, {file.name: data for file, data in _files(part, receipt)})
+        if writer.missing:
+            raise IncompleteCache(
+                f"no part has {_rows(writer.plan, writer.missing)}. Merge again when they are dumped: what was copied "
+                "stays.",
+                where=out,
+            )
+        writer.seal()
+    return _made(out, written)
+
+
+def _plan(part: Path) -> Plan:
+    path = part / PLAN
+    if not path.is_file():
+        raise FormatError(f"expected a part of a dump (a folder with {PLAN}), found none.", where=part)
+    try:
+        return Plan.from_dict(read_own(path))
+    except FormatError as error:
+        raise error.at(path) from None
+
+
+def _check_same(part: Path, first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    for name, one, two in differences(first, other):
+        said = f"{name}: expected {_short(one)} as in the first part, found {_short(two)}."
+        raise FingerprintMismatch(f"{said} Merge parts of one dump.", where=part)
+
+
+def differences(first: Any, other: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The fields of two JSON objects that differ: (dotted name, one value, the other)."""
+    if isinstance(first, dict) and isinstance(other, dict):
+        for key in sorted({*first, *other}, key=lambda key: (key == "columns", key)):  # codecs speak before columns
+            yield from differences(first.get(key), other.get(key), f"{name}.{key}" if name else key)
+    elif first != other:
+        yield name, first, other
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
+    """What a part says of a shard; None where it has none. A receipt that nobody wrote like this is no shard."""
+    path = part / SHARDS / receipt_name(index)
+    refuse_link(path.parent)
+    if not path.is_file():
+        return None
+    try:
+        receipt = Receipt.from_dict(read_own(path))
+    except FormatError as error:
+        raise error.at(path) from None
+    if not receipt.belongs(writer.plan, writer.digest, index):
+        raise CorruptShard(f"expected a receipt of shard {index} of this plan, found another. {AGAIN}", where=path)
+    return receipt
+
+
+def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
+    """A shard's files and their bytes, proved to be those that were written."""
+    for file in receipt.files:
+        path = LocalFolder(part / SHARDS).path(file)
+        for folder in (path, *list(path.parents)[: file.name.count("/")]):
+            refuse_link(folder)
+        size = path.stat().st_size if path.is_file() else None
+        if size != file.bytes:
+            found = "none" if size is None else f"{size:,}"
+            raise CorruptShard(f"expected {file.bytes:,} bytes, found {found}. {AGAIN}", where=path)
+        data = path.read_bytes()
+        if (found := identity.digest_bytes(data)) != file.blake2b:
+            raise CorruptShard(f"blake2b expected {file.blake2b}, found {found}. {AGAIN}", where=path)
+        if not all(extent.holds(memoryview(data)) for extent in file.extents):
+            raise CorruptShard("expected the extents' checksums to hold as the file's does, found others.", where=path)
+        yield file, memoryview(data)
+
+
+def _rows(plan: Plan, shards: Sequence[int]) -> str:
+    """``rows 0 to 8,191 and 16,384 to 20,479``, neighbours as one range."""
+    ranges: list[tuple[int, int]] = []
+    for start, end in map(plan.shard, shards):
+        if ranges and ranges[-1][1] == start:
+            start = ranges.pop()[0]
+        ranges.append((start, end))
+    said = [f"{start:,} to {end - 1:,}" for start, end in ranges]
+    return "rows " + ", ".join(said[:8]) + (f" and {len(said) - 8} more ranges" if len(said) > 8 else "")

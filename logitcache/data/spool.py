@@ -1,0 +1,90 @@
+"""Columns that grow block by block: in memory while they are small, in a temporary file that is mapped when they are
+not. So what a source needs in memory does not grow with its texts.
+
+The file has no name, is the operating system's to take back when it is no longer used, and lies where temporary files
+lie (``TMPDIR``).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from logitcache.records import Array
+
+MEMORY_BYTES = 16 << 20
+BLOCK_ROWS = 8192
+
+
+class Spool:
+    """One array, appended to. Beyond 16 MiB it lies in a file."""
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self.dtype = np.dtype(dtype)
+        self._blocks: list[Array] = []
+        self._bytes = 0
+        self._file: IO[bytes] | None = None
+
+    def add(self, block: npt.ArrayLike) -> None:
+        array = np.ascontiguousarray(block, self.dtype)
+        self._blocks.append(array)
+        self._bytes += array.nbytes
+        if self._file is not None or self._bytes > MEMORY_BYTES:
+            self._file = self._file or tempfile.TemporaryFile(prefix="logitcache-")  # noqa: SIM115
+            for each in self._blocks:
+                each.tofile(self._file)
+            self._blocks = []
+
+    def finish(self) -> Array:
+        """All that was added: [n]."""
+        if self._file is None:
+            return np.concatenate([np.empty(0, self.dtype), *self._blocks])
+        self._file.flush()
+        return np.asarray(np.memmap(self._file, self.dtype, "r"))
+
+
+class TextSpool:
+    """One array of texts, none of them null, appended to."""
+
+    def __init__(self) -> None:
+        self._data, self._ends, self._size = Spool(np.uint8), Spool(np.int64), 0
+        self._ends.add([0])
+
+    def add(self, block: pa.LargeStringArray) -> None:
+        if not len(block):
+            return
+        _, offsets, texts = block.buffers()
+        offset = np.frombuffer(offsets, np.int64)[block.offset : block.offset + len(block) + 1]
+        if texts is not None:
+            self._data.add(np.frombuffer(texts, np.uint8)[offset[0] : offset[-1]])
+        self._ends.add(offset[1:] - offset[0] + self._size)
+        self._size += int(offset[-1] - offset[0])
+
+    def finish(self) -> pa.LargeStringArray:
+        """All that was added: [n]."""
+        ends = self._ends.finish()
+        return pa.LargeStringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(self._data.finish()))
+
+
+def concatenated(blocks: Iterable[pa.LargeStringArray]) -> pa.LargeStringArray:
+    """One array of texts (none of them null) from many, of which only one need be in memory at a time."""
+    whole = TextSpool()
+    for block in blocks:
+        whole.add(block)
+    return whole.finish()
+
+
+def taken(texts: pa.LargeStringArray, places: npt.NDArray[np.int64]) -> pa.LargeStringArray:
+    """The texts at these places, in this order."""
+    return concatenated(texts.take(pa.array(places[i : i + BLOCK_ROWS])) for i in range(0, len(places), BLOCK_ROWS))
+
+
+def strings(texts: pa.LargeStringArray) -> Iterator[list[Any]]:
+    """The texts as Python has them, block by block."""
+    for start in range(0, len(texts), BLOCK_ROWS):
+        yield texts.slice(start, BLOCK_ROWS).to_pylist()

@@ -1,0 +1,152 @@
+"""One writer at a time: a lock on a folder that says who holds it and ends with its holder.
+
+The lock is the operating system's (flock), so it is free the moment its holder is dead, however that came about; the
+file only tells others whom to wait for. It is removed when the work is done: nothing in a cache names a host.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+import weakref
+from pathlib import Path
+
+from logitcache.errors import DiskError, Locked
+from logitcache.store import files
+
+LOCK = ".logitcache.lock"
+POLL = 0.05
+HOLDER_BYTES = 4096
+PATIENCE = 1.0  # seconds a new holder has to write its name
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+class Lock:
+    """Holds a folder from when it is made until :meth:`release`, or until nobody refers to it."""
+
+    def __init__(self, folder: Path, name: str = LOCK, *, shared: bool = False, wait: float = 0.0) -> None:
+        """``shared`` is held by any number at once, and by nobody while one holds it alone. Raises Locked naming its
+        holder where somebody has it for longer than ``wait`` seconds; DiskError where the file system has no locks.
+        """
+        self.path = folder / name
+        holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        with files.disk(self.path, len(holder)):
+            self.handle = _acquire(self.path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait)
+            self._release = weakref.finalize(self, _give_back, self.path, self.handle)
+            _held.add(self)
+            try:
+                files.system.empty(self.handle)
+                files.system.write(self.handle, memoryview(holder))
+            except BaseException:
+                self.release()
+                raise
+
+    def release(self) -> None:
+        """Give it back; again is nothing. Raises DiskError."""
+        with files.disk(self.path):
+            self._release()
+
+    def leave(self) -> None:
+        """What a forked child does: the lock is its parent's, and ends with that one alone."""
+        if self._release.detach() is not None:
+            os.close(self.handle)
+
+
+def alive(folder: Path, pattern: str) -> list[str]:
+    """The locks of such a name that somebody holds, this process too. Those that the dead have left are removed.
+    Raises DiskError.
+    """
+    held = []
+    for path in sorted(folder.glob(pattern)):
+        with files.disk(path):
+            handle = files.system.open_lock(path)
+            if not _give_back(path, handle):
+                held.append(path.name)
+    return held
+
+
+def _give_back(path: Path, handle: int) -> bool:
+    """Remove the file, unless others hold it, and close it in any case."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(handle, path):
+            files.system.remove(path)  # before it is free: whoever waits opens a file of its own
+        return True
+    except BlockingIOError:  # shared with others: the last one removes it
+        return False
+    finally:
+        os.close(handle)
+
+
+def _leave_all() -> None:
+    for lock in list(_held):
+        lock.leave()
+
+
+# A flock belongs to parent and child alike. Without this a DataLoader worker that outlives its parent would keep it.
+os.register_at_fork(after_in_child=_leave_all)
+
+
+def _acquire(path: Path, kind: int, until: float) -> int:
+    while True:
+        handle = files.system.open_lock(path)
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                os.close(handle)
+                time.sleep(POLL)
+                continue
+            holder = _holder(handle)
+            os.close(handle)
+            raise Locked(
+                f"{holder} is writing this cache. Wait for it, end it, or choose another --out.", where=path.parent
+            ) from None
+        except OSError as error:
+            os.close(handle)
+            if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                advice = "Write to a local disk, and move the finished cache."
+                raise DiskError(f"this file system has no locks ({error.strerror}). {advice}", where=path) from None
+            raise
+        if _is_at(handle, path):
+            return handle
+        os.close(handle)  # its last holder removed it after we had opened it
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(handle: int) -> str:
+    """Who holds a file that is locked: it has just been taken, maybe, and names nobody yet, or who died with it."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            said = json.loads(os.pread(handle, HOLDER_BYTES, 0))
+            pid, host = int(said["pid"]), str(said["host"])[:255]
+            if host != socket.gethostname() or _lives(pid):
+                return f"process {pid} on {host!r}"
+        except (ValueError, KeyError, TypeError):
+            pass
+        time.sleep(PATIENCE / 20)
+    return "another process"
+
+
+def _lives(pid: int) -> bool:
+    if not 0 < pid < 2**31:  # another number means a group of processes
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -1,0 +1,333 @@
+"""A finished cache at a URL: its manifest is read when it is opened, a shard's file is fetched when it is first needed.
+
+A file comes in pieces that are hashed while they are written beside its place, and takes its place only if size and
+checksum are the receipt's; so a kill leaves nothing wrong, and whoever fetches the same file at the same time waits for
+the first and takes what that one has brought. From then on it is read as any file of a cache here: memory-mapped, every
+piece checked when it is first touched. What a URL is for is the business of fsspec and the libraries it knows.
+
+Only names that follow from the manifest are asked for; nothing at a URL is ever listed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from logitcache import identity
+from logitcache.errors import CorruptShard, FormatError, IncompleteCache, LogitCacheError, SpecError
+from logitcache.records import Array
+from logitcache.store import files
+from logitcache.store.extents import File
+from logitcache.store.lock import Lock
+from logitcache.store.manifest import MAX_BYTES, Manifest, parse_own, receipt_name
+from logitcache.store.reader import SHARDS, Reader
+from logitcache.store.shards import AGAIN, Fault, LocalFolder, Places, Shard
+
+HOME = "LOGITCACHE_HOME"
+PIECE_BYTES = 8 << 20
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
+# What the libraries below fsspec raise that is no OSError, where they are loaded.
+_FAILURES = (
+    *(("botocore.exceptions", name) for name in ("BotoCoreError", "ClientError")),
+    *(("aiohttp", "ClientError"), ("httpx2", "HTTPError"), ("httpx", "HTTPError"), ("requests", "RequestException")),
+    *(("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
+    ("huggingface_hub.errors", "HfHubHTTPError"),
+)
+_REFUSED = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
+MEND = "Repair the cache where it was dumped, and copy that file there again."
+
+
+class Missing(CorruptShard):
+    """Nothing is there."""
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Whether a cache is named by a URL, not by a folder's path."""
+    return isinstance(place, str) and _SCHEME.match(place) is not None
+
+
+def place(name: str | os.PathLike[str]) -> str | Path:
+    """What a cache's name means: a URL as it is, without a slash at its end; anything else as a path, ``file://`` too.
+    Raises SpecError for a URL with a password or a token in it: names stand in messages and results.
+    """
+    if not is_url(name):
+        return Path(name)
+    url = os.fspath(name)
+    scheme, _, rest = url.partition("://")
+    if scheme in ("file", "local"):
+        return Path(rest)
+    user, at, host = urlsplit(url).netloc.rpartition("@")
+    if "::" in rest:
+        raise SpecError("expected one URL, found a chain of them. Name the cache's folder alone.", where=f"{scheme}://")
+    if (at and (":" in user or scheme in ("http", "https"))) or "?" in rest or "#" in rest:
+        raise SpecError(
+            "expected a URL without user, password, query or fragment, found one of these. Give secrets as the library "
+            "of that protocol takes them: in the environment, or in a file of its own.",
+            where=f"{scheme}://{host}",
+        )
+    return url.rstrip("/")
+
+
+def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
+    """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and :meth:`RemoteReader.of` do."""
+    named = place(name)
+    return RemoteReader.of(named) if isinstance(named, str) else Reader.open(named, look=look)
+
+
+def home() -> Path:
+    """Where fetched files lie, a folder for each fingerprint: ``$LOGITCACHE_HOME``, or ``~/.cache/logitcache``."""
+    said = os.environ.get(HOME)
+    return Path(said) if said else Path.home() / ".cache" / "logitcache"
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """The files of a cache at a URL; those that were fetched lie in ``folder``."""
+
+    url: str
+    folder: Path
+
+    def path(self, file: File) -> Path:
+        """A file's place on this disk, where it is brought to first if need be. Raises CorruptShard naming the URL
+        where what is there is not what the receipt says, SpecError where it cannot be read.
+        """
+        path = self.folder / file.name
+        if not _is_here(path, file):
+            files.make_folder(path.parent)
+            lock = Lock(path.parent, f".{path.name}.lock", wait=math.inf)
+            try:
+                if not _is_here(path, file):  # somebody else has brought it meanwhile
+                    self._fetch(path, file)
+            finally:
+                lock.release()
+        return path
+
+    def _fetch(self, path: Path, file: File) -> None:
+        for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a kill: the lock is ours
+            files.remove(left)
+        url = f"{self.url}/{SHARDS}/{file.name}"
+        save(path, _checked(pieces(url, file.bytes), file, url), file.bytes)
+
+
+def _is_here(path: Path, file: File) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == file.bytes
+
+
+def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
+    """The same pieces. Raises CorruptShard at their end unless they were what the receipt says."""
+    size, digest = 0, blake2b(digest_size=identity.DIGEST_BYTES)
+    for piece in pieces:
+        size += len(piece)
+        digest.update(piece)
+        yield piece
+    if size != file.bytes:
+        found = "more" if size > file.bytes else f"{size:,}"
+        raise CorruptShard(f"expected {file.bytes:,} bytes, found {found}. {MEND}", where=url)
+    if digest.hexdigest() != file.blake2b:
+        raise CorruptShard(f"blake2b expected {file.blake2b}, found {digest.hexdigest()}. {MEND}", where=url)
+
+
+def save(path: Path, pieces: Iterator[bytes], size: int) -> None:
+    """Write a file from its pieces, so that a reader sees all of it or none. Raises what the pieces raise, DiskError
+    and OutOfSpace; then nothing is left.
+    """
+    beside = files.temporary(path)
+    with files.disk(path, size):
+        handle = files.system.create(beside)
+        try:
+            try:
+                for piece in pieces:
+                    data = memoryview(piece)
+                    while len(data):
+                        data = data[files.system.write(handle, data) :]
+                files.system.sync(handle)
+            finally:
+                files.system.close(handle)
+            files.system.replace(beside, path)
+        except BaseException:
+            with suppress(OSError):  # the first failure is the one to tell; who comes next sweeps
+                files.system.remove(beside)
+            raise
+        files.sync_folder(path.parent)
+
+
+def pieces(url: str, size: int) -> Iterator[bytes]:
+    """A file's bytes in pieces, and no more than one byte over ``size``. Raises Missing where there is none, SpecError
+    where it cannot be read.
+    """
+    left = size + 1
+    try:
+        system, path = _system(url)
+        with system.open(path, "rb", block_size=PIECE_BYTES) as file:
+            while left and (piece := file.read(min(left, PIECE_BYTES))):
+                left -= len(piece)
+                yield piece
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if (cause := _cause(error, url)) is not None:
+            raise _unread(cause, url) from error
+        raise Missing(f"expected a shard's file, found none. {MEND}", where=url) from None
+    except _failures() as error:
+        raise _unread(error, url) from error
+
+
+def _system(url: str) -> tuple[Any, str]:
+    """fsspec's file system for a URL, and the path in it. Raises SpecError where there is no such protocol here."""
+    from fsspec.core import url_to_fs
+
+    scheme = url.partition("://")[0]
+    try:
+        return url_to_fs(url)  # type: ignore[no-any-return]
+    except ImportError as error:
+        library = _LIBRARIES.get(scheme)
+        advice = f"Install it: pip install {library}" if library else f"{error}"
+        raise SpecError(f"the library that reads {scheme}:// is not installed. {advice}.", where=url) from None
+    except ValueError as error:
+        if "Protocol not known" not in str(error):
+            raise SpecError(f"expected a URL that fsspec reads, found: {_line(error)}.", where=url) from None
+        raise SpecError(f"unknown protocol {scheme}://. Use s3://, gs://, hf:// or https://.", where=url) from None
+
+
+def _failures() -> tuple[type[BaseException], ...]:
+    """What reading a URL may raise."""
+    loaded = [(sys.modules[module], name) for module, name in _FAILURES if module in sys.modules]
+    return (OSError, *(getattr(module, name) for module, name in loaded if hasattr(module, name)))
+
+
+def _cause(error: BaseException, url: str) -> BaseException | None:
+    """Why there is nothing, where that is not the reason: of web servers, fsspec calls whatever goes wrong by that."""
+    cause = error.__cause__
+    web = url.startswith(("http://", "https://"))
+    absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
+    return cause if web and isinstance(cause, _failures()) and not absent else None
+
+
+def _unread(error: BaseException, url: str) -> SpecError:
+    refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED
+    if refused or _status(error) in (401, 403):
+        return SpecError(
+            f"may not be read ({_line(error)}). Give credentials as the library of that protocol takes them: in the "
+            "environment, or in a file of its own.",
+            where=url,
+        )
+    advice = "Run the same command again: what has been fetched is kept."
+    return SpecError(f"could not be read ({_line(error)}). {advice}", where=url)
+
+
+def _status(error: BaseException | None) -> Any:
+    """What a web server answered: aiohttp's name for it, or that of the others."""
+    return getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _line(error: BaseException) -> str:
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
+
+
+class RemoteReader(Reader):
+    """The tables of a cache at a URL. ``folder`` is where its files are fetched to."""
+
+    def __init__(self, url: str, manifest: Manifest) -> None:
+        folder = home() / manifest.digest
+        super().__init__(folder, manifest, RemoteFolder(url, folder / SHARDS))
+        self.url = self.where = url
+
+    @classmethod
+    def of(cls, url: str) -> RemoteReader:
+        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where the URL cannot be
+        read.
+        """
+        try:
+            data = b"".join(pieces(f"{url}/manifest.json", MAX_BYTES))
+        except Missing:
+            raise _no_manifest(url) from None
+        where = f"{url}/manifest.json"
+        if len(data) > MAX_BYTES:
+            raise FormatError(f"expected at most {MAX_BYTES:,} bytes, found more.", where=where)
+        try:
+            return cls(url, Manifest.from_dict(parse_own(data, where)))
+        except FormatError as error:
+            raise error.at(where) from None
+
+    def look(self) -> None:
+        """Nothing: a file is asked for when it is needed."""
+
+    def take(self, places: Places, names: Any) -> dict[str, Array]:
+        """As of a cache here; a fetched file that has been damaged since is named with what helps."""
+        try:
+            return super().take(places, names)
+        except CorruptShard as error:
+            if not error.message.endswith(AGAIN):
+                raise
+            advice = "Delete that file: it is fetched again."
+            raise CorruptShard(error.message.removesuffix(AGAIN) + advice, where=error.where) from None
+
+    def faults(self) -> Iterator[Fault]:
+        """Everything at the URL that is not as it was written. Fetches every byte, whatever was fetched before; what is
+        good is kept.
+        """
+        files.make_folder(self.folder)
+        lock = Lock(self.folder, ".verify.lock", wait=math.inf)
+        apart = self.folder / ".verify"
+        try:
+            if apart.is_dir():  # of a kill: the lock is ours
+                files.remove_folder(apart)
+            yield from self._faults(Reader(apart, self.manifest, LocalFolder(apart / SHARDS)))
+        finally:
+            if apart.is_dir():
+                files.remove_folder(apart)
+            lock.release()
+
+    def _faults(self, here: Reader) -> Iterator[Fault]:
+        receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
+        for name in ("plan.json", *receipts):
+            self._bring(name, here.folder, MAX_BYTES)
+        yield from here.beside()
+        for shard in self.shards:
+            yield from self._faults_of(shard, here)
+
+    def _faults_of(self, shard: Shard, here: Reader) -> Iterator[Fault]:
+        for file in shard.files.values():
+            self._bring(f"{SHARDS}/{file.name}", here.folder, file.bytes)
+        found = list(here.faults_of(shard))
+        yield from found
+        for file in shard.files.values():
+            fetched, kept = here.folder / SHARDS / file.name, self.folder / SHARDS / file.name
+            if found:
+                fetched.unlink(missing_ok=True)
+            else:
+                files.make_folder(kept.parent)
+                files.system.replace(fetched, kept)
+
+    def _bring(self, name: str, folder: Path, size: int) -> None:
+        """Fetch a file as it is, if it is there."""
+        path = folder / name
+        files.make_folder(path.parent)
+        try:
+            save(path, pieces(f"{self.url}/{name}", size), size)
+        except Missing:
+            path.unlink(missing_ok=True)
+
+
+def _no_manifest(url: str) -> LogitCacheError:
+    try:
+        next(pieces(f"{url}/plan.json", 1), None)
+    except Missing:
+        advice = "Name the URL that a cache's folder was copied to."
+        return FormatError(f"expected a cache (manifest.json below this URL), found none. {advice}", where=url)
+    advice = "Let the dump end, then copy the cache's folder again, manifest.json last."
+    return IncompleteCache(f"the dump has not finished. {advice}", where=url)

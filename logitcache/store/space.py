@@ -1,0 +1,67 @@
+"""Many files side by side in one range of addresses, so that one gather reads from all of them.
+
+A range as long as the files is reserved first, which costs no memory, and each file is mapped to its place there when
+it is first needed. The whole is one array of bytes; unmapped places hold zeros.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from logitcache.errors import CorruptShard, FormatError
+from logitcache.records import Array
+from logitcache.store.extents import MAX_BYTES
+
+_MAP_FIXED = 0x10  # the same on Linux and macOS
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+
+
+class Space:
+    """Places for files of these sizes; ``data`` is u8[sum of the sizes, each rounded up to pages]."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        """Raises FormatError for more bytes than a process can address."""
+        pages = [-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in sizes]
+        if sum(pages) > MAX_BYTES:
+            raise FormatError(f"expected at most {MAX_BYTES:,} bytes of shards, found {sum(pages):,}.")
+        self.sizes = list(sizes)
+        self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(pages, dtype=np.int64)])
+        memory = mmap.mmap(-1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+        self.data: Array = np.frombuffer(memory, np.uint8)
+
+    def map(self, index: int, path: Path) -> memoryview:
+        """Map the file that belongs there, and give its bytes. Raises CorruptShard where it is gone, a link, or of
+        another size.
+        """
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait
+        except OSError as error:
+            raise CorruptShard(f"expected a file, found: {error.strerror}.", where=path) from None
+        try:
+            status = os.fstat(handle)
+            size = status.st_size
+            if not stat.S_ISREG(status.st_mode):
+                raise CorruptShard("expected a file, found something else.", where=path)
+            if size != self.sizes[index]:
+                raise CorruptShard(f"expected {self.sizes[index]:,} bytes, found {size:,}.", where=path)
+            self._map(int(self.starts[index]), size, handle)
+        finally:
+            os.close(handle)
+        return self.data[self.starts[index] :][:size].data
+
+    def _map(self, start: int, size: int, handle: int) -> None:
+        if not size:
+            return
+        wanted = self.data.ctypes.data + start
+        if _libc.mmap(wanted, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0) != wanted:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))

@@ -1,0 +1,307 @@
+"""Shards as Zarr v3 groups, one array for each column: inner chunks of 1,024 records, each with its CRC32C, one file
+for all of them, nothing compressed.
+
+Zarr decodes whole chunks at some milliseconds each, so this store is for readers that want windows of consecutive rows
+and for tools that speak Zarr. A few decoded chunks are kept: an order that stays within some windows at a time
+(``data.order.windowed_permutation``) decodes each chunk once in an epoch.
+
+Everything but the numbers is arithmetic: the metadata and where each chunk stands follow from a column and its number
+of records. Zarr is shown metadata that is made here, and a file whose index is the one that is expected, so it never
+looks up a codec by a name that stands in a file, never reads beside a chunk, and never fills in for one that is gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+from zarr.core.buffer import cpu
+from zarr.storage import MemoryStore
+
+from logitcache.errors import CorruptShard, FormatError
+from logitcache.records import Array
+from logitcache.store.columns import ROW, Column
+from logitcache.store.extents import Encoded, File, pieces, tile
+from logitcache.store.files import refuse_link
+from logitcache.store.shards import Fault, Folder, Places, Shard, check
+from logitcache.store.space import Space
+
+BATCH_BITS = 10
+BATCH_ROWS = 1 << BATCH_BITS  # records of an inner chunk
+WINDOW: int | None = BATCH_ROWS  # records that are best read together
+KEPT = 16  # decoded chunks of each column: an order over 4 windows at a time, and a batch between two such groups
+OPEN = 64  # arrays
+CRC_BYTES = 4
+META = "zarr.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A column's array of so many records, and its file of chunks: equal chunks one behind the other, each with its
+    checksum; then the index, (start, length) u64 of each chunk; then the index's checksum. No records, no bytes.
+    """
+
+    column: Column
+    records: int
+
+    @property
+    def rows(self) -> int:
+        """Records of one chunk; the last one is filled up with zeros."""
+        return min(BATCH_ROWS, max(1, self.records))
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.records // self.rows)
+
+    def borders(self) -> list[int]:
+        """Where each chunk begins, where the index does, and where the file ends."""
+        size = self.rows * self.column.record_bytes() + CRC_BYTES
+        starts = [i * size for i in range(self.chunks + 1)]
+        return [*starts, starts[-1] + 16 * self.chunks + CRC_BYTES] if self.chunks else starts
+
+    def index(self) -> bytes:
+        """The index without its checksum."""
+        starts = np.array(self.borders()[:-1], "<u8")
+        return np.stack([starts[:-1], np.diff(starts)], axis=1).tobytes()
+
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Of the array, of its chunks, and of its one file."""
+        shape = self.column.shape
+        return shape(self.records), shape(self.rows), shape(self.rows * max(1, self.chunks))
+
+    def metadata(self) -> bytes:
+        """The array's ``zarr.json``."""
+        shape, chunk, file = self.shapes()
+        little, crc = {"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}
+        sharding = {
+            "chunk_shape": chunk,
+            "codecs": [little, crc],
+            "index_codecs": [little, crc],
+            "index_location": "end",
+        }
+        return _json(
+            {
+                "zarr_format": 3,
+                "node_type": "array",
+                "shape": shape,
+                "data_type": self.column.dtype,
+                "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": file}},
+                "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+                "fill_value": 0,
+                "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+                "attributes": {},
+            }
+        )
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
+
+
+GROUP = _json({"zarr_format": 3, "node_type": "group", "attributes": {}})
+
+
+def chunk_key(column: Column) -> str:
+    """The one file of an array's chunks, below the array."""
+    return "c/0/0" if column.width else "c/0"
+
+
+def group_name(index: int) -> str:
+    """``00017.zarr/zarr.json``."""
+    return f"{index:05d}.zarr/{META}"
+
+
+def array_names(index: int, column: Column) -> tuple[str, str]:
+    """An array's metadata and its chunks: ``00017.zarr/logits/zarr.json`` and ``00017.zarr/logits/c/0/0``."""
+    array = f"{index:05d}.zarr/{column.name}"
+    return f"{array}/{META}", f"{array}/{chunk_key(column)}"
+
+
+def names(index: int, columns: Sequence[Column]) -> list[str]:
+    """The files of one shard, in the order they are written."""
+    return [group_name(index), *(name for column in columns for name in array_names(index, column))]
+
+
+def encode(index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, Encoded]:
+    """The files of one shard, by name."""
+    made = {group_name(index): _small(GROUP)}
+    for column in columns:
+        layout = Layout(column, len(arrays[column.name]))
+        meta, chunks = array_names(index, column)
+        made[meta], made[chunks] = _small(layout.metadata()), _encode(layout, arrays[column.name])
+    return made
+
+
+def _small(data: bytes) -> Encoded:
+    view = memoryview(data)
+    return Encoded(view, pieces(view))
+
+
+def _encode(layout: Layout, array: Array) -> Encoded:
+    held: dict[str, Any] = {}
+    if layout.records:
+        shape, chunk, file = layout.shapes()
+        made = zarr.create_array(
+            MemoryStore(held),
+            shape=shape,
+            chunks=chunk,
+            shards=file,
+            dtype=layout.column.dtype,
+            filters=None,
+            compressors=[Crc32cCodec()],
+            fill_value=0,
+            config={"write_empty_chunks": True},
+        )
+        made[:] = array
+    data = memoryview(held[chunk_key(layout.column)].to_bytes() if held else b"")
+    return Encoded(data, tile(data, layout.borders()))
+
+
+class Table:
+    """One level of all shards, read by whole chunks. Raises CorruptShard, naming file, batch and rows, where bytes are
+    not those that the receipts were made for.
+    """
+
+    def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
+        self.folder, self.level, self.shards = folder, level, list(shards)
+        self.columns = {column.name: column for column in columns if column.level == level}
+        counts = [-(-shard.records[level] // BATCH_ROWS) for shard in self.shards]
+        self.base = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What travels to a DataLoader worker: the place, not what was read."""
+        return Table, (self.folder, self.level, list(self.columns.values()), self.shards)
+
+    def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
+        """These records of these columns: see :class:`logitcache.store.shards.Table`."""
+        count = len(places.record)
+        out = {name: np.empty(self.columns[name].shape(count), self.columns[name].dtype) for name in names}
+        within = places.record & (BATCH_ROWS - 1)
+        for batch, mine in _grouped(self.base[places.shard] + (places.record >> BATCH_BITS)):
+            for name in names:
+                out[name][mine] = self._kept(name, batch)[within[mine]]
+        return out
+
+    @cached_property
+    def _kept(self) -> Any:
+        return lru_cache(KEPT * len(self.columns))(self._decode)
+
+    @cached_property
+    def _opened(self) -> Any:
+        return lru_cache(OPEN)(self._open)
+
+    def _decode(self, name: str, batch: int) -> Array:
+        """One chunk of a column, checked: [up to 1,024, width]."""
+        place = int(np.searchsorted(self.base, batch, side="right")) - 1
+        shard, chunk = self.shards[place], batch - int(self.base[place])
+        array, data = self._opened(name, place)
+        file, first = self._file(shard, name), chunk * BATCH_ROWS
+        path, rows = self.folder.path(file), self.rows_of(shard, chunk)
+        named = f"batch {chunk}" + ("" if rows is None else f", rows {rows[0]} to {rows[1]}")
+        check(file.extents[chunk], data, named, path)
+        try:
+            decoded: Array = array[first : first + BATCH_ROWS]
+        except ValueError as error:  # zarr's own checksum, which names nothing
+            raise CorruptShard(f"{named}: expected Zarr's, found: {error}", where=path) from None
+        return decoded
+
+    def _open(self, name: str, place: int) -> tuple[Any, memoryview]:
+        """A column's array in one shard, and the bytes it is in, once all but its chunks is seen to be what was
+        written.
+        """
+        shard, column = self.shards[place], self.columns[name]
+        layout, meta = self._layout(shard, name), array_names(shard.index, column)[0]
+        for small, expected in ((group_name(shard.index), GROUP), (meta, layout.metadata())):
+            self._same(shard.files[small], expected)
+        data = self._map(shard, name)
+        self._check_index(shard, name, data)
+        held = {
+            META: cpu.Buffer.from_bytes(layout.metadata()),
+            chunk_key(column): cpu.Buffer.from_array_like(np.frombuffer(data, np.uint8)),
+        }
+        return zarr.open_array(MemoryStore(held, read_only=True), mode="r", zarr_format=3), data  # type: ignore[arg-type]
+
+    def _layout(self, shard: Shard, name: str) -> Layout:
+        return Layout(self.columns[name], shard.records[self.level])
+
+    def _file(self, shard: Shard, name: str) -> File:
+        return shard.files[array_names(shard.index, self.columns[name])[1]]
+
+    def _map(self, shard: Shard, name: str) -> memoryview:
+        """The bytes of an array's chunks."""
+        file, layout = self._file(shard, name), self._layout(shard, name)
+        path, extents = self.folder.path(file), file.extents
+        if len(extents) != layout.chunks + bool(layout.chunks) or layout.borders()[1:] != [e.stop for e in extents]:
+            found = f"{file.bytes:,} bytes in {len(extents)} extents"
+            raise CorruptShard(f"expected {layout.chunks} chunks of {layout.rows} records, found {found}.", where=path)
+        return _bytes(path, file)
+
+    def _check_index(self, shard: Shard, name: str, data: memoryview) -> None:
+        layout, file = self._layout(shard, name), self._file(shard, name)
+        path = self.folder.path(file)
+        check(file.extents[-1], data, "index", path)
+        if data[layout.borders()[-2] : -CRC_BYTES] != layout.index():
+            raise CorruptShard(
+                f"index: expected {layout.chunks} chunks one behind the other, found others.", where=path
+            )
+
+    def _same(self, file: File, expected: bytes) -> None:
+        """Raises CorruptShard where a file does not hold this."""
+        path = self.folder.path(file)
+        if file.bytes != len(expected) or _bytes(path, file) != expected:
+            raise CorruptShard("expected the metadata that a shard of these records has, found other.", where=path)
+
+    def faults(self, shard: Shard) -> Iterator[Fault]:
+        """Every piece of this level's files in a shard that does not hold. Reads every byte."""
+        small = {group_name(shard.index): GROUP} if self.level == ROW else {}
+        small |= {array_names(shard.index, c)[0]: self._layout(shard, c.name).metadata() for c in self.columns.values()}
+        for meta, expected in small.items():
+            try:
+                self._same(shard.files[meta], expected)
+            except FormatError as error:
+                yield Fault(f"shards/{meta}", None, None, error.message.rstrip("."))
+        for name in self.columns:
+            yield from self._faults(shard, name)
+
+    def _faults(self, shard: Shard, name: str) -> Iterator[Fault]:
+        file = self._file(shard, name)
+        try:
+            data = self._map(shard, name)
+            found = [i for i, extent in enumerate(file.extents[:-1]) if not extent.holds(data)]
+            for batch in found:
+                rows = self.rows_of(shard, batch)
+                yield Fault(f"shards/{file.name}", batch, rows, "its checksum does not hold")
+            if file.extents:
+                self._check_index(shard, name, data)
+        except FormatError as error:
+            yield Fault(f"shards/{file.name}", None, None, error.message.rstrip("."))
+
+    def rows_of(self, shard: Shard, batch: int) -> tuple[int, int] | None:
+        """The first and last row of a chunk of a shard, as the cache numbers them."""
+        first = batch * BATCH_ROWS
+        return shard.rows_of(self.level, first, min(first + BATCH_ROWS, shard.records[self.level]) - 1)
+
+
+def _grouped(keys: Array) -> Iterator[tuple[int, Array]]:
+    """Each key that occurs, and where it does."""
+    if not len(keys):
+        return
+    order = np.argsort(keys, kind="stable")
+    found, starts = np.unique(keys[order], return_index=True)
+    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
+
+
+def _bytes(path: Path, file: File) -> memoryview:
+    """A file's bytes, mapped. Raises FormatError where a folder on the way there is a link, CorruptShard where the file
+    is gone, a link, or of another size.
+    """
+    for folder in list(path.parents)[: file.name.count("/")]:
+        refuse_link(folder)
+    return Space([file.bytes]).map(0, path)

@@ -1,0 +1,109 @@
+"""Checkpoints that are whole or not there, whenever a run is killed.
+
+Trainer writes a checkpoint's files one by one. So it writes them elsewhere (``.writing/checkpoint-N``); then they are
+made to last, the file that lists them with their sizes is written, and the folder gets its name as the last act. One
+that has had its day loses its name first.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from logitcache.errors import FormatError
+from logitcache.store import files
+from logitcache.store.manifest import read_json, write_json
+
+WRITING = ".writing"
+REMOVED = ".removed"
+MARK = "complete.json"
+
+
+def step(folder: Path) -> int:
+    """The optimiser step a checkpoint was taken after."""
+    return int(folder.name.rpartition("-")[2])
+
+
+def named(folder: Path) -> list[Path]:
+    """Whatever is called a checkpoint there, in the order of steps."""
+    found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and p.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(found, key=step)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether all that was written of it is there."""
+    if not (checkpoint / MARK).is_file():
+        return False
+    try:
+        sizes = read_json(checkpoint / MARK)
+    except FormatError:
+        return False
+    return all((checkpoint / name).is_file() and (checkpoint / name).stat().st_size == sizes[name] for name in sizes)
+
+
+def last(folder: Path) -> Path | None:
+    """The last whole checkpoint of a run."""
+    return max(filter(is_whole, named(folder)), key=step, default=None)
+
+
+def writing(checkpoint: Path) -> Path:
+    """Where a checkpoint is written before it gets its name."""
+    return checkpoint.parent / WRITING / checkpoint.name
+
+
+def publish(checkpoint: Path) -> None:
+    """Give what was written of a checkpoint its name, for good. Raises DiskError."""
+    written = writing(checkpoint)
+    sizes = {}
+    with files.disk(checkpoint):
+        for path in sorted(p for p in written.rglob("*") if p.is_file()):
+            sync(path)
+            sizes[path.relative_to(written).as_posix()] = path.stat().st_size
+        write_json(written / MARK, sizes)
+        discard(checkpoint)  # a run that went on from an earlier one may come by again
+        files.system.replace(written, checkpoint)
+        files.sync_folder(checkpoint.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file that another library wrote last through a power loss."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        files.system.sync(handle)
+    finally:
+        os.close(handle)
+
+
+def discard(checkpoint: Path) -> None:
+    """Remove a checkpoint. A kill in between leaves nothing of its name. Raises DiskError."""
+    gone = checkpoint.with_name(REMOVED)
+    for folder in (gone, checkpoint):
+        if folder.is_dir():
+            with files.disk(folder):
+                if folder != gone:
+                    files.system.replace(folder, gone)
+            files.remove_folder(gone)
+
+
+def rotate(folder: Path, limit: int | None, best: str | None) -> None:
+    """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside them."""
+    found = named(folder)
+    if not limit or not found:
+        return
+    kept = {found[-1], *(p for p in found if best is not None and p.name == Path(best).name)}
+    spare = [p for p in found if p not in kept]
+    for checkpoint in spare[: len(found) - max(limit, len(kept))]:
+        discard(checkpoint)
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove what a kill left that is no whole checkpoint; its names."""
+    if not folder.is_dir():
+        return []
+    torn = [p for p in (*named(folder), *named(folder / WRITING)) if not (is_whole(p) and p.parent == folder)]
+    for checkpoint in torn:
+        discard(checkpoint)
+    for rest in (folder / WRITING, folder / REMOVED):
+        if rest.is_dir():
+            files.remove_folder(rest)
+    return [p.name for p in torn]

@@ -1,0 +1,148 @@
+"""How far two caches of the same rows differ: row by row, joined by row_id and proved by hash, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from logitcache.cache import BLOCK_ROWS, Cache
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.records import Array, Float32, Int64
+from logitcache.teacher.distance import Float64, Spread, kl
+
+WORST = 5
+FIELDS = ("teacher", "tokenizer", "data", "preparation", "targets", "rows", "shard_rows", "views", "store")
+
+
+@dataclass
+class Difference:
+    """What ``logitcache diff`` tells of caches A and B. KL in nats."""
+
+    a: str
+    b: str
+    identical: bool = False  # the same answers to the same rows, to the last stored bit
+    rows: int = 0  # compared
+    only_a: int = 0
+    only_b: int = 0
+    other_text: int = 0  # rows of one number whose texts differ: not compared
+    skipped: int = 0  # rows without an answer in one of them: not compared
+    kl_ab: dict[str, float] = field(default_factory=dict)  # mean, p50, p95, p99, max of KL(A || B)
+    kl_ba: dict[str, float] = field(default_factory=dict)
+    largest_difference: float = 0.0  # of two logits, each minus its row's maximum
+    disagreement: float = 0.0  # share of the rows whose most probable class differs
+    worst: list[dict[str, Any]] = field(default_factory=list)  # the rows that differ most
+    fields: dict[str, list[Any]] = field(default_factory=dict)  # of the fingerprint that differ: [of A, of B]
+    conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ: [those of A, those of B]
+
+
+def difference(one: Cache, other: Cache) -> Difference:
+    """Compare two caches. Raises FingerprintMismatch where they do not answer about the same labels, SpecError where
+    no row can be compared.
+    """
+    order = _label_order(one, other)
+    fields = dict(_leaves(one.manifest.plan.to_dict(), other.manifest.plan.to_dict()))
+    told = Difference(str(one.where), str(other.where), fields=fields, conditions=_conditions(one, other))
+    shared = min(len(one), len(other))
+    told.only_a, told.only_b = len(one) - shared, len(other) - shared
+    seen = _Seen()
+    for start in range(0, shared, BLOCK_ROWS):
+        rows = np.arange(start, min(start + BLOCK_ROWS, shared))
+        missing = np.isin(rows, one.skipped) | np.isin(rows, other.skipped)
+        left, right = one.take(rows[~missing]), other.take(rows[~missing])
+        same = left.row_hash == right.row_hash
+        told.skipped, told.other_text = told.skipped + int(missing.sum()), told.other_text + int((~same).sum())
+        logits = right.payload.logits[same]
+        seen.add(rows[~missing][same], left.payload.logits[same], logits if order is None else logits[:, order])
+    if not seen.rows:
+        raise SpecError(
+            f"expected rows that both caches answer, found none: {told.other_text:,} of {shared:,} have other texts. "
+            "Compare caches of the same data.",
+            where=told.b,
+        )
+    _tell(told, seen, one.label_names)
+    return told
+
+
+class _Seen:
+    """What is added up over blocks."""
+
+    def __init__(self) -> None:
+        self.rows, self.unlike, self.largest = 0, 0, 0.0
+        self.ab, self.ba = Spread(), Spread()
+        self.worst: list[tuple[float, float, int, int, int]] = []  # KL(A || B), KL(B || A), row, and both's best class
+
+    def add(self, rows: Int64, left: Float32, right: Float32) -> None:
+        if not len(rows):
+            return
+        ab, ba = kl(left, right), kl(right, left)
+        self.ab.add(ab)
+        self.ba.add(ba)
+        best = left.argmax(axis=1), right.argmax(axis=1)
+        self.rows += len(rows)
+        self.unlike += int((best[0] != best[1]).sum())
+        self.largest = max(self.largest, float(np.abs(left - right).max()))
+        self._keep(rows, ab, ba, best)
+
+    def _keep(self, rows: Int64, ab: Float64, ba: Float64, best: tuple[Array, Array]) -> None:
+        top = np.argsort(-np.maximum(ab, ba), kind="stable")[:WORST]
+        here = [(float(ab[i]), float(ba[i]), int(rows[i]), int(best[0][i]), int(best[1][i])) for i in top]
+        self.worst = sorted([*self.worst, *here], key=lambda each: (-max(each[:2]), each[2]))[:WORST]
+
+
+def _tell(told: Difference, seen: _Seen, names: tuple[str, ...]) -> None:
+    told.rows, told.largest_difference, told.disagreement = seen.rows, seen.largest, seen.unlike / seen.rows
+    told.kl_ab, told.kl_ba = seen.ab.result(), seen.ba.result()
+    told.worst = [
+        {"row": row, "kl_ab": ab, "kl_ba": ba, "class_a": names[a], "class_b": names[b]}
+        for ab, ba, row, a, b in seen.worst
+        if max(ab, ba) > 0
+    ]
+    told.identical = not (seen.largest or told.only_a or told.only_b or told.other_text)
+
+
+def _label_order(one: Cache, other: Cache) -> Int64 | None:
+    """Which column of the second cache each column of the first one is; None where they stand alike."""
+    if one.label_names == other.label_names:
+        return None
+    if sorted(one.label_names) != sorted(other.label_names):
+        raise FingerprintMismatch(
+            f"expected the labels of {one.where} ({', '.join(one.label_names[:8])}), found "
+            f"{', '.join(other.label_names[:8])}. Compare caches of the same data.",
+            where=other.where,
+        )
+    return np.array([other.label_names.index(name) for name in one.label_names])
+
+
+def _leaves(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[tuple[str, list[Any]]]:
+    """Every field of two plans that is not the same, by its full name."""
+    found: list[tuple[str, list[Any]]] = []
+    for name in sorted({*one, *other}) if prefix else FIELDS:
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += _leaves(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found.append((f"{prefix}{name}", [left, right]))
+    return found
+
+
+def _conditions(one: Cache, other: Cache) -> dict[str, list[Any]]:
+    """Conditions by name that are not the same in all shards of both: the values of each cache, every one once."""
+    values = [[receipt.conditions for receipt in cache.manifest.receipts] for cache in (one, other)]
+    names = sorted({name for each in values for said in each for name in said if name != "skipped"})
+    found = {}
+    for name in names:
+        pair = [_once([said.get(name) for said in each]) for each in values]
+        if pair[0] != pair[1]:
+            found[name] = pair
+    return found
+
+
+def _once(values: list[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for value in values:
+        if value not in kept:
+            kept.append(value)
+    return kept

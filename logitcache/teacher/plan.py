@@ -1,0 +1,168 @@
+"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's order, the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from logitcache import identity
+from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
+from logitcache.data.source import Rows, Source
+from logitcache.data.task import Classification, match_labels
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.records import Int64
+from logitcache.store.columns import Column
+from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.targets.dense import DenseCodec
+from logitcache.teacher.model import TeacherModel, check_padding, quiet
+from logitcache.teacher.panel import OneTeacher, Panel, room_for
+
+MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
+SHARD_BYTES, SHARD_FLOPS = 64e6, 1e14
+PADDING_ROWS = 64  # among which a short and a long one are looked for, to see whether padding matters
+NAMES = ("name", "revision", "source")  # a teacher is its weights and data are their rows, whatever they are called
+
+
+@dataclass(frozen=True)
+class DumpSettings:
+    """How rows are put to the teacher and how its answers are kept."""
+
+    max_length: int = 128  # tokens; longer rows are cut
+    batch_tokens: int = 4096  # padded tokens of one teacher batch
+    codec: str = "float16"  # dtype of the stored logits
+    shard_rows: int | None = None  # None: the smallest of 16,384 rows, 64 MB and 1e14 FLOPs
+    on_nonfinite: str = "stop"  # stop, or skip: the row is stored as NaN and taught by nobody
+    store: str = "arrow"  # arrow or zarr
+
+    @classmethod
+    def of(cls, plan: Plan) -> DumpSettings:
+        """Those that a plan was made with."""
+        how, dtype = plan.preparation, plan.targets["logits"]["dtype"]
+        return cls(
+            how["max_length"], how["batch_tokens"], dtype, plan.shard_rows, how.get("on_nonfinite", "stop"), plan.store
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A dump made ready: who answers for which rows, with columns in the data's order."""
+
+    panel: Panel
+    rows: Rows
+    codec: DenseCodec
+    plan: Plan
+    remark: str  # on how the labels were matched; empty where they are the same
+
+    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Prepared:
+        """Rows start..stop as the teacher reads them; only those at these places (counted from start), where given."""
+        tokenizer, max_length = self.panel.first.tokenizer, self.plan.preparation["max_length"]
+        if places is None or len(places) == stop - start:
+            return prepare(tokenizer, self.rows, max_length, start, stop)
+        return prepare(tokenizer, self.rows.select(start + places), max_length)
+
+    def check_padding(self) -> None:
+        """Two rows of unlike length, asked alone and together. Raises SpecError where that changes an answer."""
+        first = self.panel.first
+        shown = self.prepare(0, min(len(self.rows), PADDING_ROWS))
+        with room_for(f"two rows of {shown.ids.lengths().max()} tokens", first):
+            check_padding(first, shown)
+
+    def check_same(self, there: Plan) -> None:
+        """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart."""
+        for name, before, now in differences(there.to_dict(), self.plan.to_dict()):
+            raise FingerprintMismatch(
+                f"expected {name} = {short(before)}, as the cache was made with, found {short(now)}. "
+                "Name the same teacher, data and settings.",
+                where=self.panel.first.name,
+            )
+
+
+def planned(teacher: TeacherModel | Panel, source: Source, split: str, settings: DumpSettings) -> Planned:
+    """Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used."""
+    panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
+    rows, first = source.split(split), panel.first
+    task = Classification(source.num_labels or len(first.label_names), source.label_names)
+    if task.num_labels < 2:
+        raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
+    order, remark = match_labels(first.label_names, task, first.name)
+    panel = panel.in_order(None if (order == np.arange(len(order))).all() else order)
+    names = task.label_names or tuple(first.label_names[i] for i in order)
+    settings = replace(settings, max_length=min(settings.max_length, first.max_length))
+    codec = DenseCodec(task.num_labels, settings.codec)
+    data = {"source": source.name, "split": split, "rows": len(rows), "digest": rows.digest(), "labels": _labels(rows)}
+    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), remark)
+
+
+def _labels(rows: Rows) -> str:
+    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
+    return identity.digest_arrays([("label", rows.label)])
+
+
+def _plan(
+    panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], settings: DumpSettings, codec: DenseCodec
+) -> Plan:
+    teacher = panel.first
+    order = None if teacher.order is None else teacher.order.tolist()
+    with quiet():  # the probe may be longer than what the teacher takes
+        tokenizer = tokenizer_fingerprint(teacher.tokenizer)
+    columns = (*ROOT_COLUMNS, *(Column(name, dtype, width) for name, (dtype, width) in codec.columns().items()))
+    return Plan(
+        teacher={
+            "name": teacher.name,
+            "revision": teacher.revision,
+            **panel.identity(),
+            "label_names": list(names),
+            "label_order": order,
+            "dtype": teacher.dtype,
+        },
+        tokenizer=tokenizer,
+        data=data,
+        preparation={
+            "max_length": settings.max_length,
+            "batch_tokens": settings.batch_tokens,
+            "on_nonfinite": settings.on_nonfinite,
+        },
+        targets={"logits": codec.to_dict()},
+        columns=columns,
+        rows=int(data["rows"]),
+        shard_rows=settings.shard_rows or shard_rows(columns, teacher.parameters, settings.max_length),
+        store=settings.store,
+    )
+
+
+def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) -> int:
+    """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least 1,024."""
+    by_bytes = SHARD_BYTES / sum(c.record_bytes() for c in columns)
+    by_flops = SHARD_FLOPS / (2 * parameters * max_length)
+    return max(MIN_SHARD_ROWS, 1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, by_bytes, by_flops)))))
+
+
+def differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], fields: Iterator[str] | None = None, prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """The leaves in which two plans differ, as JSON has them: (name, there, here). What things are called is none."""
+    # columns follow from the codecs, so a codec that differs speaks first
+    for field in sorted({*there, *here}, key=lambda each: (each == "columns", each)) if fields is None else fields:
+        one, other, name = _plain(there.get(field)), _plain(here.get(field)), f"{prefix}{field}"
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from differences(_unnamed(one), _unnamed(other), prefix=f"{name}.")
+        elif one != other:
+            yield name, one, other
+
+
+def _unnamed(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: each for key, each in value.items() if key not in NAMES}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back: tuples are lists there."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def short(value: Any) -> str:
+    """A value on part of a line."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,231 @@
+"""A cache in which something is broken: what it is, and only that made again.
+
+The plan stands in two places, a shard's receipt in two, the manifest follows from both; so the teacher is needed for
+shards alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from logitcache import identity
+from logitcache.data.source import Notify
+from logitcache.errors import FormatError, IncompleteCache
+from logitcache.store import stores
+from logitcache.store.extents import File
+from logitcache.store.files import remove
+from logitcache.store.lock import Lock
+from logitcache.store.manifest import (
+    FORMAT,
+    Manifest,
+    Plan,
+    Receipt,
+    read_json,
+    read_manifest,
+    read_own,
+    receipt_name,
+    write_json,
+)
+from logitcache.store.writer import MANIFEST, PLAN, SHARDS, CacheWriter
+from logitcache.teacher.conditions import differing
+from logitcache.teacher.panel import Progress
+from logitcache.teacher.plan import Planned
+from logitcache.teacher.work import Work
+
+Ask = Callable[[Plan], Planned]  # loads whoever answered for the rows of a plan
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What of a cache is whole."""
+
+    plan: Plan
+    receipts: Mapping[int, Receipt]  # those that are known, of broken shards too
+    broken: list[int]  # shards that have to be made again
+    small: Mapping[str, Mapping[str, Any]]  # files beside the shards that have to be written again
+    strangers: list[Path]  # what is no file of this cache
+    sealed: bool  # the manifest is whole
+
+    @property
+    def well(self) -> bool:
+        return self.sealed and not self.broken and not self.small and not self.strangers
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What was broken, and is no more."""
+
+    cache: Path
+    shards: int
+    repaired: list[int]  # shards that were made again
+    mended: list[str]  # other files that were written again, or removed
+    teacher_rows: int  # rows that saw the teacher
+    conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ from those it was made under
+
+
+def repair(
+    folder: Path,
+    ask: Ask,
+    notify: Notify = lambda _: None,
+    begin: Callable[[int], Progress] = lambda rows: lambda rows, tokens: None,
+) -> RepairReport:
+    """Make the broken shards of a cache again, mend the files beside them, and seal it.
+
+    Raises FormatError where it is no cache or another version's, or both its plan and its manifest are damaged;
+    FingerprintMismatch where ``ask`` finds another teacher or other rows; Locked.
+    """
+    found = diagnose(folder)
+    if found.well:
+        return RepairReport(folder, found.plan.shard_count, [], [], 0)
+    if found.broken:
+        notify(f"{folder}: {len(found.broken)} of {found.plan.shard_count} shards have to be made again")
+    asked = ask(found.plan) if found.broken else None
+    mended = [*found.small, *(path.relative_to(folder).as_posix() for path in found.strangers)]
+    with ExitStack() as held:  # before a writer looks: it would take a shard without its receipt for one that is gone
+        held.callback(Lock(folder).release)
+        for name, value in found.small.items():
+            write_json(folder / name, value)
+        for path in found.strangers:
+            remove(path)
+    rows, differ = 0, dict[str, list[Any]]()
+    with CacheWriter(folder, found.plan) as writer:
+        for index in found.broken:
+            writer.discard(index)
+        if asked is not None:
+            work = Work(writer, _as_planned(asked, found.plan), None, notify, begin(_rows(writer)), _budgets(found))
+            rows, differ = work.finish().asked, _differ(found, writer)
+        elif not found.sealed:
+            writer.seal()
+    mended += [] if found.sealed else [MANIFEST]
+    return RepairReport(folder, found.plan.shard_count, found.broken, mended, rows, differ)
+
+
+def _budgets(found: Diagnosis) -> dict[int, int]:
+    """Shards that were once made in smaller batches than the plan's are so again."""
+    said = {index: receipt.conditions for index, receipt in found.receipts.items()}
+    return {index: each["batch_tokens"] for index, each in said.items() if "batch_tokens" in each}
+
+
+def _rows(writer: CacheWriter) -> int:
+    return sum(stop - start for start, stop in map(writer.plan.shard, writer.missing))
+
+
+def _as_planned(asked: Planned, plan: Plan) -> Planned:
+    """Under the names that the cache's plan has for the same things."""
+    return Planned(asked.panel, asked.rows, asked.codec, plan, asked.remark)
+
+
+def _differ(found: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
+    """The conditions in which what was made now differs from what the cache was made under."""
+    before = next((receipt.conditions for receipt in found.receipts.values()), None)
+    now = writer.receipts[found.broken[0]].conditions
+    return {} if before is None else differing(before, now)
+
+
+def diagnose(folder: Path) -> Diagnosis:
+    """Read every byte of a cache, whatever of it is damaged. Raises FormatError where it is none, or both its plan and
+    its manifest are damaged, or it is of another version.
+    """
+    manifest = _manifest(folder)
+    plan = manifest.plan if manifest is not None else _plan(folder)
+    digest = plan.digest()
+    receipts: dict[int, Receipt] = dict(enumerate(manifest.receipts)) if manifest is not None else {}
+    if manifest is None and not _is_own(folder, digest):
+        raise _both_damaged(folder)
+    small: dict[str, Mapping[str, Any]] = {}
+    broken, known = [], set[str]()
+    if _content(folder / PLAN) != plan.to_dict():
+        small[PLAN] = plan.to_dict()
+    for index in range(plan.shard_count):
+        name = f"{SHARDS}/{receipt_name(index)}"
+        said = _receipt(folder / name)
+        if manifest is None and said is not None and said.belongs(plan, digest, index):
+            receipts[index] = said
+        receipt = receipts.get(index)
+        if receipt is None or not all(_holds(folder / SHARDS / file.name, file) for file in receipt.files):
+            broken.append(index)
+        elif said != receipt:
+            small[name] = receipt.to_dict()
+        known |= {name, *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns))}
+    return Diagnosis(plan, receipts, broken, small, _strangers(folder, known), manifest is not None)
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """The manifest, or None where it is damaged or not there. Raises FormatError where nothing says it is a cache."""
+    path = folder / MANIFEST
+    try:
+        return read_manifest(folder)
+    except IncompleteCache:
+        return None
+    except FormatError as error:
+        if not path.is_file():
+            raise
+        _check_version(path, error)
+        return None
+
+
+def _plan(folder: Path) -> Plan:
+    try:
+        return Plan.from_dict(read_own(folder / PLAN))
+    except (FormatError, FileNotFoundError) as error:
+        _check_version(folder / PLAN, error)
+        raise _both_damaged(folder) from None
+
+
+def _both_damaged(folder: Path) -> FormatError:
+    return FormatError(
+        f"expected {PLAN} or {MANIFEST} as it was written, found both damaged: nothing says what the shards hold. "
+        "Bring one of them back, or delete the cache and dump again.",
+        where=folder,
+    )
+
+
+def _is_own(folder: Path, digest: str) -> bool:
+    """Whether the receipts are of this plan: some of them, or there are none."""
+    found = [receipt for path in (folder / SHARDS).glob("*.json") if (receipt := _receipt(path)) is not None]
+    return not found or any(receipt.plan == digest for receipt in found)
+
+
+def _check_version(path: Path, error: Exception) -> None:
+    """What another version has written is not damaged."""
+    try:
+        stated = read_json(path).get("format")
+    except (FormatError, FileNotFoundError):
+        return
+    if stated != FORMAT and re.fullmatch(r"logitcache/\d+", str(stated)):
+        raise FormatError(f"expected format {FORMAT}, found {stated}. Upgrade logitcache.", where=path) from error
+
+
+def _content(path: Path) -> Mapping[str, Any] | None:
+    """What a small file says, where it is whole."""
+    try:
+        return read_own(path) if path.is_file() else None
+    except FormatError:
+        return None
+
+
+def _receipt(path: Path) -> Receipt | None:
+    value = _content(path)
+    try:
+        return None if value is None else Receipt.from_dict(value)
+    except FormatError:
+        return None
+
+
+def _holds(path: Path, file: File) -> bool:
+    """Whether a shard's file is there, byte for byte, and every extent of it is what its receipt says."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != file.bytes:
+        return False
+    data = memoryview(path.read_bytes())
+    return identity.digest_bytes(data) == file.blake2b and all(extent.holds(data) for extent in file.extents)
+
+
+def _strangers(folder: Path, known: set[str]) -> list[Path]:
+    """Files among the shards that are none of this cache's; what kills have left is the writer's to sweep."""
+    found = (path for path in sorted((folder / SHARDS).rglob("*")) if path.is_symlink() or not path.is_dir())
+    return [p for p in found if p.relative_to(folder).as_posix() not in known and not p.name.endswith(".tmp")]

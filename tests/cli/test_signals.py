@@ -1,0 +1,110 @@
+"""Dumps and trainings that are told to stop, or killed, from outside."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from logitcache_cli.main import cli
+from tests.commands import start, wait_for
+from tests.conftest import singles
+from tests.runs import tree
+
+ROWS, SHARD = 1500, 25
+AGAIN = "The same command again goes on where it stopped.\n"
+
+
+@pytest.fixture(scope="module")
+def words(
+    checkpoint: Callable[..., Path], write: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    """A dump of sixty shards."""
+    folder = tmp_path_factory.mktemp("many")
+    write(folder / "data" / "train.jsonl", singles(ROWS, 3))
+    places = ["--teacher", str(checkpoint()), "--data", str(folder / "data"), "--workspace", str(folder / "work")]
+    return ["dump", *places, "--shard-rows", str(SHARD), "--batch-tokens", "256", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("unbroken") / "c"
+    assert CliRunner().invoke(cli, [*words, "--out", str(out)]).exit_code == 0
+    return tree(out)
+
+
+def receipts(out: Path) -> int:
+    return len(list((out / "shards").glob("*.json")))
+
+
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Terminated")])
+def test_a_dump_that_is_told_to_stop_stops_and_goes_on(
+    words: list[str], unbroken: dict[str, bytes], tmp_path: Path, number: int, word: str
+) -> None:
+    out, log = tmp_path / "c", tmp_path / "log"
+    process = start([*words, "--out", str(out)], log)
+    wait_for(out / "shards" / "00002.json", process)
+    os.kill(process.pid, number)
+    told = time.monotonic()
+    process.join(60)
+    assert time.monotonic() - told < 10  # 5 s, and a busy machine
+    assert process.exitcode == 128 + number
+    assert log.read_text().endswith(f"\n{word}. {AGAIN}")
+    done = receipts(out)
+    assert 3 <= done < ROWS / SHARD
+    assert not list(out.rglob(".*"))  # no temporary file, no lock
+    assert {name: data for name, data in tree(out).items() if name in unbroken} == tree(out)
+    found = CliRunner().invoke(cli, [*words, "--out", str(out)])
+    assert f"{ROWS - done * SHARD:,} of {ROWS:,} rows saw the teacher" in found.stderr
+    assert tree(out) == unbroken
+
+
+def killed(words: list[str], out: Path, kills: int, draw: random.Random) -> list[int]:
+    """Kill the dump that often at random moments, and let it go on; by how many rows the teacher saw more than once,
+    after each.
+    """
+    lost = []
+    for _ in range(kills):
+        before = receipts(out)
+        process = start([*words, "--out", str(out)], out.parent / "log")
+        try:
+            wait_for(out / "shards" / f"{before:05d}.json", process)
+            time.sleep(draw.random() * 0.05)
+        finally:
+            process.kill()
+            process.join(60)
+        lost.append(receipts(out) - before)
+    return lost
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
+def test_a_dump_that_is_killed_loses_one_shard_at_most_and_goes_on(
+    words: list[str], unbroken: dict[str, bytes], tmp_path: Path, kills: int
+) -> None:
+    out = tmp_path / "c"
+    gained = killed(words, out, kills, random.Random(kills))
+    assert all(gained)  # whatever was written and had its receipt is kept
+    found = CliRunner().invoke(cli, [*words, "--out", str(out)])
+    assert f"{ROWS - sum(gained) * SHARD:,} of {ROWS:,} rows saw the teacher" in found.stderr
+    assert tree(out) == unbroken
+    print(
+        f"{kills} of {kills} kills: byte-identical; {sum(gained)} of {ROWS // SHARD} shards made before the last call"
+    )
+
+
+def test_a_training_that_is_told_to_stop_goes_on(singles_data: Path, tmp_path: Path) -> None:
+    small = ["--student", "1x32", "--vocabulary", "150", "--max-length", "32", "--batch-size", "4"]
+    out, log = tmp_path / "run", tmp_path / "log"
+    words: list[Any] = ["train", "--method", "base", "--data", singles_data, "--workspace", tmp_path / "w", *small]
+    process = start([*map(str, words), "--epochs", "200", "--out", str(out)], log)
+    wait_for(out / "checkpoints", process)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    assert (process.exitcode, log.read_text().splitlines()[-1]) == (143, f"Terminated. {AGAIN.strip()}")

@@ -1,0 +1,109 @@
+"""A dump by several processes: the same bytes, one report, the first failure ending all."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from logitcache_cli import dump as module
+from logitcache_cli import workers
+from logitcache_cli.main import cli
+from tests.runs import tree
+
+
+@pytest.fixture
+def words(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> list[str]:
+    places = ["--teacher", str(checkpoint()), "--data", str(singles_data), "--workspace", str(tmp_path / "work")]
+    return ["dump", *places, "--shard-rows", "9"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_workers_make_what_one_makes(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    lone = json.loads(CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "lone"), "--json"]).stdout)
+    found = CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "c"), "--workers", "2", "--json"])
+    told = json.loads(found.stdout)
+    changing = {"cache", "seconds", "rows_per_second", "tokens_per_second"}
+    assert {k: v for k, v in told.items() if k not in changing} == {k: v for k, v in lone.items() if k not in changing}
+    assert tree(tmp_path / "c") == tree(tmp_path / "lone")
+    assert len([line for line in found.stderr.splitlines() if line.startswith("teacher: ")]) == 1
+
+
+FAKE = """
+import os, sys, time
+part = sys.argv[sys.argv.index("--part") + 1]
+print("note: the same", file=sys.stderr)
+print("dump: some rows", file=sys.stderr, flush=True)
+if part == "2/3" and "--fail" in sys.argv:
+    print("SpecError: here: no.", file=sys.stderr, flush=True)
+    sys.exit(2)
+if "--fail" in sys.argv:
+    time.sleep(60)
+print(part, os.environ["OMP_NUM_THREADS"])
+"""
+
+
+def test_what_workers_say_is_brought_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SCRIPT", FAKE)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    said: list[str] = []
+    monkeypatch.setattr(workers, "notify", said.append)
+    assert workers.run_parts(["dump"], 3, workers.once(set())) == [f"{i}/3 7\n" for i in (1, 2, 3)]
+    assert sorted(said) == ["note: the same", *(f"part {i}: dump: some rows" for i in (1, 2, 3))]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert workers.run_parts(["dump"], 2, workers.once(set())) == [f"{i}/2 {share}\n" for i in (1, 2)]
+
+
+def test_the_first_failure_ends_all_with_its_code_and_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SCRIPT", FAKE)
+    said: list[str] = []
+    monkeypatch.setattr(workers, "notify", said.append)
+    started = time.monotonic()
+    with click.Context(cli), pytest.raises(click.exceptions.Exit) as left:
+        workers.run_parts(["dump", "--fail"], 3, workers.once(set()))
+    assert left.value.exit_code == 2
+    assert [line for line in said if "Error" in line] == ["SpecError: here: no."]
+    assert time.monotonic() - started < 50  # nobody slept to the end
+
+
+def test_a_process_of_torchrun_takes_its_part(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "lone")]).exit_code == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = []
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        said.append(json.loads(CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "c"), "--json"]).stdout))
+    assert tree(tmp_path / "c") == tree(tmp_path / "lone")
+    assert [(each["complete"], each["teacher_rows"]) for each in said] == [(False, 27), (True, 33)]
+    assert module.merged(said)["teacher_rows"] == 60
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])
+def test_parts_that_there_are_none_of_are_refused(words: list[str], tmp_path: Path, part: str) -> None:
+    found = CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "c"), "--part", part])
+    assert (found.exit_code, "expected I/N" in found.stderr) == (2, True)
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("more", [("--part", "1/2"), ("--overwrite",)])
+def test_workers_have_their_own_parts(words: list[str], more: tuple[str, ...]) -> None:
+    found = CliRunner().invoke(cli, [*words, "--workers", "2", *more])
+    assert (found.exit_code, f"--workers without {more[0]}" in found.stderr) == (2, True)
+
+
+def test_a_teacher_that_has_to_be_trained_is_trained_by_the_first_part(
+    words: list[str], headless: Path, tmp_path: Path
+) -> None:
+    found = CliRunner().invoke(cli, [*words, "--teacher", str(headless), "--out", str(tmp_path / "c"), "--part", "2/2"])
+    assert (found.exit_code, "of several parts the first one does that" in found.stderr) == (2, True)

@@ -1,0 +1,124 @@
+"""Made the golden caches of format v1, once: ``python -m tests.golden.make``. It never replaces one that is there.
+
+Each is a folder ``v1/NAME`` as the writer left it, and ``v1/NAME.json``: the fingerprint, the pyarrow that wrote it,
+and the arrays that were given to the writer, shard by shard.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from logitcache import identity
+from logitcache.store.columns import ROW, Column, above, ends, levels
+from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.reader import Reader
+from logitcache.store.writer import CacheWriter
+from logitcache.targets.dense import DenseCodec
+
+FOLDER = Path(__file__).parent / "v1"
+TEXTS = ["warm, funny and true", "dull", "", "the ＡＢＣ of boredom 🎬", "a film like any other"]
+LABELS = ["negative", "neutral", "positive"]
+RAGGED = (
+    *ROOT_COLUMNS,
+    ends("logits"),
+    ends("hidden"),
+    Column("position", "int32", 0, "logits"),
+    ends("logits.entry"),
+    Column("token", "uint16", 0, "logits.entry"),
+    Column("logit", "float16", 0, "logits.entry"),
+    Column("vector", "float32", 4, "hidden"),
+)
+# Of each record of the level above, in shard 0 and 1: rows with no, one and many positions.
+COUNTS = {
+    "logits": ([0, 1, 3, 0, 1, 2], [2, 0, 0, 1]),
+    "hidden": ([1, 1, 0, 0, 2, 0], [0, 0, 1, 0]),
+    "logits.entry": ([2, 0, 1, 3, 2, 1, 4], [1, 0, 5]),
+}
+CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.13.0"}
+
+
+def dense(dtype: str, store: str) -> Plan:
+    """Five rows in shards of three."""
+    codec = DenseCodec(len(LABELS), dtype)
+    columns = (*ROOT_COLUMNS, *(Column(name, kind, width) for name, (kind, width) in codec.columns().items()))
+    return Plan(
+        teacher={"name": "teacher", "weights": "5eed", "label_names": LABELS, "dtype": "float32"},
+        tokenizer={"vocabulary": "c0de"},
+        data={"source": "reviews", "split": "train", "rows": len(TEXTS), "digest": "da7a"},
+        preparation={"max_length": 128, "batch_tokens": 4096},
+        targets={"logits": codec.to_dict()},
+        columns=columns,
+        rows=len(TEXTS),
+        shard_rows=3,
+        store=store,
+    )
+
+
+def ragged(store: str) -> Plan:
+    """The same rows in two views each, with two targets, one of them on two levels."""
+    targets = {"logits": {"kind": "synthetic"}, "hidden": {"kind": "synthetic"}}
+    return replace(dense("float16", store), columns=RAGGED, targets=targets, views=2)
+
+
+def arrays_of(plan: Plan, index: int) -> dict[str, np.ndarray]:
+    """One shard's columns: values with every bit pattern that matters somewhere, and no randomness."""
+    start, end = plan.shard(index)
+    hashes = identity.row_hashes(TEXTS)[start:end].repeat(plan.views)
+    arrays = {"row_hash": hashes, "label": (np.arange(start, end) % 4 - 1).repeat(plan.views)}
+    records = {ROW: len(hashes)}
+    for level in levels(plan.columns):
+        if level != ROW:
+            counts = np.array(COUNTS[level][index])
+            assert len(counts) == records[above(level)], (level, index)
+            arrays[ends(level).name], records[level] = np.cumsum(counts), int(counts.sum())
+    for column in plan.columns:
+        if column.name not in arrays:
+            shape = column.shape(records[column.level])
+            whole = np.arange(int(np.prod(shape))) + 1
+            values = np.sin(whole) * 9 if column.dtype.startswith("float") else whole * 9973 % 50021
+            arrays[column.name] = values.reshape(shape).astype(column.dtype)
+    if plan.views == 1:
+        logits = np.sin(np.arange(start * 3, end * 3) + 1).reshape(-1, 3).astype(np.float32) * 7
+        logits[0, 0] = -1e30  # a probability of 0
+        arrays |= DenseCodec(3, plan.targets["logits"]["dtype"]).encode(logits)
+    return arrays
+
+
+def plans() -> dict[str, Plan]:
+    """Every codec in every store, and a ragged table in each."""
+    made = {f"dense-{d}-{s}": dense(d, s) for d in ("float16", "float32") for s in ("arrow", "zarr")}
+    return made | {f"ragged-{store}": ragged(store) for store in ("arrow", "zarr")}
+
+
+def plain(array: np.ndarray) -> dict[str, Any]:
+    return {"dtype": str(array.dtype), "values": array.tolist()}
+
+
+def make(name: str, plan: Plan) -> None:
+    shards = [arrays_of(plan, index) for index in range(plan.shard_count)]
+    with CacheWriter(FOLDER / name, plan) as writer:
+        for index, arrays in enumerate(shards):
+            writer.write(index, arrays, {"entropy": [0.0, 0.5, 1.0], "top_probability": [0.4, 0.6, 1.0]}, CONDITIONS)
+        writer.seal()
+    said = {
+        "fingerprint": Reader.open(FOLDER / name).manifest.digest,
+        "pyarrow": pa.__version__,
+        "texts": TEXTS,
+        "shards": [{column: plain(array) for column, array in arrays.items()} for arrays in shards],
+    }
+    (FOLDER / f"{name}.json").write_text(json.dumps(said, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    for name, plan in plans().items():
+        if (FOLDER / name).exists() or (FOLDER / f"{name}.json").exists():
+            print(f"{name}: is there and stays as it is")
+        else:
+            make(name, plan)
+            print(f"{name}: made")

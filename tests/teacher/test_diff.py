@@ -1,0 +1,132 @@
+"""Two caches side by side: how far apart, where most, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import log_softmax
+
+from logitcache.cache import Cache
+from logitcache.data.source import Source
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.teacher import diff as module
+from logitcache.teacher.diff import difference
+from logitcache.teacher.distance import Spread, kl
+from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.model import TeacherModel, load_teacher
+
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
+LOGITS = arrays(np.float32, (5, 3), elements=st.floats(-50, 50, width=32))
+
+
+@given(LOGITS, LOGITS)
+def test_kl_is_what_it_is_called(one: np.ndarray, other: np.ndarray) -> None:
+    p, q = (log_softmax(each.astype(np.float64), axis=1) for each in (one, other))
+    np.testing.assert_allclose(kl(one, other), (np.exp(p) * (p - q)).sum(axis=1), atol=1e-9)
+    assert (kl(one, one) == 0).all()
+    assert (kl(one, other) >= 0).all()
+
+
+@given(st.lists(st.lists(st.floats(0, 1e4).filter(lambda x: x == 0 or x > 1e-11), max_size=30), min_size=1, max_size=4))
+def test_a_spread_is_that_of_all_values(blocks: list[list[float]]) -> None:
+    spread, values = Spread(), np.array([value for block in blocks for value in block])
+    for block in blocks:
+        spread.add(np.array(block, np.float64))
+    found = spread.result()
+    assert found["max"] == values.max(initial=0)
+    assert found["mean"] == pytest.approx(values.mean() if len(values) else 0)
+    for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
+        if len(values):
+            exact = np.quantile(values, q, method="inverted_cdf")
+            assert exact / 1.0101 <= found[name] <= exact * 1.0001
+
+
+@pytest.fixture(scope="module")
+def one(teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    folder = tmp_path_factory.mktemp("one") / "c"
+    dump_split(teacher, train_only, "train", folder, SETTINGS)
+    return Cache.open(folder)
+
+
+def test_a_cache_does_not_differ_from_itself(one: Cache) -> None:
+    told = difference(one, one)
+    assert (told.identical, told.rows, told.fields, told.conditions, told.worst) == (True, 60, {}, {}, [])
+    assert set(told.kl_ab.values()) == {0.0}
+
+
+def test_another_store_of_the_same_answers(
+    one: Cache, teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
+    dump_split(teacher, train_only, "train", tmp_path / "c", replace(SETTINGS, shard_rows=10), reuse=one)
+    told = difference(one, Cache.open(tmp_path / "c"))
+    assert told.identical
+    assert told.fields == {"shard_rows": [25, 10]}
+    assert set(told.conditions) == {"reused"}
+
+
+def test_every_figure_is_that_of_all_rows(
+    one: Cache,
+    checkpoint: Callable[..., Path],
+    train_only: Source,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = load_teacher(str(checkpoint("bert", ("neg", "pos"), 0.5)), device="cpu")
+    head = other.model.classifier  # type: ignore[union-attr]
+    head.weight.data.neg_()  # type: ignore[union-attr, operator]
+    dump_split(other, train_only, "train", tmp_path / "c", replace(SETTINGS, max_length=20))
+    two = Cache.open(tmp_path / "c")
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    told = difference(one, two)
+    left, right = (cache.take(np.arange(60)).payload.logits for cache in (one, two))
+    forth, back = kl(left, right), kl(right, left)
+    assert told.kl_ab["mean"] == pytest.approx(forth.mean())
+    assert (told.kl_ab["max"], told.kl_ba["max"]) == (forth.max(), back.max())
+    assert told.disagreement == (left.argmax(1) != right.argmax(1)).mean()
+    assert told.largest_difference == np.abs(left - right).max()
+    worst = np.argsort(-np.maximum(forth, back), kind="stable")[:5]
+    assert [row["row"] for row in told.worst] == worst.tolist()
+    assert not told.identical
+    assert told.fields["preparation.max_length"] == [48, 20]
+    assert "teacher.weights" in told.fields
+
+
+def test_rows_are_proved_by_their_hash(one: Cache, teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
+    rows = train_only.split("train")
+    places = np.array([0, 2, 1, *range(3, 50)])
+    moved = replace(rows.select(places), row_id=np.arange(50))
+    dump_split(teacher, replace(train_only, splits={"train": moved}), "train", tmp_path / "c", SETTINGS)
+    told = difference(one, Cache.open(tmp_path / "c"))
+    assert (told.rows, told.other_text, told.only_a, told.only_b) == (48, 2, 10, 0)
+    assert "data.digest" in told.fields
+    shifted = replace(rows.select(np.arange(1, 51)), row_id=np.arange(50))
+    dump_split(teacher, replace(train_only, splits={"train": shifted}), "train", tmp_path / "d", SETTINGS)
+    with pytest.raises(SpecError, match="rows that both caches answer, found none"):
+        difference(one, Cache.open(tmp_path / "d"))
+
+
+def test_labels_in_another_order_are_the_same_labels(
+    one: Cache, teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
+    turned = replace(train_only, label_names=("pos", "neg"))
+    dump_split(teacher, turned, "train", tmp_path / "c", SETTINGS)
+    told = difference(one, Cache.open(tmp_path / "c"))
+    assert (told.largest_difference, told.disagreement) == (0, 0)
+    assert "teacher.label_names" in told.fields
+
+
+def test_other_labels_are_refused(
+    one: Cache, checkpoint: Callable[..., Path], pairs_data: Path, load_source: Callable[[Path], Source], tmp_path: Path
+) -> None:
+    source = load_source(pairs_data)
+    other = load_teacher(str(checkpoint("bert", source.label_names)), device="cpu")
+    dump_split(other, source, "train", tmp_path / "c", SETTINGS)
+    with pytest.raises(FingerprintMismatch, match=r"expected the labels of .*neg, pos"):
+        difference(one, Cache.open(tmp_path / "c"))

@@ -1,0 +1,112 @@
+"""A cache against its teacher: the same bytes under the same conditions, harmless differences told from others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from logitcache.cache import Cache
+from logitcache.data.source import Source
+from logitcache.errors import SpecError
+from logitcache.store.writer import CacheWriter
+from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.live import live
+from logitcache.teacher.model import TeacherModel
+from logitcache.teacher.panel import FoldTeachers
+from logitcache.teacher.plan import Planned, planned
+
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=25)
+
+
+@pytest.fixture
+def asked(teacher: TeacherModel, train_only: Source) -> Planned:
+    return planned(teacher, train_only, "train", SETTINGS)
+
+
+@pytest.fixture
+def cache(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> Cache:
+    dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
+    return Cache.open(tmp_path / "c")
+
+
+@pytest.mark.parametrize("rows", [1, 7, 60, 1000])
+@pytest.mark.parametrize("codec", ["float16", "float32"])
+def test_asked_in_its_own_batches_a_teacher_says_the_same_bytes(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path, rows: int, codec: str
+) -> None:
+    settings = replace(SETTINGS, codec=codec)
+    dump_split(teacher, train_only, "train", tmp_path / "c", settings)
+    found = live(Cache.open(tmp_path / "c"), planned(teacher, train_only, "train", settings), rows)
+    assert (found.rows, found.same_bytes) == (min(rows, 60), min(rows, 60))
+    assert (found.agrees, found.difference, found.kl_max, found.conditions) == (True, 0, 0, {})
+
+
+def test_teachers_in_folds_too(folds: FoldTeachers, train_only: Source, tmp_path: Path) -> None:
+    dump_split(folds, train_only, "train", tmp_path / "c", SETTINGS)
+    found = live(Cache.open(tmp_path / "c"), planned(folds, train_only, "train", SETTINGS), 20)
+    assert (found.same_bytes, found.agrees) == (20, True)
+
+
+def test_which_rows_is_the_seeds_to_say(cache: Cache, asked: Planned, rows_through: Callable[..., list[int]]) -> None:
+    assert live(cache, asked, 5, seed=1) == live(cache, asked, 5, seed=1)
+    seen = rows_through(asked.panel.first)
+    live(cache, asked, 1)
+    assert sum(seen) < 20  # its batch, and itself alone
+
+
+def changed(cache: Cache, folder: Path, change: Callable[[Any], None]) -> Cache:
+    """The cache with other answers, under checksums of their own."""
+    plan = cache.manifest.plan
+    with CacheWriter(folder, plan) as writer:
+        for index in writer.missing:
+            rows = np.arange(*plan.shard(index))
+            arrays = cache.reader.take(cache.reader.places(rows), ("row_hash", "label", "logits"))
+            change(arrays["logits"])
+            receipt = cache.manifest.receipts[index]
+            writer.write(index, arrays, receipt.sketches, receipt.conditions)
+        writer.seal()
+    return Cache.open(folder)
+
+
+def shift(logits: Any) -> None:
+    logits[:] = np.roll(logits, 1, axis=0)  # each row has its neighbour's answer
+
+
+def nudge(logits: Any) -> None:
+    lowest = logits.argmin(axis=1)
+    logits[np.arange(len(logits)), lowest] *= np.float16(1.01)
+
+
+def rounded(logits: Any) -> None:
+    logits[:] = np.nextafter(logits, np.float16(-np.inf))  # the last bit
+
+
+@pytest.mark.parametrize(("change", "agrees"), [(shift, False), (nudge, False), (rounded, True)])
+def test_answers_of_another_row_are_noticed_and_a_last_bit_is_harmless(
+    cache: Cache, asked: Planned, tmp_path: Path, change: Callable[[Any], None], agrees: bool
+) -> None:
+    found = live(changed(cache, tmp_path / "changed", change), asked, 60)
+    assert found.agrees is agrees
+    assert found.same_bytes < 60
+    assert found.difference > 0
+
+
+def test_other_conditions_are_named(cache: Cache, asked: Planned) -> None:
+    torch.set_num_threads(2)
+    try:
+        found = live(cache, asked, 30)
+    finally:
+        torch.set_num_threads(1)
+    assert (found.agrees, found.conditions) == (True, {"threads": [1, 2]})
+
+
+def test_rows_without_an_answer_are_not_asked_about(cache: Cache, asked: Planned) -> None:
+    cache.skipped = np.arange(60)  # type: ignore[misc]
+    with pytest.raises(SpecError, match="found none"):
+        live(cache, asked, 3)
