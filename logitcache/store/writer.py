@@ -282,17 +282,16 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], pr
         if isinstance(before, dict) and isinstance(after, dict):
             _check_same(folder, before, after, f"{prefix}{key}.")
         elif before != after:
-            advice = "Choose another --out, or give --overwrite to lose what is there."
-            if f"{prefix}{key}" == "data.labels":
-                advice = (
-                    "Labels were corrected: give another --out and --reuse this one, and no row sees the teacher again."
-                )
+            field, advice = _short(f"{prefix}{key}"), "Choose another --out, or give --overwrite to lose what is there."
+            if field == "data.labels":
+                advice = "Labels were corrected: with another --out, and --reuse of this one, no row sees the teacher."
             raise FingerprintMismatch(
-                f"this cache was begun with {prefix}{key} = {_short(before)}, now it is {_short(after)}. {advice}",
+                f"this cache was begun with {field} = {_short(before)}, now it is {_short(after)}. {advice}",
                 where=folder,
             )
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    """A value on part of one line, whatever somebody has written there."""
+    text = " ".join(str(value).split())
     return text if len(text) <= 60 else text[:57] + "…"

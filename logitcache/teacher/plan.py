@@ -164,5 +164,5 @@ def _plain(value: Any) -> Any:
 
 def short(value: Any) -> str:
     """A value on part of a line."""
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 60 else text[:57] + "…"

@@ -368,3 +368,12 @@ def test_a_receipt_that_cannot_be_read_is_not_one_that_is_not_there(
         with pytest.raises(DiskError, match="could not be read"):
             CacheWriter(tmp_path, PLAN)
     assert tree(tmp_path) == whole
+
+
+def test_what_stands_in_a_plan_is_named_on_one_line(tmp_path: Path) -> None:
+    """Found by the fuzzing: a line end in a field's name or value."""
+    make(tmp_path, PLAN)
+    plan = json.loads((tmp_path / "plan.json").read_bytes())
+    write_json(tmp_path / "plan.json", {**plan, "a\nname": "a\r\nvalue\u2028more"})
+    with pytest.raises(FingerprintMismatch, match=r"begun with a name = a value more, now it is None\. Choose"):
+        CacheWriter(tmp_path, PLAN)

@@ -175,7 +175,7 @@ def test_corrected_labels_are_another_cache_that_costs_no_answer(
     label = source.split("train").label.copy()
     label[:7] = 1 - label[:7]
     corrected = replace(source, splits={**source.splits, "train": replace(source.split("train"), label=label)})
-    with pytest.raises(FingerprintMismatch, match=r"data\.labels .* --reuse this one, and no row sees the teacher"):
+    with pytest.raises(FingerprintMismatch, match=r"data\.labels .* --reuse of this one, no row sees the teacher"):
         dump_split(teacher, corrected, "train", tmp_path / "c", SETTINGS)
     after = dump_split(teacher, corrected, "train", tmp_path / "d", SETTINGS, reuse=Cache.open(tmp_path / "c"))
     assert after.scores["accuracy"] == pytest.approx((answers(tmp_path / "d").argmax(1) == label).mean())
