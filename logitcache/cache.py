@@ -165,7 +165,7 @@ def _codec(where: str, plan: Plan) -> Codec:
     """The codec of the logits. Raises FormatError where there is none, or the columns are not those it writes."""
     value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError(f"expected the teacher's label names, found {str(names)[:60]}.", where=where)
+        raise FormatError(f"expected the teacher's label names, found {names!r:.60}.", where=where)
     try:
         codec = codec_from_dict(value if isinstance(value, dict) else {})
     except FormatError as error:

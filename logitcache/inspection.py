@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +20,7 @@ from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
 OF_ONE_SHARD = ("reused", "skipped")  # said of a shard's rows, not of what they were computed on
+HUGE = 1e300  # no sketch has more
 POINTS = 8  # that stand for the rows between two quantiles of a shard
 TOP = 5
 
@@ -76,7 +76,7 @@ def _reused(receipt: Receipt, where: str) -> int:
     reused = receipt.conditions.get("reused", {"rows": 0})
     rows = reused.get("rows") if isinstance(reused, dict) else None
     if type(rows) is not int or not 0 <= rows <= receipt.rows:
-        raise FormatError(f"expected a number of reused rows, found {str(reused)[:60]}.", where=where)
+        raise FormatError(f"expected a number of reused rows, found {reused!r:.60}.", where=where)
     return rows
 
 
@@ -98,13 +98,11 @@ def quantiles(receipts: Sequence[Receipt], where: str) -> dict[str, dict[str, li
 
 
 def _sketch(value: Any, index: int, where: str) -> list[float]:
-    numbers = isinstance(value, list) and all(type(v) in (int, float) and math.isfinite(v) for v in value)
+    numbers = isinstance(value, list) and all(type(v) in (int, float) and -HUGE < v < HUGE for v in value)
     if value is None or value == []:  # none was made; or no row of the shard has an answer
         return []
     if not numbers or len(value) != len(QUANTILES) or sorted(value) != value:
-        raise FormatError(
-            f"expected {len(QUANTILES)} quantiles of shard {index}, found {str(value)[:60]}.", where=where
-        )
+        raise FormatError(f"expected {len(QUANTILES)} quantiles of shard {index}, found {value!r:.60}.", where=where)
     return list(map(float, value))
 
 

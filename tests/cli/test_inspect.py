@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.cache import Cache
+from logitcache.errors import FormatError
 from logitcache.identity import row_hashes
-from logitcache.inspection import describe
+from logitcache.inspection import _sketch, describe
 from logitcache_cli.inspect import render
 from logitcache_cli.main import cli
 from tests.fake_caches import make, plan
@@ -189,3 +190,12 @@ def test_a_process_of_its_own_loads_no_torch(with_text: bool, finished: dict[str
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("lie", [10**400, "a\nb", float(10**306), True])
+def test_a_sketch_that_lies_is_refused_on_one_line(lie: object, tmp_path: Path) -> None:
+    """Found by the fuzzing: a number that no float holds; a text with a line end."""
+    sketch = lie if isinstance(lie, str) else [0, 0, 0, 0, 0, 0, 0, 0, lie]
+    with pytest.raises(FormatError, match=r"expected 9 quantiles of shard 3, found .+") as caught:
+        _sketch(sketch, 3, "cache")
+    assert "\n" not in str(caught.value)
