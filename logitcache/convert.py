@@ -6,7 +6,6 @@ going on where it stopped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logitcache import identity
-from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, SpecError
+from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, SpecError, short
 from logitcache.records import Array
 from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, ends, levels
 from logitcache.store.files import TEMPORARY, make_folder, refuse_link, remove, write_atomic
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import Plan, Receipt, read_own, receipt_name
+from logitcache.store.manifest import Plan, Receipt, differences, read_own, receipt_name
 from logitcache.store.reader import SHARDS, Reader
 from logitcache.store.remote import RemoteReader
 from logitcache.store.shards import AGAIN, LocalFolder, Places
@@ -236,22 +235,8 @@ def _plan(part: Path) -> Plan:
 
 def _check_same(part: Path, first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     for name, one, two in differences(first, other):
-        said = f"{name}: expected {_short(one)} as in the first part, found {_short(two)}."
+        said = f"{name}: expected {short(one)} as in the first part, found {short(two)}."
         raise FingerprintMismatch(f"{said} Merge parts of one dump.", where=part)
-
-
-def differences(first: Any, other: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The fields of two JSON objects that differ: (dotted name, one value, the other)."""
-    if isinstance(first, dict) and isinstance(other, dict):
-        for key in sorted({*first, *other}, key=lambda key: (key == "columns", key)):  # codecs speak before columns
-            yield from differences(first.get(key), other.get(key), f"{name}.{key}" if name else key)
-    elif first != other:
-        yield name, first, other
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
@@ -279,12 +264,11 @@ def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
         if size != file.bytes:
             found = "none" if size is None else f"{size:,}"
             raise CorruptShard(f"expected {file.bytes:,} bytes, found {found}. {AGAIN}", where=path)
-        data = path.read_bytes()
-        if (found := identity.digest_bytes(data)) != file.blake2b:
+        data = memoryview(path.read_bytes())
+        if not file.holds(data):
+            found = identity.digest_bytes(data)
             raise CorruptShard(f"blake2b expected {file.blake2b}, found {found}. {AGAIN}", where=path)
-        if not all(extent.holds(memoryview(data)) for extent in file.extents):
-            raise CorruptShard("expected the extents' checksums to hold as the file's does, found others.", where=path)
-        yield file, memoryview(data)
+        yield file, data
 
 
 def _rows(plan: Plan, shards: Sequence[int]) -> str:

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from os import PathLike
 
+SHORT = 60
+
+
+def short(value: object) -> str:
+    """A value on part of one line, whatever somebody has written there."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= SHORT else f"{text[: SHORT - 3]}…"
+
 
 class LogitCacheError(ValueError):
     """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends with."""

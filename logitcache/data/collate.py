@@ -39,7 +39,8 @@ class Collator:
 
     def __call__(self, places: Int64) -> Batch[Array]:
         rows, real = self.rows, places >= 0
-        places = np.where(real, places, places[real][0] if real.any() else 0)
+        if not real.all():
+            places = np.where(real, places, places[real][0] if real.any() else 0)
         labels = rows.label[places]
         return Batch(
             row_id=rows.row_id[places],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.cache import Cache
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, short
 from logitcache.store.remote import place
 from logitcache.student.job import TrainConfig
 
@@ -113,10 +113,7 @@ def _cache(value: Any) -> Path | str:
 
 
 def unexpected(name: str, expected: str, value: Any) -> SpecError:
-    found = " ".join(repr(value).split())
-    return SpecError(
-        f"{name}: expected {expected}, found {found if len(found) <= 60 else found[:57] + '…'}. Correct it."
-    )
+    return SpecError(f"{name}: expected {expected}, found {short(repr(value))}. Correct it.")
 
 
 def part_of(part: str | tuple[int, int] | None) -> tuple[int, int] | None:

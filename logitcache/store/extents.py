@@ -47,6 +47,11 @@ class File:
     blake2b: str  # of the whole file
     extents: tuple[Extent, ...]
 
+    def holds(self, data: memoryview) -> bool:
+        """Whether these are the bytes that were written, all of them and piece by piece."""
+        whole = len(data) == self.bytes and identity.digest_bytes(data) == self.blake2b
+        return whole and all(extent.holds(data) for extent in self.extents)
+
     def to_dict(self) -> dict[str, Any]:
         """Extents as lengths and checksums, in order."""
         pieces = [[extent.stop - extent.start, extent.blake2b] for extent in self.extents]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,9 @@ class Receipt:
         if not ok or not all(_is_count(v, 0) for v in (*(body[k] for k in counts), *body["records"].values())):
             raise FormatError("receipt: a field is missing, unknown or of another type.")
         skipped = body["conditions"].get("skipped", [])
-        if not isinstance(skipped, list) or not all(_is_count(row, 0) for row in skipped):
-            raise FormatError("receipt: expected the skipped rows as a list of their numbers.")
+        inside = range(body["first_row"], body["first_row"] + body["rows"])
+        if not isinstance(skipped, list) or not all(type(row) is int and row in inside for row in skipped):
+            raise FormatError("receipt: expected the skipped rows as a list of their numbers, found something else.")
         return cls(**{**body, "files": tuple(map(File.from_dict, body["files"]))})
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,6 +143,25 @@ class Receipt:
     def shard(self, plan: Plan, index: int) -> Shard:
         files = {file.name: file for file in self.files}
         return Shard(index, self.first_row, self.rows, plan.views, dict(self.records), files)
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], *, without: Collection[str] = (), within: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """The leaves in which two plans differ: (dotted name, one's value, the other's). Leaves called as in ``without`` do
+    not count.
+    """
+    # columns follow from the codecs, so a codec that differs speaks first
+    for key in sorted({*one, *other} - {*without}, key=lambda key: (key == "columns", key)):
+        left, right, name = _as_json(one.get(key)), _as_json(other.get(key)), f"{within}{key}"
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            yield from differences(left, right, without=without, within=f"{name}.")
+        elif left != right:
+            yield name, left, right
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def receipt_name(index: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache import identity
-from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError
+from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError, short
 from logitcache.records import Array
 from logitcache.store import stores
 from logitcache.store.columns import check_arrays
@@ -27,7 +27,16 @@ from logitcache.store.files import (
     write_new,
 )
 from logitcache.store.lock import Lock, alive
-from logitcache.store.manifest import Plan, Receipt, manifest_dict, read_json, read_own, receipt_name, write_json
+from logitcache.store.manifest import (
+    Plan,
+    Receipt,
+    differences,
+    manifest_dict,
+    read_json,
+    read_own,
+    receipt_name,
+    write_json,
+)
 
 PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"
 OWN_NAMES = {PLAN, MANIFEST, SHARDS}
@@ -116,7 +125,7 @@ class CacheWriter:
             if overwrite:
                 _clear(folder)
             else:
-                _check_same(folder, old, json.loads(identity.canonical_json(self.plan.to_dict())))
+                _check_same(folder, old, self.plan.to_dict())
         if not _says(folder / PLAN, self.plan.to_dict()):
             write_json(folder / PLAN, self.plan.to_dict())
         settle(folder)  # the plan is there for good before anything that needs it
@@ -275,23 +284,12 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
         return False
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> None:
-    # columns follow from the codecs, so a codec that differs speaks first
-    for key in sorted(set(old) | set(new), key=lambda key: (key == "columns", key)):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            _check_same(folder, before, after, f"{prefix}{key}.")
-        elif before != after:
-            field, advice = _short(f"{prefix}{key}"), "Choose another --out, or give --overwrite to lose what is there."
-            if field == "data.labels":
-                advice = "Labels were corrected: with another --out, and --reuse of this one, no row sees the teacher."
-            raise FingerprintMismatch(
-                f"this cache was begun with {field} = {_short(before)}, now it is {_short(after)}. {advice}",
-                where=folder,
-            )
-
-
-def _short(value: Any) -> str:
-    """A value on part of one line, whatever somebody has written there."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:57] + "…"
+def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    for field, before, now in differences(old, new):
+        advice = "Choose another --out, or give --overwrite to lose what is there."
+        if field == "data.labels":
+            advice = "Labels were corrected: with another --out, and --reuse of this one, no row sees the teacher."
+        raise FingerprintMismatch(
+            f"this cache was begun with {short(field)} = {short(before)}, now it is {short(now)}. {advice}",
+            where=folder,
+        )

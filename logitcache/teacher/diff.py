@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +10,10 @@ import numpy as np
 from logitcache.cache import BLOCK_ROWS, Cache
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.records import Array, Float32, Int64
+from logitcache.store.manifest import differences
 from logitcache.teacher.distance import Float64, Spread, kl
 
 WORST = 5
-FIELDS = ("teacher", "tokenizer", "data", "preparation", "targets", "rows", "shard_rows", "views", "store")
 
 
 @dataclass
@@ -43,7 +42,8 @@ def difference(one: Cache, other: Cache) -> Difference:
     no row can be compared.
     """
     order = _label_order(one, other)
-    fields = dict(_leaves(one.manifest.plan.to_dict(), other.manifest.plan.to_dict()))
+    plans = (cache.manifest.plan.to_dict() for cache in (one, other))
+    fields = {name: [left, right] for name, left, right in differences(*plans, without=("columns",))}
     told = Difference(str(one.where), str(other.where), fields=fields, conditions=_conditions(one, other))
     shared = min(len(one), len(other))
     told.only_a, told.only_b = len(one) - shared, len(other) - shared
@@ -114,18 +114,6 @@ def _label_order(one: Cache, other: Cache) -> Int64 | None:
             where=other.where,
         )
     return np.array([other.label_names.index(name) for name in one.label_names])
-
-
-def _leaves(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[tuple[str, list[Any]]]:
-    """Every field of two plans that is not the same, by its full name."""
-    found: list[tuple[str, list[Any]]] = []
-    for name in sorted({*one, *other}) if prefix else FIELDS:
-        left, right = one.get(name), other.get(name)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += _leaves(left, right, f"{prefix}{name}.")
-        elif left != right:
-            found.append((f"{prefix}{name}", [left, right]))
-    return found
 
 
 def _conditions(one: Cache, other: Cache) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +12,10 @@ from logitcache import identity
 from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
 from logitcache.data.source import Rows, Source
 from logitcache.data.task import Classification, match_labels
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.records import Int64
 from logitcache.store.columns import Column
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.manifest import ROOT_COLUMNS, Plan, differences
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.model import TeacherModel, check_padding, quiet
 from logitcache.teacher.panel import OneTeacher, Panel, room_for
@@ -72,7 +72,7 @@ class Planned:
 
     def check_same(self, there: Plan) -> None:
         """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart."""
-        for name, before, now in differences(there.to_dict(), self.plan.to_dict()):
+        for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=NAMES):
             raise FingerprintMismatch(
                 f"expected {name} = {short(before)}, as the cache was made with, found {short(now)}. "
                 "Name the same teacher, data and settings.",
@@ -138,31 +138,3 @@ def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) ->
     by_bytes = SHARD_BYTES / sum(c.record_bytes() for c in columns)
     by_flops = SHARD_FLOPS / (2 * parameters * max_length)
     return max(MIN_SHARD_ROWS, 1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, by_bytes, by_flops)))))
-
-
-def differences(
-    there: Mapping[str, Any], here: Mapping[str, Any], fields: Iterator[str] | None = None, prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """The leaves in which two plans differ, as JSON has them: (name, there, here). What things are called is none."""
-    # columns follow from the codecs, so a codec that differs speaks first
-    for field in sorted({*there, *here}, key=lambda each: (each == "columns", each)) if fields is None else fields:
-        one, other, name = _plain(there.get(field)), _plain(here.get(field)), f"{prefix}{field}"
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            yield from differences(_unnamed(one), _unnamed(other), prefix=f"{name}.")
-        elif one != other:
-            yield name, one, other
-
-
-def _unnamed(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: each for key, each in value.items() if key not in NAMES}
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON gives it back: tuples are lists there."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def short(value: Any) -> str:
-    """A value on part of a line."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache import identity
 from logitcache.data.source import Notify
 from logitcache.errors import FormatError, IncompleteCache
 from logitcache.store import stores
@@ -221,8 +220,7 @@ def _holds(path: Path, file: File) -> bool:
     """Whether a shard's file is there, byte for byte, and every extent of it is what its receipt says."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size != file.bytes:
         return False
-    data = memoryview(path.read_bytes())
-    return identity.digest_bytes(data) == file.blake2b and all(extent.holds(data) for extent in file.extents)
+    return file.holds(memoryview(path.read_bytes()))
 
 
 def _strangers(folder: Path, known: set[str]) -> list[Path]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from logitcache.cache import Cache
-from logitcache.errors import FingerprintMismatch
+from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
-from logitcache.store.manifest import Plan
-from logitcache.teacher.plan import differences, short
+from logitcache.store.manifest import Plan, differences
+from logitcache.teacher.plan import NAMES
 
 SAME = ("teacher", "tokenizer", "preparation", "targets")
 
@@ -34,7 +34,8 @@ class Known:
 
     def check(self, plan: Plan) -> None:
         """Raises FingerprintMismatch where this plan would have other answers than the cache."""
-        for name, there, here in differences(self.cache.manifest.plan.to_dict(), plan.to_dict(), iter(SAME)):
+        mine, theirs = ({name: each.to_dict()[name] for name in SAME} for each in (plan, self.cache.manifest.plan))
+        for name, there, here in differences(theirs, mine, without=NAMES):
             hint = " (a teacher that was fine-tuned for it is named by its folder)" if "teacher" in name else ""
             raise FingerprintMismatch(
                 f"--reuse: expected a cache with {name} = {short(here)}, as in this dump, found {short(there)}. "
