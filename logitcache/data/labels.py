@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache.data.files import Column, Table
+from logitcache.data.spool import by_block
 from logitcache.errors import SpecError
-from logitcache.records import Int64
+from logitcache.records import Array, Int64
 
 UNLABELLED = -1
 MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
@@ -27,10 +28,15 @@ class _Distinct:
     """A column as its distinct values, in the order in which they appear, and the place of each row's among them."""
 
     values: list[Any]
-    code: Int64  # [N]
+    code: Array  # i32[N]
 
     def first_row(self, place: int) -> int:
         return int(np.flatnonzero(self.code == place)[0])
+
+    def mapped(self, numbers: list[int]) -> Int64:
+        """The number of each row, by that of its value: i64[N]."""
+        table = np.array(numbers, np.int64)
+        return by_block(np.int64, len(self.code), lambda part: table[self.code[part]])
 
 
 def labels(tables: Tables, column: str | None, given: Names) -> tuple[dict[str | None, Int64], Names, int]:
@@ -55,7 +61,7 @@ def labels(tables: Tables, column: str | None, given: Names) -> tuple[dict[str |
 
 def _distinct(table: Table, column: str | None) -> _Distinct:
     if column is None or column not in table.columns:
-        return _Distinct([None], np.zeros(len(table), np.int64))
+        return _Distinct([None], np.zeros(len(table), np.int32))
     values = table.columns[column]
     return _distinct_list(values) if isinstance(values, list) else _distinct_arrow(values)
 
@@ -63,7 +69,7 @@ def _distinct(table: Table, column: str | None) -> _Distinct:
 def _distinct_list(values: list[Any]) -> _Distinct:
     index: dict[Any, int] = {}
     seen: list[Any] = []
-    code = np.empty(len(values), np.int64)
+    code = np.empty(len(values), np.int32)
     for row, value in enumerate(values):
         key = (type(value), value if isinstance(value, _HASHABLE) else repr(value))  # True is no 1, and 1.0 is none
         place = index.setdefault(key, len(seen))
@@ -90,7 +96,7 @@ def _distinct_arrow(values: Column) -> _Distinct:
     whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     encoded = whole.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
-    code = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
+    code = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int32)
     return _Distinct([*distinct, None] if encoded.null_count else distinct, code)
 
 
@@ -158,7 +164,7 @@ def _numbered(table: Table, found: _Distinct, count: int) -> Int64:
     for place, value in enumerate(found.values):
         if value is not None and not UNLABELLED <= value < count:
             raise _out_of_range(table, found, place, count)
-    return np.array([UNLABELLED if v is None else v for v in found.values], dtype=np.int64)[found.code]
+    return found.mapped([UNLABELLED if value is None else value for value in found.values])
 
 
 def _out_of_range(table: Table, found: _Distinct, place: int, count: int) -> SpecError:
@@ -190,5 +196,4 @@ def _named(
                 "Correct the row, or the names in --labels or labels.json.",
                 where=tables[split].place(distinct.first_row(place)),
             )
-    numbers = {s: np.array([index[v] for v in d.values], dtype=np.int64)[d.code] for s, d in found.items()}
-    return numbers, names, len(names)
+    return {s: d.mapped([index[value] for value in d.values]) for s, d in found.items()}, names, len(names)

@@ -23,15 +23,20 @@ def counter_hash(seed: int, purpose: str, counter: Int64) -> npt.NDArray[np.uint
     """64 random bits for each counter value: a pure function of (seed, purpose, counter), u64 of counter's shape."""
     key = int.from_bytes(blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest(), "little")
     with np.errstate(over="ignore"):
-        z = (counter.astype(np.uint64) + np.uint64(1)) * _GAMMA + np.uint64(key)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        z = counter.astype(np.uint64)  # and on in place: an epoch's order may be of many millions
+        z += np.uint64(1)
+        z *= _GAMMA
+        z += np.uint64(key)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z ^= z >> np.uint64(shift)
+            z *= np.uint64(factor)
+        z ^= z >> np.uint64(31)
+        return z
 
 
 def permutation(n: int, seed: int, epoch: int) -> Int64:
     """The order of n samples in one epoch: i64[n]."""
-    return np.argsort(counter_hash(seed, f"order/{epoch}", np.arange(n)), kind="stable").astype(np.int64)
+    return np.argsort(counter_hash(seed, f"order/{epoch}", np.arange(n)), kind="stable")
 
 
 def grouped_permutation(lengths: Int64, batch: int, seed: int, epoch: int, window: int | None = None) -> Int64:
@@ -70,7 +75,8 @@ def filled_up(order: Int64, multiple: int) -> Int64:
 
     Ranks that take their batches of it in turn all take equally many of equal size, and no row twice.
     """
-    return np.concatenate([order, np.full(-len(order) % multiple, PADDING, np.int64)])
+    lacking = -len(order) % multiple
+    return np.concatenate([order, np.full(lacking, PADDING, np.int64)]) if lacking else order
 
 
 def subset(n: int, size: int, seed: int = 0) -> Int64:

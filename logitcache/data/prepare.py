@@ -98,29 +98,32 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
         raise SpecError(
             f"expected a maximum length over {special}, the tokenizer's special tokens, found {max_length}."
         )
-    ids, segments, lengths, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
+    ids, segments, ends, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
+    total, at_limit = 0, 0
+    ends.add([0])
     for first in range(start, stop, BLOCK_ROWS):
         text, pair = rows.texts(first, min(first + BLOCK_ROWS, stop))
         fields = (text,) if pair is None else (text, pair)
         encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
         found = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]  # an empty text needs a position too
-        lengths.add(np.fromiter(map(len, found), np.int64, len(found)))
+        length = np.fromiter(map(len, found), np.int64, len(found))
+        ends.add(total + np.cumsum(length))
+        total, at_limit = total + int(length.sum()), at_limit + int((length >= max_length).sum())
         ids.add(np.fromiter(chain.from_iterable(found), np.int32))
         typed = "token_type_ids" in encoded
         if typed:
             kinds = (row or [0] for row in encoded["token_type_ids"])
             segments.add(np.fromiter(chain.from_iterable(kinds), np.uint8))
-    length, segment = lengths.finish(), segments.finish()
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
+    indptr = ends.finish()
     return Prepared(
         rows.row_id[part],
         rows.row_hash[part],
         rows.label[part],
         Ragged(ids.finish(), indptr),
-        Ragged(segment, indptr) if typed else None,
+        Ragged(segments.finish(), indptr) if typed else None,
         tokenizer.pad_token_id,
         tokenizer.pad_token_type_id,
-        int((length >= max_length).sum()),
+        at_limit,
     )
 
 

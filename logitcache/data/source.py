@@ -23,7 +23,7 @@ from logitcache.data.lookup import Data as Data
 from logitcache.data.lookup import Found
 from logitcache.data.lookup import Notify as Notify
 from logitcache.data.presets import Preset, draw
-from logitcache.data.spool import Spool, concatenated, strings, taken
+from logitcache.data.spool import Spool, by_block, concatenated, strings, taken
 from logitcache.data.texts import texts
 from logitcache.errors import SpecError
 from logitcache.records import Int64
@@ -236,10 +236,10 @@ def _rows(table: Table, names: Columns, label: Int64) -> Rows:
     assert names.text is not None
     first = texts(table, names.text)
     second = None if names.text_pair is None else texts(table, names.text_pair)
-    row_hash = Spool(np.int64)
+    row_hash, row_id = Spool(np.int64), by_block(np.int64, len(first), lambda part: np.arange(part.start, part.stop))
     for block, pair in zip(strings(first), repeat(None) if second is None else strings(second), strict=False):
         row_hash.add(identity.row_hashes(block, pair))
-    return Rows(first, second, label, np.arange(len(first), dtype=np.int64), row_hash.finish())
+    return Rows(first, second, label, row_id, row_hash.finish())
 
 
 def _part(rows: Rows, places: Int64) -> Rows:

@@ -8,7 +8,7 @@ lie (``TMPDIR``).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from logitcache.records import Array
 
-MEMORY_BYTES = 16 << 20
+MEMORY_BYTES = 1 << 20
 BLOCK_ROWS = 8192
 
 
 class Spool:
-    """One array, appended to. Beyond 16 MiB it lies in a file."""
+    """One array, appended to. Beyond 1 MiB it lies in a file."""
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
@@ -46,6 +46,14 @@ class Spool:
             return np.concatenate([np.empty(0, self.dtype), *self._blocks])
         self._file.flush()
         return np.asarray(np.memmap(self._file, self.dtype, "r"))
+
+
+def by_block(dtype: npt.DTypeLike, n: int, block: Callable[[slice], npt.ArrayLike]) -> Array:
+    """An array that is made block by block, only one of which need be in memory at a time: [n]."""
+    whole = Spool(dtype)
+    for start in range(0, n, BLOCK_ROWS):
+        whole.add(block(slice(start, min(start + BLOCK_ROWS, n))))
+    return whole.finish()
 
 
 class TextSpool:

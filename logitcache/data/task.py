@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logitcache.data.spool import Spool
+from logitcache.data.labels import MAX_CLASSES
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.records import Array, Float32, Int64
 
@@ -51,10 +51,10 @@ def score(logits: Float32, labels: Int64) -> dict[str, float]:
 
 
 class Scores:
-    """The same, added up block by block: two small numbers a row are kept."""
+    """The same, added up block by block: what is kept is how often each class was answered for each, not the rows."""
 
     def __init__(self) -> None:
-        self._labels, self._guesses, self._nll, self._width = Spool(np.int32), Spool(np.int32), 0.0, 0
+        self._pairs, self.counts, self._nll, self._width = np.empty(0, np.int64), np.empty(0, np.int64), 0.0, 0
 
     def add(self, logits: Float32, labels: Int64) -> None:
         """``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere."""
@@ -63,39 +63,42 @@ class Scores:
         kept = labels >= 0
         labels, logits = labels[kept], logits[kept].astype(np.float64)
         self._width = logits.shape[1]
-        self._labels.add(labels)
-        self._guesses.add(logits.argmax(1))
+        pairs = np.concatenate([self._pairs, labels * MAX_CLASSES + logits.argmax(1)])
+        self._pairs, place = np.unique(pairs, return_inverse=True)
+        each = np.concatenate([self.counts, np.ones(len(labels), np.int64)])
+        self.counts = np.bincount(place, each, len(self._pairs)).astype(np.int64)
         # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits say
         self._nll += float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).sum())
 
     @property
     def labels(self) -> Array:
-        """Those of the labelled rows: i32[n]."""
-        return self._labels.finish()
+        """The label of each pair of a label and an answer that was met: i64[n]; ``counts`` i64[n] says how often."""
+        return self._pairs // MAX_CLASSES
 
     @property
     def guesses(self) -> Array:
-        """The likeliest class of the labelled rows: i32[n]."""
-        return self._guesses.finish()
+        """The likeliest class in each of these pairs: i64[n]."""
+        return self._pairs % MAX_CLASSES
 
     def result(self) -> dict[str, float]:
         """The metrics of what was added. Empty where no row was labelled."""
         from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-        labels, guess = self.labels, self.guesses
+        labels, guess, counts = self.labels, self.guesses, self.counts
         if not len(labels):
             return {}
         with warnings.catch_warnings():  # of a correlation that is 0 by convention where only one class is there
             warnings.filterwarnings("ignore", "A single label was found", UserWarning)
-            correlation = matthews_corrcoef(labels, guess)
+            correlation = matthews_corrcoef(labels, guess, sample_weight=counts)
+        each = {"sample_weight": counts, "zero_division": 0.0}
         scores = {
-            "accuracy": accuracy_score(labels, guess),
-            "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), zero_division=0.0),
+            "accuracy": accuracy_score(labels, guess, sample_weight=counts),
+            "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), **each),
             "mcc": correlation,
-            "nll": self._nll / len(labels),
+            "nll": self._nll / counts.sum(),
         }
         if self._width == 2:
-            scores["f1"] = f1_score(labels, guess, zero_division=0.0)
+            scores["f1"] = f1_score(labels, guess, **each)
         return {name: float(value) for name, value in scores.items()}
 
 

@@ -164,8 +164,8 @@ def _best_order(tally: Scores) -> float:
     if max(len(classes), len(answers)) > MAX_ORDERED:
         return 0.0
     table = np.zeros((len(classes), len(answers)), np.int64)
-    np.add.at(table, (gold, said), 1)
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(gold))
+    table[gold, said] = tally.counts
+    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
 
 
 def _remarks(scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str) -> list[str]:
