@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 from bench_dump import SETTINGS, load
-from common import in_turn, ratio, spread, write
+from common import ratio, write
 
+from logitcache.cost.turns import in_turn, spread
 from logitcache.store import extents, files
 from logitcache.store.columns import Column
 from logitcache.store.extents import Encoded, File

@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from common import in_turn, ratio, write
+from common import ratio, write
 
 from logitcache.cache import Cache
 from logitcache.convert import convert
+from logitcache.cost.turns import in_turn
 from logitcache.data.order import permutation, windowed_permutation
 from logitcache.records import Int64
 from logitcache.store.columns import Column

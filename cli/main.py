@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import select
 import signal
@@ -11,12 +10,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import click
 
 import logitcache
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
+
+from .lazy import Lazy
+from .options import STOPPED
 
 # What `logitcache --help` says of each command, without loading it: the command's module would load torch.
 COMMANDS = {
@@ -29,6 +31,9 @@ COMMANDS = {
     "convert": "Write a cache's answers in another store: arrow, zarr or parquet.",
     "merge": "Put parts of one dump together.",
     "diff": "Say how far two caches of the same rows differ.",
+    "plan": "Say what a dump and its trainings would cost, before they are run.",
+    "bench": "Measure what distillation costs on this machine.",
+    "report": "Make a page of what benches have measured.",
     "demo": "Distil a real teacher into real students on this machine.",
 }
 
@@ -42,25 +47,13 @@ _NO_PLACE = (
 )  # fmt: skip
 
 
-class LazyGroup(click.Group):
-    """Commands named in ``COMMANDS``, each the object ``command`` of the module beside this one that has its name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        return cast(click.Command, importlib.import_module(f"{__package__}.{cmd_name}").command)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+class Logitcache(Lazy):
+    """The group itself."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error that is no bug of ours becomes one line on stderr and the exit code of its kind."""
         try:
-            with _stoppable():
+            with _stoppable(ctx):
                 result = super().invoke(ctx)
                 sys.stdout.flush()  # a closed pipe is met here, not at interpreter exit
                 return result
@@ -91,8 +84,7 @@ def _leave(ctx: click.Context, number: int) -> NoReturn:
 
 
 def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
-    message = " ".join(str(error).splitlines())
-    click.echo(f"{type(error).__name__}: {message}", err=True)
+    click.echo(f"{type(error).__name__}: {error}", err=True)
     ctx.exit(error.exit_code)
 
 
@@ -120,7 +112,7 @@ class _Stopped(SystemExit):
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _stoppable(ctx: click.Context) -> Iterator[None]:
     """While this lasts, SIGINT and SIGTERM unwind the stack like an exception, so that locks and temporary files are
     cleared. What has not ended after some seconds, or is told a second time, ends at once: a cache or a run survives
     that as it survives SIGKILL.
@@ -133,6 +125,7 @@ def _stoppable() -> Iterator[None]:
     def leave(number: int, frame: object) -> NoReturn:
         if late:
             os._exit(128 + number)
+        ctx.meta[STOPPED] = number
         late.append(threading.Timer(_GRACE, os._exit, (128 + number,)))
         late[0].daemon = True
         late[0].start()
@@ -148,7 +141,11 @@ def _stoppable() -> Iterator[None]:
             timer.cancel()
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=Logitcache, told=COMMANDS)
 @click.version_option(logitcache.__version__, prog_name="logitcache")
 def cli() -> None:
     """Run a teacher once, store what it said, and distil any number of students from the store."""
+
+
+if __name__ == "__main__":
+    cli()

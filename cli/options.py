@@ -12,8 +12,27 @@ from typing import Any, TypeVar
 
 import click
 
+from logitcache.errors import visible
+
 LINE_SECONDS = 30
+STOPPED = "logitcache.stopped"  # in click's meta: the signal that a command was told to stop by
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Here(click.Path):
+    """A path of this machine: no URL, as what is made is written here. ``advice`` is for what is no such thing."""
+
+    def __init__(self, advice: str | None = None, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+        self.advice = advice
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and "://" in value:
+            from logitcache.workspace import WRITTEN, here
+
+            value = here(value, self.advice or WRITTEN)
+        return super().convert(value, param, ctx)
+
 
 _DATA = (
     click.option(
@@ -37,12 +56,13 @@ _DATA = (
     ),
     click.option(
         "--workspace",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Here(file_okay=False),
         default=Path("logitcache-work"),
         show_default=True,
         help="Where caches, runs and built-in data lie when nothing else is said.",
     ),
 )
+_UNLABELLED = 1  # its place among them
 _CHECKPOINT = (
     click.option("--revision", help="Branch, tag or commit of a checkpoint on the hub."),
     click.option(
@@ -95,6 +115,11 @@ def data_options(command: F) -> F:
     return _with(command, _DATA)
 
 
+def labelled_options(command: F) -> F:
+    """The same for what trains on no row without a label."""
+    return _with(command, tuple(option for place, option in enumerate(_DATA) if place != _UNLABELLED))
+
+
 def checkpoint_options(command: F) -> F:
     """Add the options of a checkpoint on the hub."""
     return _with(command, _CHECKPOINT)
@@ -119,12 +144,40 @@ def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
 
 def notify(message: str) -> None:
     """One note on stderr."""
-    click.echo(message, err=True)
+    click.echo("\n".join(map(visible, message.split("\n"))), err=True)
 
 
 def print_json(value: Any) -> None:
     """The one document of ``--json``."""
     click.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def places(options: dict[str, Any]) -> dict[str, Any]:
+    """The columns and the workspace that the data's options name; those options are taken out."""
+    from logitcache.data.source import Columns
+    from logitcache.workspace import Workspace
+
+    text, pair, label, labels = (options.pop(name) for name in ("text", "text_pair", "label", "labels"))
+    names = tuple(name.strip() for name in labels.split(",")) if labels else None
+    return {"columns": Columns(text, pair, label, names), "workspace": Workspace(options.pop("workspace"))}
+
+
+def finish_bench(
+    told: dict[str, Any], out: Path | None, as_json: bool, render: Callable[[dict[str, Any]], str]
+) -> None:
+    """Write and print what a bench has measured; of an interrupted one what it has, and end as interrupted."""
+    from logitcache.cost import document
+
+    if out is not None:
+        document.write(out, told)
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(render(told))
+    if not told["complete"]:
+        context = click.get_current_context()
+        notify("Interrupted: what was measured until then is kept." if out else "Interrupted.")
+        context.exit(128 + context.meta.get(STOPPED, 2))
 
 
 class Bars:

@@ -48,6 +48,7 @@ WITH_TRANSFORMERS = (
     "logitcache/teacher/",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",
+    "logitcache/cost/",
 )
 
 

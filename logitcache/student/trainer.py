@@ -124,7 +124,7 @@ class DistillTrainer(Trainer):
         Trainer would drop what a batch carries, a method whose teacher is missing, or rows without a label for a
         method that learns from labels alone.
         """
-        _check_teacher(objective, collator)
+        self.check_teacher(objective, collator)
         _check_arguments(kwargs.get("args"))
         self.collate, self.group_by_length = collator, group_by_length
         distiller = Distiller(student, objective, some_unlabelled=bool((collator.rows.label < 0).any()))
@@ -134,6 +134,17 @@ class DistillTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
         self.model_accepts_loss_kwargs = True  # before loss_is_scaled_for_ga was an attribute, this said the same
+
+    def check_teacher(self, objective: Objective, collator: Collator) -> None:
+        """Raises SpecError where a method has no teacher to learn from, or rows no label to learn from."""
+        if METHODS[objective.method].needs_teacher:
+            if len(collator.teachers) != 1:
+                found = ", ".join(collator.teachers) or "none"
+                raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
+        elif (collator.rows.label < 0).any():
+            raise SpecError(
+                f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."
+            )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         """The order of rows, whatever the number of ranks. They take micro-batches in turn, so a step's are theirs
@@ -226,16 +237,6 @@ class DistillTrainer(Trainer):
     def _load_best_model(self) -> None:
         with self._inner():
             super()._load_best_model()
-
-
-def _check_teacher(objective: Objective, collator: Collator) -> None:
-    """Raises SpecError where a method has no teacher to learn from, or rows no label to learn from."""
-    if METHODS[objective.method].needs_teacher:
-        if len(collator.teachers) != 1:
-            found = ", ".join(collator.teachers) or "none"
-            raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
-    elif (collator.rows.label < 0).any():
-        raise SpecError(f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out.")
 
 
 def _check_arguments(args: TrainingArguments | None) -> None:

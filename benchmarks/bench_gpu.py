@@ -1,0 +1,60 @@
+"""A GPU's figures: RoBERTa-large and DistilRoBERTa by their shapes, bf16, rows of SST-5's lengths and of 128 tokens.
+
+    python benchmarks/bench_gpu.py [--data FOLDER] [--rounds 15]
+
+Steps by method, dump, and how far the plan is off; documents in results/gpu-*.json. Without a GPU it says so and ends.
+``--data`` is SST-5 (default: the built-in rows); its lengths are taken, its words are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import torch
+from common import RESULTS
+
+from logitcache.cost import accuracy, dumping, overhead
+from logitcache.cost.document import Document, write
+from logitcache.cost.dump_work import DumpBench
+from logitcache.cost.overhead import Overhead
+from logitcache.cost.plan import PlanAsked
+from logitcache.cost.workload import Asked
+
+TEACHER, STUDENT = "roberta-large", "distilroberta-base"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default=os.environ.get("SST5") or "docstrings")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rows", type=int, default=8192)
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("bench_gpu: needs a GPU; skipped")
+        return
+    models = {"student": STUDENT, "teacher": TEACHER, "shape_only": True, "dtype": "bfloat16", "precision": "bf16"}
+    for name, lengths in {"lengths": {"data": asked.data}, "128": {"tokens": 128}}.items():
+        work = Asked(**models, **lengths, rows=asked.rows, device="cuda")  # type: ignore[arg-type]
+        keep(f"gpu-overhead-{name}", overhead.bench(Overhead(work, rounds=asked.rounds, steps=40, settle=5), *said()))
+        for budget in (4096, 16384, 65536):
+            dump = DumpBench(
+                teacher=TEACHER, shape_only=True, dtype="bfloat16", device="cuda", rows=asked.rows, rounds=5,
+                batch_tokens=budget, **lengths,  # type: ignore[arg-type]
+            )  # fmt: skip
+            keep(f"gpu-dump-{name}-{budget}", dumping.bench(dump, *said()))
+        keep(f"gpu-plan-{name}", accuracy.bench(PlanAsked(work), *said(), rounds=5, steps=64))
+
+
+def said() -> tuple[list[str], object]:
+    return ["python", *sys.argv], lambda line: print(line, file=sys.stderr)
+
+
+def keep(name: str, told: Document) -> None:
+    write(RESULTS / f"{name}.json", told)
+    print(name, "written")
+
+
+if __name__ == "__main__":
+    main()

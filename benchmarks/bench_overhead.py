@@ -1,0 +1,50 @@
+"""What a training step costs by method: three pairs of teacher and student, `logitcache bench overhead` for each.
+
+    python benchmarks/bench_overhead.py [--size small] [--size scaled] [--size distilroberta] [--rounds N]
+
+``scaled`` is RoBERTa-large with DistilRoBERTa, a quarter as wide: the same ratio of parameters on a machine without a
+GPU. ``distilroberta`` is DistilRoBERTa itself. Built-in rows; weights and words decide no time. The documents lie in
+results/overhead-SIZE.json, the picture of the first in results/overhead.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+from common import RESULTS
+
+from logitcache.cost.document import write
+from logitcache.cost.overhead import Overhead, bench
+from logitcache.cost.workload import Asked
+from logitcache.report.overhead import ratio_picture
+
+SIZES = {
+    "small": Overhead(Asked(student="2x128", teacher="4x256", rows=2048), rounds=15, steps=20, settle=4),
+    "scaled": Overhead(
+        Asked(student="6x192", teacher="24x256", shape_only=True, rows=2048), rounds=11, steps=10, settle=3
+    ),
+    "distilroberta": Overhead(
+        Asked(student="distilroberta-base", teacher="12x768", shape_only=True, rows=512), rounds=7, steps=3, settle=1
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", action="append", choices=list(SIZES))
+    parser.add_argument("--rounds", type=int)
+    asked = parser.parse_args()
+    for name in asked.size or SIZES:
+        settings = SIZES[name] if asked.rounds is None else replace(SIZES[name], rounds=asked.rounds)
+        told = bench(settings, ["python", *sys.argv], lambda said: print(said, file=sys.stderr))
+        write(RESULTS / f"overhead-{name}.json", told)
+        if name == "small":
+            ratio_picture(told, RESULTS / "overhead.png")
+        for method, each in told["methods"].items():
+            print(name, method, each["ratio_to_ls"])
+
+
+if __name__ == "__main__":
+    main()

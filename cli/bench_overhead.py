@@ -1,0 +1,141 @@
+"""``logitcache bench overhead``: what a training step costs, by method."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import as_json, finish_bench, labelled_options, notify, places
+
+
+@click.command(short_help="What a training step costs, by method.")
+@labelled_options
+@click.option("--student", default="2x128", show_default=True, help="A checkpoint, or LAYERSxWIDTH.")
+@click.option("--teacher", default="4x256", show_default=True, help="A checkpoint, or LAYERSxWIDTH.")
+@click.option("--revision", help="Branch, tag or commit of the teacher on the hub.")
+@click.option("--trust-remote-code", is_flag=True, help="Run the code that the teacher brings along. Off unless said.")
+@click.option(
+    "--shape-only",
+    is_flag=True,
+    help="Random weights: of a config.json (a folder, or on the hub), of a well-known model such as roberta-large, or "
+    "of LAYERSxWIDTH.",
+)
+@click.option("--tokens", type=int, help="With --shape-only: rows of so many random tokens, and no data.")
+@click.option("--classes", type=click.IntRange(2), default=8, show_default=True, help="With --tokens: the classes.")
+@click.option("--rows", type=int, default=2048, show_default=True, help="Train rows that are used.")
+@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest row, in tokens.")
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Rows of one step.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of the teacher.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Mixed precision of the student.",
+)
+@click.option("--device", help="cpu, cuda, cuda:1. Default: cuda if there is one.")
+@click.option("--method", "methods", multiple=True, help="Only these, beside ls and its control. Default: all eight.")
+@click.option("--rounds", type=int, default=9, show_default=True, help="Blocks of each method, in rotated order.")
+@click.option("--steps", type=int, default=10, show_default=True, help="Steps of a block that count.")
+@click.option("--settle", type=click.IntRange(1), default=2, show_default=True, help="Steps before, that do not.")
+@click.option("--memory/--no-memory", default=True, help="Measure each method's memory too, in processes of their own.")
+@click.option(
+    "--epochs", type=click.FloatRange(0, min_open=True), default=30, show_default=True, help="Passes of each run."
+)
+@click.option(
+    "--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each method: for total costs."
+)
+@click.option("--price-per-hour", type=float, help="Of this machine: what it comes to in money.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws rows, weights and the order of rows.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON document there.")
+@as_json
+def command(as_json: bool, out: Path | None, **options: Any) -> None:
+    """Time the training steps of base, ls, tf-reg, self-kd, cached kd and online kd, and of the stock Trainer with
+    label smoothing, on your models and data: in one process, in turn, on the same batches.
+    """
+    from logitcache.cost.overhead import bench
+
+    finish_bench(bench(_settings(options), ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    from dataclasses import fields
+
+    from logitcache.cost.overhead import Overhead
+    from logitcache.cost.workload import Asked
+
+    found = places(options)
+    named = {field.name for field in fields(Asked)}
+    asked = Asked(**{name: options.pop(name) for name in [*options] if name in named}, **found)
+    return Overhead(asked, tuple(options.pop("methods")) or Overhead.methods, **options)
+
+
+def render(told: dict[str, Any]) -> str:
+    """The table that ends the bench."""
+    setting = told["setting"]
+    student, teacher = setting["student"], setting["teacher"]
+    lines = [
+        f"student      {student['name']} ({student['parameters'] / 1e6:.1f} M parameters), teacher {teacher['name']} "
+        f"({teacher['parameters'] / 1e6:.1f} M)",
+        f"step         {setting['batch_size']} rows of {setting['tokens']:.1f} tokens ({setting['data']}), "
+        f"{setting['precision']}, on {told['machine']['device']['name']}",
+        "",
+        f"{'':11}{'ms':>9}{'÷ LS':>22}{'rows/s':>8}{'MB':>7}{''.join(f'{phase:>7.6}' for phase in _SHARES)}",
+        *(_line(name, each) for name, each in told["methods"].items()),
+        "",
+        *_said(told),
+    ]
+    return "\n".join(lines)
+
+
+_SHARES = ("data", "target", "forward", "backward", "optimiser")
+
+
+def _line(name: str, each: dict[str, Any]) -> str:
+    if each["error"] is not None or each["step_seconds"] is None:
+        return f"{name:11}{each['error'] or 'not measured'}"
+    ratio, watched, memory = each["ratio_to_ls"], each["phases"] or {}, each["peak_memory_bytes"]
+    about = f"{ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]" if ratio else ""
+    whole = sum(watched.values())
+    shares = "".join(f"{watched[phase] / whole:7.1%}" for phase in _SHARES) if watched else ""
+    used = f"{memory / 1e6:7,.0f}" if memory else " " * 7
+    return (
+        f"{name:11}{each['step_seconds']['median'] * 1e3:9,.1f}{about:>22}{each['rows_per_second']:8,.0f}{used}{shares}"
+    )
+
+
+def _said(told: dict[str, Any]) -> Iterator[str]:
+    """What it comes to, in words."""
+    work, expected, costs = told["added_work"], told["expected"], told["costs"]
+    if work is not None:
+        yield (
+            f"added work   cached KD spends {work['seconds'] * 1e6:,.0f} µs of a step on target and loss "
+            f"({work['share_of_ls_step']:.2%}), label smoothing {work['label_smoothing_seconds'] * 1e6:,.0f}"
+        )
+    yield (
+        f"on paper     teacher in the loop: {expected['online_ratio_to_ls']:.2f} × LS (FLOPs outside the embeddings), "
+        f"{expected['online_ratio_to_ls_counted']:.2f} with all of them"
+    )
+    if costs is None:
+        return
+    epochs, protocol = costs["break_even_epochs"], costs["protocol"]
+    never = "never: a step with the teacher in the loop was no slower here"
+    yield f"break-even   {never if epochs is None else f'after {epochs:.2f} epochs × students'}"
+    yield (
+        f"in all       {protocol['epochs']:g} epochs × {protocol['seeds']} seeds × {protocol['methods']} methods on "
+        f"{costs['rows']:,} rows: {protocol['cached_hours']:,.1f} h from caches, "
+        f"{protocol['online_hours']:,.1f} h with teachers in the loop, {protocol['ls_hours']:,.1f} h if all were LS"
+    )
+    if costs["money"] is not None:
+        money = costs["money"]
+        yield f"money        {money['cached']:,.2f} from caches, {money['online']:,.2f} with teachers in the loop"

@@ -1,0 +1,123 @@
+"""``logitcache bench read``: what a batch costs that is read from a cache, and from what else people keep logits in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import as_json, notify, print_json
+
+INTERRUPTED = 130
+
+
+@click.command("read", short_help="Time reading against numpy, datasets, a file per sample, Zarr and Parquet.")
+@click.option(
+    "--width", "widths", type=int, multiple=True, default=(2, 64, 1000), show_default=True, help="Classes; repeatable."
+)
+@click.option("--rows", type=int, default=200_000, show_default=True, help="Rows; fewer where they exceed 200 MB.")
+@click.option("--rounds", type=int, default=7, show_default=True, help="Rounds, each beginning with another reader.")
+@click.option(
+    "--workers",
+    type=int,
+    multiple=True,
+    default=(0, 2),
+    show_default=True,
+    help="Workers of a DataLoader, at one width; repeatable.",
+)
+@click.option(
+    "--open-rows", type=int, default=10_000_000, show_default=True, help="Rows of a cache that is opened; 0: none is."
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the document here too: FILE.json.")
+@as_json
+@click.pass_context
+def command(
+    ctx: click.Context,
+    widths: tuple[int, ...],
+    rows: int,
+    rounds: int,
+    workers: tuple[int, ...],
+    open_rows: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Time batches of 32 rows, random and in order, from a cache and from its rivals, made for it and deleted again.
+
+    Made-up logits in a folder for temporary files (TMPDIR): about a gigabyte at most, beside it. Takes some minutes.
+    """
+    from rich.console import Console
+
+    from logitcache.cost.document import write
+    from logitcache.cost.reading import ReadSettings, bench
+    from logitcache.errors import SpecError
+
+    if out is not None and not out.parent.is_dir():
+        raise SpecError("expected a folder for --out, found none. Make it, or choose another.", where=out.parent)
+    asked = ReadSettings(widths, rows, rounds, workers, open_rows)
+    told = bench(asked, ["logitcache", *sys.argv[1:]], notify)
+    if out is not None:
+        write(out, told)
+    print_json(told) if as_json else render(told, Console())
+    if not told["complete"]:
+        notify("Interrupted: this is what was measured until then.")
+        ctx.exit(INTERRUPTED)
+
+
+def render(told: Mapping[str, Any], console: Any) -> None:
+    """A table for each width, order and DataLoader, what was read from the disk, and the opening."""
+    kind = itemgetter("width", "order", "loader", "workers")
+    for (width, order, loader, workers), cases in groupby(told["cases"], kind):
+        how = f", by a DataLoader with {workers} workers" if loader else ""
+        _say(console, f"{width} classes, {order}, {told['setting']['batch']} rows at once{how}")
+        console.print(_warm(cases))
+    if told["cold"]:
+        _say(console, "From the disk: opened, and all rows read in order")
+        console.print(_cold(told["cold"]))
+    for line in _sentences(told):
+        _say(console, line)
+
+
+def _say(console: Any, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _warm(cases: Iterator[Mapping[str, Any]]) -> Any:
+    table = _table("reader", "µs", "rows/s", "÷ logitcache", "interval")
+    for case in cases:
+        seconds, against = case["seconds"]["median"], case["ratio_to_logitcache"]
+        interval = f"{against['low']:,.2f} to {against['high']:,.2f}"
+        speed = f"{case['rows_per_second']:,.0f}"
+        table.add_row(case["name"], f"{seconds * 1e6:,.1f}", speed, f"{against['median']:,.2f}", interval)
+    return table
+
+
+def _cold(passes: list[Mapping[str, Any]]) -> Any:
+    table = _table("reader", "classes", "rows", "s", "MB/s")
+    for each in passes:
+        speed, rows = each["bytes_per_second"] / 1e6, f"{each['rows']:,}"
+        table.add_row(each["name"], str(each["width"]), rows, f"{each['seconds']:.3f}", f"{speed:,.1f}")
+    return table
+
+
+def _table(first: str, *others: str) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for header in others:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
+    if told["open"]:
+        seconds, opened = told["open"]["seconds"], told["open"]
+        yield f"open: {opened['rows']:,} rows in {opened['shards']:,} shards in {seconds['median'] * 1e3:.0f} ms"
+    if told["cases"] and not told["cold"]:
+        yield "Not measured from the disk: the system keeps the files in memory."

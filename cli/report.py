@@ -1,0 +1,28 @@
+"""``logitcache report``: what benches wrote, as one page to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="The page, ending in .html; one that is there is replaced.",
+)
+@click.option("--mixed", is_flag=True, help="Allow benches of several machines; each section then names its own.")
+def command(files: tuple[Path, ...], out: Path, mixed: bool) -> None:
+    """Make one HTML page of FILES that `bench` wrote: pictures, what they show in words, and tables.
+
+    The page holds all it needs: it can be mailed, opened without a network and printed.
+    """
+    from logitcache.report.html import report
+
+    report(files, out, mixed=mixed)
+    click.echo(out)

@@ -1,0 +1,137 @@
+"""How far a plan is off: calibrated, foretold and then measured, round by round in one process, so that what differs is
+the plan's own doing; how far the machine drifts stands beside it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from logitcache.cost.calibrate import SETTLE, Calibration, Speeds
+from logitcache.cost.document import Document, document
+from logitcache.cost.plan import Forecast, PlanAsked, Ready, dump_seconds, forecast, make_ready
+from logitcache.cost.turns import ratio_of, rotated, timed
+from logitcache.errors import SpecError
+from logitcache.store.writer import CacheWriter
+from logitcache.teacher.plan import Planned
+from logitcache.teacher.work import Work
+
+DUMP, STEP = "dump", "step"
+ROUNDS, ROWS, STEPS = 5, 512, 16
+STOPPED = (KeyboardInterrupt, SystemExit)  # a terminal's, and what the command line makes of a signal
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds of one dump of the rows, or of so many steps."""
+
+    what: str
+    predicted_seconds: float
+    measured_seconds: float
+
+
+@dataclass
+class Found:
+    """What was measured so far."""
+
+    rounds: list[Round] = field(default_factory=list)
+    written: int | None = None  # bytes of the cache's folder
+    plan: Forecast | None = None
+    complete: bool = False
+
+
+def bench(
+    asked: PlanAsked,
+    command: Sequence[str],
+    notify: Callable[[str], None] = lambda _: None,
+    *,
+    rounds: int = ROUNDS,
+    steps: int = STEPS,
+) -> Document:
+    """Foretell and measure a dump of the rows and so many training steps, ``rounds`` times. What was measured before an
+    interruption is kept. Raises SpecError for no rounds or steps, and what ``plan`` raises.
+    """
+    for flag, value in (("--rounds", rounds), ("--steps", steps)):
+        if value < 1:
+            raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
+    asked.check()
+    asked = replace(asked, work=replace(asked.work, rows=asked.work.rows or ROWS))
+    ready, found = make_ready(asked, notify, only=asked.work.rows or ROWS), Found()
+    with Calibration(ready.work, ready.dumps[0], asked.seconds) as calibration:
+        try:
+            for number, order in enumerate(rotated([DUMP, STEP], rounds)):
+                speeds = calibration.speeds()
+                found.plan = forecast(asked, ready, speeds, None)
+                for what in order:
+                    found.rounds.append(_round(what, calibration, ready, speeds, steps, found))
+                    notify(f"round {number + 1} of {rounds}: {told(found.rounds[-1])}")
+            found.complete = True
+        except STOPPED:
+            notify("interrupted: what was measured is kept")
+    return _document(asked, command, ready, found, rounds, steps)
+
+
+def told(one: Round) -> str:
+    """One round on one line."""
+    return f"{one.what} foretold {one.predicted_seconds:.3f} s, measured {one.measured_seconds:.3f} s"
+
+
+def _round(what: str, calibration: Calibration, ready: Ready, speeds: Speeds, steps: int, found: Found) -> Round:
+    if what == STEP:
+        return Round(STEP, steps * speeds.step, sum(calibration.case.block(SETTLE, steps)))
+    made = ready.dumps[0]
+    predicted = dump_seconds(ready, speeds)
+    with tempfile.TemporaryDirectory(prefix="logitcache-plan-") as folder:
+        seconds = measured(made, Path(folder) / "cache")
+        found.written = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return Round(DUMP, predicted, seconds)
+
+
+def measured(made: Planned, folder: Path) -> float:
+    """Seconds of a real dump, as its report counts them."""
+    with CacheWriter(folder, made.plan) as writer:
+        return timed(lambda: Work(writer, made).finish())
+
+
+def _document(
+    asked: PlanAsked, command: Sequence[str], ready: Ready, found: Found, rounds: int, steps: int
+) -> Document:
+    plan = {} if found.plan is None else found.plan.to_dict()
+    setting = {**plan.pop("setting", {}), "rounds": rounds, "steps": steps}
+    results = {"rounds": [dict(vars(one)) for one in found.rounds], "accuracy": accuracy(found), "drift": drift(found)}
+    work = asked.work
+    return document(
+        "plan",
+        command,
+        setting,
+        {**plan, **results},
+        device=ready.work.device,
+        seed=work.seed,
+        complete=found.complete,
+    )
+
+
+def accuracy(found: Found) -> dict[str, Any]:
+    """Predicted ÷ measured; None for what nothing was measured of."""
+    ratios: dict[str, Any] = {DUMP: None, STEP: None}
+    for what in ratios:
+        off = [one.predicted_seconds / one.measured_seconds for one in found.rounds if one.what == what]
+        ratios[what] = ratio_of(off).to_dict() if off else None
+    known = found.plan is not None and found.written is not None
+    return {**ratios, "bytes": _bytes(found) if known else None}
+
+
+def _bytes(found: Found) -> float:
+    assert found.plan is not None
+    assert found.written is not None
+    return found.plan.bytes[found.plan.setting["codec"]] / found.written
+
+
+def drift(found: Found) -> float | None:
+    """The largest ÷ the smallest that was measured of one thing: what the machine itself is off by."""
+    seconds = [[one.measured_seconds for one in found.rounds if one.what == what] for what in (DUMP, STEP)]
+    spans = [max(each) / min(each) for each in seconds if each]
+    return max(spans) if spans else None

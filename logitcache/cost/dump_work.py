@@ -1,0 +1,186 @@
+"""A teacher and the rows it is asked about, made ready for measuring the inference stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from logitcache.cost import inside, turns
+from logitcache.cost.flops import Shape, shape_of
+from logitcache.cost.turns import Case
+from logitcache.cost.workload import VOCABULARY, config_of, random_model
+from logitcache.data import source as sources
+from logitcache.data.order import token_batches
+from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer
+from logitcache.data.source import Columns, Notify, Source
+from logitcache.data.task import Classification
+from logitcache.errors import SpecError
+from logitcache.records import Int64
+from logitcache.student.model import build_student, is_shape
+from logitcache.teacher.dump import DumpSettings
+from logitcache.teacher.model import (
+    DTYPES,
+    TeacherModel,
+    UntrainedHead,
+    check_device,
+    fit_tokenizer,
+    load_teacher,
+    quiet,
+)
+from logitcache.teacher.plan import planned
+from logitcache.workspace import Workspace
+
+DUMP, BARE, FILE_ORDER, MAXIMUM, PIPELINE = "dump", "bare forward", "file order", "padded to maximum", "pipeline"
+BATCH = 32  # rows of the others' batches
+CLASSES = 8  # of rows that are made up
+
+Sizes: TypeAlias = Sequence[tuple[int, int]]  # rows and padded tokens of a row, batch by batch
+
+
+@dataclass(frozen=True)
+class DumpBench:
+    """What is asked of ``logitcache bench dump``."""
+
+    teacher: str = "6x384"
+    data: str = "docstrings"
+    columns: Columns = Columns()
+    data_seed: int = 0
+    rows: int = 2048  # of the train split
+    tokens: int | None = None  # shape_only: rows of so many tokens each are made up, and no data is read
+    max_length: int = 128
+    batch_tokens: int = DumpSettings.batch_tokens
+    shard_rows: int | None = None
+    dtype: str = "float32"
+    device: str | None = None
+    rounds: int = 5
+    memory_rows: tuple[int, ...] = ()
+    shape_only: bool = False
+    revision: str | None = None
+    trust_remote_code: bool = False
+    seed: int = 0
+    workspace: Workspace = Workspace()
+
+    def check(self) -> None:
+        """Raises SpecError for what cannot be measured."""
+        counts = {"rows": self.rows, "rounds": self.rounds, "max-length": self.max_length}
+        counts |= {"batch-tokens": self.batch_tokens, "memory-rows": min(self.memory_rows, default=1)}
+        for name, count in counts.items():
+            if count < 1:
+                raise SpecError(f"--{name}: expected a number from 1, found {count}. Ask for one or more.")
+        if self.tokens is not None and (not self.shape_only or self.tokens < 3):
+            advice = "Give both, or leave --tokens out."
+            raise SpecError(f"--tokens: expected 3 or more beside --shape-only, found {self.tokens}. {advice}")
+        if self.dtype not in DTYPES:
+            raise SpecError(f"--dtype: expected one of {', '.join(DTYPES)}, found {self.dtype!r}.")
+
+
+@dataclass(frozen=True)
+class Material:
+    """A teacher, the rows it is asked about and the batches they come in."""
+
+    asked: DumpBench
+    teacher: TeacherModel
+    random_head: bool
+    source: Source  # of one split: a dump would ask about dev rows too, and the others do not
+    rows: Prepared
+    settings: DumpSettings
+    shards: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def shape(self) -> Shape:
+        return shape_of(self.teacher.model)
+
+    @cached_property
+    def lengths(self) -> Int64:
+        return self.rows.ids.lengths()
+
+    @property
+    def fence(self) -> Case:
+        return turns.settled(self.teacher.model.device)
+
+    def by_length(self, budget: int, rows: int | None = None) -> list[Int64]:
+        """Batches of a token budget as a dump makes them, of the first rows or of all: places in ``rows``."""
+        shards = self.shards if rows is None else [(0, rows)]
+        cut = ((start, token_batches(self.lengths[start:end], budget)) for start, end in shards)
+        return [start + places for start, batches in cut for places in batches]
+
+    def in_file_order(self) -> list[Int64]:
+        return [np.arange(i, min(i + BATCH, len(self.rows))) for i in range(0, len(self.rows), BATCH)]
+
+    def sizes(self) -> dict[str, Sizes]:
+        """Of the batches that each case puts to the teacher."""
+        tight = [(len(places), int(self.lengths[places].max())) for places in self.by_length(self.asked.batch_tokens)]
+        loose = [(len(places), int(self.lengths[places].max())) for places in self.in_file_order()]
+        widest = [(rows, self.settings.max_length) for rows, _ in loose]
+        return {DUMP: tight, BARE: tight, FILE_ORDER: loose, MAXIMUM: widest, PIPELINE: loose}
+
+
+def load(asked: DumpBench, folder: Path, notify: Notify) -> Material:
+    """The teacher and the first rows of the train split. Raises SpecError, FingerprintMismatch."""
+    device, source = check_device(asked.device), _source(asked, notify)
+    teacher, random_head = _teacher(asked, source, device, folder, notify)
+    longest = min(asked.tokens or asked.max_length, teacher.max_length)
+    if asked.tokens is not None and longest < asked.tokens:
+        raise SpecError(f"--tokens: expected at most {longest}, which the teacher takes, found {asked.tokens}.")
+    settings = DumpSettings(longest, asked.batch_tokens, shard_rows=asked.shard_rows)
+    plan = planned(teacher, source, "train", settings)
+    shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
+    rows = plan.prepare(0, len(plan.rows))
+    notify(f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.ids.lengths().mean():.1f} tokens each")
+    return Material(asked, teacher, random_head, source, rows, settings, shards)
+
+
+def _source(asked: DumpBench, notify: Notify) -> Source:
+    if asked.tokens is None:
+        found = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
+        rows = found.split("train")
+        return replace(found, splits={"train": rows.select(np.arange(min(asked.rows, len(rows))))})
+    words = asked.tokens - 2  # one opens a text, one closes it
+    labels = (np.arange(asked.rows) % CLASSES).tolist()
+    made = {"train": {"text": list(inside.made_up(asked.rows, words, words, asked.seed)), "label": labels}}
+    columns = Columns(label_names=tuple(map(str, range(CLASSES))))
+    return sources.load(made, columns, asked.workspace.data, notify, name=f"{asked.tokens} tokens")
+
+
+def _teacher(
+    asked: DumpBench, source: Source, device: torch.device, folder: Path, notify: Notify
+) -> tuple[TeacherModel, bool]:
+    """The teacher, and whether its head is random: weights decide nothing that is measured here."""
+    trust = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
+    if not asked.shape_only and not is_shape(asked.teacher):
+        try:
+            return load_teacher(asked.teacher, asked.dtype, str(device), **trust), False  # type: ignore[arg-type]
+        except UntrainedHead:
+            notify(f"{asked.teacher} has no trained head: a random one is timed")
+        tokenizer = load_tokenizer(asked.teacher, **trust)  # type: ignore[arg-type]
+        task = Classification(source.num_labels, source.label_names)
+        with quiet():
+            model = build_student(asked.teacher, "pretrained", task, tokenizer, asked.max_length, asked.seed, **trust)  # type: ignore[arg-type]
+    else:
+        config = config_of(asked.teacher)
+        tokenizer = _tokenizer(asked, source, int(config.vocab_size), folder)
+        config.pad_token_id = tokenizer.pad_token_id
+        with quiet():
+            model = random_model(config, source.num_labels, asked.seed)
+        names = source.label_names or tuple(f"LABEL_{i}" for i in range(source.num_labels))
+        model.config.id2label = dict(enumerate(names))
+        fit_tokenizer(tokenizer, model, asked.teacher)
+    torch.nn.Module.to(torch.nn.Module.eval(model), device, DTYPES[asked.dtype])
+    name = Path(asked.teacher).resolve().name if Path(asked.teacher).exists() else asked.teacher
+    return TeacherModel(model, tokenizer, name, asked.dtype), True
+
+
+def _tokenizer(asked: DumpBench, source: Source, size: int, folder: Path) -> Any:
+    """The folder's own; elsewhere one that is learnt from the rows, or knows the made-up words."""
+    if asked.tokens is not None:
+        return inside.word_tokenizer(inside.WORDS, asked.tokens)
+    if Path(asked.teacher).is_dir() and any(Path(asked.teacher).glob("tokenizer*")):
+        return load_tokenizer(asked.teacher)
+    texts, pairs = source.split("train").texts()
+    return build_tokenizer(texts + (pairs or []), min(size, VOCABULARY), 512, folder / "tokenizer")

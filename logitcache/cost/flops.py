@@ -1,0 +1,184 @@
+"""What a step costs on paper: FLOPs and bytes from a model's shape, and what devices can do at most.
+
+A forward pass takes two FLOPs for each parameter and token outside the embeddings, a backward pass twice as many
+(Kaplan et al. 2020, section 2.1); attention adds what grows with the square of the length. Layers that share their
+parameters are counted once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from logitcache.errors import SpecError
+
+BACKWARD = 2  # forwards that a backward pass costs
+ADAMW_FLOPS = 12  # of one parameter's update
+ADAMW_BYTES = 28  # of one parameter's update, in single precision: four numbers read, three written
+CLIP_BYTES = 12  # of one gradient: read for the norm, then scaled in place
+ASSUMED_SHARE = 0.4  # of a GPU's peak, where nothing was measured
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # of --precision
+_NAMES = {
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "width": ("hidden_size", "n_embd", "dim", "d_model"),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model's cost depends on."""
+
+    parameters: int  # all of them
+    embeddings: int  # of tables that are looked up, not multiplied
+    head: int  # seen once in a row: pooler and classifier
+    layers: int
+    width: int
+
+    @property
+    def inner(self) -> int:
+        """Parameters outside the embeddings: N of 2N and 6N."""
+        return self.parameters - self.embeddings
+
+    @property
+    def body(self) -> int:
+        """Parameters that every token meets."""
+        return self.inner - self.head
+
+
+def shape_of(model: nn.Module) -> Shape:
+    """The shape of a model of `transformers`, on any device, ``meta`` too. Raises SpecError for one whose
+    configuration names neither layers nor width.
+    """
+    tables = (m for m in model.modules() if isinstance(m, nn.Embedding))
+    embeddings = {id(p): p.numel() for m in tables for p in m.parameters()}
+    rest = {name: p.numel() for name, p in model.named_parameters() if id(p) not in embeddings}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    head = sum(n for name, n in rest.items() if not name.startswith(prefix) or "pooler" in name.split("."))
+    layers, width = (_number(model.config, what) for what in _NAMES)
+    return Shape(sum(embeddings.values()) + sum(rest.values()), sum(embeddings.values()), head, layers, width)
+
+
+def _number(config: Any, what: str) -> int:
+    found = next((value for name in _NAMES[what] if isinstance(value := getattr(config, name, None), int)), None)
+    if found is None:
+        kind = getattr(config, "model_type", type(config).__name__)
+        names = ", ".join(_NAMES[what])
+        raise SpecError(f"expected a model whose configuration names its {what} ({names}), found {kind}. Use another.")
+    return found
+
+
+def forward_flops(shape: Shape, rows: int, length: float) -> float:
+    """Of a batch [rows, length], padding included."""
+    tokens = rows * length
+    attention = 4 * shape.layers * tokens * length * shape.width  # scores, and the mean they weigh
+    return 2 * shape.body * tokens + 2 * shape.head * rows + attention
+
+
+def step_flops(shape: Shape, rows: int, length: float) -> float:
+    """Of forward and backward of a batch [rows, length]; the optimiser apart."""
+    return (1 + BACKWARD) * forward_flops(shape, rows, length)
+
+
+def update_flops(shape: Shape, rows: int, length: float) -> float:
+    """Of what a step does besides: the gradients of looked-up embeddings added up, and AdamW."""
+    return rows * length * shape.width + ADAMW_FLOPS * shape.parameters
+
+
+def update_bytes(shape: Shape) -> float:
+    """Moved by clipping the gradients and by AdamW: what bounds them, on any device."""
+    return float((ADAMW_BYTES + CLIP_BYTES) * shape.parameters)
+
+
+def expected_online_ratio(n_teacher: float, n_student: float) -> float:
+    """A teacher in the loop ÷ label smoothing, for parameters outside the embeddings: 1 + 2 N_t / 6 N_s."""
+    return 1 + n_teacher / (3 * n_student)
+
+
+def expected_cached_ratio(n_teacher: float, n_student: float, epochs: float, seeds: int = 1) -> float:
+    """The same with one pass of the teacher for so many epochs of so many students."""
+    return 1 + (expected_online_ratio(n_teacher, n_student) - 1) / (epochs * seeds)
+
+
+def counted_online_ratio(
+    teacher: Shape, student: Shape, rows: int, length: float, teacher_length: float | None = None
+) -> float:
+    """A teacher in the loop ÷ label smoothing with attention, embeddings, head and optimiser counted, in FLOPs.
+
+    ``length`` is a padded batch's in the student's tokens, ``teacher_length`` in the teacher's (None: the same).
+    """
+    step = step_flops(student, rows, length) + update_flops(student, rows, length)
+    return 1 + forward_flops(teacher, rows, length if teacher_length is None else teacher_length) / step
+
+
+def timed_online_ratio(
+    teacher: Shape, student: Shape, rows: int, length: float, device: Device, dtype: str = "float32"
+) -> float:
+    """The same in seconds of a device: what the optimiser does is bound by memory, and weighs more than its FLOPs."""
+    step = device.step_seconds(student, rows, length, dtype)
+    return 1 + device.forward_seconds(teacher, rows, length, dtype) / step
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a device can do: dense FLOPs a second by dtype, bytes a second of its memory, and the ``share`` of that peak
+    that is assumed to be reached.
+    """
+
+    name: str
+    peak: Mapping[str, float]
+    bandwidth: float
+    share: float = ASSUMED_SHARE
+
+    def reached(self, dtype: str) -> float:
+        """FLOPs a second; of a dtype it has no units for, those of single precision."""
+        return self.share * self.peak.get(dtype, self.peak["float32"])
+
+    def forward_seconds(self, shape: Shape, rows: int, length: float, dtype: str = "float32") -> float:
+        return forward_flops(shape, rows, length) / self.reached(dtype)
+
+    def step_seconds(self, shape: Shape, rows: int, length: float, dtype: str = "float32") -> float:
+        """Of a training step; the optimiser works in single precision, after the rest."""
+        computed = step_flops(shape, rows, length) / self.reached(dtype)
+        return computed + max(
+            update_flops(shape, rows, length) / self.reached("float32"), update_bytes(shape) / self.bandwidth
+        )
+
+
+def _gpu(name: str, half: float, single: float, bandwidth: float, *, bfloat: bool = True) -> Device:
+    """Peaks in TFLOPs a second, bandwidth in GB a second."""
+    peak = {"float16": half * 1e12, "float32": single * 1e12} | ({"bfloat16": half * 1e12} if bfloat else {})
+    return Device(name, peak, bandwidth * 1e9)
+
+
+# The makers' data sheets: dense, single precision without TF32 (torch's default). The first that fits a name counts.
+GPUS = {
+    r"H200": _gpu("H200", 989.4, 66.9, 4800),
+    r"H100.*PCIe": _gpu("H100 PCIe", 756, 51, 2000),
+    r"H100 NVL": _gpu("H100 NVL", 835, 60, 3900),
+    r"H100": _gpu("H100", 989.4, 66.9, 3350),
+    r"A100.*80GB": _gpu("A100 80GB", 312, 19.5, 2039),
+    r"A100": _gpu("A100", 312, 19.5, 1555),
+    r"A10G": _gpu("A10G", 70, 35, 600),
+    r"A10": _gpu("A10", 125, 31.2, 600),
+    r"L4": _gpu("L4", 121, 30.3, 300),
+    r"T4": _gpu("T4", 65, 8.1, 320, bfloat=False),
+    r"V100": _gpu("V100", 125, 15.7, 900, bfloat=False),
+    r"RTX 4090": _gpu("RTX 4090", 165.2, 82.6, 1008),
+}
+CPU_CORE_FLOPS = 32e9  # single precision of one core: two FMA units of 256 bits at 2 GHz, shared by two threads
+CPU_BANDWIDTH = 10e9
+CPU_SHARE = 0.5
+
+
+def gpu(name: str) -> Device | None:
+    """The GPU that torch calls so, where it is in the table."""
+    return next((device for named, device in GPUS.items() if re.search(rf"\b{named}\b", name, re.I)), None)
+
+
+def cpu(cores: int) -> Device:
+    """A guess at any processor: it has nothing for half precision."""
+    return Device(f"any CPU, {cores} cores", {"float32": cores * CPU_CORE_FLOPS}, CPU_BANDWIDTH, CPU_SHARE)

@@ -1,0 +1,90 @@
+"""How much memory a method's training takes: each in a process of its own, which ends before the next begins."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from logitcache.cache import Cache
+from logitcache.cost.machine import peak_memory, resident
+from logitcache.cost.steps import ONLINE, Cases
+from logitcache.cost.workload import Asked, load
+
+STEPS = 3
+NOBODY = "1x32"  # stands in for the teacher where nobody is asked: whoever has a cache needs none
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most that a training held: on a GPU what tensors took (``allocated``) and the device gave (``reserved``), on
+    a CPU the process's resident set. ``error``: why it did not come to its end.
+    """
+
+    allocated: int
+    reserved: int | None = None
+    error: str | None = None
+
+
+def peak(asked: Asked, name: str, cache: Path) -> Peak:
+    """Train a few steps of a case in a process of its own; the cache that it reads is there."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(asked, name, cache, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    most, found = 0, None
+    while found is None and (process.is_alive() or ours.poll()):
+        most = max(most, resident(process.pid or 0))
+        if ours.poll(POLL_SECONDS):
+            try:
+                found = ours.recv()
+            except EOFError:
+                break
+    process.join()
+    if isinstance(found, Peak):
+        return found
+    return Peak(most, None, f"ended by the system with {most / 1e9:.1f} GB in use: more than this machine has")
+
+
+def _child(asked: Asked, name: str, cache: Path, out: Connection) -> None:
+    try:
+        out.send(train(asked, name, cache))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        out.send(Peak(*_used(asked.device), error=why(error)))
+
+
+def train(asked: Asked, name: str, folder: Path) -> Peak:
+    """Train a few steps here and tell the peak of this process."""
+    work = load(asked if name == ONLINE else replace(asked, teacher=NOBODY))
+    cases = Cases(work, Cache.open(folder))
+    if work.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    cases.case(name).block(1, STEPS)
+    cases.close()
+    return Peak(*_used(work.device))
+
+
+def _used(device: str | None) -> tuple[int, int | None]:
+    if str(device).startswith("cuda") or (device is None and torch.cuda.is_available()):
+        return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    return peak_memory(), None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, had no memory left."""
+    said = str(error).lower()
+    kinds = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return kinds or "out of memory" in said or "can't allocate memory" in said
+
+
+def why(error: BaseException) -> str:
+    """A lack of memory on one line."""
+    lines = str(error).strip().splitlines()
+    return f"out of memory: {lines[0][:200]}" if lines else "out of memory"

@@ -1,0 +1,341 @@
+"""What reading costs: batches of 32 rows from a cache, and from what people keep logits in instead.
+
+All are measured in turn, on the same rows, everything having been read once before: the files are in memory, and every
+record batch of the cache has been checked. What stands for us is the reader alone, as the rivals are readers alone:
+logits as they are stored, with the hashes and labels that prove a join, which no rival has. ``logitcache take`` beside
+it is what a training step calls: it also makes float32 of the logits.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import signal
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logitcache.cache import Cache
+from logitcache.cost import rivals
+from logitcache.cost.cold import cool, written_out
+from logitcache.cost.document import Document, document
+from logitcache.cost.rivals import OURS, WAYS, Opened, Way
+from logitcache.cost.turns import Blocks, Case, Ratio, in_turn, ratio, rotated, spread, timed
+from logitcache.errors import SpecError
+from logitcache.records import Int64
+
+BATCH = 32
+ORDERS = RANDOM, SEQUENTIAL = "random", "sequential"
+MOST_BYTES = 200_000_000  # of one way's files, whatever the width
+REPEATS, LOADER_REPEATS = 15, 3  # of one case in each round
+REPEAT_SECONDS = 0.002  # of one repeat: long enough for the clock, short enough that few are interrupted
+MOST_CALLS = 500  # batches of one repeat
+LOADER_WIDTH, LOADER_BATCHES = 64, 200
+PASS_ROWS = 1024  # asked for at once where everything is read once
+COLD_ROUNDS, OPENINGS = 3, 9
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What is measured. ``open_rows`` 0 leaves out the opening of a large cache, no ``workers`` the DataLoaders.
+
+    Raises SpecError for what cannot be measured.
+    """
+
+    widths: tuple[int, ...] = (2, 64, 1000)  # classes
+    rows: int = 200_000  # fewer where they are so wide that a file would be larger than 200 MB
+    rounds: int = 7
+    workers: tuple[int, ...] = (0, 2)  # of the DataLoaders
+    open_rows: int = 10_000_000
+    files: int = rivals.FILES  # rows that have a file each, at most
+    cold: bool = True  # also from the disk, where the system allows it
+    repeats: int = REPEATS
+
+    def __post_init__(self) -> None:
+        _at_least("rows", self.rows, BATCH)
+        _at_least("rounds", self.rounds, 1)
+        _at_least("open rows", self.open_rows, 0)
+        _at_least("files", self.files, BATCH)
+        _at_least("repeats", self.repeats, 1)
+        if not self.widths:
+            raise SpecError("width: expected at least one, found none.")
+        for width in self.widths:
+            _at_least("width", width, 1)
+        for workers in self.workers:
+            _at_least("workers", workers, 0)
+
+    def rows_of(self, width: int, way: Way | None = None) -> int:
+        """How many rows of this width there are, or one way has."""
+        rows = max(BATCH, min(self.rows, MOST_BYTES // (2 * width + 16)))
+        return min(rows, self.files) if way is not None and way.sparse else rows
+
+
+def _at_least(what: str, found: int, least: int) -> None:
+    if found < least:
+        raise SpecError(f"{what}: expected at least {least}, found {found}.")
+
+
+@dataclass(frozen=True)
+class ReadCase:
+    """One way of reading, measured. ``loader``: by a DataLoader with so many workers, else by a plain call."""
+
+    name: str
+    width: int
+    order: str  # random or sequential
+    workers: int
+    loader: bool
+    rows: int  # that there are
+    seconds: dict[str, float]  # of a batch: median and quartiles
+    rows_per_second: float
+    ratio_to_logitcache: Ratio
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "ratio_to_logitcache": self.ratio_to_logitcache.to_dict()}
+
+
+@dataclass(frozen=True)
+class ColdPass:
+    """All rows read once in order, from files that were not in memory, opening included; the median of some rounds."""
+
+    name: str
+    width: int
+    rows: int
+    seconds: float
+    bytes_per_second: float  # of logits
+
+
+@dataclass
+class _Found:
+    """What was measured so far."""
+
+    cases: list[ReadCase] = field(default_factory=list)
+    cold: list[ColdPass] = field(default_factory=list)
+    opening: dict[str, Any] | None = None
+
+
+def bench(asked: ReadSettings, command: Sequence[str], notify: Notify) -> Document:
+    """Measure and write down: the document ``read``. What is made lies in a folder for temporary files and is deleted.
+    An interrupt ends it with what was measured until then, and ``complete`` false.
+    """
+    found, complete = _Found(), True
+    try:
+        with tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
+            for width in asked.widths:
+                _of_width(asked, Path(folder), width, found, notify)
+            if asked.open_rows:
+                notify(f"open: writing {asked.open_rows:,} rows")
+                found.opening = _opening(Path(folder) / "large", asked.open_rows)
+    except (KeyboardInterrupt, SystemExit):  # the command line makes the second of a signal
+        complete = False
+    setting = {**asdict(asked), "batch": BATCH, "rows_of": {str(width): asked.rows_of(width) for width in asked.widths}}
+    results = {
+        "cases": [case.to_dict() for case in found.cases],
+        "cold": [asdict(each) for each in found.cold],
+        "open": found.opening,
+    }
+    return document("read", command, setting, results, complete=complete)
+
+
+def _of_width(asked: ReadSettings, above: Path, width: int, found: _Found, notify: Notify) -> None:
+    """Everything of one number of classes."""
+    with tempfile.TemporaryDirectory(dir=above) as name:
+        folder = Path(name)
+        notify(f"width {width}: writing {asked.rows_of(width):,} rows in {len(WAYS)} ways")
+        _make(folder, asked, width)
+        if asked.cold:
+            found.cold += _cold(folder, asked, width, notify)
+        opened = {way.name: way.open(_place(folder, way)) for way in WAYS}
+        for each in opened.values():
+            _read_once(each)
+        for order in ORDERS:
+            notify(f"width {width}: {order}, {asked.rounds} rounds")
+            found.cases += _plain(asked, opened, width, order)
+        if width == (LOADER_WIDTH if LOADER_WIDTH in asked.widths else asked.widths[0]):
+            for workers in asked.workers:
+                notify(f"width {width}: a DataLoader with {workers} workers")
+                found.cases += _loaders(asked, opened, width, workers)
+
+
+def _make(folder: Path, asked: ReadSettings, width: int) -> None:
+    logits = rivals.drawn(asked.rows_of(width), width)
+    for way in WAYS:
+        if way.of is None:
+            place = _place(folder, way)
+            place.mkdir()
+            way.make(place, logits[: asked.rows_of(width, way)])
+
+
+def _place(folder: Path, way: Way) -> Path:
+    return folder / (way.of or way.name)
+
+
+def _read_once(opened: Opened) -> None:
+    """All rows in order, by large blocks."""
+    for first in range(0, opened.rows, PASS_ROWS):
+        opened.run(first, min(first + PASS_ROWS, opened.rows))
+
+
+def _plain(asked: ReadSettings, opened: Mapping[str, Opened], width: int, order: str) -> list[ReadCase]:
+    """Each way called as it is."""
+    reads = {name: _reader(each, order) for name, each in opened.items()}
+    calls = {name: _calls(read) for name, read in reads.items()}
+    cases = {name: _repeated(read, calls[name]) for name, read in reads.items()}
+    times = in_turn(cases, asked.rounds, asked.repeats)
+    blocks = {name: _each(times[name], calls[name]) for name in times}
+    rows = {name: each.rows for name, each in opened.items()}
+    return _told(blocks, rows, width, order)
+
+
+def _reader(opened: Opened, order: str) -> Case:
+    """Reads the next batch, over and over."""
+    if order == SEQUENTIAL:
+        starts = cycle(range(0, opened.rows - BATCH + 1, BATCH))
+        return lambda: opened.run(start := next(starts), start + BATCH)
+    batches = cycle(_batches(opened.rows, 2000))
+    return lambda: opened.take(next(batches))
+
+
+def _batches(rows: int, count: int) -> list[Int64]:
+    """Random rows, the same for every way that has as many."""
+    source = np.random.default_rng(1)
+    return [source.integers(0, rows, BATCH) for _ in range(count)]
+
+
+def _calls(read: Case) -> int:
+    """How many batches make one repeat long enough."""
+    read()
+    seconds = min(timed(read) for _ in range(5))
+    return max(1, min(MOST_CALLS, math.ceil(REPEAT_SECONDS / seconds)))
+
+
+def _repeated(read: Case, calls: int) -> Case:
+    def run() -> None:
+        for _ in range(calls):
+            read()
+
+    return run
+
+
+def _each(blocks: Blocks, calls: int) -> list[list[float]]:
+    """Seconds of one batch."""
+    return [[seconds / calls for seconds in block] for block in blocks]
+
+
+def _told(
+    blocks: Mapping[str, Blocks],
+    rows: Mapping[str, int],
+    width: int,
+    order: str,
+    workers: int = 0,
+    loader: bool = False,
+) -> list[ReadCase]:
+    def told(name: str) -> ReadCase:
+        seconds, against = spread(blocks[name]), ratio(blocks[name], blocks[OURS])
+        return ReadCase(name, width, order, workers, loader, rows[name], seconds, BATCH / seconds["median"], against)
+
+    return [told(name) for name in blocks]
+
+
+def _loaders(asked: ReadSettings, opened: Mapping[str, Opened], width: int, workers: int) -> list[ReadCase]:
+    """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its workers started before."""
+    chosen = {way.name: opened[way.name] for way in WAYS if way.loads}
+    loaders = {name: _loader(each, workers) for name, each in chosen.items()}
+    cases = {name: _epoch(loader) for name, loader in loaders.items()}
+    times = in_turn(cases, asked.rounds, min(LOADER_REPEATS, asked.repeats), settle=0)
+    blocks = {name: _each(times[name], LOADER_BATCHES) for name in times}
+    rows = {name: each.rows for name, each in chosen.items()}
+    return _told(blocks, rows, width, RANDOM, workers, loader=True)
+
+
+def _loader(opened: Opened, workers: int) -> Iterable[Any]:
+    """A whole batch is asked for at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
+    from torch.utils.data import DataLoader
+
+    batches: Any = _batches(opened.rows, LOADER_BATCHES)
+    return DataLoader(
+        _Rows(opened),  # type: ignore[arg-type]  # what torch asks of a Dataset, and no more
+        sampler=batches,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=_tensors,
+        worker_init_fn=_undisturbed,
+    )
+
+
+def _epoch(loader: Iterable[Any]) -> Case:
+    def run() -> None:
+        for _ in loader:
+            pass
+
+    return run
+
+
+class _Rows:
+    """A store as a DataLoader sees it: indexed by a batch of rows."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+
+    def __len__(self) -> int:
+        return self.opened.rows
+
+    def __getitem__(self, rows: Int64) -> Any:
+        return self.opened.take(rows)
+
+
+def _tensors(found: Any) -> Any:
+    """As tensors, which travel from a worker without being copied again."""
+    import torch
+
+    if isinstance(found, dict):
+        return {name: _tensors(each) for name, each in found.items()}
+    return torch.from_numpy(found) if isinstance(found, np.ndarray) else found
+
+
+def _undisturbed(worker: int) -> None:
+    """An interrupt is the parent's to hear, which then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _cold(folder: Path, asked: ReadSettings, width: int, notify: Notify) -> list[ColdPass]:
+    """Every way that has files of its own, read once from the disk; none where the system keeps files in memory."""
+    ways = {way.name: way for way in WAYS if way.of is None}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    notify(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
+    written_out()
+    for order in rotated(list(ways), COLD_ROUNDS):
+        for name in order:
+            place = _place(folder, ways[name])
+            gc.collect()  # files that are mapped stay in memory
+            if not cool(place.rglob("*")):
+                notify(f"width {width}: the files of {name} stay in memory: nothing is measured from the disk")
+                return []
+            times[name].append(timed(partial(_pass, ways[name], place)))
+    return [_cold_pass(way, width, asked, times[way.name]) for way in ways.values()]
+
+
+def _pass(way: Way, place: Path) -> None:
+    _read_once(way.open(place))
+
+
+def _cold_pass(way: Way, width: int, asked: ReadSettings, times: Sequence[float]) -> ColdPass:
+    rows, seconds = asked.rows_of(width, way), float(np.median(times))
+    return ColdPass(way.name, width, rows, seconds, rows * width * 2 / seconds)
+
+
+def _opening(folder: Path, rows: int) -> dict[str, Any]:
+    """How long a large cache takes to open, two classes, in shards as a dump cuts them."""
+    logits = rivals.draw(2)
+    rivals.make_cache(folder, rows, 2, rivals.BLOCK_ROWS, logits)
+    seconds = [timed(lambda: Cache.open(folder)) for _ in range(OPENINGS)]
+    shards = len(Cache.open(folder).manifest.receipts)
+    return {"rows": rows, "shards": shards, "seconds": spread([seconds])}

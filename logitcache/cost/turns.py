@@ -1,0 +1,102 @@
+"""Measuring in turn: A B C, B C A, ... in one process, so that a drift of the machine's speed meets every case alike.
+
+A ratio is taken within each round, of the medians of two blocks that ran side by side; the median of the rounds' ratios
+is the figure, and its interval holds whatever the distribution of times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy.stats import binom
+
+from logitcache.records import Array
+
+Case: TypeAlias = Callable[[], object]
+Blocks: TypeAlias = Sequence[Sequence[float]]  # seconds, [rounds][repeats]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The median of the rounds' ratios, and an interval of it; ``confidence`` is what so many rounds can reach."""
+
+    median: float
+    low: float
+    high: float
+    confidence: float
+    rounds: int
+
+    def to_dict(self) -> dict[str, float]:
+        return dict(vars(self))
+
+
+def rotated(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
+    """The order of the cases in each round: another one begins each time."""
+    for turn in range(rounds):
+        first = turn % len(names) if names else 0
+        yield [*names[first:], *names[:first]]
+
+
+def in_turn(
+    cases: Mapping[str, Case], rounds: int, repeats: int, settle: int = 1, fence: Case = lambda: None
+) -> dict[str, list[list[float]]]:
+    """Seconds of each case, ``{name: [rounds][repeats]}``. Each case runs once before the first round, and ``settle``
+    times uncounted before each block. ``fence`` waits for a device.
+    """
+    times: dict[str, list[list[float]]] = {name: [] for name in cases}
+    for case in cases.values():
+        case()
+    for order in rotated(list(cases), rounds):
+        for name in order:
+            for _ in range(settle):
+                cases[name]()
+            times[name].append([timed(cases[name], fence) for _ in range(repeats)])
+    return times
+
+
+def timed(case: Case, fence: Case = lambda: None) -> float:
+    """Seconds of one call, the device included."""
+    fence()
+    started = time.perf_counter()
+    case()
+    fence()
+    return time.perf_counter() - started
+
+
+def ratio(over: Blocks, under: Blocks) -> Ratio:
+    """The ratio of two cases that were measured in turn: of as many rounds as both have."""
+    rounds = min(len(over), len(under))
+    return ratio_of([float(np.median(over[i]) / np.median(under[i])) for i in range(rounds)])
+
+
+def ratio_of(ratios: Sequence[float]) -> Ratio:
+    """The median of the rounds' ratios between two of them: the order statistics that hold the true median with 95 %
+    confidence (David and Nagaraja 2003, section 7.1), or the lowest and the highest where there are too few.
+    """
+    values: Array = np.sort(np.asarray(ratios, float))
+    n = len(values)
+    if not n:
+        raise ValueError("expected at least one round, found none")
+    inside = 0  # rounds left out on each side
+    while inside + 1 < n / 2 and 1 - 2 * binom.cdf(inside + 1, n, 0.5) >= CONFIDENCE:
+        inside += 1
+    reached = float(max(0.0, 1 - 2 * binom.cdf(inside, n, 0.5)))
+    return Ratio(float(np.median(values)), float(values[inside]), float(values[n - 1 - inside]), reached, n)
+
+
+def spread(blocks: Blocks) -> dict[str, float]:
+    """Median and quartiles of all counted repeats, in seconds."""
+    low, middle, high = np.quantile(np.concatenate([np.asarray(block, float) for block in blocks]), (0.25, 0.5, 0.75))
+    return {"median": float(middle), "q1": float(low), "q3": float(high)}
+
+
+def settled(value: Any) -> Case:
+    """The fence of a device: waits until what was asked of it is done."""
+    import torch
+
+    return torch.cuda.synchronize if str(value).startswith("cuda") else lambda: None

@@ -1,0 +1,233 @@
+"""Documents that benches wrote, read with care: anybody may have edited them, and a bench may have been interrupted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from logitcache.cost import document
+from logitcache.cost.turns import Ratio
+from logitcache.errors import SpecError, short
+from logitcache.report.words import plain, size_text
+
+_DEEPEST = 6  # settings inside settings
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles, in seconds."""
+
+    median: float
+    q1: float
+    q3: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One object of a document. What is lacking, null or no finite number is None; what has another type is an error
+    that names the file and the key.
+    """
+
+    told: Mapping[str, Any]
+    path: Path
+    name: str = ""
+
+    def part(self, key: str) -> Part:
+        """The object under a key; an empty one where there is none."""
+        return self._inside(key, self.told.get(key))
+
+    def parts(self, key: str) -> dict[str, Part]:
+        """The objects in the object under a key, by their names."""
+        inside = self.part(key)
+        return {name: inside.part(name) for name in inside.told}
+
+    def rows(self, key: str) -> list[Part]:
+        """The objects in the list under a key."""
+        return [self._inside(f"{key}[{i}]", value) for i, value in enumerate(self._list(key))]
+
+    def number(self, key: str) -> float | None:
+        return self._number(key, self.told.get(key))
+
+    def numbers(self, key: str) -> dict[str, float]:
+        """The numbers in the object under a key; those that are none are left out."""
+        inside = self.part(key)
+        return {name: value for name in inside.told if (value := inside.number(name)) is not None}
+
+    def series(self, key: str) -> list[float]:
+        return [self._number(f"{key}[{i}]", value) or 0.0 for i, value in enumerate(self._list(key))]
+
+    def texts(self, key: str) -> list[str]:
+        return [plain(value) for value in self._list(key)]
+
+    def text(self, key: str) -> str:
+        value = self.told.get(key)
+        return "" if value is None else plain(value)
+
+    def ratio(self, key: str) -> Ratio | None:
+        part = self.part(key)
+        found = [part.number(name) for name in ("median", "low", "high")]
+        median, low, high = (value if value is not None else found[0] for value in found)
+        if median is None or low is None or high is None or min(median, low, high) <= 0:
+            return None
+        confidence, rounds = part.number("confidence") or 0.0, int(part.number("rounds") or 0)
+        return Ratio(median, min(low, median), max(high, median), confidence, rounds)
+
+    def spread(self, key: str) -> Spread | None:
+        part = self.part(key)
+        median, low, high = (part.number(name) for name in ("median", "q1", "q3"))
+        if median is None or median < 0:
+            return None
+        return Spread(median, *(median if value is None else value for value in (low, high)))
+
+    def _inside(self, key: str, value: object) -> Part:
+        name = f"{self.name}.{key}".lstrip(".")
+        if value is not None and not isinstance(value, Mapping):
+            raise self._wrong(key, "an object", value)
+        return Part({} if value is None else value, self.path, name)
+
+    def _list(self, key: str) -> list[Any]:
+        value = self.told.get(key)
+        if value is not None and not isinstance(value, list):
+            raise self._wrong(key, "a list", value)
+        return value or []
+
+    def _number(self, key: str, value: object) -> float | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, "a number", value)
+        try:
+            return float(value) if math.isfinite(value) else None
+        except OverflowError:
+            return None
+
+    def _wrong(self, key: str, expected: str, value: object) -> SpecError:
+        name = f"{self.name}.{key}".lstrip(".")
+        return SpecError(
+            f"{short(name)}: expected {expected}, found {short(repr(value))}. Run the bench again.", where=self.path
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One bench's document and the file it came from."""
+
+    told: Part
+
+    @property
+    def path(self) -> Path:
+        return self.told.path
+
+    @property
+    def kind(self) -> str:
+        return str(self.told.told["bench"])
+
+    @property
+    def complete(self) -> bool:
+        return self.told.told["complete"] is True
+
+    @property
+    def setting(self) -> dict[str, str]:
+        """What was measured, ``{key: text}``, settings inside settings by their path."""
+        return _flat(self.told.part("setting").told)
+
+    @property
+    def processor(self) -> str:
+        """The machine without its device, as one line."""
+        machine = self.told.part("machine")
+        cores, threads = machine.number("cores"), machine.number("threads")
+        memory = machine.number("memory_bytes")
+        parts = [machine.text("processor") or "a processor without a name"]
+        parts += [f"{cores:g} cores"] if cores is not None else []
+        parts += [f"{threads:g} threads"] if threads is not None else []
+        parts += [size_text(memory)] if memory else []
+        return ", ".join([*parts, *filter(None, [machine.text("system")])])
+
+    @property
+    def device(self) -> str:
+        """A GPU as one line; empty for the processor itself."""
+        device = self.told.part("machine").part("device")
+        if device.text("kind") in ("", "cpu"):
+            return ""
+        memory = device.number("memory_bytes")
+        return ", ".join(filter(None, [device.text("name"), size_text(memory) if memory else ""]))
+
+    @property
+    def name(self) -> str:
+        """What the machine is called where there is little room: its GPU, or its processor."""
+        machine = self.told.part("machine")
+        return (machine.part("device").text("name") if self.device else "") or machine.text("processor")
+
+    @property
+    def machine(self) -> str:
+        return " with ".join(filter(None, [self.processor, self.device]))
+
+    @property
+    def versions(self) -> str:
+        return ", ".join(f"{plain(name, 40)} {plain(value, 40)}" for name, value in self._versions.items())
+
+    @property
+    def _versions(self) -> Mapping[str, Any]:
+        return self.told.part("versions").told
+
+    def beside(self, other: Bench) -> bool:
+        """Whether both were measured on one machine. The reader has no device: it runs beside any."""
+        reads = "read" in (self.kind, other.kind)
+        return self.processor == other.processor and (reads or self.device == other.device)
+
+
+def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
+    """The documents of these files. Raises SpecError for none, what no bench wrote, two of one bench with one setting
+    on one machine, and, unless ``mixed``, for documents of several machines.
+    """
+    if not paths:
+        raise SpecError("expected a file that `logitcache bench` wrote, found none. Name one.")
+    benches = tuple(Bench(Part(document.read(path), path)) for path in paths)
+    for place, bench in enumerate(benches):
+        for before in benches[:place]:
+            _check_pair(before, bench, mixed)
+    return benches
+
+
+def _check_pair(one: Bench, other: Bench, mixed: bool) -> None:
+    together = one.beside(other)
+    if not together and not mixed:
+        raise SpecError(
+            f"expected benches of one machine, found {one.machine} in {one.path} and {other.machine} in {other.path}. "
+            "Make a page of each, or say --mixed."
+        )
+    if together and one.kind == other.kind and _same(one, other):
+        raise SpecError(
+            f"expected one bench of each setting, found bench {one.kind} of one setting in {one.path} and in "
+            f"{other.path}. Leave one of them out."
+        )
+
+
+def _same(one: Bench, other: Bench) -> bool:
+    settings = [json.dumps(bench.told.part("setting").told, sort_keys=True) for bench in (one, other)]
+    return settings[0] == settings[1]
+
+
+def _flat(told: Mapping[str, Any], before: str = "", depth: int = 0) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in told.items():
+        name = f"{before} {plain(key, 60)}".strip().replace("_", " ")
+        if isinstance(value, Mapping) and depth < _DEEPEST:
+            found |= _flat(value, name, depth + 1)
+        elif value is not None:
+            found[name] = _setting(value)
+    return found
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and abs(value) < 10**15:
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return ", ".join(map(plain, value)) if isinstance(value, list) else plain(value)

@@ -1,0 +1,45 @@
+"""A workload that takes a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What is asked about one-layer models and random tokens; no data is read."""
+    from logitcache.cost.workload import Asked
+    from logitcache.workspace import Workspace
+
+    return Asked(
+        student="1x32",
+        teacher="1x64",
+        shape_only=True,
+        tokens=12,
+        classes=3,
+        rows=40,
+        batch_size=4,
+        device="cpu",
+        workspace=Workspace(tmp_path_factory.mktemp("cost")),
+    )
+
+
+@pytest.fixture(scope="session")
+def real(checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What is asked about two checkpoints of one tokenizer, and real rows."""
+    from logitcache.cost.workload import Asked
+    from logitcache.workspace import Workspace
+
+    return Asked(
+        student=str(checkpoint(dropout=0.0)),
+        teacher=str(checkpoint(dropout=0.0)),
+        data=str(singles_data),
+        batch_size=4,
+        max_length=32,
+        device="cpu",
+        workspace=Workspace(tmp_path_factory.mktemp("cost")),
+    )

@@ -1,0 +1,192 @@
+"""``bench overhead``: its document, and what it keeps when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from logitcache.cost import memory, overhead
+from logitcache.cost.document import Document
+from logitcache.cost.memory import Peak, peak
+from logitcache.cost.overhead import Overhead, bench
+from logitcache.cost.phases import PHASES
+from logitcache.cost.steps import CASES, Case
+from logitcache.errors import SpecError
+from logitcache_cli.main import cli
+
+NOWHERE = ["logitcache", "bench", "overhead"]
+
+
+@pytest.fixture(scope="module")
+def settings(tiny: Any) -> Overhead:
+    return Overhead(tiny, rounds=3, steps=2, settle=1, memory=False, price_per_hour=2.0)
+
+
+@pytest.fixture(scope="module")
+def told(settings: Overhead) -> Document:
+    return bench(settings, NOWHERE)
+
+
+def test_every_method_has_all_of_its_figures(told: Document) -> None:
+    assert tuple(told["methods"]) == CASES
+    for name, each in told["methods"].items():
+        assert each["error"] is None
+        assert each["ratio_to_ls"]["low"] <= each["ratio_to_ls"]["median"] <= each["ratio_to_ls"]["high"]
+        assert set(each["phases"]) == set(PHASES)
+        assert each["flops_per_step"]["counted"] > 0, name
+    assert told["methods"]["ls"]["ratio_to_ls"]["median"] == 1.0
+    assert told["complete"]
+    json.dumps(told, allow_nan=False)
+
+
+def test_flops_from_the_shapes_agree_with_those_that_torch_counts(told: Document) -> None:
+    for name in ("ls", "kd", "kd-online"):
+        found = told["methods"][name]["flops_per_step"]
+        assert found["analytic"] == pytest.approx(found["counted"], rel=0.05), name
+    counted = {name: told["methods"][name]["flops_per_step"]["counted"] for name in ("ls", "kd", "kd-online")}
+    assert counted["kd"] == counted["ls"] < counted["kd-online"]
+
+
+def test_costs_follow_from_the_steps(told: Document) -> None:
+    costs, methods = told["costs"], told["methods"]
+    rows = told["setting"]["train_rows"]
+    dump = rows / told["dump"]["rows_per_second"]
+    assert costs["hours"]["cached"][0] == pytest.approx(dump / 3600)
+    last = costs["hours"]["epochs"][-1]
+    step = methods["kd-online"]["step_seconds"]["median"]
+    assert costs["hours"]["online"][-1] == pytest.approx(last * -(-rows // 4) * step / 3600)
+    assert costs["money"]["cached"] == pytest.approx(2 * costs["protocol"]["cached_hours"])
+
+
+def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
+    settings: Overhead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Case.block
+
+    def block(self: Case, settle: int, steps: int) -> list[float]:
+        if self.name == "kd-online":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.\nand more")
+        return whole(self, settle, steps)
+
+    monkeypatch.setattr(Case, "block", block)
+    found = bench(replace(settings, rounds=1), NOWHERE)
+    assert found["methods"]["kd-online"]["error"] == "out of memory: CUDA out of memory. Tried to allocate 3.00 GiB."
+    assert found["methods"]["kd"]["step_seconds"] is not None
+    assert found["costs"] is None
+    assert found["complete"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_bench_tells_what_it_has(
+    settings: Overhead, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    whole, blocks = Case.block, iter(range(100))
+
+    def block(self: Case, settle: int, steps: int) -> list[float]:
+        if next(blocks) == len(CASES) + 12:  # within the second round
+            raise stop
+        return whole(self, settle, steps)
+
+    monkeypatch.setattr(Case, "block", block)
+    found = bench(settings, NOWHERE)
+    assert not found["complete"]
+    rounds = [each["ratio_to_ls"]["rounds"] for each in found["methods"].values()]
+    assert set(rounds) == {1, 2}
+    assert found["methods"]["ls"]["phases"] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_each_method_has_a_process_of_its_own_for_its_memory(tiny: Any, tmp_path: Path) -> None:
+    from logitcache.cost.answering import answered
+    from logitcache.cost.workload import load
+
+    answered(load(tiny), tmp_path / "cache")
+    found = peak(tiny, "kd", tmp_path / "cache")
+    assert found.error is None
+    assert found.allocated > 50e6
+
+
+def test_a_process_that_the_system_ends_is_told(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_child", _killed)
+    found = peak(tiny, "kd", tmp_path)
+    assert found.error is not None
+    assert found.error.startswith("ended by the system with")
+
+
+def _killed(*_: Any) -> None:
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_memory_that_was_too_much_keeps_a_method_out(settings: Overhead, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake(asked: Any, name: str, cache: Path) -> Peak:
+        return Peak(7, None, "ended by the system") if name == "kd-online" else Peak(5)
+
+    monkeypatch.setattr(overhead, "peak", fake)
+    said: list[str] = []
+    found = bench(replace(settings, memory=True, rounds=1), NOWHERE, said.append)
+    assert found["methods"]["kd-online"]["error"] == "ended by the system"
+    assert found["methods"]["kd-online"]["peak_memory_bytes"] == 7
+    assert found["methods"]["kd"]["memory_ratio_to_ls"] == 1.0
+    assert any("the others go on" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rounds": 0}, "--rounds: expected a number from 1"),
+        ({"steps": 0}, "--steps: expected a number from 1"),
+        ({"methods": ("kd", "magic")}, "found magic"),
+        ({"price_per_hour": -1.0}, "--price-per-hour"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(settings: Overhead, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        bench(replace(settings, **change), NOWHERE)
+
+
+def test_the_command_prints_a_table_and_writes_the_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Document
+) -> None:
+    monkeypatch.setattr(overhead, "bench", lambda *_: told)
+    words = ["bench", "overhead", "--shape-only", "--tokens", "12", "--out", str(tmp_path / "o.json")]
+    found = CliRunner().invoke(cli, words)
+    assert found.exit_code == 0, found.output
+    assert all(name in found.stdout for name in CASES)
+    assert json.loads((tmp_path / "o.json").read_text()) == told
+    assert json.loads(CliRunner().invoke(cli, [*words, "--json"]).stdout) == told
+
+
+def test_an_interrupted_command_keeps_its_document_and_says_so_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Document
+) -> None:
+    monkeypatch.setattr(overhead, "bench", lambda *_: {**told, "complete": False})
+    found = CliRunner().invoke(cli, ["bench", "overhead", "--out", str(tmp_path / "o.json")])
+    assert found.exit_code == 130
+    assert (tmp_path / "o.json").is_file()
+
+
+def test_a_refusal_is_one_line(run_refused: Callable[..., None]) -> None:
+    run_refused(["bench", "overhead", "--rounds", "0"], "--rounds: expected a number from 1, found 0.")
+    run_refused(["bench", "overhead", "--shape-only", "--tokens", "0"], "--tokens: expected a number from 1, found 0.")
+
+
+@pytest.fixture
+def run_refused() -> Callable[..., None]:
+    def run(words: list[str], said: str) -> None:
+        found = CliRunner().invoke(cli, words)
+        assert found.exit_code == 2
+        assert found.stdout == ""
+        assert said in found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+    return run
