@@ -13,7 +13,7 @@ import numpy as np
 
 from logitcache.cost.turns import Ratio
 from logitcache.errors import SpecError
-from logitcache.report.plots import _COLOURS as METHODS
+from logitcache.report.plots import COLOURS as METHODS
 from logitcache.report.plots import SUFFIXES
 from logitcache.report.words import Unit, digits, ratio_text, seconds, times
 from logitcache.store.files import write_atomic

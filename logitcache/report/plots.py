@@ -23,7 +23,7 @@ _WIDTH = 8.0  # inches; 100 dots per inch is the size it is read at, 200 the siz
 _JITTER = 0.16  # of the space between two lines
 _DIFFERENCE = 1.1  # right end of the differences, in widths of the axes
 # Okabe and Ito's colours, told apart by colour-blind eyes too.
-_COLOURS = {"base": "#555555", "ls": "#E69F00", "tf-reg": "#56B4E9", "self-kd": "#009E73", "kd": "#0072B2"}
+COLOURS = {"base": "#555555", "ls": "#E69F00", "tf-reg": "#56B4E9", "self-kd": "#009E73", "kd": "#0072B2"}
 _OTHER = "#CC79A7"
 
 
@@ -60,7 +60,7 @@ def _drawn(comparison: Comparison, kind: str) -> bytes:
 
 
 def _draw_row(axes: Axes, place: int, row: Row) -> None:
-    factor, colour = scale_of(row.metric).factor, _COLOURS.get(row.method, _OTHER)
+    factor, colour = scale_of(row.metric).factor, COLOURS.get(row.method, _OTHER)
     if row.difference is not None:
         _draw_difference(axes, place, row, row.difference, colour)
     values = factor * np.array(list(row.values.values()))
@@ -88,7 +88,7 @@ def _draw_baseline(axes: Axes, comparison: Comparison) -> None:
     means = [row.mean for row in comparison.rows if comparison.baseline in (row.method, row.label)]
     if len(means) == 1:
         line = scale_of(comparison.metric).factor * means[0]
-        axes.axvline(line, color=_COLOURS["base"], linestyle="--", linewidth=1, zorder=1)
+        axes.axvline(line, color=COLOURS["base"], linestyle="--", linewidth=1, zorder=1)
 
 
 def _label(axes: Axes, comparison: Comparison) -> None:
