@@ -70,9 +70,9 @@ def command(
 
 def render(told: Mapping[str, Any], console: Any) -> None:
     """A table for each width, order and DataLoader, what was read from the disk, and the opening."""
-    kind = itemgetter("width", "order", "loader", "workers")
-    for (width, order, loader, workers), cases in groupby(told["cases"], kind):
-        how = f", by a DataLoader with {workers} workers" if loader else ""
+    kind = itemgetter("width", "order", "workers")
+    for (width, order, workers), cases in groupby(told["cases"], kind):
+        how = f", by a DataLoader with {workers} workers" if workers is not None else ""
         _say(console, f"{width} classes, {order}, {told['setting']['batch']} rows at once{how}")
         console.print(_warm(cases))
     if told["cold"]:
@@ -100,7 +100,7 @@ def _cold(passes: list[Mapping[str, Any]]) -> Any:
     table = _table("reader", "classes", "rows", "s", "MB/s")
     for each in passes:
         speed, rows = each["bytes_per_second"] / 1e6, f"{each['rows']:,}"
-        table.add_row(each["name"], str(each["width"]), rows, f"{each['seconds']:.3f}", f"{speed:,.1f}")
+        table.add_row(each["name"], str(each["width"]), rows, f"{each['seconds']:.3f}", f"{speed:,.2f}")
     return table
 
 

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from logitcache.study.tables import RESAMPLES, compare, render
 
+from .options import Here
+
 
 @click.command("compare")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -17,7 +19,7 @@ from logitcache.study.tables import RESAMPLES, compare, render
 @click.option("--split", help="Split to compare on.  [default: test if all have it, else dev]")
 @click.option("--baseline", default="base", show_default=True, help="Method, or label of a row, to subtract.")
 @click.option("--bootstrap", default=RESAMPLES, show_default=True, help="Resamples of the test rows.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture: FILE.png or FILE.svg.")
+@click.option("--plot", type=Here(dir_okay=False), help="Write a picture: FILE.png or FILE.svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     results: tuple[Path, ...],

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from .options import CACHE, as_json, print_json
+from .options import CACHE, Here, as_json, print_json
 
 
 @click.command(short_help="Write a cache's answers in another store: arrow, zarr or parquet.")
 @click.argument("cache", type=CACHE)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=Here())
 @click.option("--to", type=click.Choice(["arrow", "zarr", "parquet"]), required=True, help="The store to write.")
 @as_json
 def command(cache: Path | str, out: Path, to: str, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from .dump import render as render_dump
 from .dump import to_json
-from .options import as_json, notify, print_json, progress
+from .options import Here, as_json, notify, print_json, progress
 
 OWN_DATA = """\
 The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/test files):
@@ -25,7 +25,7 @@ The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/te
 @click.option("--quick", is_flag=True, help="Fewer rows and smaller models: under two minutes.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Here(file_okay=False),
     default=Path("logitcache-demo"),
     show_default=True,
     help="Where everything it makes stays.",

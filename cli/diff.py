@@ -7,10 +7,18 @@ from typing import Any
 
 import click
 
+from logitcache.errors import short, visible
+
 from .options import CACHE, as_json, print_json
 
-SHOWN = 60  # characters of a value
-LEFT_OUT = {"only_a": "only in A", "only_b": "only in B", "other_text": "of other text", "skipped": "without an answer"}
+LEFT_OUT = {
+    "only_a": "only in A",
+    "only_b": "only in B",
+    "other_text": "of other text",
+    "skipped_a": "answered in B alone",
+    "skipped_b": "answered in A alone",
+    "unanswered": "answered in neither",
+}
 
 
 @click.command(short_help="Say how far two caches of the same rows differ.")
@@ -30,10 +38,12 @@ def command(a: Path | str, b: Path | str, as_json: bool) -> None:
 
 def render(told: dict[str, Any]) -> str:
     """The difference as lines of `name value`."""
-    rest = "".join(f"; {told[key]:,} {words}" for key, words in LEFT_OUT.items() if told[key])
+    left = {**told, "unanswered": told["skipped"] - told["skipped_a"] - told["skipped_b"]}
+    rest = "".join(f"; {left[key]:,} {words}" for key, words in LEFT_OUT.items() if left[key])
     lines = [f"A            {told['a']}", f"B            {told['b']}", f"rows         {told['rows']:,} compared{rest}"]
     if told["largest_difference"] == 0:
-        lines.append("answers      the same to the last stored bit")
+        rows = "" if told["identical"] else " in the rows compared"
+        lines.append(f"answers      the same to the last stored bit{rows}")
     else:
         for name, key in (("KL(A||B)", "kl_ab"), ("KL(B||A)", "kl_ba")):
             values = ", ".join(f"{what} {value:.3g}" for what, value in told[key].items())
@@ -45,9 +55,8 @@ def render(told: dict[str, Any]) -> str:
         lines.append(f"row {row['row']:<8} KL {row['kl_ab']:.3g} and {row['kl_ba']:.3g} nats, {classes}")
     for what, key in (("fingerprint", "fields"), ("condition", "conditions")):
         lines += [f"{what:<12} {name}: {_short(one)} / {_short(other)}" for name, (one, other) in told[key].items()]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return short(", ".join(map(str, value)) if isinstance(value, list) else value)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import CACHE, Bars, as_json, data_options, notify, print_json, progress, teacher_options
+from .options import CACHE, Bars, Here, as_json, data_options, notify, print_json, progress, teacher_options
 from .workers import once, run_parts, typed
 
 
@@ -26,7 +25,7 @@ from .workers import once, run_parts, typed
 @click.option("--split", default="train", show_default=True, help="The split to dump.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Here(),
     help="The cache's folder. Default: in the workspace, by data, split and teacher.",
 )
 @click.option(

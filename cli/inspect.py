@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from .options import CACHE, as_json, print_json
+from logitcache.errors import visible
+
+from .options import CACHE, Here, as_json, print_json
 
 
 @click.command(short_help="Say what a cache holds.")
@@ -19,7 +21,7 @@ from .options import CACHE, as_json, print_json
 @click.option("--text-pair", help="Column of the second text of a pair.")
 @click.option(
     "--workspace",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Here(file_okay=False),
     default=Path("logitcache-work"),
     show_default=True,
     help="Where built-in data lies.",
@@ -53,7 +55,7 @@ def render(shown: dict[str, Any]) -> str:
     lines = [*_identity(shown), *_making(shown), *_sureness(shown["quantiles"])]
     if "row" in shown:
         lines += [("", ""), *_row(shown["row"])]
-    return "\n".join(f"{name:<12} {value}".rstrip() for name, value in lines)
+    return "\n".join(visible(f"{name:<12} {value}".rstrip()) for name, value in lines)
 
 
 def _identity(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, print_json
+from .options import Here, as_json, print_json
 
 
 @click.command(short_help="Put parts of one dump together.")
-@click.argument("out", type=click.Path(path_type=Path))
-@click.argument("parts", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("out", type=Here())
+@click.argument(
+    "parts", type=Here("parts of a dump are read here. Copy it to this machine first"), nargs=-1, required=True
+)
 @as_json
 def command(out: Path, parts: tuple[Path, ...], as_json: bool) -> None:
     """Copy the shards of the folders PARTS, each proved by its checksums, into the cache OUT, and finish it. Ends with

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
+
+from logitcache.errors import visible
 
 from .dump import Counter, Training
 from .options import again_options, as_json, notify, print_json, progress
 
 
 @click.command(short_help="Make the broken shards of a cache again, and only those.")
-@click.argument("cache", type=click.Path(path_type=Path))
+@click.argument("cache", type=click.Path())
 @again_options
 @as_json
-def command(cache: Path, as_json: bool, **options: Any) -> None:
+def command(cache: str, as_json: bool, **options: Any) -> None:
     """Read every byte of a cache; make again what is broken, and nothing else.
 
     The teacher is only loaded where a shard is broken, and asked about that shard's rows alone.
@@ -41,7 +42,7 @@ def render(report: Any) -> str:
         lines.append(f"mended      {_few(report.mended)}")
     for name, (was, now) in report.conditions.items():
         lines.append(f"note        {name} was {was}, is {now}: the last bits may differ")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _few(values: list[Any]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import CACHE, as_json, checkpoint_options, data_options, notify, print_json, progress
+from .options import CACHE, Here, as_json, checkpoint_options, data_options, notify, print_json, progress
 
 
 @click.command(short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
@@ -51,7 +50,7 @@ from .options import CACHE, as_json, checkpoint_options, data_options, notify, p
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Here(),
     help="The result's folder. Default: in the workspace, by data, method and seed.",
 )
 @click.option(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from logitcache.errors import CorruptShard, FingerprintMismatch
+from logitcache.errors import CorruptShard, FingerprintMismatch, visible
 
 from .options import CACHE, again_options, as_json, notify, print_json, progress
 
@@ -34,7 +34,7 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **opt
         found = {"ok": not faults, "checked": checked, "faults": [asdict(fault) for fault in faults]}
         print_json({**found, "live": None if again is None else vars(again)})
     for fault in () if as_json else faults:
-        click.echo(f"{cache}/{fault}")
+        click.echo(visible(f"{cache}/{fault}"))
     if not faults and not as_json:
         click.echo(f"{cache}: {checked:,} bytes in {len(opened.manifest.receipts)} shards are as they were written")
     if again is not None and not as_json:
@@ -63,4 +63,4 @@ def render_live(found: Any) -> str:
     verdict = (
         "the teacher says what the cache holds" if found.agrees else "the teacher does NOT say what the cache holds"
     )
-    return "\n".join([*lines, f"verdict      {verdict} (allowed: {found.allowed:.3g})"])
+    return "\n".join([*map(visible, lines), f"verdict      {verdict} (allowed: {found.allowed:.3g})"])

@@ -16,9 +16,10 @@ from logitcache.cache import Cache
 from logitcache.data import source as sources
 from logitcache.data.memory import UNNAMED
 from logitcache.data.source import Columns, Data, Source
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import FingerprintMismatch, SpecError, visible
 from logitcache.pipeline import dump as dumping
 from logitcache.pipeline import train as training
+from logitcache.pipeline.again import rows_of
 from logitcache.pipeline.checks import part_of, path_of, plain, unexpected
 from logitcache.pipeline.finetune import Finetune, TeacherSpec
 from logitcache.report.plots import dots
@@ -31,10 +32,10 @@ from logitcache.teacher import repair as mending
 from logitcache.teacher.diff import Difference, difference
 from logitcache.teacher.live import Live, live
 from logitcache.teacher.panel import Progress
-from logitcache.teacher.plan import DumpSettings, Planned, planned
+from logitcache.teacher.plan import DumpSettings, Planned, Said, planned
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
-from logitcache.workspace import DEFAULT, Workspace
+from logitcache.workspace import DEFAULT, Workspace, here
 
 Place = str | os.PathLike[str]
 _PARAMETERS = {"method", "data", "columns", "unlabelled", "data_seed", "out", "workspace"}  # of train, by themselves
@@ -46,7 +47,7 @@ _OF_A_CACHE = {"split", "out", "reuse", "codec", "batch_tokens", "shard_rows", "
 
 def say(message: str) -> None:
     """A note on stderr: where notes go unless ``notify`` says otherwise."""
-    print(message, file=sys.stderr)
+    print("\n".join(map(visible, message.split("\n"))), file=sys.stderr)
 
 
 def load(
@@ -165,7 +166,8 @@ def repair(
     what the cache names. They are only used where a shard is broken. Raises FingerprintMismatch where they are others.
     """
     ask = partial(_asked_again, teacher, data, notify=notify, on_step=on_step, **options)
-    return mending.repair(Path(cache), ask, notify, begin)
+    advice = "a cache is mended here. Repair it where it was dumped, and copy it there again"
+    return mending.repair(here(cache, advice) if isinstance(cache, str) else Path(cache), ask, notify, begin)
 
 
 def verify_live(
@@ -191,7 +193,7 @@ def verify_live(
 
 def diff(one: Place, other: Place) -> Difference:
     """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch where their labels
-    are not the same, SpecError where they share no row.
+    or texts are not the same, SpecError where no row has an answer in both.
     """
     return difference(Cache.open(one), Cache.open(other))
 
@@ -276,13 +278,14 @@ def _asked_again(
     """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them. Raises
     FingerprintMismatch where they are others.
     """
-    split, named = str(plan.data["split"]), (plan.teacher["name"], plan.data["source"])
-    who, rows = named[0] if teacher is None else teacher, named[1] if data is None else data
-    config, source = _teaching(who, rows, **options, dtype=plan.teacher["dtype"], notify=notify)
-    config = replace(config, split=split, settings=DumpSettings.of(plan))
-    source = source or dumping.load(config, notify)
+    said = Said.of(plan)
+    who, rows = said.teacher if teacher is None else teacher, said.source if data is None else data
+    config, source = _teaching(who, rows, **options, dtype=said.dtype, notify=notify)
+    config = replace(config, split=said.split, settings=said.settings)
+    if source is None:
+        source = rows_of(said, config, notify) if data is None else dumping.load(config, notify)
     panel = dumping.asked_teacher(config, source, notify, on_step)
-    asked = planned(panel, source, split, config.settings)
+    asked = planned(panel, source, said.split, said.settings)
     asked.check_same(plan)
     return asked
 

@@ -13,7 +13,7 @@ from os import PathLike
 import numpy as np
 
 from logitcache import identity
-from logitcache.errors import AlignmentError, FormatError
+from logitcache.errors import AlignmentError, FormatError, visible
 from logitcache.records import Answers, Array, Dense, Int64
 from logitcache.store import stores
 from logitcache.store.columns import Column
@@ -66,7 +66,7 @@ class Cache:
     def __repr__(self) -> str:
         plan = self.manifest.plan
         teacher, data, labels = plan.teacher.get("name"), plan.data, len(plan.teacher.get("label_names", ()))
-        return (
+        return visible(
             f"Cache({self.where!r}: {len(self):,} rows x {labels} classes, "
             f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {self.codec.to_dict()}, "
             f"{self.manifest.bytes / 1e6:.1f} MB, fingerprint {self.fingerprint[:12]})"
@@ -104,9 +104,11 @@ class Cache:
         columns = self._columns(row_id, ("row_hash", *self.codec.columns()))
         return Answers(columns["row_hash"], np.ones(len(row_id), np.int64), self.codec.decode(columns))
 
-    def row_hashes(self) -> Int64:
-        """The hash of every row's text, in row order: i64[N]."""
-        return self._columns(np.arange(len(self)), ("row_hash",))["row_hash"]
+    def row_hashes(self, row_id: Int64 | None = None) -> Int64:
+        """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for a row that is not
+        here.
+        """
+        return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))["row_hash"]
 
     def stored(self, row_id: Int64) -> dict[str, Array]:
         """The codec's columns of these rows, as they lie on disk. Raises AlignmentError for a row that is not here."""
@@ -118,7 +120,7 @@ class Cache:
         """
         inside = row_id < len(self)  # a changed word speaks before a row that is not here
         known = self._columns(row_id[inside], ("row_hash",))["row_hash"]
-        identity.check_rows(row_id[inside], row_hash[inside], known, self.where)
+        identity.check_rows(row_id[inside], row_hash[inside], known, self.where, self.row_hashes)
         self._check_range(row_id)
         self._check_answered(row_id)
 
@@ -171,4 +173,6 @@ def _codec(where: str, plan: Plan) -> Codec:
     needed = {*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items())}
     if not needed <= set(plan.columns):
         raise FormatError(f"expected the columns of {codec}, found {', '.join(map(str, plan.columns))}.", where=where)
+    if len(names) != codec.width:
+        raise FormatError(f"expected a name for each of {codec.width} labels, found {len(names)}.", where=where)
     return codec

@@ -20,13 +20,13 @@ from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, In
 from logitcache.records import Array
 from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, ends, levels
-from logitcache.store.files import TEMPORARY, make_folder, refuse_link, remove, write_atomic
+from logitcache.store.files import TEMPORARY, make_folder, refuse_link, refuse_links, remove, write_atomic
 from logitcache.store.lock import Lock
 from logitcache.store.manifest import Plan, Receipt, differences, read_own, receipt_name
 from logitcache.store.reader import SHARDS, Reader
 from logitcache.store.remote import RemoteReader
 from logitcache.store.shards import AGAIN, LocalFolder, Places
-from logitcache.store.writer import PLAN, CacheWriter
+from logitcache.store.writer import PLAN, CacheWriter, refuse_inside
 
 PARQUET = "parquet"
 KINDS = (*stores.NAMES, PARQUET)
@@ -40,7 +40,7 @@ class Made:
 
     rows: int
     shards: int
-    written: int  # shards that were not there before
+    written: int  # shards that were not there before, or not as they were written
     bytes: int
     fingerprint: str  # of the cache that is there now; of the one it was made of, where it is no cache
 
@@ -58,15 +58,16 @@ def convert(cache: Path | str, out: Path, kind: str) -> Made:
 def to_store(reader: Reader, out: Path, store: str) -> Made:
     """See :func:`convert`."""
     with CacheWriter(out, replace(reader.manifest.plan, store=store)) as writer:
-        missing = writer.missing
+        written = 0
         for index, receipt in enumerate(reader.manifest.receipts):
             arrays = arrays_of(reader, index)
-            if index in missing:
-                writer.write(index, arrays, receipt.sketches, receipt.conditions)
-            else:
+            if index in writer.receipts:
                 _check_there(writer, index, arrays, receipt)
+            if not writer.holds(index):
+                writer.write(index, arrays, receipt.sketches, receipt.conditions)
+                written += 1
         writer.seal()
-    return _made(out, len(missing))
+    return _made(out, written)
 
 
 def _made(out: Path, written: int) -> Made:
@@ -80,7 +81,7 @@ def _check_there(writer: CacheWriter, index: int, arrays: Mapping[str, Array], r
     files = tuple(each.described(name) for name, each in encoded.items())
     if (there.files, there.sketches, there.conditions) != (files, receipt.sketches, receipt.conditions):
         raise FingerprintMismatch(
-            f"shard {index} is there already, of another dump with this plan. Choose another folder.",
+            f"shard {index} is there already, of another dump with this plan. Choose another place.",
             where=writer.folder,
         )
 
@@ -88,8 +89,10 @@ def _check_there(writer: CacheWriter, index: int, arrays: Mapping[str, Array], r
 def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
     """All columns of a shard, every file of it checked first. Raises CorruptShard."""
     shard, found = reader.shards[index], dict[str, Array]()
+    for file in shard.files.values():
+        reader.files.path(file)  # fetched, it is checked against its receipt, and what is wrong there is named there
     for fault in reader.faults_of(shard):
-        raise fault.error(reader.folder)
+        raise reader.error(fault)
     for level, columns in levels(reader.manifest.plan.columns).items():
         every = np.arange(shard.records[level])
         found |= reader.tables[level].take(
@@ -113,21 +116,24 @@ def to_parquet(reader: Reader, out: Path) -> Made:
     """One file for each shard, with page checksums: a row for each row and view, levels below as lists in lists."""
     about = _about(reader)
     if out.exists() and not out.is_dir():
-        raise SpecError("expected a folder, found a file. Choose another.", where=out)
+        raise SpecError("expected a folder, found a file. Choose another place.", where=out)
+    refuse_inside(out)
     make_folder(out)
     lock = Lock(out)
     try:
         wanted = [f"{index:05d}.{PARQUET}" for index in range(len(reader.shards))]
         for path in out.glob(TEMPORARY):
-            remove(path)
-        there = _exported(out, wanted, about)
+            remove(out, path.name)
+        there, written = _exported(out, wanted, about), 0
         for index, name in enumerate(wanted):
-            if name not in there:
-                write_atomic(out / name, _parquet(_table(reader, index, about)))
+            data = _parquet(_table(reader, index, about))
+            if name not in there or (out / name).read_bytes() != data:
+                write_atomic(out / name, data)
+                written += 1
     finally:
         lock.release()
     size = sum((out / name).stat().st_size for name in wanted)
-    return Made(len(reader), len(wanted), len(wanted) - len(there), size, reader.manifest.digest)
+    return Made(len(reader), len(wanted), written, size, reader.manifest.digest)
 
 
 def _about(reader: Reader) -> bytes:
@@ -144,7 +150,7 @@ def _exported(out: Path, wanted: list[str], about: bytes) -> set[str]:
     for name in sorted(found):
         if name not in wanted or _says(out / name) != about:
             raise SpecError(
-                f"expected an empty folder or the same cache's export, found {name}. Choose another.", where=out
+                f"expected an empty folder or the same cache's export, found {name}. Choose another place.", where=out
             )
     return found
 
@@ -161,7 +167,7 @@ def _says(path: Path) -> bytes | None:
 def _parquet(table: pa.Table) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=ROW_GROUP, write_page_checksum=True, compression="zstd")
-    return memoryview(sink.getvalue())
+    return memoryview(sink.getvalue()).cast("B")
 
 
 def _table(reader: Reader, index: int, about: bytes) -> pa.Table:
@@ -200,23 +206,25 @@ def _lists(column: Column, arrays: Mapping[str, Array]) -> pa.Array:
 
 def merge(out: Path, parts: Sequence[Path]) -> Made:
     """Copy the shards of unfinished (or finished) caches of one plan into one cache, and seal it. The first part named
-    that has a shard gives it. Raises FingerprintMismatch naming the field where a part is of another plan, CorruptShard
-    where a shard's bytes are not those of its receipt, IncompleteCache naming the rows that no part has.
+    that has a shard gives it; one that is in ``out`` as it was written stays. Raises FingerprintMismatch naming the
+    field where a part is of another plan, CorruptShard where a shard's bytes are not those of its receipt,
+    IncompleteCache naming the rows that no part has.
     """
     plans = [_plan(part) for part in parts]
     for part, plan in zip(parts, plans, strict=True):
         _check_same(part, plans[0].to_dict(), plan.to_dict())
     with CacheWriter(out, plans[0]) as writer:
-        written = len(writer.missing)
+        lacking = [index for index in writer.own if not writer.holds(index)]
+        written = len(lacking)
         for part in parts:
-            for index in writer.missing:
+            for index in list(lacking):
                 receipt = _receipt(part, writer, index)
                 if receipt is not None:
                     writer.put(index, receipt, {file.name: data for file, data in _files(part, receipt)})
-        if writer.missing:
+                    lacking.remove(index)
+        if lacking:
             raise IncompleteCache(
-                f"no part has {_rows(writer.plan, writer.missing)}. Merge again when they are dumped: what was copied "
-                "stays.",
+                f"no part has {_rows(writer.plan, lacking)}. Merge again when they are dumped: what was copied stays.",
                 where=out,
             )
         writer.seal()
@@ -242,7 +250,7 @@ def _check_same(part: Path, first: Mapping[str, Any], other: Mapping[str, Any]) 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
     """What a part says of a shard; None where it has none. A receipt that nobody wrote like this is no shard."""
     path = part / SHARDS / receipt_name(index)
-    refuse_link(path.parent)
+    refuse_link(part / SHARDS)
     if not path.is_file():
         return None
     try:
@@ -258,8 +266,7 @@ def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
     """A shard's files and their bytes, proved to be those that were written."""
     for file in receipt.files:
         path = LocalFolder(part / SHARDS).path(file)
-        for folder in (path, *list(path.parents)[: file.name.count("/")]):
-            refuse_link(folder)
+        refuse_links(part / SHARDS, file.name)
         size = path.stat().st_size if path.is_file() else None
         if size != file.bytes:
             found = "none" if size is None else f"{size:,}"

@@ -6,14 +6,29 @@ its place (a path, a row) once, at the public boundary, through :meth:`LogitCach
 
 from __future__ import annotations
 
+import unicodedata
 from os import PathLike
 
 SHORT = 60
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (it turns a line round), half a character, line ends
+_JOINERS = "\u200c\u200d"  # of Persian words and of emoji
+
+
+def visible(value: object) -> str:
+    """What somebody has written, with nothing in it that a terminal would obey: that is shown as Python escapes it."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in _UNSEEN and c not in _JOINERS else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def short(value: object) -> str:
     """A value on part of one line, whatever somebody has written there."""
-    text = " ".join(str(value).split())
+    text = visible(" ".join(str(value).split()))
     return text if len(text) <= SHORT else f"{text[: SHORT - 3]}…"
 
 
@@ -28,7 +43,8 @@ class LogitCacheError(ValueError):
         self.where = None if where is None else str(where)
 
     def __str__(self) -> str:
-        return self.message if self.where is None else f"{self.where}: {self.message}"
+        said = self.message if self.where is None else f"{self.where}: {self.message}"
+        return visible(" ".join(said.splitlines()))  # names come from files that anybody may have written
 
     def at(self, where: str | PathLike[str]) -> LogitCacheError:
         """Name the place, unless one is named already; returns itself, to be raised."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ import numpy as np
 
 from logitcache.cache import Cache
 from logitcache.data import embedded, source
-from logitcache.data.files import READERS
+from logitcache.data.lookup import lying_here
 from logitcache.data.source import Columns as Columns
 from logitcache.data.source import Rows
-from logitcache.errors import FormatError, SpecError
+from logitcache.errors import FormatError, SpecError, short
 from logitcache.records import Array, Float32
 from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
-OF_ONE_SHARD = ("reused", "skipped")  # said of a shard's rows, not of what they were computed on
+APART = ("reused", "skipped")  # shown for the whole cache, not among the conditions of its shards
 HUGE = 1e300  # no sketch has more
 POINTS = 8  # that stand for the rows between two quantiles of a shard
 TOP = 5
@@ -46,13 +46,13 @@ def describe(cache: Cache) -> dict[str, Any]:
         "store": plan.store,
         "columns": [column.to_dict() for column in plan.columns],
         "codecs": dict(plan.targets),
-        "teacher": dict(plan.teacher),
+        "teacher": _teacher(plan.teacher, cache.where),
         "tokenizer": dict(plan.tokenizer),
         "data": dict(plan.data),
         "preparation": dict(plan.preparation),
         "conditions": conditions(receipts),
         "skipped": cache.skipped.tolist(),
-        "reused_rows": sum(_reused(receipt, cache.where) for receipt in receipts),
+        "reused_rows": sum(receipt.conditions.get("reused", {"rows": 0})["rows"] for receipt in receipts),
         "quantiles": quantiles(receipts, cache.where),
     }
 
@@ -61,7 +61,7 @@ def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
     """The different conditions that shards were made under, each with the ranges (first, last) of its shards."""
     found: dict[str, tuple[dict[str, Any], list[int]]] = {}
     for index, receipt in enumerate(receipts):
-        shared = {name: value for name, value in receipt.conditions.items() if name not in OF_ONE_SHARD}
+        shared = {name: value for name, value in receipt.conditions.items() if name not in APART}
         found.setdefault(str(sorted(shared.items())), (shared, []))[1].append(index)
     return [{**shared, "shards": _ranges(indices)} for shared, indices in found.values()]
 
@@ -72,12 +72,14 @@ def _ranges(indices: list[int]) -> list[list[int]]:
     return [[run[0], run[-1]] for run in runs]
 
 
-def _reused(receipt: Receipt, where: str) -> int:
-    reused = receipt.conditions.get("reused", {"rows": 0})
-    rows = reused.get("rows") if isinstance(reused, dict) else None
-    if type(rows) is not int or not 0 <= rows <= receipt.rows:
-        raise FormatError(f"expected a number of reused rows, found {reused!r:.60}.", where=where)
-    return rows
+def _teacher(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a plan says of its teacher; what is shown of it is of the type that a dump writes."""
+    order, folds = said.get("label_order"), said.get("folds")
+    if order is not None and not (isinstance(order, list) and all(type(place) is int for place in order)):
+        raise FormatError(f"expected the teacher's label order as places, found {short(repr(order))}.", where=where)
+    if folds is not None and not (isinstance(folds, dict) and type(folds.get("count")) is int):
+        raise FormatError(f"expected the teacher's folds with their count, found {short(repr(folds))}.", where=where)
+    return dict(said)
 
 
 def quantiles(receipts: Sequence[Receipt], where: str) -> dict[str, dict[str, list[float]]]:
@@ -102,7 +104,8 @@ def _sketch(value: Any, index: int, where: str) -> list[float]:
     if value is None or value == []:  # none was made; or no row of the shard has an answer
         return []
     if not numbers or len(value) != len(QUANTILES) or sorted(value) != value:
-        raise FormatError(f"expected {len(QUANTILES)} quantiles of shard {index}, found {value!r:.60}.", where=where)
+        found = short(repr(value))
+        raise FormatError(f"expected {len(QUANTILES)} quantiles of shard {index}, found {found}.", where=where)
     return list(map(float, value))
 
 
@@ -174,7 +177,7 @@ def _text(
     """The row's text, or why it is not shown."""
     said = cache.manifest.plan.data
     name, split = str(data or said.get("source")), str(said.get("split"))
-    note = f"{name!r} does not lie here: name the rows with --data"
+    note = f"the cache calls its rows {short(repr(name))}, and nothing of that name lies here: name them with --data"
     for place in _places(name, workspace, data is not None):
         try:
             rows = source.load(str(place), columns, workspace, lambda _: None).splits.get(split)
@@ -197,15 +200,11 @@ def _found(rows: Rows | None, number: int) -> int | None:
 
 
 def _places(name: str, workspace: Path, named: bool) -> list[Path]:
-    """Where a source may lie on this disk. A manifest's name is no path: it is looked for where one stands. Raises
-    SpecError for a ``named`` one that lies nowhere.
-    """
+    """Where a source may lie on this disk. Raises SpecError for a ``named`` one that lies nowhere."""
     if name in embedded.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
-    path = Path(name)
-    if named and not path.exists():
+    if not named:
+        return lying_here(name)
+    if not Path(name).exists():
         raise SpecError("expected a file or folder of rows that lies here, found none.", where=f"--data {name}")
-    if named:
-        return [path]
-    plain = name == path.name != "" and not name.startswith(".")
-    return [p for p in (path, *(Path(name + suffix) for suffix in READERS)) if plain and p.exists()]
+    return [Path(name)]

@@ -13,8 +13,18 @@ from logitcache.cache import Cache
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.store.manifest import Plan, read_json
+from logitcache.store.remote import place
 
 DEFAULT = Path("logitcache-work")
+WRITTEN = "what is made is written to this machine. Name a place here, and copy it afterwards"
+
+
+def here(name: str, advice: str = WRITTEN) -> Path:
+    """A place of this machine. Raises SpecError for a URL, which as a path would be a folder called ``s3:``."""
+    named = place(name)
+    if isinstance(named, str):
+        raise SpecError(f"expected a path, found a URL: {advice}.", where=named)
+    return named
 
 
 @dataclass(frozen=True)

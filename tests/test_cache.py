@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from logitcache.cache import BLOCK_ROWS, Cache
 from logitcache.errors import AlignmentError, CorruptShard, FormatError, IncompleteCache, LogitCacheError
 from logitcache.identity import digest_json
-from logitcache.store.manifest import Plan, write_json
+from logitcache.store.manifest import NewerFormat, Plan, write_json
 from tests.fake_caches import answers, make
 from tests.fake_caches import plan as make_plan
 
@@ -103,6 +103,17 @@ def test_check_names_the_row_whose_text_is_another(cache: Cache) -> None:
     hashes[2] += 1
     with pytest.raises(AlignmentError, match=r"cache: row 5: .*1 of 3 rows differ"):
         cache.check(ids, hashes)
+
+
+def test_the_same_texts_in_another_order_are_called_so(cache: Cache) -> None:
+    """A file that was shuffled or filtered after the dump: what to do is another thing than with other texts."""
+    ids, hashes = np.arange(10), cache.row_hashes()
+    said = r"row 0: .* has the same texts, in another order.*--rows.*--reuse"
+    for moved in (hashes[::-1], np.repeat(hashes[1:6], 2)):
+        with pytest.raises(AlignmentError, match=said):
+            cache.check(ids, moved)
+    with pytest.raises(AlignmentError, match="row 0: .*Use the rows the cache was dumped from"):
+        cache.check(ids, np.append(hashes[:0:-1], 17))
 
 
 def test_what_a_cache_says_of_itself(cache: Cache) -> None:
@@ -200,7 +211,7 @@ def rewritten(cache: Cache, change: Callable[[dict[str, Any]], object]) -> Path:
 
 def test_a_newer_format_is_refused(cache: Cache) -> None:
     folder = rewritten(cache, lambda m: m.update(format="logitcache/2"))
-    assert refused(folder, FormatError).endswith("found 'logitcache/2'. Upgrade logitcache.")
+    assert refused(folder, NewerFormat).endswith("found 'logitcache/2'. Upgrade logitcache.")
 
 
 @pytest.mark.parametrize(
@@ -210,6 +221,7 @@ def test_a_newer_format_is_refused(cache: Cache) -> None:
         (lambda p: p["targets"]["logits"].update(kind="topk"), "codec: expected one of dense, found 'topk'"),
         (lambda p: p["targets"]["logits"].update(dtype="int8"), "dense codec: expected a width"),
         (lambda p: p["targets"]["logits"].update(width=4), "expected the columns of DenseCodec(width=4"),
+        (lambda p: p["teacher"]["label_names"].pop(), "expected a name for each of 3 labels, found 2"),
         (lambda p: p["columns"].pop(0), "expected the columns of DenseCodec"),
         (lambda p: p["columns"][2].update(dtype="float32"), "expected the columns of DenseCodec"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +16,14 @@ import pytest
 
 from logitcache.convert import Made, convert, differences, merge
 from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, Locked, SpecError
+from logitcache.store import remote
 from logitcache.store.columns import ROW, above, ends
 from logitcache.store.lock import Lock
 from logitcache.store.manifest import Plan, manifest_dict, write_json
 from logitcache.store.reader import Reader, all_rows
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import CONDITIONS, SKETCHES, go_on, make, make_ragged, part, plan, ragged, tree
+from tests.store import s3
 
 PLANS = {"dense": plan(50, 20), "float32": plan(50, 20, dtype="float32"), "ragged": ragged(50, 20)}
 STORES = [("arrow", "zarr"), ("zarr", "arrow")]
@@ -62,6 +65,69 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert convert(tmp_path / "a", tmp_path / "b", "zarr").written == 2
     assert tree(tmp_path / "b") == tree(tmp_path / "whole")
     assert convert(tmp_path / "a", tmp_path / "b", "zarr").written == 0
+
+
+def flip(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(bytes([*data[:-3], data[-3] ^ 16, *data[-2:]]))
+
+
+@pytest.mark.parametrize("kind", ["arrow", "zarr", "parquet"])
+def test_what_stands_there_and_is_not_as_it_was_written_is_written_again(kind: str, tmp_path: Path) -> None:
+    make_ragged(tmp_path / "a", ragged(50, 20))
+    convert(tmp_path / "a", tmp_path / "out", kind)
+    whole = tree(tmp_path / "out")
+    for name in {"arrow": ["shards/00001.arrow"], "zarr": ["shards/00001.zarr/label/c/0"]}.get(kind, ["00001.parquet"]):
+        data = whole[name]
+        (tmp_path / "out" / name).write_bytes(data[: len(data) // 2] + b"!" + data[len(data) // 2 + 1 :])
+        assert convert(tmp_path / "a", tmp_path / "out", kind).written == 1
+        assert tree(tmp_path / "out") == whole
+    assert convert(tmp_path / "a", tmp_path / "out", kind).written == 0
+
+
+@pytest.mark.parametrize("kind", ["arrow", "zarr", "parquet"])
+def test_an_output_inside_a_cache_is_refused(kind: str, tmp_path: Path) -> None:
+    for name in "ab":
+        make(tmp_path / name, plan())
+    before = tree(tmp_path)
+    for out in ("a/sub", "a/shards/sub", "b/sub"):
+        with pytest.raises(SpecError, match="outside of caches, found one inside") as caught:
+            convert(tmp_path / "a", tmp_path / out, kind)
+        assert caught.value.where == str(tmp_path / out)
+        with pytest.raises(SpecError, match="outside of caches, found one inside"):
+            merge(tmp_path / out, [tmp_path / "a"])
+    assert tree(tmp_path) == before
+
+
+def test_damage_at_a_url_is_named_there_with_one_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(remote.HOME, str(tmp_path / "home"))
+    cache, url = make(tmp_path / "a", plan()), f"memory://{uuid.uuid4()}"
+    s3.upload(tmp_path / "a", url)
+    good = (tmp_path / "a/shards/00001.arrow").read_bytes()
+    s3.change(f"{url}/shards/00001.arrow", good[:-9] + b"x" + good[-8:])
+    with pytest.raises(CorruptShard) as caught:
+        convert(url, tmp_path / "out", "zarr")
+    assert caught.value.where == f"{url}/shards/00001.arrow"
+    assert str(caught.value).endswith(f". {remote.MEND}")
+    assert "logitcache repair" not in str(caught.value)
+    s3.change(f"{url}/shards/00001.arrow", good)
+    convert(url, tmp_path / "out", "zarr")
+    flip(tmp_path / "home" / cache.fingerprint / "shards" / "00002.arrow")
+    with pytest.raises(
+        CorruptShard, match=r"shards/00002\.arrow.*\. Delete that file: it is fetched again\.$"
+    ) as caught:
+        convert(url, tmp_path / "more", "zarr")
+    assert caught.value.where == str(tmp_path / "home" / cache.fingerprint)
+    assert "logitcache repair" not in str(caught.value)
+
+
+def test_damage_here_is_told_with_one_advice(tmp_path: Path) -> None:
+    make(tmp_path / "a", plan(store="zarr"))
+    flip(tmp_path / "a/shards/00001.zarr/label/c/0")  # in the index
+    with pytest.raises(CorruptShard) as caught:
+        convert(tmp_path / "a", tmp_path / "out", "arrow")
+    assert str(caught.value).count("logitcache repair") == 1
+    assert ".." not in str(caught.value)
 
 
 def test_answers_of_another_dump_with_this_plan_are_not_mixed_in(tmp_path: Path) -> None:
@@ -226,6 +292,35 @@ def test_merged_parts_are_the_unbroken_dump(store: str, tmp_path: Path) -> None:
     made = merge(tmp_path / "out", parts(tmp_path, of, 3)[::-1])
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
     assert made == Made(20, 4, 4, whole.manifest.bytes, whole.manifest.digest)
+
+
+@pytest.mark.parametrize("store", ["arrow", "zarr"])
+def test_a_shard_that_is_not_as_it_was_written_is_merged_again(store: str, tmp_path: Path) -> None:
+    of = ragged(20, 6, store=store)
+    several = parts(tmp_path, of, 3)
+    merge(tmp_path / "out", several)
+    whole = tree(tmp_path / "out")
+    assert merge(tmp_path / "out", several).written == 0
+    flip(tmp_path / "out" / max(name for name in whole if name.startswith("shards/00001") and "json" not in name))
+    with pytest.raises(IncompleteCache, match="no part has rows 6 to 11"):
+        merge(tmp_path / "out", several[:1])
+    assert merge(tmp_path / "out", several).written == 1
+    assert tree(tmp_path / "out") == whole
+
+
+def test_advice_names_no_option_that_there_is_none_of(tmp_path: Path) -> None:
+    make(tmp_path / "a", plan())
+    go_on(tmp_path / "b", plan(6, 3))
+    (tmp_path / "file").write_text("mine")
+    lock = Lock(tmp_path / "b")
+    for out, error in (("b", Locked), ("file", SpecError)):
+        with pytest.raises(error, match="another place") as caught:
+            convert(tmp_path / "a", tmp_path / out, "zarr")
+        assert "--out" not in str(caught.value)
+    lock.release()
+    with pytest.raises(FingerprintMismatch, match="another place") as caught:
+        convert(tmp_path / "a", tmp_path / "b", "arrow")
+    assert "--out" not in str(caught.value)
 
 
 def test_what_is_missing_is_named_and_what_is_there_stays(tmp_path: Path) -> None:

@@ -85,13 +85,12 @@ def _at_least(what: str, found: int, least: int) -> None:
 
 @dataclass(frozen=True)
 class ReadCase:
-    """One way of reading, measured. ``loader``: by a DataLoader with so many workers, else by a plain call."""
+    """One way of reading, measured: by a DataLoader with so many ``workers``, or (None) by a plain call."""
 
     name: str
     width: int
     order: str  # random or sequential
-    workers: int
-    loader: bool
+    workers: int | None
     rows: int  # that there are
     seconds: dict[str, float]  # of a batch: median and quartiles
     rows_per_second: float
@@ -234,12 +233,11 @@ def _told(
     rows: Mapping[str, int],
     width: int,
     order: str,
-    workers: int = 0,
-    loader: bool = False,
+    workers: int | None = None,
 ) -> list[ReadCase]:
     def told(name: str) -> ReadCase:
         seconds, against = spread(blocks[name]), ratio(blocks[name], blocks[OURS])
-        return ReadCase(name, width, order, workers, loader, rows[name], seconds, BATCH / seconds["median"], against)
+        return ReadCase(name, width, order, workers, rows[name], seconds, BATCH / seconds["median"], against)
 
     return [told(name) for name in blocks]
 
@@ -252,7 +250,7 @@ def _loaders(asked: ReadSettings, opened: Mapping[str, Opened], width: int, work
     times = in_turn(cases, asked.rounds, min(LOADER_REPEATS, asked.repeats), settle=0)
     blocks = {name: _each(times[name], LOADER_BATCHES) for name in times}
     rows = {name: each.rows for name, each in chosen.items()}
-    return _told(blocks, rows, width, RANDOM, workers, loader=True)
+    return _told(blocks, rows, width, RANDOM, workers)
 
 
 def _loader(opened: Opened, workers: int) -> Iterable[Any]:
@@ -266,7 +264,7 @@ def _loader(opened: Opened, workers: int) -> Iterable[Any]:
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=_tensors,
+        collate_fn=_logits,
         worker_init_fn=_undisturbed,
     )
 
@@ -292,13 +290,14 @@ class _Rows:
         return self.opened.take(rows)
 
 
-def _tensors(found: Any) -> Any:
-    """As tensors, which travel from a worker without being copied again."""
+def _logits(found: Any) -> Any:
+    """The logits as a tensor, and nothing else: hashes are compared where they are read, and each tensor that travels
+    from a worker costs more than reading it does.
+    """
     import torch
 
-    if isinstance(found, dict):
-        return {name: _tensors(each) for name, each in found.items()}
-    return torch.from_numpy(found) if isinstance(found, np.ndarray) else found
+    logits = found["logits"] if isinstance(found, dict) else found
+    return torch.from_numpy(logits) if isinstance(logits, np.ndarray) else logits
 
 
 def _undisturbed(worker: int) -> None:

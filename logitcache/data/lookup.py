@@ -82,6 +82,14 @@ def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPL
     return _hub(name, words, notify)
 
 
+def lying_here(name: str) -> list[Path]:
+    """What may be the rows that a cache calls by this name, in the folder one stands in: a file is called by its stem.
+    Such a name is no path, for anybody may have written it.
+    """
+    plain = name == Path(name).name != "" and not name.startswith(".")
+    return [Path(name + end) for end in ("", *READERS) if plain and os.path.exists(name + end)]
+
+
 def single(found: Found) -> Table:
     """The rows of a source that is taken whole, without labels: its one table, else the one called unlabelled, else
     train. Raises SpecError where it has neither.

@@ -13,6 +13,7 @@ from logitcache.cache import Cache
 from logitcache.errors import SpecError, short
 from logitcache.store.remote import place
 from logitcache.student.job import TrainConfig
+from logitcache.workspace import here
 
 CHOICES = {
     "finetune": ("auto", "always", "never"),
@@ -72,7 +73,9 @@ def _value(name: str, value: Any) -> Any:
         return place(os.fspath(path_of(name, value)) if not isinstance(value, str) else value)
     if name in NAMES or name in PATHS:
         path = path_of(name, value)
-        return path if name in PATHS else os.fspath(value)
+        if name in PATHS:
+            return here(value) if isinstance(value, str) else path
+        return os.fspath(value)
     if name == "cache":
         return _caches(value)
     for names, kind, expected in (

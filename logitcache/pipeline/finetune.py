@@ -23,7 +23,7 @@ from logitcache.pipeline import train as training
 from logitcache.student.job import Job, TrainConfig, check_folds, is_done, ready
 from logitcache.student.model import check_revision, is_shape
 from logitcache.student.run import OnStep
-from logitcache.teacher.model import TeacherModel, UntrainedHead, check_device, load_teacher, saved_digest
+from logitcache.teacher.model import DTYPES, TeacherModel, UntrainedHead, check_device, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 from logitcache.workspace import Workspace
 
@@ -161,9 +161,11 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
     the weights.
     """
     teacher = cache.manifest.plan.teacher
-    name = escape(Path(str(teacher["name"])).name)
+    name, dtype = escape(Path(str(teacher.get("name"))).name), teacher.get("dtype")
     found = sorted(f for called in (f"*-{name}-*", name) for f in (workspace.folder / "teachers").glob(called))
-    return next((f for f in found if saved_digest(f, str(teacher["dtype"])) == teacher["weights"]), None)
+    if not name or not isinstance(dtype, str) or dtype not in DTYPES:  # such a cache is refused where it is compared
+        return None
+    return next((f for f in found if saved_digest(f, dtype) == teacher.get("weights")), None)
 
 
 def _train(

@@ -14,6 +14,7 @@ from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
 from logitcache.student.job import Job, TrainConfig, is_done, ready
 from logitcache.student.model import check_revision
+from logitcache.student.ranks import first_alone, is_first
 from logitcache.student.run import OnStep, run
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher, quiet
@@ -141,7 +142,8 @@ def _loader(folder: Path) -> Callable[[], TeacherModel]:
 def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, notify: Notify) -> Cache:
     digest = str(panel.identity()["weights"])
     folder = job.config.workspace.self_cache(job.source, split, digest, settings.max_length)
-    dump_split(panel, job.source, split, folder, settings, notify=notify)
+    with first_alone():  # of several ranks the first asks, the others find what was answered
+        dump_split(panel, job.source, split, folder, settings, notify=notify if is_first() else lambda _: None)
     return Cache.open(folder)
 
 

@@ -223,19 +223,20 @@ def _panels(cases: Sequence[Part]) -> tuple[tuple[str, tuple[tuple[str, Mapping[
     for part in cases:
         time = part.spread("seconds")
         if time is not None and not part.text("error"):
-            key = (part.number("workers") or 0.0, part.number("width") or 0.0)
+            workers = part.number("workers")
+            key = (-1.0 if workers is None else workers, part.number("width") or 0.0)
             named = found.setdefault(key, {}).setdefault(case(part.text("name")), {})
             named[_order(part)] = time.median
     return tuple((_panel_title(*key), tuple(readers.items())) for key, readers in sorted(found.items()))
 
 
 def _panel_title(workers: float, width: float) -> str:
-    return f"32 rows of width {width:,.0f}" + (f", {workers:.0f} workers" if workers else "")
+    return f"32 rows of width {width:,.0f}" + ("" if workers < 0 else f", a DataLoader with {workers:.0f} workers")
 
 
 def _read_headline(cases: Sequence[Part]) -> str:
     ours = [part for part in cases if part.text("name") == "logitcache" and part.spread("seconds")]
-    random = [part for part in ours if _order(part) == "random" and not part.number("workers")]
+    random = [part for part in ours if _order(part) == "random" and part.number("workers") is None]
     chosen = next((p for p in random if p.number("width") == 64), next(iter([*random, *ours]), None))
     time = None if chosen is None else chosen.spread("seconds")
     if chosen is None or time is None:

@@ -3,6 +3,9 @@ fsynced. So a reader sees all of a file or none of it, and a power loss takes ba
 
 What the operating system is asked stands in :class:`System`, one method a call, so that tests can let each of them
 fail, be cut short, or be the last thing a process did.
+
+Nothing is removed or written through a link. A cache's folder may be one, to a larger disk; below it there is none, and
+what is behind one that stands there all the same is somebody else's.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from logitcache.errors import DiskError, FormatError, OutOfSpace
 
@@ -77,20 +81,56 @@ def temporary(path: Path) -> Path:
 
 def leftovers(folder: Path) -> list[Path]:
     """What kills have left beside the places of files in this folder and those below it."""
-    return sorted(folder.rglob(TEMPORARY))
+    return sorted(path for path in folder.rglob(TEMPORARY) if path.is_symlink() or not path.is_dir())
+
+
+def first_link(folder: Path, name: str | PurePath) -> Path | None:
+    """The first link on the way from a folder, which may be one itself, to a name below it; the name counts too."""
+    place = folder
+    for part in PurePath(name).parts:
+        place = place / part
+        if place.is_symlink():
+            return place
+    return None
+
+
+def refuse_links(folder: Path, name: str | PurePath) -> None:
+    """Raises FormatError where the way from a folder to a name of ours leads through a link, or the name is one."""
+    link = first_link(folder, name)
+    if link is not None:
+        raise FormatError("expected what was written there, found a link. Put the thing itself there.", where=link)
+
+
+def refuse_link(path: Path) -> None:
+    """The same of one file or folder, whatever is above it."""
+    refuse_links(path.parent, path.name)
+
+
+def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
+    """Whether a file of this size lies below a folder: itself, with no link on the way."""
+    try:
+        found = (folder / name).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == size and first_link(folder, name) is None
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that a reader sees all of it or none, in place of what was there. Raises DiskError, and its kind
     OutOfSpace.
     """
-    with _beside(path, data) as beside:
+    write_pieces(path, [data], len(data))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
+    """The same of a file that comes in pieces, ``size`` bytes or so together. Raises what the pieces raise, too."""
+    with _beside(path, pieces, size) as beside:
         system.replace(beside, path)
 
 
 def write_new(path: Path, data: bytes | memoryview) -> None:
     """The same for a file that must not be there yet. Raises DiskError where it is."""
-    with _beside(path, data) as beside:
+    with _beside(path, [data], len(data)) as beside:
         try:
             system.link(beside, path)
         except OSError as error:
@@ -102,14 +142,14 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 
 @contextmanager
-def _beside(path: Path, data: bytes | memoryview) -> Iterator[Path]:
-    """Write the data beside its place; whoever enters moves it there. Nothing is left beside it, whatever happens."""
+def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
+    """Write a file beside its place; whoever enters moves it there. Nothing is left beside it, whatever happens."""
     beside = temporary(path)
-    with disk(path, len(data)):
+    with disk(path, size):
         with suppress(FileNotFoundError):
             system.remove(beside)  # emptied instead, a second name of it would lose its bytes too
         try:
-            _write(beside, memoryview(data).cast("B"))
+            _write(beside, pieces)
             yield beside
         except BaseException:
             with suppress(OSError):  # the first failure is the one to tell; who comes next sweeps
@@ -118,11 +158,13 @@ def _beside(path: Path, data: bytes | memoryview) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
-def _write(path: Path, data: memoryview) -> None:
+def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     handle = system.create(path)
     try:
-        while len(data):
-            data = data[system.write(handle, data) :]
+        for piece in pieces:
+            data = memoryview(piece).cast("B")
+            while len(data):
+                data = data[system.write(handle, data) :]
         system.sync(handle)
     except BaseException:
         os.close(handle)
@@ -163,32 +205,29 @@ def make_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def remove(path: Path) -> None:
-    """Remove a file, if it is there, so that a power loss does not bring it back. Raises DiskError."""
+def remove(folder: Path, name: str | PurePath) -> None:
+    """Remove a file below a folder, if it is there, so that a power loss does not bring it back. Where the way there
+    leads through a link, the link is what goes. Raises DiskError.
+    """
+    path = first_link(folder, name) or folder / name
     with disk(path):
         try:
             system.remove(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         sync_folder(path.parent)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all it holds, what a link leads to excepted. Raises DiskError."""
+    """Remove a folder and all it holds; a link, there or within, and not what it leads to. Raises DiskError."""
     with disk(path):
-        for inside in path.iterdir():
-            if inside.is_dir() and not inside.is_symlink():
-                remove_folder(inside)
-            else:
-                system.remove(inside)
-        system.remove_folder(path)
+        if path.is_symlink():
+            system.remove(path)
+        else:
+            for inside in path.iterdir():
+                remove_folder(inside) if inside.is_dir() and not inside.is_symlink() else system.remove(inside)
+            system.remove_folder(path)
         sync_folder(path.parent)
-
-
-def refuse_link(path: Path) -> None:
-    """A cache's own files lie inside it. Raises FormatError where this one is a link to elsewhere."""
-    if path.is_symlink():
-        raise FormatError("expected what the dump wrote, found a link. Put the thing itself there.", where=path)
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def _acquire(path: Path, kind: int, until: float) -> int:
             holder = _holder(handle)
             os.close(handle)
             raise Locked(
-                f"{holder} is writing this cache. Wait for it, end it, or choose another --out.", where=path.parent
+                f"{holder} is writing this cache. Wait for it, end it, or choose another place.", where=path.parent
             ) from None
         except OSError as error:
             os.close(handle)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache import identity
-from logitcache.errors import FormatError, IncompleteCache
+from logitcache.errors import FormatError, IncompleteCache, short
 from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, levels
 from logitcache.store.extents import File
@@ -27,6 +27,10 @@ FORMAT = "logitcache/1"
 MAX_BYTES = 64 << 20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
 ROOT_COLUMNS = (Column("row_hash", "int64"), Column("label", "int64"))
+
+
+class NewerFormat(FormatError):
+    """A file of a version that is not this one: not damaged."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,7 @@ class Receipt:
         ok = set(body) == {*kinds, *counts} and all(isinstance(body[k], t) for k, t in kinds.items())
         if not ok or not all(_is_count(v, 0) for v in (*(body[k] for k in counts), *body["records"].values())):
             raise FormatError("receipt: a field is missing, unknown or of another type.")
-        skipped = body["conditions"].get("skipped", [])
-        inside = range(body["first_row"], body["first_row"] + body["rows"])
-        if not isinstance(skipped, list) or not all(type(row) is int and row in inside for row in skipped):
-            raise FormatError("receipt: expected the skipped rows as a list of their numbers, found something else.")
+        _check_conditions(body["conditions"], range(body["first_row"], body["first_row"] + body["rows"]))
         return cls(**{**body, "files": tuple(map(File.from_dict, body["files"]))})
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,6 +144,18 @@ class Receipt:
     def shard(self, plan: Plan, index: int) -> Shard:
         files = {file.name: file for file in self.files}
         return Shard(index, self.first_row, self.rows, plan.views, dict(self.records), files)
+
+
+def _check_conditions(said: Mapping[str, Any], rows: range) -> None:
+    """Raises FormatError where a field of a shard's own, which is computed with later, is not what a dump writes."""
+    skipped, reused, tokens = said.get("skipped", []), said.get("reused", {"rows": 0}), said.get("batch_tokens", 1)
+    copied: Any = reused.get("rows") if isinstance(reused, dict) else None
+    if not isinstance(skipped, list) or not all(type(row) is int and row in rows for row in skipped):
+        raise FormatError("receipt: expected the skipped rows as a list of their numbers, found something else.")
+    if not _is_count(copied, 0) or copied > len(rows):
+        raise FormatError(f"receipt: expected a number of reused rows, found {short(repr(reused))}.")
+    if not _is_count(tokens, 1):
+        raise FormatError(f"receipt: expected the tokens of a batch as a whole number, found {short(repr(tokens))}.")
 
 
 def differences(
@@ -223,9 +236,13 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished, FormatError where it
     is no cache.
     """
-    path = folder / "manifest.json"
+    path, begun = folder / "manifest.json", folder / "plan.json"
     if not path.is_file():
-        if (folder / "plan.json").is_file():
+        if begun.is_file():
+            try:
+                _check_format(read_json(begun))
+            except FormatError as error:
+                raise error.at(begun) from None
             raise IncompleteCache(
                 "the dump has not finished. Run the same dump again: it goes on where it stopped.", where=folder
             )
@@ -254,6 +271,7 @@ def parse_own(data: bytes, where: Path | str) -> dict[str, Any]:
     except RecursionError:
         same = False
     if not same:
+        _check_version(value, where)
         raise FormatError("expected JSON as it was written, found the same values in other bytes.", where=where)
     return value
 
@@ -299,11 +317,15 @@ def _as_written(value: Mapping[str, Any]) -> bytes:
 
 
 def _check_format(value: Mapping[str, Any]) -> None:
+    _check_version(value)
+    if (found := value.get("format")) != FORMAT:
+        raise FormatError(f"expected format {FORMAT}, found {short(repr(found))}. This is not a logitcache file.")
+
+
+def _check_version(value: Mapping[str, Any], where: Path | str | None = None) -> None:
     found = value.get("format")
-    if found != FORMAT:
-        newer = isinstance(found, str) and re.fullmatch(r"logitcache/\d+", found)
-        advice = "Upgrade logitcache." if newer else "This is not a logitcache file."
-        raise FormatError(f"expected format {FORMAT}, found {found!r}. {advice}")
+    if found != FORMAT and isinstance(found, str) and re.fullmatch(r"logitcache/\d{1,9}", found):
+        raise NewerFormat(f"expected format {FORMAT}, found {found!r}. Upgrade logitcache.", where=where)
 
 
 def _is_count(value: Any, least: int) -> bool:

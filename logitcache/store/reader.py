@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array, Int64
 from logitcache.store import stores
 from logitcache.store.columns import ROW, ends, levels
-from logitcache.store.files import refuse_link
+from logitcache.store.files import TEMPORARY, refuse_link, refuse_links
 from logitcache.store.manifest import Manifest, read_manifest, read_own, receipt_name
 from logitcache.store.shards import AGAIN, Fault, Folder, LocalFolder, Places, Shard
 
@@ -51,9 +51,8 @@ class Reader:
         """See that all files are there. Raises CorruptShard naming one that is missing or of another size."""
         for receipt in self.manifest.receipts:
             for file in receipt.files:
-                path, name = self.files.path(file), PurePosixPath(file.name)
-                for inside in (name, *name.parents[:-1]):  # all but the folder of shards itself
-                    refuse_link(self.folder / SHARDS / inside)
+                path = self.files.path(file)
+                refuse_links(self.folder, f"{SHARDS}/{file.name}")
                 if not path.is_file():
                     raise CorruptShard(f"expected a shard's file, found none. {AGAIN}", where=path)
                 size = path.stat().st_size
@@ -139,10 +138,21 @@ class Reader:
             elif identity.digest_json(found) != identity.digest_json(value):
                 yield Fault(name, None, None, "it does not say what the manifest says")
         known = {*expected, *(f"{SHARDS}/{name}" for shard in self.shards for name in shard.files)}
-        for path in sorted((self.folder / SHARDS).rglob("*")):
-            name = path.relative_to(self.folder).as_posix()
-            if name not in known and (path.is_symlink() or not path.is_dir()):
-                yield Fault(name, None, None, "it is no file of this cache")
+        for name in strangers(self.folder, known):
+            yield Fault(name, None, None, "it is no file of this cache")
+
+    def error(self, fault: Fault) -> CorruptShard:
+        """A fault in a shard's files as an error, with what helps."""
+        return fault.error(self.where)
+
+
+def strangers(folder: Path, known: Collection[str]) -> list[str]:
+    """The names of files among a cache's shards that are none of its own. Hidden ``.*.tmp`` are nobody's: of a write
+    that was killed, or goes on.
+    """
+    found = (path for path in sorted((folder / SHARDS).rglob("*")) if path.is_symlink() or not path.is_dir())
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    return [name for name, path in names.items() if name not in known and not path.match(TEMPORARY)]
 
 
 def all_rows(reader: Reader, level: str = ROW) -> Places:

@@ -13,13 +13,11 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,7 +32,7 @@ from logitcache.store.reader import SHARDS, Reader
 from logitcache.store.shards import AGAIN, Fault, LocalFolder, Places, Shard
 
 HOME = "LOGITCACHE_HOME"
-PIECE_BYTES = 8 << 20
+STREAM_BYTES = 8 << 20  # asked for at once
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 # What the libraries below fsspec raise that is no OSError, where they are loaded.
@@ -46,6 +44,7 @@ _FAILURES = (
 )
 _REFUSED = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
 MEND = "Repair the cache where it was dumped, and copy that file there again."
+ANEW = "Delete that file: it is fetched again."
 
 
 class Missing(CorruptShard):
@@ -103,11 +102,12 @@ class RemoteFolder:
         where what is there is not what the receipt says, SpecError where it cannot be read.
         """
         path = self.folder / file.name
-        if not _is_here(path, file):
+        if not files.is_there(self.folder, file.name, file.bytes):
+            files.refuse_links(self.folder.parent, PurePath(SHARDS, file.name).parent)
             files.make_folder(path.parent)
             lock = Lock(path.parent, f".{path.name}.lock", wait=math.inf)
             try:
-                if not _is_here(path, file):  # somebody else has brought it meanwhile
+                if not files.is_there(self.folder, file.name, file.bytes):  # somebody else has brought it meanwhile
                     self._fetch(path, file)
             finally:
                 lock.release()
@@ -115,17 +115,9 @@ class RemoteFolder:
 
     def _fetch(self, path: Path, file: File) -> None:
         for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a kill: the lock is ours
-            files.remove(left)
+            files.remove(path.parent, left.name)
         url = f"{self.url}/{SHARDS}/{file.name}"
-        save(path, _checked(pieces(url, file.bytes), file, url), file.bytes)
-
-
-def _is_here(path: Path, file: File) -> bool:
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == file.bytes
+        files.write_pieces(path, _checked(stream(url, file.bytes), file, url), file.bytes)
 
 
 def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
@@ -142,39 +134,15 @@ def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
         raise CorruptShard(f"blake2b expected {file.blake2b}, found {digest.hexdigest()}. {MEND}", where=url)
 
 
-def save(path: Path, pieces: Iterator[bytes], size: int) -> None:
-    """Write a file from its pieces, so that a reader sees all of it or none. Raises what the pieces raise, DiskError
-    and OutOfSpace; then nothing is left.
-    """
-    beside = files.temporary(path)
-    with files.disk(path, size):
-        handle = files.system.create(beside)
-        try:
-            try:
-                for piece in pieces:
-                    data = memoryview(piece)
-                    while len(data):
-                        data = data[files.system.write(handle, data) :]
-                files.system.sync(handle)
-            finally:
-                files.system.close(handle)
-            files.system.replace(beside, path)
-        except BaseException:
-            with suppress(OSError):  # the first failure is the one to tell; who comes next sweeps
-                files.system.remove(beside)
-            raise
-        files.sync_folder(path.parent)
-
-
-def pieces(url: str, size: int) -> Iterator[bytes]:
+def stream(url: str, size: int) -> Iterator[bytes]:
     """A file's bytes in pieces, and no more than one byte over ``size``. Raises Missing where there is none, SpecError
     where it cannot be read.
     """
     left = size + 1
     try:
         system, path = _system(url)
-        with system.open(path, "rb", block_size=PIECE_BYTES) as file:
-            while left and (piece := file.read(min(left, PIECE_BYTES))):
+        with system.open(path, "rb", block_size=STREAM_BYTES) as file:
+            while left and (piece := file.read(min(left, STREAM_BYTES))):
                 left -= len(piece)
                 yield piece
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -252,7 +220,7 @@ class RemoteReader(Reader):
         read.
         """
         try:
-            data = b"".join(pieces(f"{url}/manifest.json", MAX_BYTES))
+            data = b"".join(stream(f"{url}/manifest.json", MAX_BYTES))
         except Missing:
             raise _no_manifest(url) from None
         where = f"{url}/manifest.json"
@@ -273,8 +241,12 @@ class RemoteReader(Reader):
         except CorruptShard as error:
             if not error.message.endswith(AGAIN):
                 raise
-            advice = "Delete that file: it is fetched again."
-            raise CorruptShard(error.message.removesuffix(AGAIN) + advice, where=error.where) from None
+            raise CorruptShard(error.message.removesuffix(AGAIN) + ANEW, where=error.where) from None
+
+    def error(self, fault: Fault) -> CorruptShard:
+        """Of a file that has been damaged since it was fetched: what is wrong at the URL is never kept."""
+        error = fault.error(self.folder)
+        return CorruptShard(error.message.removesuffix(AGAIN) + ANEW, where=error.where)
 
     def faults(self) -> Iterator[Fault]:
         """Everything at the URL that is not as it was written. Fetches every byte, whatever was fetched before; what is
@@ -310,6 +282,7 @@ class RemoteReader(Reader):
             if found:
                 fetched.unlink(missing_ok=True)
             else:
+                files.refuse_links(self.folder, PurePath(SHARDS, file.name).parent)
                 files.make_folder(kept.parent)
                 files.system.replace(fetched, kept)
 
@@ -318,14 +291,14 @@ class RemoteReader(Reader):
         path = folder / name
         files.make_folder(path.parent)
         try:
-            save(path, pieces(f"{self.url}/{name}", size), size)
+            files.write_pieces(path, stream(f"{self.url}/{name}", size), size)
         except Missing:
             path.unlink(missing_ok=True)
 
 
 def _no_manifest(url: str) -> LogitCacheError:
     try:
-        next(pieces(f"{url}/plan.json", 1), None)
+        next(stream(f"{url}/plan.json", 1), None)
     except Missing:
         advice = "Name the URL that a cache's folder was copied to."
         return FormatError(f"expected a cache (manifest.json below this URL), found none. {advice}", where=url)

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from logitcache.errors import CorruptShard
 from logitcache.records import Array, Int64
+from logitcache.store import files
 from logitcache.store.extents import Extent, File, digest
 
 AGAIN = "Run `logitcache repair`: only what is broken is recomputed."
@@ -59,6 +60,11 @@ class LocalFolder:
     def path(self, file: File) -> Path:
         return self.folder / file.name
 
+    def holds(self, file: File) -> bool:
+        """Whether a file is there, itself and byte for byte, and every extent of it is what its receipt says."""
+        there = files.is_there(self.folder, file.name, file.bytes)
+        return there and file.holds(memoryview(self.path(file).read_bytes()))
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -76,7 +82,8 @@ class Fault:
 
     def error(self, folder: Path | str) -> CorruptShard:
         """The same as an error."""
-        return CorruptShard(f"{self}. {AGAIN}", where=folder)
+        said = str(self).removesuffix(AGAIN.rstrip(".")).rstrip(" .")  # a checksum's own error advises that already
+        return CorruptShard(f"{said}. {AGAIN}", where=folder)
 
 
 class Table(Protocol):

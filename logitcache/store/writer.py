@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from logitcache.store import stores
 from logitcache.store.columns import check_arrays
 from logitcache.store.files import (
     TEMPORARY,
+    is_there,
     leftovers,
     make_folder,
     reading,
@@ -37,6 +38,7 @@ from logitcache.store.manifest import (
     receipt_name,
     write_json,
 )
+from logitcache.store.shards import LocalFolder
 
 PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"
 OWN_NAMES = {PLAN, MANIFEST, SHARDS}
@@ -60,7 +62,8 @@ class CacheWriter:
         self.folder, self.plan, self.digest, self.part = folder, plan, plan.digest(), part
         self.store, self.receipts = stores.of(plan.store), dict[int, Receipt]()
         if folder.exists() and not folder.is_dir():
-            raise SpecError("expected a folder, found a file. Choose another --out.", where=folder)
+            raise SpecError("expected a folder, found a file. Choose another place.", where=folder)
+        refuse_inside(folder)
         if overwrite and part is not None:
             raise SpecError("expected --overwrite without parts, found both. Delete the cache first.", where=folder)
         make_folder(folder)
@@ -135,7 +138,7 @@ class CacheWriter:
         with reading(folder):
             self.receipts = self._look()
         if len(self.receipts) < self.plan.shard_count:  # a manifest is there if and only if the cache is complete
-            remove(folder / MANIFEST)
+            remove(folder, MANIFEST)
 
     def _sweep(self, shards: range) -> None:
         """Remove what kills have left of these shards, beside the plan and the manifest, and of locks."""
@@ -143,9 +146,9 @@ class CacheWriter:
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]
             if not number.isdecimal() or int(number) in shards:
-                remove(left)
+                remove(left.parent, left.name)
         for left in self.folder.glob(TEMPORARY):
-            remove(left)
+            remove(self.folder, left.name)
         for pattern in (PART, CLAIM):
             alive(self.folder, pattern)
 
@@ -165,7 +168,12 @@ class CacheWriter:
             return None  # a shard without a receipt of this plan does not exist: it is made again
         if not receipt.belongs(self.plan, self.digest, index):
             return None
-        return receipt if all(_is_there(shards / file.name, file.bytes) for file in receipt.files) else None
+        return receipt if all(is_there(shards, file.name, file.bytes) for file in receipt.files) else None
+
+    def holds(self, index: int) -> bool:
+        """Whether a shard is there, byte for byte as its receipt says. Reads every byte."""
+        there = self.receipts.get(index)
+        return there is not None and all(map(LocalFolder(self.folder / SHARDS).holds, there.files))
 
     def write(
         self,
@@ -197,19 +205,20 @@ class CacheWriter:
 
     def discard(self, index: int) -> None:
         """Remove a shard: one that has no receipt, or one of another plan, or one that is to be made again. The cache
-        is not complete then.
+        is not complete then. A link in its place goes, and nothing behind it.
         """
         shards = self.folder / SHARDS
         self.receipts.pop(index, None)
         if self.complete:
-            remove(self.folder / MANIFEST)
+            remove(self.folder, MANIFEST)
         names = self.store.names(index, self.plan.columns)
         for name in (receipt_name(index), *names):
-            remove(shards / name)
-        for folder in {shards / name.split("/")[0] for name in names if "/" in name}:
-            refuse_link(folder)
-            if folder.is_dir():  # made again, its name lasts: a kill may have come before it did
-                remove_folder(folder)
+            remove(shards, name)
+        for group in {name.split("/")[0] for name in names if "/" in name}:
+            if (shards / group).is_dir():  # made again, its name lasts: a kill may have come before it did
+                remove_folder(shards / group)
+            else:
+                remove(shards, group)
 
     def seal(self) -> bool:
         """Write the manifest, and the cache is complete; or say that other parts have shards to write still."""
@@ -239,28 +248,46 @@ def _is_left_over(name: str) -> bool:
     return name.startswith(".") and name.endswith((".tmp", ".lock"))
 
 
-def _is_there(path: Path, size: int) -> bool:
-    return not path.is_symlink() and path.is_file() and path.stat().st_size == size
-
-
 def check_place(folder: Path) -> None:
     """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is claimed."""
     here = folder if folder.exists() else next((above for above in folder.parents if above.exists()), Path())
     if not here.is_dir():
-        raise SpecError("expected a folder, found a file. Choose another --out.", where=here)
+        raise SpecError("expected a folder, found a file. Choose another place.", where=here)
+    refuse_inside(folder)
     found = {path.name for path in folder.iterdir() if not _is_left_over(path.name)} if here == folder else set()
     if found:
         _own_plan(folder, found)
 
 
+def refuse_inside(folder: Path) -> None:
+    """Raises SpecError for a place inside a cache: that would be no cache any more, but a folder with strangers."""
+    for above in folder.resolve().parents:
+        if _is_cache(above):
+            advice = "Choose another place."
+            raise SpecError(f"expected a place outside of caches, found one inside {above}. {advice}", where=folder)
+
+
+def _is_cache(folder: Path) -> bool:
+    for name in (PLAN, MANIFEST):
+        with suppress(FormatError, OSError):
+            if _is_ours(read_json(folder / name)):
+                return True
+    return False
+
+
+def _is_ours(stated: Mapping[str, Any]) -> bool:
+    """Whether a plan or manifest is a cache's, of any version."""
+    return str(stated.get("format")).startswith("logitcache/")
+
+
 def _own_plan(folder: Path, found: set[str]) -> dict[str, Any]:
     """The plan of the cache in this folder. Raises SpecError where it holds something else."""
-    advice = "Choose another --out, or an empty folder."
+    advice = "Choose another place, or an empty folder."
     if PLAN not in found or found - OWN_NAMES:
         other = ", ".join(sorted(found - OWN_NAMES)[:3]) or f"{', '.join(sorted(found))} without {PLAN}"
         raise SpecError(f"expected a cache or an empty folder, found {other}. {advice}", where=folder)
     plan = read_json(folder / PLAN)
-    if not str(plan.get("format")).startswith("logitcache/"):
+    if not _is_ours(plan):
         raise SpecError(f"expected a cache, found a {PLAN} of another kind. {advice}", where=folder)
     return plan
 
@@ -269,11 +296,11 @@ def _clear(folder: Path) -> None:
     """Remove what a cache consists of and nothing else: the folder may be a link to another disk. The plan goes last,
     so that what a kill leaves is still known as ours.
     """
-    remove(folder / MANIFEST)
+    remove(folder, MANIFEST)
     if (folder / SHARDS).is_dir():
         remove_folder(folder / SHARDS)
-    for path in (*folder.glob(TEMPORARY), folder / PLAN):
-        remove(path)
+    for name in (*(path.name for path in folder.glob(TEMPORARY)), PLAN):
+        remove(folder, name)
 
 
 def _says(path: Path, value: Mapping[str, Any]) -> bool:
@@ -286,9 +313,9 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     for field, before, now in differences(old, new):
-        advice = "Choose another --out, or give --overwrite to lose what is there."
+        advice = "Choose another place, or lose what is there (`dump --overwrite`)."
         if field == "data.labels":
-            advice = "Labels were corrected: with another --out, and --reuse of this one, no row sees the teacher."
+            advice = "Labels were corrected: in another place, with --reuse of this one, no row sees the teacher."
         raise FingerprintMismatch(
             f"this cache was begun with {short(field)} = {short(before)}, now it is {short(now)}. {advice}",
             where=folder,

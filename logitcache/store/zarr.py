@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array
 from logitcache.store.columns import ROW, Column
 from logitcache.store.extents import Encoded, File, pieces, tile
-from logitcache.store.files import refuse_link
+from logitcache.store.files import refuse_links
 from logitcache.store.shards import Fault, Folder, Places, Shard, check
 from logitcache.store.space import Space
 
@@ -302,6 +302,5 @@ def _bytes(path: Path, file: File) -> memoryview:
     """A file's bytes, mapped. Raises FormatError where a folder on the way there is a link, CorruptShard where the file
     is gone, a link, or of another size.
     """
-    for folder in list(path.parents)[: file.name.count("/")]:
-        refuse_link(folder)
+    refuse_links(path.parents[file.name.count("/")], PurePath(file.name).parent)
     return Space([file.bytes]).map(0, path)

@@ -25,9 +25,9 @@ def step(folder: Path) -> int:
 
 
 def named(folder: Path) -> list[Path]:
-    """Whatever is called a checkpoint there, in the order of steps."""
-    found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and p.name.removeprefix("checkpoint-").isdigit()]
-    return sorted(found, key=step)
+    """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not written here."""
+    found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
+    return sorted((p for p in found if p.name.removeprefix("checkpoint-").isdigit()), key=step)
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -78,7 +78,7 @@ def discard(checkpoint: Path) -> None:
     """Remove a checkpoint. A kill in between leaves nothing of its name. Raises DiskError."""
     gone = checkpoint.with_name(REMOVED)
     for folder in (gone, checkpoint):
-        if folder.is_dir():
+        if folder.is_dir() or folder.is_symlink():
             with files.disk(folder):
                 if folder != gone:
                     files.system.replace(folder, gone)
@@ -97,7 +97,11 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove what a kill left that is no whole checkpoint; its names."""
+    """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a folder of ours is a
+    link.
+    """
+    for ours in (folder, folder / WRITING, folder / REMOVED):
+        files.refuse_link(ours)
     if not folder.is_dir():
         return []
     torn = [p for p in (*named(folder), *named(folder / WRITING)) if not (is_whole(p) and p.parent == folder)]

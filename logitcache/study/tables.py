@@ -144,7 +144,9 @@ def _baseline_of(group: Group, bases: Sequence[Group]) -> Group | None:
 def _choose_split(results: Sequence[Result], asked: str | None) -> str:
     common = frozenset.intersection(*(result.splits for result in results))
     if asked is not None and asked not in common:
-        raise SpecError(f"split: expected one that all results have ({_list(common)}), found {asked!r}.")
+        raise SpecError(
+            f"split: expected one that all results have ({_list(common)}), found {asked!r}. Choose one of these."
+        )
     if not common:
         first, other = results[0], next((r for r in results if not r.splits & results[0].splits), results[-1])
         raise SpecError(
@@ -161,7 +163,10 @@ def _choose_metric(results: Sequence[Result], split: str, asked: str | None) -> 
         raise SpecError(f"metric: expected results of one main metric, found {_list(own)}. Choose with --metric.")
     metric = asked or own[0]
     if metric not in common:
-        raise SpecError(f"metric: expected one that all results have on {split} ({_list(common)}), found {metric!r}.")
+        raise SpecError(
+            f"metric: expected one that all results have on {split} ({_list(common)}), found {metric!r}. Choose one of "
+            "these."
+        )
     return metric
 
 

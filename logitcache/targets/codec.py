@@ -17,6 +17,10 @@ from logitcache.targets.dense import DenseCodec
 class Codec(Protocol):
     """``decode(encode(x))`` is x up to the loss the codec states. Columns are named, each of one fixed width."""
 
+    @property
+    def width(self) -> int:
+        """Values of a vector."""
+
     def columns(self) -> dict[str, tuple[str, int]]:
         """Name, dtype and width of each stored column."""
 

@@ -17,6 +17,9 @@ from logitcache.errors import FormatError, SpecError
 from logitcache.records import Array, Dense, Float32
 
 DTYPES = ("float16", "float32")
+_MANY = 16_384
+_SHIFT, _KEEP = np.array(13, np.int32), np.array(0x8FFFE000, np.uint32).view(np.int32)
+_SCALE = np.array(2.0**112, np.float32)  # the difference of the two exponents' biases
 
 
 @dataclass(frozen=True)
@@ -63,4 +66,17 @@ class DenseCodec:
 
     def decode(self, columns: Mapping[str, Array]) -> Dense[Array]:
         """``logits`` as f32[P, width], row maximum 0."""
-        return Dense(columns["logits"].astype(np.float32))
+        return Dense(_single(columns["logits"]))
+
+
+def _single(values: Array) -> Float32:
+    """As single precision. Many halves by shifting their bits: numpy's own conversion takes three times as long."""
+    if values.dtype != np.float16 or values.size < _MANY:
+        return values.astype(np.float32)
+    bits = values.view(np.int16).astype(np.int32)  # the sign is carried along
+    bits <<= _SHIFT
+    bits &= _KEEP
+    found = bits.view(np.float32)
+    found *= _SCALE
+    finite = found.max() < 65536 and found.min() > -65536  # infinities and NaN have no such scale
+    return found if finite else values.astype(np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache import BLOCK_ROWS, Cache
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import AlignmentError, FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.records import Array, Float32, Int64
 from logitcache.store.manifest import differences
 from logitcache.teacher.distance import Float64, Spread, kl
@@ -22,12 +22,14 @@ class Difference:
 
     a: str
     b: str
-    identical: bool = False  # the same answers to the same rows, to the last stored bit
+    identical: bool = False  # the same answers to the same rows, to the last stored bit; and no answer to the same rows
     rows: int = 0  # compared
     only_a: int = 0
     only_b: int = 0
     other_text: int = 0  # rows of one number whose texts differ: not compared
-    skipped: int = 0  # rows without an answer in one of them: not compared
+    skipped: int = 0  # rows without an answer in one of them or in both: not compared
+    skipped_a: int = 0  # of these, answered in B
+    skipped_b: int = 0  # of these, answered in A
     kl_ab: dict[str, float] = field(default_factory=dict)  # mean, p50, p95, p99, max of KL(A || B)
     kl_ba: dict[str, float] = field(default_factory=dict)
     largest_difference: float = 0.0  # of two logits, each minus its row's maximum
@@ -38,8 +40,8 @@ class Difference:
 
 
 def difference(one: Cache, other: Cache) -> Difference:
-    """Compare two caches. Raises FingerprintMismatch where they do not answer about the same labels, SpecError where
-    no row can be compared.
+    """Compare two caches. Raises FingerprintMismatch where they do not answer about the same labels, AlignmentError
+    where all of their rows have other texts, SpecError where no row has an answer in both.
     """
     order = _label_order(one, other)
     plans = (cache.manifest.plan.to_dict() for cache in (one, other))
@@ -50,16 +52,22 @@ def difference(one: Cache, other: Cache) -> Difference:
     seen = _Seen()
     for start in range(0, shared, BLOCK_ROWS):
         rows = np.arange(start, min(start + BLOCK_ROWS, shared))
-        missing = np.isin(rows, one.skipped) | np.isin(rows, other.skipped)
-        left, right = one.take(rows[~missing]), other.take(rows[~missing])
-        same = left.row_hash == right.row_hash
-        told.skipped, told.other_text = told.skipped + int(missing.sum()), told.other_text + int((~same).sum())
-        logits = right.payload.logits[same]
-        seen.add(rows[~missing][same], left.payload.logits[same], logits if order is None else logits[:, order])
+        same = one.row_hashes(rows) == other.row_hashes(rows)
+        without = np.isin(rows, one.skipped), np.isin(rows, other.skipped)
+        told.other_text += int((~same).sum())
+        told.skipped += int((same & (without[0] | without[1])).sum())
+        told.skipped_a += int((same & without[0] & ~without[1]).sum())
+        told.skipped_b += int((same & without[1] & ~without[0]).sum())
+        rows = rows[same & ~without[0] & ~without[1]]
+        left, right = one.take(rows).payload.logits, other.take(rows).payload.logits
+        seen.add(rows, left, right if order is None else right[:, order])
     if not seen.rows:
-        raise SpecError(
-            f"expected rows that both caches answer, found none: {told.other_text:,} of {shared:,} have other texts. "
-            "Compare caches of the same data.",
+        kind: type[LogitCacheError] = SpecError
+        why = f"{told.skipped:,} of {shared:,} have no answer"
+        if told.other_text:
+            kind, why = AlignmentError, f"{told.other_text:,} of {shared:,} have other texts"
+        raise kind(
+            f"expected rows that both caches answer, found none: {why}. Compare caches of the same data.",
             where=told.b,
         )
     _tell(told, seen, one.label_names)
@@ -100,7 +108,8 @@ def _tell(told: Difference, seen: _Seen, names: tuple[str, ...]) -> None:
         for ab, ba, row, a, b in seen.worst
         if max(ab, ba) > 0
     ]
-    told.identical = not (seen.largest or told.only_a or told.only_b or told.other_text)
+    apart = told.only_a, told.only_b, told.other_text, told.skipped_a, told.skipped_b
+    told.identical = not (seen.largest or any(apart))
 
 
 def _label_order(one: Cache, other: Cache) -> Int64 | None:

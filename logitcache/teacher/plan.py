@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,12 @@ from logitcache import identity
 from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
 from logitcache.data.source import Rows, Source
 from logitcache.data.task import Classification, match_labels
-from logitcache.errors import FingerprintMismatch, SpecError, short
+from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.records import Int64
 from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan, differences
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.model import TeacherModel, check_padding, quiet
+from logitcache.teacher.model import DTYPES, TeacherModel, check_padding, quiet
 from logitcache.teacher.panel import OneTeacher, Panel, room_for
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
@@ -44,6 +44,50 @@ class DumpSettings:
         return cls(
             how["max_length"], how["batch_tokens"], dtype, plan.shard_rows, how.get("on_nonfinite", "stop"), plan.store
         )
+
+
+@dataclass(frozen=True)
+class Said:
+    """Who was asked about which rows, and how, as a plan says it."""
+
+    teacher: str
+    dtype: str
+    source: str
+    split: str
+    digest: str  # of the rows
+    settings: DumpSettings
+
+    @classmethod
+    def of(cls, plan: Plan) -> Said:
+        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked again."""
+        for name, good in _SAID.items():
+            group, _, field = name.partition(".")
+            value = getattr(plan, group).get(field)
+            if not good(value):
+                raise FormatError(
+                    f"plan: expected {name} as a dump writes it, found {short(repr(value))}: it does not say who was "
+                    "asked about which rows. Dump them again."
+                )
+        teacher, data = plan.teacher, plan.data
+        settings = DumpSettings.of(plan)
+        return cls(teacher["name"], teacher["dtype"], data["source"], data["split"], data["digest"], settings)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**62
+
+
+_SAID: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("teacher.name", "data.source", "data.split", "data.digest"), _is_text),
+    "teacher.dtype": lambda value: isinstance(value, str) and value in DTYPES,
+    **dict.fromkeys(("preparation.max_length", "preparation.batch_tokens"), _is_count),
+    "preparation.on_nonfinite": lambda value: value in (None, "stop", "skip"),
+    "targets.logits": lambda value: isinstance(value, dict) and value.get("dtype") in ("float16", "float32"),
+}
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ shards alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,20 @@ from typing import Any
 from logitcache.data.source import Notify
 from logitcache.errors import FormatError, IncompleteCache
 from logitcache.store import stores
-from logitcache.store.extents import File
-from logitcache.store.files import remove
-from logitcache.store.lock import Lock
+from logitcache.store.files import refuse_link, remove
+from logitcache.store.lock import LOCK, Lock, alive
 from logitcache.store.manifest import (
-    FORMAT,
     Manifest,
+    NewerFormat,
     Plan,
     Receipt,
-    read_json,
     read_manifest,
     read_own,
     receipt_name,
     write_json,
 )
+from logitcache.store.reader import strangers
+from logitcache.store.shards import LocalFolder
 from logitcache.store.writer import MANIFEST, PLAN, SHARDS, CacheWriter
 from logitcache.teacher.conditions import differing
 from logitcache.teacher.panel import Progress
@@ -47,7 +46,7 @@ class Diagnosis:
     receipts: Mapping[int, Receipt]  # those that are known, of broken shards too
     broken: list[int]  # shards that have to be made again
     small: Mapping[str, Mapping[str, Any]]  # files beside the shards that have to be written again
-    strangers: list[Path]  # what is no file of this cache
+    strangers: list[str]  # files among the shards that are none of this cache's
     sealed: bool  # the manifest is whole
 
     @property
@@ -75,22 +74,25 @@ def repair(
 ) -> RepairReport:
     """Make the broken shards of a cache again, mend the files beside them, and seal it.
 
-    Raises FormatError where it is no cache or another version's, or both its plan and its manifest are damaged;
-    FingerprintMismatch where ``ask`` finds another teacher or other rows; Locked.
+    Raises FormatError where it is no cache or another version's, both its plan and its manifest are damaged, or its
+    shards lie behind a link; FingerprintMismatch where ``ask`` finds another teacher or other rows; IncompleteCache
+    where somebody has changed it meanwhile; Locked.
     """
     found = diagnose(folder)
     if found.well:
+        with suppress(OSError):  # it may be a place where nothing can be written
+            alive(folder, LOCK)
         return RepairReport(folder, found.plan.shard_count, [], [], 0)
     if found.broken:
         notify(f"{folder}: {len(found.broken)} of {found.plan.shard_count} shards have to be made again")
     asked = ask(found.plan) if found.broken else None
-    mended = [*found.small, *(path.relative_to(folder).as_posix() for path in found.strangers)]
+    mended = [*found.small, *found.strangers]
     with ExitStack() as held:  # before a writer looks: it would take a shard without its receipt for one that is gone
         held.callback(Lock(folder).release)
         for name, value in found.small.items():
             write_json(folder / name, value)
-        for path in found.strangers:
-            remove(path)
+        for name in found.strangers:
+            remove(folder, name)
     rows, differ = 0, dict[str, list[Any]]()
     with CacheWriter(folder, found.plan) as writer:
         for index in found.broken:
@@ -98,8 +100,8 @@ def repair(
         if asked is not None:
             work = Work(writer, _as_planned(asked, found.plan), None, notify, begin(_rows(writer)), _budgets(found))
             rows, differ = work.finish().asked, _differ(found, writer)
-        elif not found.sealed:
-            writer.seal()
+        elif not (found.sealed and writer.complete) and not writer.seal():
+            raise IncompleteCache("shards have changed meanwhile. Run the same repair again.", where=folder)
     mended += [] if found.sealed else [MANIFEST]
     return RepairReport(folder, found.plan.shard_count, found.broken, mended, rows, differ)
 
@@ -128,8 +130,9 @@ def _differ(found: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
 
 def diagnose(folder: Path) -> Diagnosis:
     """Read every byte of a cache, whatever of it is damaged. Raises FormatError where it is none, or both its plan and
-    its manifest are damaged, or it is of another version.
+    its manifest are damaged, or it is of another version, or its shards lie behind a link.
     """
+    refuse_link(folder / SHARDS)
     manifest = _manifest(folder)
     plan = manifest.plan if manifest is not None else _plan(folder)
     digest = plan.digest()
@@ -146,33 +149,32 @@ def diagnose(folder: Path) -> Diagnosis:
         if manifest is None and said is not None and said.belongs(plan, digest, index):
             receipts[index] = said
         receipt = receipts.get(index)
-        if receipt is None or not all(_holds(folder / SHARDS / file.name, file) for file in receipt.files):
+        if receipt is None or not all(map(LocalFolder(folder / SHARDS).holds, receipt.files)):
             broken.append(index)
         elif said != receipt:
             small[name] = receipt.to_dict()
         known |= {name, *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns))}
-    return Diagnosis(plan, receipts, broken, small, _strangers(folder, known), manifest is not None)
+    return Diagnosis(plan, receipts, broken, small, strangers(folder, known), manifest is not None)
 
 
 def _manifest(folder: Path) -> Manifest | None:
     """The manifest, or None where it is damaged or not there. Raises FormatError where nothing says it is a cache."""
-    path = folder / MANIFEST
     try:
         return read_manifest(folder)
     except IncompleteCache:
         return None
     except FormatError as error:
-        if not path.is_file():
+        if isinstance(error, NewerFormat) or not (folder / MANIFEST).is_file():
             raise
-        _check_version(path, error)
         return None
 
 
 def _plan(folder: Path) -> Plan:
     try:
         return Plan.from_dict(read_own(folder / PLAN))
-    except (FormatError, FileNotFoundError) as error:
-        _check_version(folder / PLAN, error)
+    except NewerFormat as error:
+        raise error.at(folder / PLAN) from None
+    except (FormatError, FileNotFoundError):
         raise _both_damaged(folder) from None
 
 
@@ -190,16 +192,6 @@ def _is_own(folder: Path, digest: str) -> bool:
     return not found or any(receipt.plan == digest for receipt in found)
 
 
-def _check_version(path: Path, error: Exception) -> None:
-    """What another version has written is not damaged."""
-    try:
-        stated = read_json(path).get("format")
-    except (FormatError, FileNotFoundError):
-        return
-    if stated != FORMAT and re.fullmatch(r"logitcache/\d+", str(stated)):
-        raise FormatError(f"expected format {FORMAT}, found {stated}. Upgrade logitcache.", where=path) from error
-
-
 def _content(path: Path) -> Mapping[str, Any] | None:
     """What a small file says, where it is whole."""
     try:
@@ -214,16 +206,3 @@ def _receipt(path: Path) -> Receipt | None:
         return None if value is None else Receipt.from_dict(value)
     except FormatError:
         return None
-
-
-def _holds(path: Path, file: File) -> bool:
-    """Whether a shard's file is there, byte for byte, and every extent of it is what its receipt says."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != file.bytes:
-        return False
-    return file.holds(memoryview(path.read_bytes()))
-
-
-def _strangers(folder: Path, known: set[str]) -> list[Path]:
-    """Files among the shards that are none of this cache's; what kills have left is the writer's to sweep."""
-    found = (path for path in sorted((folder / SHARDS).rglob("*")) if path.is_symlink() or not path.is_dir())
-    return [p for p in found if p.relative_to(folder).as_posix() not in known and not p.name.endswith(".tmp")]

@@ -72,7 +72,7 @@ def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bo
         total += float(confidence(logits[kept])[0].sum(dtype=np.float64))
         answered += int(kept.sum())
     scores, entropy = tally.result(), total / answered if answered else None
-    dev_scores, dev_rows = _on_dev(panel, dev, cache)
+    dev_scores, dev_rows, unanswered = _on_dev(panel, dev, cache)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
     memorised = _remarks(scores, dev_scores, dev_rows, (entropy or 0.0) / float(np.log(width)), split)
     # of one class, chance is always right
@@ -95,7 +95,7 @@ def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bo
         num_labels=width,
         folds=folds,
         skipped_rows=skipped,
-        remarks=[*order, *([] if folds else memorised)],
+        remarks=[*order, *([] if folds else memorised), *unanswered],
     )
 
 
@@ -126,14 +126,18 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     )
 
 
-def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, float], int]:
+def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, float], int, list[str]]:
+    """Scores on dev, of how many rows, and what is to be said of the others."""
     if dev is None or not len(dev):
-        return {}, 0
+        return {}, 0, []
     sample = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
     preparation = cache.manifest.plan.preparation
     prepared = prepare(panel.first.tokenizer, sample, preparation["max_length"])
     logits, _ = answer(panel, prepared, preparation["batch_tokens"])
-    return score(logits, sample.label), int((sample.label >= 0).sum())
+    finite = np.isfinite(logits).all(axis=1)
+    left = int((~finite & (sample.label >= 0)).sum())
+    said = [f"{left:,} dev rows are left out of the scores on dev: the teacher's answers to them were not finite"]
+    return score(logits[finite], sample.label[finite]), int((sample.label[finite] >= 0).sum()), said if left else []
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:

@@ -51,6 +51,11 @@ def raising(error: BaseException) -> Callable[[], None]:
     return body
 
 
+def test_the_module_runs_the_command_line() -> None:
+    command = [sys.executable, "-m", "logitcache_cli.main", "--version"]
+    assert logitcache.__version__ in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize(("kind", "code"), KINDS.items(), ids=lambda value: getattr(value, "__name__", str(value)))
 def test_an_error_is_one_line_on_stderr_with_the_code_of_its_kind(
     run: Callable[..., Result], kind: type[errors.LogitCacheError], code: int

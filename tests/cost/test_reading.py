@@ -98,7 +98,7 @@ def test_a_dataloader_gives_the_batches_of_the_plain_call(
     batches = reading._batches(ROWS, 3)
     for workers in (0, 1):
         found = list(reading._loader(stores(way), workers))
-        assert all(isinstance(each["logits"] if isinstance(each, dict) else each, torch.Tensor) for each in found)
+        assert all(isinstance(each, torch.Tensor) for each in found)
         for each, rows in zip(found, batches, strict=True):
             np.testing.assert_array_equal(given(each), logits[rows])
 
@@ -120,9 +120,9 @@ def test_wide_rows_are_fewer() -> None:
 def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
     said: list[str] = []
     told = bench(SMALL, ["logitcache", "bench", "read"], said.append)
-    plain = {(c["name"], c["width"], c["order"]) for c in told["cases"] if not c["loader"]}
+    plain = {(c["name"], c["width"], c["order"]) for c in told["cases"] if c["workers"] is None}
     assert plain == {(way.name, width, order) for way in WAYS for width in (3, WIDTH) for order in reading.ORDERS}
-    loaders = {(c["name"], c["workers"], c["width"]) for c in told["cases"] if c["loader"]}
+    loaders = {(c["name"], c["workers"], c["width"]) for c in told["cases"] if c["workers"] is not None}
     assert loaders == {(name, workers, 3) for name in LOADING for workers in (0, 1)}
     assert len(told["cases"]) == len(plain) + len(loaders)
     for case in told["cases"]:

@@ -177,10 +177,10 @@ def read() -> Told:
             "seconds": spread(base[width] * value * by * more),
             "rows_per_second": 32 / (base[width] * value * by * more), "ratio_to_logitcache": around(value),
         }
-        for workers, more, widths in ((0, 1.0, (2, 64, 1000)), (2, 9.0, (64,)))
+        for workers, more, widths in ((None, 1.0, (2, 64, 1000)), (0, 3.0, (64,)), (2, 9.0, (64,)))
         for width in widths
         for name, value in rivals.items()
-        if not workers or name in ("logitcache", "numpy memmap", "datasets")
+        if workers is None or name in ("logitcache", "numpy memmap", "datasets")
         for how, by in order.items()
     ]  # fmt: skip
     cold = [("logitcache", 0.021), ("numpy memmap", 0.019), ("parquet", 0.034)]

@@ -11,14 +11,18 @@ import pytest
 from logitcache.errors import DiskError, FormatError, OutOfSpace
 from logitcache.store import files
 from logitcache.store.files import (
+    is_there,
+    leftovers,
     make_folder,
     reading,
     refuse_link,
+    refuse_links,
     remove,
     remove_folder,
     temporary,
     write_atomic,
     write_new,
+    write_pieces,
 )
 
 disk = runpy.run_path(str(Path(__file__).parents[1] / "fake_disk.py"))
@@ -149,9 +153,9 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_retur
 def test_a_folder_and_what_is_removed_last(tmp_path: Path) -> None:
     with using(Recording()) as system:
         make_folder(tmp_path / "a" / "b")
-        remove(tmp_path / "a" / "nothing")
+        remove(tmp_path, "a/nothing")
         write_new(tmp_path / "a" / "b" / "c", b"x")
-        remove(tmp_path / "a" / "b" / "c")
+        remove(tmp_path, "a/b/c")
         remove_folder(tmp_path / "a")
     steps = [(name, *[a.name for a in arguments if isinstance(a, Path)]) for name, arguments, _ in system.log]
     here = tmp_path.name
@@ -172,6 +176,65 @@ def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
     remove_folder(tmp_path / "shards")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert (tmp_path / "mine" / "dear").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("link", ["a", "a/b", "a/b/c"])
+def test_nothing_is_done_through_a_link_anywhere_on_the_way(tmp_path: Path, link: str) -> None:
+    """The folder itself may be one: another disk."""
+    make_folder(tmp_path / "disk" / "a" / "b")
+    write_new(tmp_path / "disk" / "a" / "b" / "c", b"dear")
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    folder = tmp_path / "cache"
+    assert is_there(folder, "a/b/c", 4)
+    assert not is_there(folder, "a/b/c", 5)
+    assert not is_there(folder, "a/b/c/d", 4)
+    refuse_links(folder, "a/b/c")
+    (folder / link).rename(tmp_path / "theirs")
+    (folder / link).symlink_to(tmp_path / "theirs")
+    before = _bytes(tmp_path / "theirs")
+    assert not is_there(folder, "a/b/c", 4)
+    with pytest.raises(FormatError, match="found a link") as caught:
+        refuse_links(folder, "a/b/c")
+    assert caught.value.where == str(folder / link)
+    remove(folder, "a/b/c")
+    assert not (folder / link).is_symlink()
+    assert _bytes(tmp_path / "theirs") == before
+    remove(folder, "a/b/c")
+
+
+def test_a_folder_to_be_removed_that_is_a_link_loses_nothing_behind_it(tmp_path: Path) -> None:
+    make_folder(tmp_path / "theirs")
+    write_new(tmp_path / "theirs" / "dear", b"x")
+    (tmp_path / "gone").symlink_to(tmp_path / "theirs")
+    remove_folder(tmp_path / "gone")
+    assert _bytes(tmp_path) == {"theirs/dear": b"x"}
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def _bytes(path: Path) -> dict[str, bytes]:
+    found = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in found}
+
+
+def test_what_kills_leave_are_files(tmp_path: Path) -> None:
+    make_folder(tmp_path / ".a folder.tmp")
+    (tmp_path / ".a.json.77.tmp").write_bytes(b"torn")
+    (tmp_path / "mine.tmp").write_bytes(b"dear")
+    assert leftovers(tmp_path) == [tmp_path / ".a.json.77.tmp"]
+
+
+def test_pieces_that_fail_leave_what_was_there(tmp_path: Path) -> None:
+    def pieces(fail: bool) -> Any:
+        yield b"one, "
+        if fail:
+            raise FormatError("no more")
+        yield memoryview(b"two")
+
+    path = tmp_path / "a"
+    write_pieces(path, pieces(False), 8)
+    with pytest.raises(FormatError, match="no more"):
+        write_pieces(path, pieces(True), 8)
+    assert _bytes(tmp_path) == {"a": b"one, two"}
 
 
 def test_what_cannot_be_read_is_not_what_is_not_there(tmp_path: Path) -> None:

@@ -18,12 +18,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from logitcache.cache import Cache
-from logitcache.errors import LogitCacheError
+from logitcache.data.order import token_batches
+from logitcache.errors import LogitCacheError, visible
 from logitcache.identity import digest_json
-from logitcache.inspection import describe
+from logitcache.inspection import Columns, describe, row_of
 from logitcache.store.files import System
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
+from logitcache.teacher.plan import Said
+from logitcache.teacher.repair import diagnose
+from logitcache_cli.inspect import render
 from tests.fake_caches import make, make_ragged, plan, ragged, tree
 
 DEEP = 600
@@ -35,6 +39,7 @@ NASTY = [
     *(float("nan"), float("inf"), None, True, False, "", "x", "\0", "\ud800", "é" * 300, "x" * 10_000, nested),
     *("..", "../x", "../../etc/passwd", "/etc/passwd", "C:\\x", "a/b", "a\\b", ".", "00000.arrow", "00001.arrow"),
     *("row", "logits", "logits.entry", "row.row", "int64", "float16", "object", "arrow", "zarr", "os", "manifest"),
+    *("batch_tokens", "reused", "skipped", "folds", "label_order", "evil\x1b[2J"),
     *([], {}, [[]], [0, "ab"], {"row": 4}, {"x": {"x": {}}}, [2**61, "ab"], {"__class__": "os.system"}),
 ]
 VALUE = st.sampled_from(NASTY) | st.integers() | st.text(max_size=8)
@@ -48,6 +53,7 @@ CASE = st.tuples(
 )
 Case = tuple[str, bool, list[tuple[int, str, Any]], tuple[int, bytes] | None]
 
+LENGTHS = np.array([3, 5, 4])
 opened: list[str] | None = None  # what is opened while somebody looks
 
 
@@ -126,24 +132,55 @@ def spoil(folder: Path, case: Case) -> int:
 
 
 def look(folder: Path, of: Plan, resumed: bool) -> None:
-    """Everything that reads these files."""
-    try:
-        cache = Cache.open(folder)
-        assert all(str(fault) for fault in cache.verify())
-        assert json.dumps(describe(cache))
-        assert repr(cache)
-        for rows in ([0], [len(cache) - 1]):
-            cache.take(np.array(rows))
-    except LogitCacheError as error:
-        line = str(error)
-        assert "\n" not in line
-    if not resumed:  # a writer reads plan and receipts alone
-        return
-    try:
-        CacheWriter(folder, of).close()
-    except LogitCacheError as error:
-        line = str(error)
-        assert "\n" not in line
+    """Everything that reads these files; a writer reads plan and receipts alone."""
+    for what in (read, show, ask_again, plan_repair, *([resume] if resumed else [])):
+        try:
+            what(folder, of)
+            line = ""
+        except LogitCacheError as error:
+            line = str(error)
+        assert harmless(line)
+
+
+def harmless(line: str) -> bool:
+    """Whether it is one line, and a terminal may have it."""
+    return visible(line) == line
+
+
+def read(folder: Path, of: Plan) -> None:
+    cache = Cache.open(folder)
+    assert harmless(repr(cache))
+    assert all(str(fault) for fault in cache.verify())
+    for rows in ([0], [len(cache) - 1]):
+        cache.take(np.array(rows))
+
+
+def show(folder: Path, of: Plan) -> None:
+    """``logitcache inspect --row``."""
+    cache = Cache.open(folder)
+    shown = {**describe(cache), "row": row_of(cache, 1, None, Columns(), folder / "no-data")}
+    assert json.dumps(shown)
+    assert all(harmless(line) for line in render(shown).split("\n"))
+
+
+def ask_again(folder: Path, of: Plan) -> None:
+    """``logitcache verify --live``, until a teacher is loaded."""
+    cache = Cache.open(folder)
+    said = Said.of(cache.manifest.plan)
+    for receipt in cache.manifest.receipts:
+        assert token_batches(LENGTHS, receipt.conditions.get("batch_tokens", said.settings.batch_tokens))
+
+
+def plan_repair(folder: Path, of: Plan) -> None:
+    """``logitcache repair``, until a teacher is loaded."""
+    found = diagnose(folder)
+    for receipt in found.receipts.values():
+        assert token_batches(LENGTHS, receipt.conditions.get("batch_tokens", 4096))
+    Said.of(found.plan)
+
+
+def resume(folder: Path, of: Plan) -> None:
+    CacheWriter(folder, of).close()
 
 
 class Bench:

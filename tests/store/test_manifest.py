@@ -18,6 +18,7 @@ from logitcache.store.extents import Extent, File
 from logitcache.store.manifest import (
     MAX_BYTES,
     Manifest,
+    NewerFormat,
     Plan,
     Receipt,
     manifest_dict,
@@ -264,3 +265,26 @@ def test_a_link_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "x.json").symlink_to(tmp_path / "there.json")
     with pytest.raises(FormatError, match="found a link"):
         read_own(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("{}", r"plan\.json: expected format logitcache/1, found None\. This is not a logitcache file"),
+        ('{"format": "logitcache/2"}', r"plan\.json: expected format logitcache/1, found 'logitcache/2'\. Upgrade"),
+        ("{", r"plan\.json: expected JSON"),
+    ],
+)
+def test_a_plan_that_is_none_has_no_dump_that_could_go_on(tmp_path: Path, said: str, error: str) -> None:
+    (tmp_path / "plan.json").write_text(said)
+    with pytest.raises(FormatError, match=error):
+        read_manifest(tmp_path)
+
+
+def test_the_version_is_looked_at_before_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"format": "logitcache/2"}')
+    with pytest.raises(NewerFormat, match=r"manifest\.json: .*found 'logitcache/2'\. Upgrade logitcache"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": "logitcache/1"}')
+    with pytest.raises(FormatError, match="found the same values in other bytes"):
+        read_manifest(tmp_path)

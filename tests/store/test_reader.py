@@ -42,6 +42,16 @@ def test_other_files_among_the_shards_are_named(tmp_path: Path) -> None:
     assert [fault.file for fault in Reader.open(tmp_path).faults()] == ["shards/00009.arrow", "shards/below/x"]
 
 
+def test_what_a_write_has_left_or_has_yet_to_name_is_no_fault(tmp_path: Path) -> None:
+    """Hidden, and only that: somebody's own file may end in the same way."""
+    make_ragged(tmp_path, plan(store="zarr"))
+    for name in (".plan.json.77.tmp", "shards/.00000.json.77.tmp", "shards/00001.zarr/logits/.zarr.json.77.tmp"):
+        (tmp_path / name).write_bytes(b"torn")
+    (tmp_path / "shards" / "mine.tmp").write_bytes(b"")
+    (tmp_path / "shards" / ".hidden").write_bytes(b"")
+    assert [fault.file for fault in Reader.open(tmp_path).faults()] == ["shards/.hidden", "shards/mine.tmp"]
+
+
 @pytest.mark.parametrize("ends", [[5, 2, 3, 3], [-1, 1, 2, 3], [1, 2, 3, 2**40], [0, 4, 3, 3]])
 def test_ends_that_lead_elsewhere_are_refused(tmp_path: Path, ends: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a cache whose checksums hold: who made it lied."""

@@ -34,13 +34,13 @@ pytestmark = pytest.mark.usefixtures("home")
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of what is asked for, in order."""
     names: list[str] = []
-    plain = remote.pieces
+    plain = remote.stream
 
     def counted(url: str, size: int) -> Iterator[bytes]:
         names.append(url.rpartition("/")[2])
         return plain(url, size)
 
-    monkeypatch.setattr(remote, "pieces", counted)
+    monkeypatch.setattr(remote, "stream", counted)
     return names
 
 
@@ -166,6 +166,27 @@ def test_a_copy_of_another_size_or_a_link_is_fetched_anew(url: str, local: Cache
     assert not (folder / "00002.arrow").is_symlink()
 
 
+@pytest.mark.parametrize("store", STORES)
+def test_nothing_is_fetched_through_a_link(store: str, tmp_path: Path, home: Path) -> None:
+    """Read or verified; the folder of one cache may be one, to another disk."""
+    local = make(tmp_path / "local", plan(rows=10, shard_rows=10, store=store))
+    url = s3.upload(local.folder, f"memory://{tmp_path.name}-{store}")
+    (tmp_path / "disk").mkdir()
+    home.mkdir()
+    (home / local.fingerprint).symlink_to(tmp_path / "disk")
+    Cache.open(url).row_hashes()
+    shutil.rmtree(tmp_path / "disk" / "shards")
+    (tmp_path / "theirs").mkdir()
+    link = tmp_path / "disk" / ("shards" if store == "arrow" else "shards/00000.zarr")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "theirs")
+    (tmp_path / "theirs" / ".00000.arrow.77.tmp").write_bytes(b"dear")
+    for read in (lambda: Cache.open(url).row_hashes(), lambda: Cache.open(url).verify()):
+        with pytest.raises(FormatError, match="found a link"):
+            read()
+    assert [path.name for path in (tmp_path / "theirs").rglob("*")] == [".00000.arrow.77.tmp"]
+
+
 def test_a_manifest_is_read_as_one_here_is(url: str, local: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     good = (local.folder / "manifest.json").read_bytes()
     for bad in (b"", b"[]", good[:-5], good.replace(b'"rows": 3000', b'"rows": 3001'), good + b" "):
@@ -237,7 +258,7 @@ import sys, time
 import numpy as np
 from logitcache.cache import Cache
 from logitcache.store import files, remote
-remote.PIECE_BYTES = 1000
+remote.STREAM_BYTES = 1000
 class Slow(files.System):
     writes = 0
     def write(self, handle, data):

@@ -197,7 +197,7 @@ def test_another_folder_is_refused_and_not_touched(tmp_path: Path, files: dict[s
     with pytest.raises(SpecError) as caught:
         CacheWriter(folder, PLAN, overwrite=overwrite)
     assert str(caught.value).startswith(f"{folder}: expected a cache")
-    assert "Choose another --out" in str(caught.value)
+    assert "Choose another place" in str(caught.value)
     assert {name: data.decode() for name, data in tree(folder).items()} == files
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from logitcache.errors import SpecError
+from logitcache.errors import FormatError, SpecError
 from logitcache.pipeline.train import train
 from logitcache.student import checkpoints
 from logitcache.student.job import TrainConfig
-from tests.runs import result, same
+from tests.runs import result, same, tree
 from tests.student.processes import ended, start, train_killed
 
 PASSES = 45  # three epochs of fifteen micro-batches: seven steps of two, and one of one
@@ -127,6 +128,45 @@ def test_only_whole_checkpoints_count_and_the_others_are_removed(tmp_path: Path,
     assert checkpoints.sweep(tmp_path) == ["checkpoint-100", "checkpoint-104"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-16", "checkpoint-8", "checkpoint-best"]
     assert checkpoints.sweep(tmp_path) == []
+
+
+def theirs(folder: Path) -> Path:
+    (folder / "more").mkdir(parents=True)
+    (folder / "dear").write_text("x")
+    (folder / "more" / "dear").write_text("x")
+    return folder
+
+
+def test_a_checkpoint_that_is_a_link_is_none_and_what_is_behind_it_stays(tmp_path: Path) -> None:
+    """Even where it is a whole one."""
+    elsewhere = made(tmp_path / "another run", 999)
+    before = tree(tmp_path)
+    folder = tmp_path / "mine"
+    made(folder, 8)
+    for name in ("checkpoint-16", "checkpoint-999999"):
+        (folder / name).symlink_to(elsewhere)
+    assert checkpoints.last(folder) == folder / "checkpoint-8"
+    assert checkpoints.sweep(folder) == []
+    checkpoints.rotate(folder, 1, None)
+    assert made(folder, 16).is_dir()  # in the place of the link
+    assert not (folder / "checkpoint-16").is_symlink()
+    checkpoints.discard(folder / "checkpoint-999999")
+    assert {name: data for name, data in tree(tmp_path).items() if name.startswith("another run")} == before
+
+
+@pytest.mark.parametrize("name", ["", checkpoints.WRITING, checkpoints.REMOVED])
+def test_a_folder_of_checkpoints_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
+    there = theirs(tmp_path / "theirs")
+    (there / "checkpoint-7").mkdir()
+    (there / "checkpoint-7" / "dear").write_text("x")
+    before = tree(there)
+    if name:
+        made(tmp_path / "checkpoints", 8)
+        shutil.rmtree(tmp_path / "checkpoints" / name, ignore_errors=True)
+    (tmp_path / "checkpoints" / name).symlink_to(there)
+    with pytest.raises(FormatError, match="found a link"):
+        checkpoints.sweep(tmp_path / "checkpoints")
+    assert tree(there) == before
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,10 @@ def test_the_split_is_test_if_all_have_it_else_dev(tmp_path: Path) -> None:
 
 def test_bad_questions_are_refused(tmp_path: Path) -> None:
     write_result(tmp_path / "base")
-    with pytest.raises(SpecError, match=r"\(accuracy, macro_f1, mcc, nll\), found 'bleu'"):
+    with pytest.raises(SpecError, match=r"\(accuracy, macro_f1, mcc, nll\), found 'bleu'. Choose one of these"):
         compare([tmp_path], metric="bleu")
+    with pytest.raises(SpecError, match=r"split: expected one .*, found 'nowhere'\. Choose one of these"):
+        compare([tmp_path], split="nowhere")
     with pytest.raises(SpecError, match="resamples: expected 100 or more, found 99"):
         compare([tmp_path], resamples=99)
     write_result(tmp_path / "kd", "kd", metric="mcc")

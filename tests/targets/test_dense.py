@@ -112,3 +112,12 @@ def test_a_codec_that_cannot_be_is_refused(width: int, dtype: str, said: object)
 def test_a_record_that_is_no_codec_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(FormatError, match="dense codec: expected a width and a dtype among float16, float32"):
         DenseCodec.from_dict({"kind": "dense", "width": 3, "dtype": "float16", **changes})
+
+
+def test_many_halves_are_decoded_to_the_bits_that_numpy_gives() -> None:
+    every = np.arange(65536, dtype=np.uint16).view(np.float16)
+    finite = np.where(np.isfinite(every), every, np.float16(0)).reshape(64, 1024)
+    for halves in (finite, every.reshape(64, 1024)):
+        found = DenseCodec(1024).decode({"logits": halves}).logits
+        assert found.dtype == np.float32
+        assert np.array_equal(found.view(np.uint32), halves.astype(np.float32).view(np.uint32))

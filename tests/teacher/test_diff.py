@@ -15,12 +15,14 @@ from scipy.special import log_softmax
 
 from logitcache.cache import Cache
 from logitcache.data.source import Source
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
+from logitcache.store.writer import CacheWriter
 from logitcache.teacher import diff as module
 from logitcache.teacher.diff import difference
 from logitcache.teacher.distance import Spread, kl
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
+from logitcache_cli.diff import render
 
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 LOGITS = arrays(np.float32, (5, 3), elements=st.floats(-50, 50, width=32))
@@ -98,6 +100,37 @@ def test_every_figure_is_that_of_all_rows(
     assert "teacher.weights" in told.fields
 
 
+def test_caches_of_the_same_answers_to_fewer_rows_are_not_identical(one: Cache, tmp_path: Path) -> None:
+    """Rows that one of them has skipped (``--on-nonfinite skip``)."""
+    some, others = skipping(one, tmp_path / "a", range(5, 30)), skipping(one, tmp_path / "b", range(20, 32))
+    told = difference(one, some)
+    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (False, 35, 25, 0, 25)
+    assert "same to the last stored bit in the rows compared" in render(vars(told))
+    assert "35 compared; 25 answered in A alone" in render(vars(told))
+    told = difference(some, others)
+    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (False, 33, 27, 15, 2)
+    assert "15 answered in B alone; 2 answered in A alone; 10 answered in neither" in render(vars(told))
+    told = difference(some, some)
+    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (True, 35, 25, 0, 0)
+    nobody = skipping(one, tmp_path / "c", range(60))
+    with pytest.raises(SpecError, match="found none: 60 of 60 have no answer"):
+        difference(one, nobody)
+
+
+def skipping(cache: Cache, folder: Path, skipped: range) -> Cache:
+    """The cache, had its dump skipped these rows."""
+    plan = cache.manifest.plan
+    with CacheWriter(folder, plan) as writer:
+        for index, receipt in enumerate(cache.manifest.receipts):
+            rows = np.arange(*plan.shard(index))
+            arrays = cache.reader.take(cache.reader.places(rows), ("row_hash", "label", "logits"))
+            arrays["logits"][np.isin(rows, skipped)] = np.nan
+            said = {"skipped": [int(row) for row in rows if row in skipped]}
+            writer.write(index, arrays, receipt.sketches, {**receipt.conditions, **said})
+        writer.seal()
+    return Cache.open(folder)
+
+
 def test_rows_are_proved_by_their_hash(one: Cache, teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
     rows = train_only.split("train")
     places = np.array([0, 2, 1, *range(3, 50)])
@@ -108,7 +141,7 @@ def test_rows_are_proved_by_their_hash(one: Cache, teacher: TeacherModel, train_
     assert "data.digest" in told.fields
     shifted = replace(rows.select(np.arange(1, 51)), row_id=np.arange(50))
     dump_split(teacher, replace(train_only, splits={"train": shifted}), "train", tmp_path / "d", SETTINGS)
-    with pytest.raises(SpecError, match="rows that both caches answer, found none"):
+    with pytest.raises(AlignmentError, match=r"both caches answer, found none: 50 of 50 have other texts"):
         difference(one, Cache.open(tmp_path / "d"))
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from logitcache.cache import Cache
+from logitcache.convert import convert
 from logitcache.data.source import Source
-from logitcache.errors import FingerprintMismatch, FormatError
+from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache
+from logitcache.store.lock import LOCK
 from logitcache.store.manifest import Plan, write_json
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -94,6 +97,10 @@ SMALL: dict[str, tuple[Break, list[str]]] = {
         lambda c: [path.unlink() for path in (c / "shards").glob("*.json")],
         [f"shards/0000{i}.json" for i in range(7)],
     ),
+    "a stranger that is no leftover": (
+        lambda c: (c / "shards" / "mine.tmp").write_text("mine"),
+        ["shards/mine.tmp"],
+    ),
     "a stranger": (lambda c: (c / "shards" / "notes.txt").write_text("mine"), ["shards/notes.txt"]),
 }
 SHARDS: dict[str, tuple[Break, list[int]]] = {
@@ -140,6 +147,83 @@ def test_broken_shards_see_the_teacher_again_and_no_others(broken: Path, whole: 
     assert (report.repaired, report.teacher_rows, counted, report.conditions) == (shards, rows, [rows], {})
     assert tree(broken) == tree(whole)
     assert Cache.open(broken).verify() == []
+
+
+def linked(cache: Path, name: str, to: Path) -> dict[str, bytes]:
+    """Move something of a cache elsewhere and leave a link to it; the bytes that lie there now."""
+    (cache / name).rename(to)
+    (cache / name).symlink_to(to)
+    return tree(to.parent)
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+def test_shards_that_are_a_link_are_refused_before_anything_is_touched(
+    broken: Path, tmp_path: Path, manifest: bool
+) -> None:
+    (tmp_path / "outside").mkdir()
+    linked(broken, "shards", tmp_path / "outside" / "shards")
+    (tmp_path / "outside" / "shards" / "thesis.txt").write_text("mine")
+    before = tree(tmp_path / "outside")
+    if not manifest:
+        (broken / "manifest.json").unlink()
+    with pytest.raises(FormatError, match="found a link"):
+        repair(broken, nobody)
+    assert tree(tmp_path / "outside") == before
+    assert (broken / "plan.json").exists()
+
+
+@pytest.mark.parametrize("link", ["00001.zarr", "00001.zarr/logits", "00001.zarr/logits/c", "00001.zarr/zarr.json"])
+def test_a_shard_behind_a_link_is_made_again_and_what_is_there_stays(
+    whole: Path, tmp_path: Path, ask: Ask, link: str
+) -> None:
+    convert(whole, tmp_path / "z", "zarr")
+    good = tree(tmp_path / "z")
+    (tmp_path / "outside").mkdir()
+    before = linked(tmp_path / "z", f"shards/{link}", tmp_path / "outside" / "it")
+    report = repair(tmp_path / "z", ask)
+    assert (report.repaired, report.teacher_rows) == ([1], 9)
+    assert tree(tmp_path / "outside") == before
+    assert tree(tmp_path / "z") == good
+    assert not any(path.is_symlink() for path in (tmp_path / "z").rglob("*"))
+    assert Cache.open(tmp_path / "z").verify() == []
+
+
+@pytest.mark.parametrize("name", ["plan.json", "manifest.json", "shards/00001.json"])
+def test_a_small_file_that_is_a_link_is_written_anew_and_what_is_there_stays(
+    broken: Path, whole: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "outside").mkdir()
+    before = linked(broken, name, tmp_path / "outside" / "it")
+    assert repair(broken, nobody).mended == [name]
+    assert tree(tmp_path / "outside") == before
+    assert tree(broken) == tree(whole)
+    assert not (broken / name).is_symlink()
+
+
+def test_what_a_kill_has_left_is_nothing_broken(broken: Path, whole: Path) -> None:
+    """``verify`` and ``repair`` say so both; the lock of the dead is gone afterwards."""
+    left = [broken / "shards" / ".00000.arrow.77.tmp", broken / LOCK]
+    for path in left:
+        path.write_bytes(b"half")
+    assert Cache.open(broken).verify() == []
+    assert repair(broken, nobody) == RepairReport(broken, 7, [], [], 0)
+    assert [path.exists() for path in left] == [True, False]
+    (broken / "shards" / "mine.tmp").write_bytes(b"")
+    assert [fault.file for fault in Cache.open(broken).verify()] == ["shards/mine.tmp"]
+    assert repair(broken, nobody).mended == ["shards/mine.tmp"]
+    assert Cache.open(broken).verify() == []
+
+
+def test_a_shard_that_goes_meanwhile_is_told(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (broken / "plan.json").unlink()
+
+    def write(path: Path, value: Mapping[str, Any]) -> None:
+        (broken / "shards" / "00003.arrow").unlink()
+        write_json(path, value)
+
+    monkeypatch.setattr("logitcache.teacher.repair.write_json", write)
+    with pytest.raises(IncompleteCache, match="Run the same repair again"):
+        repair(broken, nobody)
 
 
 def test_a_repair_that_was_broken_off_goes_on(broken: Path, whole: Path, ask: Ask) -> None:
@@ -227,5 +311,17 @@ def test_what_a_newer_version_wrote_is_not_damaged(broken: Path, name: str) -> N
     write_json(broken / name, newer)
     before = tree(broken)
     with pytest.raises(FormatError, match="Upgrade logitcache"):
+        repair(broken, nobody)
+    assert tree(broken) == before
+    (broken / name).write_text('{"format": "logitcache/2"}')  # and in other bytes than this version's
+    with pytest.raises(FormatError, match=r"found 'logitcache/2'\. Upgrade logitcache"):
+        repair(broken, nobody)
+
+
+def test_a_plan_of_another_kind_is_none(broken: Path) -> None:
+    (broken / "manifest.json").unlink()
+    (broken / "plan.json").write_text("{}\n")
+    before = tree(broken)
+    with pytest.raises(FormatError, match=r"plan\.json: expected format logitcache/1, found None\. This is not"):
         repair(broken, nobody)
     assert tree(broken) == before

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -60,6 +61,27 @@ def test_the_report_is_that_of_sklearn(teacher: TeacherModel, source: Source, tm
         assert scores == pytest.approx(expected, abs=1e-6)
     assert report.entropy == pytest.approx(entropy(softmax(answers(tmp_path / "c"), axis=1), axis=1).mean(), abs=1e-6)
     assert (report.dev_rows, report.num_labels) == (24, 2)
+
+
+def test_dev_rows_without_an_answer_are_left_out_of_the_scores(
+    checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    sound, broken = (load_teacher(str(checkpoint()), device="cpu") for _ in range(2))
+    with torch.no_grad():
+        token = broken.tokenizer.convert_tokens_to_ids("tedious")
+        broken.model.get_input_embeddings().weight[token] = float("nan")  # type: ignore[index, operator]
+    skipped = np.array(["tedious" in text.split() for text in source.split("dev").text.to_pylist()])
+    kept = source.split("dev").select(np.flatnonzero(~skipped))
+    settings = replace(SETTINGS, on_nonfinite="skip")
+    report = dump_split(broken, source, "train", tmp_path / "c", settings)
+    rest = replace(source, splits={**source.splits, "dev": kept})
+    expected = dump_split(sound, rest, "train", tmp_path / "d", settings)
+    assert 0 < skipped.sum() < 24
+    assert report.dev_rows == expected.dev_rows == 24 - skipped.sum()
+    assert report.dev_scores == pytest.approx(expected.dev_scores, abs=1e-6)
+    said = f"{skipped.sum()} dev rows are left out of the scores on dev"
+    assert [said in remark for remark in report.remarks].count(True) == 1
+    assert not [remark for remark in expected.remarks if "left out" in remark]
 
 
 def gold_by_teacher(teacher: TeacherModel | Panel, source: Source, folder: Path, flip: str) -> DumpReport:

