@@ -112,7 +112,7 @@ def test_the_same_texts_in_another_order_are_called_so(cache: Cache) -> None:
     for moved in (hashes[::-1], np.repeat(hashes[1:6], 2)):
         with pytest.raises(AlignmentError, match=said):
             cache.check(ids, moved)
-    with pytest.raises(AlignmentError, match="row 0: .*Use the rows the cache was dumped from"):
+    with pytest.raises(AlignmentError, match=r"row 0: .*Use the rows the cache was dumped from"):
         cache.check(ids, np.append(hashes[:0:-1], 17))
 
 

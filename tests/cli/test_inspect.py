@@ -113,7 +113,7 @@ def test_a_source_of_the_manifests_name_in_the_working_folder(
     finished: dict[str, Path], singles_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "does not lie here" in row(finished["cache"], "--row", "3")["text_note"]
+    assert "nothing of that name lies here" in row(finished["cache"], "--row", "3")["text_note"]
     shutil.copytree(singles_data, tmp_path / "singles")
     assert row(finished["cache"], "--row", "3")["text"] is not None
     train = tmp_path / "singles/train.jsonl"
@@ -133,7 +133,7 @@ def test_a_manifest_names_no_place(name: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path / "here")
     data = {"source": name, "split": "train", "rows": 10, "digest": "ef56"}
     made = make(tmp_path / "cache", plan(data=data))
-    assert "does not lie here" in row(made.folder, "--row", "3")["text_note"]
+    assert "nothing of that name lies here" in row(made.folder, "--row", "3")["text_note"]
 
 
 def test_what_is_refused(finished: dict[str, Path], tmp_path: Path) -> None:
