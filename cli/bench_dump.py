@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, checkpoint_options, finish_bench, labelled_options, notify, places
+from .options import Here, as_json, checkpoint_options, finish_bench, labelled_options, notify, places
 
 
 @click.command(short_help="Measure a dump against bare forward passes and the pipeline.")
@@ -43,7 +43,7 @@ from .options import as_json, checkpoint_options, finish_bench, labelled_options
 @click.option("--rounds", type=int, default=5, show_default=True, help="How often each case is measured, in turn.")
 @click.option("--memory-rows", type=int, multiple=True, help="Also the memory of a dump of so many rows. Repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws random weights and made-up rows.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the document: FILE.json.")
+@click.option("--out", type=Here(dir_okay=False), help="Write the document: FILE.json.")
 @as_json
 def command(as_json: bool, out: Path | None, **options: Any) -> None:
     """Measure a whole dump beside the bare forward pass over the same batches, over batches of 32 rows in file order

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, finish_bench, labelled_options, notify, places
+from .options import Here, as_json, finish_bench, labelled_options, notify, places
 
 
 @click.command(short_help="What a training step costs, by method.")
@@ -57,7 +57,7 @@ from .options import as_json, finish_bench, labelled_options, notify, places
 )
 @click.option("--price-per-hour", type=float, help="Of this machine: what it comes to in money.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws rows, weights and the order of rows.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON document there.")
+@click.option("--out", type=Here(dir_okay=False), help="Write the JSON document there.")
 @as_json
 def command(as_json: bool, out: Path | None, **options: Any) -> None:
     """Time the training steps of base, ls, tf-reg, self-kd, cached kd and online kd, and of the stock Trainer with

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, finish_bench, labelled_options, notify
+from .options import Here, as_json, finish_bench, labelled_options, notify
 from .plan import asked, plan_options
 
 
@@ -17,7 +17,7 @@ from .plan import asked, plan_options
 @click.option("--rows", type=int, default=512, show_default=True, help="Rows of the dump that is foretold and made.")
 @click.option("--steps", type=int, default=16, show_default=True, help="Training steps that are foretold and made.")
 @click.option("--rounds", type=int, default=5, show_default=True, help="Times that both are.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the document there too.")
+@click.option("--out", type=Here(dir_okay=False), help="Write the document there too.")
 @as_json
 def command(as_json: bool, rounds: int, steps: int, out: Path | None, **options: Any) -> None:
     """Calibrate, foretell a dump and some training steps, measure them; again and again, in one process."""

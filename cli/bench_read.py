@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, notify, print_json
+from .options import Here, as_json, notify, print_json
 
 INTERRUPTED = 130
 
@@ -33,7 +33,7 @@ INTERRUPTED = 130
 @click.option(
     "--open-rows", type=int, default=10_000_000, show_default=True, help="Rows of a cache that is opened; 0: none is."
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the document here too: FILE.json.")
+@click.option("--out", type=Here(dir_okay=False), help="Write the document here too: FILE.json.")
 @as_json
 @click.pass_context
 def command(

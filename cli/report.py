@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from .options import Here
+
 
 @click.command("report")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Here(dir_okay=False),
     default=Path("report.html"),
     show_default=True,
     help="The page, ending in .html; one that is there is replaced.",

@@ -42,6 +42,7 @@ from logitcache.store.shards import LocalFolder
 
 PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"
 OWN_NAMES = {PLAN, MANIFEST, SHARDS}
+CALLED = ("teacher.name", "data.source")  # what a thing is called, not what it is
 CLAIM, PART = ".claim.lock", ".part-*.lock"
 CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
@@ -312,10 +313,13 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for field, before, now in differences(old, new):
+    found = list(differences(old, new))
+    for field, before, now in found:
         advice = "Choose another place, or lose what is there (`dump --overwrite`)."
         if field == "data.labels":
             advice = "Labels were corrected: in another place, with --reuse of this one, no row sees the teacher."
+        elif all(name in CALLED for name, _, _ in found):
+            advice = f"Only the name differs: name it as before, and it goes on. {advice}"
         raise FingerprintMismatch(
             f"this cache was begun with {short(field)} = {short(before)}, now it is {short(now)}. {advice}",
             where=folder,

@@ -171,7 +171,7 @@ def test_an_output_folder_that_holds_something_else(desk: Desk, overwrite: list[
     (desk.folder / "out").mkdir()
     (desk.folder / "out" / "thesis.tex").write_text("dear")
     for arguments in (desk.dump(*overwrite), desk.train(*overwrite), desk.train(*overwrite, method="self-kd")):
-        desk.refused(arguments, 2, "SpecError", desk.at("out"), "thesis.tex", "--out")
+        desk.refused(arguments, 2, "SpecError", desk.at("out"), "thesis.tex", "Choose another")
 
 
 def test_an_output_folder_of_another_run(desk: Desk) -> None:
@@ -183,7 +183,7 @@ def test_an_output_folder_of_another_run(desk: Desk) -> None:
 def test_an_output_folder_of_another_dump(desk: Desk) -> None:
     assert CliRunner().invoke(cli, desk.dump()).exit_code == 0
     arguments = desk.dump("--max-length", "20")
-    desk.refused(arguments, 4, "FingerprintMismatch", "max_length = 48, now it is 20", "--out", "--overwrite")
+    desk.refused(arguments, 4, "FingerprintMismatch", "max_length = 48, now it is 20", "another place", "--overwrite")
 
 
 @pytest.mark.parametrize(

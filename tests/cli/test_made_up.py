@@ -80,6 +80,13 @@ def test_a_plan_that_says_nobody_can_be_asked(desk: Desk, change: Change, said: 
     desk.refused(["repair", str(cache), *who(desk)], 3, "FormatError", said)
 
 
+def test_answers_of_nobody_are_not_copied(desk: Desk) -> None:
+    make_up(Path(desk.at("cache")), nobody)
+    untrained = desk.dump("--reuse", desk.at("cache"), teacher="headless")
+    desk.refused(untrained, 2, "SpecError", "--reuse: expected a teacher that is trained already")
+    desk.refused(desk.dump("--reuse", desk.at("cache")), 4, "FingerprintMismatch", "--reuse: expected a cache with")
+
+
 @pytest.mark.parametrize("tokens", ["lots", 0, True, 2.5, None])
 def test_the_tokens_of_a_batch_are_a_number(desk: Desk, tokens: object) -> None:
     cache, said = Path(desk.at("cache")), "expected the tokens of a batch as a whole number, found"
