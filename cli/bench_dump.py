@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, checkpoint_options, finish_bench, labelled_options, notify, places
+from .options import Here, as_json, check_out, checkpoint_options, finish_bench, labelled_options, notify, places
 
 
 @click.command(short_help="Measure a dump against bare forward passes and the pipeline.")
@@ -52,6 +52,7 @@ def command(as_json: bool, out: Path | None, **options: Any) -> None:
     from logitcache.cost.dump_work import DumpBench
     from logitcache.cost.dumping import bench
 
+    check_out(out)
     settings = DumpBench(**places(options), **options)
     finish_bench(bench(settings, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, finish_bench, labelled_options, notify, places
+from .options import Here, as_json, check_out, finish_bench, labelled_options, notify, places
 
 
 @click.command(short_help="What a training step costs, by method.")
@@ -65,6 +65,7 @@ def command(as_json: bool, out: Path | None, **options: Any) -> None:
     """
     from logitcache.cost.overhead import bench
 
+    check_out(out)
     finish_bench(bench(_settings(options), ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 
 
@@ -126,7 +127,15 @@ def _said(told: dict[str, Any]) -> Iterator[str]:
         f"on paper     teacher in the loop: {expected['online_ratio_to_ls']:.2f} × LS (FLOPs outside the embeddings), "
         f"{expected['online_ratio_to_ls_counted']:.2f} with all of them"
     )
+    found = expected["explained"]
+    if found is not None:
+        theirs, ours = (found[f"{who}_flops_per_second"] / 1e9 for who in ("teacher", "student"))
+        yield (
+            f"why          the teacher's forward pass makes {theirs:,.0f} GFLOPs a second, the student's passes "
+            f"{ours:,.0f}; {found['rest_of_step']:.0%} of an LS step is neither"
+        )
     if costs is None:
+        yield "in all       not told: it needs all five methods, kd-online and a dump"
         return
     epochs, protocol = costs["break_even_epochs"], costs["protocol"]
     never = "never: a step with the teacher in the loop was no slower here"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, finish_bench, labelled_options, notify
+from .options import Here, as_json, check_out, finish_bench, labelled_options, notify
 from .plan import asked, plan_options
 
 
@@ -23,6 +23,7 @@ def command(as_json: bool, rounds: int, steps: int, out: Path | None, **options:
     """Calibrate, foretell a dump and some training steps, measure them; again and again, in one process."""
     from logitcache.cost.accuracy import bench
 
+    check_out(out)
     told = bench(asked(**options), ["logitcache", *sys.argv[1:]], notify, rounds=rounds, steps=steps)
     finish_bench(told, out, as_json, render)
 

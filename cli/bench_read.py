@@ -11,9 +11,7 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, notify, print_json
-
-INTERRUPTED = 130
+from .options import Here, as_json, check_out, finish_bench, notify
 
 
 @click.command("read", short_help="Time reading against numpy, datasets, a file per sample, Zarr and Parquet.")
@@ -35,9 +33,7 @@ INTERRUPTED = 130
 )
 @click.option("--out", type=Here(dir_okay=False), help="Write the document here too: FILE.json.")
 @as_json
-@click.pass_context
 def command(
-    ctx: click.Context,
     widths: tuple[int, ...],
     rows: int,
     rounds: int,
@@ -50,27 +46,18 @@ def command(
 
     Made-up logits in a folder for temporary files (TMPDIR): about a gigabyte at most, beside it. Takes some minutes.
     """
+    from logitcache.cost.reading import ReadSettings, bench
+
+    check_out(out)
+    asked = ReadSettings(widths, rows, rounds, workers, open_rows)
+    finish_bench(bench(asked, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
+
+
+def render(told: Mapping[str, Any]) -> None:
+    """A table for each width, order and DataLoader, what was read from the disk, and the opening."""
     from rich.console import Console
 
-    from logitcache.cost.document import write
-    from logitcache.cost.reading import ReadSettings, bench
-    from logitcache.errors import SpecError
-
-    if out is not None and not out.parent.is_dir():
-        raise SpecError("expected a folder for --out, found none. Make it, or choose another.", where=out.parent)
-    asked = ReadSettings(widths, rows, rounds, workers, open_rows)
-    told = bench(asked, ["logitcache", *sys.argv[1:]], notify)
-    if out is not None:
-        write(out, told)
-    print_json(told) if as_json else render(told, Console())
-    if not told["complete"]:
-        notify("Interrupted: this is what was measured until then.")
-        ctx.exit(INTERRUPTED)
-
-
-def render(told: Mapping[str, Any], console: Any) -> None:
-    """A table for each width, order and DataLoader, what was read from the disk, and the opening."""
-    kind = itemgetter("width", "order", "workers")
+    console, kind = Console(), itemgetter("width", "order", "workers")
     for (width, order, workers), cases in groupby(told["cases"], kind):
         how = f", by a DataLoader with {workers} workers" if workers is not None else ""
         _say(console, f"{width} classes, {order}, {told['setting']['batch']} rows at once{how}")

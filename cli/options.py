@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -162,8 +163,18 @@ def places(options: dict[str, Any]) -> dict[str, Any]:
     return {"columns": Columns(text, pair, label, names), "workspace": Workspace(options.pop("workspace"))}
 
 
+def check_out(out: Path | None) -> None:
+    """Before anything is measured: raises SpecError where a document could not be written."""
+    from logitcache.errors import SpecError
+
+    if out is not None and not os.access(out.parent, os.W_OK):
+        raise SpecError(
+            "--out: expected a folder to write in, found none. Make it, or choose another.", where=out.parent
+        )
+
+
 def finish_bench(
-    told: dict[str, Any], out: Path | None, as_json: bool, render: Callable[[dict[str, Any]], str]
+    told: dict[str, Any], out: Path | None, as_json: bool, render: Callable[[dict[str, Any]], str | None]
 ) -> None:
     """Write and print what a bench has measured; of an interrupted one what it has, and end as interrupted."""
     from logitcache.cost import document
@@ -172,11 +183,10 @@ def finish_bench(
         document.write(out, told)
     if as_json:
         print_json(told)
-    else:
-        click.echo(render(told))
+    elif (shown := render(told)) is not None:
+        click.echo(shown)
     if not told["complete"]:
         context = click.get_current_context()
-        notify("Interrupted: what was measured until then is kept." if out else "Interrupted.")
         context.exit(128 + context.meta.get(STOPPED, 2))
 
 

@@ -58,8 +58,9 @@ def bench(
         if value < 1:
             raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
     asked.check()
-    asked = replace(asked, work=replace(asked.work, rows=asked.work.rows or ROWS))
-    ready, found = make_ready(asked, notify, only=asked.work.rows or ROWS), Found()
+    rows = ROWS if asked.work.rows is None else asked.work.rows
+    asked = replace(asked, work=replace(asked.work, rows=rows))
+    ready, found = make_ready(asked, notify, only=rows), Found()
     with Calibration(ready.work, ready.dumps[0], asked.seconds) as calibration:
         try:
             for number, order in enumerate(rotated([DUMP, STEP], rounds)):

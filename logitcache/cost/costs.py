@@ -100,6 +100,7 @@ def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = ME
     trained too. Cached, each of them answers once for all rows. Raises SpecError for no or an unknown method.
     """
     check_methods(methods)
+    methods = list(dict.fromkeys(methods))  # named twice, run once
     each = {method: runs.seeds * runs.run_steps(method) for method in METHODS}
     copies = each["base"] * steps.base if "self-kd" in methods and "base" not in methods else 0.0
     online = {"self-kd": steps.self_online, "kd": steps.online}

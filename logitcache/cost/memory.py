@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from logitcache.cache import Cache
 from logitcache.cost.machine import peak_memory, resident
 from logitcache.cost.steps import ONLINE, Cases
 from logitcache.cost.workload import Asked, load
+from logitcache.errors import LogitCacheError
 
 STEPS = 3
 NOBODY = "1x32"  # stands in for the teacher where nobody is asked: whoever has a cache needs none
@@ -37,23 +40,40 @@ def peak(asked: Asked, name: str, cache: Path) -> Peak:
     process = context.Process(target=_child, args=(asked, name, cache, theirs), daemon=True)
     process.start()
     theirs.close()
-    most, found = 0, None
-    while found is None and (process.is_alive() or ours.poll()):
-        most = max(most, resident(process.pid or 0))
-        if ours.poll(POLL_SECONDS):
-            try:
-                found = ours.recv()
-            except EOFError:
-                break
+    try:
+        most, found = _watch(process, ours)
+    except BaseException:
+        process.kill()
+        raise
     process.join()
     if isinstance(found, Peak):
         return found
+    if isinstance(found, LogitCacheError):
+        raise found
+    if process.exitcode != -signal.SIGKILL:
+        raise RuntimeError(f"{name}: the process that its memory is measured in ended with {process.exitcode}")
     return Peak(most, None, f"ended by the system with {most / 1e9:.1f} GB in use: more than this machine has")
 
 
+def _watch(process: BaseProcess, ours: Connection) -> tuple[int, object]:
+    """The largest resident set that was seen, and what the process has said; None where it said nothing."""
+    most = 0
+    while process.is_alive() or ours.poll():
+        most = max(most, resident(process.pid or 0))
+        if ours.poll(POLL_SECONDS):
+            try:
+                return most, ours.recv()
+            except EOFError:
+                break
+    return most, None
+
+
 def _child(asked: Asked, name: str, cache: Path, out: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent
     try:
         out.send(train(asked, name, cache))
+    except LogitCacheError as error:
+        out.send(error)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

@@ -7,13 +7,14 @@ its own; where the time of a step goes in blocks of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.cache import Cache
@@ -83,7 +84,7 @@ def bench(settings: Overhead, command: Sequence[str], notify: Notify = lambda _:
     """
     settings.check()
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]
-    work = load(settings.asked, notify)
+    work = _fitting(settings, notify)
     with TemporaryDirectory(prefix="logitcache-bench-") as folder:
         run = _Run(settings, work, {name: Measured() for name in names}, notify)
         try:
@@ -96,6 +97,26 @@ def bench(settings: Overhead, command: Sequence[str], notify: Notify = lambda _:
     return document("overhead", command, run.setting(), told, device=work.device, seed=settings.asked.seed) | {
         "complete": complete
     }
+
+
+def _fitting(settings: Overhead, notify: Notify) -> Workload:
+    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a block: a second epoch's
+    batches would not be the same for all.
+    """
+    try:
+        work = load(settings.asked, notify)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise SpecError(f"expected a student and a teacher that fit in memory, found {why(error)}.") from None
+    steps, size = settings.settle + settings.steps, settings.asked.batch_size
+    if steps * size > len(work.rows):
+        raise SpecError(
+            f"expected rows for a block of {steps} steps of {size} (--settle, --steps, --batch-size), "
+            f"found {len(work.rows):,}. Give more --rows, or take fewer or smaller steps.",
+            where=work.source,
+        )
+    return work
 
 
 @dataclass
@@ -152,13 +173,9 @@ class _Run:
             self._answer(folder / f"round{turn}", energy)
 
     def _answer(self, folder: Path, energy: Energy) -> None:
-        """A dump of as many rows as a block has, so that what it costs is measured in turn too."""
-        work = self.work
-        places = permutation(len(work.rows), self.settings.asked.seed, 1)
-        places = np.sort(places[: self.settings.steps * self.settings.asked.batch_size])
-        rows, seen = replace(work.rows.select(places), row_id=np.arange(len(places))), work.teacher_rows.select(places)
+        """A dump of all rows, so that what it costs is measured in turn too."""
         before = energy.joules()
-        self.dumps.append(answered(replace(work, rows=rows, teacher_rows=seen), folder))
+        self.dumps.append(answered(self.work, folder))
         after = energy.joules()
         if before is not None and after is not None:
             self.dump_joules.append(after - before)
@@ -185,14 +202,14 @@ class _Run:
         """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and from the shapes."""
         work, batch = self.work, self._batch(self.settings.asked.batch_size)
         rows, length = batch["input_ids"].shape
-        with FlopCounterMode(display=False) as counter:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused kernels are not counted
             work.student(**batch).logits.sum().backward()
         counted, student = counter.get_total_flops(), flops.shape_of(work.student)
         work.student.zero_grad(set_to_none=True)
         analytic = flops.step_flops(student, rows, length)
         if name == ONLINE:
             inputs = self._batch(rows, teacher=True)
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
                 work.teacher.model(**inputs)
             counted += counter.get_total_flops()
             analytic += flops.forward_flops(flops.shape_of(work.teacher.model), rows, inputs["input_ids"].shape[1])
@@ -233,11 +250,11 @@ class _Run:
         }
 
     def _batches(self) -> list[Any]:
+        """Places of the batches that are counted."""
         size = self.settings.asked.batch_size
         order = permutation(len(self.work.rows), self.settings.asked.seed, 0)
         first, last = self.settings.settle * size, (self.settings.settle + self.settings.steps) * size
-        order = order[first:last] if len(order) >= last else order  # those that are counted
-        return [order[i : i + size] for i in range(0, len(order), size)]
+        return [order[i : i + size] for i in range(first, last, size)]
 
     def told(self) -> dict[str, Any]:
         """The document's results."""
@@ -308,7 +325,22 @@ class _Run:
             "online_ratio_to_ls_counted": flops.counted_online_ratio(teacher, student, size, *lengths),
             "cached_ratio_to_ls_one_student": flops.expected_cached_ratio(*sizes, runs[0]),
             "cached_ratio_to_ls_all_students": flops.expected_cached_ratio(*sizes, *runs),
+            "explained": self._explained(),
             "note": "1 + 2 N_t / 6 N_s, without embeddings; counted: with attention, head, embeddings and optimiser",
+        }
+
+    def _explained(self) -> dict[str, float] | None:
+        """Why the teacher in the loop costs more or less than its FLOPs: FLOPs a second of its forward pass and of the
+        student's passes, and the share of a step that is neither.
+        """
+        online, ls = self.found.get(ONLINE), self.found["ls"]
+        if online is None or not online.phases or not ls.phases or online.flops is None or ls.flops is None:
+            return None
+        passes = ls.phases["forward"] + ls.phases["backward"]
+        return {
+            "teacher_flops_per_second": (online.flops[0] - ls.flops[0]) / max(online.phases["target"], 1e-9),
+            "student_flops_per_second": ls.flops[0] / passes,
+            "rest_of_step": 1 - passes / sum(ls.phases.values()),
         }
 
     def _costs(self) -> dict[str, Any] | None:

@@ -54,6 +54,8 @@ class PlanAsked:
         check_methods(self.methods)
         check_price(self.price_per_hour)
         DenseCodec(2, self.codec)
+        if self.unlabelled is not None and self.work.tokens is not None:
+            raise SpecError("--unlabelled: expected rows of data beside it, found --tokens. Leave one out.")
 
 
 @dataclass(frozen=True)

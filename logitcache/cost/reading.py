@@ -127,7 +127,7 @@ def bench(asked: ReadSettings, command: Sequence[str], notify: Notify) -> Docume
     found, complete = _Found(), True
     try:
         with tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
-            for width in asked.widths:
+            for width in dict.fromkeys(asked.widths):
                 _of_width(asked, Path(folder), width, found, notify)
             if asked.open_rows:
                 notify(f"open: writing {asked.open_rows:,} rows")

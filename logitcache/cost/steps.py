@@ -45,9 +45,9 @@ class OnlineTrainer(DistillTrainer):
         """It answers in the loop, so the collator holds none."""
 
     def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """f[B, K]."""
-        with torch.no_grad():
-            logits: Tensor = self.teacher.model(**inputs).logits
+        """f32[B, K]."""
+        with torch.no_grad(), self.accelerator.autocast():  # what accelerate puts around the student's forward
+            logits: Tensor = self.teacher.model(**inputs).logits.float()
             order = self.teacher.order
             return logits if order is None else logits[:, torch.from_numpy(order).to(logits.device)]
 
@@ -74,12 +74,12 @@ class BlockClock(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         done = state.global_step - self.settle
+        if done == 0:
+            self.at_start()
         if done in (0, self.steps):
             self.fence()
         if done >= 0:
             self.marks.append(time.perf_counter())
-        if done == 0:
-            self.at_start()
         control.should_training_stop = done >= self.steps
 
     def seconds(self) -> list[float]:
@@ -104,9 +104,15 @@ class Case:
         self.clock.begin(settle, steps)
         with quiet():
             self.trainer.train()
-        self.trainer.optimizer = self.trainer.lr_scheduler = None
-        self.trainer.model.zero_grad(set_to_none=True)
+        self._let_go()
         return self.clock.seconds()
+
+    def _let_go(self) -> None:
+        """Of the optimiser's moments and the gradients: memory holds one case's at a time."""
+        trainer = self.trainer
+        trainer.optimizer.optimizer.state.clear()  # some of Trainer's own still refer to it, so it is emptied
+        trainer.optimizer = trainer.lr_scheduler = None
+        trainer.model.zero_grad(set_to_none=True)
 
 
 class Cases:

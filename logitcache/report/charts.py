@@ -29,7 +29,7 @@ _OURS = ("dump", "logitcache")
 _PARTS = {
     "data": "#56B4E9", "target": "#D55E00", "transfer": "#F0E442", "forward": "#0072B2", "loss": "#CC79A7",
     "backward": "#009E73", "optimiser": "#E69F00", "rest": RIVAL, "tokenise": "#56B4E9", "encode": "#F0E442",
-    "write": "#E69F00", "report": "#CC79A7",
+    "write": "#E69F00", "report": "#CC79A7", "plan": "#009E73", "pad": "#8C6D31",
 }  # fmt: skip
 _SHADES = tuple(_PARTS.values())[:8]
 _ROW = 0.40  # inches of a line in a picture of bars

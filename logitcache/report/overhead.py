@@ -187,7 +187,7 @@ def _needs(steps: Mapping[str, Part]) -> Block | None:
     flops = counts(step.part("flops_per_step").number("counted") for step in kept.values())
     header = (
         "method", f"peak memory, {memory.name}", f"reserved, {memory.name}", "memory ÷ LS",
-        f"FLOPs counted, {flops.name}".rstrip(", "), f"FLOPs 2N/6N, {flops.name}".rstrip(", "), "joules a step",
+        f"FLOPs counted, {flops.name}".rstrip(", "), f"FLOPs of the shape, {flops.name}".rstrip(", "), "joules a step",
     )  # fmt: skip
     rows = [(method(name), *_need(step, memory.show, flops.show)) for name, step in kept.items()]
     found = table(header, rows)

@@ -18,7 +18,7 @@ from logitcache.cost.memory import Peak, peak
 from logitcache.cost.overhead import Overhead, bench
 from logitcache.cost.phases import PHASES
 from logitcache.cost.steps import CASES, Case
-from logitcache.errors import SpecError
+from logitcache.errors import LogitCacheError, SpecError
 from logitcache_cli.main import cli
 
 NOWHERE = ["logitcache", "bench", "overhead"]
@@ -191,3 +191,29 @@ def run_refused() -> Callable[..., None]:
         assert len(found.stderr.splitlines()) == 1
 
     return run
+
+
+def test_a_teacher_in_half_precision_is_asked_in_the_loop(settings: Overhead) -> None:
+    asked = replace(settings.asked, dtype="bfloat16", precision="bf16")
+    found = bench(replace(settings, asked=asked, rounds=1, methods=("kd-online",)), NOWHERE)
+    assert found["methods"]["kd-online"]["error"] is None
+    assert found["methods"]["kd-online"]["phases"]["target"] > 0
+
+
+def test_a_block_beyond_an_epoch_is_refused(settings: Overhead) -> None:
+    with pytest.raises(SpecError, match="expected rows for a block of 11 steps of 4"):
+        bench(replace(settings, steps=10), NOWHERE)
+
+
+def test_an_error_in_the_process_of_its_own_is_not_taken_for_a_lack_of_memory(tiny: Any, tmp_path: Path) -> None:
+    with pytest.raises(LogitCacheError):
+        peak(tiny, "kd", tmp_path / "no cache")
+
+
+def test_models_that_do_not_fit_are_one_line(settings: Overhead, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+
+    monkeypatch.setattr(overhead, "load", load)
+    with pytest.raises(SpecError, match="a student and a teacher that fit in memory"):
+        bench(settings, NOWHERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from logitcache.cost.added import added
 from logitcache.cost.answering import answered
@@ -97,3 +99,10 @@ def test_a_teacher_with_another_tokenizer_reads_its_own(tiny: Any, real: Any, tm
     online, cached = (seen(made, name, 3)[1] for name in ("kd-online", "kd"))
     made.close()
     assert online == pytest.approx(cached, rel=1e-4)
+
+
+def test_an_optimisers_moments_are_let_go_after_its_block(cases: Cases) -> None:
+    for name in ("ls", "kd", "trainer-ls"):
+        cases.case(name).block(1, 1)
+    optimisers = [held for held in gc.get_objects() if issubclass(type(held), torch.optim.Optimizer)]
+    assert not [optimiser for optimiser in optimisers if optimiser.state]
