@@ -133,8 +133,9 @@ class Cache:
             )
 
     def _check_range(self, row_id: Int64) -> None:
-        # argmin and argmax take a fifth of the time of min and max, item half of that of []
-        if len(row_id) and (row_id.item(row_id.argmin()) < 0 or row_id.item(row_id.argmax()) >= self._rows):
+        places = row_id.view(np.uint64)  # a negative one is a large one: one look at all of them, not two
+        # argmax takes a fifth of the time of max, item half of that of []
+        if len(places) and places.item(places.argmax()) >= self._rows:
             outside = row_id[(row_id < 0) | (row_id >= len(self))][0]
             data = self.manifest.plan.data
             raise AlignmentError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.cost.calibrate import SETTLE, Calibration, Speeds
-from logitcache.cost.document import Document, document
+from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.plan import Forecast, PlanAsked, Ready, dump_seconds, forecast, make_ready
 from logitcache.cost.turns import ratio_of, rotated, timed
 from logitcache.errors import SpecError
@@ -21,7 +21,6 @@ from logitcache.teacher.work import Work
 
 DUMP, STEP = "dump", "step"
 ROUNDS, ROWS, STEPS = 5, 512, 16
-STOPPED = (KeyboardInterrupt, SystemExit)  # a terminal's, and what the command line makes of a signal
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def bench(
                     found.rounds.append(_round(what, calibration, ready, speeds, steps, found))
                     notify(f"round {number + 1} of {rounds}: {told(found.rounds[-1])}")
             found.complete = True
-        except STOPPED:
+        except INTERRUPTED:
             notify("interrupted: what was measured is kept")
     return _document(asked, command, ready, found, rounds, steps)
 

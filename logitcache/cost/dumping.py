@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.cost import inside, turns
-from logitcache.cost.document import Document, document
+from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.dump_work import BARE, BATCH, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
 from logitcache.cost.dump_work import DumpBench as DumpBench
 from logitcache.cost.flops import forward_flops
@@ -71,7 +71,7 @@ def bench(asked: DumpBench, command: Sequence[str], notify: Notify = lambda _: N
         material, taken, complete = load(asked, Path(name), notify), Taken(), True
         try:
             _measure(material, taken, Path(name), notify)
-        except (KeyboardInterrupt, SystemExit):  # the command line is ended by the latter
+        except INTERRUPTED:  # the command line is ended by the latter
             notify("interrupted: what was measured until now is kept")
             complete = False
         setting, results = _setting(material), _results(material, taken)

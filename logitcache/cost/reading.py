@@ -24,7 +24,7 @@ import numpy as np
 from logitcache.cache import Cache
 from logitcache.cost import rivals
 from logitcache.cost.cold import cool, written_out
-from logitcache.cost.document import Document, document
+from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.rivals import OURS, WAYS, Opened, Way
 from logitcache.cost.turns import Blocks, Case, Ratio, in_turn, ratio, rotated, spread, timed
 from logitcache.errors import SpecError
@@ -132,7 +132,7 @@ def bench(asked: ReadSettings, command: Sequence[str], notify: Notify) -> Docume
             if asked.open_rows:
                 notify(f"open: writing {asked.open_rows:,} rows")
                 found.opening = _opening(Path(folder) / "large", asked.open_rows)
-    except (KeyboardInterrupt, SystemExit):  # the command line makes the second of a signal
+    except INTERRUPTED:  # the command line makes the second of a signal
         complete = False
     setting = {**asdict(asked), "batch": BATCH, "rows_of": {str(width): asked.rows_of(width) for width in asked.widths}}
     results = {
