@@ -86,12 +86,14 @@ class Energy:
             return
         try:
             import pynvml  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
+        except ImportError:
+            return
+        try:
             pynvml.nvmlInit()
             uuid = f"GPU-{torch.cuda.get_device_properties(torch.device(device)).uuid}"
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
             pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-        except Exception:  # no package, no NVML, or a GPU that does not count: there is nothing to tell
+        except pynvml.NVMLError:  # no NVML, or a GPU that does not count
             return
         self._read = lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
 
