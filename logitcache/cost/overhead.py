@@ -57,10 +57,11 @@ class Overhead:
         """Raises SpecError for what cannot be measured."""
         for flag, value in (("--rounds", self.rounds), ("--steps", self.steps)):
             if value < 1:
-                raise SpecError(f"{flag}: expected a number from 1, found {value}.")
+                raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
         unknown = [name for name in self.methods if name not in CASES]
         if unknown or not self.methods:
-            raise SpecError(f"--method: expected some of {', '.join(CASES)}, found {', '.join(unknown) or 'none'}.")
+            found = ", ".join(unknown) or "none"
+            raise SpecError(f"--method: expected some of {', '.join(CASES)}, found {found}. Correct it.")
         check_price(self.price_per_hour)
 
 

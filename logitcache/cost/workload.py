@@ -140,7 +140,7 @@ def load(asked: Asked, notify: Notify = lambda _: None) -> Workload:
 def _check(asked: Asked) -> None:
     for flag, value in (("--rows", asked.rows), ("--tokens", asked.tokens), ("--batch-size", asked.batch_size)):
         if value is not None and value < 1:
-            raise SpecError(f"{flag}: expected a number from 1, found {value}.")
+            raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
     if asked.tokens is not None and not asked.shape_only:
         raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
     if asked.dtype not in DTYPES:
@@ -190,7 +190,9 @@ def _shapes(asked: Asked, device: str, notify: Notify) -> Workload:
     tokenizer = _padder(rows.pad_id)
     too_long = min(longest_input(model, tokenizer) for model in (student, teacher))
     if lengths.max() > too_long:
-        raise SpecError(f"expected rows of at most {too_long} tokens, which both models take, found {lengths.max()}.")
+        raise SpecError(
+            f"expected rows of at most {too_long} tokens, which both models take, found {lengths.max()}. Take less."
+        )
     asked_teacher = _timed(teacher, tokenizer, asked, device)
     nn.Module.to(student, torch.device(device))
     return Workload(asked, device, student, asked_teacher, tokenizer, task, rows, rows, known, name, True)
