@@ -14,7 +14,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ def _of_width(asked: ReadSettings, above: Path, width: int, found: _Found, notif
         if width == (LOADER_WIDTH if LOADER_WIDTH in asked.widths else asked.widths[0]):
             for workers in asked.workers:
                 notify(f"width {width}: a DataLoader with {workers} workers")
-                found.cases += _loaders(asked, opened, width, workers)
+                found.cases += _loaders(asked, folder, width, workers)
 
 
 def _make(folder: Path, asked: ReadSettings, width: int) -> None:
@@ -242,27 +242,28 @@ def _told(
     return [told(name) for name in blocks]
 
 
-def _loaders(asked: ReadSettings, opened: Mapping[str, Opened], width: int, workers: int) -> list[ReadCase]:
+def _loaders(asked: ReadSettings, folder: Path, width: int, workers: int) -> list[ReadCase]:
     """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its workers started before."""
-    chosen = {way.name: opened[way.name] for way in WAYS if way.loads}
+    chosen = {way.name: Stored(way.open, _place(folder, way)) for way in WAYS if way.loads}
     loaders = {name: _loader(each, workers) for name, each in chosen.items()}
     cases = {name: _epoch(loader) for name, loader in loaders.items()}
     times = in_turn(cases, asked.rounds, min(LOADER_REPEATS, asked.repeats), settle=0)
     blocks = {name: _each(times[name], LOADER_BATCHES) for name in times}
-    rows = {name: each.rows for name, each in chosen.items()}
+    rows = {name: len(each) for name, each in chosen.items()}
     return _told(blocks, rows, width, RANDOM, workers)
 
 
-def _loader(opened: Opened, workers: int) -> Iterable[Any]:
+def _loader(stored: Stored, workers: int) -> Iterable[Any]:
     """A whole batch is asked for at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
     from torch.utils.data import DataLoader
 
-    batches: Any = _batches(opened.rows, LOADER_BATCHES)
+    batches: Any = _batches(len(stored), LOADER_BATCHES)
     return DataLoader(
-        _Rows(opened),  # type: ignore[arg-type]  # what torch asks of a Dataset, and no more
+        stored,  # type: ignore[arg-type]  # what torch asks of a Dataset, and no more
         sampler=batches,
         batch_size=None,
         num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,  # this process has threads, which no fork survives
         persistent_workers=workers > 0,
         collate_fn=_logits,
         worker_init_fn=_undisturbed,
@@ -277,11 +278,18 @@ def _epoch(loader: Iterable[Any]) -> Case:
     return run
 
 
-class _Rows:
-    """A store as a DataLoader sees it: indexed by a batch of rows."""
+class Stored:
+    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for itself."""
 
-    def __init__(self, opened: Opened) -> None:
-        self.opened = opened
+    def __init__(self, how: Callable[[Path], Opened], place: Path) -> None:
+        self.how, self.place = how, place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stored, (self.how, self.place)
+
+    @cached_property
+    def opened(self) -> Opened:
+        return self.how(self.place)
 
     def __len__(self) -> int:
         return self.opened.rows

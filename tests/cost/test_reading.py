@@ -32,12 +32,17 @@ def logits() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def stores(logits: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Way], Opened]:
+def folder(logits: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores")
     for way in WAYS:
         if way.of is None:
             (folder / way.name).mkdir()
             way.make(folder / way.name, logits)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stores(folder: Path) -> Callable[[Way], Opened]:
     return lambda way: way.open(folder / (way.of or way.name))
 
 
@@ -91,15 +96,18 @@ def test_ours_gives_the_proof_of_a_join_too(stores: Callable[[Way], Opened]) -> 
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way.loads], ids=lambda way: way.name)
-def test_a_dataloader_gives_the_batches_of_the_plain_call(
-    way: Way, stores: Callable[[Way], Opened], logits: np.ndarray
-) -> None:
+def test_a_dataloader_gives_the_batches_of_the_plain_call(way: Way, folder: Path, logits: np.ndarray) -> None:
     batches = reading._batches(ROWS, 3)
     for workers in (0, 1):
-        found = list(reading._loader(stores(way), workers))
+        found = list(reading._loader(reading.Stored(way.open, folder / (way.of or way.name)), workers))
         assert all(isinstance(each, torch.Tensor) for each in found)
         for each, rows in zip(found, batches, strict=True):
             np.testing.assert_array_equal(given(each), logits[rows])
+
+
+def test_workers_are_no_forks_of_a_process_with_threads(folder: Path) -> None:
+    loader: Any = reading._loader(reading.Stored(WAYS[0].open, folder / WAYS[0].name), 1)
+    assert loader.multiprocessing_context.get_start_method() == "spawn"
 
 
 def test_rows_are_drawn_alike_for_all_and_within_what_there_is() -> None:
