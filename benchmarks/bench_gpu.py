@@ -19,7 +19,7 @@ from logitcache.cost import accuracy, dumping, overhead
 from logitcache.cost.document import Document, write
 from logitcache.cost.dump_work import DumpBench
 from logitcache.cost.overhead import Overhead
-from logitcache.cost.plan import PlanAsked
+from logitcache.cost.ready import PlanAsked
 from logitcache.cost.workload import Asked
 
 TEACHER, STUDENT = "roberta-large", "distilroberta-base"

@@ -15,7 +15,7 @@ from common import RESULTS
 
 from logitcache.cost.accuracy import bench
 from logitcache.cost.document import write
-from logitcache.cost.plan import PlanAsked
+from logitcache.cost.ready import PlanAsked
 from logitcache.cost.workload import Asked
 
 

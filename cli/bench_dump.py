@@ -8,7 +8,21 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, check_out, checkpoint_options, finish_bench, labelled_options, notify, places
+from .options import (
+    Here,
+    as_json,
+    batch_tokens,
+    check_out,
+    checkpoint_options,
+    device,
+    dtype,
+    finish_bench,
+    labelled_options,
+    max_length,
+    notify,
+    places,
+    shard_rows,
+)
 
 
 @click.command(short_help="Measure a dump against bare forward passes and the pipeline.")
@@ -29,17 +43,11 @@ from .options import Here, as_json, check_out, checkpoint_options, finish_bench,
 @labelled_options
 @click.option("--rows", type=int, default=2048, show_default=True, help="Rows of the train split: the first ones.")
 @click.option("--tokens", type=int, help="With --shape-only: rows of that many tokens each, made up; no data is read.")
-@click.option("--max-length", type=int, default=128, show_default=True, help="Longest row the teacher sees, in tokens.")
-@click.option("--batch-tokens", type=int, default=4096, show_default=True, help="Padded tokens of a dump's batch.")
-@click.option("--shard-rows", type=click.IntRange(1), help="Rows of a shard. Default: as `dump` chooses them.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="What the teacher computes in.",
-)
-@click.option("--device", help="Where the teacher runs: cpu, cuda, cuda:1. Default: cuda if there is one.")
+@max_length("the teacher")
+@batch_tokens
+@shard_rows
+@dtype
+@device
 @click.option("--rounds", type=int, default=5, show_default=True, help="How often each case is measured, in turn.")
 @click.option("--memory-rows", type=int, multiple=True, help="Also the memory of a dump of so many rows. Repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws random weights and made-up rows.")
@@ -71,6 +79,8 @@ def render(told: dict[str, Any]) -> str:
     ]
     if told["dump_to_bare_forward"] is not None:
         lines += ["", f"{'dump ÷ bare forward':28}{_ratio(told['dump_to_bare_forward'])}"]
+    if does := _held(told):
+        lines.append(f"intervals  {does}")
     if peak is not None:
         lines.append(f"peak       {peak['flops_per_second'] / 1e9:,.0f} GFLOPs a second of {peak['dtype']} products")
     if told["where"] is not None:
@@ -92,6 +102,14 @@ def _line(case: dict[str, Any], setting: dict[str, Any], share: dict[str, float]
     figures = f"{case['seconds']['median']:9.3g}{case['rows_per_second']:11,.0f}"
     ratio = f"{_ratio(case['ratio_to_dump']):>27}" if case["ratio_to_dump"] else " " * 27
     return f"{name:19}{figures}{ratio}{share.get(name, 0.0):9.1%}{setting['padded_tokens'][name]:16,}"
+
+
+def _held(told: dict[str, Any]) -> str:
+    from logitcache.cost.turns import Ratio
+    from logitcache.report.words import held
+
+    ratios = [told["dump_to_bare_forward"], *(case["ratio_to_dump"] for case in told["cases"])]
+    return held(Ratio(**ratio) for ratio in ratios if ratio)
 
 
 def _ratio(ratio: dict[str, float]) -> str:

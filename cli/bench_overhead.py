@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import Here, as_json, check_out, finish_bench, labelled_options, notify, places
+from .options import (
+    Here,
+    as_json,
+    batch_size,
+    check_out,
+    dtype,
+    finish_bench,
+    labelled_options,
+    max_length,
+    notify,
+    places,
+    precision,
+)
 
 
 @click.command(short_help="What a training step costs, by method.")
@@ -27,22 +39,10 @@ from .options import Here, as_json, check_out, finish_bench, labelled_options, n
 @click.option("--tokens", type=int, help="With --shape-only: rows of so many random tokens, and no data.")
 @click.option("--classes", type=click.IntRange(2), default=8, show_default=True, help="With --tokens: the classes.")
 @click.option("--rows", type=int, default=2048, show_default=True, help="Train rows that are used.")
-@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest row, in tokens.")
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Rows of one step.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Precision of the teacher.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="Mixed precision of the student.",
-)
+@max_length("either model")
+@batch_size
+@dtype
+@precision
 @click.option("--device", help="cpu, cuda, cuda:1. Default: cuda if there is one.")
 @click.option("--method", "methods", multiple=True, help="Only these, beside ls and its control. Default: all eight.")
 @click.option("--rounds", type=int, default=9, show_default=True, help="Blocks of each method, in rotated order.")
@@ -93,6 +93,7 @@ def render(told: dict[str, Any]) -> str:
         "",
         f"{'':11}{'ms':>9}{'÷ LS':>22}{'rows/s':>8}{'MB':>7}{''.join(f'{phase:>7.6}' for phase in _SHARES)}",
         *(_line(name, each) for name, each in told["methods"].items()),
+        *_intervals(told),
         "",
         *_said(told),
     ]
@@ -115,9 +116,19 @@ def _line(name: str, each: dict[str, Any]) -> str:
     )
 
 
+def _intervals(told: dict[str, Any]) -> Iterator[str]:
+    """What the table's intervals hold."""
+    from logitcache.cost.turns import Ratio
+    from logitcache.report.words import held
+
+    kept = [each["ratio_to_ls"] for each in told["methods"].values() if each["error"] is None]
+    if does := held(Ratio(**ratio) for ratio in kept if ratio is not None):
+        yield f"intervals    {does}"
+
+
 def _said(told: dict[str, Any]) -> Iterator[str]:
     """What it comes to, in words."""
-    work, expected, costs = told["added_work"], told["expected"], told["costs"]
+    work, expected = told["added_work"], told["expected"]
     if work is not None:
         yield (
             f"added work   cached KD spends {work['seconds'] * 1e6:,.0f} µs of a step on target and loss "
@@ -134,17 +145,46 @@ def _said(told: dict[str, Any]) -> Iterator[str]:
             f"why          the teacher's forward pass makes {theirs:,.0f} GFLOPs a second, the student's passes "
             f"{ours:,.0f}; {found['rest_of_step']:.0%} of an LS step is neither"
         )
-    if costs is None:
-        yield "in all       not told: it needs all five methods, kd-online and a dump"
+    yield from _costs(told)
+
+
+def _costs(told: dict[str, Any]) -> Iterator[str]:
+    """What all of it costs; what was not measured is named."""
+    from logitcache.cost.costs import STUDY
+
+    costs = told["costs"] or {}
+    protocol, paper, money = (costs.get(key) for key in ("protocol", "paper_protocol", "money"))
+    yield f"break-even   {_break_even(told, costs.get('break_even_epochs'))}"
+    if protocol is None:
+        yield f"in all       not told: {_lacking(told, STUDY)}"
         return
-    epochs, protocol = costs["break_even_epochs"], costs["protocol"]
-    never = "never: a step with the teacher in the loop was no slower here"
-    yield f"break-even   {never if epochs is None else f'after {epochs:.2f} epochs × students'}"
-    yield (
-        f"in all       {protocol['epochs']:g} epochs × {protocol['seeds']} seeds × {protocol['methods']} methods on "
-        f"{costs['rows']:,} rows: {protocol['cached_hours']:,.1f} h from caches, "
-        f"{protocol['online_hours']:,.1f} h with teachers in the loop, {protocol['ls_hours']:,.1f} h if all were LS"
-    )
-    if costs["money"] is not None:
-        money = costs["money"]
+    yield f"in all       {_study(protocol, costs['rows'])}"
+    if money is not None:
         yield f"money        {money['cached']:,.2f} from caches, {money['online']:,.2f} with teachers in the loop"
+    if paper is not None and any(paper[key] != protocol[key] for key in ("epochs", "seeds", "methods")):
+        yield f"the paper's  {_study(paper, costs['rows'])}"
+
+
+def _break_even(told: dict[str, Any], epochs: float | None) -> str:
+    if epochs is not None:
+        return f"after {epochs:.2f} epochs × students"
+    lacking = _lacking(told, ("kd", "kd-online"))
+    return f"not told: {lacking}" if lacking else "never: a step with the teacher in the loop was no slower here"
+
+
+def _study(hours: dict[str, Any], rows: int) -> str:
+    return (
+        f"{hours['epochs']:g} epochs × {hours['seeds']} seeds × {hours['methods']} methods on {rows:,} rows: "
+        f"{hours['cached_hours']:,.1f} h from caches, {hours['online_hours']:,.1f} h with teachers in the loop, "
+        f"{hours['ls_hours']:,.1f} h if all were LS"
+    )
+
+
+def _lacking(told: dict[str, Any], cases: Sequence[str]) -> str:
+    """Which of these cases, and whether the dump, were not measured; empty where all were."""
+    from logitcache.report.words import listed
+
+    methods = told["methods"]
+    kept = {name for name, each in methods.items() if each["error"] is None and each["step_seconds"] is not None}
+    names = [*(name for name in cases if name not in kept), *(["the dump"] if told["dump"] is None else [])]
+    return f"{listed(names)} {'were' if len(names) > 1 else 'was'} not measured" if names else ""

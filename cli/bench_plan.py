@@ -17,14 +17,16 @@ from .plan import asked, plan_options
 @click.option("--rows", type=int, default=512, show_default=True, help="Rows of the dump that is foretold and made.")
 @click.option("--steps", type=int, default=16, show_default=True, help="Training steps that are foretold and made.")
 @click.option("--rounds", type=int, default=5, show_default=True, help="Times that both are.")
+@click.option("--memory/--no-memory", default=True, help="Measure what a training takes of memory too.")
 @click.option("--out", type=Here(dir_okay=False), help="Write the document there too.")
 @as_json
-def command(as_json: bool, rounds: int, steps: int, out: Path | None, **options: Any) -> None:
+def command(as_json: bool, rounds: int, steps: int, memory: bool, out: Path | None, **options: Any) -> None:
     """Calibrate, foretell a dump and some training steps, measure them; again and again, in one process."""
     from logitcache.cost.accuracy import bench
 
     check_out(out)
-    told = bench(asked(**options), ["logitcache", *sys.argv[1:]], notify, rounds=rounds, steps=steps)
+    words = ["logitcache", *sys.argv[1:]]
+    told = bench(asked(**options), words, notify, rounds=rounds, steps=steps, memory=memory)
     finish_bench(told, out, as_json, render)
 
 
@@ -38,6 +40,8 @@ def render(told: dict[str, Any]) -> str:
             lines.append(f"{what:<22} {found['median']:>8.3f} {interval:>16} {found['rounds']:>7}")
     if told["accuracy"]["bytes"] is not None:
         lines.append(f"{'bytes':<22} {told['accuracy']['bytes']:>8.4f}")
+    for name, share in (told["accuracy"]["memory"] or {}).items():
+        lines.append(f"{'memory of ' + name:<22} {share:>8.3f}")
     if told["drift"] is not None:
         lines.append(f"{'the machine itself':<22} {told['drift']:>8.3f} largest ÷ smallest measured")
     return "\n".join(lines)

@@ -9,7 +9,20 @@ from typing import Any
 
 import click
 
-from .options import CACHE, Bars, Here, as_json, data_options, notify, print_json, progress, teacher_options
+from .options import (
+    CACHE,
+    Bars,
+    Here,
+    as_json,
+    data_options,
+    dtype,
+    max_length,
+    notify,
+    print_json,
+    progress,
+    stored_options,
+    teacher_options,
+)
 from .workers import once, run_parts, typed
 
 
@@ -33,52 +46,15 @@ from .workers import once, run_parts, typed
     type=CACHE,
     help="A cache of the same teacher: rows whose text it knows are copied, only the others see the teacher.",
 )
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="What the teacher computes in.",
-)
-@click.option(
-    "--codec",
-    type=click.Choice(["float16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="What logits are stored in (minus each row's maximum).",
-)
-@click.option(
-    "--max-length",
-    type=click.IntRange(2),
-    default=128,
-    show_default=True,
-    help="Longest row the teacher sees, in tokens.",
-)
-@click.option(
-    "--batch-tokens",
-    type=click.IntRange(1),
-    default=4096,
-    show_default=True,
-    help="Padded tokens of one teacher batch. Halved by itself where memory runs out.",
-)
-@click.option(
-    "--shard-rows",
-    type=click.IntRange(1),
-    help="Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.",
-)
+@dtype
+@stored_options
+@max_length("the teacher")
 @click.option(
     "--on-nonfinite",
     type=click.Choice(["stop", "skip"]),
     default="stop",
     show_default=True,
     help="A row whose logits are NaN, infinite or too wide for the codec ends the dump, or is left without an answer.",
-)
-@click.option(
-    "--format",
-    type=click.Choice(["arrow", "zarr"]),
-    default="arrow",
-    show_default=True,
-    help="How shards lie on disk.",
 )
 @click.option("--part", help="I/N: write that range of the shards alone. Whoever writes the last one seals the cache.")
 @click.option("--workers", type=click.IntRange(1), help="That many processes, each with one part.")

@@ -82,8 +82,7 @@ class CachePlace(click.Path):
 
 
 CACHE = CachePlace(path_type=Path)
-_TEACHER = (
-    *_CHECKPOINT,
+_FINETUNE = (
     click.option(
         "--finetune",
         type=click.Choice(["auto", "always", "never"]),
@@ -92,19 +91,94 @@ _TEACHER = (
         help="Train the teacher on the train split first: where it has no trained head, always, or never.",
     ),
     click.option("--finetune-epochs", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True),
-    click.option(
-        "--finetune-learning-rate",
-        type=click.FloatRange(0, min_open=True),
-        help="Default: 2e-5 for a checkpoint, 5e-4 for a shape.",
-    ),
     click.option("--finetune-batch-size", type=click.IntRange(1), default=32, show_default=True),
-    click.option("--finetune-seed", type=int, default=0, show_default=True),
     click.option(
         "--folds",
         type=click.IntRange(2),
         help="That many teachers, each fine-tuned without one fold of the rows and answering for that fold.",
     ),
-    click.option("--device", help="Where the teacher runs: cpu, cuda, cuda:1. Default: cuda if there is one."),
+)
+device = click.option("--device", help="Where the teacher runs: cpu, cuda, cuda:1. Default: cuda if there is one.")
+_TEACHER = (
+    *_CHECKPOINT,
+    *_FINETUNE,
+    click.option(
+        "--finetune-learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        help="Default: 2e-5 for a checkpoint, 5e-4 for a shape.",
+    ),
+    click.option("--finetune-seed", type=int, default=0, show_default=True),
+    device,
+)
+dtype = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="What the teacher computes in.",
+)
+precision = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Mixed precision of the student.",
+)
+batch_size = click.option(
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Rows of one optimiser step."
+)
+batch_tokens = click.option(
+    "--batch-tokens",
+    type=click.IntRange(1),
+    default=4096,
+    show_default=True,
+    help="Padded tokens of one teacher batch. Halved by itself where memory runs out.",
+)
+shard_rows = click.option(
+    "--shard-rows",
+    type=click.IntRange(1),
+    help="Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.",
+)
+_STORED = (
+    click.option(
+        "--codec",
+        type=click.Choice(["float16", "float32"]),
+        default="float16",
+        show_default=True,
+        help="What logits are stored in (minus each row's maximum).",
+    ),
+    batch_tokens,
+    shard_rows,
+    click.option(
+        "--format",
+        type=click.Choice(["arrow", "zarr"]),
+        default="arrow",
+        show_default=True,
+        help="How shards lie on disk.",
+    ),
+)
+_STUDENT = (
+    click.option(
+        "--init", type=click.Choice(["pretrained", "random"]), help="Default: random for a shape, else pretrained."
+    ),
+    click.option("--tokenizer", help="A tokenizer's folder. Default: the student's own."),
+    click.option(
+        "--vocabulary",
+        type=click.IntRange(100),
+        default=8000,
+        show_default=True,
+        help="Size of a vocabulary learnt from the rows.",
+    ),
+    batch_size,
+    click.option(
+        "--accumulate",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Micro-batches a step is cut into; the gradient is the same.",
+    ),
+    precision,
+    click.option("--group-by-length", is_flag=True, help="Rows of like length share a batch: less padding, faster."),
 )
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
@@ -129,6 +203,27 @@ def checkpoint_options(command: F) -> F:
 def teacher_options(command: F) -> F:
     """Add the options that say how a teacher is loaded, and trained where it has to be."""
     return _with(command, _TEACHER)
+
+
+def finetune_options(command: F) -> F:
+    """Add those of them that decide what training a teacher first takes."""
+    return _with(command, _FINETUNE)
+
+
+def stored_options(command: F) -> F:
+    """Add the options that say how rows are put to a teacher, and how its answers are stored."""
+    return _with(command, _STORED)
+
+
+def student_options(command: F) -> F:
+    """Add the options of a student and its steps that decide what a run takes."""
+    return _with(command, _STUDENT)
+
+
+def max_length(who: str) -> Callable[[F], F]:
+    """The option of the longest row that somebody sees."""
+    shown = f"Longest row {who} sees, in tokens."
+    return click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help=shown)
 
 
 def again_options(command: F) -> F:

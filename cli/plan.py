@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from copy import copy
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from .options import as_json, checkpoint_options, data_options, notify, print_json
+from .options import (
+    as_json,
+    data_options,
+    dtype,
+    finetune_options,
+    max_length,
+    notify,
+    places,
+    print_json,
+    stored_options,
+    student_options,
+)
 
 # Options that a workload has by the same names.
 SAME = (
-    *("student", "teacher", "data", "data_seed", "rows", "tokens", "classes", "max_length", "batch_size"),
-    *("dtype", "precision", "device", "shape_only", "revision", "trust_remote_code", "seed"),
+    *("student", "teacher", "data", "data_seed", "tokens", "classes", "max_length", "batch_size", "accumulate"),
+    *("group_by_length", "init", "vocabulary", "dtype", "precision", "device", "shape_only", "revision"),
+    *("trust_remote_code", "seed"),
 )
+# Options of `dump` and `train` that decide no cost, and those that would make a dump cheaper than is foretold.
+NO_COST = {
+    "dump": ("out", "on_nonfinite", "overwrite", "finetune_learning_rate", "finetune_seed"),
+    "train": (
+        *("out", "alpha", "a", "temperature", "tau_squared", "learning_rate", "weight_decay", "warmup", "select"),
+        *("metric", "checkpoint_steps", "report_to", "overwrite"),
+    ),
+}
+NOT_COUNTED = {"dump": ("reuse", "part", "workers"), "train": ("cache", "teachers")}
 
 
 def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -27,7 +49,10 @@ def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
         ),
         click.option("--student", default="2x128", show_default=True, help="As for `train`, and as --teacher."),
         rows,
-        checkpoint_options,
+        click.option("--revision", help="Branch, tag or commit of the teacher on the hub."),
+        click.option(
+            "--trust-remote-code", is_flag=True, help="Run the code that the teacher brings along. Off unless said."
+        ),
         click.option(
             "--shape-only", is_flag=True, help="Draw the weights and the tokens: only the rows' lengths are the data's."
         ),
@@ -39,44 +64,10 @@ def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
         click.option(
             "--classes", type=click.IntRange(2), default=8, show_default=True, help="With --tokens: how many."
         ),
-        click.option(
-            "--codec",
-            type=click.Choice(["float16", "float32"]),
-            default="float16",
-            show_default=True,
-            help="What logits are stored in.",
-        ),
-        click.option(
-            "--max-length",
-            type=click.IntRange(2),
-            default=128,
-            show_default=True,
-            help="Longest row either model sees, in tokens.",
-        ),
-        click.option(
-            "--batch-tokens",
-            type=click.IntRange(1),
-            default=4096,
-            show_default=True,
-            help="Padded tokens of one teacher batch.",
-        ),
-        click.option(
-            "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Rows of one optimiser step."
-        ),
-        click.option(
-            "--dtype",
-            type=click.Choice(["float32", "bfloat16", "float16"]),
-            default="float32",
-            show_default=True,
-            help="What the teacher computes in.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["fp32", "bf16", "fp16"]),
-            default="fp32",
-            show_default=True,
-            help="Mixed precision of the student.",
-        ),
+        max_length("either model"),
+        stored_options,
+        dtype,
+        student_options,
         click.option(
             "--device",
             help="cpu, cuda, cuda:1; with --no-calibrate also a GPU that is not here, such as H100. Default: cuda if "
@@ -93,10 +84,39 @@ def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return add
 
 
+def passed_over(command: click.Command) -> click.Command:
+    """Let a command take, unseen, the options of `dump` and `train` that it has no use for."""
+    from .dump import command as dump
+    from .train import command as train
+
+    taken = {param.name for param in command.params}
+    for source, names in ((dump, _unused("dump")), (train, _unused("train"))):
+        for param in source.params:
+            if param.name in names and param.name not in taken:
+                hidden = copy(param)
+                hidden.hidden = True  # type: ignore[attr-defined]  # an option
+                command.params.append(hidden)
+                taken.add(param.name)
+    return command
+
+
+def _unused(name: str) -> tuple[str, ...]:
+    return NO_COST[name] + NOT_COUNTED[name]
+
+
+@passed_over
 @click.command(short_help="Say what a dump and a study would cost, before either is begun.")
 @plan_options(data_options)
-@click.option("--epochs", type=float, default=5.0, show_default=True, help="Passes over the rows, of each run.")
-@click.option("--seeds", type=int, default=1, show_default=True, help="Runs of each method.")
+@click.option("--split", default="train", show_default=True, help="The split that is dumped.")
+@finetune_options
+@click.option(
+    "--epochs",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Passes over the rows, of each run.",
+)
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Runs of each method.")
 @click.option(
     "--method",
     "methods",
@@ -104,7 +124,9 @@ def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
     help="One of base, ls, tf-reg, self-kd, kd; several times for several. Default: all five.",
 )
 @click.option("--price-per-hour", type=float, help="Of the machine, in any currency.")
-@click.option("--rows", type=click.IntRange(1), help="With --tokens: how many rows there are.")
+@click.option(
+    "--rows", type=click.IntRange(1), help="Train on that many labelled rows only; with --tokens: all rows there are."
+)
 @click.option(
     "--no-calibrate",
     is_flag=True,
@@ -114,38 +136,59 @@ def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def command(as_json: bool, **options: Any) -> None:
     """Foretell disk, time, memory and money of a dump, of each method, and of all epochs, seeds and methods together.
 
-    Nothing is run but some seconds of the real thing: some of the teacher's batches, some training steps.
+    Nothing is run but some seconds of the real thing: some of the teacher's batches, some training steps. Takes every
+    option of `dump` and `train`; those that decide no cost, such as --alpha, are passed over.
     """
     from logitcache.cost.plan import plan
 
+    _say_unused(click.get_current_context())
     told = plan(asked(**options), notify).to_dict()
     print_json(told) if as_json else click.echo(render(told))
+
+
+def _say_unused(context: click.Context) -> None:
+    """On stderr: what was typed and changes nothing."""
+    said = {
+        "passed over, as it decides no cost": NO_COST,
+        "not counted: all rows are foretold, asked by one process": NOT_COUNTED,
+    }
+    for why, names in said.items():
+        typed = [
+            param.opts[0]
+            for param in context.command.params
+            if param.name in {*names["dump"], *names["train"]}
+            and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+        ]
+        if typed:
+            notify(f"{', '.join(typed)}: {why}")
 
 
 def asked(**options: Any) -> Any:
     """What the options say, as the library takes it."""
     from logitcache.cost.costs import METHODS
-    from logitcache.cost.plan import PlanAsked
+    from logitcache.cost.ready import PlanAsked
     from logitcache.cost.workload import Asked
-    from logitcache.data.source import Columns
-    from logitcache.workspace import Workspace
+    from logitcache.pipeline.finetune import Finetune
 
-    labels = options["labels"]
-    names = None if labels is None else tuple(name.strip() for name in labels.split(","))
+    rows, drawn = options["rows"], options["tokens"] is not None or "split" not in options
     work = Asked(
         **{name: options[name] for name in SAME},
-        columns=Columns(options["text"], options["text_pair"], options["label"], names),
-        workspace=Workspace(Path(options["workspace"])),
+        **places(options),
+        rows=rows if drawn else None,
+        student_tokenizer=options["tokenizer"],
     )
+    named = ("unlabelled", "split", "epochs", "seeds", "price_per_hour")
+    trained = {name: options[f"finetune_{name}"] for name in ("epochs", "batch_size", "seed") if "finetune" in options}
     return PlanAsked(
         work,
-        unlabelled=options.get("unlabelled"),
+        **{name: options[name] for name in named if name in options},
         codec=options["codec"],
         batch_tokens=options["batch_tokens"],
-        epochs=options.get("epochs", 5.0),
-        seeds=options.get("seeds", 1),
+        shard_rows=options["shard_rows"],
+        store=options["format"],
+        finetune=Finetune(options.get("finetune", "auto"), folds=options.get("folds"), **trained),
+        rows=None if drawn else rows,
         methods=tuple(options.get("methods") or METHODS),
-        price_per_hour=options.get("price_per_hour"),
         calibrate=not options.get("no_calibrate", False),
     )
 
@@ -160,6 +203,12 @@ def render(told: dict[str, Any]) -> str:
         f"dump       {duration(dump['seconds'])}, {dump['rows_per_second']:,.0f} rows/s, "
         f"{gigabytes(dump['memory_bytes'])} of memory",
     ]
+    if dump["finetune"] is not None:
+        first = dump["finetune"]
+        lines.append(
+            f"before     {duration(first['seconds'])} to train the teacher, {first['steps']:,} steps, "
+            f"{gigabytes(first['memory_bytes'])} of memory"
+        )
     lines += [
         f"disk       {codec}: {size['bytes']:,} bytes ({size['bytes_per_row']:.0f} a row)"
         for codec, size in told["bytes"].items()

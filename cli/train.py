@@ -7,7 +7,18 @@ from typing import Any
 
 import click
 
-from .options import CACHE, Here, as_json, checkpoint_options, data_options, notify, print_json, progress
+from .options import (
+    CACHE,
+    Here,
+    as_json,
+    checkpoint_options,
+    data_options,
+    max_length,
+    notify,
+    print_json,
+    progress,
+    student_options,
+)
 
 
 @click.command(short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
@@ -26,17 +37,7 @@ from .options import CACHE, Here, as_json, checkpoint_options, data_options, not
     "from the rows.",
 )
 @checkpoint_options
-@click.option(
-    "--init", type=click.Choice(["pretrained", "random"]), help="Default: random for a shape, else pretrained."
-)
-@click.option("--tokenizer", help="A tokenizer's folder. Default: the student's own.")
-@click.option(
-    "--vocabulary",
-    type=click.IntRange(100),
-    default=8000,
-    show_default=True,
-    help="Size of a vocabulary learnt from the rows.",
-)
+@student_options
 @click.option(
     "--cache",
     type=CACHE,
@@ -74,14 +75,6 @@ from .options import CACHE, Here, as_json, checkpoint_options, data_options, not
     type=click.FloatRange(0, min_open=True),
     help="Default: 2e-5 for pretrained weights, 5e-4 for random ones.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Rows of one optimiser step.")
-@click.option(
-    "--accumulate",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Micro-batches a step is cut into; the gradient is the same.",
-)
 @click.option("--weight-decay", type=click.FloatRange(0), default=0.01, show_default=True, help="AdamW's.")
 @click.option(
     "--warmup",
@@ -90,22 +83,9 @@ from .options import CACHE, Here, as_json, checkpoint_options, data_options, not
     show_default=True,
     help="Share of the steps with a rising learning rate.",
 )
-@click.option(
-    "--max-length",
-    type=click.IntRange(2),
-    default=128,
-    show_default=True,
-    help="Longest row the student sees, in tokens.",
-)
+@max_length("the student")
 @click.option(
     "--rows", type=click.IntRange(2), help="Train on that many labelled rows only: the same for every method and seed."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="Mixed precision of the student.",
 )
 @click.option(
     "--select",
@@ -121,7 +101,6 @@ from .options import CACHE, Here, as_json, checkpoint_options, data_options, not
     type=click.IntRange(1),
     help="Steps after which a checkpoint is taken, besides those after each epoch.",
 )
-@click.option("--group-by-length", is_flag=True, help="Rows of like length share a batch: less padding, faster.")
 @click.option("--report-to", default="none", show_default=True, help="Where Trainer logs to, such as tensorboard.")
 @click.option("--overwrite", is_flag=True, help="Lose what the result folder holds.")
 @as_json

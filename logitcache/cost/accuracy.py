@@ -12,14 +12,16 @@ from typing import Any
 
 from logitcache.cost.calibrate import SETTLE, Calibration, Speeds
 from logitcache.cost.document import INTERRUPTED, Document, document
-from logitcache.cost.plan import Forecast, PlanAsked, Ready, dump_seconds, forecast, make_ready
+from logitcache.cost.memory import peak
+from logitcache.cost.plan import ONLINE, Forecast, dump_seconds, forecast, memory_of
+from logitcache.cost.ready import PlanAsked, Ready, make_ready
 from logitcache.cost.turns import ratio_of, rotated, timed
 from logitcache.errors import SpecError
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.work import Work
 
-DUMP, STEP = "dump", "step"
+DUMP, STEP, LS = "dump", "step", "ls"
 ROUNDS, ROWS, STEPS = 5, 512, 16
 
 
@@ -39,6 +41,7 @@ class Found:
     rounds: list[Round] = field(default_factory=list)
     written: int | None = None  # bytes of the cache's folder
     plan: Forecast | None = None
+    memory: dict[str, float] = field(default_factory=dict)  # foretold ÷ measured, by method
     complete: bool = False
 
 
@@ -49,9 +52,11 @@ def bench(
     *,
     rounds: int = ROUNDS,
     steps: int = STEPS,
+    memory: bool = True,
 ) -> Document:
-    """Foretell and measure a dump of the rows and so many training steps, ``rounds`` times. What was measured before an
-    interruption is kept. Raises SpecError for no rounds or steps, and what ``plan`` raises.
+    """Foretell and measure a dump of the rows and so many training steps, ``rounds`` times, and what a training takes
+    of ``memory``, once. What was measured before an interruption is kept. Raises SpecError for no rounds or steps, and
+    what ``plan`` raises.
     """
     for flag, value in (("--rounds", rounds), ("--steps", steps)):
         if value < 1:
@@ -68,6 +73,9 @@ def bench(
                 for what in order:
                     found.rounds.append(_round(what, calibration, ready, speeds, steps, found))
                     notify(f"round {number + 1} of {rounds}: {told(found.rounds[-1])}")
+            for name in (LS, ONLINE) if memory else ():
+                notify(f"memory: {name}, in a process of its own")
+                found.memory[name] = _memory(name, asked, ready)
             found.complete = True
         except INTERRUPTED:
             notify("interrupted: what was measured is kept")
@@ -96,6 +104,12 @@ def measured(made: Planned, folder: Path) -> float:
         return timed(lambda: Work(writer, made).finish())
 
 
+def _memory(name: str, asked: PlanAsked, ready: Ready) -> float:
+    """Foretold ÷ measured. What was foretold counts what this process held before."""
+    memory, more = memory_of(ready)
+    return (memory.training() + (more if name == ONLINE else 0)) / peak(asked.work, name, None).allocated
+
+
 def _document(
     asked: PlanAsked, command: Sequence[str], ready: Ready, found: Found, rounds: int, steps: int
 ) -> Document:
@@ -121,7 +135,7 @@ def accuracy(found: Found) -> dict[str, Any]:
         off = [one.predicted_seconds / one.measured_seconds for one in found.rounds if one.what == what]
         ratios[what] = ratio_of(off).to_dict() if off else None
     known = found.plan is not None and found.written is not None
-    return {**ratios, "bytes": _bytes(found) if known else None}
+    return {**ratios, "bytes": _bytes(found) if known else None, "memory": found.memory or None}
 
 
 def _bytes(found: Found) -> float:

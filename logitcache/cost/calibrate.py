@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache.cost.epoch import mean_width, share_of_epoch, training_batches
+from logitcache.cost.finetuning import step_from_flops, step_timed
 from logitcache.cost.flops import DTYPES, Device, shape_of
 from logitcache.cost.machine import Energy
 from logitcache.cost.steps import Case, Cases
 from logitcache.cost.turns import settled, timed
 from logitcache.cost.workload import Workload
 from logitcache.data.collate import pad
-from logitcache.data.order import permutation, token_batches
+from logitcache.data.order import token_batches
 from logitcache.data.prepare import Prepared
+from logitcache.pipeline.finetune import Finetune
 from logitcache.records import Array, Int64
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
@@ -63,6 +66,7 @@ class Speeds:
     tokenise: float = 0.0  # one row, for the teacher
     write: float = 0.0  # one shard, encoded and on disk: the others are written while the next is computed
     watts: float | None = None
+    finetune_step: float | None = None  # of training the teacher first, where it is
 
     def dump(self, lengths: Int64, rows: int, shard_rows: int, batch_tokens: int) -> float:
         """Seconds of a dump of so many rows, whose lengths are those of a sample: i64[n]."""
@@ -70,38 +74,32 @@ class Speeds:
         return rows / len(shard) * self.pace.of(shard, batch_tokens) + rows * self.tokenise + self.write
 
 
-def training_batches(lengths: Int64, batch_size: int, seed: int) -> list[Int64]:
-    """The places of an epoch's batches, in the order of a training: the last may be short."""
-    order = permutation(len(lengths), seed, 0)
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def mean_width(lengths: Int64, batch_size: int, seed: int) -> float:
-    """Padded length of a training batch, the mean of an epoch."""
-    return float(np.mean([lengths[places].max() for places in training_batches(lengths, batch_size, seed)]))
-
-
-def from_flops(work: Workload, device: Device) -> Speeds:
+def from_flops(work: Workload, device: Device, finetune: Finetune | None = None) -> Speeds:
     """The same from a device's peak alone. Tokenising and writing count nothing."""
-    asked, lengths = work.asked, work.rows.ids.lengths()
+    asked, lengths, theirs = work.asked, work.rows.ids.lengths(), work.teacher_rows.ids.lengths()
     student, teacher = shape_of(work.student), shape_of(work.teacher.model)
-    rows, width = asked.batch_size, mean_width(lengths, asked.batch_size, asked.seed)
-    own = mean_width(work.teacher_rows.ids.lengths(), asked.batch_size, asked.seed)
-    widths: Array = np.unique(np.geomspace(1, work.teacher_rows.ids.lengths().max(), 32).round())
+    batches = asked.batch_size, asked.seed, asked.group_by_length
+    rows, width, own = asked.batch_size, mean_width(lengths, *batches), mean_width(theirs, *batches)
+    widths: Array = np.unique(np.geomspace(1, theirs.max(), 32).round())
     dtype = DTYPES[asked.precision]
     return Speeds(
         step=device.step_seconds(student, rows, width, dtype),
         own_forward=device.forward_seconds(student, rows, width, dtype),
         teacher_forward=device.forward_seconds(teacher, rows, own, asked.dtype),
         pace=Pace(widths, np.array([device.forward_seconds(teacher, 1, w, asked.dtype) / w for w in widths])),
+        finetune_step=None if finetune is None else step_from_flops(work, finetune, device),
     )
 
 
 class Calibration:
-    """A workload made ready to be timed again and again. ``planned``: its dump."""
+    """A workload made ready to be timed again and again. ``planned``: its dump; ``finetune``: how its teacher is
+    trained first.
+    """
 
-    def __init__(self, work: Workload, planned: Planned, seconds: float = SECONDS) -> None:
-        self.work, self.planned, self.seconds = work, planned, seconds
+    def __init__(
+        self, work: Workload, planned: Planned, seconds: float = SECONDS, finetune: Finetune | None = None
+    ) -> None:
+        self.work, self.planned, self.seconds, self.finetune = work, planned, seconds, finetune
         self.fence, self.together = settled(work.device), TOGETHER if work.device.startswith("cuda") else 1
         self.cases = Cases(work, None)
         self.case: Case = self.cases.case("ls")
@@ -115,19 +113,21 @@ class Calibration:
     def speeds(self) -> Speeds:
         """What single things take just now."""
         asked, work = self.work.asked, self.work
-        batches = training_batches(work.rows.ids.lengths(), asked.batch_size, asked.seed)[:BATCHES]
         pace = self.pace()
         energy, started = Energy(work.device), time.perf_counter()
-        before, steps = energy.joules(), self.steps()
+        before, step = energy.joules(), self.step()
         after, spent = energy.joules(), time.perf_counter() - started
+        forward = self._forward(work.teacher.logits, work.teacher_rows)
+        how = self.finetune
         return Speeds(
-            step=float(np.mean(steps)),
-            own_forward=self._forward(self._own_answers, work.rows, batches),
-            teacher_forward=self._forward(work.teacher.logits, work.teacher_rows, batches),
+            step=step,
+            own_forward=self._forward(self._own_answers, work.rows),
+            teacher_forward=forward,
             pace=pace,
             tokenise=self.tokenise(),
             write=self.write(),
             watts=None if before is None or after is None else (after - before) / spent,
+            finetune_step=None if how is None else step_timed(work, how, self.seconds, forward / asked.batch_size),
         )
 
     def pace(self) -> Pace:
@@ -165,11 +165,23 @@ class Calibration:
         found: list[float] = np.median(times[1:], axis=0).tolist()
         return found
 
-    def steps(self) -> list[float]:
-        """Seconds of training steps, as many as there is time for."""
+    def step(self) -> float:
+        """Seconds of a training step, told from as many as there is time for."""
         fewest, most = STEPS
         probe = float(np.mean(self.case.block(1, 1)))
-        return self.case.block(SETTLE, int(np.clip(self.seconds / probe, fewest, most)))
+        steps = int(np.clip(self.seconds / probe, fewest, most))
+        return self._of_epoch(self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps)
+
+    def _batches(self, rows: Prepared) -> list[Int64]:
+        asked = self.work.asked
+        return training_batches(rows.ids.lengths(), asked.batch_size, asked.seed, asked.group_by_length)
+
+    def _of_epoch(self, seconds: Sequence[float], rows: Prepared, first: int, last: int) -> float:
+        """The mean. Rows of like length make batches of unlike width: those first..last stand for all by theirs."""
+        share = 1.0
+        if self.work.asked.group_by_length:
+            share = share_of_epoch(rows.ids.lengths(), self._batches(rows), first, last)
+        return float(np.mean(seconds)) * share
 
     def tokenise(self) -> float:
         """Seconds of one row."""
@@ -187,12 +199,12 @@ class Calibration:
             with CacheWriter(Path(folder) / "cache", small) as writer:
                 return timed(lambda: _write(writer, {**_root(rows), **codec.encode(logits)}))
 
-    def _forward(self, ask: Callable[[Any], object], rows: Prepared, batches: list[Int64]) -> float:
-        """Mean seconds of these batches."""
-        inputs = [pad(rows, places) for places in batches]
+    def _forward(self, ask: Callable[[Any], object], rows: Prepared) -> float:
+        """Mean seconds of a training's first batches."""
+        inputs = [pad(rows, places) for places in self._batches(rows)[:BATCHES]]
         cases = [lambda given=given: ask(given) for given in inputs]
         cases[0]()
-        return float(np.mean([timed(case, self.fence) for case in cases]))
+        return self._of_epoch([timed(case, self.fence) for case in cases], rows, 0, len(cases))
 
     def _own_answers(self, inputs: Any) -> torch.Tensor:
         """The student asked as a teacher would be, in its own precision."""

@@ -7,14 +7,18 @@ trained once; epochs × students is what a cache is shared by.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
 from logitcache.errors import SpecError
 
 METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
-TAUGHT = ("self-kd", "kd")
+ONLINE = "kd-online"
+STUDY = (*METHODS, ONLINE)  # cases: what a whole study is made of
+TAUGHT = ("self-kd", "kd", ONLINE)
+LINES = {"base": "base", "ls": "ls", "online": ONLINE, "cached": "kd"}  # curves, and the case that each is made of
+PAPER_EPOCHS, PAPER_SEEDS = 30, 5  # of each of the five methods (Kobyzev et al. 2023)
 HOUR, KWH = 3600.0, 3.6e6  # seconds, joules
 POINTS = 31  # of a curve
 
@@ -32,6 +36,16 @@ class StepCosts:
     kd: float
     online: float
     own_forward: float  # a student's answers to one batch, without gradient: what Self-KD needs of its first copy
+
+    @classmethod
+    def measured(cls, steps: Mapping[str, float], forward: float) -> StepCosts | None:
+        """Of steps by their case; None unless all of STUDY are there. ``forward``: the share of a base step that a
+        student's forward pass takes.
+        """
+        if not all(case in steps for case in STUDY):
+            return None
+        named = {method.replace("-", "_"): steps[method] for method in METHODS}
+        return cls(**named, online=steps[ONLINE], own_forward=forward * steps["base"])
 
     @property
     def self_online(self) -> float:
@@ -51,9 +65,10 @@ class Runs:
 
     rows: int
     batch_size: int
-    epochs: float = 30
-    seeds: int = 5
+    epochs: float = PAPER_EPOCHS
+    seeds: int = PAPER_SEEDS
     unlabelled: int = 0
+    folds: int | None = None  # Self-KD's: so many first copies, each trained without one of them
 
     def __post_init__(self) -> None:
         asked = {"rows": self.rows, "--batch-size": self.batch_size, "--epochs": self.epochs, "--seeds": self.seeds}
@@ -69,6 +84,12 @@ class Runs:
         """Steps of one run, as Trainer counts them."""
         return ceil(self.epochs * self.epoch_steps(method))
 
+    def copy_steps(self) -> int:
+        """Steps of the first copies of one Self-KD run."""
+        if self.folds is None:
+            return self.run_steps("base")
+        return self.folds * ceil(self.epochs * ceil(self.rows * (1 - 1 / self.folds) / self.batch_size))
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -80,6 +101,10 @@ class Sums:
     cached: float
     base: float
     ls: float
+
+    def plus(self, once: float) -> Sums:
+        """With something that a study with a teacher pays once."""
+        return Sums(self.online + once, self.cached + once, self.base, self.ls)
 
     def times(self, factor: float) -> Sums:
         return Sums(*(factor * value for value in vars(self).values()))
@@ -96,13 +121,14 @@ def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = ME
     """The cost of all runs of these methods, ``runs.seeds`` each. ``dump`` is the cost of the teacher's cache, once for
     all of them.
 
-    Self-KD's first copies are the base runs of the same seeds, where base is among the methods; without, they are
-    trained too. Cached, each of them answers once for all rows. Raises SpecError for no or an unknown method.
+    Self-KD's first copies are the base runs of the same seeds, where base is among the methods; without, or with folds,
+    they are trained too. Cached, each row is answered once. Raises SpecError for no or an unknown method.
     """
     check_methods(methods)
     methods = list(dict.fromkeys(methods))  # named twice, run once
     each = {method: runs.seeds * runs.run_steps(method) for method in METHODS}
-    copies = each["base"] * steps.base if "self-kd" in methods and "base" not in methods else 0.0
+    trained = "self-kd" in methods and ("base" not in methods or runs.folds is not None)
+    copies = runs.seeds * runs.copy_steps() * steps.base if trained else 0.0
     online = {"self-kd": steps.self_online, "kd": steps.online}
     once = {"self-kd": steps.own_forward * runs.epoch_steps("self-kd") * runs.seeds, "kd": dump}
     return Sums(
@@ -121,31 +147,31 @@ def check_methods(methods: Sequence[str]) -> None:
         raise SpecError(f"--method: expected some of {', '.join(METHODS)}, found {found}. Correct it.")
 
 
-def curves(steps: StepCosts, dump: float, runs: Runs) -> dict[str, list[float]]:
-    """Hours after so many epochs × students, from 0 to all of them; the cache's begin with its dump."""
+def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, list[float] | None]:
+    """Hours after so many epochs × students, from 0 to all of them; the cache's begin with its dump. ``steps``: seconds
+    by case; a curve whose case is not there is None.
+    """
     most = max(1, ceil(runs.epochs * runs.seeds))
     epochs = sorted({round(most * i / (POINTS - 1)) for i in range(POINTS)})
-    epoch = {method: runs.epoch_steps(method) for method in METHODS}
-    lines = {
-        "base": (0.0, epoch["base"] * steps.base),
-        "ls": (0.0, epoch["ls"] * steps.ls),
-        "online": (0.0, epoch["kd"] * steps.online),
-        "cached": (dump, epoch["kd"] * steps.kd),
-    }
-    hours = {name: [(once + x * each) / HOUR for x in epochs] for name, (once, each) in lines.items()}
-    return {"epochs": [float(x) for x in epochs], **hours}
+    found: dict[str, list[float] | None] = {"epochs": [float(x) for x in epochs]}
+    for name, case in LINES.items():
+        each, once = runs.epoch_steps(case) * steps.get(case, 0.0), dump if name == "cached" else 0.0
+        found[name] = [(once + x * each) / HOUR for x in epochs] if case in steps else None
+    return found
 
 
 @dataclass(frozen=True)
 class Costs:
-    """A study's costs: ``dump`` in seconds, of all rows. ``joules`` and ``dump_joules``: the same in joules, where they
-    are known.
+    """A study's costs, as far as its steps were measured: ``steps`` are seconds by case, ``dump`` is seconds of all
+    rows. ``joules`` and ``dump_joules``: the same in joules, where they are known. ``forward``: the share of a base
+    step that a student's forward pass takes.
     """
 
-    steps: StepCosts
+    steps: Mapping[str, float]
     dump: float
     runs: Runs
-    joules: StepCosts | None = None
+    forward: float = 0.0
+    joules: Mapping[str, float] = field(default_factory=dict)
     dump_joules: float | None = None
     price_per_hour: float | None = None
 
@@ -154,43 +180,51 @@ class Costs:
 
     @property
     def break_even_epochs(self) -> float | None:
+        """None too where kd or kd-online was not measured."""
+        if not {"kd", ONLINE} <= set(self.steps):
+            return None
         epoch = self.runs.epoch_steps("kd")
-        return break_even(self.dump, epoch * self.steps.online, epoch * self.steps.kd)
+        return break_even(self.dump, epoch * self.steps[ONLINE], epoch * self.steps["kd"])
 
-    @property
-    def hours(self) -> Sums:
-        """Of the whole protocol: all five methods."""
-        return total(self.steps, self.dump, self.runs).times(1 / HOUR)
+    def hours(self, runs: Runs) -> Sums | None:
+        """Of all five methods; None unless all of STUDY were measured."""
+        steps = StepCosts.measured(self.steps, self.forward)
+        return None if steps is None else total(steps, self.dump, runs).times(1 / HOUR)
 
     @property
     def kwh(self) -> Sums | None:
-        if self.joules is None or self.dump_joules is None:
+        joules = StepCosts.measured(self.joules, self.forward)
+        if joules is None or self.dump_joules is None:
             return None
-        return total(self.joules, self.dump_joules, self.runs).times(1 / KWH)
+        return total(joules, self.dump_joules, self.runs).times(1 / KWH)
 
     @property
     def money(self) -> Sums | None:
-        return None if self.price_per_hour is None else self.hours.times(self.price_per_hour)
+        hours = self.hours(self.runs)
+        return None if hours is None or self.price_per_hour is None else hours.times(self.price_per_hour)
 
     def to_dict(self) -> dict[str, Any]:
         """The key ``costs`` of the overhead bench's document."""
-        runs, hours = self.runs, vars(self.hours)
+        runs = self.runs
         return {
             "rows": runs.rows,
             "epochs": runs.epochs,
             "seeds": runs.seeds,
             "hours": curves(self.steps, self.dump, runs),
             "break_even_epochs": self.break_even_epochs,
-            "protocol": {
-                "epochs": runs.epochs,
-                "seeds": runs.seeds,
-                "methods": len(METHODS),
-                **{f"{name}_hours": hours[name] for name in hours},
-            },
+            "protocol": self._protocol(runs),
+            "paper_protocol": self._protocol(replace(runs, epochs=PAPER_EPOCHS, seeds=PAPER_SEEDS)),
             "kwh": _plain(self.kwh),
             "price_per_hour": self.price_per_hour,
             "money": _plain(self.money),
         }
+
+    def _protocol(self, runs: Runs) -> dict[str, float] | None:
+        hours = _plain(self.hours(runs))
+        if hours is None:
+            return None
+        told = {"epochs": runs.epochs, "seeds": runs.seeds, "methods": len(METHODS)}
+        return told | {f"{name}_hours": value for name, value in hours.items()}
 
 
 def check_price(price: float | None) -> None:
@@ -199,5 +233,5 @@ def check_price(price: float | None) -> None:
         raise SpecError(f"--price-per-hour: expected a number from 0, found {price}. Correct it.")
 
 
-def _plain(sums: Sums | None) -> Mapping[str, float] | None:
+def _plain(sums: Sums | None) -> dict[str, float] | None:
     return None if sums is None else dict(vars(sums))

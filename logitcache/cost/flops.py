@@ -114,14 +114,6 @@ def counted_online_ratio(
     return 1 + forward_flops(teacher, rows, length if teacher_length is None else teacher_length) / step
 
 
-def timed_online_ratio(
-    teacher: Shape, student: Shape, rows: int, length: float, device: Device, dtype: str = "float32"
-) -> float:
-    """The same in seconds of a device: what the optimiser does is bound by memory, and weighs more than its FLOPs."""
-    step = device.step_seconds(student, rows, length, dtype)
-    return 1 + device.forward_seconds(teacher, rows, length, dtype) / step
-
-
 @dataclass(frozen=True)
 class Device:
     """What a device can do: dense FLOPs a second by dtype, bytes a second of its memory, and the ``share`` of that peak

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from logitcache.cost.turns import settled, timed
+
 PACKAGES = ("logitcache", "torch", "transformers", "numpy", "pyarrow")
 _PRODUCT = {"cpu": 1536, "cuda": 8192}  # rows of the matrices that are multiplied
 _SECONDS = 0.5
@@ -67,13 +69,9 @@ def matrix_peak(device: str, dtype: str = "float32") -> float:
     """FLOPs a second of a large square matrix product here: the best of half a second of them."""
     n, kind = _PRODUCT[device.split(":")[0]], getattr(torch, dtype)
     left, right = (torch.randn(n, n, device=device).to(kind) for _ in range(2))
-    fence: Callable[[], object] = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     best, until = float("inf"), time.perf_counter() + _SECONDS
     while time.perf_counter() < until or best == float("inf"):
-        started = time.perf_counter()
-        left @ right
-        fence()
-        best = min(best, time.perf_counter() - started)
+        best = min(best, timed(lambda: left @ right, settled(device)))
     return 2 * n**3 / best
 
 

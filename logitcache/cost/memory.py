@@ -16,6 +16,7 @@ from logitcache.cost.machine import peak_memory, resident
 from logitcache.cost.steps import ONLINE, Cases
 from logitcache.cost.workload import Asked, load
 from logitcache.errors import LogitCacheError
+from logitcache.teacher.panel import out_of_memory
 
 STEPS = 3
 NOBODY = "1x32"  # stands in for the teacher where nobody is asked: whoever has a cache needs none
@@ -33,8 +34,8 @@ class Peak:
     error: str | None = None
 
 
-def peak(asked: Asked, name: str, cache: Path) -> Peak:
-    """Train a few steps of a case in a process of its own; the cache that it reads is there."""
+def peak(asked: Asked, name: str, cache: Path | None) -> Peak:
+    """Train a few steps of a case in a process of its own; ``cache``: where one is, for the cases that read one."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(asked, name, cache, theirs), daemon=True)
@@ -68,7 +69,7 @@ def _watch(process: BaseProcess, ours: Connection) -> tuple[int, object]:
     return most, None
 
 
-def _child(asked: Asked, name: str, cache: Path, out: Connection) -> None:
+def _child(asked: Asked, name: str, cache: Path | None, out: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent
     try:
         out.send(train(asked, name, cache))
@@ -80,10 +81,10 @@ def _child(asked: Asked, name: str, cache: Path, out: Connection) -> None:
         out.send(Peak(*_used(asked.device), error=why(error)))
 
 
-def train(asked: Asked, name: str, folder: Path) -> Peak:
+def train(asked: Asked, name: str, folder: Path | None) -> Peak:
     """Train a few steps here and tell the peak of this process."""
     work = load(asked if name == ONLINE else replace(asked, teacher=NOBODY))
-    cases = Cases(work, Cache.open(folder))
+    cases = Cases(work, None if folder is None else Cache.open(folder))
     if work.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
     cases.case(name).block(1, STEPS)
@@ -95,13 +96,6 @@ def _used(device: str | None) -> tuple[int, int | None]:
     if str(device).startswith("cuda") or (device is None and torch.cuda.is_available()):
         return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     return peak_memory(), None
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no memory left."""
-    said = str(error).lower()
-    kinds = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return kinds or "out of memory" in said or "can't allocate memory" in said
 
 
 def why(error: BaseException) -> str:

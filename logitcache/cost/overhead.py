@@ -21,18 +21,19 @@ from logitcache.cache import Cache
 from logitcache.cost import flops, turns
 from logitcache.cost.added import Added, added
 from logitcache.cost.answering import Answered, answered
-from logitcache.cost.costs import Costs, Runs, StepCosts, check_price
+from logitcache.cost.costs import LINES, PAPER_EPOCHS, PAPER_SEEDS, Costs, Runs, check_price
 from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.machine import Energy
-from logitcache.cost.memory import Peak, out_of_memory, peak, why
+from logitcache.cost.memory import Peak, peak, why
 from logitcache.cost.phases import phases
-from logitcache.cost.steps import CASES, METHODS, ONLINE, Case, Cases
+from logitcache.cost.steps import CASES, ONLINE, Case, Cases
 from logitcache.cost.workload import Asked, Workload, load
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.data.source import Notify
 from logitcache.errors import SpecError
 from logitcache.student.trainer import to_torch
+from logitcache.teacher.panel import out_of_memory
 
 NEEDED = ("ls", "ls-control")  # what every other is compared with
 
@@ -49,8 +50,8 @@ class Overhead:
     steps: int = 10
     settle: int = 2
     memory: bool = True
-    epochs: float = 30
-    seeds: int = 5
+    epochs: float = PAPER_EPOCHS
+    seeds: int = PAPER_SEEDS
     price_per_hour: float | None = None
 
     def check(self) -> None:
@@ -63,6 +64,7 @@ class Overhead:
             found = ", ".join(unknown) or "none"
             raise SpecError(f"--method: expected some of {', '.join(CASES)}, found {found}. Correct it.")
         check_price(self.price_per_hour)
+        Runs(1, 1, self.epochs, self.seeds)  # refuses, before anything is measured, what no costs can be told of
 
 
 @dataclass
@@ -345,24 +347,17 @@ class _Run:
         }
 
     def _costs(self) -> dict[str, Any] | None:
-        """What it comes to over epochs and students, where all five methods and the online one were measured."""
-        found, settings = self.found, self.settings
-        needed = (*METHODS, ONLINE)
-        if not self.dumps or not all(name in found and found[name].blocks for name in needed):
+        """What it comes to over epochs and students, as far as the cases that it is made of were measured."""
+        settings, rows, base = self.settings, self.work.train_rows, self.found.get("base", Measured()).phases
+        kept = {name: self.found[name] for name in self._well() if self.found[name].blocks}
+        if not self.dumps or not set(kept) & set(LINES.values()):
             return None
-        rows = self.work.train_rows
-        runs = Runs(rows, settings.asked.batch_size, settings.epochs, settings.seeds)
-        seconds = self._steps({name: turns.spread(found[name].blocks)["median"] for name in needed})
-        dump = rows / self._dump()["rows_per_second"]
-        joules = dump_joules = None
-        if self.dump_joules and all(found[name].joules for name in needed):
-            joules = self._steps({name: float(np.median(found[name].joules)) for name in needed})
-            dump_joules = float(np.median(self.dump_joules)) * rows / self.dumps[0].rows
-        return Costs(seconds, dump, runs, joules, dump_joules, settings.price_per_hour).to_dict()
-
-    def _steps(self, cost: dict[str, float]) -> StepCosts:
-        """``cost`` of a step by method, in seconds or joules. A student's forward pass is a share of a base step."""
-        watched = self.found["base"].phases
-        share = watched["forward"] / sum(watched.values()) if watched else 0.0
-        named = {name.replace("-", "_"): cost[name] for name in METHODS}
-        return StepCosts(**named, online=cost[ONLINE], own_forward=share * cost["base"])
+        return Costs(
+            steps={name: turns.spread(found.blocks)["median"] for name, found in kept.items()},
+            dump=rows / self._dump()["rows_per_second"],
+            runs=Runs(rows, settings.asked.batch_size, settings.epochs, settings.seeds),
+            forward=base["forward"] / sum(base.values()) if base else 0.0,
+            joules={name: float(np.median(found.joules)) for name, found in kept.items() if found.joules},
+            dump_joules=float(np.median(self.dump_joules)) * rows / self.dumps[0].rows if self.dump_joules else None,
+            price_per_hour=settings.price_per_hour,
+        ).to_dict()

@@ -19,6 +19,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer, Trai
 from transformers.trainer_callback import PrinterCallback
 
 from logitcache.cache import Cache
+from logitcache.cost.turns import settled
 from logitcache.cost.workload import Workload
 from logitcache.data.collate import Collator, Teacher
 from logitcache.data.order import permutation
@@ -125,8 +126,7 @@ class Cases:
 
     def case(self, name: str) -> Case:
         """One of :data:`CASES`."""
-        fence: Callable[[], object] = torch.cuda.synchronize if self.cuda else lambda: None
-        clock = BlockClock(fence, singly=not self.cuda)
+        clock = BlockClock(settled(self.work.device), singly=not self.cuda)
         trainer = self._stock(clock) if name == STOCK else self._ours(name, clock)
         trainer.remove_callback(PrinterCallback)
         return Case(name, trainer, clock)
@@ -151,6 +151,7 @@ class Cases:
             work.student,
             goal,
             Collator(work.rows, work.task, teachers),
+            group_by_length=work.asked.group_by_length,
             args=self._arguments(),
             callbacks=[clock],
         )
@@ -186,7 +187,8 @@ class Cases:
         return TrainingArguments(
             output_dir=self.folder.name,
             max_steps=FOREVER,  # the clock ends a block
-            per_device_train_batch_size=asked.batch_size,
+            per_device_train_batch_size=asked.batch_size // asked.accumulate,
+            gradient_accumulation_steps=asked.accumulate,
             learning_rate=1e-5,
             lr_scheduler_type="constant",
             seed=asked.seed,

@@ -83,10 +83,15 @@ class Asked:
     classes: int = 8  # with ``tokens``
     max_length: int = 128
     batch_size: int = 32
+    accumulate: int = 1  # micro-batches that a batch is cut into
+    group_by_length: bool = False
     dtype: str = "float32"  # the teacher's
     precision: str = "fp32"  # the student's: fp32, bf16 or fp16
     device: str | None = None
     shape_only: bool = False
+    init: str | None = None  # the student's: pretrained or random; None: random for a shape, else pretrained
+    student_tokenizer: str | None = None  # None: its own
+    vocabulary: int = 8000  # of a student's that is learnt
     revision: str | None = None  # the teacher's
     trust_remote_code: bool = False
     seed: int = 0
@@ -143,18 +148,25 @@ def _check(asked: Asked) -> None:
             raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
     if asked.tokens is not None and not asked.shape_only:
         raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
+    if asked.init == "pretrained" and is_shape(asked.student):
+        advice = "Give --init random, or a checkpoint as --student."
+        raise SpecError(f"a shape ({asked.student}) has no pretrained weights. {advice}")
+    if asked.batch_size % asked.accumulate:
+        sizes = f"{asked.batch_size} and {asked.accumulate}"
+        raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
     if asked.dtype not in DTYPES:
         raise SpecError(f"--dtype: expected one of {', '.join(DTYPES)}, found {asked.dtype!r}.")
 
 
-def config_of(name: str) -> PreTrainedConfig:
-    """The architecture of a name: LAYERSxWIDTH, a folder with config.json, a well-known one, or the hub's.
+def config_of(name: str, vocabulary: int = VOCABULARY) -> PreTrainedConfig:
+    """The architecture of a name: LAYERSxWIDTH with a vocabulary of that size, a folder with config.json, a well-known
+    one, or the hub's.
 
     Raises SpecError where there is none.
     """
     if is_shape(name):
         layers, width, heads = parse_shape(name)
-        sizes = {"vocab_size": VOCABULARY, "max_position_embeddings": 512}
+        sizes = {"vocab_size": vocabulary, "max_position_embeddings": 512}
         return AutoConfig.for_model("bert", **sizes, **_encoder(layers, width, heads))
     known = name.split("/")[-1]
     if known in KNOWN and not Path(name).exists():
@@ -176,7 +188,7 @@ def random_model(config: PreTrainedConfig, num_labels: int, seed: int = 0) -> Pr
 
 
 def _shapes(asked: Asked, device: str, notify: Notify) -> Workload:
-    configs = [config_of(name) for name in (asked.student, asked.teacher)]
+    configs = [config_of(asked.student, asked.vocabulary), config_of(asked.teacher)]
     if asked.tokens is None:
         source = _source(asked, notify)
         whole = source.split("train")
@@ -202,12 +214,13 @@ def _checkpoints(asked: Asked, device: str, notify: Notify) -> Workload:
     source = _source(asked, notify)
     whole = source.split("train")
     some, task = _some(whole, asked), Classification(source.num_labels, source.label_names)
-    tokenizer = student_tokenizer(asked.student, None, whole, VOCABULARY, asked.max_length, asked.workspace.tokenizers)
-    length = min(asked.max_length, tokenizer.model_max_length)
-    init = "random" if is_shape(asked.student) else "pretrained"
+    folder, max_length = asked.workspace.tokenizers, asked.max_length
+    tokenizer = student_tokenizer(asked.student, asked.student_tokenizer, whole, asked.vocabulary, max_length, folder)
+    length = min(max_length, tokenizer.model_max_length)
+    init = asked.init or ("random" if is_shape(asked.student) else "pretrained")
     student = build_student(asked.student, init, task, tokenizer, length, asked.seed)
     nn.Module.to(student, torch.device(device))
-    teacher, random_head = _teacher(asked, task, tokenizer, device, notify)
+    teacher, random_head = _teacher(asked, task, whole, device, notify)
     rows = prepare(tokenizer, some, min(length, longest_input(student, tokenizer)))
     same = teacher.tokenizer is tokenizer or tokenizer_fingerprint(teacher.tokenizer) == tokenizer_fingerprint(
         tokenizer
@@ -230,10 +243,10 @@ def _some(whole: Rows, asked: Asked) -> Rows:
     return replace(whole.select(chosen), row_id=np.arange(len(chosen)))
 
 
-def _teacher(
-    asked: Asked, task: Classification, tokenizer: Any, device: str, notify: Notify
-) -> tuple[TeacherModel, bool]:
+def _teacher(asked: Asked, task: Classification, whole: Rows, device: str, notify: Notify) -> tuple[TeacherModel, bool]:
     if is_shape(asked.teacher):
+        folder = asked.workspace.tokenizers
+        tokenizer = student_tokenizer(asked.teacher, None, whole, VOCABULARY, asked.max_length, folder)
         model = build_student(asked.teacher, "random", task, tokenizer, asked.max_length, asked.seed)
         return _timed(model, tokenizer, asked, device), True
     loading = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ from logitcache.report.words import (
     time_text,
 )  # fmt: skip
 
+_WHAT = {
+    "cached": "from a cache, its dumps too",
+    "online": "teacher in the loop",
+    "ls": "if all cost LS",
+    "base": "if all cost base",
+}
 _LINES = {"base": "Base", "ls": "LS", "online": "KD, teacher in the loop", "cached": "KD from a cache"}
 _PHASES = ("data", "target", "transfer", "forward", "loss", "backward", "optimiser", "rest")
 _RATIO_AXIS = "time of a training step ÷ label smoothing's"
@@ -39,7 +45,8 @@ _RATIO_AXIS = "time of a training step ÷ label smoothing's"
 def section(told: Part) -> Section:
     """What was measured of the training step."""
     steps = told.parts("methods")
-    found = [_ratios(told, steps), _phases(steps), _added(told), _needs(steps), _costs(told), _expected(told, steps)]
+    found = [_ratios(told, steps), _phases(steps), _added(told), _needs(steps), _costs(told), _paper(told)]
+    found.append(_expected(told, steps))
     failed = [f"{method(name)} was not measured: {step.text('error')}" for name, step in steps.items() if _failed(step)]
     blocks = tuple(block for block in found if block is not None)
     return Section("What a training step costs", _headline(steps), blocks, tuple(failed))
@@ -224,7 +231,7 @@ def _costs(told: Part) -> Block | None:
     factor, unit = (1.0, "hours") if max(line.ys[-1] for line in lines) >= 0.5 else (60.0, "minutes")
     drawn = tuple(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)) for line in lines)
     picture = Curves(drawn, "epochs × students", unit, mark, "cached")
-    return Block("What it costs in all", _paid(costs, even), picture, table(*_protocol(costs)))
+    return Block("What it costs in all", _paid(costs, lines), picture, table(*_protocol(costs)))
 
 
 def _cost_lines(costs: Part) -> list[Line]:
@@ -238,30 +245,59 @@ def _cost_lines(costs: Part) -> list[Line]:
     ]
 
 
-def _paid(costs: Part, even: float | None) -> str:
-    part = costs.part("protocol")
-    said = "a cache never pays for itself here: an epoch from it takes no less than one with the teacher in the loop"
+def _paid(costs: Part, lines: Sequence[Line]) -> str:
+    study = _study(costs.part("protocol"))
+    return _sentence("; ".join(filter(None, [_even(costs, lines), study])))
+
+
+def _even(costs: Part, lines: Sequence[Line]) -> str:
+    """When a cache has paid for itself; where that was not measured, what there is."""
+    even, drawn = costs.number("break_even_epochs"), {line.key for line in lines}
     if even is not None:
-        said = f"the cache has paid for itself after {digits(even)} epochs × students"
+        return f"the cache has paid for itself after {digits(even)} epochs × students"
+    lacking = [method(case) for line, case in (("cached", "kd"), ("online", "kd-online")) if line not in drawn]
+    if not lacking:
+        return (
+            "a cache never pays for itself here: an epoch from it takes no less than one with the teacher in the loop"
+        )
+    ends = listed([f"{time_text(3600 * line.ys[-1])} ({line.label})" for line in lines])
+    verb = "were" if len(lacking) > 1 else "was"
+    said = f"{lines[0].xs[-1]:g} epochs × students take {ends}"
+    return f"{said}; when a cache has paid for itself is not told: {listed(lacking)} {verb} not measured"
+
+
+def _study(part: Part) -> str:
+    """What a protocol takes; empty where it was not measured."""
     epochs, seeds, methods = (part.number(name) for name in ("epochs", "seeds", "methods"))
     online, cached = part.number("online_hours"), part.number("cached_hours")
-    if None not in (epochs, seeds, methods) and online is not None and cached is not None:
-        said += f"; {epochs:g} epochs of {seeds:g} seeds of {methods:g} methods take "
-        said += f"{time_text(3600 * cached)} from a cache and {time_text(3600 * online)} with the teacher in the loop"
-    return _sentence(said)
+    if None in (epochs, seeds, methods) or online is None or cached is None:
+        return ""
+    said = f"{epochs:g} epochs of {seeds:g} seeds of {methods:g} methods take "
+    return f"{said}{time_text(3600 * cached)} from a cache and {time_text(3600 * online)} with the teacher in the loop"
 
 
 def _protocol(costs: Part) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     hours, kwh, money = costs.part("protocol"), costs.numbers("kwh"), costs.numbers("money")
-    what = {"cached": "from a cache, its dumps too", "online": "teacher in the loop", "ls": "if all cost LS"}
-    what["base"] = "if all cost base"
     price = costs.number("price_per_hour")
     header = ("all methods, epochs and seeds", "hours", "kWh", f"money at {_count(price)} an hour")
     rows = [
         (said, _count(hours.number(f"{name}_hours")), _count(kwh.get(name)), _count(money.get(name)))
-        for name, said in what.items()
+        for name, said in _WHAT.items()
     ]
     return header, [row for row in rows if set(row[1:]) != {NONE}]
+
+
+def _paper(told: Part) -> Block | None:
+    """The paper's own protocol, where another was asked for."""
+    paper, asked = (told.part("costs").part(name) for name in ("paper_protocol", "protocol"))
+    study = _study(paper)
+    if not study or all(paper.number(name) == asked.number(name) for name in ("epochs", "seeds", "methods")):
+        return None
+    rows = [(said, _count(paper.number(f"{name}_hours"))) for name, said in _WHAT.items()]
+    caption = f"At these speeds the paper's {study}."
+    return Block(
+        "What the paper's protocol costs", caption, None, table(("all methods, epochs and seeds", "hours"), rows)
+    )
 
 
 def _expected(told: Part, steps: Mapping[str, Part]) -> Block | None:
@@ -276,15 +312,14 @@ def _expected(told: Part, steps: Mapping[str, Part]) -> Block | None:
 
     costs, found = told.part("costs"), ratio_text(online) if online else NONE
     epochs, seeds = costs.number("epochs") or 0.0, costs.number("seeds") or 0.0
+    one, every = (
+        (f"{epochs:g} epochs", f"{epochs:g} epochs of {seeds:g} seeds") if epochs else ("all epochs", "all runs")
+    )
     lines = (
         ("a step with the teacher in the loop", "online_ratio_to_ls", found),
         ("the same, embeddings, head and optimiser counted", "online_ratio_to_ls_counted", found),
-        (f"{epochs:g} epochs from a cache, its dump too", "cached_ratio_to_ls_one_student", measured(epochs)),
-        (
-            f"{epochs:g} epochs of {seeds:g} seeds from one cache",
-            "cached_ratio_to_ls_all_students",
-            measured(epochs * seeds),
-        ),
+        (f"{one} from a cache, its dump too", "cached_ratio_to_ls_one_student", measured(epochs)),
+        (f"{every} from one cache", "cached_ratio_to_ls_all_students", measured(epochs * seeds)),
     )
     rows = [(said, f"{value:.3f}", found) for said, key, found in lines if (value := part.number(key)) is not None]
     if not rows:

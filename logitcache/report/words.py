@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -137,6 +138,19 @@ def is_one(ratio: Ratio) -> bool:
 def inverted(ratio: Ratio) -> Ratio:
     """The same comparison read the other way round."""
     return Ratio(1 / ratio.median, 1 / ratio.high, 1 / ratio.low, ratio.confidence, ratio.rounds)
+
+
+def held(ratios: Iterable[Ratio]) -> str:
+    """What the intervals of these ratios do, to follow the word; empty where none has an interval."""
+    known = [ratio for ratio in ratios if ratio.rounds > 0 and not is_one(ratio)]
+    sure = [ratio for ratio in known if ratio.confidence > 0]
+    if not known or not sure:
+        return "hold nothing: one round was measured" if known else ""
+    least, most = min(ratio.rounds for ratio in sure), max(ratio.rounds for ratio in sure)
+    share = math.floor(100 * min(ratio.confidence for ratio in sure) + 1e-9)
+    rounds = f"{least}" if least == most else f"{least} to {most}"
+    said = f"hold the true median with {share} % confidence at least ({rounds} rounds)"
+    return said if len(sure) == len(known) else f"{said}, and nothing where one round was measured"
 
 
 def listed(parts: Sequence[str], last: str = "and") -> str:

@@ -129,7 +129,7 @@ def answer(
         try:
             return _all(panel, rows, batch_tokens, done), batch_tokens
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         done.take_back()
         longest = int(rows.ids.lengths().max())
@@ -199,14 +199,15 @@ def room_for(what: str, teacher: TeacherModel) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         raise _no_room(what, teacher) from None
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """On a GPU torch has a kind of error for it; elsewhere only words."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, had no memory left: of a GPU torch has a kind of error, else only words."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)
 
 
 def _no_room(what: str, teacher: TeacherModel) -> SpecError:

@@ -31,20 +31,20 @@ class DumpReport:
     cache: Path
     rows: int
     positions: int
-    teacher_rows: int  # rows that saw the teacher in this call
-    reused_rows: int  # rows copied from an older cache in this call
     bytes: int
-    seconds: float  # of this call's teacher passes and writing
-    rows_per_second: float
-    tokens_per_second: float
-    scores: dict[str, float]  # on what was dumped; empty without labels
-    dev_scores: dict[str, float]  # empty without a dev split
-    dev_rows: int
-    entropy: float | None  # None where the cache is not complete, or nobody has an answer
     num_labels: int
     folds: int | None  # teachers, where each row was answered by one that was not trained on it
-    complete: bool = True  # False of a part after which others have shards to write still
+    teacher_rows: int = 0  # rows that saw the teacher in this call
+    reused_rows: int = 0  # rows copied from an older cache in this call
     skipped_rows: int = 0  # rows of the cache without an answer
+    seconds: float = 0.0  # of this call's teacher passes and writing
+    rows_per_second: float = 0.0
+    tokens_per_second: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)  # on what was dumped; empty without labels
+    dev_scores: dict[str, float] = field(default_factory=dict)  # empty without a dev split
+    dev_rows: int = 0
+    entropy: float | None = None  # None where the cache is not complete, or nobody has an answer
+    complete: bool = True  # False of a part after which others have shards to write still
     remarks: list[str] = field(default_factory=list)
     unlabelled: DumpReport | None = None  # of the unlabelled rows, where they were dumped too
 
@@ -82,12 +82,7 @@ def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bo
         cache=cache.folder,
         rows=len(cache),
         positions=cache.manifest.positions,
-        teacher_rows=0,
-        reused_rows=0,
         bytes=cache.manifest.bytes,
-        seconds=0.0,
-        rows_per_second=0.0,
-        tokens_per_second=0.0,
         scores=scores,
         dev_scores=dev_scores,
         dev_rows=dev_rows,
@@ -108,16 +103,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
         cache=writer.folder,
         rows=sum(receipt.rows for receipt in receipts),
         positions=sum(receipt.positions for receipt in receipts),
-        teacher_rows=0,
-        reused_rows=0,
         bytes=sum(receipt.bytes for receipt in receipts),
-        seconds=0.0,
-        rows_per_second=0.0,
-        tokens_per_second=0.0,
-        scores={},
-        dev_scores={},
-        dev_rows=0,
-        entropy=None,
         num_labels=len(plan.teacher["label_names"]),
         folds=plan.teacher.get("folds", {}).get("count"),
         complete=False,

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.cost.costs import METHODS, Costs, Runs, StepCosts, break_even, curves, total
+from logitcache.cost.costs import METHODS, STUDY, Costs, Runs, StepCosts, break_even, curves, total
 from logitcache.errors import SpecError
 
 STEPS = StepCosts(base=1.0, ls=2.0, tf_reg=3.0, self_kd=4.0, kd=5.0, online=9.0, own_forward=0.5)
+MEASURED = {"base": 1.0, "ls": 2.0, "tf-reg": 3.0, "self-kd": 4.0, "kd": 5.0, "kd-online": 9.0}
+FORWARD = 0.5  # of a base step
 RUNS = Runs(rows=95, batch_size=10, epochs=3, seeds=2)  # 10 steps an epoch, 60 of each method
 times = st.floats(0.001, 1000)
 
@@ -57,26 +59,64 @@ def test_at_break_even_both_have_cost_the_same(dump: float, online: float, cache
 
 
 def test_the_curves_meet_where_it_is_broken_even() -> None:
-    found, at = curves(STEPS, 80.0, RUNS), Costs(STEPS, 80.0, RUNS).break_even_epochs
+    found, at = curves(MEASURED, 80.0, RUNS), Costs(MEASURED, 80.0, RUNS).break_even_epochs
     assert at == 80 / (10 * (9 - 5)) == 2
     assert found["epochs"] == [0, 1, 2, 3, 4, 5, 6]
-    assert found["online"][2] == found["cached"][2]
-    assert found["cached"][0] == pytest.approx(80 / 3600)
-    assert found["base"][-1] == pytest.approx(60 / 3600)
-    assert found["ls"][-1] == pytest.approx(120 / 3600)
+    base, ls, online, cached = (found[name] or [] for name in ("base", "ls", "online", "cached"))
+    assert online[2] == cached[2]
+    assert cached[0] == pytest.approx(80 / 3600)
+    assert base[-1] == pytest.approx(60 / 3600)
+    assert ls[-1] == pytest.approx(120 / 3600)
 
 
 def test_curves_have_a_bearable_number_of_points() -> None:
-    found = curves(STEPS, 80.0, Runs(95, 10, 30, 5))
-    assert len(found["epochs"]) == 31
-    assert (found["epochs"][0], found["epochs"][-1]) == (0, 150)
+    found = curves(MEASURED, 80.0, Runs(95, 10, 30, 5))["epochs"]
+    assert found is not None
+    assert len(found) == 31
+    assert (found[0], found[-1]) == (0, 150)
+
+
+def test_unlabelled_rows_lengthen_the_epochs_of_a_teacher_in_the_loop_and_of_a_cache() -> None:
+    few, more = (curves(MEASURED, 0.0, replace(RUNS, unlabelled=rows)) for rows in (0, 100))
+    for name in ("online", "cached"):
+        ends = [(hours[name] or [0.0])[-1] for hours in (few, more)]
+        assert ends[0] > 0
+        assert ends[1] == pytest.approx(2 * ends[0])
+    assert few["ls"] == more["ls"]
+
+
+def test_steps_that_were_all_measured_make_a_study() -> None:
+    assert StepCosts.measured(MEASURED, FORWARD) == STEPS
+
+
+@pytest.mark.parametrize("lacking", STUDY)
+def test_what_was_not_measured_takes_no_more_with_it_than_is_made_of_it(lacking: str) -> None:
+    steps = {case: each for case, each in MEASURED.items() if case != lacking}
+    whole = Costs(MEASURED, 7.0, RUNS, FORWARD, MEASURED, 7.0, 36.0).to_dict()
+    told = Costs(steps, 7.0, RUNS, FORWARD, steps, 7.0, 36.0).to_dict()
+    assert [name for name in whole if told[name] is None] == [
+        *(["break_even_epochs"] if lacking in ("kd", "kd-online") else []),
+        *("protocol", "paper_protocol", "kwh", "money"),
+    ]
+    line = {"kd-online": "online", "kd": "cached"}.get(lacking, lacking)
+    assert told["hours"] == {name: None if name == line else hours for name, hours in whole["hours"].items()}
+
+
+def test_the_papers_protocol_stands_beside_whatever_was_asked() -> None:
+    told = Costs(MEASURED, 7.0, RUNS, FORWARD, price_per_hour=36.0).to_dict()
+    paper = Costs(MEASURED, 7.0, replace(RUNS, epochs=30, seeds=5), FORWARD).to_dict()
+    assert told["paper_protocol"] == paper["paper_protocol"] == paper["protocol"]
+    assert (told["protocol"]["epochs"], told["protocol"]["seeds"]) == (3, 2)
+    assert [told["paper_protocol"][key] for key in ("epochs", "seeds", "methods")] == [30, 5, 5]
+    assert told["money"]["cached"] == pytest.approx(36 * told["protocol"]["cached_hours"])
 
 
 def test_the_document() -> None:
-    told = Costs(STEPS, 7.0, Runs(95, 10, 30, 5), price_per_hour=36.0).to_dict()
+    told = Costs(MEASURED, 7.0, Runs(95, 10, 30, 5), FORWARD, price_per_hour=36.0).to_dict()
     assert json.loads(json.dumps(told)) == told
     assert set(told) == {
-        *("rows", "epochs", "seeds", "hours", "break_even_epochs", "protocol", "kwh", "price_per_hour", "money")
+        *("rows", "epochs", "seeds", "hours", "break_even_epochs", "protocol", "paper_protocol"),
+        *("kwh", "price_per_hour", "money"),
     }
     assert told["protocol"]["methods"] == 5
     assert told["protocol"]["cached_hours"] == pytest.approx((1500 * 15 + 7 + 25) / 3600)
@@ -85,7 +125,7 @@ def test_the_document() -> None:
 
 
 def test_energy_is_added_up_as_time_is() -> None:
-    told = Costs(STEPS, 7.0, RUNS, joules=STEPS, dump_joules=7.0).to_dict()
+    told = Costs(MEASURED, 7.0, RUNS, joules=MEASURED, dump_joules=7.0).to_dict()
     assert told["kwh"]["online"] * 3.6e6 == pytest.approx(told["protocol"]["online_hours"] * 3600)
     assert told["money"] is None
 
@@ -105,4 +145,4 @@ def test_unknown_methods_are_refused(methods: list[str]) -> None:
 @pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
 def test_impossible_prices_are_refused(price: float) -> None:
     with pytest.raises(SpecError, match="--price-per-hour"):
-        Costs(STEPS, 7.0, RUNS, price_per_hour=price)
+        Costs(MEASURED, 7.0, RUNS, price_per_hour=price)

@@ -88,11 +88,7 @@ def test_the_optimiser_makes_the_teacher_weigh_less() -> None:
     teacher, student = on_paper("roberta-large"), on_paper("distilroberta-base")
     bare = expected_online_ratio(teacher.body, student.body)
     with_rest = flops.counted_online_ratio(teacher, student, 32, 24)
-    h100 = flops.gpu("NVIDIA H100 80GB HBM3")
-    assert h100 is not None
-    on_device = flops.timed_online_ratio(teacher, student, 32, 24, h100, "bfloat16")
-    assert 1 < on_device < with_rest < bare
-    assert flops.timed_online_ratio(teacher, student, 512, 128, h100, "bfloat16") == pytest.approx(bare, rel=0.1)
+    assert 1 < with_rest < bare
     assert flops.counted_online_ratio(teacher, student, 32, 24, 48) > 1.9 * (with_rest - 1)
 
 

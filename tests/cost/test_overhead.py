@@ -19,6 +19,7 @@ from logitcache.cost.overhead import Overhead, bench
 from logitcache.cost.phases import PHASES
 from logitcache.cost.steps import CASES, Case
 from logitcache.errors import LogitCacheError, SpecError
+from logitcache_cli.bench_overhead import render
 from logitcache_cli.main import cli
 
 NOWHERE = ["logitcache", "bench", "overhead"]
@@ -66,22 +67,62 @@ def test_costs_follow_from_the_steps(told: Document) -> None:
     assert costs["money"]["cached"] == pytest.approx(2 * costs["protocol"]["cached_hours"])
 
 
+def test_costs_are_told_of_the_cases_that_were_measured(settings: Overhead) -> None:
+    found = bench(replace(settings, rounds=1, methods=FEW), NOWHERE)
+    costs, rows = found["costs"], found["setting"]["train_rows"]
+    online, cached = (found["methods"][name]["step_seconds"]["median"] for name in ("kd-online", "kd"))
+    expected = rows / found["dump"]["rows_per_second"] / (-(-rows // 4) * (online - cached))
+    assert costs["break_even_epochs"] == (pytest.approx(expected) if online > cached else None)
+    assert [name for name, hours in costs["hours"].items() if hours is None] == ["base"]
+    assert [name for name in costs if costs[name] is None] == [
+        *([] if online > cached else ["break_even_epochs"]),
+        *("protocol", "paper_protocol", "kwh", "money"),
+    ]
+    said = render(found)
+    assert "in all       not told: base, tf-reg and self-kd were not measured" in said
+    assert ("break-even   after" if online > cached else "break-even   never") in said
+
+
+def test_label_smoothing_alone_has_its_line(settings: Overhead) -> None:
+    found = bench(replace(settings, rounds=1, methods=("ls",)), NOWHERE)
+    assert [name for name, hours in found["costs"]["hours"].items() if hours is not None] == ["epochs", "ls"]
+    assert "break-even   not told: kd and kd-online were not measured" in render(found)
+
+
+@pytest.mark.parametrize("rounds", [0, 1], ids=["at once", "after a round"])
 def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
-    settings: Overhead, monkeypatch: pytest.MonkeyPatch
+    settings: Overhead, monkeypatch: pytest.MonkeyPatch, rounds: int
 ) -> None:
-    whole = Case.block
+    whole, tried = Case.block, iter(range(9))
 
     def block(self: Case, settle: int, steps: int) -> list[float]:
-        if self.name == "kd-online":
+        if self.name == "kd-online" and next(tried) == 2 * rounds:  # the first does not count
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.\nand more")
         return whole(self, settle, steps)
 
     monkeypatch.setattr(Case, "block", block)
-    found = bench(replace(settings, rounds=1, methods=FEW), NOWHERE)
+    found = bench(replace(settings, rounds=2, methods=FEW), NOWHERE)
     assert found["methods"]["kd-online"]["error"] == "out of memory: CUDA out of memory. Tried to allocate 3.00 GiB."
     assert found["methods"]["kd"]["step_seconds"] is not None
-    assert found["costs"] is None
+    assert (found["methods"]["kd-online"]["step_seconds"] is None) is (rounds == 0)
+    assert found["costs"]["break_even_epochs"] is None
+    assert found["costs"]["hours"]["online"] is None
+    assert found["costs"]["hours"]["cached"]
+    assert "break-even   not told: kd-online was not measured" in render(found)
     assert found["complete"]
+
+
+def test_without_a_dump_there_are_no_costs(settings: Overhead, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(overhead._Run, "_answer", stop)
+    found = bench(settings, NOWHERE)
+    assert all(each["step_seconds"] for each in found["methods"].values())
+    assert found["costs"] is None
+    said = render(found)
+    assert "break-even   not told: the dump was not measured" in said
+    assert "in all       not told: the dump was not measured" in said
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
@@ -148,9 +189,14 @@ def test_memory_that_was_too_much_keeps_a_method_out(settings: Overhead, monkeyp
         ({"steps": 0}, "--steps: expected a number from 1"),
         ({"methods": ("kd", "magic")}, "found magic"),
         ({"price_per_hour": -1.0}, "--price-per-hour"),
+        ({"epochs": float("inf")}, "--epochs: expected a number above 0"),
+        ({"seeds": 0}, "--seeds: expected a number above 0"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(settings: Overhead, change: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_measured_is_refused_before_anything_is(
+    settings: Overhead, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str
+) -> None:
+    monkeypatch.delattr(overhead, "load")
     with pytest.raises(SpecError, match=said):
         bench(replace(settings, **change), NOWHERE)
 
@@ -165,6 +211,32 @@ def test_the_command_prints_a_table_and_writes_the_document(
     assert all(name in found.stdout for name in CASES)
     assert json.loads((tmp_path / "o.json").read_text()) == told
     assert json.loads(CliRunner().invoke(cli, [*words, "--json"]).stdout) == told
+
+
+def test_the_papers_protocol_has_a_line_where_another_was_asked(told: Document) -> None:
+    assert "the paper's" not in render(told)
+    protocol = told["costs"]["protocol"] | {"epochs": 3.0, "seeds": 2}
+    lines = render(told | {"costs": told["costs"] | {"protocol": protocol}}).splitlines()
+    beginnings = [line[:13] for line in lines]
+    assert lines[beginnings.index("in all       ")].startswith("in all       3 epochs × 2 seeds × 5 methods on 40 rows")
+    assert lines[beginnings.index("the paper's  ")].startswith(
+        "the paper's  30 epochs × 5 seeds × 5 methods on 40 rows"
+    )
+
+
+def test_the_table_says_what_its_intervals_hold(told: Document) -> None:
+    methods = {name: dict(each) for name, each in told["methods"].items()}
+    for name, each in methods.items():
+        sure, rounds = (0.9375, 5) if name == "kd" else (0.9609, 9)
+        each["ratio_to_ls"] = each["ratio_to_ls"] | {"confidence": sure, "rounds": rounds}
+    methods["base"] |= {"error": "out of memory", "ratio_to_ls": each["ratio_to_ls"] | {"confidence": 0.1}}
+    lines = render(told | {"methods": methods}).splitlines()
+    assert "intervals    hold the true median with 93 % confidence at least (5 to 9 rounds)" in lines
+
+
+def test_a_table_without_ratios_has_no_line_of_them(told: Document) -> None:
+    methods = {name: each | {"error": "out of memory"} for name, each in told["methods"].items()}
+    assert "intervals" not in render(told | {"methods": methods})
 
 
 def test_an_interrupted_command_keeps_its_document_and_says_so_by_its_code(

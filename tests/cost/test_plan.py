@@ -15,10 +15,12 @@ from click.testing import CliRunner
 
 from logitcache.cache import Cache
 from logitcache.cost import accuracy
-from logitcache.cost.calibrate import Pace, Speeds, from_flops, mean_width, training_batches
+from logitcache.cost.calibrate import Pace, Speeds, from_flops
 from logitcache.cost.document import read
+from logitcache.cost.epoch import mean_width, training_batches
 from logitcache.cost.flops import cpu, shape_of
-from logitcache.cost.plan import PlanAsked, device_of, dump_seconds, make_ready, plan
+from logitcache.cost.plan import device_of, dump_seconds, plan
+from logitcache.cost.ready import PlanAsked, make_ready
 from logitcache.cost.sizes import Memory, cache_bytes
 from logitcache.cost.workload import Asked
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -166,8 +168,6 @@ def test_shapes_without_data(asked: PlanAsked) -> None:
     work = replace(asked.work, student="1x32", teacher="2x64", shape_only=True, tokens=16, rows=100, classes=3)
     found = plan(replace(asked, work=work, calibrate=False)).to_dict()
     assert (found["setting"]["rows"], found["setting"]["classes"], found["setting"]["tokens"]) == (100, 3, 16.0)
-    with pytest.raises(SpecError, match="--rows: a plan is of all rows"):
-        plan(replace(asked, work=replace(asked.work, rows=10)))
 
 
 def test_a_calibrated_plan(asked: PlanAsked) -> None:
@@ -235,13 +235,16 @@ def test_a_bench_of_the_plan(asked: PlanAsked) -> None:
     assert told["accuracy"]["bytes"] == pytest.approx(1, abs=0.01)
     assert told["accuracy"]["step"]["rounds"] == 2
     assert told["drift"] >= 1
+    assert set(told["accuracy"]["memory"]) == {"ls", "kd-online"}
+    assert all(0.3 < share < 3 for share in told["accuracy"]["memory"].values())
     assert told["setting"]["rows"] == 40
-    assert bench_cli.render(told).count("\n") == 4
+    assert bench_cli.render(told).count("\n") == 6
 
 
 def test_a_bench_of_drawn_rows(asked: PlanAsked) -> None:
     work = replace(asked.work, teacher="2x64", shape_only=True, tokens=16, rows=40, classes=3)
-    told = accuracy.bench(replace(asked, work=work), [], rounds=1, steps=1)
+    told = accuracy.bench(replace(asked, work=work), [], rounds=1, steps=1, memory=False)
+    assert told["accuracy"]["memory"] is None
     assert told["accuracy"]["bytes"] == pytest.approx(1, abs=0.01)
 
 
@@ -284,7 +287,9 @@ def test_the_command_of_the_bench(asked: PlanAsked, tmp_path: Path, monkeypatch:
     words = ["--teacher", "2x64", "--student", "1x32", "--shape-only", "--tokens", "8", "--rows", "16"]
     words += ["--device", "cpu", "--batch-size", "8", "--steps", "1", "--workspace", str(asked.work.workspace.folder)]
     monkeypatch.setattr(accuracy, "bench", partial(_quickly, accuracy.bench))
-    done = CliRunner().invoke(bench_cli.command, [*words, "--rounds", "1", "--json", "--out", str(tmp_path / "x.json")])
+    done = CliRunner().invoke(
+        bench_cli.command, [*words, "--rounds", "1", "--no-memory", "--json", "--out", str(tmp_path / "x.json")]
+    )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == read(tmp_path / "x.json")
     refused = CliRunner().invoke(bench_cli.command, [*words, "--rounds", "0"])
