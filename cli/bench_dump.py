@@ -17,6 +17,7 @@ from .options import (
     device,
     dtype,
     finish_bench,
+    intervals,
     labelled_options,
     max_length,
     notify,
@@ -79,8 +80,7 @@ def render(told: dict[str, Any]) -> str:
     ]
     if told["dump_to_bare_forward"] is not None:
         lines += ["", f"{'dump ÷ bare forward':28}{_ratio(told['dump_to_bare_forward'])}"]
-    if does := _held(told):
-        lines.append(f"intervals  {does}")
+    lines += intervals([told["dump_to_bare_forward"], *(case["ratio_to_dump"] for case in told["cases"])])
     if peak is not None:
         lines.append(f"peak       {peak['flops_per_second'] / 1e9:,.0f} GFLOPs a second of {peak['dtype']} products")
     if told["where"] is not None:
@@ -102,14 +102,6 @@ def _line(case: dict[str, Any], setting: dict[str, Any], share: dict[str, float]
     figures = f"{case['seconds']['median']:9.3g}{case['rows_per_second']:11,.0f}"
     ratio = f"{_ratio(case['ratio_to_dump']):>27}" if case["ratio_to_dump"] else " " * 27
     return f"{name:19}{figures}{ratio}{share.get(name, 0.0):9.1%}{setting['padded_tokens'][name]:16,}"
-
-
-def _held(told: dict[str, Any]) -> str:
-    from logitcache.cost.turns import Ratio
-    from logitcache.report.words import held
-
-    ratios = [told["dump_to_bare_forward"], *(case["ratio_to_dump"] for case in told["cases"])]
-    return held(Ratio(**ratio) for ratio in ratios if ratio)
 
 
 def _ratio(ratio: dict[str, float]) -> str:

@@ -16,6 +16,7 @@ from .options import (
     check_out,
     dtype,
     finish_bench,
+    intervals,
     labelled_options,
     max_length,
     notify,
@@ -93,7 +94,7 @@ def render(told: dict[str, Any]) -> str:
         "",
         f"{'':11}{'ms':>9}{'÷ LS':>22}{'rows/s':>8}{'MB':>7}{''.join(f'{phase:>7.6}' for phase in _SHARES)}",
         *(_line(name, each) for name, each in told["methods"].items()),
-        *_intervals(told),
+        *intervals(each["ratio_to_ls"] for each in told["methods"].values() if each["error"] is None),
         "",
         *_said(told),
     ]
@@ -114,16 +115,6 @@ def _line(name: str, each: dict[str, Any]) -> str:
     return (
         f"{name:11}{each['step_seconds']['median'] * 1e3:9,.1f}{about:>22}{each['rows_per_second']:8,.0f}{used}{shares}"
     )
-
-
-def _intervals(told: dict[str, Any]) -> Iterator[str]:
-    """What the table's intervals hold."""
-    from logitcache.cost.turns import Ratio
-    from logitcache.report.words import held
-
-    kept = [each["ratio_to_ls"] for each in told["methods"].values() if each["error"] is None]
-    if does := held(Ratio(**ratio) for ratio in kept if ratio is not None):
-        yield f"intervals    {does}"
 
 
 def _said(told: dict[str, Any]) -> Iterator[str]:

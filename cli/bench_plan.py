@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, check_out, finish_bench, labelled_options, notify
+from .options import Here, as_json, check_out, finish_bench, intervals, labelled_options, notify
 from .plan import asked, plan_options
 
 
@@ -38,6 +38,7 @@ def render(told: dict[str, Any]) -> str:
         if found is not None:
             interval = f"{found['low']:.3f} to {found['high']:.3f}"
             lines.append(f"{what:<22} {found['median']:>8.3f} {interval:>16} {found['rounds']:>7}")
+    lines += intervals(told["accuracy"][what] for what in ("dump", "step"))
     if told["accuracy"]["bytes"] is not None:
         lines.append(f"{'bytes':<22} {told['accuracy']['bytes']:>8.4f}")
     for name, share in (told["accuracy"]["memory"] or {}).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, check_out, finish_bench, notify
+from .options import Here, as_json, check_out, finish_bench, intervals, notify
 
 
 @click.command("read", short_help="Time reading against numpy, datasets, a file per sample, Zarr and Parquet.")
@@ -61,7 +61,10 @@ def render(told: Mapping[str, Any]) -> None:
     for (width, order, workers), cases in groupby(told["cases"], kind):
         how = f", by a DataLoader with {workers} workers" if workers is not None else ""
         _say(console, f"{width} classes, {order}, {told['setting']['batch']} rows at once{how}")
-        console.print(_warm(cases))
+        listed = list(cases)
+        console.print(_warm(listed))
+        for line in intervals(case["ratio_to_logitcache"] for case in listed):
+            _say(console, f"{line}\n")
     if told["cold"]:
         _say(console, "From the disk: opened, and all rows read in order")
         console.print(_cold(told["cold"]))
@@ -73,7 +76,7 @@ def _say(console: Any, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _warm(cases: Iterator[Mapping[str, Any]]) -> Any:
+def _warm(cases: Sequence[Mapping[str, Any]]) -> Any:
     table = _table("reader", "µs", "rows/s", "÷ logitcache", "interval")
     for case in cases:
         seconds, against = case["seconds"]["median"], case["ratio_to_logitcache"]
@@ -108,3 +111,5 @@ def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"open: {opened['rows']:,} rows in {opened['shards']:,} shards in {seconds['median'] * 1e3:.0f} ms"
     if told["cases"] and not told["cold"]:
         yield "Not measured from the disk: the system keeps the files in memory."
+    if not told["complete"]:
+        yield "interrupted: this is what was measured until then"

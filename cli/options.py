@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -266,6 +266,15 @@ def check_out(out: Path | None) -> None:
         raise SpecError(
             "--out: expected a folder to write in, found none. Make it, or choose another.", where=out.parent
         )
+
+
+def intervals(ratios: Iterable[Mapping[str, Any] | None]) -> list[str]:
+    """The line below a table that says what its intervals hold; none where there are none."""
+    from logitcache.cost.turns import Ratio
+    from logitcache.report.words import held
+
+    does = held(Ratio(**ratio) for ratio in ratios if ratio is not None)
+    return [f"{'intervals':<11}{does}"] if does else []
 
 
 def finish_bench(

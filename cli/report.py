@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import Here
+from .options import Here, notify
 
 
 @click.command("report")
@@ -26,5 +26,5 @@ def command(files: tuple[Path, ...], out: Path, mixed: bool) -> None:
     """
     from logitcache.report.html import report
 
-    report(files, out, mixed=mixed)
+    report(files, out, mixed=mixed, notify=notify)
     click.echo(out)

@@ -26,7 +26,7 @@ from logitcache.cost import rivals
 from logitcache.cost.cold import cool, written_out
 from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.rivals import OURS, WAYS, Opened, Way
-from logitcache.cost.turns import Blocks, Case, Ratio, in_turn, ratio, rotated, spread, timed
+from logitcache.cost.turns import Blocks, Case, Ratio, Times, in_turn, ratio, rotated, spread, timed
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
@@ -122,7 +122,7 @@ class _Found:
 
 def bench(asked: ReadSettings, command: Sequence[str], notify: Notify) -> Document:
     """Measure and write down: the document ``read``. What is made lies in a folder for temporary files and is deleted.
-    An interrupt ends it with what was measured until then, and ``complete`` false.
+    An interrupt ends it with the whole rounds that were measured until then, and ``complete`` false.
     """
     found, complete = _Found(), True
     try:
@@ -156,11 +156,11 @@ def _of_width(asked: ReadSettings, above: Path, width: int, found: _Found, notif
             _read_once(each)
         for order in ORDERS:
             notify(f"width {width}: {order}, {asked.rounds} rounds")
-            found.cases += _plain(asked, opened, width, order)
+            _plain(asked, opened, width, order, found)
         if width == (LOADER_WIDTH if LOADER_WIDTH in asked.widths else asked.widths[0]):
             for workers in asked.workers:
                 notify(f"width {width}: a DataLoader with {workers} workers")
-                found.cases += _loaders(asked, folder, width, workers)
+                _loaders(asked, folder, width, workers, found)
 
 
 def _make(folder: Path, asked: ReadSettings, width: int) -> None:
@@ -182,15 +182,34 @@ def _read_once(opened: Opened) -> None:
         opened.run(first, min(first + PASS_ROWS, opened.rows))
 
 
-def _plain(asked: ReadSettings, opened: Mapping[str, Opened], width: int, order: str) -> list[ReadCase]:
+def _plain(asked: ReadSettings, opened: Mapping[str, Opened], width: int, order: str, found: _Found) -> None:
     """Each way called as it is."""
     reads = {name: _reader(each, order) for name, each in opened.items()}
     calls = {name: _calls(read) for name, read in reads.items()}
     cases = {name: _repeated(read, calls[name]) for name, read in reads.items()}
-    times = in_turn(cases, asked.rounds, asked.repeats)
-    blocks = {name: _each(times[name], calls[name]) for name in times}
     rows = {name: each.rows for name, each in opened.items()}
-    return _told(blocks, rows, width, order)
+
+    def told(times: Times) -> list[ReadCase]:
+        return _told({name: _each(times[name], calls[name]) for name in times}, rows, width, order)
+
+    _taken(cases, asked.rounds, asked.repeats, 1, told, found)
+
+
+def _taken(
+    cases: Mapping[str, Case],
+    rounds: int,
+    repeats: int,
+    settle: int,
+    told: Callable[[Times], list[ReadCase]],
+    found: _Found,
+) -> None:
+    """Measure in turn; where that breaks off, the whole rounds that there are count."""
+    times: Times = {}
+    try:
+        in_turn(cases, rounds, repeats, settle, into=times)
+    finally:
+        if times and all(times.values()):
+            found.cases += told(times)
 
 
 def _reader(opened: Opened, order: str) -> Case:
@@ -242,15 +261,17 @@ def _told(
     return [told(name) for name in blocks]
 
 
-def _loaders(asked: ReadSettings, folder: Path, width: int, workers: int) -> list[ReadCase]:
+def _loaders(asked: ReadSettings, folder: Path, width: int, workers: int, found: _Found) -> None:
     """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its workers started before."""
     chosen = {way.name: Stored(way.open, _place(folder, way)) for way in WAYS if way.loads}
     loaders = {name: _loader(each, workers) for name, each in chosen.items()}
     cases = {name: _epoch(loader) for name, loader in loaders.items()}
-    times = in_turn(cases, asked.rounds, min(LOADER_REPEATS, asked.repeats), settle=0)
-    blocks = {name: _each(times[name], LOADER_BATCHES) for name in times}
     rows = {name: len(each) for name, each in chosen.items()}
-    return _told(blocks, rows, width, RANDOM, workers)
+
+    def told(times: Times) -> list[ReadCase]:
+        return _told({name: _each(times[name], LOADER_BATCHES) for name in times}, rows, width, RANDOM, workers)
+
+    _taken(cases, asked.rounds, min(LOADER_REPEATS, asked.repeats), 0, told, found)
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:

@@ -18,6 +18,7 @@ from logitcache.records import Array
 
 Case: TypeAlias = Callable[[], object]
 Blocks: TypeAlias = Sequence[Sequence[float]]  # seconds, [rounds][repeats]
+Times: TypeAlias = dict[str, list[list[float]]]  # of each case
 CONFIDENCE = 0.95
 
 
@@ -43,20 +44,32 @@ def rotated(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
 
 
 def in_turn(
-    cases: Mapping[str, Case], rounds: int, repeats: int, settle: int = 1, fence: Case = lambda: None
-) -> dict[str, list[list[float]]]:
+    cases: Mapping[str, Case],
+    rounds: int,
+    repeats: int,
+    settle: int = 1,
+    fence: Case = lambda: None,
+    into: Times | None = None,
+) -> Times:
     """Seconds of each case, ``{name: [rounds][repeats]}``. Each case runs once before the first round, and ``settle``
-    times uncounted before each block. ``fence`` waits for a device.
+    times uncounted before each block. ``fence`` waits for a device. Whole rounds are put ``into`` a dict as they end:
+    there they are also where it breaks off.
     """
-    times: dict[str, list[list[float]]] = {name: [] for name in cases}
+    times: Times = {} if into is None else into
+    times |= {name: [] for name in cases}
     for case in cases.values():
         case()
     for order in rotated(list(cases), rounds):
-        for name in order:
-            for _ in range(settle):
-                cases[name]()
-            times[name].append([timed(cases[name], fence) for _ in range(repeats)])
+        taken = {name: _block(cases[name], repeats, settle, fence) for name in order}
+        for name, block in taken.items():
+            times[name].append(block)
     return times
+
+
+def _block(case: Case, repeats: int, settle: int, fence: Case) -> list[float]:
+    for _ in range(settle):
+        case()
+    return [timed(case, fence) for _ in range(repeats)]
 
 
 def timed(case: Case, fence: Case = lambda: None) -> float:

@@ -15,7 +15,7 @@ from logitcache.cost.turns import Ratio
 from logitcache.errors import SpecError
 from logitcache.report.plots import COLOURS as METHODS
 from logitcache.report.plots import SUFFIXES
-from logitcache.report.words import Unit, digits, ratio_text, seconds, times
+from logitcache.report.words import Unit, digits, ratio_text, seconds
 from logitcache.store.files import write_atomic
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, BAND, RIVAL = "#1b1f24", "#555555", "#e5e5e5", "#d9dde3", "#9aa0a6"
 OURS, ONLINE = METHODS["kd"], "#D55E00"
 _MORE = {"kd-online": ONLINE, "ls-control": METHODS["ls"], "trainer-ls": "#CC79A7", "cached": OURS, "online": ONLINE}
-_OURS = ("dump", "logitcache")
+_OURS = ("dump", "logitcache", "logitcache take")
 _PARTS = {
     "data": "#56B4E9", "target": "#D55E00", "transfer": "#F0E442", "forward": "#0072B2", "loss": "#CC79A7",
     "backward": "#009E73", "optimiser": "#E69F00", "rest": RIVAL, "tokenise": "#56B4E9", "encode": "#F0E442",
@@ -35,6 +35,7 @@ _SHADES = tuple(_PARTS.values())[:8]
 _ROW = 0.40  # inches of a line in a picture of bars
 _SMALL = 0.85  # of the font: what is said beside the picture
 _NEAR = 0.2  # a break-even in this part of all epochs is drawn a second time, closer
+_DECADES = 1e3  # of times on one axis, above which each second power of ten is named
 _CLOSER = 4  # times the break-even: how far the closer view reaches
 
 
@@ -196,12 +197,21 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class DotLine:
+    """One line of dots: seconds by series, and what is said at its right."""
+
+    key: str
+    seconds: Mapping[str, float]
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Dots:
-    """Times on a scale where each step is ten times the last: ``panels`` are (title, ((key, {series: seconds}), ...)).
-    The number beside a line is how many times the first line's; ``beside`` says so.
+    """Times on a scale where each step is ten times the last: ``panels`` are (title, lines). ``beside`` says what the
+    texts beside the lines are.
     """
 
-    panels: tuple[tuple[str, tuple[tuple[str, Mapping[str, float]], ...]], ...]
+    panels: tuple[tuple[str, tuple[DotLine, ...]], ...]
     beside: str
 
     def draw(self, figure: Figure, look: Look) -> None:
@@ -209,6 +219,7 @@ class Dots:
         lines = [len(rows) for _, rows in self.panels]
         heights = [max(lines[i : i + across]) for i in range(0, len(lines), across)]  # of each row of panels
         figure.set_size_inches(look.width, 0.5 + sum(0.8 + 0.8 * _ROW * height for height in heights))
+        figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.06)  # inches: a title is no part of what lies above
         ratios = [1 + height for height in heights]
         grid = figure.subplots(len(heights), across, squeeze=False, sharex=True, height_ratios=ratios).ravel()
         for axes in grid[len(lines) :]:
@@ -220,26 +231,31 @@ class Dots:
         grid[0].plot([], [], " ", color=MUTED, label=self.beside)
         _legend(figure, grid[0], look)
 
-    def _draw_panel(self, axes: Axes, title: str, rows: Sequence[tuple[str, Mapping[str, float]]], look: Look) -> None:
-        series = tuple(dict.fromkeys(name for _, by in rows for name in by))
+    def _apart(self) -> float:
+        """How many times as much each label of the axis is as the last: what leaves room between them."""
+        values = [value for _, lines in self.panels for line in lines for value in line.seconds.values() if value > 0]
+        return 100.0 if values and max(values) > _DECADES * min(values) else 10.0
+
+    def _draw_panel(self, axes: Axes, title: str, lines: Sequence[DotLine], look: Look) -> None:
+        from matplotlib.ticker import LogLocator
+
+        series = tuple(dict.fromkeys(name for line in lines for name in line.seconds))
         for i, name in enumerate(series):
-            for place, (key, by) in enumerate(rows):
-                if by.get(name, 0) > 0:
-                    filled = colour(key) if i == 0 else "none"
-                    label = name if place == 0 else None
-                    style: dict[str, Any] = {"markersize": 9, "markerfacecolor": filled, "markeredgecolor": colour(key)}
-                    axes.plot(by[name], place, "o", markeredgewidth=1.8, label=label, zorder=3, **style)
+            for place, line in enumerate(lines):
+                if line.seconds.get(name, 0) > 0:
+                    edge = colour(line.key)
+                    style: dict[str, Any] = {"markersize": 9, "markeredgecolor": edge}
+                    style |= {"markerfacecolor": "none" if i else edge, "label": None if place else name}
+                    axes.plot(line.seconds[name], place, "o", markeredgewidth=1.8, zorder=3, **style)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(self._apart()))
         axes.xaxis.set_major_formatter(lambda value, _: _short_time(value))
         axes.set_xticks([], minor=True)
         axes.margins(x=0.12)
         axes.set_title(title, loc="left", weight="bold", fontsize=look.font)
-        _lines_of(axes, [_folded(key, look) for key, _ in rows])
-        first = next(iter(rows[0][1].values()), 0.0) if rows else 0.0
-        for place, (_, by) in enumerate(rows[1:], start=1):
-            value = by.get(series[0], 0.0) if series else 0.0
-            if first > 0 and value > 0:
-                _beside(axes, place, f"{times(value / first)} ×", look)
+        _lines_of(axes, [_folded(line.key, look, 16) for line in lines])  # two lines are higher than one of these
+        for place, line in enumerate(lines):
+            _beside(axes, place, line.text, look)
 
 
 @dataclass(frozen=True)

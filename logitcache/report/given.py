@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from logitcache.cost import document
 from logitcache.cost.turns import Ratio
 from logitcache.errors import SpecError, short
-from logitcache.report.words import plain, size_text
+from logitcache.report.words import listed, plain, size_text
 
 _DEEPEST = 6  # settings inside settings
+_RATIO = {"median", "low", "high", "confidence", "rounds"}
+_FORECAST = {"setting", "bytes", "dump", "methods", "total", "break_even_epochs", "source", "notes"}
+_NEAR = 0.01  # of its parameters: another head makes no other model
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,16 @@ class Part:
         confidence, rounds = part.number("confidence") or 0.0, int(part.number("rounds") or 0)
         return Ratio(median, min(low, median), max(high, median), confidence, rounds)
 
+    def ratios(self, depth: int = 0) -> Iterator[Ratio]:
+        """All ratios in it, however deep."""
+        for key, value in self.told.items():
+            inside = [value] if isinstance(value, Mapping) else value if isinstance(value, list) else []
+            if isinstance(value, Mapping) and set(value) >= _RATIO:
+                yield from filter(None, [self.ratio(key)])
+            elif depth < _DEEPEST:
+                for each in (each for each in inside if isinstance(each, Mapping)):
+                    yield from Part(each, self.path, f"{self.name}.{key}".lstrip(".")).ratios(depth + 1)
+
     def spread(self, key: str) -> Spread | None:
         part = self.part(key)
         median, low, high = (part.number(name) for name in ("median", "q1", "q3"))
@@ -113,6 +127,35 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model that a bench ran."""
+
+    name: str
+    parameters: float | None
+    embeddings: float | None  # parameters that are looked up
+
+    def like(self, other: Model) -> bool:
+        """Whether both may be one: of one name and size (learnt vocabularies differ), or of one size to the last."""
+        named, body, another = _last(self.name) == _last(other.name), self._body, other._body
+        if body is None or another is None:
+            return named
+        near = abs(body - another) <= _NEAR * max(body, another)
+        return near and (named or self.embeddings == other.embeddings)
+
+    @property
+    def _body(self) -> float | None:
+        return None if self.parameters is None else self.parameters - (self.embeddings or 0.0)
+
+    def __str__(self) -> str:
+        size = "" if self.parameters is None else f" ({self.parameters / 1e6:.1f}\N{NO-BREAK SPACE}M)"
+        return f"{plain(self.name, 60)}{size}"
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
 class Bench:
     """One bench's document and the file it came from."""
 
@@ -134,6 +177,21 @@ class Bench:
     def setting(self) -> dict[str, str]:
         """What was measured, ``{key: text}``, settings inside settings by their path."""
         return _flat(self.told.part("setting").told)
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """Its teacher and its student, where it has them."""
+        setting = self.told.part("setting")
+        return {what: _model(setting, what) for what in ("teacher", "student") if setting.told.get(what)}
+
+    @property
+    def data(self) -> str:
+        return self.told.part("setting").text("data")
+
+    @property
+    def asked(self) -> str:
+        """Its models and data on one line; empty for the reader, which has none."""
+        return ", ".join(filter(None, [" into ".join(map(str, self.models.values())), plain(self.data, 60)]))
 
     @property
     def processor(self) -> str:
@@ -186,11 +244,51 @@ def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
     """
     if not paths:
         raise SpecError("expected a file that `logitcache bench` wrote, found none. Name one.")
-    benches = tuple(Bench(Part(document.read(path), path)) for path in paths)
+    benches = tuple(Bench(Part(_read(path), path)) for path in paths)
     for place, bench in enumerate(benches):
         for before in benches[:place]:
             _check_pair(before, bench, mixed)
     return benches
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return document.read(path)
+    except SpecError:
+        if _is_forecast(path):
+            raise SpecError(
+                "expected a bench's document, found the output of `logitcache plan --json`: a forecast, and nothing "
+                "measured. Give what `logitcache bench plan --out FILE` writes.",
+                where=path,
+            ) from None
+        raise
+
+
+def _is_forecast(path: Path) -> bool:
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and "schema" not in told and set(told) >= _FORECAST
+
+
+def apart(benches: Sequence[Bench]) -> str:
+    """A sentence that names the files where they are of different models or data; empty where they are not."""
+    pairs = list(combinations([(bench.models, bench.data) for bench in benches], 2))
+    models = any(not one[what].like(other[what]) for (one, _), (other, _) in pairs for what in one if what in other)
+    data = any(one != other and one and other for (_, one), (_, other) in pairs)
+    if not models and not data:
+        return ""
+    what = listed([name for name, differ in (("models", models), ("data", data)) if differ])
+    told = [f"{plain(bench.path.name, 60)}: {bench.asked}" for bench in benches if bench.asked]
+    return f"These files are of different {what}: {'; '.join(told)}."
+
+
+def _model(setting: Part, what: str) -> Model:
+    if not isinstance(setting.told[what], Mapping):
+        return Model(setting.text(what), None, None)
+    part = setting.part(what)
+    return Model(part.text("name"), part.number("parameters"), part.number("embedding_parameters"))
 
 
 def _check_pair(one: Bench, other: Bench, mixed: bool) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from logitcache.errors import SpecError
 from logitcache.report import overhead, stages
 from logitcache.report.blocks import Block, Section, Table
 from logitcache.report.charts import NARROW, WIDE, Look, Picture, render
-from logitcache.report.given import Bench, load
+from logitcache.report.given import Bench, apart, load
 from logitcache.report.style import CSS, SHADES
-from logitcache.report.words import plain
+from logitcache.report.words import held, plain
 from logitcache.store.files import write_atomic
 
 _SECTIONS = {
@@ -28,15 +28,21 @@ _HASH = re.compile("#[0-9a-f]{6}")
 _FONT = re.compile("font-family:[^;]*;?")
 
 
-def report(files: Sequence[Path], out: Path, *, mixed: bool = False) -> None:
-    """Write a page of these benches' documents. Raises SpecError for files that no bench wrote or that do not belong
-    together (``mixed`` allows several machines), and for a page that does not end in .html in a folder that exists.
+def report(
+    files: Sequence[Path], out: Path, *, mixed: bool = False, notify: Callable[[str], None] = lambda _: None
+) -> None:
+    """Write a page of these benches' documents; it and ``notify`` say where they are of different models or data.
+    Raises SpecError for files that no bench wrote or that do not belong together (``mixed`` allows several machines),
+    and for a page that does not end in .html in a folder that exists.
     """
     if out.suffix != ".html":
         raise SpecError(f"--out: expected a page ending in .html, found {out.suffix!r}. Name it so.", where=out)
     if not out.parent.is_dir():
         raise SpecError("--out: expected a folder to write the page in, found none. Make it first.", where=out.parent)
-    write_atomic(out, page(load(files, mixed=mixed)).encode())
+    benches = load(files, mixed=mixed)
+    if said := apart(benches):
+        notify(said)
+    write_atomic(out, page(benches).encode())
 
 
 def page(benches: Sequence[Bench]) -> str:
@@ -96,6 +102,8 @@ def _top(main: ET.Element, benches: Sequence[Bench], sections: Sequence[Section]
     headline, first = said[0] if said else ("Nothing was measured to its end.", benches[0])
     alone = len({bench.machine for bench in benches}) == 1
     _in(main, "p", headline if alone else f"{headline.removesuffix('.')}, on {first.name}.", class_="headline")
+    if said:
+        _intervals(main, first)
     if _alike(benches):
         _in(main, "p", f"Measured on {benches[0].machine}; {benches[0].versions}.", class_="facts")
     else:
@@ -105,10 +113,17 @@ def _top(main: ET.Element, benches: Sequence[Bench], sections: Sequence[Section]
             "These benches were not measured alike: each section names its machine and versions.",
             class_="note",
         )
+    if different := apart(benches):
+        _in(main, "p", different, class_="note")
     if len(benches) > 1:
         links = _in(_in(main, "nav", aria_label="Sections"), "ul")
         for place, title in enumerate(titles):
             _in(_in(links, "li"), "a", title, href=f"#bench-{place}")
+
+
+def _intervals(parent: ET.Element, bench: Bench) -> None:
+    if does := held(bench.told.ratios()):
+        _in(parent, "p", f"Intervals {does}.", class_="facts")
 
 
 def _section(
@@ -122,6 +137,7 @@ def _section(
         _in(part, "p", f"Measured on {bench.machine}; {bench.versions}.", class_="facts")
     command = _in(part, "p", class_="facts")
     _in(command, "code", plain(bench.told.text("command"), 1000))
+    _intervals(part, bench)
     for note in section.notes:
         _in(part, "p", note, class_="note")
     if not section.blocks:

@@ -8,7 +8,7 @@ import numpy as np
 
 from logitcache.cost.turns import Ratio
 from logitcache.report.blocks import Block, Section, Table, table
-from logitcache.report.charts import Bar, Curves, Dots, Hits, Line, RatioBars, Stacks
+from logitcache.report.charts import Bar, Curves, DotLine, Dots, Hits, Line, RatioBars, Stacks
 from logitcache.report.given import Part
 from logitcache.report.words import (
     NONE,
@@ -217,21 +217,30 @@ def _whole(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
-def _panels(cases: Sequence[Part]) -> tuple[tuple[str, tuple[tuple[str, Mapping[str, float]], ...]], ...]:
+def _panels(cases: Sequence[Part]) -> tuple[tuple[str, tuple[DotLine, ...]], ...]:
     """A panel for each width and number of workers; in each, the readers with a time for each order."""
-    found: dict[tuple[float, float], dict[str, dict[str, float]]] = {}
+    found: dict[tuple[float, float], dict[str, list[Part]]] = {}
     for part in cases:
-        time = part.spread("seconds")
-        if time is not None and not part.text("error"):
+        if part.spread("seconds") is not None and not part.text("error"):
             workers = part.number("workers")
             key = (-1.0 if workers is None else workers, part.number("width") or 0.0)
-            named = found.setdefault(key, {}).setdefault(case(part.text("name")), {})
-            named[_order(part)] = time.median
-    return tuple((_panel_title(*key), tuple(readers.items())) for key, readers in sorted(found.items()))
+            found.setdefault(key, {}).setdefault(case(part.text("name")), []).append(part)
+    return tuple(
+        (_panel_title(*key), tuple(_dots(name, parts) for name, parts in readers.items()))
+        for key, readers in sorted(found.items())
+    )
+
+
+def _dots(name: str, parts: Sequence[Part]) -> DotLine:
+    """One reader's times by order; beside them the ratio of random rows, as the table has it."""
+    spreads = {_order(part): part.spread("seconds") for part in parts}
+    found = next((part.ratio("ratio_to_logitcache") for part in parts if _order(part) == "random"), None)
+    text = "" if found is None or name == "logitcache" else f"{middle_of(found)} ×"
+    return DotLine(name, {order: time.median for order, time in spreads.items() if time is not None}, text)
 
 
 def _panel_title(workers: float, width: float) -> str:
-    return f"32 rows of width {width:,.0f}" + ("" if workers < 0 else f", a DataLoader with {workers:.0f} workers")
+    return f"width {width:,.0f}" + ("" if workers < 0 else f", DataLoader, {workers:.0f} workers")
 
 
 def _read_headline(cases: Sequence[Part]) -> str:
@@ -283,19 +292,26 @@ def _hits(told: Part) -> Block | None:
             ratios.setdefault(part.text("what"), []).append(predicted / measured)
             unit = seconds(measured)
             cells = unit.told(predicted), unit.told(measured), f"{predicted / measured:.3f}"
-            rows.append((_PREDICTED.get(part.text("what"), part.text("what")), *cells))
+            rows.append((_round_of(told, part.text("what")), *cells))
     size = accuracy.number("bytes")
     if size is not None:
         ratios["bytes"] = [size]
+    ratios |= {f"memory of {name}": [share] for name, share in (accuracy.numbers("memory") or {}).items()}
     if not ratios:
         return None
-    told_of = {name: accuracy.ratio(name) for name in ratios if name != "bytes"}
+    told_of = {name: accuracy.ratio(name) for name in ratios if name in ("dump", "step")}
     texts = {n: ratio_text(r) if (r := told_of.get(n)) else f"{np.median(v):.3f}" for n, v in ratios.items()}
     drawn = tuple((_PREDICTED.get(name, case(name)), tuple(values), texts[name]) for name, values in ratios.items())
     picture = Hits(drawn, "predicted ÷ measured", _AIM)
     header = ("what", "predicted", "measured", "predicted ÷ measured")
     caption = _hit_caption(told, {label: text for label, _, text in drawn})
     return Block("Predicted beside measured", caption, picture, table(header, rows))
+
+
+def _round_of(told: Part, what: str) -> str:
+    """What one round was of: so many steps, and not one."""
+    steps = told.part("setting").number("steps")
+    return f"time of {steps:,.0f} training steps" if what == "step" and steps else _PREDICTED.get(what, what)
 
 
 def _hit_caption(told: Part, texts: Mapping[str, str]) -> str:

@@ -89,6 +89,16 @@ def test_a_document_holds_every_case_and_can_be_read_back(told: dict[str, Any], 
     assert told["memory"] == []
 
 
+def test_the_table_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None:
+    assert "\nintervals  hold the true median with 50 % confidence at least (2 rounds)\n" in render(told)
+    cases = [
+        {**case, "ratio_to_dump": {**case["ratio_to_dump"], "confidence": 0.0, "rounds": 1}} for case in told["cases"]
+    ]
+    once = {**told, "cases": cases, "dump_to_bare_forward": None}
+    assert "\nintervals  hold nothing: one round was measured\n" in render(once)
+    assert "intervals" not in render({**once, "cases": cases[:1]})  # the dump beside itself
+
+
 def test_padding_is_told_as_it_was(told: dict[str, Any]) -> None:
     setting = told["setting"]
     padded, real = setting["padded_tokens"], round(setting["tokens"] * setting["rows"])

@@ -231,7 +231,7 @@ def test_the_table_says_what_its_intervals_hold(told: Document) -> None:
         each["ratio_to_ls"] = each["ratio_to_ls"] | {"confidence": sure, "rounds": rounds}
     methods["base"] |= {"error": "out of memory", "ratio_to_ls": each["ratio_to_ls"] | {"confidence": 0.1}}
     lines = render(told | {"methods": methods}).splitlines()
-    assert "intervals    hold the true median with 93 % confidence at least (5 to 9 rounds)" in lines
+    assert "intervals  hold the true median with 93 % confidence at least (5 to 9 rounds)" in lines
 
 
 def test_a_table_without_ratios_has_no_line_of_them(told: Document) -> None:

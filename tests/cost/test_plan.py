@@ -238,7 +238,7 @@ def test_a_bench_of_the_plan(asked: PlanAsked) -> None:
     assert set(told["accuracy"]["memory"]) == {"ls", "kd-online"}
     assert all(0.3 < share < 3 for share in told["accuracy"]["memory"].values())
     assert told["setting"]["rows"] == 40
-    assert bench_cli.render(told).count("\n") == 6
+    assert bench_cli.render(told).count("\n") == 7
 
 
 def test_a_bench_of_drawn_rows(asked: PlanAsked) -> None:

@@ -178,10 +178,10 @@ def test_an_interrupt_keeps_what_was_measured(
 ) -> None:
     whole = reading._plain
 
-    def interrupted(asked: ReadSettings, opened: Any, width: int, order: str) -> Any:
+    def interrupted(asked: ReadSettings, opened: Any, width: int, order: str, found: Any) -> None:
         if width == WIDTH:
             raise stop
-        return whole(asked, opened, width, order)
+        whole(asked, opened, width, order, found)
 
     monkeypatch.setattr(reading, "_plain", interrupted)
     told = bench(replace(SMALL, workers=()), ["x"], lambda _: None)
@@ -189,6 +189,53 @@ def test_an_interrupt_keeps_what_was_measured(
     assert {case["width"] for case in told["cases"]} == {3}
     assert told["open"] is None
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("whole", [0, 2])
+def test_an_interrupt_within_an_order_keeps_its_whole_rounds(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers, block = len(WAYS), 1 + SMALL.repeats
+    before = 6 * readers + readers + whole * readers * block  # how many calls make a repeat, one of each, the rounds
+    calls = 0
+
+    def counted(read: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            nonlocal calls
+            calls += 1
+            if calls > before + block:  # the second reader of a round
+                raise KeyboardInterrupt
+            read()
+
+        return run
+
+    reader = reading._reader
+    monkeypatch.setattr(reading, "REPEAT_SECONDS", 0.0)  # a repeat is one batch
+    monkeypatch.setattr(reading, "_reader", lambda opened, order: counted(reader(opened, order)))
+    told = bench(replace(SMALL, rounds=4, widths=(WIDTH,), workers=(), open_rows=0), ["x"], lambda _: None)
+    assert not told["complete"]
+    kept = {(case["name"], case["order"], case["ratio_to_logitcache"]["rounds"]) for case in told["cases"]}
+    assert kept == ({(way.name, "random", whole) for way in WAYS} if whole else set())
+
+
+def test_an_interrupt_within_a_dataloader_s_rounds_keeps_the_whole_ones(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    epochs = 0
+
+    def epoch(loader: Any) -> Callable[[], None]:
+        def run() -> None:
+            nonlocal epochs
+            epochs += 1
+            if epochs > len(LOADING) * (1 + SMALL.repeats) + 1:
+                raise SystemExit
+            list(loader)
+
+        return run
+
+    monkeypatch.setattr(reading, "_epoch", epoch)
+    found = reading._Found()
+    with pytest.raises(SystemExit):
+        reading._loaders(replace(SMALL, rounds=3), folder, WIDTH, 0, found)
+    assert {(case.name, case.ratio_to_logitcache.rounds) for case in found.cases} == {(name, 1) for name in LOADING}
 
 
 @pytest.mark.parametrize(
@@ -241,10 +288,18 @@ def test_the_command_prints_a_table_and_ends_like_an_interrupt(told: dict[str, A
     assert all(way.name in done.stdout for way in WAYS)
     assert "3 classes, random, 32 rows at once, by a DataLoader with 0 workers" in done.stdout
     assert "open: 20,000 rows in 2 shards" in done.stdout
+    assert "interrupted: this is what was measured until then" in done.stdout
+
+
+def test_every_table_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None:
+    done = run()
+    lines = [line for line in done.stdout.splitlines() if line.startswith("intervals")]
+    assert lines == ["intervals  hold the true median with 50 % confidence at least (2 rounds)"] * 3
+    assert "interrupted" not in done.stdout
 
 
 def test_a_document_of_nothing_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
-    bench_read.render({"cases": [], "cold": [], "open": None, "setting": {"batch": 32}})
+    bench_read.render({"cases": [], "cold": [], "open": None, "setting": {"batch": 32}, "complete": True})
     assert not capsys.readouterr().out.strip()
 
 

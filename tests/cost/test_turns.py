@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from logitcache.cost.turns import Ratio, in_turn, ratio, ratio_of, rotated, spread
+from logitcache.cost.turns import Ratio, Times, in_turn, ratio, ratio_of, rotated, spread
 
 
 def test_each_round_begins_with_another_case_and_has_all_of_them() -> None:
@@ -19,6 +19,21 @@ def test_blocks_are_counted_and_what_settles_is_not() -> None:
     times = in_turn({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3, repeats=4, settle=2)
     assert {name: [len(block) for block in blocks] for name, blocks in times.items()} == {"a": [4] * 3, "b": [4] * 3}
     assert calls.count("a") == calls.count("b") == 1 + 3 * (2 + 4)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_whole_rounds_are_there_where_it_breaks_off(stop: type[BaseException]) -> None:
+    calls: list[str] = []
+
+    def last() -> None:
+        calls.append("b")
+        if len(calls) == 1 + 2 * 3 + 2:  # within the third round
+            raise stop
+
+    times: Times = {}
+    with pytest.raises(stop):
+        in_turn({"a": lambda: None, "b": last}, rounds=5, repeats=2, into=times)
+    assert {name: [len(block) for block in blocks] for name, blocks in times.items()} == {"a": [2, 2], "b": [2, 2]}
 
 
 def test_a_ratio_of_what_is_twice_as_slow_is_two_whatever_the_machine_does() -> None:

@@ -5,57 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from logitcache.cost.turns import Ratio
 from logitcache.errors import SpecError
 from logitcache.report import html, overhead, stages, words
-from logitcache.report.charts import Curves, RatioBars, Stacks
+from logitcache.report.charts import Curves, Dots, RatioBars, Stacks
 from logitcache.report.given import Bench, Part, load
 from logitcache_cli.main import cli
 from logitcache_cli.report import command
 from tests.report import fake_benches as fakes
 from tests.report.fake_benches import Told
+from tests.report.seen import Seen
 
 HOSTILE = "<script>alert('$x_$')</script>&\"'\u202e\ud800\x00"
 Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(told: object, name: str = "bench") -> Path:
-        path = tmp_path / f"{name}.json"
-        path.write_text(json.dumps(told))
-        return path
-
-    return write
-
-
-class Seen(HTMLParser):
-    """What a browser would see: tags, attributes, ids, and texts by tag."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append((self.tags[-1], data))
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self.attributes if key == name]
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +39,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 def shown(*documents: Told) -> str:
     """A page of these documents."""
     return html.page([Bench(Part(told, Path(f"{place}.json"))) for place, told in enumerate(documents)])
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take most of a page's time: tests of words leave them out."""
-    monkeypatch.setattr(html, "drawing", lambda *_: html.ET.Element("svg"))
 
 
 def hostile(value: Any, key: str = "") -> Any:
@@ -194,6 +155,52 @@ def test_a_case_that_failed_is_named_and_not_drawn(undrawn: None) -> None:
     assert "pipeline was not measured: out of memory" in shown(told)
 
 
+def test_beside_a_reader_stands_the_ratio_of_its_table(undrawn: None) -> None:
+    told = fakes.read()
+    for part in told["cases"]:
+        if (part["name"], part["order"]) == ("datasets", "random"):
+            part["ratio_to_logitcache"] = fakes.ratio(14.3, 12.0, 30.1)  # of the rounds, and not of the medians
+    block = stages.read(Part(told, Path("a.json"))).blocks[0]
+    assert isinstance(block.picture, Dots)
+    assert block.table is not None
+    beside = {title: {line.key: line.text for line in lines} for title, lines in block.picture.panels}
+    assert list(beside) == [
+        "width 2", "width 64", "width 1,000", "width 64, DataLoader, 0 workers", "width 64, DataLoader, 2 workers",
+    ]  # fmt: skip
+    assert all(texts["datasets"] == "14.3 ×" and not texts["logitcache"] for texts in beside.values())
+    assert any(row[0] == "datasets" and row[4] == "14.3 [12.0, 30.1]" for row in block.table.rows)
+
+
+def test_a_ratio_of_rows_in_order_does_not_stand_where_that_of_random_ones_would(undrawn: None) -> None:
+    told = fakes.read()
+    told["cases"] = [part for part in told["cases"] if part["order"] == "sequential"]
+    picture = stages.read(Part(told, Path("a.json"))).blocks[0].picture
+    assert isinstance(picture, Dots)
+    assert not any(line.text for _, lines in picture.panels for line in lines)
+
+
+def test_a_round_of_steps_is_not_called_one_step(undrawn: None) -> None:
+    told = fakes.plan()
+    told["setting"]["steps"] = 64
+    block = stages.planned(Part(told, Path("a.json"))).blocks[0]
+    assert block.table is not None
+    assert {row[0] for row in block.table.rows} == {"time of a dump", "time of 64 training steps"}
+
+
+def test_each_section_says_how_sure_its_intervals_are(undrawn: None) -> None:
+    told = fakes.dump()
+    told["cases"][1]["ratio_to_dump"] |= {"confidence": 0.75, "rounds": 3}
+    texts = [text for _, text in Seen(shown(fakes.overhead(), told, fakes.plan())).texts]
+    sure = "Intervals hold the true median with 93 % confidence at least (5 rounds)."
+    less = "Intervals hold the true median with 75 % confidence at least (3 to 5 rounds)."
+    assert [text for text in texts if text.startswith("Intervals")] == [
+        sure,
+        sure,
+        less,
+        sure,
+    ]  # one under the headline
+
+
 @pytest.mark.parametrize("bench", list(fakes.ALL))
 def test_an_interrupted_bench_says_so_whatever_it_has(bench: str) -> None:
     whole = fakes.ALL[bench]() | {"complete": False}
@@ -245,41 +252,6 @@ def test_another_type_is_refused_by_file_and_key(write: Write, key: str, value: 
         html.page(load([path]))
 
 
-def test_several_settings_of_one_bench_have_sections_that_say_which(write: Write, undrawn: None) -> None:
-    one, other = fakes.read(), fakes.read()
-    other["setting"]["rows"] = 1000
-    page = html.page(load([write(one, "one"), write(other, "other")]))
-    titles = [text for tag, text in Seen(page).texts if tag == "h2"]
-    assert titles == ["What reading costs: rows 200,000", "What reading costs: rows 1,000"]
-
-
-def test_the_same_setting_twice_is_refused(write: Write) -> None:
-    with pytest.raises(
-        SpecError, match=r"one bench of each setting, found bench read .*one\.json and in .*other\.json"
-    ):
-        load([write(fakes.read(), "one"), write(fakes.dump(), "dump"), write(fakes.read(), "other")], mixed=True)
-
-
-def test_two_machines_are_refused_unless_mixed(write: Write, undrawn: None) -> None:
-    gpu = fakes.dump() | {"machine": fakes.MACHINE | {"device": fakes.GPU}}
-    paths = [write(fakes.overhead(), "one"), write(gpu, "other")]
-    with pytest.raises(
-        SpecError, match=r"of one machine, found AMD.* in .*one\.json and AMD.* with NVIDIA H100.*other"
-    ):
-        load(paths)
-    page = html.page(load(paths, mixed=True))
-    assert page.count(f"Measured on {words.plain('AMD EPYC 9B14')}") == 2
-    assert "each section names its machine" in page
-
-
-def test_the_reader_stands_beside_any_device_of_its_machine(write: Write) -> None:
-    gpu = fakes.overhead() | {"machine": fakes.MACHINE | {"device": fakes.GPU}}
-    assert len(load([write(gpu, "one"), write(fakes.read(), "other")])) == 2
-    slower = fakes.read() | {"machine": fakes.MACHINE | {"threads": 1}}
-    with pytest.raises(SpecError, match="one machine"):
-        load([write(gpu, "one"), write(slower, "other")])
-
-
 def test_the_command_writes_a_page_and_says_where(write: Write, tmp_path: Path, undrawn: None) -> None:
     out = tmp_path / "page.html"
     out.write_text("older")
@@ -320,25 +292,3 @@ def test_a_ratio_picture_needs_ratios_and_a_place(tmp_path: Path) -> None:
         overhead.ratio_picture(fakes.dump(), tmp_path / "a.png")
     with pytest.raises(SpecError, match=r"ending in \.png or \.svg"):
         overhead.ratio_picture(fakes.overhead(), tmp_path / "a.jpg")
-
-
-@pytest.mark.parametrize(
-    ("ratio", "text"),
-    [
-        ((1.0, 1.0, 1.0), "1"),
-        ((1.006, 0.942, 1.168), "1.01 [0.94, 1.17]"),
-        ((1.0062, 1.0031, 1.009), "1.006 [1.003, 1.009]"),
-        ((21.04, 20.2, 22.7), "21.0 [20.2, 22.7]"),
-        ((1403.0, 1391.0, 1420.0), "1,403 [1,391, 1,420]"),
-    ],
-)
-def test_a_ratio_has_the_digits_its_interval_is_worth(ratio: tuple[float, float, float], text: str) -> None:
-    assert words.ratio_text(Ratio(*ratio, 0.95, 9)) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(27e-6, "27.0 µs"), (0.0682, "68.2 ms"), (3.34, "3.34 s"), (5400.0, "5,400 s"), (9036.0, "2.51 h"), (0.0, "0 s")],
-)
-def test_a_time_has_the_unit_that_fits_it(value: float, text: str) -> None:
-    assert words.time_text(value).replace("\N{NO-BREAK SPACE}", " ") == text
