@@ -23,6 +23,7 @@ from .options import (
     notify,
     places,
     shard_rows,
+    tokens,
 )
 
 
@@ -43,7 +44,7 @@ from .options import (
 @checkpoint_options
 @labelled_options
 @click.option("--rows", type=int, default=2048, show_default=True, help="Rows of the train split: the first ones.")
-@click.option("--tokens", type=int, help="With --shape-only: rows of that many tokens each, made up; no data is read.")
+@tokens
 @max_length("the teacher")
 @batch_tokens
 @shard_rows

@@ -14,6 +14,7 @@ from .options import (
     as_json,
     batch_size,
     check_out,
+    classes,
     dtype,
     finish_bench,
     intervals,
@@ -22,6 +23,7 @@ from .options import (
     notify,
     places,
     precision,
+    tokens,
 )
 
 
@@ -37,8 +39,8 @@ from .options import (
     help="Random weights: of a config.json (a folder, or on the hub), of a well-known model such as roberta-large, or "
     "of LAYERSxWIDTH.",
 )
-@click.option("--tokens", type=int, help="With --shape-only: rows of so many random tokens, and no data.")
-@click.option("--classes", type=click.IntRange(2), default=8, show_default=True, help="With --tokens: the classes.")
+@tokens
+@classes
 @click.option("--rows", type=int, default=2048, show_default=True, help="Train rows that are used.")
 @max_length("either model")
 @batch_size

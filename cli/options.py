@@ -139,6 +139,14 @@ shard_rows = click.option(
     type=click.IntRange(1),
     help="Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.",
 )
+tokens = click.option(
+    "--tokens",
+    type=click.IntRange(3),
+    help="With --shape-only: every row is of so many random tokens; no data is read, --rows says how many there are.",
+)
+classes = click.option(
+    "--classes", type=click.IntRange(2), default=8, show_default=True, help="With --tokens: how many."
+)
 _STORED = (
     click.option(
         "--codec",

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from .options import (
     as_json,
+    classes,
     data_options,
     dtype,
     finetune_options,
@@ -20,6 +21,7 @@ from .options import (
     print_json,
     stored_options,
     student_options,
+    tokens,
 )
 
 # Options that a workload has by the same names.
@@ -56,14 +58,8 @@ def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
         click.option(
             "--shape-only", is_flag=True, help="Draw the weights and the tokens: only the rows' lengths are the data's."
         ),
-        click.option(
-            "--tokens",
-            type=click.IntRange(2),
-            help="With --shape-only: every row is that long, and no data is read. --rows says how many there are.",
-        ),
-        click.option(
-            "--classes", type=click.IntRange(2), default=8, show_default=True, help="With --tokens: how many."
-        ),
+        tokens,
+        classes,
         max_length("either model"),
         stored_options,
         dtype,

@@ -163,11 +163,11 @@ def _teacher(
         with quiet():
             model = build_student(asked.teacher, "pretrained", task, tokenizer, asked.max_length, asked.seed, **trust)  # type: ignore[arg-type]
     else:
-        config = config_of(asked.teacher)
+        config = config_of(asked.teacher, **trust)  # type: ignore[arg-type]
         tokenizer = _tokenizer(asked, source, int(config.vocab_size), folder)
         config.pad_token_id = tokenizer.pad_token_id
         with quiet():
-            model = random_model(config, source.num_labels, asked.seed)
+            model = random_model(config, source.num_labels, asked.seed, trust_remote_code=asked.trust_remote_code)
         names = source.label_names or tuple(f"LABEL_{i}" for i in range(source.num_labels))
         model.config.id2label = dict(enumerate(names))
         fit_tokenizer(tokenizer, model, asked.teacher)

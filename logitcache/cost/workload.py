@@ -158,7 +158,9 @@ def _check(asked: Asked) -> None:
         raise SpecError(f"--dtype: expected one of {', '.join(DTYPES)}, found {asked.dtype!r}.")
 
 
-def config_of(name: str, vocabulary: int = VOCABULARY) -> PreTrainedConfig:
+def config_of(
+    name: str, vocabulary: int = VOCABULARY, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedConfig:
     """The architecture of a name: LAYERSxWIDTH with a vocabulary of that size, a folder with config.json, a well-known
     one, or the hub's.
 
@@ -173,22 +175,30 @@ def config_of(name: str, vocabulary: int = VOCABULARY) -> PreTrainedConfig:
         kind, sizes = KNOWN[known]
         return AutoConfig.for_model(kind, **sizes)
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(name)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision, trust_remote_code=trust_remote_code
+        )
     except UNREADABLE as error:
         raise unloadable("architecture", name, error, f"{ADVICE}{', '.join(KNOWN)}.") from None
     return config
 
 
-def random_model(config: PreTrainedConfig, num_labels: int, seed: int = 0) -> PreTrainedModel:
+def random_model(
+    config: PreTrainedConfig, num_labels: int, seed: int = 0, *, trust_remote_code: bool = False
+) -> PreTrainedModel:
     """A classifier of that architecture with fresh weights, in single precision."""
     transformers.set_seed(seed)
     config.num_labels = num_labels
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+        config, dtype=torch.float32, trust_remote_code=trust_remote_code
+    )
     return model
 
 
 def _shapes(asked: Asked, device: str, notify: Notify) -> Workload:
-    configs = [config_of(asked.student, asked.vocabulary), config_of(asked.teacher)]
+    trust = asked.trust_remote_code
+    theirs = config_of(asked.teacher, revision=asked.revision, trust_remote_code=trust)
+    configs = [config_of(asked.student, asked.vocabulary), theirs]
     if asked.tokens is None:
         source = _source(asked, notify)
         whole = source.split("train")
@@ -197,7 +207,8 @@ def _shapes(asked: Asked, device: str, notify: Notify) -> Workload:
     else:
         known, name = asked.rows or 64 * asked.batch_size, f"{asked.tokens} tokens"
         lengths, task = np.full(known, asked.tokens), Classification(asked.classes, None)
-    student, teacher = (random_model(config, task.num_labels, asked.seed) for config in configs)
+    student = random_model(configs[0], task.num_labels, asked.seed)
+    teacher = random_model(theirs, task.num_labels, asked.seed, trust_remote_code=trust)
     rows = _random_rows(lengths, configs, task.num_labels, asked.seed)
     tokenizer = _padder(rows.pad_id)
     too_long = min(longest_input(model, tokenizer) for model in (student, teacher))

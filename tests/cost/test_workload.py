@@ -94,3 +94,15 @@ def test_a_teacher_without_a_head_is_timed_with_a_random_one(real: Any, headless
 def test_what_cannot_be_timed_is_refused(tiny: Any, change: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         load(replace(tiny, **change))
+
+
+def test_a_shape_of_the_hub_is_that_of_a_revision(monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def from_hub(name: str, **named: Any) -> Any:
+        asked.append((name, named))
+        return config_of("1x64")
+
+    monkeypatch.setattr("logitcache.cost.workload.AutoConfig.from_pretrained", from_hub)
+    load(replace(tiny, teacher="org/name", revision="v2", trust_remote_code=True))
+    assert asked == [("org/name", {"revision": "v2", "trust_remote_code": True})]
