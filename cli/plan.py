@@ -221,7 +221,7 @@ def render(told: dict[str, Any]) -> str:
 
 def summary(told: dict[str, Any], total: dict[str, Any]) -> list[str]:
     """What all of it comes to."""
-    more = f"; with teachers in the loop {duration(3600 * total['online_hours'])}"
+    more = f"; with teachers in the loop {duration(3600 * total['online_hours'])}" if "kd" in told["methods"] else ""
     more += "" if total["kwh"] is None else f"; {total['kwh']:.3g} kWh"
     more += "" if total["money"] is None else f"; {total['money']:.2f} to pay"
     after = told["break_even_epochs"]
@@ -231,6 +231,8 @@ def summary(told: dict[str, Any], total: dict[str, Any]) -> list[str]:
         f"{duration(total['seconds'])}{more}",
         f"break-even {paid}: then the cache has taken less time than the teacher in the loop",
     ]
+    if "kd" not in told["methods"]:
+        lines = lines[:1]
     return lines + [f"note       {note}" for note in told["notes"]]
 
 

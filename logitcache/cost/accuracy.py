@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from logitcache.cost.calibrate import SETTLE, Calibration, Speeds
 from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.memory import peak
@@ -75,7 +77,11 @@ def bench(
                     notify(f"round {number + 1} of {rounds}: {told(found.rounds[-1])}")
             for name in (LS, ONLINE) if memory else ():
                 notify(f"memory: {name}, in a process of its own")
-                found.memory[name] = _memory(name, asked, ready)
+                share = _memory(name, asked, ready)
+                if share is None:
+                    notify(f"{name}: does not fit in memory, which is not compared")
+                else:
+                    found.memory[name] = share
             found.complete = True
         except INTERRUPTED:
             notify("interrupted: what was measured is kept")
@@ -89,7 +95,8 @@ def told(one: Round) -> str:
 
 def _round(what: str, calibration: Calibration, ready: Ready, speeds: Speeds, steps: int, found: Found) -> Round:
     if what == STEP:
-        return Round(STEP, steps * speeds.step, sum(calibration.case.block(SETTLE, steps)))
+        predicted = steps * speeds.step / calibration.share(SETTLE, SETTLE + steps)
+        return Round(STEP, predicted, steps * float(np.mean(calibration.case.block(SETTLE, steps))))
     made = ready.dumps[0]
     predicted = dump_seconds(ready, speeds)
     with tempfile.TemporaryDirectory(prefix="logitcache-plan-") as folder:
@@ -104,10 +111,13 @@ def measured(made: Planned, folder: Path) -> float:
         return timed(lambda: Work(writer, made).finish())
 
 
-def _memory(name: str, asked: PlanAsked, ready: Ready) -> float:
-    """Foretold ÷ measured. What was foretold counts what this process held before."""
+def _memory(name: str, asked: PlanAsked, ready: Ready) -> float | None:
+    """Foretold ÷ measured; None where it does not fit. What was foretold counts what this process held before."""
     memory, more = memory_of(ready)
-    return (memory.training() + (more if name == ONLINE else 0)) / peak(asked.work, name, None).allocated
+    measured = peak(asked.work, name, None)
+    if measured.error is not None:
+        return None
+    return (memory.training() + (more if name == ONLINE else 0)) / measured.allocated
 
 
 def _document(

@@ -178,10 +178,14 @@ class Calibration:
 
     def _of_epoch(self, seconds: Sequence[float], rows: Prepared, first: int, last: int) -> float:
         """The mean. Rows of like length make batches of unlike width: those first..last stand for all by theirs."""
-        share = 1.0
-        if self.work.asked.group_by_length:
-            share = share_of_epoch(rows.ids.lengths(), self._batches(rows), first, last)
-        return float(np.mean(seconds)) * share
+        return float(np.mean(seconds)) * self.share(first, last, rows)
+
+    def share(self, first: int, last: int, rows: Prepared | None = None) -> float:
+        """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped by length."""
+        seen = self.work.rows if rows is None else rows
+        if not self.work.asked.group_by_length:
+            return 1.0
+        return share_of_epoch(seen.ids.lengths(), self._batches(seen), first, last)
 
     def tokenise(self) -> float:
         """Seconds of one row."""

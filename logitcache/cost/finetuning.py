@@ -9,6 +9,7 @@ from math import ceil
 
 import numpy as np
 from torch import nn
+from transformers import PreTrainedModel
 
 from logitcache.cost.epoch import mean_tokens, mean_width, share_of_epoch, training_batches
 from logitcache.cost.flops import Device, shape_of
@@ -35,14 +36,30 @@ def step_from_flops(work: Workload, finetune: Finetune, device: Device) -> float
 def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: float) -> float:
     """Seconds of one step, the mean of an epoch: timed for about so many ``seconds``, on fewer rows where a machine
     would take too long over all of a batch. ``forward``: seconds of the teacher's answer to one row.
+
+    What a step takes whatever its batch (the optimiser) is told from two numbers of rows.
     """
-    rows = work.teacher_rows
     fit = seconds / 2 / (PASSES * max(forward, 1e-9))
-    few = int(np.clip(fit, 1, min(finetune.batch_size, len(rows))))
+    few = int(np.clip(fit, 2, min(finetune.batch_size, len(work.teacher_rows))))
+    lengths = work.teacher_rows.ids.lengths()
+    wanted = mean_tokens(lengths, training_batches(lengths, finetune.batch_size, finetune.seed, grouped=True))
     teacher = copy.deepcopy(work.teacher.model)
     nn.Module.float(teacher).requires_grad_(True)
+    many, step = _timed(work, teacher, finetune, few, seconds)
+    fewer, shorter = _timed(work, teacher, finetune, max(1, few // 2), seconds / 2)
+    if few == finetune.batch_size or many <= fewer:
+        return step * wanted / many
+    slope = float(np.clip((step - shorter) / (many - fewer), 0, step / many))
+    return step + slope * (wanted - many)
+
+
+def _timed(
+    work: Workload, teacher: PreTrainedModel, finetune: Finetune, size: int, seconds: float
+) -> tuple[float, float]:
+    """Padded tokens, and seconds, of a step of so many rows."""
+    rows = work.teacher_rows
     asked = replace(
-        work.asked, batch_size=few, accumulate=1, group_by_length=True, precision="fp32", seed=finetune.seed
+        work.asked, batch_size=size, accumulate=1, group_by_length=True, precision="fp32", seed=finetune.seed
     )
     with closing(Cases(replace(work, asked=asked, student=teacher, rows=rows))) as cases:
         case = cases.case("base")
@@ -50,6 +67,5 @@ def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: floa
         steps = int(np.clip(seconds / probe, 1, MOST))
         timed = float(np.mean(case.block(SETTLE, steps)))
     lengths = rows.ids.lengths()
-    batches, whole = (training_batches(lengths, n, finetune.seed, grouped=True) for n in (few, finetune.batch_size))
-    timed *= share_of_epoch(lengths, batches, SETTLE, SETTLE + steps)
-    return timed * mean_tokens(lengths, whole) / mean_tokens(lengths, batches)
+    batches = training_batches(lengths, size, finetune.seed, grouped=True)
+    return mean_tokens(lengths, batches) / share_of_epoch(lengths, batches, SETTLE, SETTLE + steps), timed

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from logitcache.cost import flops
@@ -16,13 +17,12 @@ from logitcache.cost.costs import HOUR, KWH, Runs, StepCosts, break_even, total
 from logitcache.cost.finetuning import finetune_steps
 from logitcache.cost.flops import Device, shape_of
 from logitcache.cost.memory import why
-from logitcache.cost.ready import PlanAsked, Ready, make_ready
+from logitcache.cost.ready import SAMPLE, PlanAsked, Ready, make_ready
 from logitcache.cost.sizes import Memory, on_disk
 from logitcache.errors import SpecError
 from logitcache.teacher.panel import out_of_memory
 from logitcache.teacher.report import DEV_ROWS
 
-SAMPLE = 2048  # rows whose lengths stand for all
 ONLINE = "kd-online"
 TOLD = 120  # characters of a device's name in an error
 
@@ -192,10 +192,12 @@ def runs_of(asked: PlanAsked, ready: Ready) -> Runs:
 
 def dump_seconds(ready: Ready, speeds: Speeds) -> float:
     """Of all dumps, and of what their report shows the teacher besides."""
-    lengths, budget = ready.work.teacher_rows.ids.lengths(), int(ready.settings()["batch_tokens"])
-    counts = [(len(each.rows), each.plan.shard_rows) for each in ready.dumps]
-    told = speeds.dump(lengths, ready.dev_rows, DEV_ROWS, budget) - speeds.write if ready.dev_rows else 0.0
-    return told + sum(speeds.dump(lengths, rows, shard, budget) for rows, shard in counts)
+    budget = int(ready.settings()["batch_tokens"])
+    counts = [
+        (each, len(dump.rows), dump.plan.shard_rows) for each, dump in zip(ready.lengths, ready.dumps, strict=True)
+    ]
+    told = speeds.dump(ready.lengths[0], ready.dev_rows, DEV_ROWS, budget) - speeds.write if ready.dev_rows else 0.0
+    return told + sum(speeds.dump(lengths, rows, shard, budget) for lengths, rows, shard in counts)
 
 
 def step_costs(speeds: Speeds) -> StepCosts:
@@ -271,10 +273,23 @@ def _notes(asked: PlanAsked, ready: Ready, device: Device | None, first: bool) -
     if device is not None:
         said = f"{device.share:.0%} of its peak is assumed, no time for tokens, files or Python"
         notes.append(f"nothing was measured: {device.name}, of which {said}")
-    if first:
-        notes.append("the teacher is trained first: in all that follows but break-even, for it would be for any KD")
-    elif asked.finetune.folds is not None and "kd" in asked.methods:
+    taught = "kd" in asked.methods
+    if first and taught:
+        notes.append("`in all` counts training the teacher; break-even does not, for any KD needs it")
+    elif ready.finetune is not None and not first:
+        notes.append("the teacher has no trained head: what training it first would take is not in here")
+    elif ready.finetune is None and asked.finetune.folds is not None and taught:
         notes.append("--folds: this teacher has a trained head, so `dump` would ask for --finetune always")
+    if ready.taught_rows and taught:
+        notes.append(_of_unlabelled(ready))
     if ready.work.shape_only:
         notes.append("weights were drawn, and no text was tokenised for the teacher")
     return notes
+
+
+def _of_unlabelled(ready: Ready) -> str:
+    labelled = ready.work.teacher_rows.ids.lengths().mean()
+    return (
+        f"steps were taken from labelled rows, of {labelled:.0f} tokens; all rows to be dumped have "
+        f"{np.mean(np.concatenate(ready.lengths)):.0f} on average"
+    )

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import gc
 import math
+import multiprocessing
 import signal
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from itertools import cycle
@@ -160,7 +162,8 @@ def _of_width(asked: ReadSettings, above: Path, width: int, found: _Found, notif
         if width == (LOADER_WIDTH if LOADER_WIDTH in asked.widths else asked.widths[0]):
             for workers in asked.workers:
                 notify(f"width {width}: a DataLoader with {workers} workers")
-                _loaders(asked, folder, width, workers, found)
+                with _ended_at_once():
+                    _loaders(asked, folder, width, workers, found)
 
 
 def _make(folder: Path, asked: ReadSettings, width: int) -> None:
@@ -329,9 +332,22 @@ def _logits(found: Any) -> Any:
     return torch.from_numpy(logits) if isinstance(logits, np.ndarray) else logits
 
 
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """An interrupt ends the workers too, whom a DataLoader would wait for, longer than a command has to end."""
+    try:
+        yield
+    except INTERRUPTED:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own would take each for a failure
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        raise
+
+
 def _undisturbed(worker: int) -> None:
-    """An interrupt is the parent's to hear, which then ends its workers."""
+    """What is to end a bench is the parent's to hear, which then ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _cold(folder: Path, asked: ReadSettings, width: int, notify: Notify) -> list[ColdPass]:

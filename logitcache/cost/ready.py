@@ -25,6 +25,8 @@ from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.plan import DumpSettings, Planned, planned
 from logitcache.teacher.report import DEV_ROWS
 
+SAMPLE = 2048  # rows whose lengths stand for all
+
 
 @dataclass(frozen=True)
 class PlanAsked:
@@ -55,6 +57,10 @@ class PlanAsked:
         stores.of(self.store)
         if self.finetune.mode not in MODES:
             raise SpecError(f"--finetune: expected one of {', '.join(MODES)}, found {self.finetune.mode!r}.")
+        if not 0 < self.finetune.epochs < float("inf"):
+            raise SpecError(f"--finetune-epochs: expected a positive number, found {self.finetune.epochs}.")
+        if not 0 <= self.work.seed < 2**32:
+            raise SpecError(f"--seed: expected a number from 0 to 4294967295, found {self.work.seed}.")
         if self.unlabelled is not None and self.work.tokens is not None:
             raise SpecError("--unlabelled: expected rows of data beside it, found --tokens. Leave one out.")
 
@@ -81,6 +87,7 @@ class Ready:
     taught_rows: int  # unlabelled ones, which methods with a teacher learn from too
     labelled_rows: int  # that students train on
     all_labelled_rows: int  # that a teacher is fine-tuned on
+    lengths: tuple[Int64, ...]  # of each dump's rows, in the teacher's tokens: of a sample
     process: int  # bytes that the process held before
     finetune: Finetune | None  # how the teacher is trained first; None: it is not
 
@@ -111,13 +118,20 @@ def make_ready(asked: PlanAsked, notify: Callable[[str], None], *, only: int | N
     return Ready(
         work,
         dumps,
-        dev_rows=min(DEV_ROWS, len(source.splits["dev"])) if "dev" in source.splits else 0,
+        dev_rows=min(DEV_ROWS, len(source.splits["dev"])) if asked.split == "train" and "dev" in source.splits else 0,
         taught_rows=bare,
         all_labelled_rows=labelled,
         labelled_rows=labelled if asked.rows is None else min(labelled, asked.rows),
+        lengths=tuple(_lengths(each) for each in dumps),
         process=process if work.device == "cpu" else 0,
         finetune=asked.finetune if is_trained_first(asked.finetune, work) else None,
     )
+
+
+def _lengths(dump: Planned) -> Int64:
+    """Tokens of some of its rows, evenly spread."""
+    places = np.unique(np.linspace(0, len(dump.rows) - 1, SAMPLE).astype(np.int64))
+    return dump.prepare(0, len(dump.rows), places).ids.lengths()
 
 
 def is_trained_first(finetune: Finetune, work: Workload) -> bool:

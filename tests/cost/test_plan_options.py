@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from logitcache.cost import finetuning
 from logitcache.cost.calibrate import Calibration
 from logitcache.cost.costs import Runs, StepCosts, total
 from logitcache.cost.epoch import mean_tokens, share_of_epoch, training_batches
@@ -67,6 +69,7 @@ def test_what_changes_nothing_is_said(asked: PlanAsked) -> None:
     assert "--out, --alpha, --tau-squared: passed over, as it decides no cost" in done.stderr
     assert "--part, --workers: not counted" in done.stderr
     quiet = CliRunner().invoke(cli.command, words[:-5])
+    assert quiet.exit_code == 0
     assert "passed over" not in quiet.stderr
 
 
@@ -76,7 +79,7 @@ def test_a_shape_is_trained_first(asked: PlanAsked) -> None:
     assert first is not None
     assert first.steps == 3 * ceil(60 / 32)
     assert first.seconds > 0
-    assert "the teacher is trained first" in told.notes[1]
+    assert "`in all` counts training the teacher" in told.notes[1]
     without = plan(replace(asked, work=replace(asked.work, teacher="2x64"), methods=("base",)))
     assert without.total.seconds == pytest.approx(without.methods["base"].run_seconds)
     both = plan(replace(asked, work=replace(asked.work, teacher="2x64"), methods=("kd",)))
@@ -160,6 +163,8 @@ def test_shards_and_store_are_those_asked_for(store: str, asked: PlanAsked, load
 def test_another_split_is_dumped_alone(asked: PlanAsked, unlabelled_data: Path) -> None:
     told = plan(replace(asked, split="dev", unlabelled=str(unlabelled_data))).to_dict()
     assert (told["setting"]["rows"], told["setting"]["unlabelled_rows"]) == (24, 30)
+    assert make_ready(asked, lambda _: None).dev_rows == 24
+    assert make_ready(replace(asked, split="dev"), lambda _: None).dev_rows == 0  # whom a dump of dev asks once
     with pytest.raises(SpecError, match="nosuch"):
         plan(replace(asked, split="nosuch"))
 
@@ -206,3 +211,45 @@ def test_some_batches_stand_for_an_epoch_by_their_tokens() -> None:
     assert share_of_epoch(lengths, batches, 1, 4) == 1  # more than an epoch was timed
     grouped = training_batches(np.arange(1, 33), 4, 0, grouped=True)
     assert all(np.ptp(each) == 3 for each in grouped)
+
+
+def test_each_dump_is_told_from_its_own_rows(asked: PlanAsked, tmp_path: Path) -> None:
+    long, short = tmp_path / "long.jsonl", tmp_path / "short.jsonl"
+    for path, words in ((long, 25), (short, 2)):
+        lines = (json.dumps({"text": f"{'good film ' * words}{i}"}) for i in range(50))
+        path.write_text("\n".join(lines))
+    told = [plan(replace(asked, unlabelled=str(path))) for path in (long, short)]
+    assert told[0].dump.seconds > 1.3 * told[1].dump.seconds
+    assert "steps were taken from labelled rows" in told[0].notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"finetune": Finetune(epochs=float("inf"))}, "--finetune-epochs: expected a positive number, found inf"),
+        ({"finetune": Finetune(epochs=float("nan"))}, "--finetune-epochs: expected a positive number, found nan"),
+        ({"work": Asked(seed=-1)}, "--seed: expected a number from 0 to 4294967295, found -1"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(asked: PlanAsked, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        plan(replace(asked, **wrong))
+
+
+def test_a_step_has_a_part_that_no_batch_makes_longer(asked: PlanAsked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(work: Any, teacher: Any, finetune: Finetune, size: int, seconds: float) -> tuple[float, float]:
+        return 10.0 * size, 7.0 + 0.1 * 10 * size
+
+    monkeypatch.setattr(finetuning, "_timed", timed)
+    work = make_ready(replace(asked, work=replace(asked.work, teacher="1x32")), lambda _: None).work
+    lengths = work.teacher_rows.ids.lengths()
+    wanted = mean_tokens(lengths, training_batches(lengths, 32, 0, grouped=True))
+    for forward in (1.0, 1e-9):  # of a few rows, and of all
+        found = finetuning.step_timed(work, Finetune(), 12.0, forward)
+        assert found == pytest.approx(7.0 + 0.1 * wanted, rel=0.3 if forward < 1 else 1e-6)
+
+
+def test_only_a_study_with_a_teacher_breaks_even(asked: PlanAsked) -> None:
+    told = plan(replace(asked, methods=("base",))).to_dict()
+    assert "break-even" not in cli.render(told)
+    assert "teachers in the loop" not in cli.render(told)
