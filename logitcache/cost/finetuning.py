@@ -34,10 +34,11 @@ def step_from_flops(work: Workload, finetune: Finetune, device: Device) -> float
 
 
 def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: float) -> float:
-    """Seconds of one step, the mean of an epoch: timed for about so many ``seconds``, on fewer rows where a machine
-    would take too long over all of a batch. ``forward``: seconds of the teacher's answer to one row.
+    """Seconds of one step, the mean of an epoch: timed for about so many ``seconds``. ``forward``: seconds of the
+    teacher's answer to one row.
 
-    What a step takes whatever its batch (the optimiser) is told from two numbers of rows.
+    Where a machine would take too long over all of a batch, on fewer rows: what a step takes whatever its batch (the
+    optimiser) is told from two numbers of them.
     """
     fit = seconds / 2 / (PASSES * max(forward, 1e-9))
     few = int(np.clip(fit, 2, min(finetune.batch_size, len(work.teacher_rows))))
@@ -46,8 +47,10 @@ def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: floa
     teacher = copy.deepcopy(work.teacher.model)
     nn.Module.float(teacher).requires_grad_(True)
     many, step = _timed(work, teacher, finetune, few, seconds)
+    if few == finetune.batch_size:
+        return step * wanted / many
     fewer, shorter = _timed(work, teacher, finetune, max(1, few // 2), seconds / 2)
-    if few == finetune.batch_size or many <= fewer:
+    if many <= fewer:
         return step * wanted / many
     slope = float(np.clip((step - shorter) / (many - fewer), 0, step / many))
     return step + slope * (wanted - many)

@@ -59,6 +59,8 @@ class PlanAsked:
             raise SpecError(f"--finetune: expected one of {', '.join(MODES)}, found {self.finetune.mode!r}.")
         if not 0 < self.finetune.epochs < float("inf"):
             raise SpecError(f"--finetune-epochs: expected a positive number, found {self.finetune.epochs}.")
+        if self.finetune.batch_size < 1:
+            raise SpecError(f"--finetune-batch-size: expected a number from 1, found {self.finetune.batch_size}.")
         if not 0 <= self.work.seed < 2**32:
             raise SpecError(f"--seed: expected a number from 0 to 4294967295, found {self.work.seed}.")
         if self.unlabelled is not None and self.work.tokens is not None:

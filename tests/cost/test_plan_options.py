@@ -228,6 +228,7 @@ def test_each_dump_is_told_from_its_own_rows(asked: PlanAsked, tmp_path: Path) -
     [
         ({"finetune": Finetune(epochs=float("inf"))}, "--finetune-epochs: expected a positive number, found inf"),
         ({"finetune": Finetune(epochs=float("nan"))}, "--finetune-epochs: expected a positive number, found nan"),
+        ({"finetune": Finetune(batch_size=0)}, "--finetune-batch-size: expected a number from 1, found 0"),
         ({"work": Asked(seed=-1)}, "--seed: expected a number from 0 to 4294967295, found -1"),
     ],
 )
