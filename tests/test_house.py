@@ -44,7 +44,9 @@ GROUND = FLOORS[0]
 WITHOUT_TORCH = ("logitcache/errors.py", "logitcache/identity.py", "logitcache/store/", "cli/")
 WITH_TRANSFORMERS = (
     "logitcache/data/hubdata.py",
+    "logitcache/data/own_code.py",
     "logitcache/data/prepare.py",
+    "logitcache/data/vocabulary.py",
     "logitcache/teacher/",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",

@@ -14,9 +14,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BertCon
 
 from logitcache import identity
 from logitcache.data import hub
-from logitcache.data.prepare import build_tokenizer, load_tokenizer
+from logitcache.data.prepare import load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
+from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.student.checkpoints import sync
 from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from logitcache import identity
-from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
+from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.task import Classification, match_labels
+from logitcache.data.tokenizer import tokenizer_fingerprint
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.records import Int64
 from logitcache.store.columns import Column
