@@ -84,7 +84,7 @@ def _python_parts(tokenizer: Any) -> dict[str, Any]:
     """The parts of a tokenizer written in Python: its class, what that was made with, its vocabulary and merges."""
     ranks = getattr(tokenizer, "bpe_ranks", None) or {}
     pieces = getattr(tokenizer, "sp_model", None)
-    model = pieces.serialized_model_proto() if hasattr(pieces, "serialized_model_proto") else b""
+    model = b"" if pieces is None else pieces.serialized_model_proto()
     return {
         "class": type(tokenizer).__name__,
         "settings": _settings(tokenizer),
@@ -97,7 +97,7 @@ def _python_parts(tokenizer: Any) -> dict[str, Any]:
 def _settings(tokenizer: Any) -> dict[str, Any]:
     """The plain values among the arguments of the tokenizer's class, as the tokenizer has them now."""
     classes = [kind for kind in type(tokenizer).__mro__ if "__init__" in vars(kind) and kind is not object]
-    names = {name for kind in classes for name in inspect.signature(kind.__init__).parameters}
+    names = {name for kind in classes for name in inspect.signature(vars(kind)["__init__"]).parameters}
     names = {name for name in names if not name.endswith(("_file", "_token")) and name not in NO_SETTINGS}
     values = {name: getattr(tokenizer, name, None) for name in sorted(names)}
     return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}

@@ -14,6 +14,7 @@ from pathlib import Path
 from logitcache.cache import Cache
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
+from logitcache.store.lock import Lock
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import Panel, Progress
@@ -34,15 +35,16 @@ def dump_split(
     reuse: Cache | None = None,
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
+    lock: Lock | None = None,
     notify: Notify = lambda _: None,
     progress: Progress = lambda rows, tokens: None,
 ) -> DumpReport:
     """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not see the teacher.
 
-    With ``part`` (i, n), i from 0, only that range of its shards: n workers make the cache, and the report of the one
-    that seals it speaks for all. Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another
-    teacher; SpecError for rows or answers that cannot be used, or ``reuse`` in the same folder; CorruptShard where
-    ``reuse`` is damaged; Locked where somebody else writes there.
+    The caller may hold the folder's ``lock``. With ``part`` (i, n), i from 0, only that range of its shards: n workers
+    make the cache, and the report of the one that seals it speaks for all. Raises FingerprintMismatch for other
+    labels, another plan, or a ``reuse`` of another teacher; SpecError for rows or answers that cannot be used, or
+    ``reuse`` in the same folder; CorruptShard where ``reuse`` is damaged; Locked where somebody else writes there.
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
         raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
@@ -52,14 +54,16 @@ def dump_split(
         known.check(asked.plan)
     else:
         asked.check_padding()
-    with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part) as writer:
+    with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock) as writer:
         started = time.perf_counter()
         done = Work(writer, asked, known, notify, progress).finish()
         seconds = time.perf_counter() - started
-        told = None if done.sealed else unfinished(writer)
-    if told is None:
-        dev = source.splits.get("dev") if split == "train" and known is None else None
-        told = report(Cache.open(folder), asked.panel, dev, split, unnamed="matched by index" in asked.remark)
+        if done.sealed:  # said while nobody can replace it
+            dev = source.splits.get("dev") if split == "train" and known is None else None
+            unnamed = "matched by index" in asked.remark
+            told = report(Cache.open(folder), asked.panel, dev, split, unnamed=unnamed)
+        else:
+            told = unfinished(writer)
     _say(asked, done, known, folder, part, notify)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(

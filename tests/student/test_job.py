@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.student.job import NOT_ASKED, Job, TrainConfig, claim, is_done, load, ready
+from logitcache.student.folder import claim, is_done
+from logitcache.student.job import NOT_ASKED, Job, TrainConfig, load, ready
 from logitcache.student.model import build_student, parse_shape, student_tokenizer
 from logitcache.teacher.panel import folds_of
 
