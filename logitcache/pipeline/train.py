@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -159,13 +159,14 @@ def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:
         for fold in range(folds):
             notify(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
             copies.append(_copy_without(job, (fold, folds), notify, on_step))
-        panel = FoldTeachers([_loader(copy) for copy in copies])
+        panel = FoldTeachers([partial(_load, job, copy) for copy in copies])
     settings, starts = DumpSettings(max_length=job.config.max_length), job.starts()
     return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts)
 
 
-def _loader(folder: Path) -> Callable[[], TeacherModel]:
-    return lambda: load_teacher(str(folder))
+def _load(job: Job, folder: Path) -> TeacherModel:
+    """A first copy, called alike wherever it lies: its answers are the same."""
+    return replace(load_teacher(str(folder)), name=f"base-seed{job.config.seed}")
 
 
 def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, notify: Notify) -> Cache:
@@ -210,7 +211,7 @@ def _first_copy(job: Job, notify: Notify, on_step: OnStep) -> TeacherModel:
 def _copy(job: Job, config: TrainConfig, notify: Notify, on_step: OnStep) -> TeacherModel:
     """A first copy, loaded while nobody can replace it. One that another command is training is waited for."""
     with trained(config, source=job.source, notify=notify, on_step=on_step, wait=True) as folder:
-        teacher = load_teacher(str(folder))
+        teacher = _load(job, folder)
         meet()  # of several ranks the first holds the folder, for all
         return teacher
 
