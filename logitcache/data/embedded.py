@@ -24,7 +24,7 @@ import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ENOSPC
 from hashlib import blake2b
@@ -117,12 +117,17 @@ def _build_alone(
 ) -> None:
     """Build the set, or wait for who is building it."""
     folder, content = destination.parent, "the data set docstrings"
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder, name=f".{destination.name}.lock", wait=math.inf, content=content, notify=notify)
     try:
         if not _is_complete(destination):
             _publish(_build(packages, notify), versions, destination)
     finally:
         lock.release()
+        if not was_there:
+            with suppress(OSError):  # the set is in it
+                folder.rmdir()
 
 
 def _installed(name: str) -> Path:

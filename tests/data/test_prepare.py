@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,21 @@ def test_a_built_tokenizer_is_learnt_once_from_its_texts(bert: Any, tmp_path: Pa
     again = build_tokenizer(["other texts"], 120, LIMIT, tmp_path)
     assert again.get_vocab() == made.get_vocab() == bert.get_vocab()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_several_that_learn_one_vocabulary_leave_one(tmp_path: Path) -> None:
+    """One learns, the others wait; what a killed one has left beside its place goes."""
+    (tmp_path / "several" / ".learnt-left").mkdir(parents=True)
+    alone = build_tokenizer(TEXTS, 120, LIMIT, tmp_path / "alone" / "learnt")
+    with ThreadPoolExecutor(4) as pool:
+        several = [pool.submit(build_tokenizer, TEXTS, 120, LIMIT, tmp_path / "several" / "learnt") for _ in range(4)]
+    assert all(made.result().get_vocab() == alone.get_vocab() for made in several)
+    trees = [
+        {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "alone", tmp_path / "several")
+    ]
+    assert trees[0] == trees[1]
+    assert [path.name for path in (tmp_path / "several").iterdir()] == ["learnt"]
 
 
 def test_a_built_tokenizer_is_the_same_in_every_process(bert: Any) -> None:
