@@ -1,4 +1,4 @@
-"""Teachers and students answer a row in a batch as they answer it alone, called by hand, whatever names their padding."""
+"""Teachers and students answer a row in a batch as they answer it alone, called by hand."""
 
 from __future__ import annotations
 
