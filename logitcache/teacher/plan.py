@@ -146,9 +146,9 @@ def planned(
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
     rows, first = source.split(split), panel.first
     task = task_of(source, first.label_names)
+    match = match_labels(first.label_names, task, first.name, label_map, occurring=_occurring(source))
     if task.num_labels < 2:
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
-    match = match_labels(first.label_names, task, first.name, label_map, occurring=_occurring(source))
     panel = panel.in_order(None if match.identity else match.order)
     names = task.label_names or (match.names if len(set(match.own)) == len(match.own) else match.data)
     settings = replace(settings, max_length=min(settings.max_length, first.max_length))

@@ -34,7 +34,7 @@ def labelled(*labels: object) -> list[dict[str, Any]]:
 
 
 def test_unlabelled_train_rows_held_out_elsewhere_are_left_out(read: Load) -> None:
-    train = [*labelled(0, 1), {"text": "held", "label": None}, {"text": "free", "label": -1}]
+    train = [*labelled(0, 1), {"text": "held", "label": None}, {"text": "free", "label": ""}]
     notes: list[str] = []
     source = read({"train.jsonl": train, "test.jsonl": [{"text": "held", "label": 1}]}, notes=notes)
     rows = source.split("train")
@@ -43,9 +43,9 @@ def test_unlabelled_train_rows_held_out_elsewhere_are_left_out(read: Load) -> No
     assert any("1 unlabelled rows left out, for their texts stand in test" in note for note in notes)
 
 
-@pytest.mark.parametrize("none", ["", "-1", None, -1, -1.0])
+@pytest.mark.parametrize("none", ["", None, " ", float("nan")])
 def test_a_missing_label_is_written_in_many_ways(read: Load, none: object) -> None:
-    names = read({"train.jsonl": labelled("b", "a", none) if type(none) is not float else labelled("b", "a", "")})
+    names = read({"train.jsonl": labelled("b", "a", none)})
     assert (names.label_names, names.split("train").label.tolist()) == (("a", "b"), [1, 0, -1])
     numbers = read({"train.jsonl": labelled(1, 0, none)})
     assert (numbers.num_labels, numbers.split("train").label.tolist()) == (2, [1, 0, -1])
