@@ -39,17 +39,17 @@ class Relabelled:
     def moved(self) -> dict[int, tuple[int, int, int]]:
         """Classes most of whose rows are one other class now: {class: (that class, rows that moved, rows)}.
 
-        A single row is a correction, unless most rows of all classes have moved.
+        One row that has gone to a class whose own rows have stayed is a correction.
         """
-        least = 1 if 2 * self.changed > self.rows else 2
         found: dict[int, tuple[int, int, int]] = {}
         for label in np.unique(self.before):
             here = self.before == label
             most = int(self.counts[here].argmax())
             other, count, total = int(self.now[here][most]), int(self.counts[here][most]), int(self.counts[here].sum())
-            if other != label and 2 * count > total and count >= least:
+            if other != label and 2 * count > total:
                 found[int(label)] = other, count, total
-        return found
+        stayed = set(self.before.tolist()) - set(found)
+        return {label: move for label, move in found.items() if move[1] > 1 or move[0] not in stayed}
 
 
 def check_gold_labels(teacher: Joined, task: Classification, train: Rows, notify: Notify) -> None:

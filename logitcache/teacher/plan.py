@@ -150,7 +150,7 @@ def planned(
     if task.num_labels < 2:
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
     panel = panel.in_order(None if match.identity else match.order)
-    names = task.label_names or (match.names if len(set(match.own)) == len(match.own) else match.data)
+    names = class_names(task, match)
     settings = replace(settings, max_length=min(settings.max_length, first.max_length))
     codec = DenseCodec(task.num_labels, settings.codec)
     data = {"source": source.name, "split": split, "rows": len(rows), "digest": rows.digest(), "labels": _labels(rows)}
@@ -160,6 +160,13 @@ def planned(
 def task_of(source: Source, own: tuple[str, ...]) -> Classification:
     """The data's classes; those of the teacher's columns where the data has no labels."""
     return Classification(source.num_labels or len(own), source.label_names)
+
+
+def class_names(task: Classification, match: Match) -> tuple[str, ...]:
+    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one name twice."""
+    if task.label_names is not None or len(set(match.own)) < len(match.own):
+        return match.data
+    return match.names
 
 
 def _occurring(source: Source) -> list[int]:
