@@ -16,6 +16,7 @@ from .options import (
     as_json,
     data_options,
     dtype,
+    label_map,
     max_length,
     notify,
     print_json,
@@ -35,6 +36,7 @@ from .workers import once, run_parts, typed
 )
 @teacher_options
 @data_options
+@label_map("the teacher")
 @click.option("--split", default="train", show_default=True, help="The split to dump.")
 @click.option(
     "--out",

@@ -150,7 +150,7 @@ def load(
     columns = _or_preset(columns, found.preset)
     names = _column_names(list(tables.values()), columns, found.where)
     _say_choice(list(tables.values()), columns, names, notify)
-    numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found))
+    numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found), notify)
     rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
     known_as = name or found.name
     if None in rows:

@@ -5,7 +5,7 @@ where there are any.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class DumpConfig:
     reuse: Path | str | None = None  # a cache (or its URL) of the same teacher: rows it has are copied
     settings: DumpSettings = field(default_factory=DumpSettings)
     workspace: Workspace = Workspace()
+    label_map: Mapping[str, str] | None = None  # the teacher's class for classes of the data
     overwrite: bool = False
     part: tuple[int, int] | None = None  # (i, n), i from 0: this range of the shards alone
 
@@ -120,6 +121,7 @@ def _dump(
         split,
         folder_of(config, source, split),
         config.settings,
+        label_map=config.label_map,
         reuse=reuse,
         overwrite=config.overwrite,
         part=config.part,

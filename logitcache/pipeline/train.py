@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from logitcache.cache import Cache
+from logitcache.data.match import shown
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
+from logitcache.pipeline.relabelled import check_gold_labels
 from logitcache.student.job import Job, TrainConfig, is_done, ready
 from logitcache.student.model import check_revision
 from logitcache.student.ranks import first_alone, is_first
@@ -39,6 +41,7 @@ def train(
         check_unlabelled(job.source, config.unlabelled)
     teacher = _given(job, notify)
     if teacher is not None:
+        notify(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
     if is_done(job):
         notify(f"{job.out}: this run is there already")
@@ -68,13 +71,14 @@ def _given(job: Job, notify: Notify) -> Joined | None:
     """The caches that are named, or (for kd) found in the workspace."""
     config, starts = job.config, job.starts()
     if config.caches:
-        return join([Cache.open(folder) for folder in config.caches], starts, config.teachers)
+        caches = [Cache.open(folder) for folder in config.caches]
+        return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map)
     if config.method != "kd":
         return None
     caches = [config.workspace.find_cache(job.source.split(name), name) for name in starts]
     for cache in caches:
         notify(f"teacher: {cache!r}")
-    return join(caches, starts)
+    return join(caches, starts, task=job.task, label_map=config.label_map)
 
 
 def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
@@ -93,19 +97,9 @@ def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
 
 
 def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
-    """Label names in order, and every row by its hash; before anything is written."""
-    names, theirs = job.task.label_names, teacher.label_names
-    by_index = all(name == f"LABEL_{i}" for i, name in enumerate(theirs))
-    unnamed = names is None or (by_index and set(names) != set(theirs))
-    if len(theirs) != job.task.num_labels or not (unnamed or names == theirs):
-        mine = ", ".join(names) if names else f"{job.task.num_labels} unnamed ones"
-        raise FingerprintMismatch(
-            f"the cache's labels are {', '.join(theirs)}; the data's {mine}. Dump this data, or choose another cache.",
-            where=str(teacher),
-        )
-    if unnamed:
-        notify(f"{teacher}: labels without names, matched by index ({', '.join(theirs[:8])})")
+    """Every row by its hash, and the labels of classes; before anything is written."""
     teacher.check(job.train.row_id, job.train.row_hash)
+    check_gold_labels(teacher, job.task, job.train, notify)
     for part in teacher.parts:
         here = job.source.split(part.name).digest()
         for cache in part.caches:
@@ -132,7 +126,7 @@ def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:
             copies.append(_copy_without(job, (fold, folds), notify, on_step))
         panel = FoldTeachers([_loader(copy) for copy in copies])
     settings, starts = DumpSettings(max_length=job.config.max_length), job.starts()
-    return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts)
+    return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts, task=job.task)
 
 
 def _loader(folder: Path) -> Callable[[], TeacherModel]:

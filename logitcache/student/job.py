@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class TrainConfig:
     checkpoint_steps: int | None = None  # steps after which a checkpoint is taken too; None: after each epoch alone
     group_by_length: bool = False  # rows of like length share a batch: less padding
     cache: Path | str | Sequence[Path | str] | None = None  # several: of labelled and unlabelled rows, or of teachers
+    label_map: Mapping[str, str] | None = None  # the cache's class for classes of the data
     teachers: str | None = None  # mean: several caches of the same rows are averaged
     folds: int | None = None  # self-kd: so many first copies, each answering for rows it was not trained on
     out: Path | None = None
@@ -125,6 +126,8 @@ class Job:
     def asked(self) -> dict[str, Any]:
         """The run's settings as its result records them: names and numbers, no places."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_ASKED}
+        if not self.config.label_map:
+            del values["label_map"]
         student, unlabelled = self.config.student, self.unlabelled()
         return {
             **values,
@@ -191,6 +194,8 @@ def _check_teaching(config: TrainConfig) -> None:
     taught = METHODS[config.method].needs_teacher
     if config.caches and not taught:
         raise SpecError(f"--cache: {config.method} has no teacher. Leave it out, or choose kd.")
+    if config.label_map and not (config.caches or config.method == "kd"):
+        raise SpecError(f"--label-map: {config.method} reads no cache. Leave it out, or choose kd.")
     if config.teachers is not None and (config.teachers != "mean" or len(config.caches) < 2):
         raise SpecError("--teachers: expected mean, and several caches to average (--cache A --cache B).")
     if config.folds is not None and (config.method != "self-kd" or config.caches or config.folds < 2):

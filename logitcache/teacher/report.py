@@ -61,7 +61,7 @@ def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bo
     """What the cache says, read back from it block by block; and the teacher on at most 2,000 rows of ``dev``, evenly
     spread.
 
-    ``unnamed``: the teacher's labels had no names and were matched by index.
+    ``unnamed``: the teacher's columns were matched by number.
     """
     width = len(cache.label_names)
     tally, total, answered = Scores(), 0.0, 0
@@ -127,8 +127,8 @@ def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, flo
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
-    """A teacher whose columns have no names, and which is hardly ever right or would be far more often with its classes
-    in another order, may have them in another order.
+    """A teacher whose columns were matched by number, and which is hardly ever right or would be far more often with
+    its classes in another order, may have them in another order.
     """
     best = _best_order(tally)
     if best >= scores["accuracy"] + PERMUTED:
@@ -139,8 +139,8 @@ def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
         said, so = f"agrees with them hardly more than chance would {chance}", "its labels may stand in another order"
     else:
         return []
-    advice = "Name its own in config.json (id2label), the data's with --labels."
-    return [f"the labels were matched by index, and the teacher {said}: {so}. {advice}"]
+    advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."
+    return [f"the labels were matched by number, and the teacher {said}: {so}. {advice}"]
 
 
 def _best_order(tally: Scores) -> float:

@@ -83,7 +83,8 @@ def test_one_data_set_that_names_its_split_is_that_split(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "labels", [np.array([0, 1, -1]), [np.int64(0), np.int64(1), None], pd.Series([0, 1, None]), pa.array([0, 1, None])]
+    "labels",
+    [np.array([0, 1, np.nan]), [np.int64(0), np.int64(1), None], pd.Series([0, 1, None]), pa.array([0, 1, None])],
 )
 def test_numbers_of_libraries_are_numbers(tmp_path: Path, labels: Any) -> None:
     source, _ = loaded({"train": {"text": ["a", "b", "c"], "label": labels}}, tmp_path)
@@ -144,7 +145,7 @@ TWICE = pd.DataFrame([["a", "b", 0]], columns=["text", "text", "label"])
             {"train": {"text": ["a", "b"], "label": [0, "x"]}},
             "data in memory, split train, row 1: column 'label': expec",
         ),
-        ({"text": ["a", "b"], "label": [0, 1.5]}, "data in memory, row 1: column 'label': expected labels all"),
+        ({"text": ["a", "b"], "label": [0, 1.5]}, "data in memory, row 1: column 'label': expected classes, found 1.5"),
         ({"text": ["a", "b"], "label": [0]}, "data in memory: expected columns of one length, found text 2, label 1."),
         ({"text": "a", "label": [0]}, "column 'text': expected a list or an array of one value a row, found str."),
         ({"text": np.array("a")}, "expected a list or an array of one value a row, found str."),
