@@ -127,6 +127,15 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
     )
 
 
+def cut_places(tokenizer: Any, rows: Rows, prepared: Prepared, places: Int64, max_length: int) -> Int64:
+    """Which of the prepared rows were cut: those that with room for one more token have one more. ``places`` i64[N]:
+    where each prepared row stands in ``rows``.
+    """
+    full = np.flatnonzero(prepared.ids.lengths() >= max_length)
+    longer = prepare(tokenizer, rows.select(places[full]), max_length + 1)
+    return full[longer.ids.lengths() > max_length]
+
+
 def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
     """What makes two tokenizers the same: the map from token to id, the special ids, ids of a fixed probe text, and
     the side that long texts are cut on.

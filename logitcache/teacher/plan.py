@@ -127,7 +127,7 @@ class Planned:
 def planned(teacher: TeacherModel | Panel, source: Source, split: str, settings: DumpSettings) -> Planned:
     """Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used."""
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
-    rows, first = source.split(split), panel.first
+    rows, first = source.table(split), panel.first
     task = Classification(source.num_labels or len(first.label_names), source.label_names)
     if task.num_labels < 2:
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
@@ -136,11 +136,17 @@ def planned(teacher: TeacherModel | Panel, source: Source, split: str, settings:
     names = task.label_names or tuple(first.label_names[i] for i in order)
     settings = replace(settings, max_length=min(settings.max_length, first.max_length))
     codec = DenseCodec(task.num_labels, settings.codec)
-    data = {"source": source.name, "split": split, "rows": len(rows), "digest": rows.digest(), "labels": _labels(rows)}
+    data = {
+        "source": source.name,
+        "split": split,
+        "rows": len(rows),
+        "digest": rows.digest(),
+        "labels": label_digest(rows),
+    }
     return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), remark)
 
 
-def _labels(rows: Rows) -> str:
+def label_digest(rows: Rows) -> str:
     """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
     return identity.digest_arrays([("label", rows.label)])
 
