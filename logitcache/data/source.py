@@ -355,7 +355,9 @@ def _without(source: Source, split: str, where: str, notify: Notify) -> Source:
     for left_out, why in reasons:
         if left_out.any():
             first = rows.row_id[left_out.argmax()]
-            notify(f"{where}: {left_out.sum():,} unlabelled rows are not trained on, for {why} (first: row {first})")
+            notify(
+                f"{where}: {left_out.sum():,} rows without a label are not trained on, for {why} (first: row {first})"
+            )
     if not (hidden | empty).any():
         return source
     kept = rows.select(np.flatnonzero(~(hidden | empty)))
