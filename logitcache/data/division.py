@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from logitcache.data.order import counter_hash
+from logitcache.data.spool import BLOCK_ROWS
 from logitcache.records import Int64
 
 SHARE = 10  # one row in so many of a class goes to each held-out split
@@ -62,6 +64,17 @@ def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int
             return {}
         taken += np.bincount(stratum[chosen], size[chosen], len(rows)).astype(np.int64)
     return {name: labelled[part[text] == number] for number, name in enumerate(names)}
+
+
+def stand_in(row_hash: Int64, others: Int64) -> npt.NDArray[np.bool_]:
+    """Which of these texts stand among others: bool[N]. Memory grows with N alone, not with the others."""
+    texts, text = np.unique(row_hash, return_inverse=True)
+    is_there = np.zeros(len(texts), bool)
+    for start in range(0, len(others) if len(texts) else 0, BLOCK_ROWS):
+        block = others[start : start + BLOCK_ROWS]
+        place = np.minimum(np.searchsorted(texts, block), len(texts) - 1)
+        is_there[place[texts[place] == block]] = True
+    return np.asarray(is_there[text])
 
 
 def _rarest(label: Int64, text: Int64, texts: int) -> Int64:

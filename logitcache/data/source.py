@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from logitcache import identity
 from logitcache.data import lookup
-from logitcache.data.division import RULE, Division, divide
+from logitcache.data.division import RULE, Division, divide, stand_in
 from logitcache.data.files import Table
 from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.lookup import UNLABELLED_SPLIT as UNLABELLED_SPLIT
@@ -72,7 +72,8 @@ class Rows:
     def select(self, places: Int64) -> Rows:
         """The rows at these places, in this order; they keep their row_id and row_hash."""
         pair = None if self.text_pair is None else taken(self.text_pair, places)
-        return Rows(taken(self.text, places), pair, self.label[places], self.row_id[places], self.row_hash[places])
+        label, row_id, row_hash = (_selected(column, places) for column in (self.label, self.row_id, self.row_hash))
+        return Rows(taken(self.text, places), pair, label, row_id, row_hash)
 
     def followed_by(self, more: Rows, start: int) -> Rows:
         """These rows and then more, whose row_id counts on from ``start``."""
@@ -96,6 +97,11 @@ class Rows:
     def digest(self) -> str:
         """Digest of the rows' identities, in order: the content digest of a fingerprint."""
         return identity.digest_arrays([("row_id", self.row_id), ("row_hash", self.row_hash)])
+
+
+def _selected(column: Int64, places: Int64) -> Int64:
+    """The values at these places, block by block: many lie in a mapped file."""
+    return by_block(np.int64, len(places), lambda part: column[places[part]])
 
 
 @dataclass(frozen=True)
@@ -166,10 +172,10 @@ class Source:
         for name, rows in self.splits.items():
             if train is None or name in ("train", UNLABELLED_SPLIT):
                 continue
-            labelled = rows.label >= 0
-            seen = np.flatnonzero(labelled & np.isin(rows.row_hash, train.row_hash))
+            labelled = np.flatnonzero(rows.label >= 0)
+            seen = labelled[stand_in(rows.row_hash[labelled], train.row_hash)]
             if len(seen):
-                found[name] = Shared(len(seen), int(labelled.sum()), int(rows.row_id[seen[0]]))
+                found[name] = Shared(len(seen), len(labelled), int(rows.row_id[seen[0]]))
         return found
 
     def digest(self) -> str:
@@ -314,14 +320,19 @@ def _divided(source: Source, name: str, notify: Notify) -> Source:
     divided = replace(source, division=Division(RULE, counts))
     if not held:
         return divided
-    rest = np.setdiff1d(np.arange(len(train)), np.concatenate(list(held.values())), assume_unique=True)
+    is_rest = np.ones(len(train), bool)
+    is_rest[np.concatenate(list(held.values()))] = False
     parts = {split: train.select(places) for split, places in held.items()}
     sizes = " and ".join(f"{count:,} {split} rows" for split, count in counts.items())
     notify(
         f"{name}: no labelled rows are given to score on, so {sizes} are held out of its {len(train):,} ({RULE}). "
         f"A dump covers all {len(train):,}"
     )
-    splits = {"train": train.select(rest), **parts, **{s: r for s, r in source.splits.items() if s != "train"}}
+    splits = {
+        "train": train.select(np.flatnonzero(is_rest)),
+        **parts,
+        **{s: r for s, r in source.splits.items() if s != "train"},
+    }
     return replace(divided, splits=splits, tables={"train": train})
 
 

@@ -71,8 +71,9 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
         source = loaded(table, [], lone, folder)
     try:
         job = ready(TrainConfig(method="kd", rows=limit), source, lambda _: None)
-    except SpecError as error:  # of few rows, a subset may have one class
-        assert "two classes" in str(error)
+    except SpecError as error:
+        if "two classes" not in str(error):  # few rows may have one class
+            raise
         return
     teacher = join([cache_of(source.table(name), name, folder / name) for name in job.starts()], job.starts())
     teacher.check(job.train.row_id, job.train.row_hash)
