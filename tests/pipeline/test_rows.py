@@ -21,6 +21,7 @@ from logitcache.joined import join
 from logitcache.store.writer import CacheWriter
 from logitcache.student.job import TrainConfig, ready
 from logitcache.targets.dense import DenseCodec
+from logitcache.workspace import Workspace
 from tests.fake_caches import CONDITIONS, SKETCHES, plan
 
 WIDTH = 3
@@ -115,3 +116,51 @@ def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path
     assert result.division.held_out == {"dev": 12, "test": 12}
     with pytest.raises(SpecError, match="held out of the table of train"):
         logitcache.dump(checkpoint(), data, split="dev", workspace=tmp_path, device="cpu", notify=notes.append)
+
+
+def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_cannot(tmp_path: Path) -> None:
+    few, many = table_of(18), table_of(40)
+    both = {"train": many, "test": {"text": [*many["text"][:2], "unseen"], "label": ["neg", "pos", "neg"]}}
+    cases: list[tuple[Any, dict[str, int] | None, str]] = [
+        ({"train": few}, {}, "too few to hold any out"),
+        ({"train": many}, {"dev": 4, "test": 4}, ""),
+        (both, None, "memory: 2 of 3 test texts also stand in train (first: test row 0): their score is no test"),
+    ]
+    for data, held_out, said in cases:
+        notes: list[str] = []
+        source = load(data, Columns(), tmp_path, lambda _: None)
+        job = ready(TrainConfig(), source, notes.append)
+        division = job.asked()["division"]
+        assert (None if division is None else division["held_out"]) == held_out
+        assert [said in note for note in notes] == [True] * bool(said)
+
+
+def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, checkpoint: Any) -> None:
+    """A teacher that was fine-tuned then may have been trained on rows that are held out now."""
+    table = table_of(120)
+    dumped = logitcache.dump(checkpoint(), table, workspace=tmp_path, device="cpu", notify=lambda _: None)
+    corrected = {**table, "label": [*table["label"][:110], *["pos"] * 10]}
+    for data, is_said in ((table, False), (corrected, True)):
+        notes: list[str] = []
+        logitcache.train(
+            "kd",
+            data,
+            student="1x32",
+            epochs=0.5,
+            workspace=tmp_path,
+            cache=dumped.cache,
+            out=tmp_path / f"run-{is_said}",
+            max_length=32,
+            notify=notes.append,
+        )
+        assert any("other rows may have been held out" in note for note in notes) == is_said
+
+
+def test_a_seed_draws_from_one_table_and_finds_the_cache_of_its_own_draw(tmp_path: Path) -> None:
+    """Rows are the same for all seeds, but a teacher that was fine-tuned for one has seen what another holds out."""
+    table = load({"train": table_of(120)}, Columns(), tmp_path, lambda _: None).table("train")
+    cache_of(table, "train", tmp_path / "caches" / "seed0")
+    work = Workspace(tmp_path)
+    assert len(work.find_cache(table)) == len(work.find_cache(table, source="memory")) == 120
+    with pytest.raises(SpecError, match="expected a cache of these train rows, found none"):
+        work.find_cache(table, source="fewrel-seed1")
