@@ -64,7 +64,7 @@ def dump(
         splits.append(UNLABELLED_SPLIT)
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
-        source.split(split)
+        source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
     panel = asked_teacher(config, source, notify, on_step, reuse)
@@ -126,7 +126,7 @@ def _dump(
         overwrite=config.overwrite,
         part=config.part,
         notify=notify,
-        progress=begin(len(source.split(split))),
+        progress=begin(len(source.table(split))),
     )
 
 

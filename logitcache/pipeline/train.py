@@ -21,6 +21,7 @@ from logitcache.student.run import OnStep, run
 from logitcache.teacher.dump import DumpSettings, dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher, quiet
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
+from logitcache.teacher.plan import label_digest
 
 
 def train(
@@ -51,6 +52,7 @@ def train(
     if teacher is not None:
         job = _without_skipped(job, teacher, notify)
         _check_teacher(teacher, job, notify)
+        _say_division(teacher, job, notify)
     with quiet():
         run(job, teacher, notify, on_step)
     return job.out
@@ -75,7 +77,10 @@ def _given(job: Job, notify: Notify) -> Joined | None:
         return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map)
     if config.method != "kd":
         return None
-    caches = [config.workspace.find_cache(job.source.split(name), name) for name in starts]
+    division, source = job.source.division, job.source
+    # a teacher fine-tuned on another seed's draw has been trained on rows that this one holds out
+    called = None if division is None or division.seed is None else source.name
+    caches = [config.workspace.find_cache(source.table(name), name, called) for name in starts]
     for cache in caches:
         notify(f"teacher: {cache!r}")
     return join(caches, starts, task=job.task, label_map=config.label_map)
@@ -101,7 +106,7 @@ def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
     teacher.check(job.train.row_id, job.train.row_hash)
     check_gold_labels(teacher, job.task, job.train, notify)
     for part in teacher.parts:
-        here = job.source.split(part.name).digest()
+        here = job.source.table(part.name).digest()
         for cache in part.caches:
             there = cache.manifest.plan.data.get("digest")
             if here != there:
@@ -109,6 +114,22 @@ def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
                     f"{cache.where}: dumped from other rows (digest {there}, here {here}); "
                     "every row used here is in it, proved by its hash"
                 )
+
+
+def _say_division(teacher: Joined, job: Job, notify: Notify) -> None:
+    """Warn of caches that were dumped when other rows of their table were held out."""
+    division, source = job.source.division, job.source
+    if division is None or not division.held_out:
+        return
+    labels = label_digest(source.table("train"))
+    for cache in next(part.caches for part in teacher.parts if part.name == "train"):
+        data = cache.manifest.plan.data
+        other_draw = division.seed is not None and data.get("source") != source.name
+        if other_draw or data.get("labels") != labels:
+            notify(
+                f"{cache.where}: dumped with other labels or another data seed, so other rows may have been held out. "
+                "A teacher that was fine-tuned for that dump may have been trained on rows that are scored here"
+            )
 
 
 def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:

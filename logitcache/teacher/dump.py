@@ -65,8 +65,8 @@ def dump_split(
         seconds = time.perf_counter() - started
         told = None if done.sealed else unfinished(writer)
     if told is None:
-        dev = source.splits.get("dev") if split == "train" and known is None else None
-        told = report(Cache.open(folder), asked.panel, dev, split, unnamed=asked.match.kind is Kind.NUMBERED)
+        unnamed = asked.match.kind is Kind.NUMBERED
+        told = report(Cache.open(folder), asked.panel, source, split, unnamed, asks=known is None)
     _say(asked, done, known, folder, part, notify)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(

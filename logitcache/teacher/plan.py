@@ -146,7 +146,7 @@ def planned(
     teacher that cannot be asked about the rows.
     """
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
-    rows, first = source.split(split), panel.first
+    rows, first = source.table(split), panel.first
     task = task_of(source, first.label_names)
     match = match_labels(first.label_names, task, first.name, label_map, occurring=_occurring(source))
     if task.num_labels < 2:
@@ -156,7 +156,13 @@ def planned(
     settings = replace(settings, max_length=min(settings.max_length, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
     codec = DenseCodec(task.num_labels, settings.codec)
-    data = {"source": source.name, "split": split, "rows": len(rows), "digest": rows.digest(), "labels": _labels(rows)}
+    data = {
+        "source": source.name,
+        "split": split,
+        "rows": len(rows),
+        "digest": rows.digest(),
+        "labels": label_digest(rows),
+    }
     return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), match, note)
 
 
@@ -203,7 +209,7 @@ def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict
     return pairs_of(own, task.label_names or tuple(map(str, range(task.num_labels))), columns)
 
 
-def _labels(rows: Rows) -> str:
+def label_digest(rows: Rows) -> str:
     """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
     return identity.digest_arrays([("label", rows.label)])
 

@@ -51,8 +51,9 @@ def test_unlabelled_train_rows_held_out_elsewhere_are_left_out(read: Load) -> No
     source = read({"train.jsonl": train, "test.jsonl": [{"text": "held", "label": 1}]}, notes=notes)
     rows = source.split("train")
     assert rows.texts()[0] == ["text 0", "text 1", "free"]
-    assert rows.row_id.tolist() == [0, 1, 2]
-    assert any("1 unlabelled rows left out, for their texts stand in test" in note for note in notes)
+    assert rows.row_id.tolist() == [0, 1, 3]
+    assert source.table("train").row_id.tolist() == [0, 1, 2, 3]
+    assert notes == ["data: 1 rows without a label are not trained on, for their texts stand in test (first: row 2)"]
 
 
 @pytest.mark.parametrize("none", ["", None, " ", float("nan")])

@@ -96,7 +96,9 @@ def test_a_table_without_splits_is_divided_and_can_have_a_name(tmp_path: Path) -
     source, notes = loaded(rows, tmp_path, name="mine")
     assert (source.name, list(source.splits)) == ("mine", ["train", "dev", "test"])
     assert len(notes) == 1
-    assert notes[0].startswith("data in memory: one table, divided by content into ")
+    assert notes[0].startswith(
+        "data in memory: no labelled rows are given to score on, so 6 dev rows and 6 test rows are held out of its 60"
+    )
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -109,7 +111,10 @@ def test_unlabelled_rows_in_memory(tmp_path: Path, beside: bool) -> None:
     rows = source.split("unlabelled")
     assert (rows.texts()[0], rows.label.tolist(), source.label_names) == (["new"], [-1], ("x", "y"))
     assert source.digest() == loaded({k: v for k, v in data.items() if k != "unlabelled"}, tmp_path)[0].digest()
-    assert notes[-1] == "unlabelled: 1 rows left out, for their texts stand in dev"
+    assert (
+        notes[-1]
+        == "unlabelled: 1 rows without a label are not trained on, for their texts stand in dev (first: row 1)"
+    )
     assert any("not read, for these rows count as unlabelled: label" in note for note in notes)
 
 
