@@ -157,14 +157,26 @@ _blanks = partial(
 _opened = {"single": "<s> $A", "pair": "<s> $A <s> $B"}
 _albert = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 _llama3 = partial(
-    _bytes, special=_LLAMA3, bos_token=_LLAMA3[0], eos_token=_LLAMA3[1], single=f"{_LLAMA3[0]} $A",
+    _bytes,
+    special=_LLAMA3,
+    bos_token=_LLAMA3[0],
+    eos_token=_LLAMA3[1],
+    single=f"{_LLAMA3[0]} $A",
     pair=f"{_LLAMA3[0]} $A {_LLAMA3[0]} $B",
-)  # fmt: skip
+)
 _plain = partial(_bytes, special=(TEXT_END, "<|pad|>"), eos_token=TEXT_END)
 _modern = partial(
-    _bytes, special=BERT, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]",
-    mask_token="[MASK]", single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", model_input_names=TYPED[::2],
-)  # fmt: skip
+    _bytes,
+    special=BERT,
+    unk_token="[UNK]",
+    cls_token="[CLS]",
+    sep_token="[SEP]",
+    pad_token="[PAD]",
+    mask_token="[MASK]",
+    single="[CLS] $A [SEP]",
+    pair="[CLS] $A [SEP] $B [SEP]",
+    model_input_names=TYPED[::2],
+)
 _named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _moses = partial(backend, form="BPE with ends of words", special=FAIRSEQ, **_named)
 _closed = partial(backend, form="unigram", special=("<pad>", "</s>", "<unk>"), eos_token="</s>", unk_token="<unk>")
@@ -186,19 +198,30 @@ MAKERS: dict[str, Maker] = {
     "esm": _esm,
     "esmc": partial(characters, cls="EsmcTokenizer"),
     "eurobert": partial(
-        _llama3, pad_token="<|pad|>", single=f"{_LLAMA3[0]} $A {_LLAMA3[1]}",
+        _llama3,
+        pad_token="<|pad|>",
+        single=f"{_LLAMA3[0]} $A {_LLAMA3[1]}",
         pair=f"{_LLAMA3[0]} $A {_LLAMA3[1]} $B {_LLAMA3[1]}",
     ),
     "falcon": _plain,
     "fnet": partial(unigram, cls="FNetTokenizer", special=_albert),
     "funnel": partial(
-        wordpiece, cls="FunnelTokenizer", model_input_names=TYPED,
+        wordpiece,
+        cls="FunnelTokenizer",
+        model_input_names=TYPED,
         special=("<pad>", "<unk>", "<cls>", "<sep>", "<mask>", "<s>", "</s>"),
     ),
-    "gemma": partial(blank_bpe, cls="GemmaTokenizer", special=("<pad>", "<eos>", "<bos>", "<unk>", "<mask>"), add_bos_token=True),
+    "gemma": partial(
+        blank_bpe, cls="GemmaTokenizer", special=("<pad>", "<eos>", "<bos>", "<unk>", "<mask>"), add_bos_token=True
+    ),
     "glm": partial(
-        _bytes, special=(TEXT_END, "[gMASK]", "<sop>"), eos_token=TEXT_END, pad_token=TEXT_END, padding_side="left",
-        single="[gMASK] <sop> $A", pair="[gMASK] <sop> $A $B",
+        _bytes,
+        special=(TEXT_END, "[gMASK]", "<sop>"),
+        eos_token=TEXT_END,
+        pad_token=TEXT_END,
+        padding_side="left",
+        single="[gMASK] <sop> $A",
+        pair="[gMASK] <sop> $A $B",
     ),
     "gpt-sw3": partial(_closed, special=("<pad>", "<s>", "</s>", "<unk>"), bos_token="<s>", pad_token="<pad>"),
     "gpt2": partial(byte_bpe, cls="GPT2Tokenizer", special=(TEXT_END,)),
@@ -207,7 +230,9 @@ MAKERS: dict[str, Maker] = {
     "llama2": partial(_blanks, padding_side="left", **_opened),
     "llama3": _llama3,
     "llama3-pad": partial(_llama3, pad_token="<|pad|>"),
-    "luke": partial(byte_bpe, cls="LukeTokenizer", special=FAIRSEQ, entity_vocab={"[PAD]": 0, "[UNK]": 1, "[MASK]": 2, "[MASK2]": 3}),
+    "luke": partial(
+        byte_bpe, cls="LukeTokenizer", special=FAIRSEQ, entity_vocab={"[PAD]": 0, "[UNK]": 1, "[MASK]": 2, "[MASK2]": 3}
+    ),
     "markuplm": _markuplm,
     "mbart": partial(unigram, cls="MBartTokenizer", special=FAIRSEQ[:4]),
     "mobilebert": partial(wordpiece, cls="MobileBertTokenizer"),
@@ -223,22 +248,45 @@ MAKERS: dict[str, Maker] = {
         )
     ),
     "opt": partial(
-        byte_bpe, cls="GPT2Tokenizer", special=FAIRSEQ[:4], bos_token="</s>", eos_token="</s>", unk_token="</s>",
-        pad_token="<pad>", add_bos_token=True,
+        byte_bpe,
+        cls="GPT2Tokenizer",
+        special=FAIRSEQ[:4],
+        bos_token="</s>",
+        eos_token="</s>",
+        unk_token="</s>",
+        pad_token="<pad>",
+        add_bos_token=True,
     ),
     "pegasus": partial(_closed, pad_token="<pad>", single="$A </s>", pair="$A $B </s>"),
     "perceiver": partial(characters, cls="PerceiverTokenizer"),
     "phi3": partial(_blanks, pad_token="<pad>", padding_side="left"),
-    "plbart": partial(_closed, pad_token="<pad>", special=("<s>", "<pad>", "</s>", "<unk>", "__en__"), single="$A </s> __en__", pair="$A $B </s> __en__"),
+    "plbart": partial(
+        _closed,
+        pad_token="<pad>",
+        special=("<s>", "<pad>", "</s>", "<unk>", "__en__"),
+        single="$A </s> __en__",
+        pair="$A $B </s> __en__",
+    ),
     "qwen2": partial(byte_bpe, cls="Qwen2Tokenizer", special=(TEXT_END,)),
     "qwen3_5": partial(byte_bpe, cls="Qwen3_5Tokenizer", special=(TEXT_END,)),
     "reformer": partial(blank_bpe, cls="ReformerTokenizer", special=("<unk>", "<s>", "</s>")),
-    "rembert": partial(unigram, cls="RemBertTokenizer", special=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), model_input_names=TYPED),
+    "rembert": partial(
+        unigram, cls="RemBertTokenizer", special=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), model_input_names=TYPED
+    ),
     "roberta": partial(byte_bpe, cls="RobertaTokenizer", special=FAIRSEQ),
     "roc_bert": _roc_bert,
     "roformer": partial(
-        backend, form="wordpiece", special=BERT, single="[CLS] $A [SEP]", pair=_TYPED_PAIR, unk_token="[UNK]",
-        cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", mask_token="[MASK]", model_input_names=TYPED,
+        backend,
+        form="wordpiece",
+        special=BERT,
+        single="[CLS] $A [SEP]",
+        pair=_TYPED_PAIR,
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        mask_token="[MASK]",
+        model_input_names=TYPED,
     ),
     "t5": partial(unigram, cls="T5Tokenizer", special=("<pad>", "</s>", "<unk>")),
     "tapas": _tapas,
@@ -246,5 +294,10 @@ MAKERS: dict[str, Maker] = {
     "umt5": partial(_closed, pad_token="<pad>", single="$A </s>", pair="$A </s> $B </s>"),
     "xlm": partial(_moses, single="<s> $A </s>", pair="<s> $A </s> $B </s>", sep_token="</s>", cls_token="</s>"),
     "xlm-roberta": partial(unigram, cls="XLMRobertaTokenizer", special=FAIRSEQ),
-    "xlnet": partial(unigram, cls="XLNetTokenizer", special=("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>"), model_input_names=TYPED),
-}  # fmt: skip
+    "xlnet": partial(
+        unigram,
+        cls="XLNetTokenizer",
+        special=("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>"),
+        model_input_names=TYPED,
+    ),
+}

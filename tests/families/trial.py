@@ -222,7 +222,11 @@ def _saved(bench: Bench) -> Outcome:
     return Outcome(_verdict(gap), gap)
 
 
-TRIALS: dict[str, Callable[[Bench], Outcome]] = {"teacher": teacher_trial, "student": student_trial, "saved": saved_trial}
+TRIALS: dict[str, Callable[[Bench], Outcome]] = {
+    "teacher": teacher_trial,
+    "student": student_trial,
+    "saved": saved_trial,
+}
 
 
 def run(name: str, checkpoint: Path, folder: Path, trials: tuple[str, ...] = ("teacher", "student")) -> dict[str, Any]:

@@ -25,7 +25,9 @@ POSITIONS = 80  # positions a model can read; rows are cut at MAX_LENGTH tokens
 MAX_LENGTH = 64
 
 SIZES: Mapping[str, Any] = {
-    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "emb_dim", "dim", "embedding_size", "word_embed_proj_dim"), 32),
+    **dict.fromkeys(
+        ("hidden_size", "d_model", "n_embd", "emb_dim", "dim", "embedding_size", "word_embed_proj_dim"), 32
+    ),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), 2),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"), 2),
     **dict.fromkeys(("decoder_attention_heads", "num_decoder_layers", "num_key_value_heads", "num_kv_heads"), 2),
@@ -79,14 +81,23 @@ FAMILIES: Mapping[str, Family] = {
     "bloom": _of("bloom"),
     "camembert": _of("camembert", **_ROBERTA),
     "canine": _of("canine", local_transformer_stride=16, num_hash_buckets=64, max_position_embeddings=128),
-    "cohere_compass_text": _of("cohere", rope_parameters={"full_attention": _ROPE, "sliding_attention": _ROPE}, **_WINDOW),
+    "cohere_compass_text": _of(
+        "cohere", rope_parameters={"full_attention": _ROPE, "sliding_attention": _ROPE}, **_WINDOW
+    ),
     "convbert": _of("bert"),
     "ctrl": _of("ctrl"),
     "data2vec-text": _of("roberta", **_ROBERTA),
     "deberta": _of("deberta", relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False),
     "deberta-v2": _of(
-        "deberta-v2", relative_attention=True, pos_att_type=["c2p", "p2c"], position_buckets=16, norm_rel_ebd="layer_norm",
-        share_att_key=True, position_biased_input=False, conv_kernel_size=3, conv_act="gelu",
+        "deberta-v2",
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        position_buckets=16,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        position_biased_input=False,
+        conv_kernel_size=3,
+        conv_act="gelu",
     ),
     "deepseek_v2": _of("deepseek", num_experts_per_tok=2),
     "deepseek_v3": _of("deepseek"),
@@ -156,7 +167,9 @@ FAMILIES: Mapping[str, Family] = {
     "olmo3": _of("olmo2", **_WINDOW),
     "openai-gpt": _of("openai-gpt"),
     "opt": _of("opt"),
-    "perceiver": _of("perceiver", num_latents=8, d_latents=32, num_self_attends_per_block=2, num_self_attention_heads=2),
+    "perceiver": _of(
+        "perceiver", num_latents=8, d_latents=32, num_self_attends_per_block=2, num_self_attention_heads=2
+    ),
     "persimmon": _of("llama2"),
     "phi": _of("gpt2"),
     "phi3": _of("phi3"),
@@ -170,8 +183,16 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_moe": _of("qwen2"),
     "qwen3_next": _of("qwen2", **_HYBRID),
     "reformer": _of(
-        "reformer", attn_layers=["local", "lsh"], axial_pos_shape=[8, 16], axial_pos_embds_dim=[16, 16], hash_seed=0,
-        lsh_attn_chunk_length=8, local_attn_chunk_length=8, feed_forward_size=64, attention_head_size=16, num_buckets=4,
+        "reformer",
+        attn_layers=["local", "lsh"],
+        axial_pos_shape=[8, 16],
+        axial_pos_embds_dim=[16, 16],
+        hash_seed=0,
+        lsh_attn_chunk_length=8,
+        local_attn_chunk_length=8,
+        feed_forward_size=64,
+        attention_head_size=16,
+        num_buckets=4,
     ),
     "rembert": _of("rembert", input_embedding_size=16),
     "roberta": _of("roberta", **_ROBERTA),
@@ -198,7 +219,7 @@ FAMILIES: Mapping[str, Family] = {
     "yoso": _of("albert", num_hash=4, hash_code_len=3, type_vocab_size=2, **_ROBERTA),
     "zamba": _of("jamba", layers_block_type=["hybrid", "mamba", "hybrid"], num_hidden_layers=3),
     "zamba2": _of("jamba", layers_block_type=["mamba", "hybrid"]),
-}  # fmt: skip
+}
 
 LEFT_OUT: Mapping[str, str] = {
     "layoutlmv2": "its code needs detectron2, which is on no package index",
