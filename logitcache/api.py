@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,12 @@ def repair(
     ``teacher``, ``data`` and ``options`` are those of :func:`dump` that say who was asked about which rows; by default
     what the cache names. They are only used where a shard is broken. Raises FingerprintMismatch where they are others.
     """
-    ask = partial(_asked_again, teacher, data, notify=notify, on_step=on_step, **options)
+
+    def ask(plan: Plan) -> Planned:
+        again = _asked_again(teacher, data, plan, notify=notify, on_step=on_step, **options)
+        again.check_same(plan)
+        return again
+
     advice = "a cache is mended here. Repair it where it was dumped, and copy it there again"
     return mending.repair(here(cache, advice) if isinstance(cache, str) else Path(cache), ask, notify, begin)
 
@@ -187,7 +191,9 @@ def verify_live(
     cache was made with.
     """
     opened = Cache.open(cache)
-    asked = _asked_again(teacher, data, opened.manifest.plan, notify=notify, on_step=on_step, **options)
+    plan = opened.manifest.plan
+    asked = _asked_again(teacher, data, plan, notify=notify, on_step=on_step, **options)
+    asked.check_same(plan, padding=False)  # rows asked alone tell whether its batches were made as they should be
     return live(opened, asked, rows, seed)
 
 
@@ -275,9 +281,7 @@ def _asked_again(
     on_step: OnStep,
     **options: Any,
 ) -> Planned:
-    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them. Raises
-    FingerprintMismatch where they are others.
-    """
+    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them."""
     said = Said.of(plan)
     who, rows = said.teacher if teacher is None else teacher, said.source if data is None else data
     config, source = _teaching(who, rows, **options, dtype=said.dtype, notify=notify)
@@ -285,9 +289,7 @@ def _asked_again(
     if source is None:
         source = rows_of(said, config, notify) if data is None else dumping.load(config, notify)
     panel = dumping.asked_teacher(config, source, notify, on_step)
-    asked = planned(panel, source, said.split, said.settings)
-    asked.check_same(plan)
-    return asked
+    return planned(panel, source, said.split, said.settings)
 
 
 def _teaching(

@@ -162,6 +162,6 @@ def _few(source: Source, rows: int) -> Source:
 
 
 def _planned(work: Workload, source: Source, split: str, settings: DumpSettings) -> Planned:
-    made = planned(UnreadTeacher(work.teacher), source, split, settings)
+    made = planned(UnreadTeacher(work.teacher), source, split, settings, probe=False)
     drawn = work.teacher_rows if work.shape_only else None
     return made if drawn is None else Rehearsed(**vars(made), drawn=drawn)

@@ -15,6 +15,7 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.data import hub
+from logitcache.data.padding import Padding
 from logitcache.data.source import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
@@ -34,9 +35,9 @@ class Prepared:
     label: Int64  # [N]; -1 where there is none
     ids: Ragged  # i32[S]
     segment: Ragged | None  # u8[S]; where the tokenizer gives token_type_ids
-    pad_id: int
-    pad_segment: int
-    at_limit: int  # rows of max_length tokens: cut there, or just that long
+    padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
+    cut: int = 0  # rows that lost tokens at max_length
+    first_cut: int | None = None  # row_id of the first of them
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -45,11 +46,11 @@ class Prepared:
         """The rows at these places, in this order; places may repeat."""
         segment = None if self.segment is None else self.segment.select(places)
         columns = (self.row_id[places], self.row_hash[places], self.label[places], self.ids.select(places), segment)
-        return Prepared(*columns, self.pad_id, self.pad_segment, self.at_limit)
+        return Prepared(*columns, self.padding, self.cut, self.first_cut)
 
 
 def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """The tokenizer of a checkpoint, with a padding token (its end-of-text token where it has none).
+    """The tokenizer of a checkpoint, with a padding token (another special one where it has none: its end, if any).
 
     Raises SpecError where there is none, where it brings code of its own and is not trusted to run it, or where it asks
     for inputs that are not known here.
@@ -70,11 +71,13 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
             f"the tokenizer asks for {', '.join(sorted(unknown))}; known are {', '.join(KNOWN_INPUTS)}.", where=path
         )
     if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
+        others = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
+        named = next((token for token in others if token is not None), None)
+        if named is None:
             raise SpecError(
-                "the tokenizer has neither a padding nor an end token: give it a padding token.", where=path
+                "expected a tokenizer with a special token to pad with, found none. Give it a pad_token.", where=path
             )
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = named
     return tokenizer
 
 
@@ -99,17 +102,20 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
             f"expected a maximum length over {special}, the tokenizer's special tokens, found {max_length}."
         )
     ids, segments, ends, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
-    total, at_limit = 0, 0
+    total, blank = 0, _blank(tokenizer)
+    cut: list[int] = []
     ends.add([0])
     for first in range(start, stop, BLOCK_ROWS):
         text, pair = rows.texts(first, min(first + BLOCK_ROWS, stop))
         fields = (text,) if pair is None else (text, pair)
         encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
-        found = [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]  # an empty text needs a position too
-        length = np.fromiter(map(len, found), np.int64, len(found))
+        tokens = [row or [blank] for row in encoded["input_ids"]]  # an empty text needs a position too
+        length = np.fromiter(map(len, tokens), np.int64, len(tokens))
         ends.add(total + np.cumsum(length))
-        total, at_limit = total + int(length.sum()), at_limit + int((length >= max_length).sum())
-        ids.add(np.fromiter(chain.from_iterable(found), np.int32))
+        total += int(length.sum())
+        full = np.flatnonzero(length >= max_length)
+        cut += [first + int(i) for i in full if _is_cut(tokenizer, encoded, fields, int(i), max_length)]
+        ids.add(np.fromiter(chain.from_iterable(tokens), np.int32))
         typed = "token_type_ids" in encoded
         if typed:
             kinds = (row or [0] for row in encoded["token_type_ids"])
@@ -121,10 +127,24 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
         rows.label[part],
         Ragged(ids.finish(), indptr),
         Ragged(segments.finish(), indptr) if typed else None,
-        tokenizer.pad_token_id,
-        tokenizer.pad_token_type_id,
-        at_limit,
+        Padding.of(tokenizer),
+        len(cut),
+        int(rows.row_id[cut[0]]) if cut else None,
     )
+
+
+def _blank(tokenizer: Any) -> int:
+    """The token that stands for a text without any: its end, where it has one."""
+    eos: int | None = tokenizer.eos_token_id
+    return int(tokenizer.pad_token_id if eos is None else eos)
+
+
+def _is_cut(tokenizer: Any, encoded: Any, fields: tuple[list[str], ...], row: int, max_length: int) -> bool:
+    """Whether a row of ``max_length`` tokens has lost some, or is just that long."""
+    if encoded.encodings is not None:
+        return bool(encoded.encodings[row].overflowing)
+    whole = tokenizer(*([column[row]] for column in fields), truncation=False, verbose=False)
+    return len(whole["input_ids"][0]) > max_length
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:

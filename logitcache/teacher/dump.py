@@ -48,10 +48,10 @@ def dump_split(
         raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
     asked = planned(teacher, source, split, settings)
     known = None if reuse is None else Known(reuse)
-    if known is not None:  # a cache of this teacher: its padding was looked at then
+    if known is not None:
         known.check(asked.plan)
-    else:
-        asked.check_padding()
+    if asked.note:
+        notify(f"{asked.panel.first.name}: {asked.note}")
     with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part) as writer:
         started = time.perf_counter()
         done = Work(writer, asked, known, notify, progress).finish()

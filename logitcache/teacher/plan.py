@@ -13,16 +13,16 @@ from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
 from logitcache.data.source import Rows, Source
 from logitcache.data.task import Classification, match_labels
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
+from logitcache.models.probe import find_padding, padding_remark
 from logitcache.records import Int64
 from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan, differences
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.model import DTYPES, TeacherModel, check_padding, quiet
+from logitcache.teacher.model import DTYPES, TeacherModel, quiet
 from logitcache.teacher.panel import OneTeacher, Panel, room_for
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
 SHARD_BYTES, SHARD_FLOPS = 64e6, 1e14
-PADDING_ROWS = 64  # among which a short and a long one are looked for, to see whether padding matters
 NAMES = ("name", "revision", "source")  # a teacher is its weights and data are their rows, whatever they are called
 
 
@@ -99,6 +99,7 @@ class Planned:
     codec: DenseCodec
     plan: Plan
     remark: str  # on how the labels were matched; empty where they are the same
+    note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
 
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Prepared:
         """Rows start..stop as the teacher reads them; only those at these places (counted from start), where given."""
@@ -107,16 +108,12 @@ class Planned:
             return prepare(tokenizer, self.rows, max_length, start, stop)
         return prepare(tokenizer, self.rows.select(start + places), max_length)
 
-    def check_padding(self) -> None:
-        """Two rows of unlike length, asked alone and together. Raises SpecError where that changes an answer."""
-        first = self.panel.first
-        shown = self.prepare(0, min(len(self.rows), PADDING_ROWS))
-        with room_for(f"two rows of {shown.ids.lengths().max()} tokens", first):
-            check_padding(first, shown)
-
-    def check_same(self, there: Plan) -> None:
-        """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart."""
-        for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=NAMES):
+    def check_same(self, there: Plan, *, padding: bool = True) -> None:
+        """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart; unless
+        ``padding``, also where its batches were made otherwise.
+        """
+        without = NAMES if padding else (*NAMES, "padding")
+        for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
             raise FingerprintMismatch(
                 f"expected {name} = {short(before)}, as the cache was made with, found {short(now)}. "
                 "Name the same teacher, data and settings.",
@@ -124,8 +121,15 @@ class Planned:
             )
 
 
-def planned(teacher: TeacherModel | Panel, source: Source, split: str, settings: DumpSettings) -> Planned:
-    """Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used."""
+def planned(
+    teacher: TeacherModel | Panel, source: Source, split: str, settings: DumpSettings, *, probe: bool = True
+) -> Planned:
+    """The plan of a dump. The teacher is asked about some rows, to see how it can be asked in batches; without
+    ``probe`` it is asked as its tokenizer says.
+
+    Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used or a teacher that cannot be
+    asked about them.
+    """
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
     rows, first = source.split(split), panel.first
     task = Classification(source.num_labels or len(first.label_names), source.label_names)
@@ -135,9 +139,23 @@ def planned(teacher: TeacherModel | Panel, source: Source, split: str, settings:
     panel = panel.in_order(None if (order == np.arange(len(order))).all() else order)
     names = task.label_names or tuple(first.label_names[i] for i in order)
     settings = replace(settings, max_length=min(settings.max_length, first.max_length))
+    panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
     codec = DenseCodec(task.num_labels, settings.codec)
     data = {"source": source.name, "split": split, "rows": len(rows), "digest": rows.digest(), "labels": _labels(rows)}
-    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), remark)
+    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), remark, note)
+
+
+def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
+    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said of that."""
+    first = panel.first
+    if not len(rows):
+        return panel, ""
+    try:
+        with quiet(), room_for(f"two rows of {max_length} tokens", first):
+            padding = find_padding(first.model, first.tokenizer, first.padding, rows, max_length, DTYPES[first.dtype])
+    except SpecError as error:
+        raise error.at(first.name) from error.__cause__
+    return panel.padded(padding), padding_remark(padding, first.padding)
 
 
 def _labels(rows: Rows) -> str:
@@ -168,6 +186,7 @@ def _plan(
             "max_length": settings.max_length,
             "batch_tokens": settings.batch_tokens,
             "on_nonfinite": settings.on_nonfinite,
+            "padding": teacher.padding.to_dict(),
         },
         targets={"logits": codec.to_dict()},
         columns=columns,

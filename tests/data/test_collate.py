@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logitcache.data.collate import Collator, pad
 from logitcache.data.order import PADDING
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, build_tokenizer, prepare
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
@@ -63,7 +64,7 @@ def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bo
 @settings(deadline=None)
 @given(PLACES)
 def test_padding_is_the_tokenizers_without_segments(tokenizer: Any, places: list[int]) -> None:
-    rows = replace(prepared(tokenizer), segment=None, pad_id=7)
+    rows = replace(prepared(tokenizer), segment=None, padding=Padding(Side.RIGHT, 7, 0))
     found = pad(rows, np.array(places, np.int64))
     assert set(found) == {"input_ids", "attention_mask"}
     assert (found["input_ids"][found["attention_mask"] == 0] == 7).all()

@@ -15,6 +15,7 @@ from transformers import set_seed
 from logitcache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Columns, Source, load
 from logitcache.data.task import Classification
@@ -34,7 +35,7 @@ def first_loss(model: Any, goal: Objective, batch: Batch[Any]) -> torch.Tensor:
     """Each row's loss, f32[P], with the dropout of one seed."""
     set_seed(0)
     bare = bool((batch.labels < 0).any())
-    distiller = Distiller(model, goal, some_unlabelled=bare).train()
+    distiller = Distiller(model, goal, Padding(Side.RIGHT, 0, 0), some_unlabelled=bare).train()
     tensors = batch.map(torch.from_numpy)
     summed, logits = distiller(tensors)
     teacher = next(iter(tensors.targets.values())).payload.logits
