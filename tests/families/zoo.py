@@ -7,6 +7,7 @@ besides stands in ``FAMILIES``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tests.families.tokenizers_of import MAKERS
@@ -55,7 +56,6 @@ class Family:
     config: Mapping[str, Any] = field(default_factory=dict)
     proteins: bool = False  # reads letters of amino acids, not words
     parts: tuple[str, ...] = ()  # nested configurations
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of the tokenizer
 
 
 def _of(tokenizer: str, **config: Any) -> Family:
@@ -218,7 +218,7 @@ FAMILIES: Mapping[str, Family] = {
     "xmod": _of("xlm-roberta", default_language="en_XX", **_ROBERTA),
     "yoso": _of("albert", num_hash=4, hash_code_len=3, type_vocab_size=2, **_ROBERTA),
     "zamba": _of("jamba", layers_block_type=["hybrid", "mamba", "hybrid"], num_hidden_layers=3),
-    "zamba2": _of("jamba", layers_block_type=["mamba", "hybrid"]),
+    "zamba2": _of("jamba", chunk_size=8, layers_block_type=["mamba", "hybrid"]),
 }
 
 LEFT_OUT: Mapping[str, str] = {
@@ -276,15 +276,31 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     return out
 
 
+def described(checkpoint: Path) -> dict[str, Any]:
+    """A checkpoint's tokenizer as `transformers` loads it: its class, its kind of pieces, and how it pads."""
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return {
+        "tokenizer": type(tokenizer).__name__,
+        "pieces": type(tokenizer).__name__ if backend is None else type(backend.model).__name__,
+        "padding_side": tokenizer.padding_side,
+        "pad_token": tokenizer.pad_token,
+        "inputs": list(tokenizer.model_input_names),
+    }
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """`transformers` without remarks and progress bars."""
+    """`transformers` without remarks, warnings and progress bars."""
     logging = transformers.utils.logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
