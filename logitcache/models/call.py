@@ -25,20 +25,38 @@ NO_MEMORY = ("can't allocate memory", "out of memory")  # of a CPU, and of devic
 Inputs = Mapping[str, Tensor]
 
 
+class ModelFailed(SpecError):
+    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch."""
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
+
+    def named(self, row_id: int) -> ModelFailed:
+        """The same, naming the row; to be raised."""
+        self.message = f"row {row_id}: {self.message}"
+        return self
+
+
 def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
     """Logits f32[B, K] of a batch made with this padding, with a gradient where one is wanted.
 
-    Rows of equal length are asked together where the padding's side is none: one forward pass for each length. Raises
-    SpecError quoting the model's own words where its forward pass fails, except for want of memory.
+    Rows of equal length are asked together where the padding's side is none: one forward pass for each length. A batch
+    that the model's own code fails on is asked in halves: some models refuse rows that do not fit together, and each
+    alone is right. Raises ModelFailed, quoting the model, where it fails on one row; its want of memory is passed on.
     """
     mask = inputs.get("attention_mask")
     if padding.side is not Side.NONE or mask is None or bool(mask.all()):
-        return _forward(model, inputs, padding)
+        return _halved(model, inputs, padding)
     lengths = mask.sum(1)
     parts, places = [], []
     for length in torch.unique(lengths).tolist():
         rows = (lengths == length).nonzero().squeeze(1)
-        parts.append(_forward(model, {name: values[rows, :length] for name, values in inputs.items()}, padding))
+        try:
+            parts.append(_halved(model, {name: values[rows, :length] for name, values in inputs.items()}, padding))
+        except ModelFailed as error:
+            error.row = int(rows[error.row])
+            raise
         places.append(rows)
     return torch.cat(parts)[torch.cat(places).argsort()]
 
@@ -71,6 +89,24 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in message for words in NO_MEMORY)
 
 
+def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
+    """One forward pass, or where it fails two of half the rows each, and so on."""
+    rows = len(inputs["input_ids"])
+    try:
+        return _forward(model, inputs, padding)
+    except ModelFailed:
+        if rows == 1:
+            raise
+    half = rows // 2
+    first = _halved(model, {name: values[:half] for name, values in inputs.items()}, padding)
+    try:
+        second = _halved(model, {name: values[half:] for name, values in inputs.items()}, padding)
+    except ModelFailed as error:
+        error.row += half
+        raise
+    return torch.cat([first, second])
+
+
 def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
     """One forward pass."""
     if not padding.mask:
@@ -94,14 +130,14 @@ def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor
     return answer
 
 
-def _failed(model: PreTrainedModel, inputs: Inputs, error: Exception) -> SpecError:
+def _failed(model: PreTrainedModel, inputs: Inputs, error: Exception) -> ModelFailed:
     """The error over a model whose own code has failed."""
-    rows, width = inputs["input_ids"].shape
+    width = inputs["input_ids"].shape[1]
     lines = str(error).strip().splitlines()
     own = f"{type(error).__name__}: {short(lines[0])}" if lines else type(error).__name__
     names = ", ".join(inputs)
-    return SpecError(
-        f"{type(model).__name__}: expected logits of {rows} rows of {width} tokens, found an error of the model's own "
+    return ModelFailed(
+        f"{type(model).__name__}: expected logits of {width} tokens, found an error of the model's own "
         f"({own.rstrip('.')}). It was given {names}, as its tokenizer makes them: mend its configuration or its "
         "tokenizer until model(**tokenizer(text, return_tensors='pt')) works, or use another model."
     )

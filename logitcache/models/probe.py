@@ -30,7 +30,7 @@ from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
-from logitcache.models.call import ask, out_of_memory, takes_mask
+from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
 from logitcache.records import Array, Float32, Int64, Ragged
 
 LENGTHS = 8  # of probed rows, from the shortest to the longest
@@ -68,25 +68,41 @@ class Probe:
         """The first of the candidates that gives the reference's answers; ``equal`` (rows of equal length together)
         where none does. Raises SpecError where even that differs from the reference.
         """
-        alone = self.alone(equal)
-        control = _difference(self.beside_their_like(equal), alone)
+        probe, alone = self.alone(equal)
+        control = _difference(probe.beside_their_like(equal), alone)
         if control > UNSTEADY[self.dtype] * _scale(alone):
             raise SpecError(
                 f"its logits for one row differ by up to {control:.2g} when it stands beside rows of its own length, "
                 "where nothing is padded: what it answers depends on the batch. Use another model."
             )
-        lengths = self.rows.ids.lengths()
+        lengths = probe.rows.ids.lengths()
         if lengths.min() == lengths.max():
             return candidates[0]
         allowed = tolerance(self.dtype, alone, control)
         for padding in candidates:
-            if _difference(self.mixed(padding), alone) <= allowed:
+            if _difference(probe.mixed(padding), alone) <= allowed:
                 return padding
         return equal
 
-    def alone(self, padding: Padding) -> Float32:
-        """Each row in a batch of its own: f32[N, K]."""
-        return self._gather([np.array([place]) for place in range(len(self.rows))], padding)
+    def alone(self, padding: Padding) -> tuple[Probe, Float32]:
+        """The rows that the model answers when each is asked alone, and its answers: f32[N, K].
+
+        Joined texts may be longer than it can read, whatever its configuration says. Raises ModelFailed where it fails
+        on all of them.
+        """
+        answered, logits = [], []
+        failed: ModelFailed | None = None
+        for place in range(len(self.rows)):
+            try:
+                batch = pad(self.rows, np.array([place]), padding)
+                logits.append(self.logits(batch, padding).cpu().numpy())
+                answered.append(place)
+            except ModelFailed as error:
+                failed = failed or error
+        if failed is not None and not answered:
+            raise failed
+        probe = self if failed is None else replace(self, rows=self.rows.select(np.array(answered)))
+        return probe, np.concatenate(logits)
 
     def beside_their_like(self, padding: Padding) -> Float32:
         """Rows of equal length together, each twice so that none is alone: f32[N, K]."""

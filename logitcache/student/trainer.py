@@ -29,7 +29,7 @@ from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
 from logitcache.data.padding import Padding
 from logitcache.errors import OutOfSpace, SpecError
-from logitcache.models.call import classify
+from logitcache.models.call import ModelFailed, classify
 from logitcache.records import Batch, Int64
 from logitcache.student import checkpoints
 from logitcache.student.methods import METHODS, Objective
@@ -83,7 +83,10 @@ class Distiller(nn.Module):
         self.some_unlabelled = some_unlabelled
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        logits = classify(self.student, batch.inputs, self.padding)
+        try:
+            logits = classify(self.student, batch.inputs, self.padding)
+        except ModelFailed as error:
+            raise error.named(int(batch.row_id[error.row])) from error.__cause__
         target = next(iter(batch.targets.values()), None)
         teacher = None if target is None else target.payload.logits
         if not self.training:

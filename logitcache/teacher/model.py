@@ -25,7 +25,7 @@ from logitcache.data.files import sentence
 from logitcache.data.padding import Padding
 from logitcache.data.prepare import Prepared, first_line, load_tokenizer
 from logitcache.errors import SpecError
-from logitcache.models.call import ask
+from logitcache.models.call import ModelFailed, ask
 from logitcache.models.settings import check_problem, embeddings, pads_by_config, plain_outputs
 from logitcache.records import Answers, Array, Dense, Float32, Int64
 
@@ -114,7 +114,10 @@ class TeacherModel:
 
     def answers(self, rows: Prepared, places: Int64) -> torch.Tensor:
         """The logits of the rows at these places, asked in one batch: f32[B, K]."""
-        return self.logits(pad(rows, places, self.padding))
+        try:
+            return self.logits(pad(rows, places, self.padding))
+        except ModelFailed as error:
+            raise error.named(int(rows.row_id[places[error.row]])) from error.__cause__
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:

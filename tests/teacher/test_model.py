@@ -17,13 +17,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from logitcache.data.collate import Collator, pad
-from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.prepare import prepare
 from logitcache.data.source import Source
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
 from logitcache.teacher.model import (
     LiveTeacher,
-    TeacherModel,
     UntrainedHead,
     fit_tokenizer,
     load_teacher,
@@ -31,6 +30,7 @@ from logitcache.teacher.model import (
     quiet,
     saved_digest,
 )
+from logitcache.teacher.plan import DumpSettings, planned
 
 KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
 LABELS = {"singles": ("neg", "pos"), "pairs": ("contradiction", "entailment", "neutral")}
@@ -68,8 +68,8 @@ def test_answers_through_a_batch_are_those_by_hand(
     sources: dict[str, Source], checkpoint: Checkpoint, kind: str, data: str, max_length: int
 ) -> None:
     path, source = checkpoint(kind, LABELS[data]), sources[data]
-    teacher = load_teacher(str(path), device="cpu")
-    rows = prepare(teacher.tokenizer, source.split("train"), max_length)
+    teacher = planned(load_teacher(str(path), device="cpu"), source, "train", DumpSettings(max_length)).panel.first
+    rows = replace(prepare(teacher.tokenizer, source.split("train"), max_length), padding=teacher.padding)
     lengths = rows.ids.lengths()
     assert lengths.max() > lengths.min()  # so there is padding
     assert (rows.cut > 0) == (max_length == 12)  # and truncation
@@ -105,8 +105,9 @@ def test_an_empty_text_is_answered_whatever_stands_beside(
         teacher = load_teacher(str(checkpoint(kind)), device="cpu")
         ids = teacher.tokenizer([""])["input_ids"][0] or [teacher.tokenizer.pad_token_id]
         alone = teacher.model(input_ids=torch.tensor([ids])).logits[0].detach()
-        rows = prepare(teacher.tokenizer, source.split("train"), 48)
-        np.testing.assert_allclose(teacher.logits(pad(rows, np.array([0, 1])))[0], alone, atol=1e-5)
+        asked = planned(teacher, source, "train", DumpSettings(48))
+        answers = asked.panel.first.answers(asked.prepare(0, 2), np.array([0, 1]))
+        np.testing.assert_allclose(answers[0], alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
