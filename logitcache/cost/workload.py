@@ -302,7 +302,7 @@ def _random_rows(lengths: Any, configs: list[PreTrainedConfig], classes: int, se
     pad = next((int(each) for each in pads if each is not None), 0)
     row_hash, label = draw.integers(-(2**62), 2**62, n), draw.integers(0, classes, n)  # whatever the vocabulary
     ids = Ragged(draw.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
-    return Prepared(np.arange(n), row_hash, label, ids, None, Padding(Side.RIGHT, pad, 0))
+    return Prepared(np.arange(n), row_hash, label, ids, None, np.zeros(n, np.bool_), Padding(Side.RIGHT, pad, 0))
 
 
 def _padder(pad_id: int) -> Any:

@@ -19,7 +19,7 @@ from logitcache.data.padding import Padding
 from logitcache.data.source import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
-from logitcache.records import Int64, Ragged
+from logitcache.records import Array, Int64, Ragged
 
 ALPHABET = 1000  # characters a learnt vocabulary knows
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -35,9 +35,8 @@ class Prepared:
     label: Int64  # [N]; -1 where there is none
     ids: Ragged  # i32[S]
     segment: Ragged | None  # u8[S]; where the tokenizer gives token_type_ids
+    cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
-    cut: int = 0  # rows that lost tokens at max_length
-    first_cut: int | None = None  # row_id of the first of them
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -45,8 +44,15 @@ class Prepared:
     def select(self, places: Int64) -> Prepared:
         """The rows at these places, in this order; places may repeat."""
         segment = None if self.segment is None else self.segment.select(places)
-        columns = (self.row_id[places], self.row_hash[places], self.label[places], self.ids.select(places), segment)
-        return Prepared(*columns, self.padding, self.cut, self.first_cut)
+        return Prepared(
+            self.row_id[places],
+            self.row_hash[places],
+            self.label[places],
+            self.ids.select(places),
+            segment,
+            self.cut[places],
+            self.padding,
+        )
 
 
 def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
@@ -65,10 +71,12 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
         raise SpecError(f"no tokenizer can be loaded: {hub.why(path, error)}", where=path) from None
     if not trust_remote_code and _stands_in(tokenizer):
         raise SpecError(f"no tokenizer can be loaded: {hub.OWN_CODE}", where=path)
-    unknown = set(tokenizer.model_input_names) - set(KNOWN_INPUTS)
+    unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)
     if unknown:
         raise SpecError(
-            f"the tokenizer asks for {', '.join(sorted(unknown))}; known are {', '.join(KNOWN_INPUTS)}.", where=path
+            f"expected a tokenizer that gives {', '.join(KNOWN_INPUTS)}, found one that gives "
+            f"{', '.join(sorted(unknown))} too. Use a model of plain text.",
+            where=path,
         )
     if tokenizer.pad_token is None:
         others = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
@@ -79,6 +87,20 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
             )
         tokenizer.pad_token = named
     return tokenizer
+
+
+def _inputs(tokenizer: Any, path: str) -> set[str]:
+    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises SpecError where it
+    cannot read texts.
+    """
+    try:
+        return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
+    except Exception as error:  # whatever a tokenizer of tables or pages raises
+        advice = "Use a model of plain text."
+        raise SpecError(
+            f"expected a tokenizer that reads texts, found that it fails on one: {first_line(error)} {advice}",
+            where=path,
+        ) from error
 
 
 def _stands_in(tokenizer: Any) -> bool:
@@ -103,7 +125,7 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
         )
     ids, segments, ends, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
     total, blank = 0, _blank(tokenizer)
-    cut: list[int] = []
+    cut = np.zeros(stop - start, np.bool_)
     ends.add([0])
     for first in range(start, stop, BLOCK_ROWS):
         text, pair = rows.texts(first, min(first + BLOCK_ROWS, stop))
@@ -113,8 +135,8 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
         length = np.fromiter(map(len, tokens), np.int64, len(tokens))
         ends.add(total + np.cumsum(length))
         total += int(length.sum())
-        full = np.flatnonzero(length >= max_length)
-        cut += [first + int(i) for i in full if _is_cut(tokenizer, encoded, fields, int(i), max_length)]
+        for row in np.flatnonzero(length >= max_length).tolist():
+            cut[first - start + row] = _is_cut(tokenizer, encoded, fields, row, max_length)
         ids.add(np.fromiter(chain.from_iterable(tokens), np.int32))
         typed = "token_type_ids" in encoded
         if typed:
@@ -127,9 +149,8 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
         rows.label[part],
         Ragged(ids.finish(), indptr),
         Ragged(segments.finish(), indptr) if typed else None,
+        cut,
         Padding.of(tokenizer),
-        len(cut),
-        int(rows.row_id[cut[0]]) if cut else None,
     )
 
 

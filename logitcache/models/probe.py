@@ -203,7 +203,9 @@ def _together(parts: list[Prepared]) -> Prepared:
     segments = [part.segment for part in parts if part.segment is not None]
     numbers = np.arange(len(ids))
     segment = _concatenated(segments) if segments else None
-    return Prepared(numbers, numbers, np.zeros_like(numbers), ids, segment, parts[0].padding)
+    return Prepared(
+        numbers, numbers, np.zeros_like(numbers), ids, segment, np.zeros(len(ids), np.bool_), parts[0].padding
+    )
 
 
 def _concatenated(parts: list[Ragged]) -> Ragged:

@@ -11,6 +11,7 @@ from logitcache.data.padding import Padding
 from logitcache.errors import SpecError
 
 SINGLE_LABEL = "single_label_classification"
+NEW_PAD = "<|pad|>"  # of a tokenizer without a token to pad with
 
 
 def configurations(model: PreTrainedModel) -> list[Any]:
@@ -100,15 +101,34 @@ def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
     The model's own stays where the tokenizer has it among its special tokens: decoders read a row by it, and encoders
     like RoBERTa count positions from it. Any other token of the vocabulary would become special by being named, and
-    texts would be cut otherwise; then the model takes the tokenizer's. Encoders that count positions from theirs keep
-    it: they heed the attention mask, whatever the filling is.
+    texts would be cut otherwise; then the model takes one of the tokenizer's. Encoders that count positions from theirs
+    keep it: they heed the attention mask, whatever the filling is.
     """
     named = model.config.get_text_config().pad_token_id
     if is_token(named, model) and named in _special(tokenizer):
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named)
-    if named == tokenizer.pad_token_id or (named is not None and counts_from_padding(model)):
         return
+    if named is not None and counts_from_padding(model):
+        return
+    _choose_pad_token(model, tokenizer)
     name_pad_token(model, tokenizer.pad_token_id)
+
+
+def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
+    """A special token that no row ends in, for a decoder would read such a row at an earlier token: the tokenizer's own
+    padding token if it can be, another that it has, or a new one.
+    """
+    ends = {row[-1] for row in tokenizer(["a", "b c"])["input_ids"] if row}
+    ends.add(tokenizer.unk_token_id)  # a row may end in an unknown word
+    special = (tokenizer.pad_token, tokenizer.eos_token, *tokenizer.all_special_tokens)
+    fit = (token for token in special if token is not None and tokenizer.convert_tokens_to_ids(token) not in ends)
+    token = next(fit, None)
+    if token is not None:
+        tokenizer.pad_token = token
+        return
+    tokenizer.add_special_tokens({"pad_token": NEW_PAD})
+    if embeddings(model, len(tokenizer)) < len(tokenizer):
+        model.resize_token_embeddings(len(tokenizer))
 
 
 def _special(tokenizer: Any) -> set[int]:

@@ -68,7 +68,7 @@ def test_ids_are_those_of_the_tokenizer_called_by_hand(
     assert made.ids.values.dtype == np.int32
     assert made.segment.values.dtype == np.uint8
     longer = [len(bert(*([[a], [b]] if paired else [[a]]))["input_ids"][0]) > limit for a, b in fields]
-    assert (made.cut, made.first_cut) == (sum(longer), longer.index(True) if any(longer) else None)
+    assert made.cut.tolist() == longer
     assert made.ids.lengths().max() <= limit
 
 
@@ -115,6 +115,7 @@ def test_select_carries_every_column(bert: Any, chosen: list[int]) -> None:
     assert some.segment is not None
     assert some.segment.indptr.tolist() == some.ids.indptr.tolist()
     assert some.padding == whole.padding
+    assert some.cut.tolist() == whole.cut[chosen].tolist()
 
 
 def test_fingerprints_tell_tokenizers_apart(bert: Any, bare: Any, tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def edited(tokenizer: Any, folder: Path, **settings: object) -> str:
 
 def test_inputs_that_nobody_knows_are_refused(bert: Any, tmp_path: Path) -> None:
     path = edited(bert, tmp_path, model_input_names=["input_ids", "bbox"])
-    with pytest.raises(SpecError, match="asks for bbox; known are input_ids, attention_mask, token_type_ids"):
+    with pytest.raises(SpecError, match="found one that gives bbox too"):
         load_tokenizer(path)
 
 
@@ -187,7 +188,7 @@ def test_no_token_to_pad_with_is_refused(tmp_path: Path) -> None:
     make: Any = PreTrainedTokenizerFast
     made = make(tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")))
     made.save_pretrained(tmp_path)
-    with pytest.raises(SpecError, match="a special token to pad with, found none. Give it a pad_token"):
+    with pytest.raises(SpecError, match="a special token to pad with, found none"):
         load_tokenizer(str(tmp_path))
 
 
