@@ -211,14 +211,25 @@ def _student_by_hand(bench: Bench, soft: Tensor) -> tuple[Any, float]:
 
 
 def gradient_gap(student: Any, model: Any) -> float:
-    """Norm of the difference of two models' gradients, over the norm of the second's."""
+    """Norm of the difference of two models' gradients, over the norm of the second's. A student may have a token more
+    in its embeddings (one to pad with): what it learns of that token counts as difference.
+    """
     expected = dict(model.named_parameters())
     difference, size = 0.0, 0.0
     for name, parameter in student.named_parameters():
-        mine, other = (torch.zeros(()) if p.grad is None else p.grad for p in (parameter, expected[name]))
+        mine, other = _gradient(parameter), _gradient(expected[name])
+        rows_more = len(mine) - len(other)
+        if rows_more > 0:
+            other = torch.cat([other, other.new_zeros(rows_more, *other.shape[1:])])
         difference += float((mine - other).square().sum())
         size += float(other.square().sum())
     return (difference / size) ** 0.5
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    """A parameter's gradient, zero where it has none; at least one dimension."""
+    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    return torch.atleast_1d(gradient)
 
 
 def saved_trial(bench: Bench) -> Outcome:
