@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from logitcache.errors import visible
-from tests.families.trial import TOLERANCE, WORST
+from tests.families.trial import RIGHT, TOLERANCE, WORST
 
 HEAD = """# Model families
 
@@ -28,8 +28,11 @@ from [families.json](../benchmarks/results/families.json), which also holds the 
   over rows asked one at a time by hand, relative to its size.
 - *Saved*: the student as it is saved, by hand and in `pipeline("text-classification", batch_size=8)`, against the
   checkpoint it was made of by hand.
-- **right**: within {tolerance:g} of by hand, in both kinds of rows. **refused**: one line says what is wrong, before
-  anything is written or trained. **wrong** and **traceback** are what must not be.
+- **right**: within {tolerance:g} of by hand, in both kinds of rows. **refused**: one line says what is wrong and what
+  to do. **wrong** and **traceback** are what must not be.
+- *Batches*: the side that is filled up, chosen by evidence for each model, or batches of equal length where the model's
+  answers depend on padding. `pipeline` has no such batches: the models marked * are right by hand, and wrong or not
+  supported in `pipeline` with a batch size over 1, the checkpoint itself as much as the student made of it.
 """
 COLUMNS = "| family | tokenizer | pads | pad token | batches | teacher | student | saved |"
 SIDES = {"none": "equal lengths", None: "–"}
@@ -89,9 +92,11 @@ def _token(token: str | None) -> str:
 
 
 def _verdict(trial: Mapping[str, Any]) -> str:
-    gaps = [trial[kind].get("gap") for kind in ("single", "pair")]
-    known = [gap for gap in gaps if gap is not None]
-    return f"{trial['verdict']} ({max(known):.0e})" if known else str(trial["verdict"])
+    outcomes = [trial[kind] for kind in ("single", "pair")]
+    gaps = [outcome["gap"] for outcome in outcomes if "gap" in outcome]
+    by_hand_only = trial["verdict"] == RIGHT and any("message" in outcome for outcome in outcomes)
+    size = f" ({max(gaps):.0e})" if gaps else ""
+    return f"{trial['verdict']}{' *' if by_hand_only else ''}{size}"
 
 
 def _refusals(families: Mapping[str, Any]) -> Iterator[str]:
@@ -102,7 +107,7 @@ def _refusals(families: Mapping[str, Any]) -> Iterator[str]:
         messages: dict[str, list[str]] = {}
         for trial, result in family["trials"].items():
             for kind in ("single", "pair"):
-                if "message" in result[kind] and result[kind]["verdict"] != "right":
+                if "message" in result[kind] and result[kind]["verdict"] != RIGHT:
                     messages.setdefault(result[kind]["message"], []).append(f"{trial}, {kind}")
         for message, where in messages.items():
             yield f"- {name} ({'; '.join(where)}): `{message.replace('`', chr(39))}`"

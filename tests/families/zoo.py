@@ -264,13 +264,11 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     """Save a family's tiny model, with random weights of this seed, and its tokenizer; the folder they are in."""
     out = folder / name
     out.mkdir(parents=True)
-    family = FAMILIES[name]
-    tokenizer = MAKERS[family.tokenizer](out)
-    tokenizer.model_max_length = MAX_LENGTH
     torch.manual_seed(seed)
     with quiet():
-        config = configuration(name, tokenizer)
-        model = AutoModelForSequenceClassification.from_config(config)
+        tokenizer = MAKERS[FAMILIES[name].tokenizer](out)
+        tokenizer.model_max_length = MAX_LENGTH
+        model = AutoModelForSequenceClassification.from_config(configuration(name, tokenizer))
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
     return out
