@@ -36,6 +36,7 @@ from logitcache.records import Array, Float32, Int64, Ragged
 LENGTHS = 8  # of probed rows, from the shortest to the longest
 NATURAL = 4  # rows probed as they are
 BUDGET = 4096  # padded tokens of a probed batch of mixed lengths
+LEAST = 16  # tokens that a model is asked about in any case
 CHARACTERS = 16  # of a token, at most
 TIMES = 10  # a difference from the reference, in units of what the model differs by from itself
 # The least difference that means something, relative to the logits: some roundings of the precision.
@@ -112,20 +113,11 @@ class Probe:
 
     def mixed(self, padding: Padding) -> Float32:
         """Rows in batches of lengths that differ as much as can be: all of them, then the shorter half among
-        themselves (the others as before): f32[2, N, K]. Batches are made smaller where memory does not suffice.
+        themselves (the others as before): f32[2, N, K].
         """
-        rows = self.budget // int(self.rows.ids.lengths().max())
-        while True:
-            rows = max(2, rows)
-            try:
-                return self._mixed(padding, rows)
-            except RuntimeError as error:
-                if not out_of_memory(error) or rows == 2:
-                    raise
-            rows //= 2
-
-    def _mixed(self, padding: Padding, rows: int) -> Float32:
-        order = np.argsort(self.rows.ids.lengths(), kind="stable")
+        lengths = self.rows.ids.lengths()
+        rows = max(2, self.budget // int(lengths.max()))
+        order = np.argsort(lengths, kind="stable")
         whole = self._gather(_spread(order, rows), padding)
         half = order[: (len(order) + 1) // 2]
         shorter = whole.copy()
@@ -153,7 +145,7 @@ def _spread(order: Int64, rows: int) -> list[Int64]:
 def _difference(answers: Float32, reference: Float32) -> float:
     """The largest, over rows with a finite reference; infinite where one of them has no finite answer."""
     finite = np.isfinite(reference).all(axis=1)
-    apart = np.abs(answers - reference)[..., finite, :]
+    apart = np.abs(answers[..., finite, :] - reference[finite])
     return float("inf") if np.isnan(apart).any() else float(apart.max(initial=0.0))
 
 
@@ -203,9 +195,8 @@ def _together(parts: list[Prepared]) -> Prepared:
     segments = [part.segment for part in parts if part.segment is not None]
     numbers = np.arange(len(ids))
     segment = _concatenated(segments) if segments else None
-    return Prepared(
-        numbers, numbers, np.zeros_like(numbers), ids, segment, np.zeros(len(ids), np.bool_), parts[0].padding
-    )
+    cut = np.zeros(len(ids), np.bool_)
+    return Prepared(numbers, numbers, np.zeros_like(numbers), ids, segment, cut, parts[0].padding)
 
 
 def _concatenated(parts: list[Ragged]) -> Ragged:
@@ -223,11 +214,17 @@ def find_padding(
     The model is as before afterwards, and so is whatever draws random numbers. Raises SpecError where no way of
     asking gives the answers of rows asked alone, or the model's own code fails.
     """
+    sides, equal = _candidates(own, takes_mask(model))
     with torch.no_grad(), _undisturbed(model):
-        probe = Probe(partial(ask, model), probe_rows(tokenizer, rows, max_length), dtype)
-        check_token_types(model, probe.rows)
-        sides, equal = _candidates(own, takes_mask(model))
-        return probe.choose(sides, equal)
+        while True:
+            probe = Probe(partial(ask, model), probe_rows(tokenizer, rows, max_length), dtype)
+            check_token_types(model, probe.rows)
+            try:
+                return probe.choose(sides, equal)
+            except RuntimeError as error:
+                if not out_of_memory(error) or max_length < LEAST:
+                    raise
+            max_length //= 2  # the rows may be much shorter than the longest that was allowed
 
 
 def padding_remark(found: Padding, own: Padding) -> str:

@@ -50,11 +50,12 @@ def prepared(tokenizer: Any, paired: bool = True) -> Prepared:
 
 
 @settings(deadline=None)
-@given(PLACES, st.booleans())
-def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bool) -> None:
-    found = pad(prepared(tokenizer, paired), np.array(places, np.int64))
+@given(PLACES, st.booleans(), st.sampled_from(["right", "left"]))
+def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bool, side: str) -> None:
+    rows = prepared(tokenizer, paired)
+    found = pad(rows, np.array(places, np.int64), replace(rows.padding, side=Side(side)))
     fields = [[TEXTS[i] for i in places]] + ([[TEXTS[::-1][i] for i in places]] if paired else [])
-    hand = tokenizer(*fields, padding=True, return_tensors="np")
+    hand = tokenizer(*fields, padding=True, padding_side=side, return_tensors="np")
     assert set(found) == set(hand)
     for name, array in found.items():
         assert array.dtype == np.int64
