@@ -222,7 +222,7 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 LEFT_OUT: Mapping[str, str] = {
-    "layoutlmv2": "its code needs detectron2, which is on no package index",
+    "layoutlmv2": "its code needs detectron2, which is not installed",
     "mra": "its attention needs a CUDA kernel; on a CPU it answers every row alike",
 }
 
