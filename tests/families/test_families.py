@@ -12,6 +12,7 @@ from tests.families import page, trial, zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 SOME = ("bert", "roberta", "xlnet", "gpt2", "llama", "t5", "fnet", "ctrl")
+MORE_THAN_TEXT = ("layoutlmv3", "markuplm", "roc_bert", "tapas")  # read boxes, markup, shapes of characters, tables
 LEAST_SPREAD = 5e-3  # of a probability over rows: a model that answers all rows alike would prove nothing
 
 
@@ -31,8 +32,13 @@ def test_answers_are_those_by_hand(name: str, tmp_path: Path) -> None:
     assert set(check(name, tmp_path).values()) == {"right"}
 
 
+@pytest.mark.parametrize("name", MORE_THAN_TEXT)
+def test_models_that_read_more_than_text_are_refused(name: str, tmp_path: Path) -> None:
+    assert set(check(name, tmp_path).values()) == {"refused"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in zoo.FAMILIES if name not in SOME])
+@pytest.mark.parametrize("name", [name for name in zoo.FAMILIES if name not in (*SOME, *MORE_THAN_TEXT)])
 def test_every_family_is_right_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     check(name, tmp_path)
 
