@@ -15,6 +15,7 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.data import hub
+from logitcache.data.files import sentence
 from logitcache.data.padding import Padding
 from logitcache.data.source import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
@@ -98,7 +99,7 @@ def _inputs(tokenizer: Any, path: str) -> set[str]:
     except Exception as error:  # whatever a tokenizer of tables or pages raises
         advice = "Use a model of plain text."
         raise SpecError(
-            f"expected a tokenizer that reads texts, found that it fails on one: {first_line(error)} {advice}",
+            f"expected a tokenizer that reads texts, found that it fails on one: {sentence(first_line(error))} {advice}",
             where=path,
         ) from error
 
