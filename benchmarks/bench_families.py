@@ -33,12 +33,12 @@ BEFORE = {
 }
 
 
-def tried(name: str) -> dict[str, Any]:
+def try_family(name: str) -> dict[str, Any]:
     """A family's tokenizer and the outcomes of its trials."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = zoo.build(name, Path(folder) / "zoo")
-        described = zoo.described(checkpoint)
-        return {**described, "trials": trial.run(name, checkpoint, Path(folder) / "trials")}
+        facts = zoo.tokenizer_facts(checkpoint)
+        return {**facts, "trials": trial.run(name, checkpoint, Path(folder) / "trials")}
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(1)
     families = {}
     for name in chosen or zoo.FAMILIES:
-        families[name] = tried(name)
+        families[name] = try_family(name)
         verdicts = ", ".join(f"{kind} {result['verdict']}" for kind, result in families[name]["trials"].items())
         print(f"{name}: {verdicts}", file=sys.stderr)
     if chosen:

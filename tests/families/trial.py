@@ -86,7 +86,7 @@ def worst(verdicts: Iterator[str] | list[str]) -> str:
     return max(verdicts, key=WORST.index)
 
 
-def judged(trial: Callable[[Bench], Outcome], bench: Bench) -> Outcome:
+def judge(trial: Callable[[Bench], Outcome], bench: Bench) -> Outcome:
     """The outcome of a trial; a refusal in one line or a traceback where it raised."""
     try:
         with quiet():
@@ -119,7 +119,7 @@ def by_hand(checkpoint: Path, fields: list[tuple[str, ...]]) -> Tensor:
 
 
 @contextmanager
-def by_hand_succeeds() -> Iterator[None]:
+def by_hand_must_answer() -> Iterator[None]:
     """By hand may fail where the package refuses; an answer where by hand has none is no right answer."""
     try:
         yield
@@ -134,7 +134,7 @@ def teacher_trial(bench: Bench) -> Outcome:
     dump_split(teacher, bench.source(), "train", bench.folder / "cache", settings)
     cache = Cache.open(bench.folder / "cache")
     logits = cache.take(np.arange(rows.ROWS)).payload.logits
-    with by_hand_succeeds():
+    with by_hand_must_answer():
         expected = by_hand(bench.checkpoint, bench.fields())
     gap = float((torch.from_numpy(logits).softmax(-1) - expected).abs().max())
     padding = cache.manifest.plan.preparation["padding"]["side"]
@@ -157,7 +157,7 @@ class FixedTeacher:
 
 
 @contextmanager
-def named(bench: Bench) -> Iterator[None]:
+def student_named(bench: Bench) -> Iterator[None]:
     """Errors name the student, as those of a training run do."""
     try:
         yield
@@ -165,7 +165,7 @@ def named(bench: Bench) -> Iterator[None]:
         raise error.at(bench.checkpoint) from error.__cause__
 
 
-def _made(bench: Bench) -> tuple[Any, Any, Padding]:
+def _student_and_padding(bench: Bench) -> tuple[Any, Any, Padding]:
     """A student of the checkpoint's weights, its tokenizer, and how a training run makes its batches."""
     split = bench.source().split("train")
     tokenizer = student_tokenizer(str(bench.checkpoint), None, split, 0, MAX_LENGTH, bench.folder)
@@ -182,16 +182,16 @@ def student_trial(bench: Bench) -> Outcome:
     split = bench.source().split("train")
     soft = np.random.default_rng(0).normal(0, 2, (rows.ROWS, len(LABELS))).astype(np.float32)
     teachers = {"fixed": FixedTeacher(split.row_hash, soft)}
-    with named(bench):
-        student, tokenizer, padding = _made(bench)
+    with student_named(bench):
+        student, tokenizer, padding = _student_and_padding(bench)
         prepared = replace(prepare(tokenizer, split, MAX_LENGTH), padding=padding)
         collator = Collator(prepared, Classification(len(LABELS), LABELS), teachers)
         batch = collator(np.arange(STUDENT_ROWS)).map(torch.from_numpy)
         summed, _ = Distiller(student, objective("kd", ALPHA), padding).train()(batch)
         summed.backward()
-    with by_hand_succeeds():
+    with by_hand_must_answer():
         model, loss = _student_by_hand(bench, torch.from_numpy(soft))
-    gap = max(abs(float(summed) - loss) / abs(loss), gradient_gap(student, model))
+    gap = float(np.max([abs(float(summed) - loss) / abs(loss), gradient_gap(student, model)]))  # not-a-number stays
     return Outcome(_verdict(gap), gap, padding=str(padding.side))
 
 
@@ -238,14 +238,15 @@ def saved_trial(bench: Bench) -> Outcome:
     Where ``pipeline`` fails with the checkpoint itself in batches, its own way of making batches is at fault.
     """
     saved = bench.folder / "student"
-    with named(bench):
-        student, tokenizer, padding = _made(bench)
+    with student_named(bench):
+        student, tokenizer, padding = _student_and_padding(bench)
         save(student, tokenizer, saved)
-    with by_hand_succeeds():
+    with by_hand_must_answer():
         expected = by_hand(bench.checkpoint, bench.fields())
     gap = float((by_hand(saved, bench.fields()) - expected).abs().max())
     batched = _pipeline_gap(saved, bench, expected)
-    outcome = Outcome(_verdict(max(gap, batched)), max(gap, batched), padding=str(padding.side))
+    largest = float(np.max([gap, batched]))  # not-a-number stays
+    outcome = Outcome(_verdict(largest), largest, padding=str(padding.side))
     if gap <= TOLERANCE < batched and _pipeline_gap(bench.checkpoint, bench, expected) > TOLERANCE:
         return Outcome(
             RIGHT, gap, "by hand; `pipeline` is wrong in batches with the checkpoint itself", str(padding.side)
@@ -277,7 +278,7 @@ def run(name: str, checkpoint: Path, folder: Path, trials: tuple[str, ...] = tup
         for kind in rows.KINDS:
             out = folder / f"{trial}-{kind}"
             out.mkdir(parents=True)
-            outcomes[kind] = judged(TRIALS[trial], Bench(name, kind, checkpoint, out))
+            outcomes[kind] = judge(TRIALS[trial], Bench(name, kind, checkpoint, out))
         verdict = worst([outcome.verdict for outcome in outcomes.values()])
         results[trial] = {"verdict": verdict, **{kind: outcome.to_dict() for kind, outcome in outcomes.items()}}
     return results

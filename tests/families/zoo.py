@@ -274,7 +274,7 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     return out
 
 
-def described(checkpoint: Path) -> dict[str, Any]:
+def tokenizer_facts(checkpoint: Path) -> dict[str, Any]:
     """A checkpoint's tokenizer as `transformers` loads it: its class, its kind of pieces, and how it pads."""
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
