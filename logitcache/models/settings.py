@@ -115,20 +115,15 @@ def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """A special token that no row ends in, for a decoder would read such a row at an earlier token: the tokenizer's own
-    padding token if it can be, another that it has, or a new one.
+    """The tokenizer's own padding token, if no row can end in it, or else a new one: a decoder would read a row that
+    ends in its padding token at an earlier place.
     """
     ends = {row[-1] for row in tokenizer(["a", "b c"])["input_ids"] if row}
-    ends.add(tokenizer.unk_token_id)  # a row may end in an unknown word
-    special = (tokenizer.pad_token, tokenizer.eos_token, *tokenizer.all_special_tokens)
-    fit = (token for token in special if token is not None and tokenizer.convert_tokens_to_ids(token) not in ends)
-    token = next(fit, None)
-    if token is not None:
-        tokenizer.pad_token = token
+    if tokenizer.pad_token_id not in {tokenizer.eos_token_id, tokenizer.unk_token_id, *ends}:
         return
     tokenizer.add_special_tokens({"pad_token": NEW_PAD})
     if embeddings(model, len(tokenizer)) < len(tokenizer):
-        model.resize_token_embeddings(len(tokenizer))
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 
 
 def _special(tokenizer: Any) -> set[int]:
