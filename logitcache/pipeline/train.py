@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from logitcache.cache import Cache
-from logitcache.data.match import shown
+from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
@@ -41,7 +41,8 @@ def train(
         check_unlabelled(job.source, config.unlabelled)
     teacher = _given(job, notify)
     if teacher is not None:
-        notify(shown(teacher.match))
+        if teacher.match.kind is not Kind.SAME:
+            notify(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
     if is_done(job):
         notify(f"{job.out}: this run is there already")
