@@ -138,7 +138,8 @@ def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, noti
     digest = str(panel.identity()["weights"])
     folder = job.config.workspace.self_cache(job.source, split, digest, settings.max_length)
     with first_alone():  # of several ranks the first asks, the others find what was answered
-        dump_split(panel, job.source, split, folder, settings, notify=notify if is_first() else lambda _: None)
+        say = notify if is_first() else lambda _: None
+        dump_split(panel, job.source, split, folder, settings, own_classes=True, notify=say)
     return Cache.open(folder)
 
 
