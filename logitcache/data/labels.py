@@ -54,7 +54,10 @@ def labels(
     columns = _of_one_kind(columns, names, column)
     present = present_values(columns)
     if names is not None:
-        return _numbered(columns, given_classes(present, names, columns, column, notify)), names.names, len(names.names)
+        classes = given_classes(present, names, columns, column, notify)
+        # a ClassLabel that was made without names has the numbers for names
+        bare = given is None and names.names == tuple(map(str, range(len(names.names))))
+        return _numbered(columns, classes), None if bare else names.names, len(names.names)
     if all(type(value) is int for value in present) and min(present, default=0) == 0:
         count = max(present, default=-1) + 1
         if count > MAX_CLASSES:
