@@ -105,6 +105,19 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
     return ([*distinct, None] if encoded.null_count else distinct), index
 
 
+def present_values(columns: Columns) -> list[Any]:
+    """The distinct values of all splits, each once; 1, 1.0 and True are three."""
+    values = (value for column in columns.values() for value in column.distinct if value is not None)
+    return [value for _, value in dict.fromkeys((type(value), value) for value in values)]
+
+
+def first_place(columns: Columns, value: Any) -> str:
+    """The place of the first row that has this value."""
+    holders = ((values, i) for values in columns.values() for i, v in enumerate(values.distinct) if v == value)
+    values, position = next(holders)
+    return values.where(position)
+
+
 def cleaned(columns: Columns, names: Collection[str], column: str | None, notify: Notify) -> Columns:
     """The same columns with plain values: no lists, no spaces around texts, None wherever there is no label. A text
     among ``names`` is a class as it stands.
