@@ -44,12 +44,12 @@ def dump_split(
     """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not see the teacher.
 
     With ``part`` (i, n), i from 0, only that range of its shards: n workers make the cache, and the report of the one
-    that seals it speaks for all. ``label_map`` names the teacher's class for classes of the data;
-    ``own_classes``: it was trained here, on these very classes, so its columns are not in question.
+    that seals it speaks for all. ``label_map`` names the teacher's class for classes of the data.
+    ``own_classes``: the teacher was trained here on these classes, so its columns are not checked with gold labels.
 
-    Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another
-    teacher; SpecError for rows or answers that cannot be used, or ``reuse`` in the same folder; CorruptShard where
-    ``reuse`` is damaged; Locked where somebody else writes there.
+    Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another teacher; SpecError for rows or
+    answers that cannot be used, or ``reuse`` in the same folder; CorruptShard where ``reuse`` is damaged; Locked where
+    somebody else writes there.
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
         raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
