@@ -99,7 +99,7 @@ def _inputs(tokenizer: Any, path: str) -> set[str]:
     except Exception as error:  # whatever a tokenizer of tables or pages raises
         advice = "Use a model of plain text."
         raise SpecError(
-            f"expected a tokenizer that reads texts, found that it fails on one: {sentence(first_line(error))} {advice}",
+            f"expected a tokenizer that reads texts, found one that fails: {sentence(first_line(error))} {advice}",
             where=path,
         ) from error
 
