@@ -14,6 +14,7 @@ from typing import Any
 from logitcache.cache import Cache
 from logitcache.data import source as sources
 from logitcache.data.memory import UNNAMED
+from logitcache.data.names import parse_names
 from logitcache.data.source import Columns, Data, Source
 from logitcache.errors import FingerprintMismatch, SpecError, visible
 from logitcache.pipeline import dump as dumping
@@ -31,7 +32,7 @@ from logitcache.teacher import repair as mending
 from logitcache.teacher.diff import Difference, difference
 from logitcache.teacher.live import Live, live
 from logitcache.teacher.panel import Progress
-from logitcache.teacher.plan import DumpSettings, Planned, Said, planned
+from logitcache.teacher.plan import DumpSettings, Planned, Said, planned, recorded_map, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 from logitcache.workspace import DEFAULT, Workspace, here
@@ -42,6 +43,7 @@ _PARAMETERS |= {"without_fold"}  # of folds: what their teachers are trained on
 SETTINGS = {field.name for field in fields(TrainConfig)} - _PARAMETERS
 # Options of dump that do not decide who is asked.
 _OF_A_CACHE = {"split", "out", "reuse", "codec", "batch_tokens", "shard_rows", "on_nonfinite", "format", "overwrite"}
+_OF_A_CACHE |= {"label_map"}
 
 
 def say(message: str) -> None:
@@ -86,6 +88,7 @@ def dump(
     labels: Sequence[str] | None = None,
     unlabelled: Data | None = None,
     data_seed: int = 0,
+    label_map: Mapping[str, str] | str | None = None,
     split: str = "train",
     out: Place | None = None,
     workspace: Place = DEFAULT,
@@ -114,7 +117,8 @@ def dump(
 ) -> DumpReport:
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
-    ``data`` is what :func:`load` takes, or what it gave. ``begin`` is told how many rows a cache will have and gives
+    ``data`` is what :func:`load` takes, or what it gave. ``label_map`` names the teacher's class for classes of the
+    data. ``begin`` is told how many rows a cache will have and gives
     what takes (rows, tokens) just done; ``on_step`` gets the steps (done, in all) of a fine-tuning. Raises the kinds of
     :class:`LogitCacheError` that the command ends with.
     """
@@ -124,6 +128,7 @@ def dump(
         config,
         split=split,
         out=given["out"],
+        label_map=given["label_map"],
         reuse=given["reuse"],
         settings=DumpSettings(
             given["max_length"], given["batch_tokens"], codec, given["shard_rows"], on_nonfinite, format
@@ -289,7 +294,8 @@ def _asked_again(
     if source is None:
         source = rows_of(said, config, notify) if data is None else dumping.load(config, notify)
     panel = dumping.asked_teacher(config, source, notify, on_step)
-    return planned(panel, source, said.split, said.settings)
+    label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
+    return planned(panel, source, said.split, said.settings, label_map)
 
 
 def _teaching(
@@ -371,7 +377,7 @@ def _rows(
 def _columns(given: Mapping[str, Any]) -> Columns:
     labels = given["labels"]
     if isinstance(labels, str):  # as the command line writes them
-        labels = [name.strip() for name in labels.split(",")]
+        labels = parse_names(labels)
     names = tuple(labels) if isinstance(labels, Iterable) else None
     if labels is not None and (names is None or not all(isinstance(name, str) for name in names)):
         raise unexpected("labels", "names, in label order", labels)

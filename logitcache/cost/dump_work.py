@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -141,13 +141,14 @@ def load(asked: DumpBench, folder: Path, notify: Notify) -> Material:
 def _source(asked: DumpBench, notify: Notify) -> Source:
     if asked.tokens is None:
         found = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
-        rows = found.split("train")
-        return replace(found, splits={"train": rows.select(np.arange(min(asked.rows, len(rows))))})
+        rows = found.table("train")
+        return found.with_tables({"train": rows.select(np.arange(min(asked.rows, len(rows))))})
     words = asked.tokens - 2  # one opens a text, one closes it
     labels = (np.arange(asked.rows) % CLASSES).tolist()
     made = {"train": {"text": list(inside.made_up(asked.rows, words, words, asked.seed)), "label": labels}}
     columns = Columns(label_names=tuple(map(str, range(CLASSES))))
-    return sources.load(made, columns, asked.workspace.data, notify, name=f"{asked.tokens} tokens")
+    source = sources.load(made, columns, asked.workspace.data, lambda _: None, name=f"{asked.tokens} tokens")
+    return source.with_tables({"train": source.table("train")})
 
 
 def _teacher(

@@ -19,11 +19,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from logitcache.data import source as sources
+from logitcache.data.match import check_count
 from logitcache.data.order import subset
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer, prepare, tokenizer_fingerprint
 from logitcache.data.source import Columns, Notify, Rows, Source
-from logitcache.data.task import Classification, match_labels
+from logitcache.data.task import Classification
 from logitcache.errors import SpecError
 from logitcache.records import Ragged
 from logitcache.student.model import build_student, is_shape, parse_shape, student_tokenizer
@@ -269,7 +270,7 @@ def _teacher(asked: Asked, task: Classification, whole: Rows, device: str, notif
         own = load_tokenizer(asked.teacher, asked.revision, asked.trust_remote_code)
         model = build_student(asked.teacher, "pretrained", task, own, asked.max_length, asked.seed, **loading)  # type: ignore[arg-type]
         return _timed(model, own, asked, device), True
-    match_labels(teacher.label_names, task, asked.teacher)
+    check_count(teacher.label_names, task, asked.teacher)
     return teacher, False
 
 

@@ -15,11 +15,10 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.data import hub
-from logitcache.data.files import sentence
 from logitcache.data.padding import Padding
 from logitcache.data.source import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, short
 from logitcache.records import Array, Int64, Ragged
 
 ALPHABET = 1000  # characters a learnt vocabulary knows
@@ -97,9 +96,10 @@ def _inputs(tokenizer: Any, path: str) -> set[str]:
     try:
         return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
     except Exception as error:  # whatever a tokenizer of tables or pages raises
-        advice = "Use a model of plain text."
+        own = f"{type(error).__name__}: {short(first_line(error)).rstrip('.')}"
         raise SpecError(
-            f"expected a tokenizer that reads texts, found one that fails: {sentence(first_line(error))} {advice}",
+            f"expected a tokenizer that reads texts, found {type(tokenizer).__name__}, which fails on one ({own}). "
+            "Use a model of plain text.",
             where=path,
         ) from error
 

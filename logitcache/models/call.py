@@ -136,10 +136,11 @@ def _failed(model: PreTrainedModel, inputs: Inputs, error: Exception) -> ModelFa
     lines = str(error).strip().splitlines()
     own = f"{type(error).__name__}: {short(lines[0])}" if lines else type(error).__name__
     names = ", ".join(inputs)
+    mode = "model.train()" if model.training else "model"
     return ModelFailed(
         f"{type(model).__name__}: expected logits of {width} tokens, found an error of the model's own "
         f"({own.rstrip('.')}). It was given {names}, as its tokenizer makes them: mend its configuration or its "
-        "tokenizer until model(**tokenizer(text, return_tensors='pt')) works, or use another model."
+        f"tokenizer until {mode}(**tokenizer(text, return_tensors='pt')) works, or use another model."
     )
 
 

@@ -24,10 +24,11 @@ from logitcache.data.collate import pad
 from logitcache.data.files import sentence
 from logitcache.data.padding import Padding
 from logitcache.data.prepare import Prepared, first_line, load_tokenizer
-from logitcache.errors import SpecError
+from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.models.call import ModelFailed, ask
 from logitcache.models.settings import check_problem, embeddings, pads_by_config, plain_outputs
 from logitcache.records import Answers, Array, Dense, Float32, Int64
+from logitcache.teacher.names import column_names
 
 
 @contextmanager
@@ -79,7 +80,7 @@ class TeacherModel:
     @property
     def label_names(self) -> tuple[str, ...]:
         """Its own class names, in the order of its own columns."""
-        return tuple(name for _, name in sorted((self.model.config.id2label or {}).items()))
+        return tuple(str(name) for _, name in sorted((self.model.config.id2label or {}).items()))
 
     @property
     def max_length(self) -> int:
@@ -162,8 +163,11 @@ def load_teacher(
                 path,
                 dtype=DTYPES[dtype],
                 output_loading_info=True,
+                **column_names(path, {} if commit is None else commit.settings()),
                 **checkpoint_settings(commit, trust_remote_code),
             )
+    except FingerprintMismatch:
+        raise
     except UNREADABLE as error:
         advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
         raise unloadable("teacher", path, error, advice, revision) from None
