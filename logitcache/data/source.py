@@ -1,8 +1,5 @@
-"""Rows of text and their identity: a source, its splits, and two columns (row_id, row_hash) that never change
-afterwards.
-
-``row_id`` is a row's place in its split as loaded, fixed before any filter, shuffle or tokenisation. ``row_hash`` is
-the hash of its text fields. Texts may repeat, also with different labels: nothing here needs content to be unique.
+"""Rows of text by name: what a name of data stands for is read, labels become class numbers, and each split is
+selected from its table.
 """
 
 from __future__ import annotations
@@ -12,18 +9,20 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from logitcache import identity
 from logitcache.data import lookup
 from logitcache.data.files import Table
-from logitcache.data.labels import UNLABELLED, Names, labels
+from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.lookup import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.lookup import Data as Data
 from logitcache.data.lookup import Found
 from logitcache.data.lookup import Notify as Notify
-from logitcache.data.presets import Preset, draw
-from logitcache.data.spool import Spool, by_block, concatenated, strings, taken
+from logitcache.data.presets import Preset
+from logitcache.data.rows import Rows as Rows
+from logitcache.data.rows import Source as Source
+from logitcache.data.selection import divided, drawn, without
+from logitcache.data.spool import Spool, by_block, strings
 from logitcache.data.texts import texts
 from logitcache.errors import SpecError
 from logitcache.records import Int64
@@ -52,76 +51,6 @@ class Columns:
     label_names: tuple[str, ...] | None = None  # in label order; None: sorted
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one split (or a selection of them)."""
-
-    text: pa.LargeStringArray  # [N]
-    text_pair: pa.LargeStringArray | None  # [N]
-    label: Int64  # [N]; -1 where there is none
-    row_id: Int64  # [N]
-    row_hash: Int64  # [N]
-
-    def __len__(self) -> int:
-        return len(self.row_id)
-
-    def select(self, places: Int64) -> Rows:
-        """The rows at these places, in this order; they keep their row_id and row_hash."""
-        pair = None if self.text_pair is None else taken(self.text_pair, places)
-        return Rows(taken(self.text, places), pair, self.label[places], self.row_id[places], self.row_hash[places])
-
-    def followed_by(self, more: Rows, start: int) -> Rows:
-        """These rows and then more, whose row_id counts on from ``start``."""
-        pair = None
-        if self.text_pair is not None and more.text_pair is not None:
-            pair = concatenated([self.text_pair, more.text_pair])
-        return Rows(
-            concatenated([self.text, more.text]),
-            pair,
-            np.concatenate([self.label, more.label]),
-            np.concatenate([self.row_id, more.row_id + start]),
-            np.concatenate([self.row_hash, more.row_hash]),
-        )
-
-    def texts(self, start: int = 0, stop: int | None = None) -> tuple[list[str], list[str] | None]:
-        """The text fields of rows start..stop, as Python strings."""
-        length = (len(self) if stop is None else stop) - start
-        pair = None if self.text_pair is None else self.text_pair.slice(start, length).to_pylist()
-        return self.text.slice(start, length).to_pylist(), pair
-
-    def digest(self) -> str:
-        """Digest of the rows' identities, in order: the content digest of a fingerprint."""
-        return identity.digest_arrays([("row_id", self.row_id), ("row_hash", self.row_hash)])
-
-
-@dataclass(frozen=True)
-class Source:
-    """A named data set: its splits and, where known, its label names in label order."""
-
-    name: str
-    splits: dict[str, Rows]
-    label_names: tuple[str, ...] | None
-    num_labels: int
-    metric: str = "accuracy"  # the one its field reports, of task.METRICS
-
-    def split(self, name: str) -> Rows:
-        """Rows of one split. Raises SpecError where it is missing or empty."""
-        if name not in self.splits:
-            found = ", ".join(self.splits)
-            raise SpecError(f"expected a split {name!r}, found {found}. Name one of these.", where=self.name)
-        if not len(self.splits[name]):
-            raise SpecError(f"the split {name!r} is empty: expected at least one row.", where=self.name)
-        return self.splits[name]
-
-    def digest(self) -> str:
-        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and without it are the
-        same data.
-        """
-        splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
-        parts = [(f"{k}/{c}", a) for k, r in splits.items() for c, a in (("hash", r.row_hash), ("label", r.label))]
-        return identity.digest_arrays(parts)
-
-
 def load(
     data: Data,
     columns: Columns,
@@ -136,10 +65,11 @@ def load(
     the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
     data set of ``datasets``, or such by split.
 
-    A single file whose name tells no split (or a single table) is divided by content, 80/10/10, so that no text is in
-    two splits; what is not labelled goes to train. ``unlabelled`` names more rows with the same text columns: they
-    become the split of that name. ``seed`` draws the splits of a preset that has none; columns that are asked for go
-    before a preset's. ``name`` is what the source is called (rows in memory: "memory").
+    Where no labelled row is given beside the training rows (a single file or table, a train split alone), some are held
+    out of them by content, so that no text is in two splits (:mod:`logitcache.data.division`). ``unlabelled`` names
+    more rows with the same text columns: they become the split of that name. ``seed`` draws the splits of a preset that
+    has none; columns that are asked for go before a preset's. ``name`` is what the source is called (rows in memory:
+    "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
     found, more = _both(lookup.find(data, cache, notify), unlabelled, cache, notify)
@@ -150,21 +80,21 @@ def load(
     columns = _or_preset(columns, found.preset)
     names = _column_names(list(tables.values()), columns, found.where)
     _say_choice(list(tables.values()), columns, names, notify)
-    numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found))
+    numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found), notify)
     rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
     known_as = name or found.name
-    if None in rows:
-        splits = _divide(rows[None], found.where, notify)
-    elif found.preset is not None and found.preset.per_class is not None:
-        splits, known_as = _draw(rows["train"], label_names, found.preset, seed), f"{known_as}-seed{seed}"
+    if found.preset is not None and found.preset.per_class is not None:
+        source = drawn(Source(known_as, {"train": rows["train"]}, label_names, count), found.preset, seed)
     else:
-        splits = _held_apart({str(s): rows[s] for s in (*SPLITS, *rows) if s in rows}, Path(found.where).name, notify)
+        ordered = {str(split or "train"): rows[split] for split in (None, *SPLITS, *rows) if split in rows}
+        source = divided(Source(known_as, ordered, label_names, count), Path(found.where).name, notify)
+    source = without(source, "train", Path(found.where).name, notify)
     if found.what:
-        notify(f"data: {found.what}: {', '.join(f'{len(part):,} {split}' for split, part in splits.items())} rows")
+        sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
+        notify(f"data: {found.what}: {sizes} rows")
     if more is not None:
-        splits[UNLABELLED_SPLIT] = _unlabelled(more, names, splits, notify)
-    metric = Source.metric if found.preset is None else found.preset.metric
-    return Source(known_as, splits, label_names, count, metric)
+        source = _with_unlabelled(source, more, names, notify)
+    return source if found.preset is None else replace(source, metric=found.preset.metric)
 
 
 def _both(found: Found, unlabelled: Data | None, cache: Path, notify: Notify) -> tuple[Found, Found | None]:
@@ -242,67 +172,15 @@ def _rows(table: Table, names: Columns, label: Int64) -> Rows:
     return Rows(first, second, label, row_id, row_hash.finish())
 
 
-def _part(rows: Rows, places: Int64) -> Rows:
-    """Some rows as a split of their own: each row's place in it is its row_id."""
-    return replace(rows.select(places), row_id=np.arange(len(places), dtype=np.int64))
-
-
-def _divide(rows: Rows, where: Path | str, notify: Notify) -> dict[str, Rows]:
-    """Train, dev and test from one file, by the hash of the text: no text is in two splits. Rows without a label are of
-    no use in dev and test, so they go to train; those whose text is also a labelled row's there are left out.
-    """
-    name = Path(where).name
-    bucket = rows.row_hash.view(np.uint64) % np.uint64(10)
-    labelled = rows.label != UNLABELLED
-    held = {"dev": labelled & (bucket == 8), "test": labelled & (bucket == 9)}
-    hidden = ~labelled & np.isin(rows.row_hash, rows.row_hash[held["dev"] | held["test"]])
-    parts = {"train": ~held["dev"] & ~held["test"] & ~hidden, **held}
-    divided = {split: _part(rows, np.flatnonzero(mask)) for split, mask in parts.items()}
-    counts = ", ".join(f"{len(part)} {split}" for split, part in divided.items())
-    notify(f"{name}: one {'file' if isinstance(where, Path) else 'table'}, divided by content into {counts} rows")
-    if hidden.any():
-        notify(f"{name}: {hidden.sum()} unlabelled rows left out, for their texts stand in dev or test")
-    return divided
-
-
-def _held_apart(splits: dict[str, Rows], name: str, notify: Notify) -> dict[str, Rows]:
-    """The same splits, but for unlabelled train rows whose text is held out in another split."""
-    rows = splits.get("train")
-    if rows is None or not (rows.label == UNLABELLED).any():
-        return splits
-    held = [part.row_hash for split, part in splits.items() if split != "train"]
-    hidden = (rows.label == UNLABELLED) & np.isin(rows.row_hash, np.concatenate([np.empty(0, np.int64), *held]))
-    if not hidden.any():
-        return splits
-    notify(f"{name}: {hidden.sum()} unlabelled rows left out, for their texts stand in {_held_names(splits)}")
-    return {**splits, "train": _part(rows, np.flatnonzero(~hidden))}
-
-
-def _draw(rows: Rows, names: Names, preset: Preset, seed: int) -> dict[str, Rows]:
-    assert preset.per_class is not None
-    try:
-        places = draw(rows.label, names, preset.per_class, seed)
-    except SpecError as error:
-        raise error.at(f"preset {preset.name}") from None
-    return {split: _part(rows, chosen) for split, chosen in places.items()}
-
-
-def _unlabelled(found: Found, names: Columns, splits: dict[str, Rows], notify: Notify) -> Rows:
-    """All rows of another source, without their labels, but those whose text is held out in a split of the first."""
+def _with_unlabelled(source: Source, found: Found, names: Columns, notify: Notify) -> Source:
+    """The source with all rows of another one as its unlabelled split, without their labels."""
     table = lookup.single(found)
     rows = _rows(table, names, np.full(len(table), UNLABELLED, np.int64))
-    held = [part.row_hash for split, part in splits.items() if split != "train"]
-    free = ~np.isin(rows.row_hash, np.concatenate([np.empty(0, np.int64), *held]))
-    notify(f"unlabelled: {found.what or found.where}: {int(free.sum()):,} rows")
+    notify(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
     ignored = [
         c for c in table.columns if c not in (names.text, names.text_pair) and c in (names.label, *LABEL_COLUMNS)
     ]
     if ignored:
         notify(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
-    if not free.all():
-        notify(f"unlabelled: {int((~free).sum()):,} rows left out, for their texts stand in {_held_names(splits)}")
-    return _part(rows, np.flatnonzero(free))
-
-
-def _held_names(splits: dict[str, Rows]) -> str:
-    return " or ".join(split for split in splits if split != "train")
+    more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
+    return without(more, UNLABELLED_SPLIT, "unlabelled", notify)
