@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache.data import hubdata
-from logitcache.data.files import Table, arrow_table, check_once
 from logitcache.data.hubdata import Opener
+from logitcache.data.table import Table, arrow_table, check_once
 from logitcache.errors import SpecError
 
 WHERE = "data in memory"
