@@ -196,7 +196,7 @@ def _collect(path: Path, numbered: NumberedRows, spaces: _Tally, delimiter: str)
             raise _wrong_width(f"{path} line {number}", header, fields, delimiter)
         if fields == header:
             raise SpecError(
-                "expected a row, found the header again, as where files were put one behind the other. Remove the line.",
+                "expected a row, found the header again, as in files put one behind the other. Remove the line.",
                 where=f"{path} line {number}",
             )
         if not any(fields):

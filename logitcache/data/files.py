@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from logitcache.data import quoting
 from logitcache.data.delimited import read_csv, read_tsv
@@ -89,7 +89,7 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str |
         return _by_split(path, whole, words)
     folders = split_folders(path, words)
     if folders:
-        return dict(folders)
+        return cast("dict[str | None, list[Path]]", folders)
     if len(whole) == 1:
         return {None: whole[0]}
     split = split_named(path.name, words)
