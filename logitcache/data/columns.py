@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from logitcache.data.table import Table
+from logitcache.data.table import EMPTY_ROWS, Table
 from logitcache.errors import SpecError
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "title")
@@ -80,8 +80,9 @@ def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> lis
     notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken)]
     for table in tables:
         if not table.typed:
-            columns = [name for name in (taken.text, taken.text_pair) if name in table.columns]
-            notes += [_missing_words(table, name) for name in columns if name is not None]
+            columns = [name for name in (taken.text, taken.text_pair) if name is not None and name in table.columns]
+            for name in columns:
+                notes += [_missing_words(table, name), _empty_texts(table, name)]
     return [note for note in notes if note is not None]
 
 
@@ -127,16 +128,29 @@ def _quoted(name: str) -> str:
 
 def _missing_words(table: Table, column: str) -> str | None:
     """A note of the fields of a text file that stay texts though pandas reads them as missing."""
-    values = table.columns[column]
-    if isinstance(values, list):
-        values = pa.array(values, pa.large_string())
-    found = pc.is_in(values, value_set=pa.array(_PANDAS_MISSING, values.type))
-    count = pc.sum(found).as_py() or 0
+    values = _strings(table, column)
+    matches = pc.is_in(values, value_set=pa.array(_PANDAS_MISSING, values.type))
+    count = pc.sum(matches).as_py() or 0
     if not count:
         return None
-    row = pc.index(found, True).as_py()
-    words = values[row].as_py()
+    row = pc.index(matches, True).as_py()
     return (
-        f"{table.path}: column {column!r}: texts such as {words!r}, which pandas reads as missing, stay texts: "
-        f"{count:,} (first: {table.place(row)})"
+        f"{table.path}: column {column!r}: texts such as {values[row].as_py()!r}, which pandas reads as missing, stay "
+        f"texts: {count:,} (first: {table.place(row)})"
     )
+
+
+def _empty_texts(table: Table, column: str) -> str | None:
+    """A note of empty texts, where there are more than rows without anything in them, which are said already."""
+    empty = pc.equal(_strings(table, column), "")
+    count = pc.sum(empty).as_py() or 0
+    if count <= sum(remark.count for remark in table.remarks if remark.what == EMPTY_ROWS):
+        return None
+    return (
+        f"{table.path}: column {column!r}: empty texts: {count:,} (first: {table.place(pc.index(empty, True).as_py())})"
+    )
+
+
+def _strings(table: Table, column: str) -> pa.Array | pa.ChunkedArray:
+    values = table.columns[column]
+    return pa.array(values, pa.large_string()) if isinstance(values, list) else values

@@ -21,7 +21,7 @@ from logitcache.data import quoting
 from logitcache.data.growing import Growing
 from logitcache.data.quoting import RecordedLines
 from logitcache.data.spool import BLOCK_ROWS, Spool
-from logitcache.data.table import Remark, Table, check_once
+from logitcache.data.table import EMPTY_ROWS, Remark, Table, check_once
 from logitcache.errors import SpecError
 
 _BLOCK_BYTES = 1 << 20
@@ -118,11 +118,18 @@ def _read_tsv(path: Path, quoted: bool, kind: Bytes) -> Table:
 
 def _read_quoted(path: Path, delimiter: str, kind: Bytes) -> Table:
     spaces = _Tally()
+    several = _Tally()
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return _collect(path, _quoted_rows(path, file, delimiter, kind, spaces), spaces, delimiter)
+        table = _collect(path, _quoted_rows(path, file, delimiter, kind, spaces, several), spaces, delimiter)
+    consequence = (
+        "Each is read as one row, as pandas reads it. Save the rows as jsonl if its quotes are plain characters"
+    )
+    return table.with_remarks(several.remark("quoted fields over lines that look like rows themselves", consequence))
 
 
-def _quoted_rows(path: Path, file: TextIO, delimiter: str, kind: Bytes, spaces: _Tally) -> NumberedRows:
+def _quoted_rows(
+    path: Path, file: TextIO, delimiter: str, kind: Bytes, spaces: _Tally, several: _Tally
+) -> NumberedRows:
     csv.field_size_limit(2**31 - 1)
     lines = RecordedLines(file)
     taken = lines.taken
@@ -136,6 +143,8 @@ def _quoted_rows(path: Path, file: TextIO, delimiter: str, kind: Bytes, spaces: 
                 elif fields:
                     if kind.mixed and taken[-1].endswith("\r"):
                         raise _lone_return(path, line)
+                    if len(taken) > 1 and all(part.count(delimiter) == len(fields) - 1 for part in taken):
+                        several.add(line)
                     yield line, fields
                 line += len(taken)
                 taken.clear()
@@ -207,7 +216,7 @@ def _collect(path: Path, numbered: NumberedRows, spaces: _Tally, delimiter: str)
             keep()
     keep()
     remarks = chain(
-        empty.remark("rows empty in every field", "They keep their numbers, and are trained on only with a label"),
+        empty.remark(EMPTY_ROWS, "They keep their numbers, and are trained on only with a label"),
         spaces.remark("lines of nothing but spaces", "They are no rows, as for pandas"),
     )
     return Table(path, columns.finish(), lines.finish(), typed=False, remarks=tuple(remarks))

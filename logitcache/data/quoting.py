@@ -6,7 +6,8 @@ merges rows at the first one that is not closed. The evidence, and what follows 
 
 - A field that begins with a quote and is not closed as a quoting writer closes it (*broken*), or a field with a quote
   inside and none around it (*bare*): no writer that quotes leaves these, so quotes are ordinary characters.
-- A quoted field in which quotes are doubled, or escaped with a backslash (*doubled*): its writer quotes.
+- A quoted field in which quotes are doubled (*doubled*): its writer quotes. So does one that escapes them with
+  backslashes (*escaped*), but not in the way that is read here: refused.
 - Both of these: refused. Neither: quoted fields are taken as such, unless one spans lines that are rows by themselves.
 
 One pass at the speed of the csv module; fields are looked at in rows that hold a quote.
@@ -56,6 +57,7 @@ class Evidence:
     broken: int | None = None
     bare: int | None = None
     doubled: int | None = None
+    escaped: int | None = None
     several_rows: int | None = None  # a quoted field over lines, each with as many tabs as the header
 
     def add(self, line: int, row: str) -> None:
@@ -73,7 +75,7 @@ class Evidence:
             elif match[2].startswith('"'):
                 begins = True
                 if '\\"' in match[2] and _ESCAPED.fullmatch(match[2]):
-                    self.doubled = self.doubled or line
+                    self.escaped = self.escaped or line
                 self.broken = self.broken or line
             elif '"' in match[2]:
                 self.bare = self.bare or line
@@ -128,7 +130,14 @@ def is_quoted(files: Sequence[Evidence]) -> bool:
     broken = _first(files, "broken")
     bare = _first(files, "bare")
     doubled = _first(files, "doubled")
+    escaped = _first(files, "escaped")
     several_rows = _first(files, "several_rows")
+    if escaped is not None:
+        raise SpecError(
+            "expected quotes inside a quoted field to be doubled, found one with a backslash before it. Double it, or "
+            "save the rows as jsonl.",
+            where=f"{escaped[0]} {escaped[1]}",
+        )
     if doubled is not None and broken is not None:
         raise SpecError(
             "expected a field that begins with a quote to end with one, as its quotes inside are doubled on "
@@ -144,8 +153,8 @@ def is_quoted(files: Sequence[Evidence]) -> bool:
         return False
     if several_rows is not None and doubled is None:
         raise SpecError(
-            "expected one row a line, or a field in quotes that lines alone do not make rows of, found a quote that is "
-            f"closed on a later line: it may be one row or several. {_ADVICE}",
+            "expected one row a line, found a quoted field over several lines, each of which may be a row by itself. "
+            f"{_ADVICE}",
             where=f"{several_rows[0]} {several_rows[1]}",
         )
     return True

@@ -13,6 +13,7 @@ import pyarrow as pa
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
+EMPTY_ROWS = "rows empty in every field"  # what a remark of them is called
 Column: TypeAlias = list[Any] | pa.Array | pa.ChunkedArray
 
 
