@@ -121,9 +121,7 @@ def _read_quoted(path: Path, delimiter: str, kind: Bytes) -> Table:
     several = _Tally()
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = _collect(path, _quoted_rows(path, file, delimiter, kind, spaces, several), spaces, delimiter)
-    consequence = (
-        "Each is read as one row, as pandas reads it. Save the rows as jsonl if its quotes are plain characters"
-    )
+    consequence = "Each is one row, as for pandas. Save the rows as jsonl if their quotes are plain characters"
     return table.with_remarks(several.remark("quoted fields over lines that look like rows themselves", consequence))
 
 
