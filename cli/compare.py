@@ -18,7 +18,7 @@ from .options import Here
 @click.option("--metric", help="Metric to compare.  [default: the results' own]")
 @click.option("--split", help="Split to compare on.  [default: test if all have it, else dev]")
 @click.option("--baseline", default="base", show_default=True, help="Method, or label of a row, to subtract.")
-@click.option("--bootstrap", default=RESAMPLES, show_default=True, help="Resamples of the test rows.")
+@click.option("--bootstrap", default=RESAMPLES, show_default=True, help="Resamples of the rows that were scored.")
 @click.option("--plot", type=Here(dir_okay=False), help="Write a picture: FILE.png or FILE.svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(

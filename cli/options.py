@@ -53,7 +53,7 @@ _DATA = (
     click.option("--label", help="Column of the label."),
     click.option(
         "--labels",
-        help="Label names in label order, separated by commas. Default: labels.json beside the data, or sorted.",
+        help="Names of the classes in order, separated by commas. Default: labels.json beside the data, or sorted.",
     ),
     click.option(
         "--workspace",
@@ -228,6 +228,12 @@ def student_options(command: F) -> F:
     return _with(command, _STUDENT)
 
 
+def label_map(whose: str) -> Callable[[F], F]:
+    """The option that says which class of somebody's is which class of the data."""
+    shown = f"DATA=NAME,...: the class of {whose} that each class of the data is. Default: by name, else by number."
+    return click.option("--label-map", help=shown)
+
+
 def max_length(who: str) -> Callable[[F], F]:
     """The option of the longest row that somebody sees."""
     shown = f"Longest row {who} sees, in tokens."
@@ -258,11 +264,12 @@ def print_json(value: Any) -> None:
 
 def places(options: dict[str, Any]) -> dict[str, Any]:
     """The columns and the workspace that the data's options name; those options are taken out."""
+    from logitcache.data.names import parse_names
     from logitcache.data.source import Columns
     from logitcache.workspace import Workspace
 
     text, pair, label, labels = (options.pop(name) for name in ("text", "text_pair", "label", "labels"))
-    names = tuple(name.strip() for name in labels.split(",")) if labels else None
+    names = tuple(parse_names(labels)) if labels else None
     return {"columns": Columns(text, pair, label, names), "workspace": Workspace(options.pop("workspace"))}
 
 

@@ -32,10 +32,10 @@ SAME = (
 )
 # Options of `dump` and `train` that decide no cost, and those that would make a dump cheaper than is foretold.
 NO_COST = {
-    "dump": ("out", "on_nonfinite", "overwrite", "finetune_learning_rate", "finetune_seed"),
+    "dump": ("out", "label_map", "on_nonfinite", "overwrite", "finetune_learning_rate", "finetune_seed"),
     "train": (
         *("out", "alpha", "a", "temperature", "tau_squared", "learning_rate", "weight_decay", "warmup", "select"),
-        *("metric", "checkpoint_steps", "report_to", "overwrite"),
+        *("metric", "checkpoint_steps", "report_to", "overwrite", "label_map"),
     ),
 }
 NOT_COUNTED = {"dump": ("reuse", "part", "workers"), "train": ("cache", "teachers")}

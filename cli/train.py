@@ -13,6 +13,7 @@ from .options import (
     as_json,
     checkpoint_options,
     data_options,
+    label_map,
     max_length,
     notify,
     print_json,
@@ -45,6 +46,7 @@ from .options import (
     help="The teacher's answers. Several: of labelled and unlabelled rows, or of teachers to average. Default for kd: "
     "the one cache of these rows in the workspace.",
 )
+@label_map("the cache")
 @click.option("--teachers", type=click.Choice(["mean"]), help="Average the answers of several caches of the same rows.")
 @click.option(
     "--folds", type=click.IntRange(2), help="self-kd: that many first copies, each trained without the rows it answers."

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from logitcache.cache import Cache
 from logitcache.data import source as sources
 from logitcache.data.memory import UNNAMED
+from logitcache.data.names import parse_names
 from logitcache.data.source import Columns, Data, Source
 from logitcache.errors import FingerprintMismatch, SpecError, visible
 from logitcache.pipeline import dump as dumping
@@ -32,7 +32,7 @@ from logitcache.teacher import repair as mending
 from logitcache.teacher.diff import Difference, difference
 from logitcache.teacher.live import Live, live
 from logitcache.teacher.panel import Progress
-from logitcache.teacher.plan import DumpSettings, Planned, Said, planned
+from logitcache.teacher.plan import DumpSettings, Planned, Said, planned, recorded_map, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 from logitcache.workspace import DEFAULT, Workspace, here
@@ -43,6 +43,7 @@ _PARAMETERS |= {"without_fold"}  # of folds: what their teachers are trained on
 SETTINGS = {field.name for field in fields(TrainConfig)} - _PARAMETERS
 # Options of dump that do not decide who is asked.
 _OF_A_CACHE = {"split", "out", "reuse", "codec", "batch_tokens", "shard_rows", "on_nonfinite", "format", "overwrite"}
+_OF_A_CACHE |= {"label_map"}
 
 
 def say(message: str) -> None:
@@ -87,6 +88,7 @@ def dump(
     labels: Sequence[str] | None = None,
     unlabelled: Data | None = None,
     data_seed: int = 0,
+    label_map: Mapping[str, str] | str | None = None,
     split: str = "train",
     out: Place | None = None,
     workspace: Place = DEFAULT,
@@ -115,7 +117,8 @@ def dump(
 ) -> DumpReport:
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
-    ``data`` is what :func:`load` takes, or what it gave. ``begin`` is told how many rows a cache will have and gives
+    ``data`` is what :func:`load` takes, or what it gave. ``label_map`` names the teacher's class for classes of the
+    data. ``begin`` is told how many rows a cache will have and gives
     what takes (rows, tokens) just done; ``on_step`` gets the steps (done, in all) of a fine-tuning. Raises the kinds of
     :class:`LogitCacheError` that the command ends with.
     """
@@ -125,6 +128,7 @@ def dump(
         config,
         split=split,
         out=given["out"],
+        label_map=given["label_map"],
         reuse=given["reuse"],
         settings=DumpSettings(
             given["max_length"], given["batch_tokens"], codec, given["shard_rows"], on_nonfinite, format
@@ -165,7 +169,12 @@ def repair(
     ``teacher``, ``data`` and ``options`` are those of :func:`dump` that say who was asked about which rows; by default
     what the cache names. They are only used where a shard is broken. Raises FingerprintMismatch where they are others.
     """
-    ask = partial(_asked_again, teacher, data, notify=notify, on_step=on_step, **options)
+
+    def ask(plan: Plan) -> Planned:
+        again = _asked_again(teacher, data, plan, notify=notify, on_step=on_step, **options)
+        again.check_same(plan)
+        return again
+
     advice = "a cache is mended here. Repair it where it was dumped, and copy it there again"
     return mending.repair(here(cache, advice) if isinstance(cache, str) else Path(cache), ask, notify, begin)
 
@@ -187,7 +196,9 @@ def verify_live(
     cache was made with.
     """
     opened = Cache.open(cache)
-    asked = _asked_again(teacher, data, opened.manifest.plan, notify=notify, on_step=on_step, **options)
+    plan = opened.manifest.plan
+    asked = _asked_again(teacher, data, plan, notify=notify, on_step=on_step, **options)
+    asked.check_same(plan, padding=False)  # rows asked alone tell whether its batches were made as they should be
     return live(opened, asked, rows, seed)
 
 
@@ -275,9 +286,7 @@ def _asked_again(
     on_step: OnStep,
     **options: Any,
 ) -> Planned:
-    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them. Raises
-    FingerprintMismatch where they are others.
-    """
+    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them."""
     said = Said.of(plan)
     who, rows = said.teacher if teacher is None else teacher, said.source if data is None else data
     config, source = _teaching(who, rows, **options, dtype=said.dtype, notify=notify)
@@ -285,9 +294,8 @@ def _asked_again(
     if source is None:
         source = rows_of(said, config, notify) if data is None else dumping.load(config, notify)
     panel = dumping.asked_teacher(config, source, notify, on_step)
-    asked = planned(panel, source, said.split, said.settings)
-    asked.check_same(plan)
-    return asked
+    label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
+    return planned(panel, source, said.split, said.settings, label_map)
 
 
 def _teaching(
@@ -369,7 +377,7 @@ def _rows(
 def _columns(given: Mapping[str, Any]) -> Columns:
     labels = given["labels"]
     if isinstance(labels, str):  # as the command line writes them
-        labels = [name.strip() for name in labels.split(",")]
+        labels = parse_names(labels)
     names = tuple(labels) if isinstance(labels, Iterable) else None
     if labels is not None and (names is None or not all(isinstance(name, str) for name in names)):
         raise unexpected("labels", "names, in label order", labels)

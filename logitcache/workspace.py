@@ -59,11 +59,12 @@ class Workspace:
     def self_cache(self, source: Source, split: str, weights: str, max_length: int) -> Path:
         """Where the answers of a Self-KD's first copy lie: apart from ``caches``, where kd looks for a teacher's."""
         names = None if source.label_names is None else list(source.label_names)
-        digest = identity.digest_json([source.name, names, source.split(split).digest(), split, weights, max_length])
+        digest = identity.digest_json([source.name, names, source.table(split).digest(), split, weights, max_length])
         return self.folder / "self-kd" / f"cache-{digest[:12]}"
 
-    def find_cache(self, rows: Rows, split: str = "train") -> Cache:
-        """The one complete cache of these rows. Raises SpecError where there is none, or several to choose from; and,
+    def find_cache(self, rows: Rows, split: str = "train", source: str | None = None) -> Cache:
+        """The one complete cache of these rows; of those dumped under the name ``source``, where one is given. Raises
+        SpecError where there is none, or several to choose from; and,
         where there is none but a broken or unfinished one, what is wrong with that.
         """
         digest = rows.digest()
@@ -73,7 +74,7 @@ class Workspace:
         for plan in sorted((self.folder / "caches").glob("*/plan.json")):
             data = _data_of(plan)
             kind = (data.get("split") == UNLABELLED_SPLIT) == (split == UNLABELLED_SPLIT)
-            mine = kind and data.get("digest") == digest
+            mine = kind and data.get("digest") == digest and source in (None, data.get("source"))
             try:
                 (found if mine else other).append(Cache.open(plan.parent))
             except LogitCacheError as error:

@@ -26,7 +26,7 @@ PYTHON = sorted(
 FLOORS = (
     ("errors", "records", "identity"),
     ("data",),
-    ("targets", "store"),
+    ("targets", "store", "models"),
     ("cache", "convert"),
     ("joined", "workspace", "inspection"),
     ("teacher",),
@@ -45,6 +45,7 @@ WITHOUT_TORCH = ("logitcache/errors.py", "logitcache/identity.py", "logitcache/s
 WITH_TRANSFORMERS = (
     "logitcache/data/hubdata.py",
     "logitcache/data/prepare.py",
+    "logitcache/models/",
     "logitcache/teacher/",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.cache import Cache
+from logitcache.data.names import parse_map
 from logitcache.errors import SpecError, short
 from logitcache.store.remote import place
 from logitcache.student.job import TrainConfig
@@ -46,7 +47,7 @@ FLAGS = {"trust_remote_code", "overwrite", "tau_squared", "group_by_length"}
 FUNCTIONS = {"notify", "begin", "on_step"}
 OPTIONAL = {  # where None is the default
     *(field.name for field in fields(TrainConfig) if field.default is None),
-    *("text", "text_pair", "label", "labels", "name"),
+    *("text", "text_pair", "label", "labels", "label_map", "name"),
     *("finetune_learning_rate", "shard_rows", "device", "part", "reuse", "plot"),
 }
 
@@ -78,6 +79,8 @@ def _value(name: str, value: Any) -> Any:
         return os.fspath(value)
     if name == "cache":
         return _caches(value)
+    if name == "label_map":
+        return _label_map(value)
     for names, kind, expected in (
         (WORDS, str, "text"),
         (FLAGS, bool, "True or False"),
@@ -99,6 +102,15 @@ def path_of(name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise unexpected(name, "a path" if name not in NAMES else "a path or a name", value)
     return Path(value)
+
+
+def _label_map(value: Any) -> dict[str, str]:
+    """Names by names, or such as the command line writes them; class numbers are names too."""
+    if isinstance(value, str):
+        return parse_map(value)
+    if not isinstance(value, Mapping) or not all(isinstance(v, str | int) for pair in value.items() for v in pair):
+        raise unexpected("label_map", "a mapping of the data's classes to the teacher's", value)
+    return {str(data): str(teacher) for data, teacher in value.items()}
 
 
 def _caches(value: Any) -> tuple[Path | str, ...] | None:

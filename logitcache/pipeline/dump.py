@@ -5,7 +5,7 @@ where there are any.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class DumpConfig:
     reuse: Path | str | None = None  # a cache (or its URL) of the same teacher: rows it has are copied
     settings: DumpSettings = field(default_factory=DumpSettings)
     workspace: Workspace = Workspace()
+    label_map: Mapping[str, str] | None = None  # the teacher's class for classes of the data
     overwrite: bool = False
     part: tuple[int, int] | None = None  # (i, n), i from 0: this range of the shards alone
 
@@ -63,7 +64,7 @@ def dump(
         splits.append(UNLABELLED_SPLIT)
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
-        source.split(split)
+        source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
     panel = asked_teacher(config, source, notify, on_step, reuse)
@@ -120,11 +121,12 @@ def _dump(
         split,
         folder_of(config, source, split),
         config.settings,
+        label_map=config.label_map,
         reuse=reuse,
         overwrite=config.overwrite,
         part=config.part,
         notify=notify,
-        progress=begin(len(source.split(split))),
+        progress=begin(len(source.table(split))),
     )
 
 

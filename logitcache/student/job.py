@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from logitcache import identity
 from logitcache.data import source as sources
+from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.source import UNLABELLED_SPLIT, Columns, Notify, Rows, Source
 from logitcache.data.task import Classification, check_metric
@@ -79,6 +80,7 @@ class TrainConfig:
     checkpoint_steps: int | None = None  # steps after which a checkpoint is taken too; None: after each epoch alone
     group_by_length: bool = False  # rows of like length share a batch: less padding
     cache: Path | str | Sequence[Path | str] | None = None  # several: of labelled and unlabelled rows, or of teachers
+    label_map: Mapping[str, str] | None = None  # the cache's class for classes of the data
     teachers: str | None = None  # mean: several caches of the same rows are averaged
     folds: int | None = None  # self-kd: so many first copies, each answering for rows it was not trained on
     out: Path | None = None
@@ -120,11 +122,13 @@ class Job:
     def starts(self) -> dict[str, int]:
         """The parts of the training set, and the row_id each begins with."""
         parts = {"train": 0}
-        return parts if self.unlabelled() is None else {**parts, UNLABELLED_SPLIT: len(self.source.split("train"))}
+        return parts if self.unlabelled() is None else {**parts, UNLABELLED_SPLIT: len(self.source.table("train"))}
 
     def asked(self) -> dict[str, Any]:
         """The run's settings as its result records them: names and numbers, no places."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_ASKED}
+        if not self.config.label_map:
+            del values["label_map"]
         student, unlabelled = self.config.student, self.unlabelled()
         return {
             **values,
@@ -133,6 +137,7 @@ class Job:
             "student": student if is_shape(student) else _checkpoint(student),
             "tokenizer": None if self.config.tokenizer is None else _checkpoint(self.config.tokenizer),
             "data": self.source.digest(),
+            "division": None if self.source.division is None else self.source.division.to_dict(),
             "label_names": self.task.label_names,
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
@@ -165,6 +170,7 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     _check_teaching(config)
     source = source or load(config, notify)
     config = replace(config, metric=config.metric or source.metric)
+    _say_held_out(source, notify)
     train = _rows_seen(config, source, notify)
     if config.folds is not None:
         check_folds(train, source, config.folds)
@@ -191,6 +197,8 @@ def _check_teaching(config: TrainConfig) -> None:
     taught = METHODS[config.method].needs_teacher
     if config.caches and not taught:
         raise SpecError(f"--cache: {config.method} has no teacher. Leave it out, or choose kd.")
+    if config.label_map and not (config.caches or config.method == "kd"):
+        raise SpecError(f"--label-map: {config.method} reads no cache. Leave it out, or choose kd.")
     if config.teachers is not None and (config.teachers != "mean" or len(config.caches) < 2):
         raise SpecError("--teachers: expected mean, and several caches to average (--cache A --cache B).")
     if config.folds is not None and (config.method != "self-kd" or config.caches or config.folds < 2):
@@ -219,6 +227,20 @@ def check_folds(rows: Rows, source: Source, folds: int) -> None:
             )
 
 
+def _say_held_out(source: Source, notify: Notify) -> None:
+    """Say what the scores of a run cannot speak of: rows that are trained on, or texts that stand in train too."""
+    if source.division is not None and not source.division.held_out:
+        notify(
+            f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
+            f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"
+        )
+    for split, shared in source.shared().items():
+        notify(
+            f"{source.name}: {shared.rows:,} of {shared.of:,} {split} texts also stand in train (first: {split} row "
+            f"{shared.first}): their score is no test"
+        )
+
+
 def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
     """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
     whole = source.split("train")
@@ -244,7 +266,7 @@ def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
         notify(f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)")
     places = np.sort(np.concatenate([labelled, bare]))
     rows = whole if len(places) == len(whole) else whole.select(places)
-    return rows if more is None else rows.followed_by(more, len(whole))
+    return rows if more is None else rows.followed_by(more, len(source.table("train")))
 
 
 def _check_numbers(config: TrainConfig) -> None:

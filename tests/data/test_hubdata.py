@@ -67,7 +67,7 @@ def test_one_content_as_jsonl_parquet_and_saved_is_one_source(
     assert len({source.digest() for source in sources}) == 1
     assert {source.label_names for source in sources} == {NAMES}
     for source in sources:
-        part, expected = source.splits["train"], sources[0].splits["train"]
+        part, expected = source.dumped["train"], sources[0].dumped["train"]
         assert part.texts() == expected.texts()
         assert part.label.tolist() == expected.label.tolist() == [-1 if n is None else n for _, n in rows]
         assert part.row_hash.tolist() == expected.row_hash.tolist()
@@ -89,12 +89,15 @@ def test_a_saved_folder_says_what_it_is_and_what_was_left_out(tmp_path: Path) ->
     ]
 
 
-def test_one_saved_data_set_has_the_split_it_names_or_is_divided(tmp_path: Path) -> None:
+def test_one_saved_data_set_is_one_table_of_which_some_rows_are_held_out(tmp_path: Path) -> None:
     rows = few(n=60)
     made(rows).save_to_disk(tmp_path / "bare")
     datasets.Dataset.from_list(rows, split="train[:50%]").save_to_disk(tmp_path / "named")
     assert list(read(tmp_path / "bare").splits) == ["train", "dev", "test"]
-    assert {split: len(part) for split, part in read(tmp_path / "named").splits.items()} == {"train": 60}
+    named = read(tmp_path / "named")
+    assert {split: len(part) for split, part in named.splits.items()} == {"train": 48, "dev": 6, "test": 6}
+    assert list(named.dumped) == ["train"]
+    assert len(named.table("train")) == 60
 
 
 def test_what_was_selected_and_shuffled_before_saving_stays_so(tmp_path: Path) -> None:
@@ -120,12 +123,19 @@ def test_given_names_sort_class_names_or_rename_them(tmp_path: Path) -> None:
     sorted_anew, renamed = (read(tmp_path, label_names=names) for names in (("b", "a"), ("no", "yes")))
     assert (sorted_anew.label_names, sorted_anew.split("train").label.tolist()) == (("b", "a"), [1, 0, 1])
     assert (renamed.label_names, renamed.split("train").label.tolist()) == (("no", "yes"), [0, 1, 0])
-    assert "expected a label from 0 to 0 (or -1: none), found 1" in refused(tmp_path, label_names=("no",))
+    assert "expected a label from 0 to 0, the number of one of no, found 1" in refused(tmp_path, label_names=("no",))
+    partly = refused(tmp_path, label_names=("b", "yes"))
+    assert "in which 'b' is another class's" in partly
+    assert partly.endswith("--labels a,b")
 
 
 def test_class_names_that_are_their_numbers_are_none(tmp_path: Path) -> None:
     made(few(), "0", "1").to_parquet(tmp_path / "train.parquet")
     assert (read(tmp_path).label_names, read(tmp_path).num_labels) == (None, 2)
+    rows = [{"text": "a", "label": -1}, {"text": "b", "label": 2}, {"text": "c", "label": 1}]
+    made(rows, "0", "1", "2").to_parquet(tmp_path / "train.parquet")
+    source = read(tmp_path)
+    assert (source.label_names, source.num_labels, source.split("train").label.tolist()) == (None, 3, [-1, 2, 1])
 
 
 def test_class_names_without_a_labelled_row_are_known(tmp_path: Path) -> None:
