@@ -112,10 +112,14 @@ def command(as_json: bool, **options: Any) -> None:
     Running the same command again goes on where it stopped, or returns what is there.
     """
     from logitcache.api import train
+    from logitcache.errors import Locked
 
     with progress() as bars:
         out = train(**options, notify=notify, on_step=bars.begin("train"))
-    result = json.loads((out / "result.json").read_text())
+    try:
+        result = json.loads((out / "result.json").read_text())
+    except FileNotFoundError:
+        raise Locked("another command has begun to overwrite this result. Run this one again.", where=out) from None
     keys = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
     if as_json:
         print_json({"out": str(out), **{key: result[key] for key in keys}})
