@@ -277,7 +277,11 @@ def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
     whole = source.split("train")
     bare, labelled = np.flatnonzero(whole.label < 0), np.flatnonzero(whole.label >= 0)
     if not len(labelled):
-        raise SpecError("expected labelled training rows, found none with a label.", where=source.name)
+        message = "expected labelled training rows, found none with a label."
+        if source.unread:
+            columns = ", ".join(source.unread)
+            message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
+        raise SpecError(message, where=source.name)
     if config.rows is not None:
         labelled = labelled[subset(len(labelled), config.rows)]
     if config.without_fold is not None:
