@@ -141,7 +141,7 @@ def _stoppable(ctx: click.Context) -> Iterator[None]:
             timer.cancel()
 
 
-@click.group(cls=Logitcache, told=COMMANDS)
+@click.group(cls=Logitcache, told=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(logitcache.__version__, prog_name="logitcache")
 def cli() -> None:
     """Run a teacher once, store what it said, and distil any number of students from the store."""

@@ -21,10 +21,10 @@ from click.testing import CliRunner
 import logitcache
 from logitcache import api
 from logitcache.cache import Cache
+from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.pipeline import checks
-from logitcache.student.job import TrainConfig
 from logitcache_cli.main import cli
 from tests.runs import result, same
 

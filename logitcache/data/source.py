@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
+from logitcache.config.data import Columns
 from logitcache.data import lookup
 from logitcache.data.files import Table
 from logitcache.data.labels import UNLABELLED, Names, labels
@@ -40,16 +41,6 @@ PAIR_COLUMNS = (
     ("question", "context"),
 )
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns to read; None where the usual names are to be tried."""
-
-    text: str | None = None
-    text_pair: str | None = None
-    label: str | None = None
-    label_names: tuple[str, ...] | None = None  # in label order; None: sorted
 
 
 @dataclass(frozen=True)

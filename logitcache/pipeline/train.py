@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
-from logitcache.student.job import Job, TrainConfig, is_done, ready
-from logitcache.student.model import check_revision
+from logitcache.student.job import Job, is_done, ready
 from logitcache.student.ranks import first_alone, is_first
 from logitcache.student.run import OnStep, run
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher, quiet
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
+from logitcache.workspace import find_cache, self_cache
 
 
 def train(
@@ -33,7 +35,6 @@ def train(
     A run that is there already is returned as it is; a broken-off one goes on. ``on_step`` gets steps done and in all.
     Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer).
     """
-    check_revision(config.student, config.revision)
     job = ready(config, source, notify)
     if job.unlabelled() is not None:
         check_unlabelled(job.source, config.unlabelled)
@@ -71,7 +72,7 @@ def _given(job: Job, notify: Notify) -> Joined | None:
         return join([Cache.open(folder) for folder in config.caches], starts, config.teachers)
     if config.method != "kd":
         return None
-    caches = [config.workspace.find_cache(job.source.split(name), name) for name in starts]
+    caches = [find_cache(config.workspace, job.source.split(name), name) for name in starts]
     for cache in caches:
         notify(f"teacher: {cache!r}")
     return join(caches, starts)
@@ -141,7 +142,7 @@ def _loader(folder: Path) -> Callable[[], TeacherModel]:
 
 def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, notify: Notify) -> Cache:
     digest = str(panel.identity()["weights"])
-    folder = job.config.workspace.self_cache(job.source, split, digest, settings.max_length)
+    folder = self_cache(job.config.workspace, job.source, split, digest, settings.max_length)
     with first_alone():  # of several ranks the first asks, the others find what was answered
         dump_split(panel, job.source, split, folder, settings, notify=notify if is_first() else lambda _: None)
     return Cache.open(folder)

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from logitcache.config.train import TrainConfig
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import UNLABELLED_SPLIT, Notify
 from logitcache.errors import SpecError
@@ -18,7 +19,7 @@ from logitcache.joined import Joined
 from logitcache.store.manifest import write_json
 from logitcache.student import checkpoints
 from logitcache.student.fit import fit
-from logitcache.student.job import Job, TrainConfig, claim, forget
+from logitcache.student.job import Job, claim, forget
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.student.outcome import result_dict, write_predictions
 from logitcache.student.ranks import first_alone, is_first, meet

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings as DumpSettings
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import Panel, Progress
-from logitcache.teacher.plan import DumpSettings as DumpSettings
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.report import DumpReport, report, unfinished
 from logitcache.teacher.reuse import Known

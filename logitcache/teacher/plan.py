@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from logitcache import identity
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
 from logitcache.data.source import Rows, Source
 from logitcache.data.task import Classification, match_labels
@@ -26,24 +27,17 @@ PADDING_ROWS = 64  # among which a short and a long one are looked for, to see w
 NAMES = ("name", "revision", "source")  # a teacher is its weights and data are their rows, whatever they are called
 
 
-@dataclass(frozen=True)
-class DumpSettings:
-    """How rows are put to the teacher and how its answers are kept."""
-
-    max_length: int = 128  # tokens; longer rows are cut
-    batch_tokens: int = 4096  # padded tokens of one teacher batch
-    codec: str = "float16"  # dtype of the stored logits
-    shard_rows: int | None = None  # None: the smallest of 16,384 rows, 64 MB and 1e14 FLOPs
-    on_nonfinite: str = "stop"  # stop, or skip: the row is stored as NaN and taught by nobody
-    store: str = "arrow"  # arrow or zarr
-
-    @classmethod
-    def of(cls, plan: Plan) -> DumpSettings:
-        """Those that a plan was made with."""
-        how, dtype = plan.preparation, plan.targets["logits"]["dtype"]
-        return cls(
-            how["max_length"], how["batch_tokens"], dtype, plan.shard_rows, how.get("on_nonfinite", "stop"), plan.store
-        )
+def settings_of(plan: Plan) -> DumpSettings:
+    """The settings that a plan was made with."""
+    recorded = plan.preparation
+    return DumpSettings(
+        max_length=recorded["max_length"],
+        batch_tokens=recorded["batch_tokens"],
+        codec=plan.targets["logits"]["dtype"],
+        shard_rows=plan.shard_rows,
+        on_nonfinite=recorded.get("on_nonfinite", "stop"),
+        store=plan.store,
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class Said:
                     "asked about which rows. Dump them again."
                 )
         teacher, data = plan.teacher, plan.data
-        settings = DumpSettings.of(plan)
+        settings = settings_of(plan)
         return cls(teacher["name"], teacher["dtype"], data["source"], data["split"], data["digest"], settings)
 
 

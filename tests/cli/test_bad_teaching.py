@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.config.teacher import DumpSettings
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache_cli.main import cli
 from tests.cli.desk import Desk, the_error

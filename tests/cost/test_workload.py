@@ -52,7 +52,7 @@ def test_random_tokens_have_the_lengths_of_the_data(tiny: Any, checkpoint: Calla
 
 
 def _texts(real: Any) -> Any:
-    from logitcache.data.source import Columns
+    from logitcache.config.data import Columns
     from logitcache.data.source import load as load_rows
 
     return load_rows(real.data, Columns(), Path("unused"), lambda _: None).split("train")

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logitcache.config.data import Columns
 from logitcache.data.hubdata import HubName, is_saved, parse
-from logitcache.data.source import Columns, Source, load
+from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from tests.fake_hub import FakeHub, closed_port, run_python
 

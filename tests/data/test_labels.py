@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from logitcache.data.source import Columns, Source, load
+from logitcache.config.data import Columns
+from logitcache.data.source import Source, load
 
 Load = Callable[..., Source]
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logitcache.config.data import Columns
 from logitcache.data import embedded
-from logitcache.data.source import Columns, load
+from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 

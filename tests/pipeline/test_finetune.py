@@ -14,15 +14,16 @@ import pytest
 from transformers import pipeline
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
-from logitcache.pipeline.finetune import Finetune, TeacherSpec, ready_teacher
+from logitcache.pipeline.finetune import ready_teacher
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import UntrainedHead, load_teacher, quiet
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel, folds_of
-from logitcache.workspace import Workspace
 from tests.runs import Interrupt, Seen, no_step, same, stop_at, tree, watch
 
 QUICK = Finetune(epochs=2.0, learning_rate=1e-3, batch_size=16)

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
 from logitcache.data.order import subset
 from logitcache.data.source import Source
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.joined import join, mean_teacher
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig, load
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.student.job import load
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache.teacher.panel import folds_of
-from logitcache.workspace import Workspace
 from tests.runs import Interrupt, Seen, no_step, result, same, stop_at, tree, watch
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from logitcache.config.shapes import parse_shape
+from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.student.job import NOT_ASKED, Job, TrainConfig, claim, is_done, load, ready
-from logitcache.student.model import build_student, parse_shape, student_tokenizer
+from logitcache.student.job import NOT_ASKED, Job, claim, is_done, load, ready
+from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.panel import folds_of
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from logitcache.config.train import TrainConfig
 from logitcache.errors import FormatError, SpecError
 from logitcache.pipeline.train import train
 from logitcache.student import checkpoints
-from logitcache.student.job import TrainConfig
 from tests.runs import result, same, tree
 from tests.student.processes import ended, start, train_killed
 

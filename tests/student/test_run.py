@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError
 
+from logitcache.config.train import TrainConfig
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.errors import FingerprintMismatch, LogitCacheError, OutOfSpace, SpecError
 from logitcache.pipeline.train import train
 from logitcache.student import fit
-from logitcache.student.job import TrainConfig
 from tests.runs import Interrupt, no_step, result, same, stop_at, tree
 
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.convert import convert
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache
 from logitcache.store.lock import LOCK
 from logitcache.store.manifest import Plan, write_json
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.repair import Ask, RepairReport, repair

@@ -18,10 +18,11 @@ from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.data.task import Scores, score
 from logitcache.errors import FingerprintMismatch
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, Panel
 from logitcache.teacher.report import MAX_ORDERED, DumpReport, _best_order, _near_chance, _remarks, confidence
