@@ -20,7 +20,7 @@ from .progress import notify, print_json
 
 def uncounted() -> Iterator[Declared]:
     """The options of `dump` and `train` that a forecast takes and does not use."""
-    used = {declared.name for declared in options_of(PlanConfig)}
+    used = {declared.name for declared in options_of(PlanConfig) if declared.option.cost is Cost.COUNTED}
     for config in (DumpConfig, WorkersConfig, TrainConfig):
         for declared in options_of(config):
             if declared.option.cost is not Cost.COUNTED and declared.name not in used:
@@ -32,7 +32,7 @@ UNCOUNTED = {declared.name: declared for declared in uncounted()}
 
 
 @click.command(cls=Command, short_help="Say what a dump and a study would cost, before either is begun.")
-@options(PlanConfig, required=["teacher"])
+@options(PlanConfig, without=UNCOUNTED, required=["teacher"])
 @options(DumpConfig, only=UNCOUNTED, hidden=True)
 @options(WorkersConfig, only=UNCOUNTED, hidden=True)
 @options(TrainConfig, only=set(UNCOUNTED) - {declared.name for declared in options_of(DumpConfig)}, hidden=True)

@@ -25,6 +25,7 @@ PYTHON = sorted(
 # Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing of each other.
 FLOORS = (
     ("errors", "records", "identity"),
+    ("config",),
     ("data",),
     ("targets", "store"),
     ("cache", "convert"),
@@ -41,7 +42,13 @@ FLOORS = (
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = FLOORS[0]
 
-WITHOUT_TORCH = ("logitcache/errors.py", "logitcache/identity.py", "logitcache/store/", "cli/")
+WITHOUT_TORCH = (
+    "logitcache/errors.py",
+    "logitcache/identity.py",
+    "logitcache/config/",
+    "logitcache/store/",
+    "cli/",
+)
 WITH_TRANSFORMERS = (
     "logitcache/data/hubdata.py",
     "logitcache/data/prepare.py",

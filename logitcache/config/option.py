@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from numbers import Integral, Real
@@ -94,19 +94,23 @@ class Declared:
         return f"{noun}{_bounds(declared)}"
 
 
+def _shown(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
+
+
 def _bounds(declared: Option) -> str:
     low, high = declared.minimum, declared.maximum
     if declared.above is not None and declared.below is not None:
-        return f" between {declared.above:g} and {declared.below:g}"
+        return f" between {_shown(declared.above)} and {_shown(declared.below)}"
     words = []
     if low is not None:
-        words.append(f"from {low:g}")
+        words.append(f"from {_shown(low)}")
     if declared.above is not None:
-        words.append(f"above {declared.above:g}")
+        words.append(f"above {_shown(declared.above)}")
     if high is not None:
-        words.append(f"to {high:g}" if low is not None else f"up to {high:g}")
+        words.append(f"to {_shown(high)}" if low is not None else f"up to {_shown(high)}")
     if declared.below is not None:
-        words.append(f"below {declared.below:g}")
+        words.append(f"below {_shown(declared.below)}")
     return "".join(f" {word}" for word in words)
 
 
@@ -127,11 +131,12 @@ def _options_of(config: Any, path: tuple[str, ...]) -> Iterator[Declared]:
 
 
 def _declared(entry: dataclasses.Field[Any], kind: Any, path: tuple[str, ...]) -> Declared:
-    kinds = [each for each in _members(kind) if each is not NoneType]
-    optional = len(kinds) < len(_members(kind))
-    several = get_origin(kinds[0]) is tuple
-    if several:
-        kinds = _members(get_args(kinds[0])[0])
+    members = _members(kind)
+    sequences = [each for each in members if get_origin(each) in (tuple, Sequence)]
+    kinds = [each for each in members if each is not NoneType and each not in sequences]
+    optional, several = NoneType in members, bool(sequences)
+    if several and not kinds:
+        kinds = _members(get_args(sequences[0])[0])
     single = kinds[0] if len(kinds) == 1 else Union[tuple(kinds)]  # noqa: UP007  # made at run time
     default = None if entry.default is dataclasses.MISSING else entry.default
     return Declared(path, entry.metadata["option"], single, optional, several, default)

@@ -104,6 +104,7 @@ class Finetune:
         None,
         "That many teachers, each fine-tuned without one fold of the rows and answering for that fold.",
         minimum=2,
+        maximum=100,  # one model is trained for each
         group=FINETUNE,
     )
 

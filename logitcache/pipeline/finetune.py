@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from logitcache import identity
 from logitcache.cache import Cache
+from logitcache.config.option import validate
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
@@ -48,6 +49,7 @@ def ready_teacher(
     Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be, or
     where it would have to be fine-tuned now and answers of an older cache are to be reused.
     """
+    validate(finetune)
     check_device(spec.device)  # before a teacher is trained that could not be asked there
     trained = _as_it_is(spec, finetune)
     if finetune.folds is None and trained is not None:

@@ -205,10 +205,10 @@ def test_memory_grows_with_what_is_kept(asked: PlanConfig) -> None:
     ("wrong", "said"),
     [
         ({"epochs": 0.0}, "--epochs: expected a number above 0, found 0"),
-        ({"seeds": 0}, "--seeds: expected a number above 0, found 0"),
-        ({"methods": ("kd", "magic")}, "--method: expected some of .* found 'magic'"),
+        ({"seeds": 0}, "--seeds: expected a whole number from 1, found 0"),
+        ({"methods": ("kd", "magic")}, "--method: expected one of .*, found .magic."),
         ({"price_per_hour": -1.0}, "--price-per-hour: expected a number from 0, found -1"),
-        ({"codec": "int3"}, "dense codec: expected a dtype among"),
+        ({"codec": "int3"}, "--codec: expected one of float16, float32, found .int3."),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_loaded(
@@ -271,12 +271,6 @@ def test_an_interrupted_bench_keeps_what_was_measured(asked: PlanConfig, stopped
     assert "dump" in bench_cli.render(told)
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"steps": 0}])
-def test_a_bench_of_nothing_is_refused(asked: PlanConfig, wrong: dict[str, int]) -> None:
-    with pytest.raises(SpecError, match=r"expected a number from 1, found 0"):
-        accuracy.bench(asked, [], **wrong)
-
-
 def test_the_command(asked: PlanConfig) -> None:
     work = asked.work
     words = ["--teacher", work.teacher, "--data", work.data, "--student", "1x32", "--max-length", "32"]
@@ -289,7 +283,7 @@ def test_the_command(asked: PlanConfig) -> None:
     document = json.loads(CliRunner().invoke(cli.command, [*words, "--json"]).stdout)
     assert document["setting"]["max_length"] == 32
     refused = CliRunner().invoke(cli.command, [*words, "--method", "magic"])
-    assert isinstance(refused.exception, SpecError)
+    assert refused.exit_code == 2
 
 
 def test_the_command_of_the_bench(asked: PlanConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +296,7 @@ def test_the_command_of_the_bench(asked: PlanConfig, tmp_path: Path, monkeypatch
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == read(tmp_path / "x.json")
     refused = CliRunner().invoke(bench_cli.command, [*words, "--rounds", "0"])
-    assert isinstance(refused.exception, SpecError)
+    assert refused.exit_code == 2
 
 
 def _quickly(bench: Callable[..., Any], asked: PlanConfig, *given: Any, **named: Any) -> Any:

@@ -82,9 +82,9 @@ def test_a_teacher_without_a_head_is_timed_with_a_random_one(real: Any, headless
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"rows": 0}, "--rows: expected a number from 1"),
-        ({"tokens": 0}, "--tokens: expected a number from 1"),
-        ({"batch_size": 0}, "--batch-size: expected a number from 1"),
+        ({"rows": 0}, "--rows: expected a whole number from 1"),
+        ({"tokens": 0}, "--tokens: expected a whole number from 3"),
+        ({"batch_size": 0}, "--batch-size: expected a whole number from 1"),
         ({"shape_only": False}, "--tokens: random tokens are timed with --shape-only alone"),
         ({"tokens": 4096}, "at most 512 tokens"),
         ({"dtype": "int8"}, "--dtype"),

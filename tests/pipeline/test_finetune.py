@@ -204,7 +204,7 @@ def test_a_class_that_is_all_in_one_fold_is_refused_before_training(bench: Bench
     with pytest.raises(SpecError, match=rf"singles: --folds 3: .* found all {count} of 'pos' in fold 1: its teacher"):
         bench.ready(headless, replace(QUICK, folds=3), source=source, on_step=no_step)
     for folds in (1, 101):
-        with pytest.raises(SpecError, match=f"--folds: expected from 2 to 100, found {folds}"):
+        with pytest.raises(SpecError, match=f"--folds: expected a whole number from 2 to 100, found {folds}"):
             bench.ready(headless, replace(QUICK, folds=folds), on_step=no_step)
     assert not bench.workspace.folder.exists()
 
