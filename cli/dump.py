@@ -94,6 +94,8 @@ def to_json(report: Any) -> dict[str, Any]:
         "teacher_rows": report.teacher_rows,
         "reused_rows": report.reused_rows,
         "skipped_rows": report.skipped_rows,
+        "cut_rows": report.cut_rows,
+        "first_cut": report.first_cut,
         "folds": report.folds,
         "num_labels": report.num_labels,
         "bytes": report.bytes,
@@ -133,6 +135,11 @@ def render(told: dict[str, Any]) -> str:
         f"rows       {told['rows']:,} ({seen})",
         f"size       {told['bytes']:,} bytes ({told['bytes'] / max(1, told['rows']):.0f} a row)",
     ]
+    if told["cut_rows"]:
+        share = told["cut_rows"] / told["rows"]
+        lines.append(
+            f"cut        {told['cut_rows']:,} rows ({share:.1%}) at max length, first: row {told['first_cut']}"
+        )
     if told["entropy"] is not None:
         most = log(told["num_labels"])
         lines.append(f"entropy    {told['entropy']:.3f} nats on average (uniform answers: {most:.3f})")

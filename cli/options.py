@@ -110,7 +110,7 @@ def _click_option(declared: Declared, default: Any, required: bool, hidden: bool
         settings["default"] = default
     else:
         settings["type"] = _click_type(declared)
-        settings["multiple"] = declared.several and not declared.option.separator
+        settings["multiple"] = declared.several and declared.option.parse is None
         if default is not None and not required:
             settings["default"] = default
             settings["show_default"] = default != ()
@@ -128,7 +128,7 @@ def _click_option(declared: Declared, default: Any, required: bool, hidden: bool
 
 def _click_type(declared: Declared) -> click.ParamType[Any]:
     rule = declared.option
-    if rule.parse is not None or rule.separator:
+    if rule.parse is not None:
         return click.STRING
     if rule.choices:
         return click.Choice(rule.choices, case_sensitive=False)

@@ -60,7 +60,7 @@ def render_live(found: Any) -> str:
         f"asked again  {found.rows:,} rows; {found.same_bytes:,} gave the same bytes",
         f"difference   {found.difference:.3g} at most (row {found.worst_row}); KL {found.kl_mean:.3g} on average, "
         f"{found.kl_max:.3g} at most",
-        f"control      {found.control:.3g} at most, the teacher against itself in other batches",
+        f"control      {found.control:.3g} at most, the teacher asked for a row alone and beside a copy of it",
     ]
     lines += [f"condition    {name}: {was} in the cache, {now} here" for name, (was, now) in found.conditions.items()]
     verdict = (

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -39,7 +38,7 @@ from logitcache.teacher import repair as mending
 from logitcache.teacher.diff import Difference, difference
 from logitcache.teacher.live import Live, live
 from logitcache.teacher.panel import Progress
-from logitcache.teacher.plan import Planned, Said, planned
+from logitcache.teacher.plan import Planned, Said, planned, recorded_map, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
@@ -138,7 +137,12 @@ def repair_asked(
 ) -> RepairReport:
     """:func:`repair` with its options as a configuration; ``data`` and ``unlabelled`` go before what that names."""
     folder = local_path(cache, "cache", MENDED_HERE)
-    ask = partial(_asked_again, config, data, unlabelled, notify, on_step)
+
+    def ask(plan: Plan) -> Planned:
+        again = _asked_again(config, data, unlabelled, notify, on_step, plan)
+        again.check_same(plan)
+        return again
+
     return mending.repair(folder, ask, notify, begin)
 
 
@@ -176,7 +180,9 @@ def verify_asked(
 ) -> Live:
     """:func:`verify_live` with its options as a configuration."""
     opened = Cache.open(cache)
-    asked = _asked_again(config, data, unlabelled, notify, on_step, opened.manifest.plan)
+    plan = opened.manifest.plan
+    asked = _asked_again(config, data, unlabelled, notify, on_step, plan)
+    asked.check_same(plan, padding=False)  # rows asked alone tell whether its batches were made as they should be
     return live(opened, asked, rows, seed)
 
 
@@ -264,9 +270,7 @@ def _asked_again(
     on_step: OnStep,
     plan: Plan,
 ) -> Planned:
-    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them. Raises
-    FingerprintMismatch where they are others.
-    """
+    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them."""
     said = Said.of(plan)
     asked = replace(config.asked(said.teacher, said.source, said.dtype), split=said.split, settings=said.settings)
     asked.check()
@@ -274,9 +278,8 @@ def _asked_again(
     if source is None:
         source = rows_of(said, asked, notify) if data is None else dumping.load(asked, notify)
     panel = dumping.asked_teacher(asked, source, notify, on_step)
-    prepared = planned(panel, source, said.split, said.settings)
-    prepared.check_same(plan)
-    return prepared
+    label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
+    return planned(panel, source, said.split, said.settings, label_map)
 
 
 @contextmanager

@@ -110,6 +110,12 @@ class Cache:
         """
         return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))["row_hash"]
 
+    def labels(self, row_id: Int64) -> Int64:
+        """The gold labels that these rows had when they were dumped, as columns of the logits, -1 where there was none:
+        i64[N]. Raises AlignmentError for a row that is not here.
+        """
+        return self._columns(row_id, ("label",))["label"].astype(np.int64)
+
     def stored(self, row_id: Int64) -> dict[str, Array]:
         """The codec's columns of these rows, as they lie on disk. Raises AlignmentError for a row that is not here."""
         return self._columns(row_id, tuple(self.codec.columns()))

@@ -19,7 +19,7 @@ from logitcache.records import Array, Float32
 from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
-APART = ("reused", "skipped")  # shown for the whole cache, not among the conditions of its shards
+APART = ("cut", "reused", "skipped")  # shown for the whole cache, not among the conditions of its shards
 HUGE = 1e300  # no sketch has more
 POINTS = 8  # that stand for the rows between two quantiles of a shard
 TOP = 5
@@ -180,7 +180,8 @@ def _text(
     note = f"the cache calls its rows {short(repr(name))}, and nothing of that name lies here: name them with --data"
     for place in _places(name, workspace, data is not None):
         try:
-            rows = source.load(str(place), columns, workspace, lambda _: None).splits.get(split)
+            loaded = source.load(str(place), columns, workspace, lambda _: None)
+            rows = loaded.dumped.get(split)
         except SpecError as error:
             if data is not None:
                 raise

@@ -7,8 +7,8 @@ name of the split they were dumped from, and every row is proved by its hash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -16,7 +16,10 @@ from scipy.special import log_softmax
 
 from logitcache import identity
 from logitcache.cache import Cache
+from logitcache.data.match import Kind, Match, match_labels
+from logitcache.data.names import class_number, listed
 from logitcache.data.source import UNLABELLED_SPLIT
+from logitcache.data.task import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.records import Answers, Array, Dense, Float32, Int64
 
@@ -28,12 +31,13 @@ class Part:
     name: str
     start: int
     caches: tuple[Cache, ...]
+    orders: tuple[Int64 | None, ...]  # of each cache: data_logits = cached_logits[:, order]; None: as they are
 
     def take(self, row_id: Int64) -> Answers:
         """The answers for these rows of the part. Raises AlignmentError for a row that is not in every cache, or is
         another there.
         """
-        first, *others = (cache.take(row_id) for cache in self.caches)
+        first, *others = (_in_order(cache.take(row_id), order) for cache, order in self.ordered())
         for cache, answers in zip(self.caches[1:], others, strict=True):
             identity.check_rows(row_id, first.row_hash, answers.row_hash, cache.where)
         if not others:
@@ -41,12 +45,23 @@ class Part:
         logits = mean_teacher([answers.payload.logits for answers in (first, *others)])
         return Answers(first.row_hash, first.counts, Dense(logits))
 
+    def ordered(self) -> Iterator[tuple[Cache, Int64 | None]]:
+        """Each cache, and the order of its columns."""
+        return zip(self.caches, self.orders, strict=True)
+
+
+def _in_order(answers: Answers, order: Int64 | None) -> Answers:
+    if order is None:
+        return answers
+    return replace(answers, payload=Dense(answers.payload.logits[:, order]))
+
 
 @dataclass(frozen=True)
 class Joined:
-    """What a student learns from: answers like a cache, from one or many."""
+    """What a student learns from: answers like a cache, from one or many, with columns in the data's order."""
 
     parts: tuple[Part, ...]
+    match: Match  # of the first cache's columns to the data's classes
 
     def __str__(self) -> str:
         return ", ".join(cache.where for cache in self.caches)
@@ -78,7 +93,8 @@ class Joined:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        return self.caches[0].label_names
+        """Names of the first cache's columns, in the order in which they are answered."""
+        return self.match.names
 
     def take(self, row_id: Int64) -> Answers:
         """The teachers' answers for these rows, in this order; rows may repeat. Raises AlignmentError."""
@@ -116,12 +132,20 @@ def mean_teacher(logits: Sequence[Float32]) -> Float32:
     return mean
 
 
-def join(caches: Sequence[Cache], starts: dict[str, int], teachers: str | None = None) -> Joined:
+def join(
+    caches: Sequence[Cache],
+    starts: dict[str, int],
+    teachers: str | None = None,
+    *,
+    task: Classification | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> Joined:
     """Give every part of a training set its caches: ``starts`` names the parts and their first rows, in order.
 
-    ``teachers``: ``mean`` averages several caches of one part; in which order they are named changes nothing. Raises
-    SpecError for a part without a cache, a cache without a part, or several for one part that nobody asked to average;
-    FingerprintMismatch for other labels.
+    ``teachers``: ``mean`` averages several caches of one part; in which order they are named changes nothing. Columns
+    follow names into the order of ``task`` (None: that of the first cache), by ``label_map`` where that says so.
+    Raises SpecError for a part without a cache, a cache without a part, or several for one part that nobody asked to
+    average; FingerprintMismatch for other labels.
     """
     answering: dict[str, list[Cache]] = {name: [] for name in starts}
     for cache in caches:
@@ -136,9 +160,16 @@ def join(caches: Sequence[Cache], starts: dict[str, int], teachers: str | None =
     _check_counts(answering, teachers)
     _check_different(caches)
     _check_same_teachers(answering)
-    _check_labels(caches)
-    in_order = {name: sorted(found, key=lambda cache: cache.fingerprint) for name, found in answering.items()}
-    return Joined(tuple(Part(name, start, tuple(in_order[name])) for name, start in starts.items()))
+    by_part = {name: sorted(found, key=lambda cache: cache.fingerprint) for name, found in answering.items()}
+    first = next(cache for name in starts for cache in by_part[name])
+    task = task or Classification(len(first.label_names), first.label_names)
+    match = match_labels(first.label_names, task, str(first.where), label_map, who="cache")
+    parts = []
+    for name, start in starts.items():
+        orders = [_like(first, cache)[match.order] for cache in by_part[name]]
+        plain = tuple(None if (order == np.arange(len(order))).all() else order for order in orders)
+        parts.append(Part(name, start, tuple(by_part[name]), plain))
+    return Joined(tuple(parts), match)
 
 
 def _check_counts(answering: dict[str, list[Cache]], teachers: str | None) -> None:
@@ -185,12 +216,20 @@ def _teacher(cache: Cache) -> str:
     return identity.digest_json({key: said.get(key) for key in ("weights", "settings", "folds", "dtype")})
 
 
-def _check_labels(caches: Sequence[Cache]) -> None:
-    first, *others = caches
-    for cache in others:
-        if cache.label_names != first.label_names:
-            raise FingerprintMismatch(
-                f"expected the labels of {first.where} ({', '.join(first.label_names[:8])}), found "
-                f"{', '.join(cache.label_names[:8])}. Dump both for the same data.",
-                where=cache.where,
-            )
+def _like(first: Cache, cache: Cache) -> Int64:
+    """The columns of a cache in the order of the first one's, by their names: i64[K]. Raises FingerprintMismatch."""
+    theirs, ours = cache.label_names, first.label_names
+    if theirs == ours:
+        return np.arange(len(ours))
+    refusal = FingerprintMismatch(
+        f"expected the labels of {first.where} ({listed(ours)}), found {listed(theirs)}. Dump both for the same data, "
+        "with the same --labels.",
+        where=cache.where,
+    )
+    try:
+        match = match_labels(theirs, Classification(len(ours), ours), str(cache.where), who="cache")
+    except FingerprintMismatch:
+        raise refusal from None
+    if match.kind is Kind.NUMBERED and any(class_number(name) is None for name in (*theirs, *ours)):
+        raise refusal
+    return match.order

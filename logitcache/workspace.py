@@ -17,13 +17,15 @@ from logitcache.store.manifest import Plan, read_json
 def self_cache(workspace: Workspace, source: Source, split: str, weights: str, max_length: int) -> Path:
     """Folder of the answers of Self-KD's first copy, by everything they depend on."""
     names = None if source.label_names is None else list(source.label_names)
-    digest = identity.digest_json([source.name, names, source.split(split).digest(), split, weights, max_length])
+    digest = identity.digest_json([source.name, names, source.table(split).digest(), split, weights, max_length])
     return workspace.self_kd / f"cache-{digest[:12]}"
 
 
-def find_cache(workspace: Workspace, rows: Rows, split: str = "train") -> Cache:
-    """The one complete cache of these rows. Raises SpecError where there is none, or several to choose from; and,
-    where there is none but a broken or unfinished one, what is wrong with that.
+def find_cache(workspace: Workspace, rows: Rows, split: str = "train", source: str | None = None) -> Cache:
+    """The one complete cache of these rows; of those dumped under the name ``source``, where one is given.
+
+    Raises SpecError where there is none, or several to choose from; and where there is none but a broken or unfinished
+    one, what is wrong with that.
     """
     digest = rows.digest()
     found: list[Cache] = []
@@ -32,7 +34,7 @@ def find_cache(workspace: Workspace, rows: Rows, split: str = "train") -> Cache:
     for plan in sorted(workspace.caches.glob("*/plan.json")):
         data = _data_of(plan)
         kind = (data.get("split") == UNLABELLED_SPLIT) == (split == UNLABELLED_SPLIT)
-        mine = kind and data.get("digest") == digest
+        mine = kind and data.get("digest") == digest and source in (None, data.get("source"))
         try:
             (found if mine else other).append(Cache.open(plan.parent))
         except LogitCacheError as error:

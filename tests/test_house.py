@@ -27,7 +27,7 @@ FLOORS = (
     ("errors", "records", "identity"),
     ("config",),
     ("data",),
-    ("targets", "store"),
+    ("targets", "store", "models"),
     ("cache", "convert"),
     ("joined", "workspace", "inspection"),
     ("teacher",),
@@ -52,6 +52,7 @@ WITHOUT_TORCH = (
 WITH_TRANSFORMERS = (
     "logitcache/data/hubdata.py",
     "logitcache/data/prepare.py",
+    "logitcache/models/",
     "logitcache/teacher/",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",

@@ -18,9 +18,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp, softmax
 
 from logitcache.cache import Cache
+from logitcache.data.task import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.identity import check_rows
-from logitcache.joined import Joined, Part, join, mean_teacher
+from logitcache.joined import Joined, join, mean_teacher
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 
@@ -155,8 +156,32 @@ def test_caches_and_parts_that_do_not_fit_are_refused(
 
 def test_other_labels_are_refused(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
     teacher = make_plan().teacher
-    other = make(tmp_path, "unlabelled", teacher={**teacher, "label_names": ["class 0", "class 2", "class 1"]})
-    with pytest.raises(FingerprintMismatch, match=r"expected the labels of .*class 0, class 1.*found class 0, class 2"):
+    other = make(tmp_path, "unlabelled", teacher={**teacher, "label_names": ["class 0", "class 1", "other"]})
+    with pytest.raises(FingerprintMismatch, match=r"expected the labels of .*class 0, .*found class 0, class 1, o"):
+        join([caches["train"][0], other], STARTS)
+
+
+@pytest.mark.parametrize("names", [("class 2", "class 0", "class 1"), ("CLASS_2", "Class 0", "class  1 ")])
+def test_columns_follow_names(caches: dict[str, list[Cache]], tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Of the caches among each other, and into the data's order."""
+    train = caches["train"][0]
+    other = make(tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": list(names)})
+    ids = np.arange(17)
+    plain = train.take(ids[:10]).payload.logits, other.take(ids[:7]).payload.logits
+    joined = join([train, other], STARTS).take(ids).payload.logits
+    np.testing.assert_array_equal(joined, np.concatenate([plain[0], plain[1][:, [1, 2, 0]]]))
+    task = Classification(3, ("class 1", "class 2", "class 0"))
+    ordered = join([train, other], STARTS, task=task)
+    expected = np.concatenate([plain[0][:, [1, 2, 0]], plain[1][:, [2, 0, 1]]])
+    np.testing.assert_array_equal(ordered.take(ids).payload.logits, expected)
+    assert ordered.label_names == ("class 1", "class 2", "class 0")
+
+
+def test_caches_without_names_are_not_joined_by_number(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+    other = make(
+        tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": ["LABEL_0", "LABEL_1", "LABEL_2"]}
+    )
+    with pytest.raises(FingerprintMismatch, match="with the same --labels"):
         join([caches["train"][0], other], STARTS)
 
 
@@ -201,7 +226,7 @@ def test_the_fingerprint_tells_teachers_and_parts_apart(
 def test_it_travels_to_a_worker(averaged: Joined) -> None:
     """Before and after it was read from: DataLoader workers that are spawned get it pickled."""
     ids = np.array([11, 0, 16, 9])
-    fresh = Joined(tuple(Part(p.name, p.start, tuple(map(reopen, p.caches))) for p in averaged.parts))
+    fresh = replace(averaged, parts=tuple(replace(p, caches=tuple(map(reopen, p.caches))) for p in averaged.parts))
     expected = averaged.take(ids).payload.logits
     for joined in (fresh, averaged):
         data = pickle.dumps(joined)

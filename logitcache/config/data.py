@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from logitcache.config.option import option
+from logitcache.config.labels import map_of, names_of
+from logitcache.config.option import Cost, option
 from logitcache.config.workspace import Workspace
 
 GROUP = "Data"
@@ -24,10 +25,12 @@ class Columns:
     )
     label_names: tuple[str, ...] | None = option(
         None,
-        "Class names in label order, separated by commas. Default: labels.json beside the data, or sorted.",
+        "Names of the classes in order, separated by commas (or a JSON list). Default: labels.json beside the data, or "
+        "sorted.",
         name="labels",
         group=GROUP,
-        separator=",",
+        parse=names_of,
+        annotation="str | Sequence[str]",
         recorded=False,
     )
 
@@ -49,6 +52,18 @@ def unlabelled() -> Any:
 
 def data_seed() -> Any:
     return option(0, "Seed of presets that are drawn from a larger set (fewrel).", group=GROUP, recorded=False)
+
+
+def label_map() -> Any:
+    return option(
+        None,
+        "DATA=NAME,...: for classes of the data, the class of the teacher (or of the cache) that each is. Default: by "
+        "name, else by number.",
+        parse=map_of,
+        annotation="str | Mapping[str, str]",
+        group=GROUP,
+        cost=Cost.NONE,
+    )
 
 
 def max_length() -> Any:

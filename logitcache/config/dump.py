@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import GROUP, Columns, data, data_seed, unlabelled
+from logitcache.config.data import GROUP, Columns, data, data_seed, label_map, unlabelled
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision, is_shape
 from logitcache.config.teacher import (
@@ -43,6 +44,7 @@ class DumpConfig:
     columns: Columns = field(default_factory=Columns)
     unlabelled: str | None = unlabelled()
     data_seed: int = data_seed()
+    label_map: Mapping[str, str] | None = label_map()
     split: str = option("train", "Split to dump.", group="Data")
     out: Path | None = option(
         None,
@@ -65,6 +67,7 @@ class DumpConfig:
         None,
         "I/N: write that range of the shards alone. The process that writes the last shard seals the cache.",
         parse=parse_part,
+        annotation="str | tuple[int, int]",
         group=PARALLEL,
         cost=Cost.NOT_COUNTED,
     )

@@ -60,7 +60,7 @@ def signatures() -> str:
         "",
         "from __future__ import annotations",
         "",
-        "from collections.abc import Sequence",
+        "from collections.abc import Mapping, Sequence",
         "from os import PathLike",
         "from typing import Any, Literal, TypedDict",
     ]
@@ -83,7 +83,7 @@ def signatures() -> str:
 def _annotation(declared: Declared) -> str:
     words = [_single(declared)]
     if declared.option.parse is not None:
-        words = ["str", "tuple[int, int]"]
+        words = [declared.option.annotation]
     elif declared.name == "cache":
         words = ["Any"]
     elif declared.several:

@@ -45,10 +45,10 @@ class Option:
     maximum: float | None = None
     above: float | None = None  # exclusive lower bound
     below: float | None = None  # exclusive upper bound
-    separator: str = ""  # several values are typed in one word, separated by this
     parse: Callable[[Any], Any] | None = (
         None  # makes the value of what is typed; raises ValueError saying what it expects
     )
+    annotation: str = ""  # of a value with ``parse``, in the Python functions
     required: bool = False
     cost: Cost = Cost.COUNTED
     recorded: bool = True  # in run.json: it decides what a run is
@@ -216,12 +216,12 @@ def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
     if declared.option.parse is not None:
         try:
             return declared.option.parse(value)
+        except SpecError:
+            raise
         except ValueError as error:
             raise SpecError(f"{spelled}: expected {error}, found {short(repr(value))}. Correct it.") from None
     if not declared.several:
         return _single(declared, value, spelled)
-    if isinstance(value, str) and declared.option.separator:
-        value = [part.strip() for part in value.split(declared.option.separator)]
     if isinstance(value, str | os.PathLike):
         value = [value]
     if not hasattr(value, "__iter__"):

@@ -20,7 +20,7 @@ class CompareConfig:
     metric: str | None = option(None, "Metric to compare. Default: the results' own.")
     split: str | None = option(None, "Split to compare on. Default: test if all results have it, else dev.")
     baseline: str = option("base", "Method, or label of a row, to subtract.")
-    bootstrap: int = option(RESAMPLES, "Resamples of the test rows.", minimum=FEWEST_RESAMPLES)
+    bootstrap: int = option(RESAMPLES, "Resamples of the rows that were scored.", minimum=FEWEST_RESAMPLES)
     plot: Path | None = option(None, "Write a picture: FILE.png or FILE.svg.", group="Output")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
@@ -13,7 +13,7 @@ class RowsOptions(TypedDict, total=False):
     text: str | None
     text_pair: str | None
     label: str | None
-    labels: Sequence[str] | None
+    labels: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -28,8 +28,9 @@ class DumpOptions(TypedDict, total=False):
     text: str | None
     text_pair: str | None
     label: str | None
-    labels: Sequence[str] | None
+    labels: str | Sequence[str] | None
     data_seed: int
+    label_map: str | Mapping[str, str] | None
     split: str
     out: str | PathLike[str] | None
     finetune: Literal["auto", "always", "never"]
@@ -56,7 +57,7 @@ class AgainOptions(TypedDict, total=False):
     text: str | None
     text_pair: str | None
     label: str | None
-    labels: Sequence[str] | None
+    labels: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -76,7 +77,7 @@ class TrainOptions(TypedDict, total=False):
     text: str | None
     text_pair: str | None
     label: str | None
-    labels: Sequence[str] | None
+    labels: str | Sequence[str] | None
     data_seed: int
     student: str
     revision: str | None
@@ -104,6 +105,7 @@ class TrainOptions(TypedDict, total=False):
     checkpoint_steps: int | None
     group_by_length: bool
     cache: Any
+    label_map: str | Mapping[str, str] | None
     teachers: Literal["mean"] | None
     folds: int | None
     out: str | PathLike[str] | None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import Columns, data, data_seed, max_length, unlabelled
+from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision, check_weights
 from logitcache.config.teacher import revision, trust_remote_code
@@ -172,6 +172,7 @@ class TrainConfig:
         cost=Cost.NOT_COUNTED,
         recorded=False,
     )
+    label_map: Mapping[str, str] | None = label_map()
     teachers: str | None = option(
         None,
         "Average the answers of several caches of the same rows.",
@@ -218,6 +219,8 @@ class TrainConfig:
         """Refuse what only a method with a teacher has a use for."""
         if self.caches and self.method not in WITH_TEACHER:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
+        if self.label_map and not (self.caches or self.method == "kd"):
+            raise SpecError(f"--label-map: {self.method} reads no cache. Leave it out, or choose kd.")
         if self.teachers is not None and len(self.caches) < 2:
             raise SpecError("--teachers: expected mean, and several caches to average (--cache A --cache B).")
         if self.folds is not None and (self.method != "self-kd" or self.caches):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,10 +21,12 @@ from logitcache.cost.turns import Case
 from logitcache.cost.workload import VOCABULARY, config_of, random_model
 from logitcache.data import source as sources
 from logitcache.data.order import token_batches
+from logitcache.data.padding import Padding
 from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer
 from logitcache.data.source import Notify, Source
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
+from logitcache.models.settings import name_pad_token
 from logitcache.records import Int64
 from logitcache.student.model import build_student
 from logitcache.teacher.model import (
@@ -104,13 +106,14 @@ def load(asked: DumpBenchConfig, folder: Path, notify: Notify) -> Material:
 def _source(asked: DumpBenchConfig, notify: Notify) -> Source:
     if asked.tokens is None:
         found = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
-        rows = found.split("train")
-        return replace(found, splits={"train": rows.select(np.arange(min(asked.rows, len(rows))))})
+        rows = found.table("train")
+        return found.with_tables({"train": rows.select(np.arange(min(asked.rows, len(rows))))})
     words = asked.tokens - 2  # one opens a text, one closes it
     labels = (np.arange(asked.rows) % CLASSES).tolist()
     made = {"train": {"text": list(inside.made_up(asked.rows, words, words, asked.seed)), "label": labels}}
     columns = Columns(label_names=tuple(map(str, range(CLASSES))))
-    return sources.load(made, columns, asked.workspace.data, notify, name=f"{asked.tokens} tokens")
+    source = sources.load(made, columns, asked.workspace.data, lambda _: None, name=f"{asked.tokens} tokens")
+    return source.with_tables({"train": source.table("train")})
 
 
 def _teacher(
@@ -130,15 +133,14 @@ def _teacher(
     else:
         config = config_of(asked.teacher, **trust)  # type: ignore[arg-type]
         tokenizer = _tokenizer(asked, source, int(config.vocab_size), folder)
-        config.pad_token_id = tokenizer.pad_token_id
         with quiet():
             model = random_model(config, source.num_labels, asked.seed, trust_remote_code=asked.trust_remote_code)
         names = source.label_names or tuple(f"LABEL_{i}" for i in range(source.num_labels))
         model.config.id2label = dict(enumerate(names))
-        fit_tokenizer(tokenizer, model, asked.teacher)
+        name_pad_token(model, fit_tokenizer(tokenizer, model, asked.teacher).pad_token_id)
     torch.nn.Module.to(torch.nn.Module.eval(model), device, DTYPES[asked.dtype])
     name = Path(asked.teacher).resolve().name if Path(asked.teacher).exists() else asked.teacher
-    return TeacherModel(model, tokenizer, name, asked.dtype), True
+    return TeacherModel(model, tokenizer, name, asked.dtype, Padding.of(tokenizer)), True
 
 
 def _tokenizer(asked: DumpBenchConfig, source: Source, size: int, folder: Path) -> Any:

@@ -130,7 +130,7 @@ def _forward(teacher: TeacherModel, inputs: Sequence[Mapping[str, Array]]) -> Ca
 
 
 def _padded_to(rows: Prepared, places: Int64, width: int) -> dict[str, Array]:
-    fill = {"input_ids": rows.pad_id, "attention_mask": 0, "token_type_ids": rows.pad_segment}
+    fill = {"input_ids": rows.padding.token, "attention_mask": 0, "token_type_ids": rows.padding.segment}
     return {
         name: np.pad(value, ((0, 0), (0, width - value.shape[1])), constant_values=fill[name])
         for name, value in pad(rows, places).items()

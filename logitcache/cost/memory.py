@@ -17,7 +17,7 @@ from logitcache.cost.machine import peak_memory, resident
 from logitcache.cost.steps import Cases
 from logitcache.cost.workload import load
 from logitcache.errors import LogitCacheError
-from logitcache.teacher.panel import out_of_memory
+from logitcache.models.call import out_of_memory
 
 STEPS = 3
 NOBODY = "1x32"  # stands in for the teacher where nobody is asked: whoever has a cache needs none

@@ -33,8 +33,8 @@ from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.data.source import Notify
 from logitcache.errors import SpecError
+from logitcache.models.call import out_of_memory
 from logitcache.student.trainer import to_torch
-from logitcache.teacher.panel import out_of_memory
 
 NEEDED = ("ls", "ls-control")  # what every other is compared with
 

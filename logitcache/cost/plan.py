@@ -21,7 +21,7 @@ from logitcache.cost.memory import why
 from logitcache.cost.ready import SAMPLE, Ready, make_ready
 from logitcache.cost.sizes import Memory, on_disk
 from logitcache.errors import SpecError
-from logitcache.teacher.panel import out_of_memory
+from logitcache.models.call import out_of_memory
 from logitcache.teacher.report import DEV_ROWS
 
 ONLINE = "kd-online"

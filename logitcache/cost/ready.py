@@ -78,7 +78,7 @@ def make_ready(asked: PlanConfig, notify: Callable[[str], None], *, only: int | 
     return Ready(
         work,
         dumps,
-        dev_rows=min(DEV_ROWS, len(source.splits["dev"])) if asked.split == "train" and "dev" in source.splits else 0,
+        dev_rows=_dev_rows(asked, source),
         taught_rows=bare,
         all_labelled_rows=labelled,
         labelled_rows=labelled if asked.rows is None else min(labelled, asked.rows),
@@ -86,6 +86,14 @@ def make_ready(asked: PlanConfig, notify: Callable[[str], None], *, only: int | 
         process=process if work.device == "cpu" else 0,
         finetune=asked.finetune if is_trained_first(asked.finetune, work) else None,
     )
+
+
+def _dev_rows(asked: PlanConfig, source: Source) -> int:
+    """Dev rows that a dump's report asks the teacher about: none where dev is a part of the table that is dumped."""
+    dev = source.splits.get("dev")
+    if asked.split != "train" or dev is None or source.shares_table("dev"):
+        return 0
+    return min(DEV_ROWS, len(dev))
 
 
 def _lengths(dump: Planned) -> Int64:
@@ -116,10 +124,10 @@ def _source(asked: PlanConfig, work: Workload) -> Source:
 def _few(source: Source, rows: int) -> Source:
     whole = source.split("train")
     some = whole.select(np.unique(np.linspace(0, len(whole) - 1, rows).astype(np.int64)))
-    return replace(source, splits={"train": replace(some, row_id=np.arange(len(some)))})
+    return source.with_tables({"train": replace(some, row_id=np.arange(len(some)))})
 
 
 def _planned(work: Workload, source: Source, split: str, settings: DumpSettings) -> Planned:
-    made = planned(UnreadTeacher(work.teacher), source, split, settings)
+    made = planned(UnreadTeacher(work.teacher), source, split, settings, probe=False)
     drawn = work.teacher_rows if work.shape_only else None
     return made if drawn is None else Rehearsed(**vars(made), drawn=drawn)

@@ -21,10 +21,12 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from logitcache.config.bench import WorkloadConfig
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data import source as sources
+from logitcache.data.match import check_count
 from logitcache.data.order import subset
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer, prepare, tokenizer_fingerprint
 from logitcache.data.source import Notify, Rows, Source
-from logitcache.data.task import Classification, match_labels
+from logitcache.data.task import Classification
 from logitcache.errors import SpecError
 from logitcache.records import Ragged
 from logitcache.student.model import build_student, student_tokenizer
@@ -166,7 +168,7 @@ def _shapes(asked: WorkloadConfig, device: str, notify: Notify) -> Workload:
     student = random_model(configs[0], task.num_labels, asked.seed)
     teacher = random_model(theirs, task.num_labels, asked.seed, trust_remote_code=trust)
     rows = _random_rows(lengths, configs, task.num_labels, asked.seed)
-    tokenizer = _padder(rows.pad_id)
+    tokenizer = _padder(rows.padding.token)
     too_long = min(longest_input(model, tokenizer) for model in (student, teacher))
     if lengths.max() > too_long:
         raise SpecError(
@@ -226,14 +228,14 @@ def _teacher(
         own = load_tokenizer(asked.teacher, asked.revision, asked.trust_remote_code)
         model = build_student(asked.teacher, "pretrained", task, own, asked.max_length, asked.seed, **loading)  # type: ignore[arg-type]
         return _timed(model, own, asked, device), True
-    match_labels(teacher.label_names, task, asked.teacher)
+    check_count(teacher.label_names, task, asked.teacher)
     return teacher, False
 
 
 def _timed(model: PreTrainedModel, tokenizer: Any, asked: WorkloadConfig, device: str) -> TeacherModel:
     model.requires_grad_(False)
     nn.Module.to(nn.Module.eval(model), torch.device(device), DTYPES[asked.dtype])
-    return TeacherModel(model, tokenizer, Path(asked.teacher).name, asked.dtype)
+    return TeacherModel(model, tokenizer, Path(asked.teacher).name, asked.dtype, Padding.of(tokenizer))
 
 
 def _lengths(asked: WorkloadConfig, some: Rows, whole: Rows) -> Any:
@@ -259,7 +261,7 @@ def _random_rows(lengths: Any, configs: list[PreTrainedConfig], classes: int, se
     pad = next((int(each) for each in pads if each is not None), 0)
     row_hash, label = draw.integers(-(2**62), 2**62, n), draw.integers(0, classes, n)  # whatever the vocabulary
     ids = Ragged(draw.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
-    return Prepared(np.arange(n), row_hash, label, ids, None, pad, 0, 0)
+    return Prepared(np.arange(n), row_hash, label, ids, None, np.zeros(n, np.bool_), Padding(Side.RIGHT, pad, 0))
 
 
 def _padder(pad_id: int) -> Any:

@@ -1,8 +1,4 @@
-"""A batch from places: one vectorised gather for the inputs, one for the targets, one comparison of hash columns.
-
-Padding is always on the right. With an attention mask that is right for encoders and decoders alike, needs no position
-ids, and a classification head that reads the last real token finds it.
-"""
+"""A batch from places: one vectorised gather for the inputs, one for the targets, one comparison of hash columns."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from logitcache import identity
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared
 from logitcache.data.task import Classification
 from logitcache.records import Answers, Array, Batch, Int64, Ragged, Target
@@ -59,16 +56,26 @@ class Collator:
         return Target(self.task.where(len(places)), answers.payload)
 
 
-def pad(rows: Prepared, places: Int64) -> dict[str, Array]:
-    """The model inputs of these rows, padded on the right to the longest: each [B, T], i64."""
+def pad(rows: Prepared, places: Int64, padding: Padding | None = None) -> dict[str, Array]:
+    """The model inputs of these rows, filled up to the longest: each [B, T], i64.
+
+    ``padding`` is the rows' own by default. Where its side is none, the rows are filled on the right, and
+    ``logitcache.models.call`` takes the filling away again. The attention mask is there in any case.
+    """
+    padding = padding or rows.padding
     starts = rows.ids.indptr[places]
-    lengths = rows.ids.indptr[places + 1] - starts
-    columns = np.arange(lengths.max(initial=1))
-    mask = columns < lengths[:, None]
+    lengths = (rows.ids.indptr[places + 1] - starts)[:, None]
+    width = lengths.max(initial=1)
+    columns = np.arange(width)
+    if padding.side is Side.LEFT:
+        columns = columns - (width - lengths)
+        mask = columns >= 0
+    else:
+        mask = columns < lengths
     gather = np.where(mask, starts[:, None] + columns, 0)
-    inputs = {"input_ids": _gather(rows.ids, gather, mask, rows.pad_id), "attention_mask": mask.astype(np.int64)}
+    inputs = {"input_ids": _gather(rows.ids, gather, mask, padding.token), "attention_mask": mask.astype(np.int64)}
     if rows.segment is not None:
-        inputs["token_type_ids"] = _gather(rows.segment, gather, mask, rows.pad_segment)
+        inputs["token_type_ids"] = _gather(rows.segment, gather, mask, padding.segment)
     return inputs
 
 

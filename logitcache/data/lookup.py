@@ -26,11 +26,12 @@ from logitcache.data.files import (
     whole_files,
 )
 from logitcache.data.hubdata import HubName, Opener
-from logitcache.data.labels import Names
+from logitcache.data.names import ClassNames, integer
 from logitcache.data.presets import Preset
 from logitcache.errors import SpecError
 
 UNLABELLED_SPLIT = "unlabelled"
+LABELS = "labels.json"
 UNLABELLED_WORDS = {**SPLIT_WORDS, **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT)}
 Notify = Callable[[str], None]
 Data: TypeAlias = (
@@ -141,30 +142,59 @@ def _say_ignored(path: Path, used: Iterable[Path], notify: Notify) -> None:
             notify(f"{path}: not read, for their names tell no split: {', '.join(ignored)}")
 
 
-def label_names(asked: Names, found: Found) -> Names:
-    """Label names in label order, where somebody gave them. Raises SpecError unless each is there once."""
-    names, where = asked, "--labels"
-    if names is None and found.folder is not None:
-        names, where = _names_file(found.folder), str(found.folder / "labels.json")
-    if names is not None and (not all(names) or not names or len(set(names)) < len(names)):
-        listed = ", ".join(map(repr, names)) or "none"
+def label_names(names: tuple[str, ...] | None, found: Found) -> ClassNames | None:
+    """The names of the classes, where somebody gave them: in an option, a preset, or a labels.json beside the data.
+
+    Raises SpecError unless each is there once and none is empty.
+    """
+    where = "--labels"
+    given = None if names is None else ClassNames(names)
+    if found.preset is not None and names == found.preset.label_names:
+        given = ClassNames(names, tuple(range(len(names))))
+    elif names is None and found.folder is not None:
+        given, where = _names_file(found.folder / LABELS), str(found.folder / LABELS)
+    if given is None:
+        return None
+    if not all(given.names) or not given.names or len(set(given.names)) < len(given.names):
+        listed = ", ".join(map(repr, given.names)) or "none"
         raise SpecError(f"expected label names, each once and none empty, found {listed}. Correct them.", where=where)
-    return names
+    return given
 
 
-def _names_file(folder: Path) -> Names:
-    """Label names in label order from a ``labels.json`` beside the data: a list, or {"labels": [...]}."""
-    path = folder / "labels.json"
+def _names_file(path: Path) -> ClassNames | None:
+    """Names of classes from a ``labels.json``: a list in label order, {"labels": [...]}, or which number each name has
+    ({"0": "neg", "1": "pos"} or {"neg": 0, "pos": 1}).
+    """
     if not path.is_file():
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SpecError(f"expected JSON, found {error}. Mend the file.", where=path) from None
-    names = value.get("labels") if isinstance(value, dict) else value
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise SpecError('expected a list of names or {"labels": [names]}, found neither. Mend the file.', where=path)
-    return tuple(names)
+    inner = value.get("labels") if isinstance(value, dict) else None
+    names = inner if isinstance(inner, list | dict) else value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return ClassNames(tuple(name.strip() for name in names))
+    numbers = _numbers(names) if isinstance(names, dict) else None
+    if not numbers:
+        raise SpecError(
+            'expected a list of names, {"labels": [names]}, or the number of each name such as {"0": "neg", '
+            '"1": "pos"}, every number once, found none of these. Mend the file.',
+            where=path,
+        )
+    return ClassNames(tuple(numbers[number] for number in sorted(numbers)), tuple(sorted(numbers)))
+
+
+def _numbers(written: Mapping[str, Any]) -> dict[int, str] | None:
+    """Names by their numbers, of a mapping in either direction; None where it is neither or two names share one."""
+    pairs: list[tuple[int | None, str]] = []
+    for key, value in written.items():
+        if type(value) is int:
+            pairs.append((value, key.strip()))
+        elif isinstance(value, str):
+            pairs.append((integer(key), value.strip()))
+    numbers = {number: name for number, name in pairs if number is not None}
+    return numbers if len(numbers) == len(written) else None
 
 
 def _preset(preset: Preset) -> Found:

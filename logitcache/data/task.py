@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logitcache.data.labels import MAX_CLASSES
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import SpecError
 from logitcache.records import Array, Float32, Int64
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
@@ -100,45 +100,3 @@ class Scores:
         if self._width == 2:
             scores["f1"] = f1_score(labels, guess, **each)
         return {name: float(value) for name, value in scores.items()}
-
-
-def match_labels(teacher: tuple[str, ...], task: Classification, where: str) -> tuple[Int64, str]:
-    """How the teacher's columns become the data's: ``order`` with ``data_logits = teacher_logits[:, order]``, and a
-    remark.
-
-    The same names in another order are permuted; where they differ, names that are missing or unnamed on one side are
-    matched by index.
-    Raises FingerprintMismatch where the counts or the names differ.
-    """
-    if len(teacher) != task.num_labels:
-        raise FingerprintMismatch(
-            f"teacher answers {len(teacher)} classes ({_few(teacher)}), the data has {task.num_labels}"
-            f"{'' if task.label_names is None else f' ({_few(task.label_names)})'}. "
-            "Use a teacher trained on these labels, or name all classes in label order with --labels.",
-            where=where,
-        )
-    identity = np.arange(task.num_labels)
-    unnamed = all(name == f"LABEL_{i}" for i, name in enumerate(teacher))
-    same = task.label_names is not None and set(teacher) == set(task.label_names)
-    if task.label_names is None or (unnamed and not same):
-        side = "the data's labels are bare numbers" if task.label_names is None else "the teacher's labels are unnamed"
-        return (
-            identity,
-            f"{side}: matched by index ({_few(teacher if unnamed is False else task.label_names or teacher)})",
-        )
-    if not same:
-        raise FingerprintMismatch(
-            f"teacher's labels are {_few(teacher)}, the data's {_few(task.label_names)}. "
-            "Use a teacher trained on these labels, or name the data's labels in label order with --labels.",
-            where=where,
-        )
-    order = np.array([teacher.index(name) for name in task.label_names])
-    permuted = bool((order != identity).any())
-    return (
-        order,
-        f"teacher's labels stand in another order ({_few(teacher)}): its columns are permuted" if permuted else "",
-    )
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (f", … ({len(names)})" if len(names) > 8 else "")

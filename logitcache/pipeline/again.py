@@ -27,7 +27,8 @@ def rows_of(said: Said, config: DumpConfig, notify: Notify) -> Source:
         except SpecError as error:
             errors.append(error)
             continue
-        if said.split in source.splits and source.splits[said.split].digest() == said.digest:
+        rows = source.dumped.get(said.split)
+        if rows is not None and rows.digest() == said.digest:
             return source
         others.append(source)
     if others:  # other rows: what differs is said where they are compared

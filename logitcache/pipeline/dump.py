@@ -45,7 +45,7 @@ def dump(
         splits.append(UNLABELLED_SPLIT)
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
-        source.split(split)
+        source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
     panel = asked_teacher(config, source, notify, on_step, reuse)
@@ -102,11 +102,12 @@ def _dump(
         split,
         folder_of(config, source, split),
         config.settings,
+        label_map=config.label_map,
         reuse=reuse,
         overwrite=config.overwrite,
         part=config.part,
         notify=notify,
-        progress=begin(len(source.split(split))),
+        progress=begin(len(source.table(split))),
     )
 
 

@@ -11,15 +11,18 @@ import numpy as np
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
+from logitcache.data.match import shown
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
+from logitcache.pipeline.relabelled import check_gold_labels
 from logitcache.student.job import Job, is_done, ready
 from logitcache.student.ranks import first_alone, is_first
 from logitcache.student.run import OnStep, run
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher, quiet
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
+from logitcache.teacher.plan import label_digest
 from logitcache.workspace import find_cache, self_cache
 
 
@@ -40,6 +43,7 @@ def train(
         check_unlabelled(job.source, config.unlabelled)
     teacher = _given(job, notify)
     if teacher is not None:
+        notify(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
     if is_done(job):
         notify(f"{job.out}: this run is there already")
@@ -49,6 +53,7 @@ def train(
     if teacher is not None:
         job = _without_skipped(job, teacher, notify)
         _check_teacher(teacher, job, notify)
+        _say_division(teacher, job, notify)
     with quiet():
         run(job, teacher, notify, on_step)
     return job.out
@@ -69,13 +74,17 @@ def _given(job: Job, notify: Notify) -> Joined | None:
     """The caches that are named, or (for kd) found in the workspace."""
     config, starts = job.config, job.starts()
     if config.caches:
-        return join([Cache.open(folder) for folder in config.caches], starts, config.teachers)
+        caches = [Cache.open(folder) for folder in config.caches]
+        return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map)
     if config.method != "kd":
         return None
-    caches = [find_cache(config.workspace, job.source.split(name), name) for name in starts]
+    division, source = job.source.division, job.source
+    # a teacher fine-tuned on another seed's draw has been trained on rows that this one holds out
+    called = None if division is None or division.seed is None else source.name
+    caches = [find_cache(config.workspace, source.table(name), name, called) for name in starts]
     for cache in caches:
         notify(f"teacher: {cache!r}")
-    return join(caches, starts)
+    return join(caches, starts, task=job.task, label_map=config.label_map)
 
 
 def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
@@ -94,21 +103,11 @@ def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
 
 
 def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
-    """Label names in order, and every row by its hash; before anything is written."""
-    names, theirs = job.task.label_names, teacher.label_names
-    by_index = all(name == f"LABEL_{i}" for i, name in enumerate(theirs))
-    unnamed = names is None or (by_index and set(names) != set(theirs))
-    if len(theirs) != job.task.num_labels or not (unnamed or names == theirs):
-        mine = ", ".join(names) if names else f"{job.task.num_labels} unnamed ones"
-        raise FingerprintMismatch(
-            f"the cache's labels are {', '.join(theirs)}; the data's {mine}. Dump this data, or choose another cache.",
-            where=str(teacher),
-        )
-    if unnamed:
-        notify(f"{teacher}: labels without names, matched by index ({', '.join(theirs[:8])})")
+    """Every row by its hash, and the labels of classes; before anything is written."""
     teacher.check(job.train.row_id, job.train.row_hash)
+    check_gold_labels(teacher, job.task, job.train, notify)
     for part in teacher.parts:
-        here = job.source.split(part.name).digest()
+        here = job.source.table(part.name).digest()
         for cache in part.caches:
             there = cache.manifest.plan.data.get("digest")
             if here != there:
@@ -116,6 +115,22 @@ def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
                     f"{cache.where}: dumped from other rows (digest {there}, here {here}); "
                     "every row used here is in it, proved by its hash"
                 )
+
+
+def _say_division(teacher: Joined, job: Job, notify: Notify) -> None:
+    """Warn of caches that were dumped when other rows of their table were held out."""
+    division, source = job.source.division, job.source
+    if division is None or not division.held_out:
+        return
+    labels = label_digest(source.table("train"))
+    for cache in next(part.caches for part in teacher.parts if part.name == "train"):
+        data = cache.manifest.plan.data
+        other_draw = division.seed is not None and data.get("source") != source.name
+        if other_draw or data.get("labels") != labels:
+            notify(
+                f"{cache.where}: dumped with other labels or another data seed, so other rows may have been held out. "
+                "A teacher that was fine-tuned for that dump may have been trained on rows that are scored here"
+            )
 
 
 def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:
@@ -133,7 +148,7 @@ def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:
             copies.append(_copy_without(job, (fold, folds), notify, on_step))
         panel = FoldTeachers([_loader(copy) for copy in copies])
     settings, starts = DumpSettings(max_length=job.config.max_length), job.starts()
-    return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts)
+    return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts, task=job.task)
 
 
 def _loader(folder: Path) -> Callable[[], TeacherModel]:

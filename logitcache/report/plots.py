@@ -31,7 +31,7 @@ def dots(comparison: Comparison, path: Path) -> None:
     """Draw each method's seeds, mean and interval; the baseline's mean as a dashed line, differences at the right.
 
     The interval is that of the difference, laid from the baseline's mean over the same seeds: where it crosses the
-    dashed line, other test rows could have undone the difference. Raises SpecError unless ``path`` ends in .png or
+    dashed line, other rows could have undone the difference. Raises SpecError unless ``path`` ends in .png or
     .svg in a folder that exists.
     """
     if path.suffix not in SUFFIXES:
@@ -95,7 +95,7 @@ def _label(axes: Axes, comparison: Comparison) -> None:
     rows, scale = comparison.rows, scale_of(comparison.metric)
     seeds = sorted({len(row.values) for row in rows})
     count = f"{seeds[0]} seed" if seeds == [1] else f"{'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"
-    title = f"{comparison.metric} on {comparison.split} ({comparison.test_rows:,} rows), {count}"
+    title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows), {count}"
     axes.set_title(title, loc="left", weight="bold")
     better = " (lower is better)" if comparison.metric in LOWER_IS_BETTER else ""
     axes.set_xlabel(f"{comparison.metric}, {scale.unit}{better}")
@@ -113,6 +113,6 @@ def _label(axes: Axes, comparison: Comparison) -> None:
 def _caption(comparison: Comparison) -> str:
     parts = ["dot: one seed", "black line: mean"]
     if any(row.difference is not None and row.difference.interval is not None for row in comparison.rows):
-        base = spoken(comparison.baseline)
-        parts.append(f"bar: 95 % interval of the difference over test rows, from the mean of {base} (dashed)")
+        base, rows = spoken(comparison.baseline), comparison.evidence.rows
+        parts.append(f"bar: 95 % interval of the difference over {rows}, from the mean of {base} (dashed)")
     return " · ".join(parts)

@@ -154,6 +154,10 @@ def _check_conditions(said: Mapping[str, Any], rows: range) -> None:
         raise FormatError("receipt: expected the skipped rows as a list of their numbers, found something else.")
     if not _is_count(copied, 0) or copied > len(rows):
         raise FormatError(f"receipt: expected a number of reused rows, found {short(repr(reused))}.")
+    cut = said.get("cut", {"rows": 1, "first": rows.start})
+    numbers = [cut.get("rows"), cut.get("first")] if isinstance(cut, dict) else [None]
+    if not all(type(n) is int for n in numbers) or numbers[0] not in range(1, len(rows) + 1) or numbers[1] not in rows:
+        raise FormatError(f"receipt: expected how many rows were cut and the first, found {short(repr(cut))}.")
     if not _is_count(tokens, 1):
         raise FormatError(f"receipt: expected the tokens of a batch as a whole number, found {short(repr(tokens))}.")
 

@@ -16,6 +16,7 @@ from logitcache.config.option import options_of
 from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
+from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Rows, Source
 from logitcache.data.task import Classification, check_metric
@@ -64,11 +65,13 @@ class Job:
     def starts(self) -> dict[str, int]:
         """The parts of the training set, and the row_id each begins with."""
         parts = {"train": 0}
-        return parts if self.unlabelled() is None else {**parts, UNLABELLED_SPLIT: len(self.source.split("train"))}
+        return parts if self.unlabelled() is None else {**parts, UNLABELLED_SPLIT: len(self.source.table("train"))}
 
     def asked(self) -> dict[str, Any]:
         """The run's settings as its result records them: names and numbers, no places."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_RECORDED}
+        if not self.config.label_map:
+            del values["label_map"]
         student, unlabelled = self.config.student, self.unlabelled()
         return {
             **values,
@@ -77,6 +80,7 @@ class Job:
             "student": student if is_shape(student) else _checkpoint(student),
             "tokenizer": None if self.config.tokenizer is None else _checkpoint(self.config.tokenizer),
             "data": self.source.digest(),
+            "division": None if self.source.division is None else self.source.division.to_dict(),
             "label_names": self.task.label_names,
             "unlabelled": None if unlabelled is None else unlabelled.digest(),
             "cache": self.cache_fingerprint,
@@ -105,6 +109,7 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
     source = source or load(config, notify)
     config = replace(config, metric=config.metric or source.metric)
+    _say_held_out(source, notify)
     train = _rows_seen(config, source, notify)
     if config.folds is not None:
         check_folds(train, source, config.folds)
@@ -141,6 +146,20 @@ def check_folds(rows: Rows, source: Source, folds: int) -> None:
             )
 
 
+def _say_held_out(source: Source, notify: Notify) -> None:
+    """Say what the scores of a run cannot speak of: rows that are trained on, or texts that stand in train too."""
+    if source.division is not None and not source.division.held_out:
+        notify(
+            f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
+            f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"
+        )
+    for split, shared in source.shared().items():
+        notify(
+            f"{source.name}: {shared.rows:,} of {shared.of:,} {split} texts also stand in train (first: {split} row "
+            f"{shared.first}): their score is no test"
+        )
+
+
 def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
     """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
     whole = source.split("train")
@@ -162,7 +181,7 @@ def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
         notify(f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)")
     places = np.sort(np.concatenate([labelled, bare]))
     rows = whole if len(places) == len(whole) else whole.select(places)
-    return rows if more is None else rows.followed_by(more, len(whole))
+    return rows if more is None else rows.followed_by(more, len(source.table("train")))
 
 
 def _with_init(config: TrainConfig) -> TrainConfig:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
@@ -18,6 +19,7 @@ from logitcache.data.prepare import build_tokenizer, load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
+from logitcache.models.settings import SINGLE_LABEL, agree_on_pad_token, plain_outputs, single_precision
 from logitcache.student.checkpoints import sync
 from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
@@ -74,6 +76,7 @@ def build_student(
     """
     names = task.label_names or tuple(f"LABEL_{i}" for i in range(task.num_labels))
     labels = {
+        "problem_type": SINGLE_LABEL,
         "num_labels": task.num_labels,
         "id2label": dict(enumerate(names)),
         "label2id": {n: i for i, n in enumerate(names)},
@@ -81,10 +84,29 @@ def build_student(
     transformers.set_seed(seed)
     if is_shape(student):
         config = _shape_config(student, len(tokenizer), max_length, labels)
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+        model = _fresh(config)
     else:
         model = _from_checkpoint(student, init, labels, revision, trust_remote_code)
     fit_tokenizer(tokenizer, model, student)
+    plain_outputs(model.config)
+    agree_on_pad_token(model, tokenizer)
+    return model
+
+
+def _draw_head(model: PreTrainedModel) -> None:
+    """Fresh weights for all that is not the body."""
+    fresh = type(model)(model.config).state_dict()
+    prefix = f"{model.base_model_prefix}."
+    model.load_state_dict({name: tensor for name, tensor in fresh.items() if not name.startswith(prefix)}, strict=False)
+
+
+def _fresh(config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
+    """Fresh weights in single precision, whatever precision the configuration names."""
+    single_precision(config)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+        config, dtype=torch.float32, trust_remote_code=trust_remote_code
+    )
+    model.float()
     return model
 
 
@@ -99,20 +121,24 @@ def _from_checkpoint(
     try:
         commit = hub.checkpoint(student, revision)
         settings = checkpoint_settings(commit, trust_remote_code)
+        at = {} if commit is None else commit.settings()
+        config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at)
+        problem = config.problem_type
         if init == "random":
-            at = {} if commit is None else commit.settings()
-            config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at, **labels)
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
-                config, trust_remote_code=trust_remote_code
-            )
+            for name, value in labels.items():
+                setattr(config, name, value)
+            model = _fresh(config, trust_remote_code)
         else:
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 student, dtype="float32", output_loading_info=True, **settings, **labels
             )
+            model.float()
     except UNREADABLE as error:
         raise unloadable("student", student, error, ADVICE, revision) from None
     if info is not None:
         fresh_weights(model, info, student)  # a fresh head is as it should be
+        if problem not in (None, SINGLE_LABEL):
+            _draw_head(model)  # this one was trained for another kind of problem
     return model
 
 

@@ -36,7 +36,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "metric": asked["metric"],
         "metrics": fitted.scores,
         "label_names": list(task.label_names or map(str, range(task.num_labels))),
-        "data": {"source": job.source.name, "digest": job.source.digest(), **rows},
+        "data": {"source": job.source.name, "digest": job.source.digest(), **rows, **_held_out(job)},
         "config": asked,
         "alpha": objective.alpha,
         "a": objective.a,
@@ -59,6 +59,13 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
             "transformers": version("transformers"),
         },
     }
+
+
+def _held_out(job: Job) -> dict[str, Any]:
+    """How the rows that were scored were held out, and which of them share their text with a training row."""
+    division = job.source.division
+    shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
+    return {"division": None if division is None else division.to_dict(), "shared_texts": shared}
 
 
 def _cache(cache: Cache) -> dict[str, Any]:

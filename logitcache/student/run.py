@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from logitcache.config.train import TrainConfig
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import UNLABELLED_SPLIT, Notify
 from logitcache.errors import SpecError
 from logitcache.joined import Joined
+from logitcache.models.probe import find_padding, padding_remark
 from logitcache.store.manifest import write_json
 from logitcache.student import checkpoints
 from logitcache.student.fit import fit
@@ -24,7 +28,7 @@ from logitcache.student.model import build_student, student_tokenizer
 from logitcache.student.outcome import result_dict, write_predictions
 from logitcache.student.ranks import first_alone, is_first, meet
 from logitcache.student.trainer import FitSettings, disk
-from logitcache.teacher.model import longest_input
+from logitcache.teacher.model import longest_input, quiet
 
 OnStep = Callable[[int, int], None]
 
@@ -53,7 +57,10 @@ def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> No
     weights = "fresh weights" if config.init == "random" else "its own weights"
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"
     notify(f"student: {config.student}, {size}, {weights}; {config.method}, seed {config.seed}, on {_rows(job)}")
-    prepared = _prepare(job, tokenizer, min(max_length, longest_input(student, tokenizer)), notify)
+    max_length = min(max_length, longest_input(student, tokenizer))
+    padding = _padding(job, student, tokenizer, max_length, notify)
+    rows = _prepare(job, tokenizer, max_length, notify)
+    prepared = {split: replace(part, padding=padding) for split, part in rows.items()}
     with first_alone():
         if is_first():
             claim(job)
@@ -61,10 +68,10 @@ def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> No
     try:
         with disk(job.out):
             fitted = fit(student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, on_step)
-    except SpecError:  # a diverged run is nothing to go on with
+    except SpecError as error:  # a run that has diverged, or cannot be trained, is nothing to go on with
         if is_first():
             forget(job.out)
-        raise
+        raise error.at(config.student) from error.__cause__
     if is_first():
         write_predictions(job.out / "predictions.parquet", fitted.predictions)
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
@@ -95,6 +102,21 @@ def _tokenizer(job: Job) -> Any:
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
         )
+
+
+def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, notify: Notify) -> Padding:
+    """How the student's batches are made; the tokenizer that is saved beside it says the same of the side."""
+    own = Padding.of(tokenizer)
+    with quiet():
+        try:
+            padding = find_padding(student, tokenizer, own, job.train, max_length, torch.float32)
+        except SpecError as error:
+            raise error.at(job.config.student) from error.__cause__
+    if note := padding_remark(padding, own):
+        notify(f"{job.config.student}: {note}")
+    if padding.side is not Side.NONE:
+        tokenizer.padding_side = str(padding.side)
+    return padding
 
 
 def _sweep(folder: Path, notify: Notify) -> None:

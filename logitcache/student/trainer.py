@@ -27,7 +27,9 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
+from logitcache.data.padding import Padding
 from logitcache.errors import OutOfSpace, SpecError
+from logitcache.models.call import ModelFailed, classify
 from logitcache.records import Batch, Int64
 from logitcache.student import checkpoints
 from logitcache.student.methods import METHODS, Objective
@@ -69,16 +71,22 @@ class FitSettings:
 
 
 class Distiller(nn.Module):
-    """A student and its objective: ``Batch`` to (summed loss, logits f[P, K]). With ``some_unlabelled``, labels may be
-    -1.
+    """A student and its objective: ``Batch`` to (summed loss, logits f32[P, K]). ``padding`` is how batches are made;
+    with ``some_unlabelled``, labels may be -1.
     """
 
-    def __init__(self, student: PreTrainedModel, objective: Objective, *, some_unlabelled: bool = False) -> None:
+    def __init__(
+        self, student: PreTrainedModel, objective: Objective, padding: Padding, *, some_unlabelled: bool = False
+    ) -> None:
         super().__init__()
-        self.student, self.objective, self.some_unlabelled = student, objective, some_unlabelled
+        self.student, self.objective, self.padding = student, objective, padding
+        self.some_unlabelled = some_unlabelled
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        logits = self.student(**batch.inputs).logits
+        try:
+            logits = classify(self.student, batch.inputs, self.padding)
+        except ModelFailed as error:
+            raise error.named(int(batch.row_id[error.row])) from error.__cause__
         target = next(iter(batch.targets.values()), None)
         teacher = None if target is None else target.payload.logits
         if not self.training:
@@ -127,7 +135,8 @@ class DistillTrainer(Trainer):
         self.check_teacher(objective, collator)
         _check_arguments(kwargs.get("args"))
         self.collate, self.group_by_length = collator, group_by_length
-        distiller = Distiller(student, objective, some_unlabelled=bool((collator.rows.label < 0).any()))
+        bare = bool((collator.rows.label < 0).any())
+        distiller = Distiller(student, objective, collator.rows.padding, some_unlabelled=bare)
         self.places = Places(len(collator.rows))
         super().__init__(
             model=distiller, data_collator=partial(_collate, collator), train_dataset=self.places, **kwargs

@@ -102,4 +102,4 @@ def demo_source(source: Source, size: DemoSize) -> Source:
     for name, rows in source.splits.items():
         part = rows.select(subset(len(rows), limits[name]))
         splits[name] = replace(part, row_id=np.arange(len(part), dtype=np.int64))
-    return replace(source, splits=splits)
+    return source.with_tables(splits)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from logitcache.study.evidence import Evidence
 from logitcache.study.rows import Group, Row, differing_settings
 
 _LONGER = 1.01  # times the baseline's rows: less is a last batch, not a longer training
+
+
+def notes_on_evidence(evidence: Evidence) -> Iterator[str]:
+    """Where the rows that were scored come from, unless somebody gave them."""
+    if evidence.held_out is not None:
+        yield (
+            f"no labelled rows were given to score on: the {evidence.held_out:,} {evidence.rows} were held out of the "
+            f"training table ({evidence.rule})"
+        )
 
 
 def notes_on(

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,21 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "rows_seen": (int,),
     "seconds_per_step": (*_NUMBER, type(None)),
 }
-_DATA_FIELDS: Mapping[str, tuple[type, ...]] = {"digest": (str,), "train_rows": (int,), "unlabelled_rows": (int,)}
+_DATA_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "digest": (str,),
+    "train_rows": (int,),
+    "unlabelled_rows": (int,),
+    "division": (dict, type(None)),
+    "shared_texts": (dict,),
+}
 _CACHE_FIELDS: Mapping[str, tuple[type, ...]] = {"fingerprint": (str,), "rows": (int,), "weights": (str,)}
+_DIVISION_FIELDS: Mapping[str, tuple[type, ...]] = {"rule": (str,), "held_out": (dict,)}
+_SHARED_FIELDS: Mapping[str, tuple[type, ...]] = {"rows": (int,), "of": (int,), "first": (int,)}
 _CACHE = ("cache_fingerprint", "cache_rows")
 _AS_WRITTEN = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", *_CACHE)
-# Keys of a config that name this one run, or that the result says better: its cache's fingerprint, its training rows.
-_OWN = ("method", "seed", "out", "cache", "rows")
+# Keys of a config that name this one run, or that the result says better: its cache's fingerprint, its training rows,
+# how rows were held out.
+_OWN = ("method", "seed", "out", "cache", "rows", "division")
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,23 @@ class Predictions:
     row_id: Int64  # [R], strictly increasing
     label: Int64  # [R], in [0, K)
     logits: Float32  # [R, K], finite
+
+
+@dataclass(frozen=True)
+class SharedTexts:
+    """Texts of a held-out split that stand in train too."""
+
+    rows: int  # labelled rows of the split with such a text
+    of: int  # labelled rows of the split
+    first: int  # the row_id of the first of them
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How rows were held out of train, where nobody gave labelled rows to score on."""
+
+    rule: str  # in words
+    held_out: Mapping[str, int]  # rows by split; empty where there were too few to hold any out
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,8 @@ class Result:
     rows_seen: int  # rows x epochs, labelled or not
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split
+    division: HeldOut | None = None
+    shared: Mapping[str, SharedTexts] = field(default_factory=dict)  # by split, where there are any
 
     @property
     def splits(self) -> frozenset[str]:
@@ -145,8 +173,7 @@ def _document(path: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise FormatError(f"expected format {FORMAT!r}, found {found!r}")
     _check_fields(document, _FIELDS, "")
-    document["data"].setdefault("unlabelled_rows", 0)  # results of before there were such rows do not say
-    _check_fields(document["data"], _DATA_FIELDS, "data.")
+    _check_data(document["data"])
     for split, metrics in document["metrics"].items():
         _check_metrics(split, metrics)
     document.setdefault("caches", [])
@@ -155,6 +182,20 @@ def _document(path: Path) -> dict[str, Any]:
             raise FormatError(f"`caches`: expected a list of caches, found {document['caches']!r}")
         _check_fields(cache, _CACHE_FIELDS, "caches.")
     return document
+
+
+def _check_data(data: dict[str, Any]) -> None:
+    """What is said of the rows. Older results say nothing of unlabelled rows, of rows held out and of shared texts."""
+    older: dict[str, Any] = {"unlabelled_rows": 0, "division": None, "shared_texts": {}}
+    data.update({name: value for name, value in older.items() if name not in data})
+    _check_fields(data, _DATA_FIELDS, "data.")
+    if data["division"] is not None:
+        _check_fields(data["division"], _DIVISION_FIELDS, "data.division.")
+        _check_fields(data["division"]["held_out"], dict.fromkeys(data["division"]["held_out"], (int,)), "held_out.")
+    for split, shared in data["shared_texts"].items():
+        if not isinstance(shared, dict):
+            raise FormatError(f"`data.shared_texts.{split}`: expected numbers by name, found {shared!r}")
+        _check_fields(shared, _SHARED_FIELDS, f"data.shared_texts.{split}.")
 
 
 def _check_fields(document: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], prefix: str) -> None:
@@ -218,6 +259,7 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
     in_force = {name: document[name] for name in ("alpha", "a", "temperature", "soft_factor")}
     asked = {name: value for name, value in document["config"].items() if name not in _OWN}
     data = document["data"]
+    division = data["division"]
     rows = {name: data[name] for name in ("train_rows", "unlabelled_rows")}
     caches = {cache["fingerprint"]: cache["rows"] for cache in document["caches"]}
     if not caches and document["cache_fingerprint"]:  # results of before there were several do not list them
@@ -232,14 +274,16 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
         teachers=tuple(sorted({cache["weights"] for cache in document["caches"]})),
         settings={**asked, **in_force, **rows},
         predictions=predictions,
+        division=None if division is None else HeldOut(division["rule"], division["held_out"]),
+        shared={split: SharedTexts(**texts) for split, texts in data["shared_texts"].items()},
     )
 
 
 def check_same_task(results: Sequence[Result]) -> None:
     """All results come from the same data and label names. Raises FingerprintMismatch: the two folders and values."""
     for other in results[1:]:
-        for field in ("data_digest", "label_names"):
-            _check_equal(results[0], other, field)
+        for name in ("data_digest", "label_names"):
+            _check_equal(results[0], other, name)
 
 
 def _check_equal(one: Result, other: Result, field: str) -> None:

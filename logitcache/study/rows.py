@@ -57,7 +57,7 @@ class Difference:
     by_seed: Mapping[int, float]
     mean: float
     test: SignedRank  # covers the seeds
-    interval: Interval | None  # covers the test rows; None for a metric that predictions do not give
+    interval: Interval | None  # covers the rows scored; None for a metric that predictions do not give
 
 
 @dataclass(frozen=True)

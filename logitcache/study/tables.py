@@ -16,7 +16,8 @@ from rich.text import Text
 
 from logitcache.config.report import FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
-from logitcache.study.notes import notes_on
+from logitcache.study.evidence import Evidence, evidence_of
+from logitcache.study.notes import notes_on, notes_on_evidence
 from logitcache.study.results import Result, check_same_rows, check_same_task, find_results, read_result
 from logitcache.study.rows import Group, Row, build_row, group_results, partners
 from logitcache.study.stats import BOOTSTRAP_SEED
@@ -55,6 +56,7 @@ class Comparison:
     baseline: str
     test_rows: int  # rows of the split
     teacher_passes: TeacherPasses | None  # None if no result learned from a teacher
+    evidence: Evidence  # what kind of rows was scored
 
     @property
     def coverage(self) -> tuple[str, ...]:
@@ -64,14 +66,16 @@ class Comparison:
         if differences:
             sentences.append(
                 "p: two-sided Wilcoxon signed-rank test over the n seeds. It covers the randomness of training, on "
-                f"this {self.split} set; p min is the smallest p that so many seeds can reach."
+                f"{self.evidence.these}; p min is the smallest p that so many seeds can reach."
             )
         resamples = [difference.interval.resamples for difference in differences if difference.interval is not None]
         if resamples:
+            rows, covered = f"rows of {self.split}", f"rows are in the {self.split} set"
+            if self.evidence.trained_on:
+                rows, covered = "training rows", "training rows were scored"
             sentences.append(
-                f"95 %: paired bootstrap over the {self.test_rows:,} rows of {self.split} ({min(resamples):,} "
-                f"resamples, seed {BOOTSTRAP_SEED}). It covers which rows are in the {self.split} set, for these "
-                "trained models; it does not cover the seeds."
+                f"95 %: paired bootstrap over the {self.test_rows:,} {rows} ({min(resamples):,} resamples, seed "
+                f"{BOOTSTRAP_SEED}). It covers which {covered}, for these trained models; it does not cover the seeds."
             )
         if any(row.time_ratio_to_ls is not None for row in self.rows):
             sentences.append(
@@ -113,6 +117,7 @@ def compare(
     check_same_task(results)
     split = _choose_split(results, split)
     metric = _choose_metric(results, split, metric)
+    evidence = evidence_of(results, split)
     check_same_rows(results, split)
     groups = group_results(results)
     bases = [group for group in groups if baseline in (group.method, group.label)]
@@ -125,13 +130,14 @@ def compare(
     ]
     return Comparison(
         rows=tuple(rows),
-        verdict=verdict(rows, baseline),
-        notes=tuple(notes_on(groups, matched, bases, rows, baseline, resamples)),
+        verdict=verdict(rows, baseline, evidence),
+        notes=(*notes_on_evidence(evidence), *notes_on(groups, matched, bases, rows, baseline, resamples)),
         metric=metric,
         split=split,
         baseline=baseline,
         test_rows=len(results[0].predictions[split].label),
         teacher_passes=_teacher_passes(results),
+        evidence=evidence,
     )
 
 
@@ -201,7 +207,7 @@ def _fitting(comparison: Comparison, console: Console) -> Table:
 def _table(comparison: Comparison, tight: int) -> Table:
     """``tight``: 0 one line per row, 1 labels and unlabelled rows folded, 2 the spread too."""
     unit = scale_of(comparison.metric).unit
-    title = f"{comparison.metric} on {comparison.split} ({comparison.test_rows:,} rows)"
+    title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("method", overflow="fold")
     spread = f"{_spread('mean', 'std', tight)}\n({unit})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from logitcache.study.evidence import Evidence
 from logitcache.study.rows import Difference, Row
 from logitcache.study.stats import LOWER_IS_BETTER, SIGNIFICANCE, Interval, seeds_needed
 
@@ -53,15 +54,17 @@ def spoken(label: str) -> str:
     return " ".join([_NAMES.get(method, method), *rest])
 
 
-def verdict(rows: Sequence[Row], baseline: str) -> str:
-    """One sentence on the best challenger that can be compared: of kd if there is one, else of all methods."""
+def verdict(rows: Sequence[Row], baseline: str, evidence: Evidence) -> str:
+    """One sentence on the best challenger that can be compared: of kd if there is one, else of all methods. Before and
+    behind it stands what the rows that were scored cannot tell.
+    """
     compared = [row for row in rows if row.difference is not None]
     if not compared:
         return f"No verdict: {_why_not(rows, baseline)}."
     kd = [row for row in compared if row.method == "kd"]
     best = max(kd or compared, key=_gain)
     assert best.difference is not None
-    return _sentence(best, best.difference)
+    return f"{evidence.before()}{_sentence(best, best.difference, evidence)}{evidence.after()}"
 
 
 def _why_not(rows: Sequence[Row], baseline: str) -> str:
@@ -82,21 +85,21 @@ def _better(metric: str) -> int:
     return -1 if metric in LOWER_IS_BETTER else 1
 
 
-def _sentence(row: Row, difference: Difference) -> str:
+def _sentence(row: Row, difference: Difference, evidence: Evidence) -> str:
     one, other, scale = spoken(row.label), spoken(difference.baseline), scale_of(row.metric)
     gains = [_better(row.metric) * value for value in difference.by_seed.values()]
     n, mean = len(gains), f"{scale.signed(difference.mean)} {scale.unit}"
     p = difference.test.p_value
     if p is None:
-        return _of_one_seed(f"{one} - {other}", row, difference)
+        return _of_one_seed(f"{one} - {other}", row, difference, evidence)
     found = f"{mean}, p = {p_text(p)}{_unreachable(difference)}"
     wins, losses = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
     claim = "beats" if _gain(row) > 0 else "is worse than"
     if n in (wins, losses):
         seeds = "both seeds" if n == 2 else f"all {n} seeds"
-        return f"{one} {claim} {other} on {seeds} ({found}){_but(difference, scale)}."
+        return f"{one} {claim} {other} on {seeds} ({found}){_but(difference, scale, evidence)}."
     if p <= SIGNIFICANCE:
-        return f"{one} {claim} {other} over {n} seeds (better on {wins}; {found}){_but(difference, scale)}."
+        return f"{one} {claim} {other} over {n} seeds (better on {wins}; {found}){_but(difference, scale, evidence)}."
     return f"{one} does not differ from {other} beyond chance over {n} seeds ({found})."
 
 
@@ -108,22 +111,22 @@ def _unreachable(difference: Difference) -> str:
     return f": {_NUMBERS[test.n]} seeds cannot reach {SIGNIFICANCE}; run {seeds_needed()} or more"
 
 
-def _of_one_seed(pair: str, row: Row, difference: Difference) -> str:
+def _of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence) -> str:
     scale, interval = scale_of(row.metric), difference.interval
     start = "One seed says nothing about training randomness"
     if interval is None:
-        return f"{start}: {pair} = {scale.signed(difference.mean)} {scale.unit} on this test set."
+        return f"{start}: {pair} = {scale.signed(difference.mean)} {scale.unit} on {evidence.these}."
     apart = "more than" if not _holds_zero(interval) else "no more than"
     found = f"{scale.signed(difference.mean)} {scale.unit} {scale.interval(interval)}"
-    return f"{start}; over test rows {pair} = {found}: {apart} the choice of test rows explains."
+    return f"{start}; over {evidence.rows} {pair} = {found}: {apart} the choice of {evidence.rows} explains."
 
 
-def _but(difference: Difference, scale: Scale) -> str:
+def _but(difference: Difference, scale: Scale, evidence: Evidence) -> str:
     """Seeds may agree on a test set whose next sample would say otherwise."""
     interval = difference.interval
     if interval is None or not _holds_zero(interval):
         return ""
-    return f", yet other test rows could undo it (95 % {scale.interval(interval)})"
+    return f", yet other {evidence.rows} could undo it (95 % {scale.interval(interval)})"
 
 
 def _holds_zero(interval: Interval) -> bool:

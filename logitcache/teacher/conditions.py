@@ -15,7 +15,7 @@ import transformers
 from logitcache.teacher.model import TeacherModel
 
 # What a receipt may say besides: how this one shard came about, not what it was computed on.
-OF_ONE_SHARD = ("batch_tokens", "reused", "skipped")
+OF_ONE_SHARD = ("batch_tokens", "cut", "reused", "skipped")
 
 
 def conditions(teacher: TeacherModel) -> dict[str, Any]:

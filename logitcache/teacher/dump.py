@@ -8,11 +8,13 @@ workers with disjoint parts of one plan make the cache that one would have made.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings as DumpSettings
+from logitcache.data.match import Kind, shown
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
 from logitcache.store.writer import CacheWriter
@@ -31,6 +33,7 @@ def dump_split(
     folder: Path,
     settings: DumpSettings,
     *,
+    label_map: Mapping[str, str] | None = None,
     reuse: Cache | None = None,
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
@@ -40,26 +43,30 @@ def dump_split(
     """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not see the teacher.
 
     With ``part`` (i, n), i from 0, only that range of its shards: n workers make the cache, and the report of the one
-    that seals it speaks for all. Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another
+    that seals it speaks for all. ``label_map`` names the teacher's class for classes of the data.
+
+    Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another
     teacher; SpecError for rows or answers that cannot be used, or ``reuse`` in the same folder; CorruptShard where
     ``reuse`` is damaged; Locked where somebody else writes there.
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
         raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
-    asked = planned(teacher, source, split, settings)
+    asked = planned(teacher, source, split, settings, label_map)
+    notify(shown(asked.match))
     known = None if reuse is None else Known(reuse)
-    if known is not None:  # a cache of this teacher: its padding was looked at then
+    if known is not None:
         known.check(asked.plan)
-    else:
-        asked.check_padding()
+    if asked.note:
+        notify(f"{asked.panel.first.name}: {asked.note}")
+    asked.check_gold(source)
     with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part) as writer:
         started = time.perf_counter()
         done = Work(writer, asked, known, notify, progress).finish()
         seconds = time.perf_counter() - started
         told = None if done.sealed else unfinished(writer)
     if told is None:
-        dev = source.splits.get("dev") if split == "train" and known is None else None
-        told = report(Cache.open(folder), asked.panel, dev, split, unnamed="matched by index" in asked.remark)
+        unnamed = asked.match.kind is Kind.NUMBERED
+        told = report(Cache.open(folder), asked.panel, source, split, unnamed, asks=known is None)
     _say(asked, done, known, folder, part, notify)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(
@@ -69,7 +76,7 @@ def dump_split(
         seconds=seconds,
         rows_per_second=rate[0],
         tokens_per_second=rate[1],
-        remarks=[asked.remark, *told.remarks] if asked.remark else told.remarks,
+        remarks=told.remarks if asked.match.kind is Kind.SAME else [shown(asked.match), *told.remarks],
     )
 
 

@@ -22,9 +22,13 @@ from logitcache import identity
 from logitcache.data import hub
 from logitcache.data.collate import pad
 from logitcache.data.files import sentence
+from logitcache.data.padding import Padding
 from logitcache.data.prepare import Prepared, first_line, load_tokenizer
-from logitcache.errors import SpecError
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.models.call import ModelFailed, ask
+from logitcache.models.settings import check_problem, embeddings, pads_by_config, plain_outputs
 from logitcache.records import Answers, Array, Dense, Float32, Int64
+from logitcache.teacher.names import column_names
 
 
 @contextmanager
@@ -61,21 +65,22 @@ NOT_COMPUTED = {
 
 @dataclass(frozen=True)
 class TeacherModel:
-    """A sequence classifier and its tokenizer. ``order`` gives ``data_logits = own_logits[:, order]``; ``revision`` is
-    the commit it was loaded from, where it came from the hub.
+    """A sequence classifier and its tokenizer. ``padding`` is how its batches are made, ``order`` gives
+    ``data_logits = own_logits[:, order]``; ``revision`` is the commit it was loaded from, where it came from the hub.
     """
 
     model: PreTrainedModel
     tokenizer: Any
     name: str
     dtype: str
+    padding: Padding
     order: Int64 | None = None
     revision: str | None = None
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """Its own class names, in the order of its own columns."""
-        return tuple(name for _, name in sorted((self.model.config.id2label or {}).items()))
+        return tuple(str(name) for _, name in sorted((self.model.config.id2label or {}).items()))
 
     @property
     def max_length(self) -> int:
@@ -98,12 +103,22 @@ class TeacherModel:
         return identity.digest_json(json.loads(json.dumps(told, default=str)))
 
     def logits(self, inputs: Mapping[str, Array]) -> torch.Tensor:
-        """f32[B, K] on the model's device, columns in the data's order. No gradient, no dropout."""
-        device = self.model.device
-        with torch.inference_mode():
-            tensors = {k: torch.from_numpy(v).to(device, non_blocking=True) for k, v in inputs.items()}
-            logits: torch.Tensor = self.model(**tensors).logits.float()
-            return logits if self.order is None else logits[:, torch.from_numpy(self.order).to(device)]
+        """f32[B, K] on the model's device, columns in the data's order. No gradient, no dropout. Raises SpecError where
+        the model's own code fails, except for want of memory.
+        """
+        try:
+            with torch.inference_mode():
+                logits = ask(self.model, inputs, self.padding)
+        except SpecError as error:
+            raise error.at(self.name) from error.__cause__
+        return logits if self.order is None else logits[:, torch.from_numpy(self.order).to(logits.device)]
+
+    def answers(self, rows: Prepared, places: Int64) -> torch.Tensor:
+        """The logits of the rows at these places, asked in one batch: f32[B, K]."""
+        try:
+            return self.logits(pad(rows, places, self.padding))
+        except ModelFailed as error:
+            raise error.named(int(rows.row_id[places[error.row]])) from error.__cause__
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:
@@ -148,8 +163,11 @@ def load_teacher(
                 path,
                 dtype=DTYPES[dtype],
                 output_loading_info=True,
+                **column_names(path, {} if commit is None else commit.settings()),
                 **checkpoint_settings(commit, trust_remote_code),
             )
+    except FingerprintMismatch:
+        raise
     except UNREADABLE as error:
         advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
         raise unloadable("teacher", path, error, advice, revision) from None
@@ -160,10 +178,14 @@ def load_teacher(
             f"logitcache train --method base --student {path}",
             where=path,
         )
+    check_problem(model.config, path)
+    plain_outputs(model.config)
     sha = None if commit is None else commit.sha
     tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
+    padding = pads_by_config(model, tokenizer)
     model.eval().to(place)
-    return TeacherModel(model, tokenizer, Path(path).resolve().name if sha is None else path, dtype, revision=sha)
+    name = Path(path).resolve().name if sha is None else path
+    return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha)
 
 
 def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> list[str]:
@@ -246,23 +268,29 @@ def _pickle(path: str, error: BaseException, revision: str | None) -> str:
 
 
 def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
-    """The tokenizer, made sure to be one this model can use; the model learns its padding token where it names none.
+    """The tokenizer, made sure to be one this model can use.
 
     Raises SpecError for an empty tokenizer (what `transformers` makes of a checkpoint without one: every text would
     read the same) and for one with more tokens than the model has embeddings.
     """
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+    if _is_empty(tokenizer):
         raise SpecError(
             "expected a tokenizer, found none in the checkpoint. Save it there with tokenizer.save_pretrained.",
             where=where,
         )
-    known = int(getattr(model.get_input_embeddings(), "num_embeddings", len(tokenizer)))
-    if len(tokenizer) > known:
-        sizes = f"expected a tokenizer of at most {known} tokens, found {len(tokenizer)}."
+    limit = embeddings(model, len(tokenizer))
+    if len(tokenizer) > limit:
+        sizes = f"expected a tokenizer of at most {limit} tokens, found {len(tokenizer)}."
         raise SpecError(f"{sizes} Use the one the model was made with.", where=where)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
     return tokenizer
+
+
+def _is_empty(tokenizer: Any) -> bool:
+    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes seconds."""
+    tokens = tokenizer(["a 1"], add_special_tokens=False)["input_ids"][0]
+    if not set(tokens) <= set(tokenizer.all_special_ids):
+        return False
+    return set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
 
 
 def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
@@ -277,27 +305,6 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     return min(limit, positions - first)
 
 
-def check_padding(teacher: TeacherModel, rows: Prepared) -> None:
-    """Make sure that a row's answer does not depend on its neighbours' length. Raises SpecError.
-
-    Two short forward passes; a model that reads a padded position as text (relative positions counted from the left,
-    say) fails here.
-    """
-    lengths = rows.ids.lengths()
-    shortest, longest = int(lengths.argmin()), int(lengths.argmax())
-    if lengths[shortest] == lengths[longest]:
-        return
-    alone = teacher.logits(pad(rows, np.array([shortest]))).softmax(1)[0]
-    beside = teacher.logits(pad(rows, np.array([shortest, longest]))).softmax(1)[0]
-    gap = float((alone - beside).abs().max())
-    if gap > 0.02:
-        raise SpecError(
-            f"its answer to row {rows.row_id[shortest]} moves by {gap:.2f} when a longer row stands beside it: "
-            "it cannot be asked in padded batches. Use a teacher whose answer does not depend on padding on the right.",
-            where=teacher.name,
-        )
-
-
 @dataclass(frozen=True)
 class LiveTeacher:
     """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity tests and the
@@ -308,6 +315,6 @@ class LiveTeacher:
     rows: Prepared  # tokenised by the teacher's tokenizer; row i is row_id i
 
     def take(self, row_id: Int64) -> Answers:
-        logits: Float32 = self.teacher.logits(pad(self.rows, row_id)).cpu().numpy()
+        logits: Float32 = self.teacher.answers(self.rows, row_id).cpu().numpy()
         counts = np.ones(len(row_id), np.int64)
         return Answers(self.rows.row_hash[row_id], counts, Dense(logits - logits.max(1, keepdims=True)))

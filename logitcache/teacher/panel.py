@@ -17,15 +17,15 @@ import numpy as np
 import torch
 
 from logitcache import identity
-from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
+from logitcache.data.padding import Padding
 from logitcache.data.prepare import Prepared, tokenizer_fingerprint
 from logitcache.errors import SpecError
+from logitcache.models.call import out_of_memory
 from logitcache.records import Array, Float32, Int64
 from logitcache.teacher.model import TeacherModel, quiet
 
 _ALIKE = "Train the teachers of all folds alike."
-_NO_MEMORY = ("can't allocate memory", "out of memory")  # of a CPU, and of devices without an error of their own
 Progress = Callable[[int, int], None]  # rows and tokens just done
 
 
@@ -50,6 +50,9 @@ class Panel(Protocol):
     def in_order(self, order: Int64 | None) -> Panel:
         """The same, answering with its columns in the data's order."""
 
+    def padded(self, padding: Padding) -> Panel:
+        """The same, asked in batches made like this."""
+
 
 @dataclass(frozen=True)
 class OneTeacher:
@@ -65,6 +68,9 @@ class OneTeacher:
 
     def in_order(self, order: Int64 | None) -> OneTeacher:
         return OneTeacher(replace(self.first, order=order))
+
+    def padded(self, padding: Padding) -> OneTeacher:
+        return OneTeacher(replace(self.first, padding=padding))
 
 
 class FoldTeachers:
@@ -98,7 +104,7 @@ class FoldTeachers:
         if fold not in self.held:
             self.held.clear()  # before the next is loaded: two large teachers may not fit
             self.held[fold] = self.loaders[fold]()
-        return replace(self.held[fold], order=self.first.order)
+        return replace(self.held[fold], order=self.first.order, padding=self.first.padding)
 
     def identity(self) -> dict[str, Any]:
         settings = self.first.settings_digest()
@@ -113,6 +119,11 @@ class FoldTeachers:
     def in_order(self, order: Int64 | None) -> FoldTeachers:
         other = copy(self)
         other.first = replace(self.first, order=order)
+        return other
+
+    def padded(self, padding: Padding) -> FoldTeachers:
+        other = copy(self)
+        other.first = replace(self.first, padding=padding)
         return other
 
 
@@ -151,6 +162,18 @@ def answer_some(panel: Panel, rows: Prepared, batch_tokens: int, wanted: Int64) 
     return logits[wanted]
 
 
+def answer_alone(panel: Panel, rows: Prepared, times: int = 1) -> Float32:
+    """The logits of rows that are each asked alone, f32[N, K]: the reference, with no padding anywhere. With ``times``,
+    each in a batch of so many copies of itself.
+    """
+    logits = np.empty((len(rows), len(panel.first.label_names)), np.float32)
+    for teacher, places in panel.assign(rows):
+        for place in places:
+            logits[place] = teacher.answers(rows, np.repeat(place, times))[0].cpu().numpy()
+        del teacher
+    return logits
+
+
 def _all(panel: Panel, rows: Prepared, batch_tokens: int, progress: Progress) -> Float32:
     logits = np.empty((len(rows), len(panel.first.label_names)), np.float32)
     for teacher, places in panel.assign(rows):
@@ -171,7 +194,7 @@ def _ask(
         batches = [places for places in batches if wanted[places].any()]
     parts = []
     for places in batches:
-        parts.append(teacher.logits(pad(rows, places)))
+        parts.append(teacher.answers(rows, places))
         progress(len(places), int(lengths[places].sum()))
     computed = torch.cat(parts).cpu().numpy()
     logits = np.full((len(rows), computed.shape[1]), np.nan, np.float32)
@@ -202,12 +225,6 @@ def room_for(what: str, teacher: TeacherModel) -> Iterator[None]:
         if not out_of_memory(error):
             raise
         raise _no_room(what, teacher) from None
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no memory left: of a GPU torch has a kind of error, else only words."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)
 
 
 def _no_room(what: str, teacher: TeacherModel) -> SpecError:

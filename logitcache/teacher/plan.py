@@ -10,21 +10,24 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.config.teacher import DumpSettings
+from logitcache.data.match import Match, match_labels, pairs_of
 from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
 from logitcache.data.source import Rows, Source
-from logitcache.data.task import Classification, match_labels
+from logitcache.data.task import Classification
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
+from logitcache.models.probe import find_padding, padding_remark
 from logitcache.records import Int64
 from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan, differences
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.model import DTYPES, TeacherModel, check_padding, quiet
+from logitcache.teacher.gold import check_gold
+from logitcache.teacher.model import DTYPES, TeacherModel, quiet
 from logitcache.teacher.panel import OneTeacher, Panel, room_for
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
 SHARD_BYTES, SHARD_FLOPS = 64e6, 1e14
-PADDING_ROWS = 64  # among which a short and a long one are looked for, to see whether padding matters
-NAMES = ("name", "revision", "source")  # a teacher is its weights and data are their rows, whatever they are called
+# A teacher is its weights and data are their rows, whatever they are called.
+NAMES = ("name", "revision", "source", "own_names")
 
 
 def settings_of(plan: Plan) -> DumpSettings:
@@ -92,7 +95,8 @@ class Planned:
     rows: Rows
     codec: DenseCodec
     plan: Plan
-    remark: str  # on how the labels were matched; empty where they are the same
+    match: Match  # the teacher's columns for the data's classes
+    note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
 
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Prepared:
         """Rows start..stop as the teacher reads them; only those at these places (counted from start), where given."""
@@ -101,16 +105,18 @@ class Planned:
             return prepare(tokenizer, self.rows, max_length, start, stop)
         return prepare(tokenizer, self.rows.select(start + places), max_length)
 
-    def check_padding(self) -> None:
-        """Two rows of unlike length, asked alone and together. Raises SpecError where that changes an answer."""
-        first = self.panel.first
-        shown = self.prepare(0, min(len(self.rows), PADDING_ROWS))
-        with room_for(f"two rows of {shown.ids.lengths().max()} tokens", first):
-            check_padding(first, shown)
+    def check_gold(self, source: Source) -> None:
+        """Raises FingerprintMismatch where columns that were matched by number look permuted."""
+        preparation = self.plan.preparation
+        length, budget = preparation["max_length"], preparation["batch_tokens"]
+        check_gold(self.panel, self.match, self.rows, source, length, budget)
 
-    def check_same(self, there: Plan) -> None:
-        """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart."""
-        for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=NAMES):
+    def check_same(self, there: Plan, *, padding: bool = True) -> None:
+        """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart; unless
+        ``padding``, also where its batches were made otherwise.
+        """
+        without = NAMES if padding else (*NAMES, "padding")
+        for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
             raise FingerprintMismatch(
                 f"expected {name} = {short(before)}, as the cache was made with, found {short(now)}. "
                 "Name the same teacher, data and settings.",
@@ -118,23 +124,86 @@ class Planned:
             )
 
 
-def planned(teacher: TeacherModel | Panel, source: Source, split: str, settings: DumpSettings) -> Planned:
-    """Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used."""
+def planned(
+    teacher: TeacherModel | Panel,
+    source: Source,
+    split: str,
+    settings: DumpSettings,
+    label_map: Mapping[str, str] | None = None,
+    *,
+    probe: bool = True,
+) -> Planned:
+    """The plan of a dump. The teacher is asked about some rows, to see how it can be asked in batches; without
+    ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's class for classes of the data.
+
+    Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that does not fit, or a
+    teacher that cannot be asked about the rows.
+    """
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
-    rows, first = source.split(split), panel.first
-    task = Classification(source.num_labels or len(first.label_names), source.label_names)
+    rows, first = source.table(split), panel.first
+    task = task_of(source, first.label_names)
+    match = match_labels(first.label_names, task, first.name, label_map, occurring=_occurring(source))
     if task.num_labels < 2:
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
-    order, remark = match_labels(first.label_names, task, first.name)
-    panel = panel.in_order(None if (order == np.arange(len(order))).all() else order)
-    names = task.label_names or tuple(first.label_names[i] for i in order)
+    panel = panel.in_order(None if match.identity else match.order)
+    names = class_names(task, match)
     settings = replace(settings, max_length=min(settings.max_length, first.max_length))
+    panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
     codec = DenseCodec(task.num_labels, settings.codec)
-    data = {"source": source.name, "split": split, "rows": len(rows), "digest": rows.digest(), "labels": _labels(rows)}
-    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), remark)
+    data = {
+        "source": source.name,
+        "split": split,
+        "rows": len(rows),
+        "digest": rows.digest(),
+        "labels": label_digest(rows),
+    }
+    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), match, note)
 
 
-def _labels(rows: Rows) -> str:
+def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
+    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said of that."""
+    first = panel.first
+    if not len(rows):
+        return panel, ""
+    try:
+        with quiet(), room_for(f"two rows of {max_length} tokens", first):
+            padding = find_padding(first.model, first.tokenizer, first.padding, rows, max_length, DTYPES[first.dtype])
+    except SpecError as error:
+        raise error.at(first.name) from error.__cause__
+    return panel.padded(padding), padding_remark(padding, first.padding)
+
+
+def task_of(source: Source, own: tuple[str, ...]) -> Classification:
+    """The data's classes; those of the teacher's columns where the data has no labels."""
+    return Classification(source.num_labels or len(own), source.label_names)
+
+
+def class_names(task: Classification, match: Match) -> tuple[str, ...]:
+    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one name twice."""
+    if task.label_names is not None or len(set(match.own)) < len(match.own):
+        return match.data
+    return match.names
+
+
+def _occurring(source: Source) -> list[int]:
+    """The classes that some row has."""
+    labels = [np.unique(rows.label) for rows in source.splits.values()]
+    return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
+
+
+def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict[str, str] | None:
+    """The label map that gives the order a cache was made with; None where the teacher has other names now, or the
+    plan is not a dump's.
+    """
+    names, order = plan.teacher.get("own_names"), plan.teacher.get("label_order")
+    columns = list(range(len(own))) if order is None else order
+    numbers = isinstance(columns, list) and all(type(column) is int for column in columns)
+    if names != list(own) or not numbers or sorted(columns) != list(range(task.num_labels)):
+        return None
+    return pairs_of(own, task.label_names or tuple(map(str, range(task.num_labels))), columns)
+
+
+def label_digest(rows: Rows) -> str:
     """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
     return identity.digest_arrays([("label", rows.label)])
 
@@ -154,6 +223,7 @@ def _plan(
             **panel.identity(),
             "label_names": list(names),
             "label_order": order,
+            "own_names": list(teacher.label_names),
             "dtype": teacher.dtype,
         },
         tokenizer=tokenizer,
@@ -162,6 +232,7 @@ def _plan(
             "max_length": settings.max_length,
             "batch_tokens": settings.batch_tokens,
             "on_nonfinite": settings.on_nonfinite,
+            "padding": teacher.padding.to_dict(),
         },
         targets={"logits": codec.to_dict()},
         columns=columns,

@@ -118,7 +118,7 @@ def _rows(writer: CacheWriter) -> int:
 
 def _as_planned(asked: Planned, plan: Plan) -> Planned:
     """Under the names that the cache's plan has for the same things."""
-    return Planned(asked.panel, asked.rows, asked.codec, plan, asked.remark)
+    return Planned(asked.panel, asked.rows, asked.codec, plan, asked.match)
 
 
 def _differ(found: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:

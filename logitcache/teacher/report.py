@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from logitcache.cache import Cache
 from logitcache.data.prepare import prepare
-from logitcache.data.source import Rows
+from logitcache.data.source import Rows, Source
 from logitcache.data.task import Scores, score
-from logitcache.records import Float32
+from logitcache.records import Array, Float32
+from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.panel import Panel, answer
 
@@ -21,6 +23,10 @@ KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are
 ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
 NEAR_CHANCE = 0.1  # Matthews correlation with the gold labels under which columns may stand in another order
 PERMUTED = 0.2  # accuracy that another order of the columns would add, from which that is said
+CONSTANT = 0.99  # share of rows with one answer from which a teacher that is not right about it is remarked on
+CONSTANT_GOLD = 0.95  # share of gold labels of that class, from which the answer is no wonder
+HARDLY_DIFFERENT = 0.02  # range of every class's probability over all rows, below which answers hardly differ
+FEW_ROWS = 10  # answers, below which nothing is said of their being alike
 MAX_ORDERED = 2000  # classes whose orders are looked through: the table of them is quadratic, the search cubic
 
 
@@ -37,6 +43,8 @@ class DumpReport:
     teacher_rows: int = 0  # rows that saw the teacher in this call
     reused_rows: int = 0  # rows copied from an older cache in this call
     skipped_rows: int = 0  # rows of the cache without an answer
+    cut_rows: int = 0  # rows longer than max_length, of those that a teacher was asked for this cache
+    first_cut: int | None = None  # the first of these
     seconds: float = 0.0  # of this call's teacher passes and writing
     rows_per_second: float = 0.0
     tokens_per_second: float = 0.0
@@ -57,27 +65,63 @@ def confidence(logits: Float32) -> tuple[Float32, Float32]:
     return np.log(total) - (exp * shifted).sum(1) / total, 1 / total
 
 
-def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bool) -> DumpReport:
-    """What the cache says, read back from it block by block; and the teacher on at most 2,000 rows of ``dev``, evenly
-    spread.
+@dataclass
+class Tally:
+    """What is added up over the blocks of a cache."""
 
-    ``unnamed``: the teacher's labels had no names and were matched by index.
+    width: int  # classes
+    scores: Scores = field(default_factory=Scores)  # of all labelled rows
+    train: Scores = field(default_factory=Scores)  # of labelled rows that are not held out
+    dev: Scores = field(default_factory=Scores)  # of dev, where it is held out of this table
+    entropy: float = 0.0  # summed, in nats
+    answered: int = 0
+    dev_unanswered: int = 0
+
+    def __post_init__(self) -> None:
+        self.guesses = np.zeros(self.width, np.int64)  # rows by their likeliest class
+        self.low, self.high = np.ones(self.width), np.zeros(self.width)  # the range of each class's probability
+
+    def add(self, logits: Float32, label: Array, is_dev: Array, is_held_out: Array) -> None:
+        """``logits`` f[n, K], NaN where there is no answer; ``label`` i64[n]; bool[n] each: rows of dev, rows of any
+        held-out split.
+        """
+        kept = ~np.isnan(logits).any(axis=1)
+        self.dev_unanswered += int((is_dev & ~kept & (label >= 0)).sum())
+        logits, label, is_dev, is_held_out = logits[kept], label[kept], is_dev[kept], is_held_out[kept]
+        self.scores.add(logits, label)
+        self.train.add(logits[~is_held_out], label[~is_held_out])
+        self.dev.add(logits[is_dev], label[is_dev])
+        self.answered += len(logits)
+        if not len(logits):
+            return
+        self.entropy += float(confidence(logits)[0].sum(dtype=np.float64))
+        self.guesses += np.bincount(logits.argmax(1), minlength=self.width)
+        probability = softmax(logits)
+        self.low = np.minimum(self.low, probability.min(0))
+        self.high = np.maximum(self.high, probability.max(0))
+
+
+def report(cache: Cache, panel: Panel, source: Source, split: str, unnamed: bool, asks: bool) -> DumpReport:
+    """What the cache says, read back from it block by block. And of dev, where ``split`` is train: from the cache where
+    dev is held out of the same table; else (where ``asks``) the teacher on at most 2,000 of its rows, evenly spread.
+
+    ``unnamed``: the teacher's columns were matched by number.
     """
     width = len(cache.label_names)
-    tally, total, answered = Scores(), 0.0, 0
-    for block in cache:
-        logits = block.logits.logits
-        kept = ~np.isnan(logits).any(axis=1)
-        tally.add(logits[kept], block.label[kept])
-        total += float(confidence(logits[kept])[0].sum(dtype=np.float64))
-        answered += int(kept.sum())
-    scores, entropy = tally.result(), total / answered if answered else None
-    dev_scores, dev_rows, unanswered = _on_dev(panel, dev, cache)
+    tally = _tally(cache, source, split)
+    scores, entropy = tally.scores.result(), tally.entropy / tally.answered if tally.answered else None
+    if split == "train" and source.shares_table("dev"):
+        dev_scores, dev_rows, left = tally.dev.result(), int(tally.dev.counts.sum()), tally.dev_unanswered
+    else:
+        dev = source.splits.get("dev") if split == "train" and asks else None
+        dev_scores, dev_rows, left = _on_dev(panel, dev, cache)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    memorised = _remarks(scores, dev_scores, dev_rows, (entropy or 0.0) / float(np.log(width)), split)
+    share = (entropy or 0.0) / float(np.log(width))
+    memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, split)
     # of one class, chance is always right
-    order = _near_chance(tally, scores) if unnamed and len(np.unique(tally.labels)) > 1 else []
-    skipped = len(cache) - answered
+    order = _near_chance(tally.scores, scores) if unnamed and len(np.unique(tally.scores.labels)) > 1 else []
+    cut, first_cut = cut_rows(cache.manifest.receipts)
+    unanswered = f"{left:,} dev rows are left out of the scores on dev: the teacher's answers to them were not finite"
     return DumpReport(
         cache=cache.folder,
         rows=len(cache),
@@ -89,15 +133,72 @@ def report(cache: Cache, panel: Panel, dev: Rows | None, split: str, unnamed: bo
         entropy=entropy,
         num_labels=width,
         folds=folds,
-        skipped_rows=skipped,
-        remarks=[*order, *([] if folds else memorised), *unanswered],
+        skipped_rows=len(cache) - tally.answered,
+        cut_rows=cut,
+        first_cut=first_cut,
+        remarks=[
+            *order,
+            *_alike(tally, cache.label_names),
+            *([] if folds else memorised),
+            *([unanswered] if left else []),
+        ],
     )
+
+
+def _tally(cache: Cache, source: Source, split: str) -> Tally:
+    """Add up a cache; the rows that are held out of its table apart."""
+    tally = Tally(len(cache.label_names))
+    is_held_out = np.zeros(len(cache), bool)
+    is_dev = np.zeros(len(cache), bool)
+    if split == "train":
+        for name, rows in source.splits.items():
+            if source.shares_table(name):
+                is_held_out[rows.row_id] = True
+        if source.shares_table("dev"):
+            is_dev[source.splits["dev"].row_id] = True
+    for block in cache:
+        tally.add(block.logits.logits, block.label, is_dev[block.row_id], is_held_out[block.row_id])
+    return tally
+
+
+def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
+    """How many rows of a cache were cut at max_length, and the first of them; copied rows are not counted."""
+    cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
+    return sum(each["rows"] for each in cut), min((each["first"] for each in cut), default=None)
+
+
+def softmax(logits: Float32) -> Float32:
+    """The probabilities of each row, f[N, K]."""
+    exp = np.exp(logits - logits.max(1, keepdims=True))
+    probability: Float32 = exp / exp.sum(1, keepdims=True)
+    return probability
+
+
+def _alike(tally: Tally, names: tuple[str, ...]) -> list[str]:
+    """A teacher that gives one class to (nearly) every row, though the gold labels differ, or whose probabilities
+    hardly change from row to row: nothing can be learnt from it.
+    """
+    if tally.answered < FEW_ROWS:
+        return []
+    top = int(tally.guesses.argmax())
+    share = tally.guesses[top] / tally.answered
+    gold = tally.scores.counts
+    right = gold[tally.scores.labels == top].sum() / gold.sum() if len(gold) else 0.0
+    advice = "Look at its head, at the order of its labels and at what its texts should look like."
+    if share >= CONSTANT and right < CONSTANT_GOLD:
+        labelled = f", and {right:.1%} of the gold labels are that" if len(gold) else ""
+        return [f"the teacher gives one class, {names[top]}, to {share:.1%} of the rows{labelled}. {advice}"]
+    widest = float((tally.high - tally.low).max())
+    if widest < HARDLY_DIFFERENT:
+        return [f"the teacher's probabilities hardly differ from row to row: by at most {widest:.3f}. {advice}"]
+    return []
 
 
 def unfinished(writer: CacheWriter) -> DumpReport:
     """What a part can say of a cache that others have shards to write of still: what is there so far."""
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
+    cut, first_cut = cut_rows(receipts)
     said = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
     return DumpReport(
         cache=writer.folder,
@@ -108,27 +209,28 @@ def unfinished(writer: CacheWriter) -> DumpReport:
         folds=plan.teacher.get("folds", {}).get("count"),
         complete=False,
         skipped_rows=sum(len(receipt.conditions.get("skipped", ())) for receipt in receipts),
+        cut_rows=cut,
+        first_cut=first_cut,
         remarks=[said] if left else ["another part has just sealed the cache: its report speaks for all"],
     )
 
 
-def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, float], int, list[str]]:
-    """Scores on dev, of how many rows, and what is to be said of the others."""
+def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, float], int, int]:
+    """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
-        return {}, 0, []
+        return {}, 0, 0
     sample = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
     preparation = cache.manifest.plan.preparation
     prepared = prepare(panel.first.tokenizer, sample, preparation["max_length"])
     logits, _ = answer(panel, prepared, preparation["batch_tokens"])
     finite = np.isfinite(logits).all(axis=1)
     left = int((~finite & (sample.label >= 0)).sum())
-    said = [f"{left:,} dev rows are left out of the scores on dev: the teacher's answers to them were not finite"]
-    return score(logits[finite], sample.label[finite]), int((sample.label[finite] >= 0).sum()), said if left else []
+    return score(logits[finite], sample.label[finite]), int((sample.label[finite] >= 0).sum()), left
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
-    """A teacher whose columns have no names, and which is hardly ever right or would be far more often with its classes
-    in another order, may have them in another order.
+    """A teacher whose columns were matched by number, and which is hardly ever right or would be far more often with
+    its classes in another order, may have them in another order.
     """
     best = _best_order(tally)
     if best >= scores["accuracy"] + PERMUTED:
@@ -139,8 +241,8 @@ def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
         said, so = f"agrees with them hardly more than chance would {chance}", "its labels may stand in another order"
     else:
         return []
-    advice = "Name its own in config.json (id2label), the data's with --labels."
-    return [f"the labels were matched by index, and the teacher {said}: {so}. {advice}"]
+    advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."
+    return [f"the labels were matched by number, and the teacher {said}: {so}. {advice}"]
 
 
 def _best_order(tally: Scores) -> float:

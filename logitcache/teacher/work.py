@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.data.prepare import Prepared
 from logitcache.data.source import Notify
 from logitcache.errors import SpecError
 from logitcache.records import Array, Float32, Int64
@@ -88,6 +89,7 @@ class Work:
             prepared = planned.prepare(start, end, new)
             logits, fits = answer(planned.panel, prepared, budget, self.progress)
             columns = planned.codec.encode(self._usable(logits, prepared.row_id))
+            found |= self._cut(prepared, start + new)
             if fits < budget:
                 self.notify(f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}")
             if fits < planned.plan.preparation["batch_tokens"]:
@@ -99,6 +101,11 @@ class Work:
             done.copied += len(place) - len(new)
             self.progress(len(place) - len(new), 0)
         return columns, {**found, **self._skipped(columns, start, done)}, budget
+
+    def _cut(self, prepared: Prepared, places: Int64) -> dict[str, Any]:
+        """How many of these rows, at ``places`` of the table, were cut at max_length, and the first of them."""
+        cut = places[prepared.cut]
+        return {"cut": {"rows": len(cut), "first": int(cut[0])}} if len(cut) else {}
 
     def _usable(self, logits: Float32, row_id: Int64) -> Float32:
         """The logits, f32[N, K]; a row that cannot be stored is NaN where the plan skips such rows. Raises SpecError

@@ -62,7 +62,7 @@ def test_labels_are_missing_where_they_are_needed(desk: Desk) -> None:
 def test_a_label_out_of_range(desk: Desk) -> None:
     data = desk.data([{"text": "a", "label": 0}, {"text": "b", "label": 5}])
     for arguments in both(desk, "--labels", "neg,pos", data=data):
-        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a label from 0 to 1", "found 5")
+        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a label from 0 to 1", "found 5", "--labels")
     data = desk.data([*GOOD, {"text": "b", "label": "other"}], name="named")
     for arguments in both(desk, "--labels", "neg,pos", data=data):
         desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a label among neg, pos", "'other'")
@@ -70,7 +70,7 @@ def test_a_label_out_of_range(desk: Desk) -> None:
 
 def test_labels_of_mixed_type(desk: Desk) -> None:
     for arguments in both(desk, data=desk.data([*GOOD, {"text": "b", "label": 1}])):
-        desk.refused(arguments, 2, "SpecError", "train.jsonl", "column 'label'", "all strings or all integers")
+        desk.refused(arguments, 2, "SpecError", "train.jsonl", "column 'label'", "all strings, all integers")
 
 
 def test_one_class_only(desk: Desk) -> None:

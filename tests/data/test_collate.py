@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logitcache.data.collate import Collator, pad
 from logitcache.data.order import PADDING
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, build_tokenizer, prepare
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
@@ -49,11 +50,12 @@ def prepared(tokenizer: Any, paired: bool = True) -> Prepared:
 
 
 @settings(deadline=None)
-@given(PLACES, st.booleans())
-def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bool) -> None:
-    found = pad(prepared(tokenizer, paired), np.array(places, np.int64))
+@given(PLACES, st.booleans(), st.sampled_from(["right", "left"]))
+def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bool, side: str) -> None:
+    rows = prepared(tokenizer, paired)
+    found = pad(rows, np.array(places, np.int64), replace(rows.padding, side=Side(side)))
     fields = [[TEXTS[i] for i in places]] + ([[TEXTS[::-1][i] for i in places]] if paired else [])
-    hand = tokenizer(*fields, padding=True, return_tensors="np")
+    hand = tokenizer(*fields, padding=True, padding_side=side, return_tensors="np")
     assert set(found) == set(hand)
     for name, array in found.items():
         assert array.dtype == np.int64
@@ -63,7 +65,7 @@ def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bo
 @settings(deadline=None)
 @given(PLACES)
 def test_padding_is_the_tokenizers_without_segments(tokenizer: Any, places: list[int]) -> None:
-    rows = replace(prepared(tokenizer), segment=None, pad_id=7)
+    rows = replace(prepared(tokenizer), segment=None, padding=Padding(Side.RIGHT, 7, 0))
     found = pad(rows, np.array(places, np.int64))
     assert set(found) == {"input_ids", "attention_mask"}
     assert (found["input_ids"][found["attention_mask"] == 0] == 7).all()

@@ -68,7 +68,7 @@ def test_one_content_as_jsonl_parquet_and_saved_is_one_source(
     assert len({source.digest() for source in sources}) == 1
     assert {source.label_names for source in sources} == {NAMES}
     for source in sources:
-        part, expected = source.splits["train"], sources[0].splits["train"]
+        part, expected = source.dumped["train"], sources[0].dumped["train"]
         assert part.texts() == expected.texts()
         assert part.label.tolist() == expected.label.tolist() == [-1 if n is None else n for _, n in rows]
         assert part.row_hash.tolist() == expected.row_hash.tolist()
@@ -90,12 +90,15 @@ def test_a_saved_folder_says_what_it_is_and_what_was_left_out(tmp_path: Path) ->
     ]
 
 
-def test_one_saved_data_set_has_the_split_it_names_or_is_divided(tmp_path: Path) -> None:
+def test_one_saved_data_set_is_one_table_of_which_some_rows_are_held_out(tmp_path: Path) -> None:
     rows = few(n=60)
     made(rows).save_to_disk(tmp_path / "bare")
     datasets.Dataset.from_list(rows, split="train[:50%]").save_to_disk(tmp_path / "named")
     assert list(read(tmp_path / "bare").splits) == ["train", "dev", "test"]
-    assert {split: len(part) for split, part in read(tmp_path / "named").splits.items()} == {"train": 60}
+    named = read(tmp_path / "named")
+    assert {split: len(part) for split, part in named.splits.items()} == {"train": 48, "dev": 6, "test": 6}
+    assert list(named.dumped) == ["train"]
+    assert len(named.table("train")) == 60
 
 
 def test_what_was_selected_and_shuffled_before_saving_stays_so(tmp_path: Path) -> None:

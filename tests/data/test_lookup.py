@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
 from logitcache.data import embedded
@@ -38,36 +36,6 @@ def test_a_folder_goes_before_the_preset_of_its_name(tmp_path: Path, monkeypatch
     assert notes == ["data: the folder sst2, not the preset glue/sst2: 2 train rows"]
 
 
-MIXED = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([None, 0, 1])), min_size=1, max_size=60).filter(
-    lambda rows: any(label is not None for _, label in rows)
-)
-
-
-@given(MIXED)
-def test_unlabelled_rows_of_one_file_are_no_held_out_rows(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int | None]]
-) -> None:
-    path = tmp_path_factory.mktemp("mixed") / "reviews.jsonl"
-    path.write_text(lines([{"text": f"text {t}", "label": n} for t, n in rows]))
-    notes: list[str] = []
-    splits = load(str(path), Columns(), path.parent, notes.append).splits
-    kept = {split: list(zip(part.texts()[0], part.label.tolist(), strict=True)) for split, part in splits.items()}
-    held = {text for split in ("dev", "test") for text, _ in kept[split]}
-    assert all(label >= 0 for split in ("dev", "test") for _, label in kept[split])
-    assert not held & {text for text, _ in kept["train"]}
-    left_out = [t for t, n in rows if n is None and f"text {t}" in held]
-    assert sum(map(len, kept.values())) == len(rows) - len(left_out)
-    assert len(notes) == 1 + bool(left_out)
-    if left_out:
-        assert (
-            notes[1] == f"reviews.jsonl: {len(left_out)} unlabelled rows left out, for their texts stand in dev or test"
-        )
-    path.write_text(lines([{"text": f"text {t}", "label": n} for t, n in rows if n is not None]))
-    alone = load(str(path), Columns(), path.parent, print).splits
-    for split in ("dev", "test"):
-        assert alone[split].texts() == splits[split].texts()
-
-
 def three(tmp_path: Path) -> Path:
     for split in embedded.SPLITS:
         more(tmp_path, f"{split} 0", f"{split} 1", name=f"data/{split}.jsonl")
@@ -82,14 +50,15 @@ def test_unlabelled_rows_are_a_split_of_their_own(tmp_path: Path) -> None:
     rows = source.split("unlabelled")
     assert list(source.splits) == ["train", "dev", "test", "unlabelled"]
     assert rows.texts() == (["new", "train 0", "new"], None)
-    assert (rows.label.tolist(), rows.row_id.tolist()) == ([-1, -1, -1], [0, 1, 2])
+    assert (rows.label.tolist(), rows.row_id.tolist()) == ([-1, -1, -1], [0, 2, 3])
     assert rows.row_hash.tolist() == row_hashes(["new", "train 0", "new"]).tolist()
+    assert source.table("unlabelled").texts()[0] == ["new", "dev 1", "train 0", "new", "test 0"]
     assert source.digest() == plain.digest()
     assert (source.label_names, source.num_labels) == (plain.label_names, plain.num_labels)
     assert notes == [
-        f"unlabelled: {path}: 3 rows",
+        f"unlabelled: {path}: 5 rows",
         f"unlabelled: {path}: not read, for these rows count as unlabelled: label",
-        "unlabelled: 2 rows left out, for their texts stand in dev or test",
+        "unlabelled: 2 rows without a label are not trained on, for their texts stand in dev or test (first: row 1)",
     ]
 
 

@@ -84,7 +84,8 @@ def test_one_data_set_that_names_its_split_is_that_split(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "labels", [np.array([0, 1, -1]), [np.int64(0), np.int64(1), None], pd.Series([0, 1, None]), pa.array([0, 1, None])]
+    "labels",
+    [np.array([0, 1, np.nan]), [np.int64(0), np.int64(1), None], pd.Series([0, 1, None]), pa.array([0, 1, None])],
 )
 def test_numbers_of_libraries_are_numbers(tmp_path: Path, labels: Any) -> None:
     source, _ = loaded({"train": {"text": ["a", "b", "c"], "label": labels}}, tmp_path)
@@ -96,7 +97,9 @@ def test_a_table_without_splits_is_divided_and_can_have_a_name(tmp_path: Path) -
     source, notes = loaded(rows, tmp_path, name="mine")
     assert (source.name, list(source.splits)) == ("mine", ["train", "dev", "test"])
     assert len(notes) == 1
-    assert notes[0].startswith("data in memory: one table, divided by content into ")
+    assert notes[0].startswith(
+        "data in memory: no labelled rows are given to score on, so 6 dev rows and 6 test rows are held out of its 60"
+    )
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -109,7 +112,10 @@ def test_unlabelled_rows_in_memory(tmp_path: Path, beside: bool) -> None:
     rows = source.split("unlabelled")
     assert (rows.texts()[0], rows.label.tolist(), source.label_names) == (["new"], [-1], ("x", "y"))
     assert source.digest() == loaded({k: v for k, v in data.items() if k != "unlabelled"}, tmp_path)[0].digest()
-    assert notes[-1] == "unlabelled: 1 rows left out, for their texts stand in dev"
+    assert (
+        notes[-1]
+        == "unlabelled: 1 rows without a label are not trained on, for their texts stand in dev (first: row 1)"
+    )
     assert any("not read, for these rows count as unlabelled: label" in note for note in notes)
 
 
@@ -145,7 +151,7 @@ TWICE = pd.DataFrame([["a", "b", 0]], columns=["text", "text", "label"])
             {"train": {"text": ["a", "b"], "label": [0, "x"]}},
             "data in memory, split train, row 1: column 'label': expec",
         ),
-        ({"text": ["a", "b"], "label": [0, 1.5]}, "data in memory, row 1: column 'label': expected labels all"),
+        ({"text": ["a", "b"], "label": [0, 1.5]}, "data in memory, row 1: column 'label': expected classes, found 1.5"),
         ({"text": ["a", "b"], "label": [0]}, "data in memory: expected columns of one length, found text 2, label 1."),
         ({"text": "a", "label": [0]}, "column 'text': expected a list or an array of one value a row, found str."),
         ({"text": np.array("a")}, "expected a list or an array of one value a row, found str."),

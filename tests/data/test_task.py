@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from logitcache.data.task import METRICS, Classification, check_metric, match_labels, score
-from logitcache.errors import FingerprintMismatch, SpecError
-
-NAMES = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=8, unique=True)
+from logitcache.data.task import METRICS, Classification, check_metric, score
+from logitcache.errors import SpecError
 
 
 def test_where_is_the_one_slot_of_each_row() -> None:
@@ -77,59 +75,3 @@ def test_one_class_alone_is_scored_without_a_warning(logits: list[list[float]]) 
     assert found["mcc"] == 0.0
     assert all(np.isfinite(value) for value in found.values())
     assert all(not np.signbit(value) for value in found.values())
-
-
-@given(NAMES, st.randoms(use_true_random=False))
-def test_columns_are_permuted_by_name(names: list[str], draw: object) -> None:
-    theirs = list(names)
-    draw.shuffle(theirs)  # type: ignore[attr-defined]
-    order, remark = match_labels(tuple(theirs), Classification(len(names), tuple(names)), "a teacher")
-    if not all(name == f"LABEL_{i}" for i, name in enumerate(theirs)):
-        assert [theirs[i] for i in order] == names
-        assert ("permuted" in remark) == (theirs != names)
-
-
-@pytest.mark.parametrize(
-    ("teacher", "mine", "said"),
-    [
-        (("b", "a"), None, "bare numbers: matched by index (b, a)"),
-        (("LABEL_0", "LABEL_1"), ("a", "b"), "unnamed: matched by index (a, b)"),
-        (("LABEL_0", "LABEL_1"), None, "bare numbers: matched by index (LABEL_0, LABEL_1)"),
-    ],
-)
-def test_names_that_one_side_lacks_are_matched_by_index_and_said(
-    teacher: tuple[str, ...], mine: tuple[str, ...] | None, said: str
-) -> None:
-    order, remark = match_labels(teacher, Classification(2, mine), "a teacher")
-    assert order.tolist() == [0, 1]
-    assert said in remark
-
-
-@pytest.mark.parametrize(
-    ("teacher", "mine", "found"),
-    [
-        (("a", "b", "c"), ("a", "b"), ("3 classes (a, b, c)", "has 2 (a, b)", "--labels")),
-        (("a",), ("a", "b"), ("1 classes (a)", "has 2 (a, b)")),
-        (("a", "b"), ("a", "c"), ("a, b", "a, c", "--labels")),
-        (("a", "B"), ("a", "b"), ("a, B", "a, b")),
-        (("a", "a"), ("a", "b"), ("a, a", "a, b")),
-        (tuple(f"t{i}" for i in range(12)), tuple(f"d{i}" for i in range(12)), ("t7, … (12)", "d7, … (12)")),
-    ],
-)
-def test_other_labels_are_refused_with_both(
-    teacher: tuple[str, ...], mine: tuple[str, ...], found: tuple[str, ...]
-) -> None:
-    with pytest.raises(FingerprintMismatch) as caught:
-        match_labels(teacher, Classification(len(mine), mine), "a teacher")
-    message = str(caught.value)
-    assert message.startswith("a teacher: ")
-    assert all(part in message for part in found), message
-
-
-def test_names_that_look_like_numbers_are_names_where_both_sides_have_them() -> None:
-    """Sorted as text, LABEL_10 stands before LABEL_2: by index, nine of these columns would be another's."""
-    teacher = tuple(f"LABEL_{i}" for i in range(11))
-    names = tuple(sorted(teacher))
-    order, remark = match_labels(teacher, Classification(11, names), "t")
-    assert tuple(teacher[i] for i in order) == names
-    assert "permuted" in remark

@@ -55,9 +55,9 @@ def test_of_several_of_that_name_the_very_rows_are_taken(cache: Path) -> None:
     lines = Path("r.jsonl").read_text().splitlines()
     Path("r").mkdir()
     Path("r/train.jsonl").write_text("\n".join([*lines[:40], json.dumps({"text": "another", "label": "pos"})]))
-    assert rows_of(said, config, lambda _: None).split("train").digest() == said.digest
+    assert rows_of(said, config, lambda _: None).table("train").digest() == said.digest
     Path("r.jsonl").unlink()
-    assert rows_of(said, config, lambda _: None).split("train").digest() != said.digest  # and is refused by name
+    assert rows_of(said, config, lambda _: None).table("train").digest() != said.digest  # and is refused by name
     Path("r/train.jsonl").write_text("{}\n")
     with pytest.raises(SpecError, match="expected a text column"):
         rows_of(said, config, lambda _: None)

@@ -17,6 +17,7 @@ from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Source, load
 from logitcache.data.task import Classification
@@ -26,6 +27,7 @@ from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import Distiller
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import LiveTeacher, TeacherModel, load_teacher
+from logitcache.teacher.plan import planned
 
 KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
 LABELS = {"singles": ("neg", "pos"), "pairs": ("contradiction", "entailment", "neutral")}
@@ -36,7 +38,7 @@ def first_loss(model: Any, goal: Objective, batch: Batch[Any]) -> torch.Tensor:
     """Each row's loss, f32[P], with the dropout of one seed."""
     set_seed(0)
     bare = bool((batch.labels < 0).any())
-    distiller = Distiller(model, goal, some_unlabelled=bare).train()
+    distiller = Distiller(model, goal, Padding(Side.RIGHT, 0, 0), some_unlabelled=bare).train()
     tensors = batch.map(torch.from_numpy)
     summed, logits = distiller(tensors)
     teacher = next(iter(tensors.targets.values())).payload.logits
@@ -58,7 +60,8 @@ def test_the_first_loss_from_a_cache_is_the_live_teachers(
     temperature: float,
 ) -> None:
     labels, split = LABELS[data], sources[data].split("train")
-    teacher, pupil = load_teacher(str(checkpoint(kind, labels)), device="cpu"), student(labels, 0.1)
+    loaded, pupil = load_teacher(str(checkpoint(kind, labels)), device="cpu"), student(labels, 0.1)
+    teacher = planned(loaded, sources[data], "train", DumpSettings(max_length=20)).panel.first
     teachers: dict[str, Any] = {"live": LiveTeacher(teacher, prepare(teacher.tokenizer, split, 20))}
     for codec in ("float32", "float16"):
         settings = DumpSettings(max_length=20, batch_tokens=150, codec=codec, shard_rows=25)

@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback, Tr
 from logitcache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, token_batches
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared
 from logitcache.data.task import Classification
 from logitcache.errors import AlignmentError, SpecError
@@ -234,7 +235,7 @@ def test_places_are_themselves() -> None:
 def test_evaluation_computes_no_loss_and_no_gradient(rows: Prepared, student: Callable[..., TeacherModel]) -> None:
     batch = Collator(rows, TASK)(np.arange(4)).map(torch.from_numpy)
     model = student().model
-    summed, logits = Distiller(model, objective("base")).eval()(batch)
+    summed, logits = Distiller(model, objective("base"), Padding(Side.RIGHT, 0, 0)).eval()(batch)
     assert summed == 0
     assert torch.equal(logits, model(**batch.inputs).logits)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,22 +58,24 @@ def folds(fold_loader: Callable[[int], Callable[[], TeacherModel]]) -> FoldTeach
 
 
 @pytest.fixture
-def rows_through(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[TeacherModel], list[int]]]:
-    """``rows_through(teacher)``: rows of each forward call of its model from now on, a list that grows."""
-    handles = []
+def rows_through(monkeypatch: pytest.MonkeyPatch) -> Callable[[TeacherModel], list[int]]:
+    """``rows_through(teacher)``: rows of each batch it answers from now on, a list that grows. The few rows that tell
+    how it is asked in batches are no answers.
+    """
 
     def watch(teacher: TeacherModel) -> list[int]:
         counts: list[int] = []
+        whole = TeacherModel.logits
 
-        def count(module: Any, args: Any, kwargs: Any) -> None:
-            counts.append(len(kwargs["input_ids"]))
+        def logits(self: TeacherModel, inputs: Any) -> torch.Tensor:
+            if self.model is teacher.model:
+                counts.append(len(inputs["input_ids"]))
+            return whole(self, inputs)
 
-        handles.append(teacher.model.register_forward_pre_hook(count, with_kwargs=True))
+        monkeypatch.setattr(TeacherModel, "logits", logits)
         return counts
 
-    yield watch
-    for handle in handles:
-        handle.remove()
+    return watch
 
 
 @pytest.fixture

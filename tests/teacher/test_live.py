@@ -14,13 +14,14 @@ import torch
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
-from logitcache.errors import SpecError
+from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.live import live
-from logitcache.teacher.model import TeacherModel
+from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers
 from logitcache.teacher.plan import Planned, planned
+from tests.models.tiny import LABELS, Kind, make
 
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=25)
 
@@ -45,7 +46,8 @@ def test_asked_in_its_own_batches_a_teacher_says_the_same_bytes(
     dump_split(teacher, train_only, "train", tmp_path / "c", settings)
     found = live(Cache.open(tmp_path / "c"), planned(teacher, train_only, "train", settings), rows)
     assert (found.rows, found.same_bytes) == (min(rows, 60), min(rows, 60))
-    assert (found.agrees, found.difference, found.kl_max, found.conditions) == (True, 0, 0, {})
+    assert (found.agrees, found.conditions) == (True, {})
+    assert found.difference <= found.allowed
 
 
 def test_teachers_in_folds_too(folds: FoldTeachers, train_only: Source, tmp_path: Path) -> None:
@@ -111,3 +113,26 @@ def test_rows_without_an_answer_are_not_asked_about(cache: Cache, asked: Planned
     cache.skipped = np.arange(60)  # type: ignore[misc]
     with pytest.raises(SpecError, match="found none"):
         live(cache, asked, 3)
+
+
+def test_a_cache_made_with_padding_on_the_wrong_side_is_noticed(
+    train_only: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As older copies padded an XLNet on the right: the reference is rows asked alone, and the control knows nothing of
+    padding.
+    """
+    path = make(Kind("xlnet", "xlnet", "right"), tmp_path / "xlnet")
+    teacher = load_teacher(str(path), device="cpu")
+    source = replace(train_only, label_names=LABELS, num_labels=len(LABELS))
+    settings = DumpSettings(max_length=32, batch_tokens=200, shard_rows=25)
+    with monkeypatch.context() as patched:
+        patched.setattr("logitcache.teacher.plan.find_padding", lambda model, tokenizer, own, *_: own)
+        dump_split(teacher, source, "train", tmp_path / "wrong", settings)
+    dump_split(teacher, source, "train", tmp_path / "right", settings)
+    asked = planned(teacher, source, "train", settings)
+    wrong, right = (Cache.open(tmp_path / name) for name in ("wrong", "right"))
+    asked.check_same(wrong.manifest.plan, padding=False)
+    with pytest.raises(FingerprintMismatch, match=r"expected preparation.padding.side = right"):
+        asked.check_same(wrong.manifest.plan)
+    assert not live(wrong, asked, 60).agrees
+    assert live(right, asked, 60).agrees

@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
+from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
@@ -245,4 +246,4 @@ def test_torch_still_says_it_in_these_words() -> None:
 
 
 def load_nothing() -> TeacherModel:
-    return TeacherModel(model=None, tokenizer=None, name="teacher", dtype="float32")  # type: ignore[arg-type]
+    return TeacherModel(None, None, "teacher", "float32", Padding(Side.RIGHT, 0, 0))  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoe
 
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
+from logitcache.data.division import Division
 from logitcache.data.source import Source
 from logitcache.data.task import Scores, score
 from logitcache.errors import FingerprintMismatch
@@ -213,3 +214,60 @@ def test_rows_of_one_class_or_none_tell_nothing_of_an_order(
     whole = source.split("train")
     data = replace(source, splits={"train": replace(whole, label=np.full(len(whole), label))})
     assert len(dump_split(unnamed, data, "train", tmp_path / "c", SETTINGS).remarks) == 1
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"), [(1.0, "gives one class, pos, to 100.0% of the rows"), (0.0, "hardly differ")]
+)
+def test_a_teacher_that_tells_nothing_apart_is_remarked_on(
+    checkpoint: Checkpoint, source: Source, tmp_path: Path, scale: float, said: str
+) -> None:
+    made = load_teacher(str(checkpoint()), device="cpu")
+    with torch.no_grad():
+        head = made.model.classifier
+        head.weight.mul_(scale)  # type: ignore[union-attr, operator]
+        head.bias.copy_(torch.tensor([-20.0 * scale, 20.0 * scale]))  # type: ignore[union-attr, operator]
+    for split in ("train", "dev"):
+        remarks = dump_split(made, source, split, tmp_path / split, SETTINGS).remarks
+        assert len([remark for remark in remarks if said in remark or "gives one class" in remark]) == 1
+    always = replace(source.split("train"), label=np.ones(60, np.int64))
+    one_class = replace(source, splits={"train": always})
+    remarks = dump_split(made, one_class, "train", tmp_path / "one", SETTINGS).remarks
+    assert not [remark for remark in remarks if "gives one class" in remark and scale]
+
+
+def test_rows_that_were_cut_are_counted_and_the_first_is_named(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
+    texts = train_only.split("train").text.to_pylist()
+    lengths = np.array([len(ids) for ids in teacher.tokenizer(texts)["input_ids"]])
+    limit = int(np.median(lengths))
+    assert (lengths == limit).any()  # just that long, and not cut
+    cut = np.flatnonzero(lengths > limit)
+    settings = replace(SETTINGS, max_length=limit)
+    report = dump_split(teacher, train_only, "train", tmp_path / "c", settings)
+    assert (report.cut_rows, report.first_cut) == (len(cut), cut[0])
+    again = dump_split(teacher, train_only, "train", tmp_path / "c", settings)
+    assert (again.cut_rows, again.first_cut, again.teacher_rows) == (len(cut), cut[0], 0)
+    whole = dump_split(teacher, train_only, "train", tmp_path / "d", SETTINGS)
+    assert (whole.cut_rows, whole.first_cut) == (0, None)
+
+
+def test_a_dev_split_held_out_of_the_same_table_is_not_asked_about_again(
+    teacher: TeacherModel, source: Source, rows_through: Callable[[TeacherModel], list[int]], tmp_path: Path
+) -> None:
+    whole = source.split("train")
+    dump_split(teacher, source, "train", tmp_path / "answers", SETTINGS)
+    guess = answers(tmp_path / "answers").argmax(1).astype(np.int64)
+    places = np.arange(0, 60, 3)
+    label = guess.copy()
+    label[places] = 1 - guess[places]  # right on train alone, as one that has memorised it
+    table = replace(whole, label=label)
+    splits = {"train": table.select(np.setdiff1d(np.arange(60), places)), "dev": table.select(places)}
+    data = replace(source, splits=splits, tables={"train": table}, division=Division("by hand", {"dev": 20}))
+    through = rows_through(teacher)
+    report = dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=Cache.open(tmp_path / "answers"))
+    assert sum(through) == 0
+    assert (report.rows, report.dev_rows, report.dev_scores["accuracy"]) == (60, 20, 0)
+    assert report.scores["accuracy"] == pytest.approx(2 / 3)
+    assert "100.0% of these train rows but on 0.0% of dev" in report.remarks[-1]

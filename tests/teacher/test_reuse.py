@@ -111,7 +111,7 @@ def test_exactly_the_unknown_rows_pass_the_teacher(
     report = dump_split(
         teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, progress=lambda *done: steps.append(done)
     )
-    rows = len(data.split("train"))
+    rows = len(data.table("train"))
     assert sum(seen) == unknown
     assert (report.rows, report.teacher_rows, report.reused_rows) == (rows, unknown, rows - unknown)
     assert np.sum(steps, axis=0)[0] == rows

@@ -1,0 +1,243 @@
+"""A column of labels as its distinct values: lists of one taken for their element, spaces around names removed, what
+stands for a missing label found. Every rule looks at distinct values alone; rows are mapped in one step.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from logitcache.data.files import Column, Table
+from logitcache.data.names import LISTED, integer, labels_option
+from logitcache.data.spool import by_block
+from logitcache.errors import SpecError, short
+from logitcache.records import Array, Int64
+
+Notify = Callable[[str], None]
+IGNORED = -100  # what trainers pass over
+NO_CLASS = (-1, IGNORED)  # what data sets write into a test split whose labels are kept back
+# What pandas.read_csv takes for a missing value, the empty text apart.
+MISSING_TEXTS = frozenset(
+    {
+        *("#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None"),
+        *("NaN", "-NaN", "nan", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    }
+)
+_LOOKS_MISSING = {text.casefold() for text in MISSING_TEXTS}
+_NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
+_HASHABLE = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True)
+class Values:
+    """The label column of one table."""
+
+    table: Table
+    distinct: list[Any]  # in order of appearance; None where there is no label
+    index: Array  # i32[N]: which of them each row has
+
+    def where(self, position: int) -> str:
+        """The place of the first row that has this value."""
+        return self.table.place(int(np.flatnonzero(self.index == position)[0]))
+
+    def count(self, position: int) -> int:
+        return int(np.count_nonzero(self.index == position))
+
+    def mapped(self, numbers: list[int]) -> Int64:
+        """The number of each row, by that of its value: i64[N]."""
+        table = np.array(numbers, np.int64)
+        return by_block(np.int64, len(self.index), lambda part: table[self.index[part]])
+
+
+Columns = dict[str | None, Values]
+
+
+def read_values(tables: dict[str | None, Table], column: str | None) -> Columns:
+    """The column of each table; without a label in any row where a table lacks it."""
+    return {split: _read(table, column) for split, table in tables.items()}
+
+
+def _read(table: Table, column: str | None) -> Values:
+    if column is None or column not in table.columns:
+        return Values(table, [None], np.zeros(len(table), np.int32))
+    values = table.columns[column]
+    distinct, index = _of_list(values) if isinstance(values, list) else _of_arrow(values)
+    return Values(table, distinct, index)
+
+
+def _of_list(values: list[Any]) -> tuple[list[Any], Array]:
+    positions: dict[Any, int] = {}
+    distinct: list[Any] = []
+    index = np.empty(len(values), np.int32)
+    for row, value in enumerate(values):
+        key = (type(value), value if isinstance(value, _HASHABLE) else repr(value))  # True is no 1, and 1.0 is none
+        position = positions.setdefault(key, len(distinct))
+        if position == len(distinct):
+            distinct.append(value)
+        index[row] = position
+    return distinct, index
+
+
+def _of_arrow(values: Column) -> tuple[list[Any], Array]:
+    assert not isinstance(values, list)
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    scalars = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+        pa.types.is_string,
+        pa.types.is_large_string,
+    )
+    if not any(is_kind(kind) for is_kind in scalars):
+        return _of_list(values.to_pylist())
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    encoded = whole.dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    index = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int32)
+    return ([*distinct, None] if encoded.null_count else distinct), index
+
+
+def cleaned(columns: Columns, names: Collection[str], column: str | None, notify: Notify) -> Columns:
+    """The same columns with plain values: no lists, no spaces around texts, None wherever there is no label. A text
+    among ``names`` is a class as it stands.
+
+    What is changed is said with its count and its first row. Raises SpecError for a row of several labels, and for
+    -100 beside labels.
+    """
+    columns = {split: _without_lists(values, column) for split, values in columns.items()}
+    columns = {split: _trimmed(values, names, column, notify) for split, values in columns.items()}
+    texts = {value for values in columns.values() for value in values.distinct if isinstance(value, str) and value}
+    columns = {split: _without_missing(values, names, texts, column, notify) for split, values in columns.items()}
+    return _without_withheld(columns, names, column, notify)
+
+
+def _without_lists(values: Values, column: str | None) -> Values:
+    """Lists of one element are that element, and an empty list is no label."""
+    texts = [value for value in values.distinct if isinstance(value, str) and value.strip()]
+    as_lists = [_list_in(text) for text in texts]
+    written = not values.table.typed and bool(as_lists) and all(found is not None for found in as_lists)
+    distinct = []
+    for position, value in enumerate(values.distinct):
+        elements: Any = _list_in(value) if written and isinstance(value, str) else value
+        if hasattr(elements, "tolist"):  # of numpy and torch
+            elements = elements.tolist()
+        if not isinstance(elements, list | tuple):
+            distinct.append(value)
+        elif len(elements) > 1 or any(isinstance(element, list | tuple | dict) for element in elements):
+            raise SpecError(
+                f"column {column!r}: expected one label a row, found {short(repr(value))}: several labels a row "
+                "(multi-label) are no classes. Keep one label a row.",
+                where=values.where(position),
+            )
+        else:
+            distinct.append(elements[0] if elements else None)
+    return replace(values, distinct=distinct)
+
+
+def _list_in(text: str) -> list[Any] | None:
+    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes none."""
+    stripped = text.strip()
+    if not (stripped.startswith("[") and stripped.endswith("]")):
+        return None
+    if _NUMBERS_LIST.fullmatch(stripped):
+        return stripped[1:-1].replace(",", " ").split()
+    try:
+        found = ast.literal_eval(stripped)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
+
+
+def _trimmed(values: Values, names: Collection[str], column: str | None, notify: Notify) -> Values:
+    """Space around a text is no part of it; that is said where it matters."""
+    distinct = [value.strip() if isinstance(value, str) and value not in names else value for value in values.distinct]
+    changed = [i for i, value in enumerate(values.distinct) if isinstance(value, str) and value != distinct[i] != ""]
+    if changed:
+        rows = sum(map(values.count, changed))
+        first = values.distinct[changed[0]]
+        notify(
+            f"column {column!r}: the space around a label is no part of it: {rows:,} rows, the first "
+            f"{values.where(changed[0])} ({first!r})"
+        )
+    return replace(values, distinct=distinct)
+
+
+def _without_missing(
+    values: Values, names: Collection[str], texts: set[str], column: str | None, notify: Notify
+) -> Values:
+    """None for an empty text, NaN, and (in a file of texts) what pandas takes for a missing value. ``texts``: all that
+    stand in the column, in any split.
+    """
+    distinct = list(values.distinct)
+    for position, value in enumerate(values.distinct):
+        if value == "":
+            distinct[position] = None
+        elif isinstance(value, float) and value != value:
+            distinct[position] = None
+            _say(values, position, column, "NaN", "is no label", notify)
+        elif isinstance(value, str) and value not in names and value.casefold() in _LOOKS_MISSING:
+            if values.table.typed or value not in MISSING_TEXTS:
+                meaning = "is taken for a class. Leave the field empty where it means no label"
+            else:
+                distinct[position] = None
+                classes = sorted((texts - MISSING_TEXTS) | {value})
+                advice = labels_option(classes) if len(classes) <= LISTED else "name all classes with --labels"
+                meaning = f"is taken for a missing label, as pandas does. To keep it as a class: {advice}"
+            _say(values, position, column, repr(value), meaning, notify)
+    return replace(values, distinct=distinct)
+
+
+def _say(values: Values, position: int, column: str | None, value: str, meaning: str, notify: Notify) -> None:
+    rows = values.count(position)
+    notify(f"column {column!r}: {value} ({rows:,} rows, the first {values.where(position)}) {meaning}")
+
+
+def _without_withheld(columns: Columns, names: Collection[str], column: str | None, notify: Notify) -> Columns:
+    """A split other than train in which nothing but -1 (or -100) stands has no labels; nor has data that holds nothing
+    else. Raises SpecError for -100 beside labels.
+    """
+    withheld = {split: _withheld(values, names) for split, values in columns.items()}
+    labelled = any(value is not None for s, v in columns.items() if withheld[s] is None for value in v.distinct)
+    kept = dict(columns)
+    for split, number in withheld.items():
+        if number is None or (split in ("train", None) and labelled):
+            continue
+        values = columns[split]
+        kept[split] = replace(values, distinct=[None] * len(values.distinct))
+        notify(f"column {column!r}: every label of {values.table.path} is {number}: these rows have no label")
+    for values in kept.values():
+        ignored = next((i for i, v in enumerate(values.distinct) if _number_of(v) == IGNORED), None)
+        if ignored is not None and str(IGNORED) not in names:
+            every = labels_option([str(IGNORED), "0", "1"])
+            raise SpecError(
+                f"column {column!r}: expected a label, found -100, which trainers pass over, beside other labels. "
+                f"Leave the field empty where there is no label, or name all classes, such as {every}",
+                where=values.where(ignored),
+            )
+    return kept
+
+
+def _withheld(values: Values, names: Collection[str]) -> int | None:
+    """-1 or -100, where every label of a table is that and it is no name of a class."""
+    numbers = {_number_of(value) for value in values.distinct if value is not None}
+    number = next(iter(numbers), None)
+    if len(numbers) != 1 or number not in NO_CLASS or str(number) in names:
+        return None
+    return number
+
+
+def _number_of(value: Any) -> int | None:
+    """The whole number that a value is or writes."""
+    if isinstance(value, str):
+        return integer(value)
+    if type(value) is int or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return None

@@ -1,0 +1,173 @@
+"""How a sequence classifier is called, teacher or student, in training or not: one function for all of them.
+
+What it answers for a row is what ``model(**tokenizer(text))`` answers for that row alone, whatever stands beside it in
+the batch. That rests on a :class:`Padding` chosen by ``logitcache.models.probe``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from logitcache.data.padding import Padding, Side
+from logitcache.errors import LogitCacheError, SpecError, short
+from logitcache.models.settings import configurations
+from logitcache.records import Array, Int64
+
+NO_MEMORY = ("can't allocate memory", "out of memory")  # of a CPU, and of devices without an error of their own
+Inputs = Mapping[str, Tensor]
+
+
+class ModelFailed(SpecError):
+    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch."""
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
+
+    def named(self, row_id: int) -> ModelFailed:
+        """The same, naming the row; to be raised."""
+        self.message = f"row {row_id}: {self.message}"
+        return self
+
+
+def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
+    """Logits f32[B, K] of a batch made with this padding, with a gradient where one is wanted.
+
+    Rows of equal length are asked together where the padding's side is none: one forward pass for each length. A batch
+    that the model's own code fails on is asked in halves: some models refuse rows that do not fit together, and each
+    alone is right. Raises ModelFailed, quoting the model, where it fails on one row; its want of memory is passed on.
+    """
+    mask = inputs.get("attention_mask")
+    if padding.side is not Side.NONE or mask is None or bool(mask.all()):
+        return _halved(model, inputs, padding)
+    lengths = mask.sum(1)
+    parts, places = [], []
+    for length in torch.unique(lengths).tolist():
+        rows = (lengths == length).nonzero().squeeze(1)
+        try:
+            parts.append(_halved(model, {name: values[rows, :length] for name, values in inputs.items()}, padding))
+        except ModelFailed as error:
+            error.row = int(rows[error.row])
+            raise
+        places.append(rows)
+    return torch.cat(parts)[torch.cat(places).argsort()]
+
+
+def ask(model: PreTrainedModel, inputs: Mapping[str, Array], padding: Padding) -> Tensor:
+    """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only where the caller says
+    so (``torch.no_grad``, ``torch.inference_mode``).
+    """
+    token = None
+    if padding.free:
+        inputs, token = _filled_apart(inputs, padding)
+    if model.training:
+        torch.nn.Module.eval(model)
+    tensors = {k: torch.from_numpy(v).to(model.device, non_blocking=True) for k, v in inputs.items()}
+    if token is None:
+        return classify(model, tensors, padding)
+    with _pad_token(model, token):
+        return classify(model, tensors, padding)
+
+
+def takes_mask(model: PreTrainedModel) -> bool:
+    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is another question."""
+    parameters = inspect.signature(model.forward).parameters
+    return "attention_mask" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, had no memory left: of a GPU torch has a kind of error, else only words."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in message for words in NO_MEMORY)
+
+
+def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
+    """One forward pass, or where it fails two of half the rows each, and so on."""
+    rows = len(inputs["input_ids"])
+    try:
+        return _forward(model, inputs, padding)
+    except ModelFailed:
+        if rows == 1:
+            raise
+    half = rows // 2
+    first = _halved(model, {name: values[:half] for name, values in inputs.items()}, padding)
+    try:
+        second = _halved(model, {name: values[half:] for name, values in inputs.items()}, padding)
+    except ModelFailed as error:
+        error.row += half
+        raise
+    return torch.cat([first, second])
+
+
+def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
+    """One forward pass."""
+    if not padding.mask:
+        inputs = {name: values for name, values in inputs.items() if name != "attention_mask"}
+    rows = len(inputs["input_ids"])
+    try:
+        logits: Any = model(**inputs).logits
+        shape = tuple(logits.shape)
+    except LogitCacheError:
+        raise
+    except Exception as error:  # whatever somebody's code raises
+        if out_of_memory(error):
+            raise
+        raise _failed(model, inputs, error) from error
+    if len(shape) != 2 or shape[0] != rows:
+        raise SpecError(
+            f"{type(model).__name__}: expected logits of shape ({rows}, classes) for {rows} rows, found {shape}. "
+            "Use a model that classifies whole texts."
+        )
+    answer: Tensor = logits.float()
+    return answer
+
+
+def _failed(model: PreTrainedModel, inputs: Inputs, error: Exception) -> ModelFailed:
+    """The error over a model whose own code has failed."""
+    width = inputs["input_ids"].shape[1]
+    lines = str(error).strip().splitlines()
+    own = f"{type(error).__name__}: {short(lines[0])}" if lines else type(error).__name__
+    names = ", ".join(inputs)
+    mode = "model.train()" if model.training else "model"
+    return ModelFailed(
+        f"{type(model).__name__}: expected logits of {width} tokens, found an error of the model's own "
+        f"({own.rstrip('.')}). It was given {names}, as its tokenizer makes them: mend its configuration or its "
+        f"tokenizer until {mode}(**tokenizer(text, return_tensors='pt')) works, or use another model."
+    )
+
+
+def _filled_apart(inputs: Mapping[str, Array], padding: Padding) -> tuple[Mapping[str, Array], int]:
+    """The batch filled with a token that none of its rows ends in, and that token.
+
+    A decoder reads a row at its last token that is not the padding token, and a row of a model that names no such token
+    at its last one.
+    """
+    ids = inputs["input_ids"]
+    mask = inputs.get("attention_mask", np.ones_like(ids))
+    last = ids.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
+    ends: Int64 = ids[np.arange(len(ids)), last]
+    token = padding.token
+    if token in ends:
+        token = int(np.setdiff1d(np.arange(len(ends) + 1), ends)[0])
+    return {**inputs, "input_ids": np.where(mask == 1, ids, token)}, token
+
+
+@contextmanager
+def _pad_token(model: PreTrainedModel, token: int) -> Iterator[None]:
+    """The model's padding token, for the time of one call."""
+    before = [(config, config.pad_token_id) for config in configurations(model) if hasattr(config, "pad_token_id")]
+    for config, _ in before:
+        config.pad_token_id = token
+    try:
+        yield
+    finally:
+        for config, value in before:
+            config.pad_token_id = value

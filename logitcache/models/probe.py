@@ -1,0 +1,276 @@
+"""How a model is asked in batches, chosen by evidence.
+
+The reference is the model asked for one row at a time, as ``model(**tokenizer(text))`` does. Some rows of lengths from
+a few tokens to the longest are asked
+
+1. each alone: the reference;
+2. once more beside rows of their own length: how far the model differs from itself where nothing is padded;
+3. in batches of mixed lengths, padded on the tokenizer's side, then on the other.
+
+The first side whose answers are the reference's is taken; where neither is, batches of equal length. Every row is
+compared, and no row's difference is averaged away. It costs about as much as one batch of a dump: some 4,000 tokens
+with their padding, for a longest row of 128.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import PreTrainedModel
+
+from logitcache.data.collate import pad
+from logitcache.data.padding import Padding, Side
+from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.source import Rows
+from logitcache.errors import SpecError
+from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
+from logitcache.records import Array, Float32, Int64, Ragged
+
+LENGTHS = 8  # of probed rows, from the shortest to the longest
+NATURAL = 4  # rows probed as they are
+BUDGET = 4096  # padded tokens of a probed batch of mixed lengths
+LEAST = 16  # tokens that a model is asked about in any case
+CHARACTERS = 16  # of a token, at most
+TIMES = 10  # a difference from the reference, in units of what the model differs by from itself
+# The least difference that means something, relative to the logits: some roundings of the precision.
+ROUNDING = {torch.float32: 1.5e-5, torch.bfloat16: 0.03, torch.float16: 0.004}
+# What a model may differ by from itself beside rows of its own length: more is no rounding.
+UNSTEADY = {torch.float32: 1e-4, torch.bfloat16: 0.12, torch.float16: 0.016}
+Logits = Callable[[dict[str, Array], Padding], torch.Tensor]  # of a padded batch: [B, K]
+
+
+def tolerance(dtype: torch.dtype, reference: Array, control: float) -> float:
+    """How far logits may be from the reference, where the model differs from itself by ``control``."""
+    return max(ROUNDING[dtype] * _scale(reference), TIMES * control)
+
+
+def _scale(logits: Array) -> float:
+    finite = np.abs(logits[np.isfinite(logits)])
+    return max(1.0, float(finite.max(initial=0.0)))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Rows to be asked about in several ways. ``logits`` asks the model."""
+
+    logits: Logits
+    rows: Prepared
+    dtype: torch.dtype
+    budget: int = BUDGET
+
+    def choose(self, candidates: tuple[Padding, Padding], equal: Padding) -> Padding:
+        """The first of the candidates that gives the reference's answers; ``equal`` (rows of equal length together)
+        where none does. Raises SpecError where even that differs from the reference.
+        """
+        probe, alone = self.alone(equal)
+        control = _difference(probe.beside_their_like(equal), alone)
+        if control > UNSTEADY[self.dtype] * _scale(alone):
+            raise SpecError(
+                f"its logits for one row differ by up to {control:.2g} when it stands beside rows of its own length, "
+                "where nothing is padded: what it answers depends on the batch. Use another model."
+            )
+        lengths = probe.rows.ids.lengths()
+        if lengths.min() == lengths.max():
+            return candidates[0]
+        allowed = tolerance(self.dtype, alone, control)
+        for padding in candidates:
+            if _difference(probe.mixed(padding), alone) <= allowed:
+                return padding
+        return equal
+
+    def alone(self, padding: Padding) -> tuple[Probe, Float32]:
+        """The rows that the model answers when each is asked alone, and its answers: f32[N, K].
+
+        Joined texts may be longer than it can read, whatever its configuration says. Raises ModelFailed where it fails
+        on all of them.
+        """
+        answered, logits = [], []
+        failed: ModelFailed | None = None
+        for place in range(len(self.rows)):
+            try:
+                batch = pad(self.rows, np.array([place]), padding)
+                logits.append(self.logits(batch, padding).cpu().numpy())
+                answered.append(place)
+            except ModelFailed as error:
+                failed = failed or error
+        if failed is not None and not answered:
+            raise failed
+        probe = self if failed is None else replace(self, rows=self.rows.select(np.array(answered)))
+        return probe, np.concatenate(logits)
+
+    def beside_their_like(self, padding: Padding) -> Float32:
+        """Rows of equal length together; one that has no like, beside a copy of itself: f32[N, K]."""
+        lengths = self.rows.ids.lengths()
+        groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+        return self._gather([group if len(group) > 1 else np.repeat(group, 2) for group in groups], padding)
+
+    def mixed(self, padding: Padding) -> Float32:
+        """Rows in batches of lengths that differ as much as can be: all of them, then the shorter half among
+        themselves (the longer ones as before): f32[2, N, K].
+        """
+        lengths = self.rows.ids.lengths()
+        rows = max(2, self.budget // int(lengths.max()))
+        order = np.argsort(lengths, kind="stable")
+        whole = self._gather(_spread(order, rows), padding)
+        half = order[: (len(order) + 1) // 2]
+        shorter = whole.copy()
+        shorter[half] = self._gather(_spread(half, rows), padding)[half]
+        return np.stack([whole, shorter])
+
+    def _gather(self, batches: list[Int64], padding: Padding) -> Float32:
+        """The answers of these batches, each at its row's place; NaN for rows that stand in none."""
+        answers: Float32 | None = None
+        for places in batches:
+            logits = self.logits(pad(self.rows, places, padding), padding).cpu().numpy()
+            if answers is None:
+                answers = np.full((len(self.rows), logits.shape[1]), np.nan, np.float32)
+            answers[places] = logits
+        assert answers is not None
+        return answers
+
+
+def _spread(order: Int64, rows: int) -> list[Int64]:
+    """Batches of about so many rows, each from short ones to long ones."""
+    count = -(-len(order) // rows)
+    return [order[first::count] for first in range(count)]
+
+
+def _difference(answers: Float32, reference: Float32) -> float:
+    """The largest, over rows with a finite reference; infinite where one of them has no finite answer."""
+    finite = np.isfinite(reference).all(axis=1)
+    apart = np.abs(answers[..., finite, :] - reference[finite])
+    return float("inf") if np.isnan(apart).any() else float(apart.max(initial=0.0))
+
+
+def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Prepared:
+    """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are, and texts joined to
+    longer ones and cut at :data:`LENGTHS` lengths, two at each.
+    """
+    texts, pairs = rows.select(_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
+    special = tokenizer.num_special_tokens_to_add(pair=pairs is not None)
+    shortest = min(special + 2, max_length)
+    lengths = np.unique(np.geomspace(shortest, max_length, LENGTHS).round().astype(int))
+    parts = [prepare(tokenizer, _rows(texts[:NATURAL], None if pairs is None else pairs[:NATURAL]), max_length)]
+    for number, length in enumerate(lengths.tolist()):
+        starts = (2 * number, 2 * number + 1)
+        long = [_joined(texts, start, length) for start in starts]
+        second = None if pairs is None else [_joined(pairs, start, length) for start in starts]
+        parts.append(prepare(tokenizer, _rows(long, second), length))
+    return _together(parts)
+
+
+def _spaced(rows: int, count: int) -> Int64:
+    return np.unique(np.linspace(0, rows - 1, count).astype(np.int64))
+
+
+def _joined(texts: list[str], start: int, tokens: int) -> str:
+    """Texts one after the other until they have so many tokens, if they have any."""
+    parts: list[str] = []
+    words, characters = 0, 0
+    for place in range(start, start + tokens):
+        text = texts[place % len(texts)]
+        parts.append(text)
+        words += len(text.split())
+        characters += len(text)
+        if words >= tokens or characters >= CHARACTERS * tokens:
+            break
+    return " ".join(parts)
+
+
+def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
+    numbers = np.arange(len(texts))
+    second = None if pairs is None else pa.array(pairs, pa.large_string())
+    return Rows(pa.array(texts, pa.large_string()), second, np.zeros_like(numbers), numbers, numbers)
+
+
+def _together(parts: list[Prepared]) -> Prepared:
+    ids = _concatenated([part.ids for part in parts])
+    segments = [part.segment for part in parts if part.segment is not None]
+    numbers = np.arange(len(ids))
+    segment = _concatenated(segments) if segments else None
+    cut = np.zeros(len(ids), np.bool_)
+    return Prepared(numbers, numbers, np.zeros_like(numbers), ids, segment, cut, parts[0].padding)
+
+
+def _concatenated(parts: list[Ragged]) -> Ragged:
+    lengths = np.concatenate([part.lengths() for part in parts])
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return Ragged(np.concatenate([part.values for part in parts]), indptr)
+
+
+def find_padding(
+    model: PreTrainedModel, tokenizer: Any, own: Padding, rows: Rows, max_length: int, dtype: torch.dtype
+) -> Padding:
+    """How this model is asked in batches, told by some of the rows it is to be asked about. ``own`` is what its
+    tokenizer says.
+
+    The model is as before afterwards, and so is whatever draws random numbers. Raises SpecError where no way of
+    asking gives the answers of rows asked alone, or the model's own code fails.
+    """
+    sides, equal = _candidates(own, takes_mask(model))
+    with torch.no_grad(), _undisturbed(model):
+        while True:
+            probe = Probe(partial(ask, model), probe_rows(tokenizer, rows, max_length), dtype)
+            check_token_types(model, probe.rows)
+            try:
+                return probe.choose(sides, equal)
+            except RuntimeError as error:
+                if not out_of_memory(error) or max_length < LEAST:
+                    raise
+            max_length //= 2  # the rows may be much shorter than the longest that was allowed
+
+
+def padding_remark(found: Padding, own: Padding) -> str:
+    """What is to be said of a choice that is not the tokenizer's own; empty where it is."""
+    if found.side is own.side:
+        return ""
+    if found.side is Side.NONE:
+        return "its answers depend on padding, so rows of equal length are asked together, which takes longer"
+    return f"rows are padded on the {found.side}: with padding on the {own.side}, as its tokenizer says, answers differ"
+
+
+def check_token_types(model: PreTrainedModel, rows: Prepared) -> None:
+    """Raises SpecError for token types that the model has no embedding for: a GPU would end in an error of its own."""
+    if rows.segment is None:
+        return
+    tables = [module for name, module in model.named_modules() if name.endswith("token_type_embeddings")]
+    sizes = [table.num_embeddings for table in tables if isinstance(table, torch.nn.Embedding)]
+    highest = int(rows.segment.values.max(initial=0))
+    if sizes and highest >= min(sizes):
+        raise SpecError(
+            f"expected token types below {min(sizes)}, which the model has embeddings for, found token type {highest} "
+            "from its tokenizer. Take token_type_ids out of model_input_names in its tokenizer_config.json (add "
+            '"model_input_names": ["input_ids", "attention_mask"] where it has none), or use its own tokenizer.'
+        )
+
+
+@contextmanager
+def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
+    """Mode of the model and state of every generator afterwards as before."""
+    training = model.training
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+            model.train(training)
+
+
+def _candidates(own: Padding, takes_mask: bool) -> tuple[tuple[Padding, Padding], Padding]:
+    """The sides to be tried, the tokenizer's first, and the way without any. Where something is padded the model gets a
+    mask if it takes one; where nothing is, if its tokenizer gives one too, as by hand.
+    """
+    first = Side.LEFT if own.side is Side.LEFT else Side.RIGHT
+    second = Side.RIGHT if first is Side.LEFT else Side.LEFT
+    sides = (replace(own, side=first, mask=takes_mask), replace(own, side=second, mask=takes_mask))
+    return sides, replace(own, side=Side.NONE, mask=own.mask and takes_mask)

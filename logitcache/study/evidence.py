@@ -1,0 +1,70 @@
+"""What the scores of a comparison were measured on, and what a verdict must therefore say of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from logitcache.study.results import Result, SharedTexts
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The rows that were scored. By default: test rows that somebody gave, none of them trained on."""
+
+    split: str = "test"
+    held_out: int | None = None  # rows of the split that were held out of train; None where somebody gave them
+    rule: str = ""  # by which they were held out
+    too_few: bool = False  # no row was held out, for there were too few
+    chosen_on: bool = False  # the epoch of a student was selected by its score on these rows
+    shared: SharedTexts | None = None  # texts that stand in train too
+
+    @property
+    def trained_on(self) -> bool:
+        """Whether these are training rows."""
+        return self.split == "train"
+
+    @property
+    def name(self) -> str:
+        """What the rows are called in a title."""
+        return "training rows" if self.trained_on else self.split
+
+    @property
+    def rows(self) -> str:
+        """What the rows are called in a sentence."""
+        return "training rows" if self.trained_on else f"{self.split} rows"
+
+    @property
+    def these(self) -> str:
+        """All of the rows, as a sentence calls them."""
+        return "these training rows" if self.trained_on else f"this {self.split} set"
+
+    def before(self) -> str:
+        """The first words of a verdict; empty unless the rows were trained on."""
+        if not self.trained_on:
+            return ""
+        why = ", for there were too few to hold any out" if self.too_few else ""
+        return f"Measured on training rows{why}, this cannot speak of quality: "
+
+    def after(self) -> str:
+        """The sentences behind a verdict; empty where there is nothing more to know."""
+        sentences = []
+        if self.chosen_on:
+            sentences.append(f"Measured on {self.split}, the split on which the epoch was selected.")
+        if self.shared is not None:
+            rows, of = self.shared.rows, self.shared.of
+            sentences.append(f"{rows:,} of the {of:,} {self.split} texts also stand in train: their score is no test.")
+        return "".join(f" {sentence}" for sentence in sentences)
+
+
+def evidence_of(results: Sequence[Result], split: str) -> Evidence:
+    """What these results, all of the same data, were scored on."""
+    division = next((result.division for result in results if result.division is not None), None)
+    return Evidence(
+        split=split,
+        held_out=None if division is None else division.held_out.get(split),
+        rule="" if division is None else division.rule,
+        too_few=division is not None and not division.held_out,
+        chosen_on=split == "dev" and any(result.settings.get("select") == "best" for result in results),
+        shared=next((result.shared[split] for result in results if split in result.shared), None),
+    )

@@ -1,0 +1,105 @@
+"""Whether the gold labels agree with columns that were matched by number, before a dump spends its time.
+
+Numbers say nothing of what a class is, so a few labelled rows are asked first. A dump is refused where another order of
+the columns agrees far better with their labels.
+"""
+
+from __future__ import annotations
+
+from math import lgamma, log
+
+import numpy as np
+
+from logitcache.data.match import Kind, Match, pairs_of
+from logitcache.data.names import LISTED, map_option
+from logitcache.data.prepare import prepare
+from logitcache.data.source import Rows, Source
+from logitcache.errors import FingerprintMismatch
+from logitcache.records import Array, Int64
+from logitcache.teacher.panel import Panel, answer
+
+CHECKED_ROWS = 128
+MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search for an order cubic
+ERROR = 1e-6  # how often a teacher whose answers have nothing to do with the labels is refused, at most
+
+
+def check_gold(panel: Panel, match: Match, rows: Rows, source: Source, max_length: int, batch_tokens: int) -> None:
+    """Ask up to 128 labelled rows, as many of each class as there are. ``rows`` are those to be dumped; where another
+    split has more labelled ones, those are asked.
+
+    Raises FingerprintMismatch where another order of the columns agrees far better, naming that order.
+    """
+    if match.kind is not Kind.NUMBERED:
+        return
+    labelled = max((rows, *source.splits.values()), key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
+    sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
+    if not len(sample):
+        return
+    logits, _ = answer(panel, prepare(panel.first.tokenizer, sample, max_length), batch_tokens)
+    finite = np.isfinite(logits).all(axis=1)
+    gold, answers = sample.label[finite], logits[finite].argmax(axis=1)
+    order = better_order(gold, answers, len(match.data))
+    if order is None:
+        return
+    before, after = float((answers == gold).mean()), float((answers == order[gold]).mean())
+    if len(order) <= LISTED:
+        other = map_option(pairs_of(match.own, match.data, match.order[order]))
+        as_it_is = map_option(pairs_of(match.own, match.data, match.order))
+        advice = f"To take the columns in that order: {other} or, to leave them as they are: {as_it_is}"
+    else:
+        advice = "Say which column is which class with --label-map."
+    raise FingerprintMismatch(
+        f"expected columns in the order of the data's classes, by which they are matched. Of {len(gold)} labelled rows "
+        f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}",
+        where=panel.first.name,
+    )
+
+
+def spread(labels: Int64, count: int) -> Int64:
+    """Places of up to ``count`` labelled rows, as many of each class as there are, evenly over the rows: i64[n]."""
+    places = np.flatnonzero(labels >= 0)
+    places = places[np.argsort(labels[places], kind="stable")]
+    _, sizes = np.unique(labels[places], return_counts=True)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)[:-1]])
+    chosen: list[Array] = []
+    left = min(count, len(places))
+    for turn, index in enumerate(np.argsort(sizes, kind="stable")):
+        share = min(int(sizes[index]), -(-left // (len(sizes) - turn)))
+        inside = np.linspace(0, sizes[index] - 1, share).astype(np.int64)
+        chosen.append(places[starts[index] + inside])
+        left -= share
+    return np.sort(np.concatenate(chosen)) if chosen else places
+
+
+def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
+    """The column that agrees with each class, i64[K], where that is far better than column i for class i; else None.
+
+    The best of all orders is found by assignment. Of the classes that it moves, only rows of these are counted: there,
+    the present order must agree no more often than independent answers with the same counts would, and the other one so
+    often that independent answers would with probability below 1e-6 for any of the orders that could have been found
+    (the binomial tail times their number, K! / (K - moved)!).
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.stats import binom
+
+    if classes > MAX_CLASSES or not len(gold):
+        return None
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (gold, answers), 1)
+    ties = np.eye(classes, dtype=np.int64)  # where two orders agree as often, a class keeps its column
+    order = linear_sum_assignment(table * (classes + 1) + ties, maximize=True)[1].astype(np.int64)
+    moved = np.flatnonzero((order != np.arange(classes)) & (table.sum(axis=1) > 0))
+    rows = np.isin(gold, moved)
+    count = int(rows.sum())
+    if not count:
+        return None
+    of_class = np.bincount(gold[rows], minlength=classes) / count
+    of_answer = np.bincount(answers[rows], minlength=classes) / count
+    present = int((answers[rows] == gold[rows]).sum())
+    better = int((answers[rows] == order[gold[rows]]).sum())
+    if present > count * float(of_class @ of_answer):
+        return None
+    chance = float(of_class @ of_answer[order])
+    orders = lgamma(classes + 1) - lgamma(classes - len(moved) + 1)
+    tail = float(binom.logsf(better - 1, count, min(chance, 1.0)))
+    return order if tail + orders < log(ERROR) else None

@@ -1,0 +1,57 @@
+"""The names of a checkpoint's columns, as its config.json writes them. `transformers` reads ``id2label`` alone, and
+makes LABEL_0, LABEL_1, ... of a ``label2id`` that stands there without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from logitcache.data.names import folded, is_unnamed
+from logitcache.errors import FingerprintMismatch
+
+
+def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What `transformers` has to be told besides the path, so that a checkpoint's columns have the names that its
+    configuration gives them: nothing, or ``id2label`` (whose length is the number of columns).
+
+    ``settings`` say where a checkpoint of the hub is read. Raises FingerprintMismatch where ``id2label`` and
+    ``label2id`` contradict each other, or do not number the columns from 0. Raises what reading the file raises.
+    """
+    document, _ = PreTrainedConfig.get_config_dict(path, **settings)
+    by_column = _numbered(document.get("id2label"))
+    by_name = _numbered(_inverted(document.get("label2id")))
+    named = bool(by_name) and not all(map(is_unnamed, by_name.values()))
+    used = by_name if named and all(map(is_unnamed, by_column.values())) else by_column
+    if sorted(used) != list(range(len(used))):
+        found = f"expected the labels to number the columns from 0 to {len(used) - 1}, found {sorted(used)}"
+        raise FingerprintMismatch(f"{found}. Correct id2label in its config.json.", where=path)
+    if used is by_name:
+        return {"id2label": by_name}
+    for column, name in by_column.items():
+        other = by_name.get(column, name) if named else name
+        if folded(other) != folded(name):
+            raise FingerprintMismatch(
+                f"expected one name for each column, found {name!r} in id2label and {other!r} in label2id for column "
+                f"{column}. Correct its config.json: label2id is id2label the other way round.",
+                where=path,
+            )
+    return {}
+
+
+def _inverted(mapping: Any) -> Any:
+    if not isinstance(mapping, Mapping):
+        return None
+    return {number: name for name, number in mapping.items()}
+
+
+def _numbered(mapping: Any) -> dict[int, str]:
+    """Names by column; empty where there is no such mapping."""
+    if not isinstance(mapping, Mapping):
+        return {}
+    numbers = {str(number): str(name) for number, name in mapping.items()}
+    if not all(number.isdecimal() for number in numbers):
+        return {}
+    return {int(number): name for number, name in numbers.items()}

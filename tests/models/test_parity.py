@@ -1,0 +1,94 @@
+"""Teachers and students answer a row in a batch as they answer it alone, called by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
+from logitcache.data.collate import Collator
+from logitcache.data.padding import Padding, Side
+from logitcache.data.prepare import load_tokenizer, prepare
+from logitcache.data.source import Source
+from logitcache.data.task import Classification
+from logitcache.models.probe import find_padding
+from logitcache.student.methods import objective
+from logitcache.student.model import build_student, save
+from logitcache.student.trainer import Distiller
+from logitcache.teacher.dump import dump_split
+from logitcache.teacher.model import load_teacher
+from tests.models.tiny import KINDS, LABELS, LIMIT, Kind, by_hand
+
+Folder = Callable[[Kind], Path]
+TASK = Classification(len(LABELS), LABELS)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_cached_answers_are_those_of_rows_asked_alone(
+    kind_folder: Folder, mixed: Source, tmp_path: Path, kind: Kind
+) -> None:
+    path, rows = kind_folder(kind), mixed.split("train")
+    model = AutoModelForSequenceClassification.from_pretrained(path, dtype="float32").eval()
+    with torch.no_grad():
+        expected = by_hand(model, AutoTokenizer.from_pretrained(path), *rows.texts())
+    settings = DumpSettings(LIMIT, batch_tokens=300, codec="float32")
+    dump_split(load_teacher(str(path), device="cpu"), mixed, "train", tmp_path / "c", settings)
+    answers = Cache.open(tmp_path / "c").take(np.arange(len(rows))).payload.logits
+    np.testing.assert_allclose(answers, expected - expected.max(1, keepdim=True).values, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_students_loss_and_gradient_are_those_of_rows_one_at_a_time(
+    kind_folder: Folder, mixed: Source, tmp_path: Path, kind: Kind
+) -> None:
+    path, rows = str(kind_folder(kind)), mixed.split("train")
+    tokenizer = load_tokenizer(path)
+    student = build_student(path, "pretrained", TASK, tokenizer, LIMIT, 0)
+    padding = find_padding(student, tokenizer, Padding.of(tokenizer), rows, LIMIT, torch.float32)
+    prepared = replace(prepare(tokenizer, rows, LIMIT), padding=padding)
+    student.eval()  # no dropout; the Distiller trains
+    distiller = Distiller(student, objective("base"), padding)
+    batch = Collator(prepared, TASK)(np.arange(len(rows))).map(torch.from_numpy)
+    summed, logits = distiller(batch)
+    summed.backward()
+    gradients = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
+    student.zero_grad()
+    alone = by_hand(student, tokenizer, *rows.texts())
+    torch.testing.assert_close(logits, alone, rtol=1e-4, atol=2e-5)
+    loss = torch.nn.functional.cross_entropy(alone, batch.labels, reduction="sum")
+    assert summed.item() == pytest.approx(loss.item(), rel=1e-5)
+    loss.backward()
+    for name, parameter in student.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.model != "fnet"], ids=str)
+def test_a_saved_student_answers_in_a_batch_as_alone(
+    kind_folder: Folder, mixed: Source, tmp_path: Path, kind: Kind
+) -> None:
+    path, rows = str(kind_folder(kind)), mixed.split("train")
+    tokenizer = load_tokenizer(path)
+    student = build_student(path, "pretrained", TASK, tokenizer, LIMIT, 0).eval()
+    padding = find_padding(student, tokenizer, Padding.of(tokenizer), rows, LIMIT, torch.float32)
+    assert padding.side is not Side.NONE
+    tokenizer.padding_side = str(padding.side)
+    save(student, tokenizer, tmp_path)
+    saved = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert saved.config.pad_token_id == again.pad_token_id
+    assert saved.config.problem_type == "single_label_classification"
+    fields = [column for column in rows.texts() if column is not None]
+    inputs = again(*fields, truncation=True, max_length=LIMIT, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        alone = by_hand(student, tokenizer, *rows.texts())
+        torch.testing.assert_close(by_hand(saved, again, *rows.texts()), alone, rtol=1e-4, atol=2e-5)
+        if kind.mask:
+            torch.testing.assert_close(saved(**inputs).logits, alone, rtol=1e-4, atol=2e-5)
