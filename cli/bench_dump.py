@@ -9,15 +9,13 @@ from typing import Any
 import click
 
 from logitcache.config.bench import DumpBenchConfig
-from logitcache.config.report import BenchOutput
 
 from .options import Command, as_json, check_out, options, typed
 from .progress import finish_bench, intervals, notify
 
 
 @click.command(cls=Command, short_help="Measure a dump against bare forward passes and the pipeline.")
-@options(DumpBenchConfig)
-@options(BenchOutput)
+@options("bench dump")
 @as_json
 def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """Measure a whole dump beside the bare forward pass over the same batches, over batches of 32 rows in file order

@@ -10,17 +10,13 @@ from typing import Any
 import click
 
 from logitcache.config.bench import OverheadConfig
-from logitcache.config.report import BenchOutput
 
 from .options import Command, as_json, check_out, options, typed
 from .progress import finish_bench, intervals, notify
 
-UNUSED = ("accumulate", "group_by_length", "init", "tokenizer", "vocabulary")  # a workload has them for `plan`
-
 
 @click.command(cls=Command, short_help="What a training step costs, by method.")
-@options(OverheadConfig, without=UNUSED, defaults={"rows": 2048})
-@options(BenchOutput)
+@options("bench overhead")
 @as_json
 def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """Time the training steps of base, ls, tf-reg, self-kd, cached kd and online kd, and of the stock Trainer with

@@ -8,24 +8,14 @@ from typing import Any
 
 import click
 
-from logitcache.config.bench import PlanBenchConfig, PlanConfig
-from logitcache.config.option import options_of
-from logitcache.config.report import BenchOutput
+from logitcache.config.bench import PlanConfig
 
 from .options import Command, as_json, check_out, options, typed
 from .progress import finish_bench, intervals, notify
 
-# A forecast of a whole study: of no use where one dump and some steps are measured.
-UNUSED = (
-    *("unlabelled", "split", "epochs", "seeds", "method", "price_per_hour", "calibrate", "rows"),
-    *(declared.name for declared in options_of(PlanConfig) if declared.path[0] == "finetune"),
-)
-
 
 @click.command(cls=Command, short_help="Say how far `plan` is off here.")
-@options(PlanConfig, without=UNUSED, required=["teacher"])
-@options(PlanBenchConfig)
-@options(BenchOutput)
+@options("bench plan")
 @as_json
 def command(as_json: bool, out: Path | None, rows: int, steps: int, rounds: int, memory: bool, **values: Any) -> None:
     """Calibrate, forecast a dump and some training steps, measure them; again and again, in one process."""

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from logitcache.config.bench import ReadBenchConfig
-from logitcache.config.report import BenchOutput
 
 from .options import Command, as_json, check_out, options, typed
 from .progress import finish_bench, intervals, notify
@@ -21,8 +20,7 @@ from .progress import finish_bench, intervals, notify
 @click.command(
     "read", cls=Command, short_help="Time reading against numpy, datasets, a file per sample, Zarr, Parquet."
 )
-@options(ReadBenchConfig)
-@options(BenchOutput)
+@options("bench read")
 @as_json
 def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """Time batches of 32 rows, random and in order, from a cache and from its rivals, made for it and deleted again.

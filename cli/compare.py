@@ -16,7 +16,7 @@ from .progress import notify
 
 @click.command("compare", cls=Command)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@options(CompareConfig)
+@options("compare")
 @as_json
 def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
     """Compare RESULTS: folders made by `train`, or folders of such.

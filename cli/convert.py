@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from logitcache.config.report import ConvertConfig
-
 from .options import CACHE, Command, LocalPath, as_json, options
 from .progress import print_json
 
@@ -16,7 +14,7 @@ from .progress import print_json
 @click.command(cls=Command, short_help="Write a cache's answers in another store: arrow, zarr or parquet.")
 @click.argument("cache", type=CACHE)
 @click.argument("out", type=LocalPath())
-@options(ConvertConfig)
+@options("convert")
 @as_json
 def command(cache: Path | str, out: Path, to: str, as_json: bool) -> None:
     """Write what CACHE, a folder or a URL, holds to the folder OUT. Every byte is checked on the way; running it again

@@ -8,8 +8,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from logitcache.config.report import DemoConfig
-
 from .dump import render as render_dump
 from .dump import to_json
 from .options import Command, as_json, options
@@ -25,7 +23,7 @@ The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/te
 
 
 @click.command(cls=Command, short_help="Distil a real teacher into real students on this machine.")
-@options(DemoConfig)
+@options("demo")
 @as_json
 def command(quick: bool, out: Path, as_json: bool) -> None:
     """Train a teacher on built-in text, dump it, train students by five methods over three seeds, and compare them.

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from logitcache.config.dump import DumpConfig, WorkersConfig
+from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
 
 from .options import Command, as_json, options, typed
@@ -18,8 +18,7 @@ from .workers import once, run_parts, words_typed
 
 
 @click.command(cls=Command, short_help="Run a teacher once over some rows and store its answers.")
-@options(DumpConfig)
-@options(WorkersConfig)
+@options("dump")
 @as_json
 def command(as_json: bool, workers: int | None, **values: Any) -> None:
     """Ask a teacher about every row of one split, once, and store what it says.

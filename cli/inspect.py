@@ -18,7 +18,7 @@ from .progress import print_json
 
 @click.command(cls=Command, short_help="Say what a cache holds.")
 @click.argument("cache", type=CACHE)
-@options(InspectConfig)
+@options("inspect")
 @as_json
 def command(cache: Path | str, as_json: bool, **values: Any) -> None:
     """Print what a cache is: teacher, data, shards, codecs, how sure the teacher was. CACHE is a folder or a URL."""

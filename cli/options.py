@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from logitcache.config.option import Declared, build, local_path, options_of
+from logitcache.config.commands import options_of_command
+from logitcache.config.option import Declared, build, local_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
@@ -74,33 +75,28 @@ as_json = click.option(
 )
 
 
-def options(
-    config: type,
-    *,
-    only: Container[str] | None = None,
-    without: Iterable[str] = (),
-    defaults: Mapping[str, Any] | None = None,
-    required: Iterable[str] = (),
-    hidden: bool = False,
-) -> Callable[[F], F]:
-    """Add the options that a configuration declares: ``only`` some, or ``without`` some; with other ``defaults``, or
-    ``required``.
-    """
-    left_out, needed, changed = set(without), set(required), defaults or {}
+def options(command: str) -> Callable[[F], F]:
+    """Add the options that ``logitcache.config`` declares for a command."""
+    return _with(options_of_command(command), hidden=False)
 
+
+def hidden_options(declared: Iterable[Declared]) -> Callable[[F], F]:
+    """Add options that ``--help`` does not show."""
+    return _with(declared, hidden=True)
+
+
+def _with(options: Iterable[Declared], *, hidden: bool) -> Callable[[F], F]:
     def add(command: F) -> F:
-        for declared in reversed(options_of(config)):
-            if declared.name not in left_out and (only is None or declared.name in only):
-                default = changed.get(declared.name, declared.default)
-                must = declared.option.required or declared.name in needed
-                command = _click_option(declared, default, must, hidden)(command)
+        for declared in reversed(list(options)):
+            command = _click_option(declared, hidden)(command)
         return command
 
     return add
 
 
-def _click_option(declared: Declared, default: Any, required: bool, hidden: bool) -> Callable[[F], F]:
+def _click_option(declared: Declared, hidden: bool) -> Callable[[F], F]:
     words = [declared.flag]
+    default, required = declared.default, declared.option.required
     settings: dict[str, Any] = {}
     if declared.kind is bool:
         if default is False:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,32 +9,16 @@ import click
 from click.core import ParameterSource
 
 from logitcache.config.bench import PlanConfig
-from logitcache.config.dump import DumpConfig, WorkersConfig
-from logitcache.config.option import Cost, Declared, options_of
-from logitcache.config.train import TrainConfig
+from logitcache.config.commands import UNCOUNTED
+from logitcache.config.option import Cost
 
-from .options import Command, as_json, options, typed
+from .options import Command, as_json, hidden_options, options, typed
 from .progress import notify, print_json
 
 
-def uncounted() -> Iterator[Declared]:
-    """The options of `dump` and `train` that a forecast takes and does not use."""
-    used = {declared.name for declared in options_of(PlanConfig) if declared.option.cost is Cost.COUNTED}
-    for config in (DumpConfig, WorkersConfig, TrainConfig):
-        for declared in options_of(config):
-            if declared.option.cost is not Cost.COUNTED and declared.name not in used:
-                used.add(declared.name)
-                yield declared
-
-
-UNCOUNTED = {declared.name: declared for declared in uncounted()}
-
-
 @click.command(cls=Command, short_help="Say what a dump and a study would cost, before either is begun.")
-@options(PlanConfig, without=UNCOUNTED, required=["teacher"])
-@options(DumpConfig, only=UNCOUNTED, hidden=True)
-@options(WorkersConfig, only=UNCOUNTED, hidden=True)
-@options(TrainConfig, only=set(UNCOUNTED) - {declared.name for declared in options_of(DumpConfig)}, hidden=True)
+@options("plan")
+@hidden_options(UNCOUNTED.values())
 @as_json
 def command(as_json: bool, **values: Any) -> None:
     """Forecast disk, time, memory and money of a dump, of each method, and of all epochs, seeds and methods together.

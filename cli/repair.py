@@ -17,7 +17,7 @@ from .progress import notify, print_json, progress
 
 @click.command(cls=Command, short_help="Make the broken shards of a cache again, and only those.")
 @click.argument("cache", type=click.Path())
-@options(AgainConfig)
+@options("repair")
 @as_json
 def command(cache: str, as_json: bool, **values: Any) -> None:
     """Read every byte of a cache; make again what is broken, and nothing else.

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from logitcache.config.report import ReportConfig
-
 from .options import Command, options
 from .progress import notify
 
 
 @click.command("report", cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
-@options(ReportConfig)
+@options("report")
 def command(files: tuple[Path, ...], out: Path, mixed: bool) -> None:
     """Make one HTML page of FILES that `bench` wrote: pictures, what they show in words, and tables.
 

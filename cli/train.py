@@ -14,7 +14,7 @@ from .progress import notify, print_json, progress
 
 
 @click.command(cls=Command, short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
-@options(TrainConfig, required=["method"])
+@options("train")
 @as_json
 def command(as_json: bool, **values: Any) -> None:
     """Train one student. The result folder loads with transformers.pipeline.

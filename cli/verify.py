@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from logitcache.config.dump import AgainConfig
-from logitcache.config.report import VerifyConfig
 from logitcache.errors import CorruptShard, FingerprintMismatch, visible
 
 from .options import CACHE, Command, as_json, options, typed
@@ -18,8 +17,7 @@ from .progress import notify, print_json, progress
 
 @click.command(cls=Command, short_help="Read every byte of a cache against its checksums.")
 @click.argument("cache", type=CACHE)
-@options(VerifyConfig)
-@options(AgainConfig)
+@options("verify")
 @as_json
 def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **values: Any) -> None:
     """Read every byte of a cache against its checksums, and name each fault. Ends with 3 where there is one.

@@ -6,22 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanBenchConfig, PlanConfig, ReadBenchConfig
+from logitcache.config.commands import options_of_command
 from logitcache.config.data import RowsConfig
-from logitcache.config.dump import AgainConfig, DumpConfig, WorkersConfig
+from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import Declared, options_of
-from logitcache.config.report import (
-    BenchOutput,
-    CompareConfig,
-    ConvertConfig,
-    DemoConfig,
-    InspectConfig,
-    ReportConfig,
-    VerifyConfig,
-)
+from logitcache.config.report import CompareConfig
 from logitcache.config.train import TrainConfig
 
 SIGNATURES = Path(__file__).with_name("signatures.py")
@@ -32,23 +23,6 @@ FUNCTIONS = {
     "AgainOptions": (AgainConfig, {"teacher", "data", "unlabelled"}),
     "TrainOptions": (TrainConfig, {"method", "data", "unlabelled"}),
     "CompareOptions": (CompareConfig, set[str]()),
-}
-# Commands, and the configurations whose options they take.
-COMMANDS: dict[str, tuple[type, ...]] = {
-    "dump": (DumpConfig, WorkersConfig),
-    "train": (TrainConfig,),
-    "compare": (CompareConfig,),
-    "inspect": (InspectConfig,),
-    "verify": (VerifyConfig, AgainConfig),
-    "repair": (AgainConfig,),
-    "convert": (ConvertConfig,),
-    "plan": (PlanConfig,),
-    "bench overhead": (OverheadConfig, BenchOutput),
-    "bench dump": (DumpBenchConfig, BenchOutput),
-    "bench read": (ReadBenchConfig, BenchOutput),
-    "bench plan": (PlanConfig, PlanBenchConfig, BenchOutput),
-    "report": (ReportConfig,),
-    "demo": (DemoConfig,),
 }
 TABLE = re.compile(r"(<!-- options: (?P<command>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -103,13 +77,8 @@ def _single(declared: Declared) -> str:
 def table(command: str) -> str:
     """The reference table of a command's options, in Markdown."""
     rows = ["| option | default | meaning |", "|---|---|---|"]
-    rows += [_row(declared) for declared in _declared(COMMANDS[command])]
+    rows += [_row(declared) for declared in options_of_command(command)]
     return "\n".join(rows) + "\n"
-
-
-def _declared(configs: Iterable[type]) -> Iterator[Declared]:
-    for config in configs:
-        yield from options_of(config)
 
 
 def _row(declared: Declared) -> str:

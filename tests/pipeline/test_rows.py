@@ -24,6 +24,7 @@ from logitcache.joined import join
 from logitcache.store.writer import CacheWriter
 from logitcache.student.job import ready
 from logitcache.targets.dense import DenseCodec
+from logitcache.workspace import find_cache
 from tests.fake_caches import CONDITIONS, SKETCHES, plan
 
 WIDTH = 3
@@ -163,6 +164,6 @@ def test_a_seed_draws_from_one_table_and_finds_the_cache_of_its_own_draw(tmp_pat
     table = load({"train": table_of(120)}, Columns(), tmp_path, lambda _: None).table("train")
     cache_of(table, "train", tmp_path / "caches" / "seed0")
     work = Workspace(tmp_path)
-    assert len(work.find_cache(table)) == len(work.find_cache(table, source="memory")) == 120
+    assert len(find_cache(work, table)) == len(find_cache(work, table, source="memory")) == 120
     with pytest.raises(SpecError, match="expected a cache of these train rows, found none"):
-        work.find_cache(table, source="fewrel-seed1")
+        find_cache(work, table, source="fewrel-seed1")
