@@ -75,7 +75,7 @@ class Table:
 
 
 def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequence[str]]) -> Table:
-    """Arrow columns as a table. Classes that are named by their numbers are bare numbers.
+    """Arrow columns as a table; ``classes`` are the names of columns of class numbers.
 
     Raises SpecError where two columns have one name.
     """
@@ -83,9 +83,7 @@ def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequenc
     named = {
         name: tuple(names)
         for name, names in classes.items()
-        if name in table.column_names
-        and pa.types.is_integer(table.schema.field(name).type)
-        and list(names) != [str(i) for i in range(len(names))]
+        if name in table.column_names and pa.types.is_integer(table.schema.field(name).type)
     }
     columns = dict(zip(table.column_names, table.columns, strict=True))
     return Table(path, columns, range(table.num_rows), typed=True, unit="row", classes=named)

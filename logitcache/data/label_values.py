@@ -105,6 +105,19 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
     return ([*distinct, None] if encoded.null_count else distinct), index
 
 
+def present_values(columns: Columns) -> list[Any]:
+    """The distinct values of all splits, each once; 1, 1.0 and True are three."""
+    values = (value for column in columns.values() for value in column.distinct if value is not None)
+    return [value for _, value in dict.fromkeys((type(value), value) for value in values)]
+
+
+def first_place(columns: Columns, value: Any) -> str:
+    """The place of the first row that has this value."""
+    holders = ((values, i) for values in columns.values() for i, v in enumerate(values.distinct) if v == value)
+    values, position = next(holders)
+    return values.where(position)
+
+
 def cleaned(columns: Columns, names: Collection[str], column: str | None, notify: Notify) -> Columns:
     """The same columns with plain values: no lists, no spaces around texts, None wherever there is no label. A text
     among ``names`` is a class as it stands.
@@ -123,7 +136,7 @@ def _without_lists(values: Values, column: str | None) -> Values:
     """Lists of one element are that element, and an empty list is no label."""
     texts = [value for value in values.distinct if isinstance(value, str) and value.strip()]
     as_lists = [_list_in(text) for text in texts]
-    written = not values.table.typed and bool(as_lists) and all(found is not None for found in as_lists)
+    written = not values.table.typed and bool(as_lists) and all(elements is not None for elements in as_lists)
     distinct = []
     for position, value in enumerate(values.distinct):
         elements: Any = _list_in(value) if written and isinstance(value, str) else value
@@ -150,10 +163,10 @@ def _list_in(text: str) -> list[Any] | None:
     if _NUMBERS_LIST.fullmatch(stripped):
         return stripped[1:-1].replace(",", " ").split()
     try:
-        found = ast.literal_eval(stripped)
+        value = ast.literal_eval(stripped)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    return found if isinstance(found, list) else None
+    return value if isinstance(value, list) else None
 
 
 def _trimmed(values: Values, names: Collection[str], column: str | None, notify: Notify) -> Values:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from logitcache.data.files import Table
-from logitcache.data.label_values import Columns, Notify, cleaned, read_values
+from logitcache.data.given_classes import given_classes, given_names, out_of_range
+from logitcache.data.label_values import Columns, Notify, cleaned, first_place, present_values, read_values
 from logitcache.data.names import (
     BOOLEANS,
     LISTED,
@@ -51,31 +52,21 @@ def labels(
     names = given or declared
     columns = cleaned(columns, () if names is None else names.names, column, notify)
     columns = _of_one_kind(columns, names, column)
-    present = _present(columns)
+    present = present_values(columns)
     if names is not None:
-        classes = {value: _class_of(value, names, columns, column, notify) for value in present}
-        return _numbered(columns, classes), names.names, len(names.names)
+        classes = given_classes(present, names, columns, column, notify)
+        # a ClassLabel that was made without names has the numbers for names
+        bare = given is None and names.names == tuple(map(str, range(len(names.names))))
+        return _numbered(columns, classes), None if bare else names.names, len(names.names)
     if all(type(value) is int for value in present) and min(present, default=0) == 0:
         count = max(present, default=-1) + 1
         if count > MAX_CLASSES:
             found = f"expected class numbers below {MAX_CLASSES}, found {count - 1}. Name the column of the label."
-            raise SpecError(f"column {column!r}: {found}", where=_where(columns, count - 1))
+            raise SpecError(f"column {column!r}: {found}", where=first_place(columns, count - 1))
         return _numbered(columns, {value: value for value in present}), None, count
     own = _own_names(columns, present, column, notify)
-    return _numbered(columns, {value: own.index(_text(value)) for value in present}), own, len(own)
-
-
-def _present(columns: Columns) -> list[Any]:
-    """The distinct values of all splits, each once; 1, 1.0 and True are three."""
-    values = (value for column in columns.values() for value in column.distinct if value is not None)
-    return [value for _, value in dict.fromkeys((type(value), value) for value in values)]
-
-
-def _where(columns: Columns, value: Any) -> str:
-    """The place of the first row that has this value."""
-    holders = ((values, i) for values in columns.values() for i, v in enumerate(values.distinct) if v == value)
-    values, position = next(holders)
-    return values.where(position)
+    number = {name: index for index, name in enumerate(own)}
+    return _numbered(columns, {value: number[_text(value)] for value in present}), own, len(own)
 
 
 def _text(value: Any) -> str:
@@ -107,7 +98,7 @@ def _named_by_class_label(
         declared = declared or ClassNames(names)
         for position, value in enumerate(values.distinct):
             if value is not None and not UNLABELLED <= value < len(names):
-                raise _out_of_range(value, names, values.where(position))
+                raise out_of_range(value, names, values.where(position))
         distinct = [None if value in (None, UNLABELLED) else names[value] for value in values.distinct]
         named[split] = replace(values, distinct=distinct)
     return named, declared
@@ -137,11 +128,12 @@ def _of_one_kind(columns: Columns, given: ClassNames | None, column: str | None)
     Texts that are all whole numbers are integers, and texts that are all true or false are booleans. Raises SpecError
     naming the first row that has a number with a fraction, or another kind than the rows before it.
     """
-    names = () if given is None else given.names
     _check_kinds(columns, column, alike=False)
-    present = _present(columns)
-    if all(_given_name(value, names) is not None for value in present):
-        return _replaced(columns, {(type(value), value): _given_name(value, names) for value in present})
+    present = present_values(columns)
+    if given is not None and given.numbers is None:
+        named = given_names(present, given.names)
+        if None not in named.values():
+            return _replaced(columns, named)
     fractions = [value for value in present if _is_fraction(value)]
     texts = [value for value in present if isinstance(value, str)]
     if any(isinstance(value, float) for value in fractions) or (fractions and all(map(is_number, texts))):
@@ -163,15 +155,6 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(value, float) and not value.is_integer()
 
 
-def _given_name(value: Any, names: tuple[str, ...]) -> str | None:
-    """The given name that this value is, letter for letter or as a number."""
-    if isinstance(value, str):
-        return value if value in names else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return next((name for name in names if is_number(name) and float(name.replace(",", ".")) == value), None)
-
-
 def _replaced(columns: Columns, read: Mapping[tuple[type, Any], Any]) -> Columns:
     return {
         split: replace(values, distinct=[read.get((type(value), value), value) for value in values.distinct])
@@ -187,7 +170,7 @@ def _score(value: Any, present: list[Any], columns: Columns, column: str | None)
     return SpecError(
         f"column {column!r}: expected classes, found {value!r}: numbers that are not whole are scores (regression), "
         f"and are not supported. {advice}",
-        where=_where(columns, value),
+        where=first_place(columns, value),
     )
 
 
@@ -210,67 +193,6 @@ def _check_kinds(columns: Columns, column: str | None, *, alike: bool) -> None:
                 f"{short(repr(value))} ({kind.__name__}{after}). Make them one kind.",
                 where=values.where(position),
             )
-
-
-def _class_of(value: Any, given: ClassNames, columns: Columns, column: str | None, notify: Notify) -> int:
-    """The class number of a value, by the names that were given. Raises SpecError for one that is none of them."""
-    names, numbers = given.names, given.numbers
-    if isinstance(value, str):
-        return _by_name(value, names, columns, column, notify)
-    if isinstance(value, bool):
-        return _of_boolean(value, names, columns)
-    if numbers is not None:
-        if value not in numbers:
-            expected = f"expected a label among {listed([str(number) for number in numbers])}, found {value}. "
-            raise SpecError(f"{expected}Correct the row, or the names of the classes.", where=_where(columns, value))
-        return numbers.index(value)
-    if any(integer(name) is not None for name in names):
-        return _by_name(str(value), names, columns, column, notify)
-    if not 0 <= value < len(names):
-        raise _out_of_range(value, names, _where(columns, value))
-    if 0 not in _present(columns):
-        first = min(_present(columns))
-        example = ", ".join(f'"{first + i}": "{name}"' for i, name in enumerate(names[:2]))
-        raise SpecError(
-            f"column {column!r}: the numbers begin at {first}, so it is not clear which one {names[0]!r} is. Say it "
-            f"in a labels.json beside the data, such as {{{example}, ...}}, which gives each number its name.",
-            where=_where(columns, first),
-        )
-    return int(value)
-
-
-def _by_name(value: str, names: tuple[str, ...], columns: Columns, column: str | None, notify: Notify) -> int:
-    if value in names:
-        return names.index(value)
-    known = folds(names).get(folded(value))
-    if known is None:
-        found = value if integer(value) is not None and value not in _present(columns) else repr(value)
-        raise SpecError(
-            f"expected a label among {listed(names)}, found {found}. "
-            "Correct the row, or the names in --labels or labels.json.",
-            where=_where(columns, value) if value in _present(columns) else _where(columns, integer(value)),
-        )
-    notify(f"column {column!r}: {value!r} is taken for the class {known!r}")
-    return names.index(known)
-
-
-def _of_boolean(value: bool, names: tuple[str, ...], columns: Columns) -> int:
-    known = folds(names)
-    if set(BOOLEANS) <= set(known):
-        return names.index(known[BOOLEANS[value]])
-    if len(names) != 2:
-        advice = f"Give two names, false and then true, such as {labels_option(BOOLEANS)}"
-        found = f"found {BOOLEANS[value]}"
-        raise SpecError(f"expected a label among {listed(names)}, {found}. {advice}", where=_where(columns, value))
-    return int(value)
-
-
-def _out_of_range(value: Any, names: tuple[str, ...], where: str) -> SpecError:
-    return SpecError(
-        f"expected a label from 0 to {len(names) - 1}, the number of one of {listed(names)}, found {value}. Correct "
-        "the row, leave the field empty where there is no label, or name all classes in label order with --labels.",
-        where=where,
-    )
 
 
 def _own_names(columns: Columns, present: list[Any], column: str | None, notify: Notify) -> tuple[str, ...]:
@@ -304,8 +226,8 @@ def _own_names(columns: Columns, present: list[Any], column: str | None, notify:
             advice = f"If they are one class, give {one} (or write them alike); if they are two, give {both}"
         raise SpecError(
             f"column {column!r}: expected each class in one spelling, found {other!r} and {name!r} (the first at "
-            f"{_where(columns, other)}). {advice}",
-            where=_where(columns, name),
+            f"{first_place(columns, other)}). {advice}",
+            where=first_place(columns, name),
         )
     return names
 

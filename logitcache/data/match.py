@@ -233,6 +233,8 @@ def _lacking(own: tuple[str, ...], task: Classification) -> str | None:
     forms = folds(own)
     if all(name in own or folded(name) in forms for name in task.label_names):
         return labels_option(own)
+    if numbers is None and all(integer(name) in range(len(own)) for name in task.label_names) and _count_up(own):
+        return labels_option(tuple(map(str, range(len(own)))))
     written = {_number_in(name): name for name in own}
     data = {integer(name) for name in task.label_names}
     if None in data or None in written or len(written) < len(own) or not data <= set(written):

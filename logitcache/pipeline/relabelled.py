@@ -41,15 +41,17 @@ class Relabelled:
 
         One row that has gone to a class whose own rows have stayed is a correction.
         """
-        found: dict[int, tuple[int, int, int]] = {}
+        moved: dict[int, tuple[int, int, int]] = {}
         for label in np.unique(self.before):
-            here = self.before == label
-            most = int(self.counts[here].argmax())
-            other, count, total = int(self.now[here][most]), int(self.counts[here][most]), int(self.counts[here].sum())
+            pairs = np.flatnonzero(self.before == label)
+            most = pairs[self.counts[pairs].argmax()]
+            other = int(self.now[most])
+            count = int(self.counts[most])
+            total = int(self.counts[pairs].sum())
             if other != label and 2 * count > total:
-                found[int(label)] = other, count, total
-        stayed = set(self.before.tolist()) - set(found)
-        return {label: move for label, move in found.items() if move[1] > 1 or move[0] not in stayed}
+                moved[int(label)] = other, count, total
+        stayed = set(self.before.tolist()) - set(moved)
+        return {label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed}
 
 
 def check_gold_labels(teacher: Joined, task: Classification, train: Rows, notify: Notify) -> None:

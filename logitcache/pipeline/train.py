@@ -11,7 +11,7 @@ import numpy as np
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
-from logitcache.data.match import shown
+from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
@@ -43,7 +43,8 @@ def train(
         check_unlabelled(job.source, config.unlabelled)
     teacher = _given(job, notify)
     if teacher is not None:
-        notify(shown(teacher.match))
+        if teacher.match.kind is not Kind.SAME:
+            notify(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
     if is_done(job):
         notify(f"{job.out}: this run is there already")
@@ -159,7 +160,8 @@ def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, noti
     digest = str(panel.identity()["weights"])
     folder = self_cache(job.config.workspace, job.source, split, digest, settings.max_length)
     with first_alone():  # of several ranks the first asks, the others find what was answered
-        dump_split(panel, job.source, split, folder, settings, notify=notify if is_first() else lambda _: None)
+        say = notify if is_first() else lambda _: None
+        dump_split(panel, job.source, split, folder, settings, own_classes=True, notify=say)
     return Cache.open(folder)
 
 

@@ -90,8 +90,9 @@ def test_a_teacher_of_another_number_of_classes(desk: Desk) -> None:
 
 
 def test_a_teacher_of_other_label_names(desk: Desk) -> None:
-    data = desk.data([{**row, "label": row["label"].upper()} for row in GOOD])
-    desk.refused(desk.dump(data=data), 4, "FingerprintMismatch", "neg, pos", "NEG, POS", "--labels")
+    data = desk.data([{**row, "label": f"very {row['label']}"} for row in GOOD])
+    advice = "--label-map 'very neg=neg,very pos=pos'"
+    desk.refused(desk.dump(data=data), 4, "FingerprintMismatch", "neg, pos", "very neg, very pos", advice)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

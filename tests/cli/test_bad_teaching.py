@@ -19,6 +19,7 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache_cli.main import cli
 from tests.cli.desk import Desk, the_error
+from tests.conftest import singles
 
 
 def pickled(folder: str) -> str:
@@ -150,8 +151,9 @@ def test_a_cache_with_other_labels(desk: Desk, checkpoint: Callable[..., Path], 
     source = load_source(desk.folder / "singles")
     assert source.label_names == ("neg", "pos")
     dump_split(load_teacher(str(checkpoint())), source, "train", desk.folder / "named", DumpSettings(48))
-    arguments = desk.train("--cache", desk.at("named"), "--labels", "pos,neg", method="kd")
-    desk.refused(arguments, 4, "FingerprintMismatch", desk.at("named"), "neg, pos", "pos, neg", "choose another cache")
+    rows = [{**row, "label": {"neg": "bad", "pos": "good"}[row["label"]]} for row in singles(60, 0)]
+    arguments = desk.train("--cache", desk.at("named"), data=desk.data(rows), method="kd")
+    desk.refused(arguments, 4, "FingerprintMismatch", desk.at("named"), "neg, pos", "bad, good", "--label-map bad=neg")
 
 
 @pytest.mark.parametrize("written", [0, 2, 20])

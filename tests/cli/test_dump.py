@@ -42,7 +42,8 @@ def test_one_json_document_and_nothing_else_on_stdout(dump: Callable[..., Result
     folder = tmp_path / "work" / "caches" / "singles-train-bert-neg-pos-0.1"
     assert document["cache"] == str(folder)
     assert len(Cache.open(folder)) == 60
-    teacher, saw = found.stderr.splitlines()
+    teacher, labels, saw = found.stderr.splitlines()
+    assert labels == "labels: neg <- neg (column 0), pos <- pos (column 1)"
     assert teacher.endswith("bert-neg-pos-0.1, 2 labels (neg, pos), computing in float32")
     assert teacher.startswith("teacher: ")
     assert saw == f"{folder}: 60 of 60 rows saw the teacher"
@@ -121,7 +122,7 @@ def test_columns_and_label_names_can_be_given(
     )
     assert found.exit_code == 0
     assert Cache.open(tmp_path / "c").label_names == ("pos", "neg")
-    assert "its columns are permuted" in found.stdout
+    assert "the columns are permuted" in found.stdout
 
 
 def test_in_a_process_of_its_own(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> None:
@@ -132,5 +133,6 @@ def test_in_a_process_of_its_own(singles_data: Path, checkpoint: Callable[..., P
     document = json.loads(done.stdout)
     assert set(document) == KEYS
     teacher = f"teacher: {checkpoint()}, 2 labels (neg, pos), computing in float32\n"
-    assert done.stderr == f"{teacher}{document['cache']}: 60 of 60 rows saw the teacher\n"
+    labels = "labels: neg <- neg (column 0), pos <- pos (column 1)\n"
+    assert done.stderr == f"{teacher}{labels}{document['cache']}: 60 of 60 rows saw the teacher\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logitcache-work"]

@@ -126,7 +126,8 @@ def test_in_a_process_of_its_own(singles_data: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["method"] == "self-kd"
     run = "logitcache-work/runs/singles"
-    first, base, saw, second, last = done.stderr.splitlines()
+    first, base, labels, saw, second, last = done.stderr.splitlines()
+    assert labels == "labels: neg <- neg (column 0), pos <- pos (column 1)"
     assert first.startswith("student: 1x32, 0.0 M parameters, fresh weights; base, ")
     assert second == first.replace("; base, ", "; self-kd, ")
     assert base.startswith(f"{run}/base-seed0: accuracy ")

@@ -319,7 +319,7 @@ def test_parquet_gives_what_was_written(
     ("metadata", "classes"),
     [
         (CLASSES, {"label": ("no", "yes")}),
-        ({"info": {"features": {"label": {"names": ["0", "1"], "_type": "ClassLabel"}}}}, {}),
+        ({"info": {"features": {"label": {"names": ["0", "1"], "_type": "ClassLabel"}}}}, {"label": ("0", "1")}),
         ({"info": {"features": {"other": {"names": ["a"], "_type": "ClassLabel"}}}}, {}),
         ({"info": {"features": {"text": {"names": ["a"], "_type": "ClassLabel"}}}}, {}),
         ({"info": None}, {}),

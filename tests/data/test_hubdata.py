@@ -124,12 +124,19 @@ def test_given_names_sort_class_names_or_rename_them(tmp_path: Path) -> None:
     sorted_anew, renamed = (read(tmp_path, label_names=names) for names in (("b", "a"), ("no", "yes")))
     assert (sorted_anew.label_names, sorted_anew.split("train").label.tolist()) == (("b", "a"), [1, 0, 1])
     assert (renamed.label_names, renamed.split("train").label.tolist()) == (("no", "yes"), [0, 1, 0])
-    assert "expected a label from 0 to 0 (or -1: none), found 1" in refused(tmp_path, label_names=("no",))
+    assert "expected a label from 0 to 0, the number of one of no, found 1" in refused(tmp_path, label_names=("no",))
+    partly = refused(tmp_path, label_names=("b", "yes"))
+    assert "in which 'b' is another class's" in partly
+    assert partly.endswith("--labels a,b")
 
 
 def test_class_names_that_are_their_numbers_are_none(tmp_path: Path) -> None:
     made(few(), "0", "1").to_parquet(tmp_path / "train.parquet")
     assert (read(tmp_path).label_names, read(tmp_path).num_labels) == (None, 2)
+    rows = [{"text": "a", "label": -1}, {"text": "b", "label": 2}, {"text": "c", "label": 1}]
+    made(rows, "0", "1", "2").to_parquet(tmp_path / "train.parquet")
+    source = read(tmp_path)
+    assert (source.label_names, source.num_labels, source.split("train").label.tolist()) == (None, 3, [-1, 2, 1])
 
 
 def test_class_names_without_a_labelled_row_are_known(tmp_path: Path) -> None:

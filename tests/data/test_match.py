@@ -112,6 +112,7 @@ def advised(message: str) -> dict[str, str]:
         (("LABEL_0", "LABEL_1", "LABEL_2"), 2, ["0", "1", "2"]),
         (("a", "b", "c"), 2, ["0", "1", "2"]),
         (("1 star", "2 stars", "3 stars"), ("1", "3"), ["1", "2", "3"]),
+        (("bad", "fair", "good"), ("1", "2"), ["0", "1", "2"]),
     ],
 )
 def test_a_class_without_rows_is_mended_by_naming_all(

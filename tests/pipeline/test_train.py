@@ -84,7 +84,7 @@ def test_a_cache_of_other_labels_is_refused(kd: TrainConfig, singles_data: Path,
     data = altered(singles_data, tmp_path / "relabelled", lambda lines: [x.replace('"pos"', '"good"') for x in lines])
     for file in Path(data).iterdir():
         file.write_text(file.read_text().replace('"pos"', '"good"'))
-    with pytest.raises(FingerprintMismatch, match=r"labels are neg, pos; the data's good, neg\."):
+    with pytest.raises(FingerprintMismatch, match=r"labels are neg, pos, the data's good, neg\..*neg=neg"):
         train(replace(kd, data=data))
 
 

@@ -206,7 +206,7 @@ def test_labels_in_another_order_permute_the_columns_and_say_so(
     assert first.scores == pytest.approx(second.scores)
     assert first.dev_scores == pytest.approx(second.dev_scores)
     assert not [r for r in first.remarks if "order" in r]
-    assert "neutral, contradiction, entailment" in second.remarks[0]
+    assert "neutral <- neutral (column 0)" in second.remarks[0]
     assert "permuted" in second.remarks[0]
 
 
@@ -214,7 +214,7 @@ def test_labels_in_another_order_permute_the_columns_and_say_so(
 def test_other_label_names_are_refused(
     renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path, labels: tuple[str, ...]
 ) -> None:
-    with pytest.raises(FingerprintMismatch, match="--labels") as caught:
+    with pytest.raises(FingerprintMismatch, match="--label-map") as caught:
         dump_split(renamed(labels), three, "train", tmp_path / "c", SETTINGS)
     assert caught.value.exit_code == 4
     assert not (tmp_path / "c").exists()
@@ -226,11 +226,12 @@ def test_another_number_of_classes_is_refused(teacher: TeacherModel, three: Sour
     assert not (tmp_path / "c").exists()
 
 
-def test_unnamed_labels_are_matched_by_index_and_said(
+def test_unnamed_labels_are_matched_by_number_and_said(
     renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path
 ) -> None:
     report = dump_split(renamed(("LABEL_0", "LABEL_1", "LABEL_2")), three, "train", tmp_path / "c", SETTINGS)
-    assert "the teacher's labels are unnamed: matched by index" in report.remarks[0]
+    assert report.remarks[0].startswith("labels: contradiction <- LABEL_0 (column 0), entailment <- LABEL_1")
+    assert report.remarks[0].endswith("; matched by number")
     assert Cache.open(tmp_path / "c").label_names == three.label_names
 
 
@@ -240,7 +241,7 @@ def test_bare_numbers_take_the_teachers_names_and_say_so(
     rows = [{"text": "the film was bright", "label": 1}, {"text": "a cold story", "label": 0}]
     numbered = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
     report = dump_split(teacher, numbered, "train", tmp_path / "c", SETTINGS)
-    assert "the data's labels are bare numbers: matched by index (neg, pos)" in report.remarks[0]
+    assert report.remarks[0] == "labels: 0 <- neg (column 0), 1 <- pos (column 1); matched by number"
     assert Cache.open(tmp_path / "c").label_names == ("neg", "pos")
 
 

@@ -140,25 +140,24 @@ def unnamed(checkpoint: Checkpoint) -> TeacherModel:
     return made
 
 
-def test_an_unnamed_teacher_that_is_hardly_ever_right_is_told_of(
+def test_columns_without_names_that_labels_contradict_are_not_dumped(
     unnamed: TeacherModel, teacher: TeacherModel, source: Source, tmp_path: Path
 ) -> None:
-    """Only where labels had no names to be matched by, and only where it is wrong."""
-    first, second = gold_by_teacher(unnamed, source, tmp_path / "a", "train").remarks
-    assert "unnamed: matched by index" in first
-    assert "is right on 0.0%, but would be on 100.0% with its classes in another order: they look permuted" in second
-    assert "config.json (id2label)" in second
-    assert len(gold_by_teacher(unnamed, source, tmp_path / "b", "").remarks) == 1
+    """Only where classes were matched by number, and only where another order is right."""
+    with pytest.raises(FingerprintMismatch, match="right on 0%, with its columns in another order on 100%") as caught:
+        gold_by_teacher(unnamed, source, tmp_path / "a", "train")
+    assert "--label-map neg=LABEL_1,pos=LABEL_0" in str(caught.value)
+    (remark,) = gold_by_teacher(unnamed, source, tmp_path / "b", "").remarks
+    assert remark.endswith("matched by number")
     assert gold_by_teacher(teacher, source, tmp_path / "c", "train").remarks == []
 
 
-def test_bare_numbers_that_the_teacher_does_not_agree_with_are_told_of(
+def test_bare_numbers_that_the_teacher_does_not_agree_with_are_not_dumped(
     teacher: TeacherModel, source: Source, tmp_path: Path
 ) -> None:
     bare = replace(source, label_names=None)
-    first, second = gold_by_teacher(teacher, bare, tmp_path / "a", "train").remarks
-    assert "the data's labels are bare numbers: matched by index" in first
-    assert "the data's with --labels" in second
+    with pytest.raises(FingerprintMismatch, match="--label-map 0=pos,1=neg"):
+        gold_by_teacher(teacher, bare, tmp_path / "a", "train")
 
 
 def one_hot(answers: np.ndarray, classes: int) -> np.ndarray:

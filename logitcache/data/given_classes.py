@@ -1,0 +1,116 @@
+"""The classes of a column whose names somebody gave: which one each value is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from logitcache.data.label_values import Columns, Notify, first_place
+from logitcache.data.names import BOOLEANS, ClassNames, folded, folds, integer, is_number, labels_option, listed
+from logitcache.errors import SpecError
+
+
+def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type, Any], str | None]:
+    """The name that each value is, letter for letter or as a number; None for a value that is none of them."""
+    known = set(names)
+    numbers = {float(name.replace(",", ".")): name for name in names if is_number(name)}
+    found: dict[tuple[type, Any], str | None] = {}
+    for value in present:
+        if isinstance(value, str):
+            found[str, value] = value if value in known else None
+        else:
+            found[type(value), value] = None if isinstance(value, bool) else numbers.get(value)
+    return found
+
+
+def given_classes(
+    present: Sequence[Any], given: ClassNames, columns: Columns, column: str | None, notify: Notify
+) -> dict[Any, int]:
+    """The class number of each value: texts by name, in any spelling that one name alone has; numbers by the numbers
+    that were given, else by name where names are numbers, else as places in the list, from 0.
+
+    Raises SpecError naming the first row whose value is none of the classes.
+    """
+    if all(isinstance(value, str) for value in present):
+        return _by_name({value: value for value in present}, given.names, columns, column, notify)
+    if all(isinstance(value, bool) for value in present):
+        return _of_booleans(present, given.names, columns)
+    if given.numbers is not None:
+        return _by_number(present, given.numbers, columns)
+    if any(integer(name) is not None for name in given.names):
+        return _by_name({value: str(value) for value in present}, given.names, columns, column, notify)
+    return _by_place(present, given.names, columns, column)
+
+
+def _by_name(
+    texts: Mapping[Any, str], names: tuple[str, ...], columns: Columns, column: str | None, notify: Notify
+) -> dict[Any, int]:
+    number = {name: index for index, name in enumerate(names)}
+    forms = folds(names)
+    classes: dict[Any, int] = {}
+    spelled: list[tuple[str, str]] = []
+    for value, text in texts.items():
+        name = text if text in number else forms.get(folded(text))
+        if name is None:
+            raise SpecError(
+                f"expected a label among {listed(names)}, found {value!r}. "
+                "Correct the row, or the names in --labels or labels.json.",
+                where=first_place(columns, value),
+            )
+        classes[value] = number[name]
+        if name != text:
+            spelled.append((text, name))
+    if spelled:
+        text, name = spelled[0]
+        more = f", and {len(spelled) - 1:,} more in the same way" if len(spelled) > 1 else ""
+        notify(f"column {column!r}: {text!r} is taken for the class {name!r}{more}")
+    return classes
+
+
+def _by_number(present: Sequence[int], numbers: tuple[int, ...], columns: Columns) -> dict[Any, int]:
+    index = {number: i for i, number in enumerate(numbers)}
+    other = next((value for value in present if value not in index), None)
+    if other is not None:
+        raise SpecError(
+            f"expected a label among {listed([str(number) for number in numbers])}, found {other}. Correct the row, "
+            "leave the field empty where there is no label, or give the number a name.",
+            where=first_place(columns, other),
+        )
+    return {value: index[value] for value in present}
+
+
+def _by_place(present: Sequence[int], names: tuple[str, ...], columns: Columns, column: str | None) -> dict[Any, int]:
+    outside = next((value for value in present if not 0 <= value < len(names)), None)
+    if outside is not None:
+        raise out_of_range(outside, names, first_place(columns, outside))
+    first = min(present)
+    if first > 0:
+        example = ", ".join(f'"{first + i}": "{name}"' for i, name in enumerate(names[:2]))
+        raise SpecError(
+            f"column {column!r}: the numbers begin at {first}, so it is not clear which one {names[0]!r} is. Say it "
+            f"in a labels.json beside the data, such as {{{example}, ...}}, which gives each number its name.",
+            where=first_place(columns, first),
+        )
+    return {value: value for value in present}
+
+
+def _of_booleans(present: Sequence[bool], names: tuple[str, ...], columns: Columns) -> dict[Any, int]:
+    forms = folds(names)
+    if set(BOOLEANS) <= set(forms):
+        return {value: names.index(forms[BOOLEANS[value]]) for value in present}
+    if len(names) != 2:
+        value = present[0]
+        raise SpecError(
+            f"expected a label among {listed(names)}, found {BOOLEANS[value]}. Give two names, false and then true, "
+            f"such as {labels_option(BOOLEANS)}",
+            where=first_place(columns, value),
+        )
+    return {value: int(value) for value in present}
+
+
+def out_of_range(value: Any, names: tuple[str, ...], where: str) -> SpecError:
+    return SpecError(
+        f"expected a label from 0 to {len(names) - 1}, the number of one of {listed(names)}, found {value}. Correct "
+        "the row, leave the field empty where there is no label, or name all classes in label order with --labels.",
+        where=where,
+    )
