@@ -73,7 +73,13 @@ def seed(help: str) -> Any:
 class TrainConfig:
     """Everything that is asked of one training run."""
 
-    method: str = option("base", "Where the soft half of the target comes from.", choices=METHODS, group=METHOD)
+    method: str = option(
+        "base",
+        "Soft half of the target: base (none), ls (uniform), tf-reg (a peak at the label), self-kd (the student's own "
+        "earlier answer) or kd (the teacher's answer).",
+        choices=METHODS,
+        group=METHOD,
+    )
     data: str = data()
     columns: Columns = field(default_factory=Columns)
     unlabelled: str | None = unlabelled()
