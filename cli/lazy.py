@@ -10,6 +10,8 @@ import click
 
 from logitcache.config.option import nearest
 
+STOPPED = "logitcache.stopped"  # in click's meta: the signal that a command was told to stop by
+
 
 class Lazy(click.Group):
     """Commands by name, with what ``--help`` says of each; a command is the object ``command`` of the module beside

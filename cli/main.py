@@ -17,8 +17,7 @@ import click
 import logitcache
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
 
-from .lazy import Lazy
-from .options import STOPPED
+from .lazy import STOPPED, Lazy
 
 # What `logitcache --help` says of each command, without loading it: the command's module would load torch.
 COMMANDS = {

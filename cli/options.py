@@ -14,7 +14,6 @@ from logitcache.config.option import Declared, build, local_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
-STOPPED = "logitcache.stopped"  # in click's meta: the signal that a command was told to stop by
 
 
 class GroupedOption(click.Option):

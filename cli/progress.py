@@ -14,7 +14,7 @@ import click
 
 from logitcache.errors import visible
 
-from .options import STOPPED
+from .lazy import STOPPED
 
 LINE_SECONDS = 30
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from logitcache import identity
 from logitcache.config.option import option
 
 DEFAULT = Path("logitcache-work")
@@ -54,9 +51,9 @@ class Workspace:
         """Self-KD's own first copies and caches: apart from ``caches``, where kd looks for a teacher's."""
         return self.folder / "self-kd"
 
-    def first_copy(self, asked: Mapping[str, Any]) -> Path:
-        """Where Self-KD's first copy lies when the base run of its seed has other settings."""
-        return self.self_kd / f"copy-{identity.digest_json(asked)[:12]}"
+    def first_copy(self, digest: str) -> Path:
+        """Where Self-KD's first copy lies when the base run of its seed has other settings: ``digest`` is of these."""
+        return self.self_kd / f"copy-{digest[:12]}"
 
 
 def _plain(source: str) -> str:

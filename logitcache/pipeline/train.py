@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from logitcache import identity
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
@@ -183,12 +184,12 @@ def _first_copy(job: Job, notify: Notify, on_step: OnStep) -> Path:
     try:
         return train(base, source=job.source, notify=notify, on_step=on_step)
     except FingerprintMismatch:  # the base run there has other settings: this run's first copy gets a place of its own
-        copy = replace(base, out=job.config.workspace.first_copy(job.asked()))
+        copy = replace(base, out=job.config.workspace.first_copy(identity.digest_json(job.asked())))
         return train(copy, source=job.source, notify=notify, on_step=on_step)
 
 
 def _copy_without(job: Job, fold: tuple[int, int], notify: Notify, on_step: OnStep) -> Path:
     """The first copy that never saw one fold's rows."""
-    place = job.config.workspace.first_copy({**job.asked(), "without_fold": fold})
+    place = job.config.workspace.first_copy(identity.digest_json({**job.asked(), "without_fold": fold}))
     copy = replace(_as_base(job), without_fold=fold, out=place)
     return train(copy, source=job.source, notify=notify, on_step=on_step)
