@@ -26,16 +26,16 @@ from logitcache.errors import SpecError
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher import dump as stage
-from logitcache.teacher import panel
+from logitcache.teacher import model as asking
 from logitcache.teacher.model import TeacherModel, quiet
 from logitcache.teacher.plan import Planned
 
 # What belongs to which part of a dump. The writer is another thread: on the one that asks the teacher, writing is
 # claiming the folder, waiting for shards and sealing.
 PARTS: tuple[tuple[str, Any, str], ...] = (
-    ("plan", stage, "planned"),  # digests of weights, rows and tokenizer
+    ("plan", stage, "planned"),  # digests of weights, rows and tokenizer; how the teacher is asked in batches
     ("tokenise", Planned, "prepare"),
-    ("pad", panel, "pad"),
+    ("pad", asking, "pad"),
     ("forward", TeacherModel, "logits"),
     ("encode", DenseCodec, "encode"),
     ("write", CacheWriter, "__init__"),

@@ -158,6 +158,11 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
     bare = {"text": ["a", "b"]}
     source = loaded({"train": train, "test": bare}, tmp_path)  # as competitions give it: nothing to score on
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 90, "dev": 10, "test": 2}
+    source = loaded({"train": train, "dev": bare, "test": bare}, tmp_path)  # no name is left for rows held out
+    assert ({name: len(rows) for name, rows in source.splits.items()}, source.division) == (
+        {"train": 100, "dev": 2, "test": 2},
+        None,
+    )
 
 
 def test_a_split_that_was_held_out_has_no_cache_of_its_own(tmp_path: Path) -> None:

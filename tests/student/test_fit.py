@@ -83,9 +83,14 @@ def test_best_is_by_the_metric_that_is_named(config: TrainConfig, monkeypatch: p
 def test_without_a_dev_split_the_last_weights_are_kept(config: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / "train.jsonl").write_text((singles_data / "train.jsonl").read_text())
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text((singles_data / f"{split}.jsonl").read_text())
     result = json.loads((train(replace(config, data=str(folder))) / "result.json").read_text())
-    assert (result["select"], result["selected_epoch"], set(result["metrics"])) == ("last", 3, {"train"})
+    assert (result["select"], result["selected_epoch"], set(result["metrics"])) == (
+        "last",
+        3,
+        {"train", "test"},
+    )
 
 
 def test_part_of_an_epoch_is_counted_as_such(config: TrainConfig) -> None:

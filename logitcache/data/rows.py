@@ -1,0 +1,152 @@
+"""Rows of text and their identity: a source, its tables and splits, and two columns (row_id, row_hash) that never
+change afterwards.
+
+``row_id`` is a row's place in its table as the user gave it. A split is a selection of a table and renumbers nothing.
+``row_hash`` is the hash of a row's text fields. Texts may repeat, also with different labels: nothing here needs
+content to be unique.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+from logitcache import identity
+from logitcache.data.division import Division, stand_in
+from logitcache.data.lookup import UNLABELLED_SPLIT
+from logitcache.data.spool import by_block, concatenated, taken
+from logitcache.errors import SpecError
+from logitcache.records import Int64
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one split (or a selection of them)."""
+
+    text: pa.LargeStringArray  # [N]
+    text_pair: pa.LargeStringArray | None  # [N]
+    label: Int64  # [N]; -1 where there is none
+    row_id: Int64  # [N]
+    row_hash: Int64  # [N]
+
+    def __len__(self) -> int:
+        return len(self.row_id)
+
+    def select(self, places: Int64) -> Rows:
+        """The rows at these places, in this order; they keep their row_id and row_hash."""
+        pair = None if self.text_pair is None else taken(self.text_pair, places)
+        label, row_id, row_hash = (_selected(column, places) for column in (self.label, self.row_id, self.row_hash))
+        return Rows(taken(self.text, places), pair, label, row_id, row_hash)
+
+    def followed_by(self, more: Rows, start: int) -> Rows:
+        """These rows and then more, whose row_id counts on from ``start``."""
+        pair = None
+        if self.text_pair is not None and more.text_pair is not None:
+            pair = concatenated([self.text_pair, more.text_pair])
+        return Rows(
+            concatenated([self.text, more.text]),
+            pair,
+            np.concatenate([self.label, more.label]),
+            np.concatenate([self.row_id, more.row_id + start]),
+            np.concatenate([self.row_hash, more.row_hash]),
+        )
+
+    def texts(self, start: int = 0, stop: int | None = None) -> tuple[list[str], list[str] | None]:
+        """The text fields of rows start..stop, as Python strings."""
+        length = (len(self) if stop is None else stop) - start
+        pair = None if self.text_pair is None else self.text_pair.slice(start, length).to_pylist()
+        return self.text.slice(start, length).to_pylist(), pair
+
+    def digest(self) -> str:
+        """Digest of the rows' identities, in order: the content digest of a fingerprint."""
+        return identity.digest_arrays([("row_id", self.row_id), ("row_hash", self.row_hash)])
+
+
+def _selected(column: Int64, places: Int64) -> Int64:
+    """The values at these places, block by block: many lie in a mapped file."""
+    return by_block(np.int64, len(places), lambda part: column[places[part]])
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Texts of a held-out split that are trained on too."""
+
+    rows: int  # labelled rows of the split whose text stands in train
+    of: int  # labelled rows of the split
+    first: int  # the row_id of the first such row
+
+
+@dataclass(frozen=True)
+class Source:
+    """A named data set: its tables, the splits selected from them and, where known, its label names in label order.
+
+    A dump asks about a whole table; training and scoring take splits.
+    """
+
+    name: str
+    splits: dict[str, Rows]  # to train or to score on
+    label_names: tuple[str, ...] | None
+    num_labels: int
+    metric: str = "accuracy"  # the one its field reports, of task.METRICS
+    tables: dict[str, Rows] = field(default_factory=dict)  # by split; a split that is not here is a table itself
+    division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
+
+    def split(self, name: str) -> Rows:
+        """Rows of one split. Raises SpecError where it is missing or empty."""
+        return self._checked(name, self.splits)
+
+    def table(self, name: str) -> Rows:
+        """All rows of the table that a split is selected from, as they were given: what a dump of the split asks about.
+        Raises SpecError where it is missing or empty, or the split was held out of the table of train.
+        """
+        if self.shares_table(name):
+            raise SpecError(
+                f"expected a split with a table of its own, found {name!r}, which is held out of the table of train. "
+                "Dump that one, without --split: its cache covers these rows too.",
+                where=self.name,
+            )
+        return self._checked(name, self.dumped)
+
+    @property
+    def dumped(self) -> dict[str, Rows]:
+        """The tables, by the split that a dump of each is called by."""
+        return {name: self.tables.get(name, rows) for name, rows in self.splits.items() if not self.shares_table(name)}
+
+    def with_tables(self, tables: dict[str, Rows]) -> Source:
+        """The same labels over other rows, each split a table of its own."""
+        return replace(self, splits=tables, tables={}, division=None)
+
+    def shares_table(self, name: str) -> bool:
+        """Whether a split was held out of the table of train."""
+        return self.division is not None and name in self.division.held_out
+
+    def _checked(self, name: str, rows: dict[str, Rows]) -> Rows:
+        if name not in rows:
+            found = ", ".join(self.splits)
+            raise SpecError(f"expected a split {name!r}, found {found}. Name one of these.", where=self.name)
+        if not len(rows[name]):
+            raise SpecError(f"the split {name!r} is empty: expected at least one row.", where=self.name)
+        return rows[name]
+
+    def shared(self) -> dict[str, Shared]:
+        """What each held-out split shares with the training rows; splits that share nothing are left out."""
+        train = self.splits.get("train")
+        found: dict[str, Shared] = {}
+        for name, rows in self.splits.items():
+            if train is None or name in ("train", UNLABELLED_SPLIT):
+                continue
+            labelled = np.flatnonzero(rows.label >= 0)
+            seen = labelled[stand_in(rows.row_hash[labelled], train.row_hash)]
+            if len(seen):
+                found[name] = Shared(len(seen), len(labelled), int(rows.row_id[seen[0]]))
+        return found
+
+    def digest(self) -> str:
+        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and without it are the
+        same data.
+        """
+        splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
+        parts = [(f"{k}/{c}", a) for k, r in splits.items() for c, a in (("hash", r.row_hash), ("label", r.label))]
+        return identity.digest_arrays(parts)
