@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from logitcache.config.train import TrainConfig
+from logitcache.errors import Locked
 
 from .options import Command, as_json, options, typed
 from .progress import notify, print_json, progress
@@ -26,7 +27,10 @@ def command(as_json: bool, **values: Any) -> None:
 
     with progress() as bars:
         out = train(config, notify=notify, on_step=bars.begin("train"))
-    result = json.loads((out / "result.json").read_text())
+    try:
+        result = json.loads((out / "result.json").read_text())
+    except FileNotFoundError:
+        raise Locked("another command has begun to overwrite this result. Run this one again.", where=out) from None
     keys = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
     if as_json:
         print_json({"out": str(out), **{key: result[key] for key in keys}})

@@ -20,8 +20,8 @@ from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, In
 from logitcache.records import Array
 from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, ends, levels
-from logitcache.store.files import TEMPORARY, make_folder, refuse_link, refuse_links, remove, write_atomic
-from logitcache.store.lock import Lock
+from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
+from logitcache.store.lock import lock_folder
 from logitcache.store.manifest import Plan, Receipt, differences, read_own, receipt_name
 from logitcache.store.reader import SHARDS, Reader
 from logitcache.store.remote import RemoteReader
@@ -67,7 +67,7 @@ def to_store(reader: Reader, out: Path, store: str) -> Made:
                 writer.write(index, arrays, receipt.sketches, receipt.conditions)
                 written += 1
         writer.seal()
-    return _made(out, written)
+        return _made(out, written)
 
 
 def _made(out: Path, written: int) -> Made:
@@ -118,8 +118,7 @@ def to_parquet(reader: Reader, out: Path) -> Made:
     if out.exists() and not out.is_dir():
         raise SpecError("expected a folder, found a file. Choose another place.", where=out)
     refuse_inside(out)
-    make_folder(out)
-    lock = Lock(out)
+    lock = lock_folder(out, content="this export")
     try:
         wanted = [f"{index:05d}.{PARQUET}" for index in range(len(reader.shards))]
         for path in out.glob(TEMPORARY):
@@ -130,9 +129,9 @@ def to_parquet(reader: Reader, out: Path) -> Made:
             if name not in there or (out / name).read_bytes() != data:
                 write_atomic(out / name, data)
                 written += 1
+        size = sum((out / name).stat().st_size for name in wanted)
     finally:
         lock.release()
-    size = sum((out / name).stat().st_size for name in wanted)
     return Made(len(reader), len(wanted), written, size, reader.manifest.digest)
 
 
@@ -228,7 +227,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
                 where=out,
             )
         writer.seal()
-    return _made(out, written)
+        return _made(out, written)
 
 
 def _plan(part: Path) -> Plan:

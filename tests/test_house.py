@@ -26,8 +26,9 @@ PYTHON = sorted(
 FLOORS = (
     ("errors", "records", "identity"),
     ("config",),
+    ("targets", "store"),
     ("data",),
-    ("targets", "store", "models"),
+    ("models",),
     ("cache", "convert"),
     ("joined", "workspace", "inspection"),
     ("teacher",),
@@ -51,7 +52,9 @@ WITHOUT_TORCH = (
 )
 WITH_TRANSFORMERS = (
     "logitcache/data/hubdata.py",
+    "logitcache/data/own_code.py",
     "logitcache/data/prepare.py",
+    "logitcache/data/vocabulary.py",
     "logitcache/models/",
     "logitcache/teacher/",
     "logitcache/student/trainer.py",
@@ -126,7 +129,8 @@ def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
     [
         ("targets", "store", False),
         ("store", "targets", False),
-        ("data", "targets", False),
+        ("targets", "data", False),
+        ("data", "store", True),
         ("data", "errors", True),
         ("identity", "records", True),
         ("errors", "data", False),

@@ -22,9 +22,10 @@ from logitcache.cost.workload import VOCABULARY, config_of, random_model
 from logitcache.data import source as sources
 from logitcache.data.order import token_batches
 from logitcache.data.padding import Padding
-from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer
+from logitcache.data.prepare import Prepared, load_tokenizer
 from logitcache.data.source import Notify, Source
 from logitcache.data.task import Classification
+from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.models.settings import name_pad_token
 from logitcache.records import Int64

@@ -31,7 +31,7 @@ class UnreadTeacher(OneTeacher):
     """A teacher whose weights are not read for their digest: that of any is as long."""
 
     def identity(self) -> dict[str, Any]:
-        return {"weights": identity.digest_json("weights"), "settings": self.first.settings_digest()}
+        return {"weights": identity.digest_json("weights"), **self.first.arithmetic()}
 
     def in_order(self, order: Int64 | None) -> UnreadTeacher:
         return UnreadTeacher(replace(self.first, order=order))

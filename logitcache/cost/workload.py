@@ -24,9 +24,11 @@ from logitcache.data import source as sources
 from logitcache.data.match import check_count
 from logitcache.data.order import subset
 from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer, prepare, tokenizer_fingerprint
+from logitcache.data.prepare import Prepared, load_tokenizer, prepare
 from logitcache.data.source import Notify, Rows, Source
 from logitcache.data.task import Classification
+from logitcache.data.tokenizer import tokenizer_fingerprint
+from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.records import Ragged
 from logitcache.student.model import build_student, student_tokenizer

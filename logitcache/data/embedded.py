@@ -17,13 +17,14 @@ import gc
 import importlib.util
 import inspect
 import json
+import math
 import os
 import re
 import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ENOSPC
 from hashlib import blake2b
@@ -32,6 +33,7 @@ from pathlib import Path
 
 from logitcache.errors import FormatError, OutOfSpace, SpecError
 from logitcache.identity import digest_json
+from logitcache.store.lock import lock_folder
 
 NAMES: tuple[str, ...] = ("docstrings",)
 PACKAGES: tuple[str, ...] = ("matplotlib", "networkx", "pandas", "scipy", "sklearn", "sympy", "torch", "transformers")
@@ -103,12 +105,29 @@ def docstrings(
         versions = {name: _digest_sources(source) for name, source in packages.items()}
     destination = folder / f"{NAMES[0]}-{digest_json([_BUILDER, versions])[:12]}"
     if not _is_complete(destination):
-        rows = _build(packages, notify or (lambda _: None))
         try:
-            _publish(rows, versions, destination)
+            _build_alone(packages, versions, destination, notify or (lambda _: None))
         except OSError as error:
             raise _unwritable(error, destination) from error
     return destination
+
+
+def _build_alone(
+    packages: Mapping[str, Path], versions: Mapping[str, str], destination: Path, notify: Callable[[str], None]
+) -> None:
+    """Build the set, or wait for who is building it."""
+    folder, content = destination.parent, "the data set docstrings"
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(folder, name=f".{destination.name}.lock", wait=math.inf, content=content, notify=notify)
+    try:
+        if not _is_complete(destination):
+            _publish(_build(packages, notify), versions, destination)
+    finally:
+        lock.release()
+        if not was_there:
+            with suppress(OSError):  # the set is in it
+                folder.rmdir()
 
 
 def _installed(name: str) -> Path:

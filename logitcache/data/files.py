@@ -1,37 +1,38 @@
-"""Local files as tables of columns: jsonl, csv, tsv and parquet, and which split a file's name says it holds.
+"""Local files as tables of columns: where they lie, and which split a file's name or its folder's says it holds.
 
-Text files are read block by block: a column of nothing but texts becomes an arrow column that lies outside the memory
-when it is large.
-
-csv follows RFC 4180 (quotes group and double). tsv has no quoting (IANA text/tab-separated-values): a quote is an
-ordinary character, because the usual reader merges rows silently at the first unbalanced one. In both every field is
-text. A parquet file is read whole in one step and stays in arrow columns.
+How a file of each kind is read: :mod:`delimited` (csv, tsv), :mod:`jsonl`, :mod:`parquet`.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeVar, cast
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from logitcache.data.growing import Growing
-from logitcache.data.spool import BLOCK_ROWS, Spool
+from logitcache.data import quoting
+from logitcache.data.delimited import read_csv, read_tsv
+from logitcache.data.jsonl import read_jsonl
+from logitcache.data.parquet import read_parquet
+from logitcache.data.table import Column as Column
+from logitcache.data.table import Table as Table
+from logitcache.data.table import joined
+from logitcache.data.table import sentence as sentence
 from logitcache.errors import SpecError
-from logitcache.records import Int64
 
-_PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)")
+# NAME-00000-of-00003, and as older copies of the hub's have it with a digest behind
+_PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?")
 _MATCHED = re.compile(r"(.+)_(mis)?matched")
-Column: TypeAlias = list[Any] | pa.Array | pa.ChunkedArray
+_DIGITS = re.compile(r"([0-9]+)")
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_OTHER_KINDS = {
+    b"\xff\xfe": "UTF-16 or UTF-32",
+    b"\xfe\xff": "UTF-16",
+    b"\x1f\x8b": "a gzip archive",
+    b"PK\x03\x04": "a zip archive or an Excel file",
+    b"PAR1": "a parquet file",
+}
+DATA_ENDINGS = (".json", ".ndjson", ".txt", ".xlsx", ".xls", ".arrow", ".gz", ".bz2", ".xz", ".zst", ".zip")  # not read
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -41,52 +42,6 @@ SPLIT_WORDS = {
     "val": "dev",
     "test": "test",
 }
-
-
-def sentence(said: str) -> str:
-    """What a library said, ended with a stop, so that advice can follow."""
-    return said if said.endswith((".", "!", "?")) else f"{said}."
-
-
-@dataclass(frozen=True)
-class Table:
-    """A file's rows, column by column. ``lines[i]`` is the line (1-based) on which row i begins, or, where there are no
-    lines, its row (0-based).
-    """
-
-    path: Path | str
-    columns: dict[str, Column]  # each [N]; None where a row lacks the key
-    lines: Sequence[int] | Int64  # [N]
-    typed: bool  # False where every field is text (csv, tsv)
-    unit: str = "line"
-    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names that columns of class numbers have
-    parts: tuple[Table, ...] = ()  # where the rows are those of several files, one behind the other
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def place(self, row: int) -> str:
-        for part in self.parts:
-            if row < len(part):
-                return part.place(row)
-            row -= len(part)
-        comma = "," if isinstance(self.path, str) else ""  # a path may hold spaces, but it ends at one
-        return f"{self.path}{comma} {self.unit} {self.lines[row]}"
-
-
-def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequence[str]]) -> Table:
-    """Arrow columns as a table; ``classes`` are the names of columns of class numbers.
-
-    Raises SpecError where two columns have one name.
-    """
-    check_once(table.column_names, str(path))
-    named = {
-        name: tuple(names)
-        for name, names in classes.items()
-        if name in table.column_names and pa.types.is_integer(table.schema.field(name).type)
-    }
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    return Table(path, columns, range(table.num_rows), typed=True, unit="row", classes=named)
 
 
 def split_of(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
@@ -106,123 +61,233 @@ def split_named(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None
     return words.get(word)
 
 
+def ending(path: Path) -> str:
+    """A file's ending in small letters: .CSV is .csv."""
+    return path.suffix.lower()
+
+
 def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str | None, list[Path]]:
     """The data files at a path: ``{split: files}``, or ``{None: [file]}`` for one file whose name tells no split;
     several of one split are its parts, in order. ``words`` says which words tell which.
 
-    Raises SpecError: no such path, no data file in a folder, two files for one split, or a part that is not there.
+    A split is told by a file's name, or by that of a folder in which all its files lie. Raises SpecError: no such path,
+    no data file in a folder, two files for one split, or a part that is missing.
     """
     if path.is_file():
-        if path.suffix not in READERS:
-            raise SpecError(f"expected a file ending in {', '.join(READERS)}, found {path.suffix!r}.", where=path)
+        if ending(path) not in READERS:
+            listed = ", ".join(READERS)
+            raise SpecError(
+                f"expected a file ending in {listed}, found {path.suffix!r}. Unpack or convert it.", where=path
+            )
         return {split_of(path, words): [path]}
     if not path.is_dir():
         raise SpecError(
             "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, or a folder of them.", where=path
         )
-    candidates = data_files(path)
-    whole = whole_files(candidates)
+    whole = whole_files(data_files(path))
+    if any(split_of(files[0], words) for files in whole):
+        return _by_split(path, whole, words)
+    folders = split_folders(path, words)
+    if folders:
+        return cast("dict[str | None, list[Path]]", folders)
     if len(whole) == 1:
-        return {split_of(whole[0][0], words): whole[0]}
+        return {None: whole[0]}
+    split = split_named(path.name, words)
+    if split is not None and whole:
+        return {split: _parts(path)}
     return _by_split(path, whole, words)
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a folder that can be read as tables, in order of their names."""
-    return sorted(p for p in folder.iterdir() if p.suffix in READERS and p.is_file())
+    """The files of a folder that can be read as tables, in order of their names. Hidden files are not: a Mac leaves
+    ``._train.csv`` beside ``train.csv``.
+    """
+    return sorted(p for p in folder.iterdir() if ending(p) in READERS and not p.name.startswith(".") and p.is_file())
+
+
+def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str, list[Path]]:
+    """The files of each split, where a split has a folder of its own (``train/part-0.csv``); none without a folder to
+    train on. Raises SpecError: two folders for one split, or files of several kinds in one.
+    """
+    folders: dict[str, Path] = {}
+    for below in _folders_with_data(folder):
+        split = split_named(below.name, words)
+        if split is None or any(split_of(file, words) not in (None, split) for file in data_files(below)):
+            continue
+        if split in folders:
+            names = f"{folders[split].name} and {below.name}"
+            raise SpecError(f"two folders for the split {split!r}: {names}. Keep one.", where=folder)
+        folders[split] = below
+    if not folders.keys() - {"dev", "test"}:
+        return {}
+    return {split: _parts(below) for split, below in folders.items()}
+
+
+def _folders_with_data(folder: Path) -> list[Path]:
+    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [below for below in folders if data_files(below)]
+
+
+def _parts(folder: Path) -> list[Path]:
+    """All data files of a folder as the parts of one table, in order of the numbers in their names."""
+    files = data_files(folder)
+    kinds = sorted({ending(file) for file in files})
+    if len(kinds) > 1:
+        raise SpecError(
+            f"expected files of one kind, as they are parts of one split, found {', '.join(kinds)}. Keep one kind.",
+            where=folder,
+        )
+    whole = sorted(whole_files(files), key=lambda parts: _by_number(parts[0]))
+    return [file for parts in whole for file in parts]
+
+
+def _by_number(file: Path) -> list[tuple[int, str]]:
+    """What sorts part-10 behind part-9."""
+    pieces = _DIGITS.split(file.name)
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
 def inner(folder: Path) -> Path:
     """The folder itself; or the one in it that holds data files, where it holds none and there is just one: a copy of
     a data set on the hub is often laid out so (``data/train-00000-of-00001.parquet`` beside a README.md).
     """
-    if not folder.is_dir() or data_files(folder):
+    if not folder.is_dir() or data_files(folder) or split_folders(folder):
         return folder
-    below = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and data_files(p)]
+    folders = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    below = [p for p in folders if data_files(p) or split_folders(p)]
     return below[0] if len(below) == 1 else folder
 
 
 def whole_files(files: Sequence[Path]) -> list[list[Path]]:
     """Files one by one, but the parts of one (NAME-00000-of-00003.parquet, ...) together, in order. Raises SpecError
-    where one of them is not there.
+    where one of them is missing, or is there twice.
     """
     whole: list[list[Path]] = []
     parts: dict[tuple[str, str, str], dict[int, Path]] = {}
     for file in files:
-        if (part := _PART.fullmatch(file.stem)) is None:
+        match = _PART.fullmatch(file.stem)
+        if match is None:
             whole.append([file])
-        else:
-            parts.setdefault((part[1], part[3], file.suffix), {})[int(part[2])] = file
-    for (name, count, suffix), found in parts.items():
-        numbers = range(int(count))
-        missing = next((n for n in numbers if n not in found), None)
-        if missing is not None:
-            lacking, there = f"{name}-{missing:0{len(count)}}-of-{count}{suffix}", len(found)
+            continue
+        name, number, count = match.groups()
+        numbered = parts.setdefault((name, count, ending(file)), {})
+        other = numbered.setdefault(int(number), file)
+        if other != file:
             raise SpecError(
-                f"expected all {len(numbers)} parts of {name}, found {there}: {lacking} is not there. Fetch it too.",
+                f"expected part {number} of {name} once, found {other.name} and {file.name}. Keep one.",
+                where=file.parent,
+            )
+    for (name, count, suffix), numbered in parts.items():
+        numbers = range(int(count))
+        missing = next((n for n in numbers if n not in numbered), None)
+        if missing is not None:
+            lacking = f"{name}-{missing:0{len(count)}}-of-{count}{suffix}"
+            raise SpecError(
+                f"expected all {len(numbers)} parts of {name}, found {len(numbered)}: {lacking} is not there. "
+                "Fetch it too.",
                 where=files[0].parent,
             )
-        whole.append([found[n] for n in numbers])
+        whole.append([numbered[n] for n in numbers])
     return sorted(whole)
 
 
 def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -> dict[str | None, list[Path]]:
-    found: dict[str | None, list[Path]] = {}
+    by_split: dict[str | None, list[Path]] = {}
     for files in whole:
         split = split_of(files[0], words)
         if split is None:
             continue
-        if split in found:
-            names = f"{found[split][0].name} and {files[0].name}"
+        if split in by_split:
+            names = f"{by_split[split][0].name} and {files[0].name}"
             raise SpecError(f"two files for the split {split!r}: {names}. Keep one.", where=folder)
-        found[split] = files
-    if not found:
-        candidates = [file for files in whole for file in files]
-        below = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-        advice = f"Name a folder below: {below}" if below and not candidates else "Rename them, or give one file"
-        raise SpecError(
-            "expected jsonl, csv, tsv or parquet files with train, dev or test in their names, "
-            f"found {', '.join(p.name for p in candidates) or 'none'}. {advice}.",
-            where=folder,
-        )
-    return found
+        by_split[split] = files
+    if not by_split:
+        raise _no_split(folder, [file.name for files in whole for file in files], words)
+    return by_split
 
 
-def read_tables(paths: Sequence[Path]) -> Table:
-    """Read the parts of one split, one behind the other. Raises SpecError naming the line that cannot be read, or the
-    part that names its classes otherwise.
-    """
-    first, *others = parts = [read_table(path) for path in paths]
-    if not others:
-        return first
-    for part in others:
-        if part.classes != first.classes:
-            found = f"expected the class names of {paths[0].name}, found others. Use parts of one data set."
-            raise SpecError(found, where=part.path)
-    names = dict.fromkeys(name for part in parts for name in part.columns)
-    columns = {name: _behind([part.columns.get(name, [None] * len(part)) for part in parts]) for name in names}
-    return replace(
-        first,
-        path=paths[0].with_name(_PART.sub(r"\1-*-of-\3", paths[0].stem) + paths[0].suffix),
-        columns=columns,
-        lines=range(sum(map(len, parts))),
-        parts=tuple(parts),
+def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
+    others = unread(folder, words)
+    below = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    if others and not candidates:
+        endings = ", ".join(sorted({"".join(Path(name).suffixes) for name in others}))
+        advice = f"Unpack or convert what ends in {endings}"
+    elif below and not candidates:
+        advice = f"Name a folder below: {below}"
+    else:
+        advice = "Rename them, or give one file"
+    return SpecError(
+        "expected jsonl, csv, tsv or parquet files with train, dev or test in their names, "
+        f"found {', '.join(candidates or others) or 'none'}. {advice}.",
+        where=folder,
     )
 
 
-def _behind(columns: list[Column]) -> Column:
-    """Columns one behind the other; in arrow, where all are of one kind there."""
-    arrow = [column for column in columns if not isinstance(column, list)]
-    if len(arrow) == len(columns) and len({str(column.type) for column in arrow}) == 1:
-        chunks = [column.chunks if isinstance(column, pa.ChunkedArray) else [column] for column in arrow]
-        return pa.chunked_array([chunk for several in chunks for chunk in several], arrow[0].type)
-    return [value for c in columns for value in (c if isinstance(c, list) else c.to_pylist())]
+def unread(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> list[str]:
+    """Names of files that seem to hold a split but cannot be read as tables, for their endings."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if ending(path) in DATA_ENDINGS and not path.name.startswith(".") and split_of(path, words) and path.is_file()
+    )
 
 
-def read_table(path: Path) -> Table:
+def read_tables(paths: Sequence[Path], *, plain_quotes: bool = False) -> Table:
+    """Read the parts of one split, one behind the other. Quotes in a tsv are ordinary characters with
+    ``plain_quotes``; otherwise they mean what all parts together say.
+
+    Raises SpecError naming the line that cannot be read, or the part that names its classes otherwise.
+    """
+    if len(paths) == 1:
+        return read_table(paths[0], plain_quotes=plain_quotes)
+    tables = _read_tsv_parts(paths) if _are_tsv(paths) and not plain_quotes else None
+    tables = tables or [read_table(path, plain_quotes=plain_quotes) for path in paths]
+    first = paths[0]
+    name = _PART.sub(r"\1-*-of-\3", first.stem) + first.suffix if _PART.fullmatch(first.stem) else f"*{first.suffix}"
+    return joined(tables, first.with_name(name))
+
+
+def _are_tsv(paths: Sequence[Path]) -> bool:
+    return all(ending(path) == ".tsv" for path in paths)
+
+
+def _read_tsv_parts(paths: Sequence[Path]) -> list[Table]:
+    """Parts of one tsv: one writer, so quotes mean the same in all of them."""
+    gathered = [_checked(path, quoting.evidence) for path in paths]
+    quoted = quoting.is_quoted(gathered)
+    return [
+        _checked(part.path, lambda path: read_tsv(path, quoted)).with_remarks(quoting.remark(part, quoted))
+        for part in gathered
+    ]
+
+
+def read_table(path: Path, *, plain_quotes: bool = False) -> Table:
     """Read one file whole. Raises SpecError naming the line that cannot be read."""
+    if plain_quotes and ending(path) == ".tsv":
+        return _checked(path, lambda tsv: read_tsv(tsv, quoted=False))
+    return _checked(path, READERS[ending(path)])
+
+
+T = TypeVar("T")
+
+
+def _checked(path: Path, read: Callable[[Path], T]) -> T:
+    """What ``read`` makes of a file. Raises SpecError where the file is of another kind than its name says."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(_POINTER):
+        raise SpecError(
+            "expected data, found a Git LFS pointer, which stands for a file that was not fetched. "
+            "Run `git lfs pull` in the repository, or download the file.",
+            where=path,
+        )
+    parquet = ending(path) == ".parquet"
+    kind = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), None)
+    if kind is not None and not parquet:
+        where = f"{path} line 1"
+        raise SpecError(f"expected UTF-8, found {kind}. Save it as UTF-8 text, unpacked.", where=where)
     try:
-        return READERS[path.suffix](path)
+        return read(path)
     except UnicodeDecodeError:
         where = _undecodable(path)
         raise SpecError("expected UTF-8, found bytes that are not. Save it as UTF-8.", where=where) from None
@@ -242,123 +307,9 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _read_jsonl(path: Path) -> Table:
-    lines, columns = Spool(np.int64), Growing()
-    with path.open(encoding="utf-8-sig") as file:
-        numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
-        while block := list(islice(numbered, BLOCK_ROWS)):
-            rows = [_parse(line, f"{path} line {number}") for number, line in block]
-            columns.add({name: [row.get(name) for row in rows] for name in dict.fromkeys(n for r in rows for n in r)})
-            lines.add([number for number, _ in block])
-    return Table(path, columns.finish(), lines.finish(), typed=True)
-
-
-def _parse(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:  # besides bad JSON: a number of too many digits, too deep a nest
-        found = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        raise SpecError(f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where) from None
-    if not isinstance(row, dict):
-        raise SpecError(
-            f"expected one JSON object a line, found a {type(row).__name__}. Mend or remove it.", where=where
-        )
-    return row
-
-
-def _read_csv(path: Path) -> Table:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return _collect(path, _csv_lines(path, file))
-
-
-def _csv_lines(path: Path, file: Any) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(file, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise SpecError(
-                f"expected RFC 4180 csv, found: {error}. Close the quotes, or save it as tsv, which has none.",
-                where=f"{path} line {line}",
-            ) from None
-        yield line, fields
-
-
-def _read_tsv(path: Path) -> Table:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        return _collect(path, ((number, line.rstrip("\r\n").split("\t")) for number, line in enumerate(file, 1)))
-
-
-def _collect(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:
-    header: list[str] | None = None
-    rows: list[tuple[int, list[str]]] = []
-    lines, columns = Spool(np.int64), Growing()
-
-    def keep() -> None:
-        nonlocal rows
-        columns.add({name: [row[i] for _, row in rows] for i, name in enumerate(header or [])})
-        lines.add([number for number, _ in rows])
-        rows = []
-
-    for number, fields in numbered:
-        if not any(fields):
-            continue
-        if header is None:
-            header = _header(fields, f"{path} line {number}")
-        elif len(fields) != len(header):
-            raise SpecError(
-                f"expected {len(header)} fields as in the header ({', '.join(header)}), found {len(fields)}. "
-                "Mend the line.",
-                where=f"{path} line {number}",
-            )
-        else:
-            rows.append((number, fields))
-            if len(rows) == BLOCK_ROWS:
-                keep()
-    keep()
-    return Table(path, columns.finish(), lines.finish(), typed=False)
-
-
-def _header(fields: list[str], where: str) -> list[str]:
-    check_once(fields, where)
-    return fields
-
-
-def check_once(names: list[str], where: str) -> None:
-    """Raises SpecError where two columns have one name."""
-    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
-    if twice is not None:
-        raise SpecError(f"expected each column once, found {twice!r} twice. Rename one.", where=where)
-
-
-def _read_parquet(path: Path) -> Table:
-    try:
-        with pq.ParquetFile(path) as file:  # not read_table, which makes columns of the folders' names
-            table = file.read()
-    except (pa.ArrowException, OSError) as error:
-        said = sentence(str(error).strip().split("\n")[0])
-        raise SpecError(f"expected a parquet file, found: {said} Write or fetch it again.", where=path) from None
-    return arrow_table(path, table, _class_names(table.schema))
-
-
-def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Names of class numbers, which the ``datasets`` library writes beside the schema; what else stands there names
-    nothing.
-    """
-    try:
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return {name: kind["names"] for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
 READERS: dict[str, Callable[[Path], Table]] = {
-    ".jsonl": _read_jsonl,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".parquet": _read_parquet,
+    ".jsonl": read_jsonl,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".parquet": read_parquet,
 }

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logitcache.data.files import SPLIT_WORDS, Table, arrow_table
+from logitcache.data.files import SPLIT_WORDS
 from logitcache.data.hub import Commit, download, explain, resolve
+from logitcache.data.table import Table, arrow_table
 from logitcache.errors import SpecError
 
 Opener = Callable[[], Table]

@@ -19,10 +19,12 @@ from logitcache.data.files import (
     SPLIT_WORDS,
     Table,
     data_files,
+    ending,
     find_files,
     inner,
     read_tables,
     split_named,
+    unread,
     whole_files,
 )
 from logitcache.data.hubdata import HubName, Opener
@@ -73,7 +75,7 @@ def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPL
     if folder and (preset := presets.find(before)) is not None:
         return _preset_in(preset, Path(folder), notify)
     name = hubdata.parse(data)
-    if name is None or path.suffix in READERS:
+    if name is None or ending(path) in READERS:
         raise SpecError(
             "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, a folder of them or one that "
             f"`datasets` saved, or a name: {_names()}, or one of the hub's, org/name[:config][@revision]; "
@@ -88,7 +90,8 @@ def lying_here(name: str) -> list[Path]:
     Such a name is no path, for anybody may have written it.
     """
     plain = name == Path(name).name != "" and not name.startswith(".")
-    return [Path(name + end) for end in ("", *READERS) if plain and os.path.exists(name + end)]
+    endings = ("", *READERS, *map(str.upper, READERS))
+    return [Path(name + end) for end in endings if plain and os.path.exists(name + end)]
 
 
 def single(found: Found) -> Table:
@@ -127,19 +130,31 @@ def _files(path: Path, name: str, what: str, words: Mapping[str, str], notify: N
     path = inner(path)
     files = find_files(path, words)
     used = [file for parts in files.values() for file in parts]
-    _say_ignored(path, used, notify)
-    if not what and any(file.suffix == ".parquet" for file in used):
+    _say_ignored(path, used, words, notify)
+    if not what and any(ending(file) == ".parquet" for file in used):
         what = str(path)
-    tables = {split: partial(read_tables, parts) for split, parts in files.items()}
+    tables = {split: partial(_read, parts, notify) for split, parts in files.items()}
     return Found(name, path, tables, what, path if path.is_dir() else path.parent)
 
 
-def _say_ignored(path: Path, used: Iterable[Path], notify: Notify) -> None:
+def _read(parts: list[Path], notify: Notify, plain_quotes: bool = False) -> Table:
+    """The parts of a split as one table; what has to be known of its rows is said."""
+    table = read_tables(parts, plain_quotes=plain_quotes)
+    for note in table.notes():
+        notify(note)
+    return table
+
+
+def _say_ignored(path: Path, used: Iterable[Path], words: Mapping[str, str], notify: Notify) -> None:
     """A data file whose name tells no split, beside files that do, is left out; never silently."""
-    if path.is_dir():
-        ignored = sorted(p.name for p in set(path.iterdir()) - set(used) if p.suffix in READERS)
-        if ignored:
-            notify(f"{path}: not read, for their names tell no split: {', '.join(ignored)}")
+    if not path.is_dir():
+        return
+    ignored = ", ".join(sorted(file.name for file in set(data_files(path)) - set(used)))
+    if ignored:
+        notify(f"{path}: not read, for their names tell no split: {ignored}")
+    others = ", ".join(unread(path, words))
+    if others:
+        notify(f"{path}: not read, for files with these endings are not: {others}")
 
 
 def label_names(names: tuple[str, ...] | None, found: Found) -> ClassNames | None:
@@ -229,7 +244,7 @@ def _preset_in(preset: Preset, folder: Path, notify: Notify) -> Found:
         tables = {ours: saved[theirs] for ours, theirs in preset.splits.items() if theirs in saved}
         listed = ", ".join(map(str, saved))
     else:
-        tables = _preset_files(preset, folder, root)
+        tables = _preset_files(preset, folder, root, notify)
         listed = ", ".join(file.name for file in data_files(root)) or "no data file"
     if "train" not in tables:
         expected = f"expected the split {preset.splits['train']} of {preset.repo}"
@@ -241,9 +256,9 @@ def _preset_in(preset: Preset, folder: Path, notify: Notify) -> Found:
     return Found(_folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset)
 
 
-def _preset_files(preset: Preset, folder: Path, root: Path) -> dict[str, Opener]:
+def _preset_files(preset: Preset, folder: Path, root: Path, notify: Notify) -> dict[str, Opener]:
     """What is there of a preset's splits: files that the preset names by a pattern, else files by the words in their
-    names.
+    names. A quote in their tsv files is an ordinary character: GLUE's own are written so.
     """
     tables: dict[str, Opener] = {}
     for ours, theirs in preset.splits.items():
@@ -252,11 +267,14 @@ def _preset_files(preset: Preset, folder: Path, root: Path) -> dict[str, Opener]
         ends = [] if pattern is None else ["/".join(pattern.split("/")[i:]) for i in range(pattern.count("/") + 1)]
         found = next((f for end in ends[:-1] if (f := sorted(folder.glob(end)))), [])
         if found:
-            tables[ours] = partial(read_tables, [file for files in whole_files(found) for file in files])
+            parts = [file for files in whole_files(found) for file in files]
+            tables[ours] = partial(_read, parts, notify, plain_quotes=True)
     if not tables and data_files(root):
         by_split = find_files(root)
         tables = {
-            str(split): partial(read_tables, files) for split, files in by_split.items() if split in preset.splits
+            str(split): partial(_read, files, notify, plain_quotes=True)
+            for split, files in by_split.items()
+            if split in preset.splits
         }
     return tables
 

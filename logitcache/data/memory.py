@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache.data import hubdata
-from logitcache.data.files import Table, arrow_table, check_once
 from logitcache.data.hubdata import Opener
+from logitcache.data.table import Table, arrow_table, check_once
 from logitcache.errors import SpecError
 
 WHERE = "data in memory"
@@ -26,8 +26,10 @@ def tables(data: Any) -> dict[str | None, Opener]:
     """
     if hubdata.is_dataset(data):
         return hubdata.tables(data, WHERE)
-    splits = isinstance(data, Mapping) and any(map(_is_table, data.values()))
-    if not splits and _is_table(data):
+    splits = isinstance(data, Mapping) and (
+        any(map(_is_table, data.values())) or (len(data) > 0 and all(map(_is_records, data.values())))
+    )
+    if not splits and (_is_table(data) or _is_records(data)):
         return {None: partial(_table, data, WHERE)}
     if not splits:
         raise _no_table(data, WHERE)
@@ -38,6 +40,11 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping | pa.Table) or _is_frame(value) or hubdata.is_dataset(value)
 
 
+def _is_records(value: Any) -> bool:
+    """Whether it is rows one by one: a list of mappings from column to value."""
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(row, Mapping) for row in value)
+
+
 def _is_frame(value: Any) -> bool:
     pandas = sys.modules.get("pandas")  # what was made with it has loaded it
     return pandas is not None and isinstance(value, pandas.DataFrame)
@@ -45,8 +52,9 @@ def _is_frame(value: Any) -> bool:
 
 def _no_table(value: Any, where: str) -> SpecError:
     return SpecError(
-        "expected columns ({'text': [...], 'label': [...]}), a pandas DataFrame, an arrow Table or a datasets.Dataset, "
-        f"or such by split ({{'train': ..., 'dev': ...}}), found {type(value).__name__}. Make it one of these.",
+        "expected columns ({'text': [...], 'label': [...]}), a list of rows ([{'text': ..., 'label': ...}]), a pandas "
+        "DataFrame, an arrow Table or a datasets.Dataset, or such by split ({'train': ..., 'dev': ...}), found "
+        f"{type(value).__name__}. Make it one of these.",
         where=where,
     )
 
@@ -56,6 +64,9 @@ def _table(value: Any, where: str) -> Table:
         return hubdata.table(value, where)
     if isinstance(value, pa.Table):
         return arrow_table(where, value, {})
+    if _is_records(value):
+        names = dict.fromkeys(name for row in value for name in row)
+        value = {name: [row.get(name) for row in value] for name in names}
     if not _is_table(value):
         raise _no_table(value, where)
     check_once([str(name) for name in value], where)
@@ -68,10 +79,10 @@ def _table(value: Any, where: str) -> Table:
 
 
 def _column(name: str, values: Any, where: str) -> list[Any]:
-    """The values as Python has them; what pandas calls missing is None."""
-    if hasattr(values, "notna"):  # a Series
+    """The values as Python has them, by their place; what pandas calls missing is None."""
+    if hasattr(values, "notna"):  # a Series, whose index is not looked at
         known = values.convert_dtypes() if values.hasnans else values  # integers with a gap became floats
-        return list(known.astype(object).where(known.notna(), None))
+        values = list(known.astype(object))
     if isinstance(values, pa.Array | pa.ChunkedArray):
         values = values.to_pylist()
     if hasattr(values, "tolist"):  # arrays of numpy and torch
@@ -82,4 +93,22 @@ def _column(name: str, values: Any, where: str) -> list[Any]:
             "Make it a list.",
             where=where,
         )
-    return [value.item() if isinstance(value, np.generic) else value for value in values]
+    missing = _missing_values()
+    return [_plain(value, missing) for value in values]
+
+
+def _missing_values() -> tuple[Any, ...]:
+    """What stands for a missing value in pandas, besides NaN; without loading it where nobody did."""
+    pandas = sys.modules.get("pandas")
+    return () if pandas is None else (pandas.NA, pandas.NaT)
+
+
+def _plain(value: Any, missing: tuple[Any, ...]) -> Any:
+    """A value of numpy as Python's own; a missing one as None."""
+    if type(value) in (str, int):
+        return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if any(value is one for one in missing) or (type(value) is float and value != value):
+        return None
+    return value

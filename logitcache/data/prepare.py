@@ -4,16 +4,12 @@ columns beside.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from logitcache import identity
 from logitcache.data import hub
 from logitcache.data.padding import Padding
 from logitcache.data.source import Rows
@@ -21,8 +17,6 @@ from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Int64, Ragged
 
-ALPHABET = 1000  # characters a learnt vocabulary knows
-SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -167,59 +161,6 @@ def _is_cut(tokenizer: Any, encoded: Any, fields: tuple[list[str], ...], row: in
         return bool(encoded.encodings[row].overflowing)
     whole = tokenizer(*([column[row]] for column in fields), truncation=False, verbose=False)
     return len(whole["input_ids"][0]) > max_length
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
-    """What makes two tokenizers the same: the map from token to id, the special ids, ids of a fixed probe text, and
-    the side that long texts are cut on.
-    """
-    probe = "Zwölf Boxkämpfer: 3.14, don't—naïve 東京 \t <mask> [SEP]"
-    return {
-        "vocabulary": identity.digest_json(tokenizer.get_vocab()),
-        "special": {
-            name: int(i) for name in SPECIAL if (i := getattr(tokenizer, f"{name}_token_id", None)) is not None
-        },
-        "probe": identity.digest_json(tokenizer(probe, probe)["input_ids"]),
-        "truncation_side": tokenizer.truncation_side,
-    }
-
-
-def build_tokenizer(texts: list[str], size: int, max_length: int, folder: Path) -> Any:
-    """A lower-case WordPiece tokenizer learnt from these texts, saved in (and loaded from) ``folder``.
-
-    For students and teachers made from nothing but rows. The folder's name should tell the texts apart.
-    """
-    from transformers import BertTokenizer
-
-    if not (folder / "tokenizer.json").is_file():
-        vocabulary = _learn_vocabulary(texts, size)
-        made = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length)
-        made.save_pretrained(folder)
-    return load_tokenizer(str(folder))
-
-
-def _learn_vocabulary(texts: list[str], size: int) -> dict[str, int]:
-    """WordPiece vocabulary of at most ``size`` tokens: the same texts always give the same one.
-
-    The trainer numbers continuation characters (``##a``) in the order of a hash map and breaks ties by number, so a
-    plain training differs from run to run. Numbering them first, as if they were special, takes the chance out.
-    """
-    from tokenizers import BertWordPieceTokenizer
-
-    learner = BertWordPieceTokenizer(lowercase=True)
-    characters = Counter(c for text in texts for c in learner.normalizer.normalize_str(text) if not c.isspace())
-    alphabet = sorted(characters, key=lambda c: (-characters[c], c))[:ALPHABET]
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    learner.train_from_iterator(
-        texts,
-        vocab_size=size,
-        min_frequency=2,
-        limit_alphabet=ALPHABET,
-        show_progress=False,
-        special_tokens=special + [f"##{c}" for c in alphabet],
-    )
-    vocabulary: dict[str, int] = json.loads(learner.to_str())["model"]["vocab"]
-    return vocabulary
 
 
 def first_line(error: BaseException) -> str:

@@ -92,6 +92,7 @@ class Source:
     metric: str = "accuracy"  # the one its field reports, of task.METRICS
     tables: dict[str, Rows] = field(default_factory=dict)  # by split; a split that is not here is a table itself
     division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
+    unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
 
     def split(self, name: str) -> Rows:
         """Rows of one split. Raises SpecError where it is missing or empty."""

@@ -13,6 +13,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.config.data import Columns
 from logitcache.data import lookup
+from logitcache.data.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
 from logitcache.data.files import Table
 from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.lookup import UNLABELLED_SPLIT as UNLABELLED_SPLIT
@@ -29,17 +30,6 @@ from logitcache.errors import SpecError
 from logitcache.records import Int64
 
 SPLITS = ("train", "dev", "test")
-TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "title")
-PAIR_COLUMNS = (
-    ("text", "text_pair"),
-    ("text_a", "text_b"),
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("question", "context"),
-)
-LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 
 
 def load(
@@ -69,8 +59,9 @@ def load(
         if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
             notify(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
-    names = _column_names(list(tables.values()), columns, found.where)
-    _say_choice(list(tables.values()), columns, names, notify)
+    names = column_names(list(tables.values()), columns, found.where)
+    for note in choice_notes(list(tables.values()), columns, names):
+        notify(note)
     numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found), notify)
     rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
     known_as = name or found.name
@@ -85,6 +76,8 @@ def load(
         notify(f"data: {found.what}: {sizes} rows")
     if more is not None:
         source = _with_unlabelled(source, more, names, notify)
+    if names.label is None:
+        source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)
 
 
@@ -115,42 +108,6 @@ def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
     if names is None and asked.label is None:
         names = preset.label_names or None
     return Columns(text, pair, asked.label or preset.label, names)
-
-
-def _column_names(tables: list[Table], asked: Columns, where: Path | str) -> Columns:
-    """Fill in the column names that were not given; refuse those that no file has. One file may lack what another
-    has: a test split is often unlabelled.
-    """
-    have = list(dict.fromkeys(name for table in tables for name in table.columns))
-    for flag, name in (("--text", asked.text), ("--text-pair", asked.text_pair), ("--label", asked.label)):
-        if name is not None and name not in have:
-            raise SpecError(f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}.", where=where)
-    text, pair = asked.text, asked.text_pair
-    if text is None and pair is None:
-        text, pair = next((p for p in PAIR_COLUMNS if set(p) <= set(have)), (None, None))
-    if text is None:
-        text = next((c for c in TEXT_COLUMNS if c in have), None)
-    if text is None:
-        raise SpecError(
-            f"expected a text column ({', '.join(TEXT_COLUMNS)}), found {', '.join(have) or 'an empty file'}. "
-            "Name it with --text (and --text-pair).",
-            where=where,
-        )
-    label = asked.label or next((c for c in LABEL_COLUMNS if c in have), None)
-    return Columns(text, pair, label, asked.label_names)
-
-
-def _say_choice(tables: list[Table], asked: Columns, taken: Columns, notify: Notify) -> None:
-    """Say which columns were taken, where others might have been meant."""
-    if asked.text is not None or asked.text_pair is not None:
-        return
-    usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
-    others = [
-        name for name in usual if name not in (taken.text, taken.text_pair) if any(name in t.columns for t in tables)
-    ]
-    if others:
-        chosen = " and ".join(filter(None, (taken.text, taken.text_pair)))
-        notify(f"columns: {chosen} are read, {', '.join(others)} not. Others: --text (and --text-pair)")
 
 
 def _rows(table: Table, names: Columns, label: Int64) -> Rows:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from logitcache.data.files import Table
 from logitcache.data.spool import concatenated, strings
+from logitcache.data.table import Table
 from logitcache.errors import SpecError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -29,14 +29,16 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
     values = table.columns[column]
     if isinstance(values, list):
         return _from_list(table, column, values)
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if pa.types.is_dictionary(values.type):  # its null may be a word that rows point to, which is not counted
+        values = values.cast(values.type.value_type)
+    kind = values.type
     if values.null_count or not any(is_text(kind) for is_text in _TEXTS):
         return _from_list(table, column, values.to_pylist())
     chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
-    if len(chunks) == 1 and kind == pa.large_string() and kind == values.type:
+    if len(chunks) == 1 and kind == pa.large_string():
         whole = chunks[0]
     else:
-        whole = concatenated(chunk.cast(kind).cast(pa.large_string()) for chunk in chunks)
+        whole = concatenated(chunk.cast(pa.large_string()) for chunk in chunks)
     _check_utf8(table, column, whole)
     return whole
 

@@ -19,6 +19,7 @@ from logitcache.errors import SpecError
 from logitcache.pipeline.finetune import ready_teacher
 from logitcache.pipeline.train import check_unlabelled
 from logitcache.store.writer import check_place
+from logitcache.student.ranks import on_its_own
 from logitcache.student.run import OnStep
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.panel import Panel, Progress
@@ -72,12 +73,12 @@ def asked_teacher(
     on_step: OnStep = lambda step, of: None,
     reuse: Cache | None = None,
 ) -> Panel:
-    """Whoever a dump asks, trained first where it has to be; of several parts, the first one alone may train it, and
-    where answers of an older cache are to be reused nobody may.
+    """Whoever a dump asks, trained first where it has to be: of several parts that are started at once, one trains it
+    and the others wait. Where answers of an older cache are to be reused nobody may train.
     """
     spec, length = replace(config.teacher, device=_device(config)), config.settings.max_length
-    first, work = config.part is None or config.part[0] == 0, config.workspace
-    return ready_teacher(spec, config.finetune, source, length, work, notify, on_step, reuse=reuse, may_train=first)
+    with on_its_own():  # parts may be ranks of a launcher, but they share no training
+        return ready_teacher(spec, config.finetune, source, length, config.workspace, notify, on_step, reuse=reuse)
 
 
 def _device(config: DumpConfig) -> str | None:

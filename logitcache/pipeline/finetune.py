@@ -25,7 +25,8 @@ from logitcache.config.workspace import Workspace
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
 from logitcache.pipeline import train as training
-from logitcache.student.job import Job, check_folds, is_done, ready
+from logitcache.student.folder import is_done
+from logitcache.student.job import Job, check_folds, ready
 from logitcache.student.run import OnStep
 from logitcache.teacher.model import DTYPES, TeacherModel, UntrainedHead, check_device, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
@@ -41,10 +42,9 @@ def ready_teacher(
     on_step: OnStep = lambda step, of: None,
     *,
     reuse: Cache | None = None,
-    may_train: bool = True,
 ) -> Panel:
-    """The teacher as it is, or fine-tuned on the train split first (unless somebody else does that: ``may_train``);
-    with folds, one for each.
+    """The teacher as it is, or fine-tuned on the train split first; with folds, one for each. One that another command
+    is just training is waited for.
 
     Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be, or
     where it would have to be fine-tuned now and answers of an older cache are to be reused.
@@ -65,7 +65,7 @@ def ready_teacher(
     config = _config(spec, finetune, source, max_length, workspace)
     why = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
     say = partial(_say, notify, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
-    train = partial(_train, source=source, may_train=may_train, say=say, notify=notify, on_step=on_step)
+    train = partial(_train, source=source, say=say, notify=notify, on_step=on_step)
     if finetune.folds is None:
         return OneTeacher(_load(spec, train(config)))
     return _fold_teachers(spec, finetune.folds, config, source, train, notify)
@@ -144,26 +144,18 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
     return next((f for f in found if saved_digest(f, dtype) == teacher.get("weights")), None)
 
 
-def _train(
-    config: TrainConfig, source: Source, may_train: bool, say: Callable[[Job], None], notify: Notify, on_step: OnStep
-) -> Path:
-    """Fine-tune (or find) a teacher under the name of what is asked. Raises SpecError where it is not there and
-    may not be trained.
-    """
+def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], notify: Notify, on_step: OnStep) -> Path:
+    """Fine-tune (or find) a teacher under the name of what is asked."""
     job = ready(config, source, lambda _: None)
     place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
     job = replace(job, out=place)
     if is_done(job):
         notify(f"teacher: {place} (fine-tuned before)")
         return place
-    if not may_train:
-        raise SpecError(
-            "expected a teacher that is ready, found one that has to be fine-tuned first, and of several parts the "
-            "first one does that. Start the other parts when it has.",
-            where=config.student,
-        )
     say(job)
-    return training.train(replace(config, out=place), source=source, notify=notify, on_step=on_step)
+    asked = replace(config, out=place)
+    with training.trained(asked, source=source, notify=notify, on_step=on_step, wait=True) as folder:
+        return folder
 
 
 def _load(spec: TeacherSpec, folder: Path) -> TeacherModel:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +20,10 @@ from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
 from logitcache.pipeline.relabelled import check_gold_labels
-from logitcache.student.job import Job, is_done, ready
-from logitcache.student.ranks import first_alone, is_first
+from logitcache.store.lock import lock_folder
+from logitcache.student.folder import check_same, held
+from logitcache.student.job import Job, ready
+from logitcache.student.ranks import first_alone, is_first, meet, of_first
 from logitcache.student.run import OnStep, run
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher, quiet
@@ -37,7 +42,24 @@ def train(
     """Train one student; returns its result folder.
 
     A run that is there already is returned as it is; a broken-off one goes on. ``on_step`` gets steps done and in all.
-    Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer).
+    Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer),
+    Locked (another command is writing there).
+    """
+    with trained(config, source=source, notify=notify, on_step=on_step) as out:
+        return out
+
+
+@contextmanager
+def trained(
+    config: TrainConfig,
+    *,
+    source: Source | None = None,
+    notify: Notify = lambda _: None,
+    on_step: OnStep = lambda step, of: None,
+    wait: bool = False,
+) -> Iterator[Path]:
+    """The result folder of :func:`train`, which nobody else writes to while the context lasts. Where another command
+    is making this very run, ``wait`` for it instead of raising Locked.
     """
     job = ready(config, source, notify)
     if job.unlabelled() is not None:
@@ -47,18 +69,25 @@ def train(
         if teacher.match.kind is not Kind.SAME:
             notify(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
-    if is_done(job):
-        notify(f"{job.out}: this run is there already")
-        return job.out
-    if teacher is None and config.method == "self-kd":
+    with held(job, wait=wait, notify=notify) as done:
+        if done:
+            notify(f"{job.out}: this run is there already")
+        else:
+            _train(job, teacher, notify, on_step)
+        yield job.out
+
+
+def _train(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> None:
+    if job.self_taught:
         teacher = _self_taught(job, notify, on_step)
+        job = replace(job, cache_fingerprint=teacher.fingerprint)
+        of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
     if teacher is not None:
         job = _without_skipped(job, teacher, notify)
         _check_teacher(teacher, job, notify)
         _say_division(teacher, job, notify)
     with quiet():
         run(job, teacher, notify, on_step)
-    return job.out
 
 
 def check_unlabelled(source: Source, named: str | None) -> None:
@@ -142,27 +171,33 @@ def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:
     folds = job.config.folds
     panel: Panel
     if folds is None:
-        panel = OneTeacher(load_teacher(str(_first_copy(job, notify, on_step))))
+        panel = OneTeacher(_first_copy(job, notify, on_step))
     else:
         copies = []
         for fold in range(folds):
             notify(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
             copies.append(_copy_without(job, (fold, folds), notify, on_step))
-        panel = FoldTeachers([_loader(copy) for copy in copies])
+        panel = FoldTeachers([partial(_load, job, copy) for copy in copies])
     settings, starts = DumpSettings(max_length=job.config.max_length), job.starts()
     return join([_self_cache(panel, job, name, settings, notify) for name in starts], starts, task=job.task)
 
 
-def _loader(folder: Path) -> Callable[[], TeacherModel]:
-    return lambda: load_teacher(str(folder))
+def _load(job: Job, folder: Path) -> TeacherModel:
+    """A first copy, called alike wherever it lies: its answers are the same."""
+    return replace(load_teacher(str(folder)), name=f"base-seed{job.config.seed}")
 
 
 def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, notify: Notify) -> Cache:
     digest = str(panel.identity()["weights"])
     folder = self_cache(job.config.workspace, job.source, split, digest, settings.max_length)
     with first_alone():  # of several ranks the first asks, the others find what was answered
-        say = notify if is_first() else lambda _: None
-        dump_split(panel, job.source, split, folder, settings, own_classes=True, notify=say)
+        if is_first():
+            content = "the answers of this first copy"
+            lock = lock_folder(folder, wait=math.inf, content=content, notify=notify)
+            try:
+                dump_split(panel, job.source, split, folder, settings, own_classes=True, lock=lock, notify=notify)
+            finally:
+                lock.release()
     return Cache.open(folder)
 
 
@@ -179,17 +214,31 @@ def _as_base(job: Job) -> TrainConfig:
     )
 
 
-def _first_copy(job: Job, notify: Notify, on_step: OnStep) -> Path:
+def _first_copy(job: Job, notify: Notify, on_step: OnStep) -> TeacherModel:
+    """The base run of this seed: the one in its default place, unless that has other settings or is this run's own
+    place; else one in a place of its own.
+    """
     base = _as_base(job)
-    try:
-        return train(base, source=job.source, notify=notify, on_step=on_step)
-    except FingerprintMismatch:  # the base run there has other settings: this run's first copy gets a place of its own
-        copy = replace(base, out=job.config.workspace.first_copy(identity.digest_json(job.asked())))
-        return train(copy, source=job.source, notify=notify, on_step=on_step)
+    assert base.out is not None
+    if base.out.resolve() != job.out.resolve():
+        with suppress(FingerprintMismatch):
+            return _copy(job, base, notify, on_step)
+    return _copy(
+        job, replace(base, out=job.config.workspace.first_copy(identity.digest_json(job.asked()))), notify, on_step
+    )
+
+
+def _copy(job: Job, config: TrainConfig, notify: Notify, on_step: OnStep) -> TeacherModel:
+    """A first copy, loaded while nobody can replace it. One that another command is training is waited for."""
+    with trained(config, source=job.source, notify=notify, on_step=on_step, wait=True) as folder:
+        teacher = _load(job, folder)
+        meet()  # of several ranks the first holds the folder, for all
+        return teacher
 
 
 def _copy_without(job: Job, fold: tuple[int, int], notify: Notify, on_step: OnStep) -> Path:
     """The first copy that never saw one fold's rows."""
     place = job.config.workspace.first_copy(identity.digest_json({**job.asked(), "without_fold": fold}))
     copy = replace(_as_base(job), without_fold=fold, out=place)
-    return train(copy, source=job.source, notify=notify, on_step=on_step)
+    with trained(copy, source=job.source, notify=notify, on_step=on_step, wait=True) as folder:
+        return folder

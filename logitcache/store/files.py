@@ -181,6 +181,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file that another library wrote last through a power loss."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        system.sync(handle)
+    finally:
+        os.close(handle)
+
+
 def settle(folder: Path) -> None:
     """Make all names in this folder last, its own too: who was killed before could not. Raises DiskError."""
     with disk(folder):

@@ -1,5 +1,7 @@
 """One writer at a time: a lock on a folder that says who holds it and ends with its holder.
 
+A second writer is refused at once, naming the first; or, where it needs what the first is making, it waits.
+
 The lock is the operating system's (flock), so it is free the moment its holder is dead, however that came about; the
 file only tells others whom to wait for. It is removed when the work is done: nothing in a cache names a host.
 """
@@ -11,9 +13,12 @@ import fcntl
 import json
 import os
 import socket
+import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from logitcache.errors import DiskError, Locked
 from logitcache.store import files
@@ -21,6 +26,7 @@ from logitcache.store import files
 LOCK = ".logitcache.lock"
 POLL = 0.05
 HOLDER_BYTES = 4096
+ATTEMPTS = 100  # to lock a folder that others make and remove
 PATIENCE = 1.0  # seconds a new holder has to write its name
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
@@ -29,14 +35,27 @@ _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 class Lock:
     """Holds a folder from when it is made until :meth:`release`, or until nobody refers to it."""
 
-    def __init__(self, folder: Path, name: str = LOCK, *, shared: bool = False, wait: float = 0.0) -> None:
-        """``shared`` is held by any number at once, and by nobody while one holds it alone. Raises Locked naming its
-        holder where somebody has it for longer than ``wait`` seconds; DiskError where the file system has no locks.
+    def __init__(
+        self,
+        folder: Path,
+        name: str = LOCK,
+        *,
+        shared: bool = False,
+        wait: float = 0.0,
+        content: str = "this cache",
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``shared`` is held by any number at once, and by nobody while one holds it alone. ``content`` is what the
+        folder holds, for messages; ``notify`` is told whom this one waits for.
+
+        Raises Locked naming its holder where somebody has it for longer than ``wait`` seconds, and at once where this
+        very thread has it, which would wait for itself; DiskError where the file system has no locks.
         """
-        self.path = folder / name
+        self.path, self.content, self.notify = folder / name, content, notify
+        self.thread = threading.get_ident()
         holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         with files.disk(self.path, len(holder)):
-            self.handle = _acquire(self.path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait)
+            self.handle = self._acquire(fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait)
             self._release = weakref.finalize(self, _give_back, self.path, self.handle)
             _held.add(self)
             try:
@@ -45,6 +64,40 @@ class Lock:
             except BaseException:
                 self.release()
                 raise
+
+    def _acquire(self, kind: int, until: float) -> int:
+        waiting = False
+        while True:
+            handle = files.system.open_lock(self.path)
+            try:
+                fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                patient = time.monotonic() < until and not _held_by_this_thread(handle)
+                holder = "" if patient and waiting else _holder(handle)
+                os.close(handle)
+                if not patient:
+                    raise _locked(holder, self.path.parent, self.content) from None
+                if not waiting:
+                    self.notify(f"{self.path.parent}: waiting for {holder}, which is writing {self.content}")
+                waiting = True
+                time.sleep(POLL)
+                continue
+            except OSError as error:
+                os.close(handle)
+                if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                    advice = "Write to a local disk, and move what is finished."
+                    raise DiskError(
+                        f"this file system has no locks ({error.strerror}). {advice}", where=self.path
+                    ) from None
+                raise
+            if _is_at(handle, self.path):
+                return handle
+            os.close(handle)  # its last holder removed it after we had opened it
+
+    @property
+    def held(self) -> bool:
+        """Whether it has not been given back."""
+        return self._release.alive
 
     def release(self) -> None:
         """Give it back; again is nothing. Raises DiskError."""
@@ -55,6 +108,36 @@ class Lock:
         """What a forked child does: the lock is its parent's, and ends with that one alone."""
         if self._release.detach() is not None:
             os.close(self.handle)
+
+
+def lock_folder(folder: Path, **how: Any) -> Lock:
+    """Make a folder if it is not there, and lock it. Raises what :class:`Lock` raises."""
+    for _ in range(ATTEMPTS):
+        files.make_folder(folder)
+        try:
+            return Lock(folder, **how)
+        except FileNotFoundError:  # whoever had it has removed the folder, which was empty
+            continue
+    return Lock(folder, **how)
+
+
+def refuse_held(folder: Path, content: str) -> None:
+    """Raises Locked where somebody holds a folder. Nothing is changed, not even the lock that one who died has left."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _locked(_holder(handle), folder, content) from None
+    finally:
+        os.close(handle)
+
+
+def _locked(holder: str, folder: Path, content: str) -> Locked:
+    advice = "Wait for it, end it, or choose another place."
+    return Locked(f"{holder} is writing {content}. {advice}", where=folder)
 
 
 def alive(folder: Path, pattern: str) -> list[str]:
@@ -92,30 +175,11 @@ def _leave_all() -> None:
 os.register_at_fork(after_in_child=_leave_all)
 
 
-def _acquire(path: Path, kind: int, until: float) -> int:
-    while True:
-        handle = files.system.open_lock(path)
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < until:
-                os.close(handle)
-                time.sleep(POLL)
-                continue
-            holder = _holder(handle)
-            os.close(handle)
-            raise Locked(
-                f"{holder} is writing this cache. Wait for it, end it, or choose another place.", where=path.parent
-            ) from None
-        except OSError as error:
-            os.close(handle)
-            if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                advice = "Write to a local disk, and move the finished cache."
-                raise DiskError(f"this file system has no locks ({error.strerror}). {advice}", where=path) from None
-            raise
-        if _is_at(handle, path):
-            return handle
-        os.close(handle)  # its last holder removed it after we had opened it
+def _held_by_this_thread(handle: int) -> bool:
+    """Whether a lock of this very thread is on the file that was opened."""
+    own = [lock for lock in list(_held) if lock.thread == threading.get_ident() and lock.held]
+    status = os.fstat(handle)
+    return any(os.path.samestat(status, os.fstat(lock.handle)) for lock in own)
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from logitcache import identity
-from logitcache.errors import CorruptShard, FormatError
+from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache
 from logitcache.records import Array, Int64
 from logitcache.store import stores
 from logitcache.store.columns import ROW, ends, levels
@@ -74,8 +76,30 @@ class Reader:
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
         """These records of columns of one level, in this order: copies, [n, width]. Raises CorruptShard."""
         table = self.tables[self.columns[names[0]].level]
-        found: dict[str, Array] = table.take(places, names)
+        try:
+            found: dict[str, Array] = table.take(places, names)
+        except CorruptShard:
+            self.refuse_replaced()
+            raise
         return found
+
+    def refuse_replaced(self) -> None:
+        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened: then what does not fit
+        its checksums is not damaged, but another's.
+        """
+        if not isinstance(self.files, LocalFolder):
+            return
+        found = "an unfinished one"
+        with suppress(IncompleteCache, FormatError, OSError):
+            digest = read_manifest(self.folder).digest
+            if digest == self.manifest.digest:
+                return
+            found = f"one with fingerprint {digest}"
+        raise FingerprintMismatch(
+            f"expected the cache with fingerprint {self.manifest.digest}, as it was opened, found {found}: it was "
+            "replaced while it was read. Read it again when it is complete.",
+            where=self.where,
+        )
 
     def below(self, level: str, places: Places) -> tuple[Int64, Places]:
         """The records of a level that belong to these records of the level above it: (indptr i64[n + 1], places of the
@@ -106,10 +130,12 @@ class Reader:
         return self._counts[level]
 
     def faults(self) -> Iterator[Fault]:
-        """Everything that is not as it was written. Reads every byte."""
-        yield from self.beside()
-        for shard in self.shards:
-            yield from self.faults_of(shard)
+        """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch where the cache was
+        replaced meanwhile.
+        """
+        for fault in chain(self.beside(), *map(self.faults_of, self.shards)):
+            self.refuse_replaced()
+            yield fault
 
     def faults_of(self, shard: Shard) -> Iterator[Fault]:
         """Everything in a shard's files that is not as it was written."""

@@ -27,7 +27,7 @@ from logitcache.store.files import (
     settle,
     write_new,
 )
-from logitcache.store.lock import Lock, alive
+from logitcache.store.lock import Lock, alive, lock_folder
 from logitcache.store.manifest import (
     Plan,
     Receipt,
@@ -55,9 +55,16 @@ class CacheWriter:
     """
 
     def __init__(
-        self, folder: Path, plan: Plan, *, overwrite: bool = False, part: tuple[int, int] | None = None
+        self,
+        folder: Path,
+        plan: Plan,
+        *,
+        overwrite: bool = False,
+        part: tuple[int, int] | None = None,
+        lock: Lock | None = None,
     ) -> None:
-        """Lock the folder and claim it for this plan. Raises Locked where somebody else writes there,
+        """Lock the folder (unless the caller gives the ``lock`` that it holds) and claim it for this plan. Raises
+        Locked where somebody else writes there,
         FingerprintMismatch naming the field where it holds another plan, SpecError where it holds something else.
         """
         self.folder, self.plan, self.digest, self.part = folder, plan, plan.digest(), part
@@ -67,9 +74,8 @@ class CacheWriter:
         refuse_inside(folder)
         if overwrite and part is not None:
             raise SpecError("expected --overwrite without parts, found both. Delete the cache first.", where=folder)
-        make_folder(folder)
         with ExitStack() as locks:
-            locks.callback(Lock(folder, shared=part is not None).release)
+            locks.callback((lock or lock_folder(folder, shared=part is not None)).release)
             with self._alone():
                 if part is not None:
                     locks.callback(_lock_part(folder, *part).release)

@@ -7,7 +7,6 @@ that has had its day loses its name first.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from logitcache.errors import FormatError
@@ -57,21 +56,12 @@ def publish(checkpoint: Path) -> None:
     sizes = {}
     with files.disk(checkpoint):
         for path in sorted(p for p in written.rglob("*") if p.is_file()):
-            sync(path)
+            files.sync_file(path)
             sizes[path.relative_to(written).as_posix()] = path.stat().st_size
         write_json(written / MARK, sizes)
         discard(checkpoint)  # a run that went on from an earlier one may come by again
         files.system.replace(written, checkpoint)
         files.sync_folder(checkpoint.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file that another library wrote last through a power loss."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        files.system.sync(handle)
-    finally:
-        os.close(handle)
 
 
 def discard(checkpoint: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,24 +19,15 @@ from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Rows, Source
 from logitcache.data.task import Classification, check_metric
-from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.store.manifest import read_json, write_json
+from logitcache.data.tokenizer import tokenizer_fingerprint
+from logitcache.errors import SpecError
 from logitcache.student.methods import METHODS, Objective, objective
-from logitcache.student.trainer import check_report
+from logitcache.student.model import commit_of, student_tokenizer
+from logitcache.student.trainer import FitSettings, check_report
+from logitcache.teacher.model import quiet
 from logitcache.teacher.panel import folds_of
 
 FORMAT = "logitcache-run/1"
-OWN_FILES = (
-    "result.json",
-    "predictions.parquet",
-    "model*.safetensors*",
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "checkpoints",
-    "runs",
-    "run.json",
-)
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 
 
@@ -55,7 +45,19 @@ class Job:
     objective: Objective
     train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
-    cache_fingerprint: str | None = None  # of the cache that was named or found; None where the run makes its own
+    tokenizer: Any  # the named one, the checkpoint's own, or the one learnt from the rows
+    reads: Mapping[str, Any]  # what the tokenizer does, and the length that it cuts rows to
+    cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
+
+    @property
+    def self_taught(self) -> bool:
+        """Whether the run makes its teacher's answers itself."""
+        return self.objective.method == "self-kd" and not self.config.caches
+
+    @property
+    def max_length(self) -> int:
+        """The longest row that the tokenizer gives, in tokens."""
+        return int(self.reads["max_length"])
 
     def unlabelled(self) -> Rows | None:
         """The rows of the ``unlabelled`` split, if the method learns from them."""
@@ -79,6 +81,7 @@ class Job:
             "format": FORMAT,
             "student": student if is_shape(student) else _checkpoint(student),
             "tokenizer": None if self.config.tokenizer is None else _checkpoint(self.config.tokenizer),
+            "tokenizer_fingerprint": self.reads,
             "data": self.source.digest(),
             "division": None if self.source.division is None else self.source.division.to_dict(),
             "label_names": self.task.label_names,
@@ -105,6 +108,7 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     check_report(config.report_to)
     config = _with_init(config)
+    fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
     source = source or load(config, notify)
@@ -116,7 +120,35 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     task = _task(source, train, notify)
     check_metric(config.metric or "", task.num_labels)
     out = config.out or config.workspace.run(source.name, config.method, config.seed)
-    return Job(_with_selection(config, source), source, task, goal, train, out)
+    config = _with_selection(config, source)
+    tokenizer = _tokenizer(config, source, notify)
+    config = replace(config, revision=commit_of(config.student, config.revision))
+    return Job(config, source, task, goal, train, out, tokenizer, _reads(tokenizer, config))
+
+
+def fit_settings(config: TrainConfig) -> FitSettings:
+    """The optimiser's side of what was asked."""
+    return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})
+
+
+def _tokenizer(config: TrainConfig, source: Source, notify: Notify) -> Any:
+    return student_tokenizer(
+        config.student,
+        config.tokenizer,
+        source.split("train"),
+        config.vocabulary,
+        config.max_length,
+        config.workspace.tokenizers,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+        notify=notify,
+    )
+
+
+def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
+    with quiet():
+        parts = tokenizer_fingerprint(tokenizer)
+    return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
 
 
 def load(config: TrainConfig, notify: Notify) -> Source:
@@ -165,7 +197,11 @@ def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
     whole = source.split("train")
     bare, labelled = np.flatnonzero(whole.label < 0), np.flatnonzero(whole.label >= 0)
     if not len(labelled):
-        raise SpecError("expected labelled training rows, found none with a label.", where=source.name)
+        message = "expected labelled training rows, found none with a label."
+        if source.unread:
+            columns = ", ".join(source.unread)
+            message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
+        raise SpecError(message, where=source.name)
     if config.rows is not None:
         labelled = labelled[subset(len(labelled), config.rows)]
     if config.without_fold is not None:
@@ -207,45 +243,3 @@ def _task(source: Source, train: Rows, notify: Notify) -> Classification:
         names = ", ".join(source.label_names[i] if source.label_names else str(i) for i in without[:8])
         notify(f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}")
     return task
-
-
-def is_done(job: Job) -> bool:
-    """Whether this very run is there already.
-
-    Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run.
-    """
-    if not job.out.exists():
-        return False
-    found = sorted(p.name for p in job.out.iterdir()) if job.out.is_dir() else [job.out.name]
-    if not found:
-        return False
-    before = read_json(job.out / "run.json") if (job.out / "run.json").is_file() else {}
-    if before.get("format") != FORMAT:
-        expected = f"expected a result folder or an empty one, found {', '.join(found[:3])}."
-        raise SpecError(f"{expected} Choose another --out.", where=job.out)
-    if job.config.overwrite:
-        return False
-    asked = json.loads(json.dumps(job.asked()))
-    for key in sorted(set(asked) | set(before)):
-        if asked.get(key) != before.get(key):
-            raise FingerprintMismatch(
-                f"this run was made with {key} = {before.get(key)}, now it is {asked.get(key)}. "
-                "Choose another --out, or give --overwrite to lose what is there.",
-                where=job.out,
-            )
-    return (job.out / "result.json").is_file()
-
-
-def claim(job: Job) -> None:
-    """Make the run's folder this run's; with ``--overwrite`` the run that ``is_done`` found there is lost."""
-    if job.config.overwrite:
-        forget(job.out)
-    job.out.mkdir(parents=True, exist_ok=True)
-    write_json(job.out / "run.json", job.asked())
-
-
-def forget(out: Path) -> None:
-    """Remove what a run consists of and nothing else, ``run.json`` last: what a kill leaves is still known as ours."""
-    for pattern in OWN_FILES:
-        for path in out.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -5,6 +5,7 @@ small BERT by its shape.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,29 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BertCon
 from logitcache import identity
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data import hub
-from logitcache.data.prepare import build_tokenizer, load_tokenizer
+from logitcache.data.prepare import load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
+from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.models.settings import SINGLE_LABEL, agree_on_pad_token, plain_outputs, single_precision
-from logitcache.student.checkpoints import sync
+from logitcache.store.files import sync_file
 from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
+
+
+def commit_of(student: str, revision: str | None) -> str | None:
+    """The commit that a student on the hub is loaded at; None for a shape, or a checkpoint on this machine. Raises
+    SpecError where the hub has none.
+    """
+    if is_shape(student):
+        return None
+    try:
+        commit = hub.checkpoint(student, revision)
+    except SpecError as error:
+        raise unloadable("student", student, error, ADVICE, revision) from None
+    return None if commit is None else commit.sha
 
 
 def student_tokenizer(
@@ -36,6 +51,7 @@ def student_tokenizer(
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Any:
     """The named tokenizer, the checkpoint's own (at the student's ``revision``), or (for a shape) a WordPiece
     vocabulary learnt from these rows and kept in ``folder``.
@@ -46,7 +62,7 @@ def student_tokenizer(
         return _checkpoint_tokenizer(student, revision, trust_remote_code)
     texts, pairs = rows.texts()
     name = identity.digest_json([rows.digest(), vocabulary, max_length])[:12]
-    return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name)
+    return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name, notify)
 
 
 def _checkpoint_tokenizer(student: str, revision: str | None, trust_remote_code: bool) -> Any:
@@ -162,4 +178,4 @@ def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     os.umask(umask := os.umask(0))
     for path in folder.glob("model*.safetensors"):
         path.chmod(0o666 & ~umask)
-        sync(path)
+        sync_file(path)

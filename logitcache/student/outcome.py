@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import logitcache
+from logitcache import identity
 from logitcache.cache import Cache
 from logitcache.joined import Joined
 from logitcache.store.files import write_atomic
@@ -25,7 +26,8 @@ FORMAT = "logitcache-result/1"
 
 def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, Any]:
     """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
-    objective, task, asked = job.objective, job.task, job.asked()
+    objective, task = job.objective, job.task
+    asked = {**job.asked(), "tokenizer_fingerprint": identity.digest_json(job.reads)[:12]}
     held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
     bare = int((job.train.label < 0).sum())
     rows = {"train_rows": len(job.train) - bare, "unlabelled_rows": bare, "eval_rows": held_out}

@@ -3,21 +3,70 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from logitcache.errors import SpecError
+
+LAUNCHED = ("RANK", "LOCAL_RANK")  # what a launcher sets beside WORLD_SIZE
+T = TypeVar("T")
 
 
 def ranks() -> int:
-    """How many they are."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many they are: one, unless a launcher says otherwise. Raises SpecError where it says a part of it alone, or
+    what is no number: a process that took itself for the second of one would train and save nothing.
+    """
+    size = os.environ.get("WORLD_SIZE", "1")
+    wrong = {"WORLD_SIZE": size} if not size.isdecimal() else {}
+    if not wrong and int(size) > 1:
+        values = {name: os.environ.get(name, "") for name in LAUNCHED}
+        wrong = {name: value for name, value in values.items() if not value.isdecimal() or int(value) >= int(size)}
+    if wrong:
+        found = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in wrong.items())
+        raise SpecError(
+            f"expected {', '.join(LAUNCHED)} and WORLD_SIZE as torchrun sets them, or none of them, found "
+            f"WORLD_SIZE={size}, {found}. Start with torchrun, or unset WORLD_SIZE."
+        )
+    return max(1, int(size))
 
 
 def is_first() -> bool:
     """Whether this is the one that writes and speaks."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return ranks() == 1 or int(os.environ["RANK"]) == 0
+
+
+def of_first(compute: Callable[[], T]) -> T:
+    """What the first computes, or raises, on all of them."""
+    if ranks() == 1:
+        return compute()
+    outcome: list[Any] = [None, None]
+    if is_first():
+        try:
+            outcome[0] = compute()
+        except Exception as error:
+            outcome[1] = error
+    meet()
+    broadcast_object_list(outcome, from_process=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: T = outcome[0]
+    return result
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """What a launcher has set is forgotten meanwhile: this process trains alone, whatever others do."""
+    names = [*LAUNCHED, "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def meet() -> None:

@@ -1,4 +1,4 @@
-"""One run made ready: a student trained, scored and written into its result folder.
+"""One run made ready: a student trained, scored and written into its result folder, which the caller holds.
 
 The folder holds the student (as `transformers` loads it), ``predictions.parquet``, and, written last, ``result.json``.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from logitcache.config.train import TrainConfig
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import UNLABELLED_SPLIT, Notify
@@ -23,11 +22,12 @@ from logitcache.models.probe import find_padding, padding_remark
 from logitcache.store.manifest import write_json
 from logitcache.student import checkpoints
 from logitcache.student.fit import fit
-from logitcache.student.job import Job, claim, forget
-from logitcache.student.model import build_student, student_tokenizer
+from logitcache.student.folder import claim, forget
+from logitcache.student.job import Job, fit_settings
+from logitcache.student.model import build_student
 from logitcache.student.outcome import result_dict, write_predictions
 from logitcache.student.ranks import first_alone, is_first, meet
-from logitcache.student.trainer import FitSettings, disk
+from logitcache.student.trainer import disk
 from logitcache.teacher.model import longest_input, quiet
 
 OnStep = Callable[[int, int], None]
@@ -37,13 +37,11 @@ def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> No
     """Train, evaluate, and write the result folder. ``result.json`` comes last. ``teacher`` answers for every training
     row of a method that has one. Of several ranks the first alone writes and speaks.
     """
-    config, settings = job.config, _settings(job.config)
-    settings.share()
+    config, settings = job.config, fit_settings(job.config)
     if not is_first():
         notify, on_step = _silent, _still
-    tokenizer = _tokenizer(job)
+    tokenizer, max_length = job.tokenizer, job.max_length
     assert config.init is not None
-    max_length = min(config.max_length, tokenizer.model_max_length)
     student = build_student(
         config.student,
         config.init,
@@ -87,21 +85,6 @@ def _silent(note: str) -> None:
 
 def _still(step: int, of: int) -> None:
     """Another rank shows it."""
-
-
-def _tokenizer(job: Job) -> Any:
-    config = job.config
-    with first_alone():  # who learns a vocabulary leaves it for the others
-        return student_tokenizer(
-            config.student,
-            config.tokenizer,
-            job.source.split("train"),
-            config.vocabulary,
-            config.max_length,
-            config.workspace.tokenizers,
-            revision=config.revision,
-            trust_remote_code=config.trust_remote_code,
-        )
 
 
 def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, notify: Notify) -> Padding:
@@ -154,8 +137,3 @@ def _prepare(job: Job, tokenizer: object, max_length: int, notify: Notify) -> di
         if len(labelled):
             prepared[name] = prepare(tokenizer, rows.select(labelled), max_length)
     return prepared
-
-
-def _settings(config: TrainConfig) -> FitSettings:
-    """The optimiser's side of what was asked."""
-    return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})

@@ -27,6 +27,7 @@ OF_THE_METHOD = frozenset(
 _FOLLOWS_FROM = {
     "cache": ("teacher", "teachers", "unlabelled", "unlabelled_rows"),
     "unlabelled": ("unlabelled_rows",),
+    "tokenizer_fingerprint": ("tokenizer", "vocabulary", "student", "max_length"),
 }
 _SHORT = 8  # digits of a digest that a label shows
 _TEACHER_PER_SEED = frozenset({"self-kd"})  # each seed learns from its own first copy, so its cache is no setting

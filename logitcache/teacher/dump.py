@@ -17,6 +17,7 @@ from logitcache.config.teacher import DumpSettings as DumpSettings
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
+from logitcache.store.lock import Lock
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import Panel, Progress
@@ -38,14 +39,16 @@ def dump_split(
     reuse: Cache | None = None,
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
+    lock: Lock | None = None,
     notify: Notify = lambda _: None,
     progress: Progress = lambda rows, tokens: None,
 ) -> DumpReport:
     """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not see the teacher.
 
-    With ``part`` (i, n), i from 0, only that range of its shards: n workers make the cache, and the report of the one
-    that seals it speaks for all. ``label_map`` names the teacher's class for classes of the data.
-    ``own_classes``: the teacher was trained here on these classes, so its columns are not checked with gold labels.
+    The caller may hold the folder's ``lock``. With ``part`` (i, n), i from 0, only that range of its shards: n workers
+    make the cache, and the report of the one that seals it speaks for all. ``label_map`` names the teacher's class for
+    classes of the data. ``own_classes``: the teacher was trained here on these classes, so its columns are not checked
+    with gold labels.
 
     Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another teacher; SpecError for rows or
     answers that cannot be used, or ``reuse`` in the same folder; CorruptShard where ``reuse`` is damaged; Locked where
@@ -62,14 +65,15 @@ def dump_split(
         notify(f"{asked.panel.first.name}: {asked.note}")
     if not own_classes:
         asked.check_gold(source)
-    with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part) as writer:
+    with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock) as writer:
         started = time.perf_counter()
         done = Work(writer, asked, known, notify, progress).finish()
         seconds = time.perf_counter() - started
-        told = None if done.sealed else unfinished(writer)
-    if told is None:
-        unnamed = asked.match.kind is Kind.NUMBERED
-        told = report(Cache.open(folder), asked.panel, source, split, unnamed, asks=known is None)
+        if done.sealed:  # said while nobody can replace it
+            unnamed = asked.match.kind is Kind.NUMBERED
+            told = report(Cache.open(folder), asked.panel, source, split, unnamed, asks=known is None)
+        else:
+            told = unfinished(writer)
     _say(asked, done, known, folder, part, notify)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(

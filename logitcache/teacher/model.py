@@ -22,6 +22,7 @@ from logitcache import identity
 from logitcache.data import hub
 from logitcache.data.collate import pad
 from logitcache.data.files import sentence
+from logitcache.data.own_code import code_digest
 from logitcache.data.padding import Padding
 from logitcache.data.prepare import Prepared, first_line, load_tokenizer
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -101,6 +102,11 @@ class TeacherModel:
         """Digest of what the weights are computed with: the configuration, without names, places and versions."""
         told = {k: v for k, v in self.model.config.to_dict().items() if k not in NOT_COMPUTED and not k.startswith("_")}
         return identity.digest_json(json.loads(json.dumps(told, default=str)))
+
+    def arithmetic(self) -> dict[str, str]:
+        """What the weights are computed with: the settings, and the checkpoint's own code where that runs."""
+        code = code_digest(self.model, self.model.config)
+        return {"settings": self.settings_digest(), **({} if code is None else {"code": code})}
 
     def logits(self, inputs: Mapping[str, Array]) -> torch.Tensor:
         """f32[B, K] on the model's device, columns in the data's order. No gradient, no dropout. Raises SpecError where

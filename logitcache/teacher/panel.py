@@ -19,10 +19,12 @@ import torch
 from logitcache import identity
 from logitcache.data.order import token_batches
 from logitcache.data.padding import Padding
-from logitcache.data.prepare import Prepared, tokenizer_fingerprint
-from logitcache.errors import SpecError
+from logitcache.data.prepare import Prepared
+from logitcache.data.tokenizer import tokenizer_fingerprint
+from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
 from logitcache.records import Array, Float32, Int64
+from logitcache.store.manifest import differences
 from logitcache.teacher.model import TeacherModel, quiet
 
 _ALIKE = "Train the teachers of all folds alike."
@@ -61,7 +63,7 @@ class OneTeacher:
     first: TeacherModel
 
     def identity(self) -> dict[str, Any]:
-        return {"weights": self.first.weights_digest(), "settings": self.first.settings_digest()}
+        return {"weights": self.first.weights_digest(), **self.first.arithmetic()}
 
     def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
         yield self.first, np.arange(len(rows))
@@ -88,14 +90,9 @@ class FoldTeachers:
     def _checked(self, fold: int) -> str:
         """The digest of a fold's teacher, once it is seen to be of the first one's kind."""
         teacher, first = self._teacher(fold), self.first
-        told = ("label_names", "dtype", "max_length", "parameters")
-        pairs = [(what, getattr(teacher, what), getattr(first, what)) for what in told]
-        for what, mine, theirs in (*pairs, ("settings", teacher.settings_digest(), first.settings_digest())):
-            if mine != theirs:
-                difference = f"expected a teacher with {what} {theirs}, as fold 0's, found {mine}"
-                raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
-        if tokenizer_fingerprint(teacher.tokenizer) != tokenizer_fingerprint(first.tokenizer):
-            raise SpecError(f"fold {fold}: expected fold 0's tokenizer, found another. {_ALIKE}", where=first.name)
+        for name, expected, found in differences(_kind(first), _kind(teacher)):
+            difference = f"expected a teacher with {name} {short(expected)}, as fold 0's, found {short(found)}"
+            raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
         return teacher.weights_digest()
 
     def _teacher(self, fold: int) -> TeacherModel:
@@ -107,9 +104,8 @@ class FoldTeachers:
         return replace(self.held[fold], order=self.first.order, padding=self.first.padding)
 
     def identity(self) -> dict[str, Any]:
-        settings = self.first.settings_digest()
         folds = {"count": len(self.weights), "fold": "row_hash mod count", "weights": self.weights}
-        return {"weights": identity.digest_json(self.weights), "settings": settings, "folds": folds}
+        return {"weights": identity.digest_json(self.weights), **self.first.arithmetic(), "folds": folds}
 
     def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
         fold = folds_of(rows.row_hash, len(self.loaders))
@@ -125,6 +121,13 @@ class FoldTeachers:
         other = copy(self)
         other.first = replace(self.first, padding=padding)
         return other
+
+
+def _kind(teacher: TeacherModel) -> dict[str, Any]:
+    """What the teachers of all folds have in common: all but their weights."""
+    names = ("label_names", "dtype", "max_length", "parameters")
+    shared = {name: getattr(teacher, name) for name in names}
+    return {**shared, **teacher.arithmetic(), "tokenizer": tokenizer_fingerprint(teacher.tokenizer)}
 
 
 def answer(

@@ -11,9 +11,10 @@ import numpy as np
 from logitcache import identity
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.match import Match, match_labels, pairs_of
-from logitcache.data.prepare import Prepared, prepare, tokenizer_fingerprint
+from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.task import Classification
+from logitcache.data.tokenizer import tokenizer_fingerprint
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.records import Int64

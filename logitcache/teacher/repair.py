@@ -7,7 +7,7 @@ shards alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from logitcache.data.source import Notify
 from logitcache.errors import FormatError, IncompleteCache
 from logitcache.store import stores
 from logitcache.store.files import refuse_link, remove
-from logitcache.store.lock import LOCK, Lock, alive
+from logitcache.store.lock import Lock
 from logitcache.store.manifest import (
     Manifest,
     NewerFormat,
@@ -78,23 +78,39 @@ def repair(
     shards lie behind a link; FingerprintMismatch where ``ask`` finds another teacher or other rows; IncompleteCache
     where somebody has changed it meanwhile; Locked.
     """
+    with ExitStack() as held:  # nobody writes there between the diagnosis and the repair
+        return _repair(folder, ask, notify, begin, _lock(folder, held))
+
+
+def _lock(folder: Path, held: ExitStack) -> Lock | None:
+    """The cache's lock, until the context ends. None where there is no cache, or where nothing can be written."""
+    if not any((folder / name).is_file() for name in (PLAN, MANIFEST)):
+        return None
+    try:
+        lock = Lock(folder)
+    except OSError:
+        return None
+    held.callback(lock.release)
+    return lock
+
+
+def _repair(
+    folder: Path, ask: Ask, notify: Notify, begin: Callable[[int], Progress], lock: Lock | None
+) -> RepairReport:
     found = diagnose(folder)
     if found.well:
-        with suppress(OSError):  # it may be a place where nothing can be written
-            alive(folder, LOCK)
         return RepairReport(folder, found.plan.shard_count, [], [], 0)
     if found.broken:
         notify(f"{folder}: {len(found.broken)} of {found.plan.shard_count} shards have to be made again")
     asked = ask(found.plan) if found.broken else None
     mended = [*found.small, *found.strangers]
-    with ExitStack() as held:  # before a writer looks: it would take a shard without its receipt for one that is gone
-        held.callback(Lock(folder).release)
-        for name, value in found.small.items():
-            write_json(folder / name, value)
-        for name in found.strangers:
-            remove(folder, name)
+    # before a writer looks: it would take a shard without its receipt for one that is gone
+    for name, value in found.small.items():
+        write_json(folder / name, value)
+    for name in found.strangers:
+        remove(folder, name)
     rows, differ = 0, dict[str, list[Any]]()
-    with CacheWriter(folder, found.plan) as writer:
+    with CacheWriter(folder, found.plan, lock=lock) as writer:
         for index in found.broken:
             writer.discard(index)
         if asked is not None:

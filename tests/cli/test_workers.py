@@ -12,9 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from logitcache.cache import Cache
 from logitcache_cli import dump as module
 from logitcache_cli import workers
 from logitcache_cli.main import cli
+from tests.commands import start
 from tests.runs import tree
 
 
@@ -102,8 +104,17 @@ def test_workers_have_their_own_parts(words: list[str], more: tuple[str, ...]) -
     assert (found.exit_code, f"--workers without {more[0]}" in found.stderr) == (2, True)
 
 
-def test_a_teacher_that_has_to_be_trained_is_trained_by_the_first_part(
-    words: list[str], headless: Path, tmp_path: Path
+def test_a_teacher_that_has_to_be_trained_is_trained_by_one_of_the_parts(
+    headless: Path, singles_data: Path, tmp_path: Path
 ) -> None:
-    found = CliRunner().invoke(cli, [*words, "--teacher", str(headless), "--out", str(tmp_path / "c"), "--part", "2/2"])
-    assert (found.exit_code, "of several parts the first one does that" in found.stderr) == (2, True)
+    """Started at once: the others wait, and use it."""
+    asked = ["dump", "--teacher", str(headless), "--data", str(singles_data), "--workspace", str(tmp_path / "work")]
+    asked += ["--finetune-epochs", "1", "--shard-rows", "10", "--out", str(tmp_path / "c")]
+    parts = [start([*asked, "--part", f"{part}/2"], tmp_path / f"log-{part}") for part in (1, 2)]
+    for process in parts:
+        process.join(100)
+    logs = [(tmp_path / f"log-{part}").read_text() for part in (1, 2)]
+    assert [process.exitcode for process in parts] == [0, 0], logs
+    assert not Cache.open(tmp_path / "c").verify()
+    assert len(list((tmp_path / "work" / "teachers").iterdir())) == 1
+    assert sum("this run is there already" in log or "fine-tuned before" in log for log in logs) == 1

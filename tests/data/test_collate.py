@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from logitcache.data.collate import Collator, pad
 from logitcache.data.order import PADDING
 from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared, build_tokenizer, prepare
+from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
+from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import AlignmentError
 from logitcache.identity import row_hashes
 from logitcache.records import Answers, Array, Dense, Int64

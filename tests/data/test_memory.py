@@ -34,10 +34,26 @@ def columns(rows: list[Record]) -> dict[str, list[Any]]:
 
 
 HOLDERS: dict[str, Callable[[list[Record]], Any]] = {
+    "rows": lambda rows: rows,
     "lists": columns,
     "tuples": lambda rows: {name: tuple(values) for name, values in columns(rows).items()},
     "numpy": lambda rows: {name: np.array(values, dtype=object) for name, values in columns(rows).items()},
     "pandas": pd.DataFrame,
+    "pandas, any index": lambda rows: pd.DataFrame(rows, index=[i // 2 for i in range(len(rows), 0, -1)]),
+    "series, other indices": lambda rows: {
+        name: pd.Series(values, index=range(i, i - len(values), -1))
+        for i, (name, values) in enumerate(columns(rows).items())
+    },
+    "pandas, missing values": lambda rows: pd.DataFrame(
+        {"text": columns(rows)["text"], "label": [pd.NA if v is None else v for v in columns(rows)["label"]]}
+    ),
+    "lists, missing values": lambda rows: {
+        "text": [np.str_(text) for text in columns(rows)["text"]],
+        "label": [
+            (pd.NA, pd.NaT, float("nan"), np.nan)[i % 4] if v is None else v
+            for i, v in enumerate(columns(rows)["label"])
+        ],
+    },
     "series": lambda rows: {name: pd.Series(values) for name, values in columns(rows).items()},
     "categorical": lambda rows: pd.DataFrame(rows).astype({"label": "category"}),
     "arrow": lambda rows: pa.table(columns(rows)),
@@ -160,7 +176,8 @@ TWICE = pd.DataFrame([["a", "b", 0]], columns=["text", "text", "label"])
         ({"more": {"text": ["a"]}}, "data in memory: expected splits called train, validation or test, found more."),
         ({"train": {"text": ["a"]}, "dev": [1]}, "data in memory, split dev: expected columns ({"),
         ({}, "data in memory: expected a text column"),
-        ([{"text": "a", "label": 0}], "data in memory: expected columns ({'text': [...], 'label': [...]}), a pandas"),
+        ([], "data in memory: expected columns ({'text': [...], 'label': [...]}), a list of rows ([{'text': ..., "),
+        ([{"text": "a"}, "b"], "found list. Make it one of these."),
         (None, "found NoneType"),
     ],
 )

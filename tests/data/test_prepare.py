@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.prepare import Prepared, build_tokenizer, load_tokenizer, prepare, tokenizer_fingerprint
+from logitcache.data.prepare import Prepared, load_tokenizer, prepare
 from logitcache.data.source import Rows
+from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 
@@ -118,19 +120,6 @@ def test_select_carries_every_column(bert: Any, chosen: list[int]) -> None:
     assert some.cut.tolist() == whole.cut[chosen].tolist()
 
 
-def test_fingerprints_tell_tokenizers_apart(bert: Any, bare: Any, tmp_path: Path) -> None:
-    again = load_tokenizer(bert.name_or_path)
-    other = build_tokenizer([text.replace("river", "brook") for text in TEXTS], 120, LIMIT, tmp_path)
-    prints = [tokenizer_fingerprint(t) for t in (bert, again, other, bare)]
-    assert prints[0] == prints[1]
-    assert len({json.dumps(one, sort_keys=True) for one in prints}) == 3
-    assert prints[0]["special"].keys() == {"unk", "sep", "pad", "cls", "mask"}
-    cased = load_tokenizer(bert.name_or_path)
-    cased.backend_tokenizer.normalizer = None
-    assert tokenizer_fingerprint(cased)["vocabulary"] == prints[0]["vocabulary"]
-    assert tokenizer_fingerprint(cased) != prints[0]  # the same map, other ids for the same text
-
-
 def test_a_built_tokenizer_is_learnt_once_from_its_texts(bert: Any, tmp_path: Path) -> None:
     made = build_tokenizer(TEXTS, 120, LIMIT, tmp_path)
     assert made.model_max_length == LIMIT
@@ -143,9 +132,24 @@ def test_a_built_tokenizer_is_learnt_once_from_its_texts(bert: Any, tmp_path: Pa
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_several_that_learn_one_vocabulary_leave_one(tmp_path: Path) -> None:
+    """One learns, the others wait; what a killed one has left beside its place goes."""
+    (tmp_path / "several" / ".learnt-left").mkdir(parents=True)
+    alone = build_tokenizer(TEXTS, 120, LIMIT, tmp_path / "alone" / "learnt")
+    with ThreadPoolExecutor(4) as pool:
+        several = [pool.submit(build_tokenizer, TEXTS, 120, LIMIT, tmp_path / "several" / "learnt") for _ in range(4)]
+    assert all(made.result().get_vocab() == alone.get_vocab() for made in several)
+    trees = [
+        {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "alone", tmp_path / "several")
+    ]
+    assert trees[0] == trees[1]
+    assert [path.name for path in (tmp_path / "several").iterdir()] == ["learnt"]
+
+
 def test_a_built_tokenizer_is_the_same_in_every_process(bert: Any) -> None:
     script = (
-        "import json, sys; from logitcache.data.prepare import _learn_vocabulary\n"
+        "import json, sys; from logitcache.data.vocabulary import _learn_vocabulary\n"
         "print(json.dumps(_learn_vocabulary(json.loads(sys.argv[1]), 120)))"
     )
     for seed in ("1", "2", "3"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -7,6 +8,7 @@ import os
 import runpy
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from logitcache.errors import DiskError, Locked, OutOfSpace
 from logitcache.store import lock as locks
-from logitcache.store.lock import LOCK, Lock, alive
+from logitcache.store.lock import LOCK, Lock, alive, lock_folder, refuse_held
 
 disk = runpy.run_path(str(Path(__file__).parents[1] / "fake_disk.py"))
 fork, told, using, Failing = disk["fork"], disk["told"], disk["using"], disk["Failing"]
@@ -86,6 +88,64 @@ def test_who_waits_gets_it(tmp_path: Path) -> None:
     assert json.loads((tmp_path / LOCK).read_bytes())["pid"] == os.getpid()
     lock.release()
     assert told(pid, come)[0] == 0
+
+
+def test_who_waits_says_for_whom_once(tmp_path: Path) -> None:
+    pid, come = holding(tmp_path)
+    notes = list[str]()
+    with pytest.raises(Locked, match=f"process {pid} on .* is writing this vocabulary"):
+        Lock(tmp_path, wait=0.3, content="this vocabulary", notify=notes.append)
+    assert notes == [
+        f"{tmp_path}: waiting for process {pid} on {socket.gethostname()!r}, which is writing this vocabulary"
+    ]
+    kill(pid, come)
+
+
+def test_nobody_waits_for_itself(tmp_path: Path) -> None:
+    lock = Lock(tmp_path)
+    started = time.monotonic()
+    with pytest.raises(Locked, match=f"process {os.getpid()} "):
+        Lock(tmp_path, wait=60.0)
+    assert time.monotonic() - started < 30.0
+    lock.release()
+
+
+def test_a_thread_waits_for_another(tmp_path: Path) -> None:
+    lock = Lock(tmp_path)
+    thread = threading.Thread(target=lambda: Lock(tmp_path, wait=60.0).release())
+    thread.start()
+    lock.release()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_others_make_and_remove_is_locked_all_the_same(tmp_path: Path) -> None:
+    def want() -> None:
+        for _ in range(60):
+            lock = lock_folder(tmp_path / "c", wait=60.0)
+            lock.release()
+            with contextlib.suppress(OSError):
+                (tmp_path / "c").rmdir()
+
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not list(tmp_path.glob("c/*"))
+
+
+def test_whether_a_folder_is_held_is_asked_without_a_trace(tmp_path: Path) -> None:
+    refuse_held(tmp_path, "this cache")
+    (tmp_path / LOCK).write_bytes(b"of one who died")
+    refuse_held(tmp_path, "this cache")
+    assert (tmp_path / LOCK).read_bytes() == b"of one who died"
+    lock = Lock(tmp_path)
+    with pytest.raises(Locked, match=f"process {os.getpid()} .* is writing this result"):
+        refuse_held(tmp_path, "this result")
+    lock.release()
 
 
 @pytest.mark.parametrize("shared", [False, True])

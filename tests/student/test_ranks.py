@@ -19,6 +19,7 @@ from logitcache.errors import SpecError
 from logitcache.pipeline.train import train
 from logitcache.student import checkpoints
 from logitcache.student.places import EpochOrder
+from logitcache.student.ranks import is_first, ranks
 from tests.runs import result, same, weights
 from tests.student.processes import ended, run_ranks, start, start_ranks
 from tests.student.rank_work import BATCH, Case, dealt, read_epochs, train_cases, train_or_die
@@ -200,7 +201,41 @@ def test_a_run_goes_on_with_another_number_of_ranks(
 def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(
     shared: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "5")
+    for name, value in {"WORLD_SIZE": "5", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(SpecError, match=r"a multiple of 10 \(2 micro-batches on each of 5 processes\), found 24"):
         train(replace(shared, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "2", "RANK": "1"},
+        {"WORLD_SIZE": "2", "LOCAL_RANK": "1"},
+        {"WORLD_SIZE": "2", "RANK": "2", "LOCAL_RANK": "0"},
+        {"WORLD_SIZE": "two", "RANK": "0", "LOCAL_RANK": "0"},
+    ],
+)
+def test_variables_of_a_launcher_that_are_half_set_are_refused(
+    shared: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        SpecError, match=r"WORLD_SIZE as torchrun sets them, or none of them, found .* unset WORLD_SIZE"
+    ):
+        train(replace(shared, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "1"}, {"RANK": "1", "WORLD_SIZE": "1", "LOCAL_RANK": "1"}])
+def test_one_process_is_the_first_whatever_its_number(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """With RANK alone a training ran to its end and saved nothing."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert ranks() == 1
+    assert is_first()

@@ -294,7 +294,7 @@ def test_one_class_is_nothing_to_teach(
     alone = load_source(write(tmp_path / "data" / "train.jsonl", [{"text": "the film", "label": "pos"}]).parent)
     with pytest.raises(SpecError, match="expected a teacher of two classes or more, found 1"):
         load_teacher(str(checkpoint("bert", ("pos",))), device="cpu")
-    with pytest.raises(SpecError, match="expected two classes or more, found 1"):
+    with pytest.raises(FingerprintMismatch, match=r"the teacher answers 2 classes .neg, pos., the data has 1"):
         dump_split(teacher, alone, "train", tmp_path / "c", SETTINGS)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import normalizers
 
 from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
@@ -69,6 +70,11 @@ def nudged(teacher: TeacherModel) -> None:
         next(teacher.model.parameters()).view(-1)[0] += 1e-3
 
 
+def normalised(teacher: TeacherModel) -> None:
+    backend = teacher.tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), backend.normalizer])
+
+
 def corrected(texts: list[str], labels: np.ndarray) -> tuple[list[str], np.ndarray]:
     return texts, np.where(np.arange(len(labels)) == 3, 1 - labels, labels)
 
@@ -88,7 +94,12 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "another name": (teacher_with(lambda t: replace(t, name="another")), "teacher.name"),
     "a token more": (
         teacher_with(lambda t: t.tokenizer.add_tokens(["quite-new"]) and None),
-        "tokenizer.vocabulary",
+        "tokenizer.added_tokens",
+    ),
+    "another normaliser": (teacher_with(lambda t: normalised(t)), "tokenizer.normalizer"),
+    "no token types": (
+        teacher_with(lambda t: setattr(t.tokenizer, "model_input_names", ["input_ids", "attention_mask"])),
+        "tokenizer.inputs",
     ),
     "cut on the other side": (
         teacher_with(lambda t: setattr(t.tokenizer, "truncation_side", "left")),

@@ -16,8 +16,8 @@ from logitcache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.convert import convert
 from logitcache.data.source import Source
-from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache
-from logitcache.store.lock import LOCK
+from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache, Locked
+from logitcache.store.lock import LOCK, Lock
 from logitcache.store.manifest import Plan, write_json
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -122,6 +122,23 @@ SHARDS: dict[str, tuple[Break, list[int]]] = {
     "with the manifest": (lambda c: (flip("shards/00001.arrow")(c), flip("manifest.json")(c)), [1]),
     "receipt and manifest": (lambda c: (checksum(c), flip("manifest.json")(c)), [1]),
 }
+
+
+def test_a_cache_that_somebody_writes_to_is_not_looked_at(broken: Path, ask: Ask) -> None:
+    """What a repair found before a dump replaced the cache was written over the new one."""
+    flip("shards/00002.arrow")(broken)
+    lock = Lock(broken)
+    with pytest.raises(Locked, match="is writing this cache"):
+        repair(broken, nobody)
+    lock.release()
+
+    def asked(plan: Plan) -> Planned:
+        with pytest.raises(Locked):  # while it works nobody else may write
+            Lock(broken)
+        return ask(plan)
+
+    assert repair(broken, asked).repaired == [2]
+    assert not (broken / LOCK).exists()
 
 
 def test_where_nothing_is_broken_nothing_is_done(whole: Path) -> None:

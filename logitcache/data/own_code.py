@@ -1,0 +1,32 @@
+"""The code that a checkpoint brings, where it runs (``--trust-remote-code``): a part of what a teacher is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from logitcache import identity
+
+PACKAGE = "transformers_modules."  # where `transformers` puts the files of checkpoints, and imports them from
+
+
+def code_digest(*objects: Any) -> str | None:
+    """Digest of the files that the classes of these objects were imported from, and of those that these import
+    relatively. None where no class of theirs came with a checkpoint.
+
+    The files are the copies that were imported: they stay as they are when the checkpoint's own are edited.
+    """
+    modules = {kind.__module__ for item in objects for kind in type(item).__mro__}
+    digests: dict[str, str] = {}
+    for name in sorted(module for module in modules if module.startswith(PACKAGE)):
+        entry = Path(str(sys.modules[name].__file__))
+        for file in (entry, *_imported(entry)):
+            digests[file.relative_to(entry.parent).as_posix()] = identity.digest_file(file)
+    return identity.digest_json(digests) if digests else None
+
+
+def _imported(entry: Path) -> list[Path]:
+    from transformers.dynamic_module_utils import get_relative_import_files
+
+    return [Path(file) for file in get_relative_import_files(entry)]

@@ -1,0 +1,133 @@
+"""A table as it was read: columns, where each row stands, and what the reader has to say of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from logitcache.errors import SpecError
+from logitcache.records import Int64
+
+EMPTY_ROWS = "rows empty in every field"  # what a remark of them is called
+Column: TypeAlias = list[Any] | pa.Array | pa.ChunkedArray
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that a user has to know of some rows of a table."""
+
+    what: str  # what the rows are, for example "rows empty in every field"
+    consequence: str  # what is done with them: a sentence, without its full stop
+    count: int
+    first: str  # the place of the first of them
+
+    def text(self, where: Path | str) -> str:
+        return f"{where}: {self.what}: {self.count:,} (first: {self.first}). {self.consequence}."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file's rows, column by column. ``lines[i]`` is the line (1-based) on which row i begins, or, where there are no
+    lines, its row (0-based).
+    """
+
+    path: Path | str
+    columns: dict[str, Column]  # each [N]; None where a row lacks the key
+    lines: Sequence[int] | Int64  # [N]
+    typed: bool  # False where every field is text (csv, tsv)
+    unit: str = "line"
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names that columns of class numbers have
+    parts: tuple[Table, ...] = ()  # where the rows are those of several files, one behind the other
+    remarks: tuple[Remark, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def place(self, row: int) -> str:
+        for part in self.parts:
+            if row < len(part):
+                return part.place(row)
+            row -= len(part)
+        comma = "," if isinstance(self.path, str) else ""  # a path may hold spaces, but it ends at one
+        return f"{self.path}{comma} {self.unit} {self.lines[row]}"
+
+    def with_remarks(self, remarks: tuple[Remark, ...]) -> Table:
+        """The same table, with more to say of it."""
+        return replace(self, remarks=(*remarks, *self.remarks))
+
+    def notes(self) -> list[str]:
+        """The remarks as lines for people."""
+        return [remark.text(self.path) for remark in self.remarks]
+
+
+def joined(tables: Sequence[Table], path: Path) -> Table:
+    """The rows of several tables, one behind the other, as one table called ``path``. Remarks of one kind become one.
+
+    Raises SpecError where a table names its classes otherwise than the first.
+    """
+    first, *others = tables
+    for part in others:
+        if part.classes != first.classes:
+            raise SpecError(
+                f"expected the class names of {Path(first.path).name}, found others. Use parts of one data set.",
+                where=part.path,
+            )
+    names = dict.fromkeys(name for part in tables for name in part.columns)
+    columns = {name: _behind([part.columns.get(name, [None] * len(part)) for part in tables]) for name in names}
+    remarks: dict[str, Remark] = {}
+    for part in tables:
+        for remark in part.remarks:
+            earlier = remarks.get(remark.what)
+            if earlier is None:
+                remarks[remark.what] = replace(remark, first=f"{Path(part.path).name} {remark.first}")
+            else:
+                remarks[remark.what] = replace(earlier, count=earlier.count + remark.count)
+    return replace(
+        first,
+        path=path,
+        columns=columns,
+        lines=range(sum(map(len, tables))),
+        parts=tuple(tables),
+        remarks=tuple(remarks.values()),
+    )
+
+
+def _behind(columns: list[Column]) -> Column:
+    """Columns one behind the other; in arrow, where all are of one kind there."""
+    arrow = [column for column in columns if not isinstance(column, list)]
+    if len(arrow) == len(columns) and len({str(column.type) for column in arrow}) == 1:
+        chunks = [column.chunks if isinstance(column, pa.ChunkedArray) else [column] for column in arrow]
+        return pa.chunked_array([chunk for several in chunks for chunk in several], arrow[0].type)
+    return [value for c in columns for value in (c if isinstance(c, list) else c.to_pylist())]
+
+
+def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequence[str]]) -> Table:
+    """Arrow columns as a table; ``classes`` are the names of columns of class numbers.
+
+    Raises SpecError where two columns have one name.
+    """
+    check_once(table.column_names, str(path))
+    named = {
+        name: tuple(names)
+        for name, names in classes.items()
+        if name in table.column_names and pa.types.is_integer(table.schema.field(name).type)
+    }
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return Table(path, columns, range(table.num_rows), typed=True, unit="row", classes=named)
+
+
+def check_once(names: list[str], where: str) -> None:
+    """Raises SpecError where two columns have one name."""
+    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    if twice is not None:
+        raise SpecError(f"expected each column once, found {twice!r} twice. Rename one.", where=where)
+
+
+def sentence(text: str) -> str:
+    """The words of a library, ended with a stop, so that advice can follow."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,193 @@
+"""A result folder has one writer: it is locked, waited for or refused, and what is refused is not touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from logitcache.config.train import TrainConfig
+from logitcache.data.tokenizer import tokenizer_fingerprint
+from logitcache.errors import FingerprintMismatch, Locked, SpecError
+from logitcache.pipeline.train import train
+from logitcache.store.lock import LOCK, Lock
+from logitcache.student.folder import claim, held, is_done
+from logitcache.student.job import Job, ready
+from tests.runs import Interrupt, no_step, result, same, stop_at, tree
+
+
+def made(config: TrainConfig) -> Job:
+    return ready(config, None, lambda _: None)
+
+
+@pytest.fixture
+def job(config: TrainConfig, tmp_path: Path) -> Job:
+    return made(replace(config, out=tmp_path / "out"))
+
+
+def finish(job: Job) -> None:
+    claim(job)
+    (job.out / "result.json").write_text("{}")
+
+
+def test_a_folder_that_somebody_writes_to_is_refused_by_name(job: Job) -> None:
+    job.out.mkdir()
+    lock = Lock(job.out)
+    expected = rf"out: process {os.getpid()} on '.*' is writing this result folder\. Wait for it, end it, or choose"
+    with pytest.raises(Locked, match=expected), held(job):
+        pass
+    claim(replace(job, config=replace(job.config, seed=7)))  # with other settings it is somebody's all the same
+    with pytest.raises(Locked, match=expected), held(job):
+        pass
+    lock.release()
+    with pytest.raises(FingerprintMismatch, match="seed = 7, now it is 0"), held(job):
+        pass
+
+
+def test_a_folder_is_held_until_the_end_and_left_as_it_was(job: Job) -> None:
+    with held(job) as done:
+        assert not done
+        assert (job.out / LOCK).exists()
+        with pytest.raises(Locked), held(job):
+            pass
+    assert not job.out.exists()
+    with held(job):
+        claim(job)
+    assert [path.name for path in job.out.iterdir()] == ["run.json"]
+
+
+def test_a_run_that_is_there_is_said_even_while_somebody_holds_it(job: Job) -> None:
+    finish(job)
+    lock = Lock(job.out)
+    with held(job) as done:
+        assert done
+    overwriting = replace(job, config=replace(job.config, overwrite=True))
+    with pytest.raises(Locked), held(overwriting):
+        pass
+    lock.release()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_run_that_is_there_is_said_where_nothing_can_be_written(job: Job) -> None:
+    finish(job)
+    job.out.chmod(0o555)
+    with held(job) as done:
+        assert done
+
+
+def test_what_is_refused_is_not_touched(job: Job) -> None:
+    """Not even the lock that a killed run has left."""
+    claim(replace(job, config=replace(job.config, seed=7)))
+    (job.out / LOCK).write_text('{"pid": 1, "host": "another"}')
+    before = tree(job.out)
+    with pytest.raises(FingerprintMismatch), held(job):
+        pass
+    assert tree(job.out) == before
+
+
+def test_what_kills_have_left_is_nobodys(job: Job) -> None:
+    job.out.mkdir()
+    (job.out / LOCK).write_text("")
+    (job.out / ".run.json.1.tmp").write_text("{")
+    assert not is_done(job)
+    with held(job):
+        claim(job)
+    assert [path.name for path in job.out.iterdir()] == ["run.json"]
+    (job.out / "run.json").rename(job.out / "thesis.tex")
+    with pytest.raises(SpecError, match=r"found thesis\.tex"), held(job):
+        pass
+
+
+def test_who_waits_looks_again(job: Job) -> None:
+    """The run that it waited for is the one that it wanted."""
+    holding, go, notes = threading.Event(), threading.Event(), list[str]()
+
+    def first() -> None:
+        with held(job):
+            holding.set()
+            go.wait(60)
+            finish(job)
+
+    def note(text: str) -> None:
+        notes.append(text)
+        go.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    holding.wait(60)
+    with held(job, wait=True, notify=note) as done:
+        assert done
+    thread.join()
+    assert len(notes) == 1
+    assert f"process {os.getpid()} on" in notes[0]
+
+
+def test_nobody_waits_for_another_run(job: Job) -> None:
+    claim(replace(job, config=replace(job.config, seed=7)))
+    lock = Lock(job.out)
+    with pytest.raises(FingerprintMismatch), held(job, wait=True):
+        pass
+    lock.release()
+
+
+def test_a_run_records_what_its_tokenizer_does_and_goes_on_with_no_other(config: TrainConfig, tmp_path: Path) -> None:
+    config = replace(config, out=tmp_path / "out")
+    with pytest.raises(Interrupt):
+        train(config, on_step=stop_at(10))
+    recorded = json.loads((tmp_path / "out" / "run.json").read_text())["tokenizer_fingerprint"]
+    job = made(config)
+    assert recorded == {**json.loads(json.dumps(tokenizer_fingerprint(job.tokenizer))), "max_length": 32}
+    (learnt,) = config.workspace.tokenizers.iterdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        text = (learnt / name).read_text()
+        (learnt / name).write_text(
+            text.replace('"lowercase": true', '"lowercase": false').replace('lower_case": true', 'lower_case": false')
+        )
+    before = tree(tmp_path / "out")
+    with pytest.raises(FingerprintMismatch, match=r"made with tokenizer_fingerprint\.normalizer = "):
+        train(config, on_step=no_step)
+    assert tree(tmp_path / "out") == before
+
+
+@pytest.fixture
+def stopped(config: TrainConfig, tmp_path: Path) -> TrainConfig:
+    """A Self-KD that was broken off when its own training had begun."""
+    config = replace(config, method="self-kd", out=tmp_path / "out")
+    train(replace(config, method="base", out=None))
+    with pytest.raises(Interrupt):
+        train(config, on_step=stop_at(10))
+    return config
+
+
+def test_a_first_copy_that_was_replaced_is_noticed(stopped: TrainConfig) -> None:
+    first = stopped.workspace.run("singles", "base", 0)
+    recorded = json.loads((first / "run.json").read_text())
+    other = train(replace(stopped, method="base", seed=5, out=first.with_name("other")))
+    (other / "model.safetensors").replace(first / "model.safetensors")
+    assert json.loads((first / "run.json").read_text()) == recorded
+    with pytest.raises(FingerprintMismatch, match=r"out: this run was made with cache = \w+, now it is \w+"):
+        train(stopped, on_step=no_step)
+
+
+def test_a_first_copy_that_is_the_same_is_gone_on_with(stopped: TrainConfig, tmp_path: Path) -> None:
+    """Wherever it lies: the base run's place has been taken by another meanwhile."""
+    base = replace(stopped, method="base", out=None)
+    train(replace(base, learning_rate=0.01, overwrite=True))
+    out = train(stopped)
+    alone = replace(stopped, out=None, workspace=type(stopped.workspace)(tmp_path / "alone"))
+    assert same(out, train(alone))
+    assert result(out)["cache_fingerprint"] == result(alone.workspace.run("singles", "self-kd", 0))["cache_fingerprint"]
+
+
+def test_a_self_kd_in_the_base_runs_place_has_its_first_copy_elsewhere(
+    config: TrainConfig, checkpoint: Callable[..., Path]
+) -> None:
+    place = config.workspace.run("singles", "base", 0)
+    out = train(replace(config, method="self-kd", epochs=1.0, out=place))
+    assert result(out)["method"] == "self-kd"
+    assert list((config.workspace.folder / "self-kd").glob("copy-*/result.json"))
