@@ -21,7 +21,13 @@ from logitcache.data.source import Rows
 from logitcache.data.task import Classification
 from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
-from logitcache.models.settings import SINGLE_LABEL, agree_on_pad_token, plain_outputs, single_precision
+from logitcache.models.settings import (
+    SINGLE_LABEL,
+    agree_on_pad_token,
+    make_room_for_pad_token,
+    plain_outputs,
+    single_precision,
+)
 from logitcache.store.files import sync_file
 from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
@@ -103,6 +109,7 @@ def build_student(
         model = _fresh(config)
     else:
         model = _from_checkpoint(student, init, labels, revision, trust_remote_code)
+    make_room_for_pad_token(model, tokenizer)
     fit_tokenizer(tokenizer, model, student)
     plain_outputs(model.config)
     agree_on_pad_token(model, tokenizer)
