@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from logitcache.config.commands import options_of_command
-from logitcache.config.option import Declared, build, local_path
+from logitcache.config.option import Declared, build, checked, local_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
@@ -121,27 +122,35 @@ def _click_option(declared: Declared, hidden: bool) -> Callable[[F], F]:
     )
 
 
+class Checked(click.ParamType[Any]):
+    """A number or a choice, checked as its declaration says, so that a refusal is the same line everywhere."""
+
+    def __init__(self, declared: Declared, shown: click.ParamType[Any]) -> None:
+        self.declared, self.shown = declared, shown
+        self.name = shown.name
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self.shown.get_metavar(param, ctx)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and self.declared.kind in (int, float):
+            with suppress(ValueError):  # what is no number is refused as such
+                value = self.declared.kind(value)
+        found = checked(self.declared, (value,) if self.declared.several else value, typed=True)
+        return found[0] if self.declared.several else found
+
+
 def _click_type(declared: Declared) -> click.ParamType[Any]:
     rule = declared.option
     if rule.parse is not None:
         return click.STRING
     if rule.choices:
-        return click.Choice(rule.choices, case_sensitive=False)
-    low = rule.minimum if rule.above is None else rule.above
-    high = rule.maximum if rule.below is None else rule.below
-    if declared.kind in (int, float) and low is None and high is None:
-        return click.INT if declared.kind is int else click.FLOAT
-    if declared.kind is int:
-        return click.IntRange(_whole(low), _whole(high))
-    if declared.kind is float:
-        return click.FloatRange(low, high, min_open=rule.above is not None, max_open=rule.below is not None)
+        return Checked(declared, click.Choice(rule.choices))
+    if declared.kind in (int, float):
+        return Checked(declared, click.INT if declared.kind is int else click.FLOAT)
     if declared.kind is Path:
         return LocalPath()
     return click.STRING if declared.kind is str else CACHE
-
-
-def _whole(bound: float | None) -> int | None:
-    return None if bound is None else int(bound)
 
 
 def typed(config: type[C], values: Mapping[str, Any]) -> C:
