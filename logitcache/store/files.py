@@ -208,8 +208,8 @@ def make_folder(path: Path) -> None:
     with disk(path):
         try:
             system.make_folder(path)
-        except FileExistsError:  # somebody else made it meanwhile
-            if not path.is_dir():
+        except FileExistsError:  # somebody else made it meanwhile, and may have removed it again
+            if os.path.lexists(path) and not path.is_dir():
                 raise
         sync_folder(path.parent)
 

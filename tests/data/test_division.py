@@ -32,8 +32,12 @@ def columns(table: Table) -> tuple[np.ndarray, np.ndarray]:
     return row_hashes(f"text {text}" for text, _ in table), label
 
 
+def class_name(label: int | None) -> str | None:
+    return None if label is None else f"class {label}"
+
+
 def records(table: Table) -> list[dict[str, Any]]:
-    return [{"text": f"text {text}", "label": label} for text, label in table]
+    return [{"text": f"text {text}", "label": class_name(label)} for text, label in table]
 
 
 def loaded(data: Any, folder: Path, notes: list[str] | None = None) -> Source:
@@ -41,7 +45,7 @@ def loaded(data: Any, folder: Path, notes: list[str] | None = None) -> Source:
 
 
 def in_memory(table: Table) -> dict[str, list[Any]]:
-    return {"text": [f"text {text}" for text, _ in table], "label": [label for _, label in table]}
+    return {"text": [f"text {text}" for text, _ in table], "label": [class_name(label) for _, label in table]}
 
 
 @given(TABLES)
@@ -94,7 +98,8 @@ def test_splits_select_rows_of_the_table_and_renumber_none(
     assert whole.texts()[0] == [f"text {text}" for text, _ in table]
     for rows in source.splits.values():
         assert rows.texts()[0] == [f"text {table[i][0]}" for i in rows.row_id]
-        assert rows.label.tolist() == [-1 if table[i][1] is None else table[i][1] for i in rows.row_id]
+        names = [None if label < 0 else (source.label_names or ())[label] for label in rows.label]
+        assert names == [class_name(table[i][1]) for i in rows.row_id]
         assert rows.row_hash.tolist() == whole.row_hash[rows.row_id].tolist()
     taken = [i for rows in source.splits.values() for i in rows.row_id]
     held = {table[i][0] for name in NAMES if name in source.splits for i in source.splits[name].row_id}
