@@ -26,7 +26,7 @@ from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
 from logitcache.pipeline import train as training
 from logitcache.student.folder import is_done
-from logitcache.student.job import Job, check_folds, ready
+from logitcache.student.job import Job, check_folds, ready, with_tokenizer
 from logitcache.student.run import OnStep
 from logitcache.teacher.model import DTYPES, TeacherModel, UntrainedHead, check_device, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
@@ -146,7 +146,7 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
 
 def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], notify: Notify, on_step: OnStep) -> Path:
     """Fine-tune (or find) a teacher under the name of what is asked."""
-    job = ready(config, source, lambda _: None)
+    job = with_tokenizer(ready(config, source, lambda _: None), lambda _: None)
     place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
     job = replace(job, out=place)
     if is_done(job):

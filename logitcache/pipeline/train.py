@@ -21,8 +21,8 @@ from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.joined import Joined, join
 from logitcache.pipeline.relabelled import check_gold_labels
 from logitcache.store.lock import lock_folder
-from logitcache.student.folder import check_same, held
-from logitcache.student.job import Job, ready
+from logitcache.student.folder import check_foreign, check_same, held
+from logitcache.student.job import Job, ready, with_tokenizer
 from logitcache.student.ranks import first_alone, is_first, meet, of_first
 from logitcache.student.run import OnStep, run
 from logitcache.teacher.dump import dump_split
@@ -69,6 +69,10 @@ def trained(
         if teacher.match.kind is not Kind.SAME:
             notify(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
+    check_foreign(job.out)
+    if teacher is not None:
+        job = _proved(job, teacher, notify)
+    job = with_tokenizer(job, notify)
     with held(job, wait=wait, notify=notify) as done:
         if done:
             notify(f"{job.out}: this run is there already")
@@ -82,12 +86,20 @@ def _train(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) ->
         teacher = _self_taught(job, notify, on_step)
         job = replace(job, cache_fingerprint=teacher.fingerprint)
         of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
+        job = _proved(job, teacher, notify)
     if teacher is not None:
-        job = _without_skipped(job, teacher, notify)
-        _check_teacher(teacher, job, notify)
         _say_division(teacher, job, notify)
     with quiet():
         run(job, teacher, notify, on_step)
+
+
+def _proved(job: Job, teacher: Joined, notify: Notify) -> Job:
+    """The run without the rows that a dump has skipped; every other row is proved to be the one its teacher answered.
+    Raises SpecError, FingerprintMismatch, AlignmentError.
+    """
+    job = _without_skipped(job, teacher, notify)
+    _check_teacher(teacher, job, notify)
+    return job
 
 
 def check_unlabelled(source: Source, named: str | None) -> None:

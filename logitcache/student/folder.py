@@ -131,6 +131,11 @@ def _is_left_over(name: str) -> bool:
     return name.startswith(".") and name.endswith((".tmp", ".lock"))
 
 
+def check_foreign(out: Path) -> None:
+    """Raises SpecError where a folder holds something that is no run."""
+    _recorded(out)
+
+
 def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
     """Raises FingerprintMismatch where a run was begun in this folder that was asked something else, or learnt from
     another teacher. What a Self-KD learns from is compared when it is known.

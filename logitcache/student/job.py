@@ -45,8 +45,8 @@ class Job:
     objective: Objective
     train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
-    tokenizer: Any  # the named one, the checkpoint's own, or the one learnt from the rows
-    reads: Mapping[str, Any]  # what the tokenizer does, and the length that it cuts rows to
+    tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
+    reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
     cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
 
     @property
@@ -57,6 +57,7 @@ class Job:
     @property
     def max_length(self) -> int:
         """The longest row that the tokenizer gives, in tokens."""
+        assert self.reads is not None
         return int(self.reads["max_length"])
 
     def unlabelled(self) -> Rows | None:
@@ -121,9 +122,16 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     check_metric(config.metric or "", task.num_labels)
     out = config.out or config.workspace.run(source.name, config.method, config.seed)
     config = _with_selection(config, source)
-    tokenizer = _tokenizer(config, source, notify)
     config = replace(config, revision=commit_of(config.student, config.revision))
-    return Job(config, source, task, goal, train, out, tokenizer, _reads(tokenizer, config))
+    return Job(config, source, task, goal, train, out)
+
+
+def with_tokenizer(job: Job, notify: Notify) -> Job:
+    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so whatever can be
+    refused without it is refused before.
+    """
+    tokenizer = _tokenizer(job.config, job.source, notify)
+    return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
 
 
 def fit_settings(config: TrainConfig) -> FitSettings:
