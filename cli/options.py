@@ -49,8 +49,7 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and "://" in value:
-            name = value if param is None or param.name is None else param.opts[0]
-            value = local_path(value, name) if self.advice is None else local_path(value, name, self.advice)
+            value = local_path(value) if self.advice is None else local_path(value, self.advice)
         return super().convert(value, param, ctx)
 
 

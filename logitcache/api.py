@@ -136,7 +136,7 @@ def repair_asked(
     on_step: OnStep,
 ) -> RepairReport:
     """:func:`repair` with its options as a configuration; ``data`` and ``unlabelled`` go before what that names."""
-    folder = local_path(cache, "cache", MENDED_HERE)
+    folder = local_path(cache, MENDED_HERE)
 
     def ask(plan: Plan) -> Planned:
         again = _asked_again(config, data, unlabelled, notify, on_step, plan)
@@ -226,7 +226,7 @@ def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
     config = build(CompareConfig, options)
     if not results:
         raise SpecError("compare: expected result folders, found none. Give what train returned, or a folder of such.")
-    folders = [local_path(result, "results") for result in results if _is_path(result)]
+    folders = [local_path(result) for result in results if _is_path(result)]
     comparison = tables.compare(
         folders,
         metric=config.metric,
@@ -272,6 +272,7 @@ def _asked_again(
 ) -> Planned:
     """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them."""
     said = Said.of(plan)
+    data = config.data if data is None else data
     asked = replace(config.asked(said.teacher, said.source, said.dtype), split=said.split, settings=said.settings)
     asked.check()
     asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, notify)

@@ -184,13 +184,18 @@ def _insert(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _make(config: type, tree: Mapping[str, Any]) -> Any:
     hints = get_type_hints(config)
-    values = {name: _make(hints[name], value) if isinstance(value, dict) else value for name, value in tree.items()}
+    values = {
+        name: _make(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
+        for name, value in tree.items()
+    }
     return config(**values)
 
 
 def validate(config: Any) -> None:
     """Raises SpecError for the first option of a configuration whose value it does not take."""
     for declared in options_of(type(config)):
+        if declared.option.parse is not None:  # the value has been parsed
+            continue
         value = config
         for name in declared.path:
             value = getattr(value, name)
@@ -250,7 +255,7 @@ def _single(declared: Declared, value: Any, spelled: str) -> Any:
         return value
     if not isinstance(value, str | os.PathLike):
         raise _unexpected(spelled, declared.expected, value)
-    return local_path(value, spelled) if kind is Path else value
+    return local_path(value) if kind is Path else value
 
 
 def _number(declared: Declared, value: Any, spelled: str) -> int | float:
@@ -271,14 +276,14 @@ def _number(declared: Declared, value: Any, spelled: str) -> int | float:
     return number
 
 
-def local_path(value: str | os.PathLike[str], spelled: str, advice: str = ON_THIS_MACHINE) -> Path:
+def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> Path:
     """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called ``s3:``."""
     text = os.fspath(value)
     scheme, separator, rest = text.partition("://")
     if separator and scheme in ("file", "local"):
         return Path(rest)
     if separator and isinstance(value, str):
-        raise SpecError(f"{spelled}: expected a path, found a URL ({short(value)}): {advice}.")
+        raise SpecError(f"expected a path, found a URL: {advice}.", where=value)
     return Path(value)
 
 

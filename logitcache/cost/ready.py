@@ -16,6 +16,7 @@ from logitcache.cost.sizes import UnreadTeacher
 from logitcache.cost.workload import Workload, load
 from logitcache.data import source as sources
 from logitcache.data.prepare import Prepared
+from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import SpecError
 from logitcache.records import Int64
@@ -115,7 +116,8 @@ def _source(asked: PlanConfig, work: Workload) -> Source:
     given = asked.work
     if given.tokens is None:
         folder, seed = given.workspace.data, given.data_seed
-        return sources.load(given.data, given.columns, folder, lambda _: None, unlabelled=asked.unlabelled, seed=seed)
+        source = sources.load(given.data, given.columns, folder, lambda _: None, unlabelled=asked.unlabelled, seed=seed)
+        return held_out(source, lambda _: None)
     text = pa.array([""] * len(work.rows), pa.large_string())
     rows = Rows(text, None, work.rows.label, work.rows.row_id, work.rows.row_hash)
     return Source(work.source, {"train": rows}, work.task.label_names, work.num_labels)

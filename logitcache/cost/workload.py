@@ -25,6 +25,7 @@ from logitcache.data.match import check_count
 from logitcache.data.order import subset
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, load_tokenizer, prepare
+from logitcache.data.selection import held_out
 from logitcache.data.source import Notify, Rows, Source
 from logitcache.data.task import Classification
 from logitcache.data.tokenizer import tokenizer_fingerprint
@@ -202,7 +203,8 @@ def _checkpoints(asked: WorkloadConfig, device: str, notify: Notify) -> Workload
 
 
 def _source(asked: WorkloadConfig, notify: Notify) -> Source:
-    return sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
+    source = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
+    return held_out(source, notify)
 
 
 def _some(whole: Rows, asked: WorkloadConfig) -> Rows:

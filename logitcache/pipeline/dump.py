@@ -14,6 +14,7 @@ import torch
 from logitcache.cache import Cache
 from logitcache.config.dump import DumpConfig
 from logitcache.data import source as sources
+from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import SpecError
 from logitcache.pipeline.finetune import ready_teacher
@@ -40,7 +41,7 @@ def dump(
     fine-tuning. Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
     config.check()
-    source = source or load(config, notify)
+    source = held_out(source or load(config, notify), notify)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)

@@ -17,6 +17,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
 from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
+from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Rows, Source
 from logitcache.data.task import Classification, check_metric
 from logitcache.data.tokenizer import tokenizer_fingerprint
@@ -112,7 +113,7 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
-    source = source or load(config, notify)
+    source = held_out(source or load(config, notify), notify)
     config = replace(config, metric=config.metric or source.metric)
     _say_held_out(source, notify)
     train = _rows_seen(config, source, notify)
