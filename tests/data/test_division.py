@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
 from logitcache.data.division import BIG, FEWEST, divide
+from logitcache.data.selection import held_out
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
@@ -161,9 +162,13 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
         assert list(source.splits) == ["train", split]
         assert (source.division, source.tables) == (None, {})
     bare = {"text": ["a", "b"]}
-    source = loaded({"train": train, "test": bare}, tmp_path)  # as competitions give it: nothing to score on
+    given = loaded({"train": train, "test": bare}, tmp_path)  # as competitions give it: nothing to score on
+    assert {name: len(rows) for name, rows in given.splits.items()} == {"train": 100, "test": 2}
+    source = held_out(given, lambda _: None)  # as whoever trains does
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 90, "dev": 10, "test": 2}
-    source = loaded({"train": train, "dev": bare, "test": bare}, tmp_path)  # no name is left for rows held out
+    source = held_out(
+        loaded({"train": train, "dev": bare, "test": bare}, tmp_path), lambda _: None
+    )  # no name is left for rows held out
     assert ({name: len(rows) for name, rows in source.splits.items()}, source.division) == (
         {"train": 100, "dev": 2, "test": 2},
         None,
