@@ -42,7 +42,9 @@ def parse_names(text: str) -> list[str]:
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return [name.strip() for name in text.split(",")]
+        raise SpecError(
+            f"--labels: expected names separated by commas, or a JSON list of them, found {text!r}. Correct it."
+        )
     return names
 
 

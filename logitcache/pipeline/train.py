@@ -17,11 +17,11 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import SpecError
 from logitcache.joined import Joined, join
 from logitcache.pipeline.relabelled import check_gold_labels
 from logitcache.store.lock import lock_folder
-from logitcache.student.folder import check_foreign, check_same, held
+from logitcache.student.folder import OtherRun, check_foreign, check_same, held
 from logitcache.student.job import Job, ready, with_tokenizer
 from logitcache.student.ranks import first_alone, is_first, meet, of_first
 from logitcache.student.run import OnStep, run
@@ -168,6 +168,8 @@ def _say_division(teacher: Joined, job: Job, notify: Notify) -> None:
     labels = label_digest(source.table("train"))
     for cache in next(part.caches for part in teacher.parts if part.name == "train"):
         data = cache.manifest.plan.data
+        if not (cache.labels(source.table("train").row_id) >= 0).any():  # it was dumped without labels
+            continue
         other_draw = division.seed is not None and data.get("source") != source.name
         if other_draw or data.get("labels") != labels:
             notify(
@@ -233,7 +235,7 @@ def _first_copy(job: Job, notify: Notify, on_step: OnStep) -> TeacherModel:
     base = _as_base(job)
     assert base.out is not None
     if base.out.resolve() != job.out.resolve():
-        with suppress(FingerprintMismatch):
+        with suppress(OtherRun):
             return _copy(job, base, notify, on_step)
     return _copy(
         job, replace(base, out=job.config.workspace.first_copy(identity.digest_json(job.asked()))), notify, on_step

@@ -25,17 +25,23 @@ from logitcache.student.ranks import of_first
 
 CONTENT = "this result folder"
 POLL = 0.2  # seconds
+LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder are not ours
 OWN_FILES = (
     "result.json",
     "predictions.parquet",
     "model*.safetensors*",
     "config.json",
     "generation_config.json",
-    "tokenizer*",
+    "tokenizer.json",
+    "tokenizer_config.json",
     "checkpoints",
-    "runs",
+    LOGS,
     "run.json",
 )
+
+
+class OtherRun(FingerprintMismatch):
+    """A result folder that holds a run which was asked something else."""
 
 
 @contextmanager
@@ -146,9 +152,9 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
     asked = json.loads(json.dumps(job.asked()))
     unknown = ("cache",) if job.self_taught and job.cache_fingerprint is None else ()
     for name, before, now in differences(recorded, asked, without=unknown):
-        raise FingerprintMismatch(
+        raise OtherRun(
             f"this run was made with {name} = {short(before)}, now it is {short(now)}. "
-            "Choose another --out, or give --overwrite to lose what is there.",
+            "Choose another --out, or give --overwrite to replace it.",
             where=job.out,
         )
 
@@ -168,3 +174,15 @@ def forget(out: Path) -> None:
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if pattern == LOGS:
+            _remove_empty(out / "runs")
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder, and those below it, where nothing lies in them."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for path in folder.iterdir():
+        _remove_empty(path)
+    with suppress(OSError):
+        folder.rmdir()

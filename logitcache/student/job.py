@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ class Job:
 
     def asked(self) -> dict[str, Any]:
         """The run's settings as its result records them: names and numbers, no places."""
+        return dict(self._settings)
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """Computed once: a student's checkpoint and all rows are digested."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_RECORDED}
         if not self.config.label_map:
             del values["label_map"]

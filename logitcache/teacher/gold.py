@@ -71,6 +71,21 @@ def spread(labels: Int64, count: int) -> Int64:
     return np.sort(np.concatenate(chosen)) if chosen else places
 
 
+def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
+    """Whether answers agree with the labels so often that independent ones, with the same counts, would with
+    probability below 1e-6.
+    """
+    from scipy.stats import binom
+
+    if not len(gold):
+        return False
+    of_class = np.bincount(gold, minlength=classes) / len(gold)
+    of_answer = np.bincount(answers, minlength=classes) / len(gold)
+    agreeing = int((answers == gold).sum())
+    tail = float(binom.logsf(agreeing - 1, len(gold), float(of_class @ of_answer)))
+    return tail < log(ERROR)
+
+
 def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
     """The column that agrees with each class, i64[K], where that is far better than column i for class i; else None.
 
