@@ -14,7 +14,6 @@ from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.match import Kind, Match, map_advice, pairs_of, suggestion
 from logitcache.data.names import LISTED, class_number, listed, map_option
 from logitcache.data.source import Notify, Rows
-from logitcache.data.task import Classification
 from logitcache.errors import FingerprintMismatch
 from logitcache.joined import Joined
 from logitcache.records import Int64
@@ -55,7 +54,7 @@ class Relabelled:
         return {label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed}
 
 
-def check_gold_labels(teacher: Joined, task: Classification, train: Rows, notify: Notify) -> None:
+def check_gold_labels(teacher: Joined, train: Rows, notify: Notify) -> None:
     """Compare the labels of the training rows with those beside their answers, class by class, by name.
 
     Single corrected labels are said. Raises FingerprintMismatch where classes look renumbered, or where they were
@@ -109,10 +108,12 @@ def _check_answers(teacher: Joined, train: Rows, where: str) -> None:
     answers = teacher.take(sample.row_id).payload.logits.argmax(axis=1)
     order = better_order(gold, answers, len(match.data))
     if order is not None:
+        present = (answers == gold).mean()
+        better = (answers == order[gold]).mean()
         raise FingerprintMismatch(
             "expected columns in the order of the data's classes, by which they are matched; found cached answers that "
-            f"agree with {(answers == gold).mean():.0%} of {len(gold)} labelled rows, with the columns in another order "
-            f"with {(answers == order[gold]).mean():.0%}. {_map_of(match, match.order[order])}",
+            f"agree with {present:.0%} of {len(gold)} labelled rows, with the columns in another order with {better:.0%}. "
+            f"{_map_of(match, match.order[order])}",
             where=where,
         )
     numbers_alone = all(class_number(name) is not None for name in (*match.own, *match.data))

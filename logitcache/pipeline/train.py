@@ -148,7 +148,7 @@ def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
 def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
     """Every row by its hash, and the labels of classes; before anything is written."""
     teacher.check(job.train.row_id, job.train.row_hash)
-    check_gold_labels(teacher, job.task, job.train, notify)
+    check_gold_labels(teacher, job.train, notify)
     for part in teacher.parts:
         here = job.source.table(part.name).digest()
         for cache in part.caches:
