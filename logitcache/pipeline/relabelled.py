@@ -112,8 +112,8 @@ def _check_answers(teacher: Joined, train: Rows, where: str) -> None:
         better = (answers == order[gold]).mean()
         raise FingerprintMismatch(
             "expected columns in the order of the data's classes, by which they are matched; found cached answers that "
-            f"agree with {present:.0%} of {len(gold)} labelled rows, with the columns in another order with {better:.0%}. "
-            f"{_map_of(match, match.order[order])}",
+            f"agree with {present:.0%} of {len(gold)} labelled rows, with the columns in another order with "
+            f"{better:.0%}. {_map_of(match, match.order[order])}",
             where=where,
         )
     numbers_alone = all(class_number(name) is not None for name in (*match.own, *match.data))
