@@ -83,7 +83,7 @@ def _leave(ctx: click.Context, number: int) -> NoReturn:
 
 
 def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
-    click.echo(f"{type(error).__name__}: {error}", err=True)
+    click.echo(f"{error.kind}: {error}", err=True)
     ctx.exit(error.exit_code)
 
 

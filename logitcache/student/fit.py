@@ -31,6 +31,8 @@ TRAIN_SAMPLE = 2000  # labelled train rows scored after training, evenly spread
 class Diverged(SpecError):
     """A student whose logits are no numbers any more: nothing to go on with."""
 
+    kind = "SpecError"
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -43,6 +43,8 @@ OWN_FILES = (
 class OtherRun(FingerprintMismatch):
     """A result folder that holds a run which was asked something else."""
 
+    kind = "FingerprintMismatch"
+
 
 @contextmanager
 def held(job: Job, *, wait: bool = False, notify: Notify = lambda _: None) -> Iterator[bool]:
