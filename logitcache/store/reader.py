@@ -46,7 +46,11 @@ class Reader:
         reader = cls(folder, read_manifest(folder), LocalFolder(folder / SHARDS))
         refuse_link(folder / SHARDS)
         if look:
-            reader.look()
+            try:
+                reader.look()
+            except CorruptShard:
+                reader.refuse_replaced()
+                raise
         return reader
 
     def look(self) -> None:
@@ -168,7 +172,10 @@ class Reader:
             yield Fault(name, None, None, "it is no file of this cache")
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a shard's files as an error, with what helps."""
+        """A fault in a shard's files as an error, with what helps. Raises FingerprintMismatch where the whole cache was
+        replaced meanwhile.
+        """
+        self.refuse_replaced()
         return fault.error(self.where)
 
 

@@ -106,7 +106,8 @@ def _checkpoint(path: str) -> str:
     folder = Path(path)
     if not folder.is_dir():
         return path
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in NOT_OF_A_MODEL)
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in NOT_OF_A_MODEL]
+    files = [p for p in files if not p.name.startswith(".")]  # such as the lock of whoever looks at it
     return f"{folder.resolve().name}@{identity.digest_json({p.name: identity.digest_file(p) for p in files})[:12]}"
 
 

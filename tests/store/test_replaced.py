@@ -9,6 +9,8 @@ import pytest
 
 from logitcache.cache import Cache
 from logitcache.errors import CorruptShard, FingerprintMismatch
+from logitcache.store import reader
+from logitcache.store.manifest import read_manifest
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import answers, plan, write_shard
 
@@ -28,6 +30,7 @@ def write(folder: Path, store: str, seed: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("store", ["arrow", "zarr"])
 @pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.timeout(600)
 def test_a_reader_gets_what_it_opened_or_is_told(tmp_path: Path, store: str, times: int) -> None:
     told = 0
     for seed in range(times):
@@ -59,6 +62,18 @@ def test_whoever_verifies_it_is_told_that_it_is_another(tmp_path: Path, store: s
     (tmp_path / "c" / "manifest.json").unlink()  # and is being replaced again
     with pytest.raises(FingerprintMismatch, match="found an unfinished one"):
         cache.verify()
+
+
+def test_a_cache_that_is_replaced_while_it_is_opened_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "c", "arrow", 0)
+    old = read_manifest(tmp_path / "c")
+    write(tmp_path / "c", "zarr", 1)
+    manifests = iter([old])
+    monkeypatch.setattr(reader, "read_manifest", lambda folder: next(manifests, None) or read_manifest(folder))
+    with pytest.raises(FingerprintMismatch, match="replaced while it was read"):
+        Cache.open(tmp_path / "c")
 
 
 def test_what_is_damaged_is_still_called_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -125,6 +126,15 @@ def test_who_waits_looks_again(job: Job) -> None:
     thread.join()
     assert len(notes) == 1
     assert f"process {os.getpid()} on" in notes[0]
+
+
+def test_a_lock_in_a_checkpoints_folder_makes_it_no_other_student(
+    config: TrainConfig, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    student = Path(shutil.copytree(checkpoint(), tmp_path / "student"))
+    before = made(replace(config, student=str(student))).asked()
+    (student / LOCK).write_text("{}")
+    assert made(replace(config, student=str(student))).asked() == before
 
 
 def test_nobody_waits_for_another_run(job: Job) -> None:
