@@ -48,7 +48,9 @@ def _uncounted() -> Iterator[Declared]:
 
 
 # Options of `dump` and `train` that a forecast takes and does not use.
-UNCOUNTED = {declared.name: declared for declared in reversed(list(_uncounted()))}
+UNCOUNTED: dict[str, Declared] = {}
+for _declared in _uncounted():
+    UNCOUNTED.setdefault(_declared.name, _declared)
 _FINETUNE = {declared.name for declared in options_of(PlanConfig) if declared.path[0] == "finetune"}
 _STUDY = {"unlabelled", "split", "epochs", "seeds", "method", "price_per_hour", "calibrate", "rows"}
 _STUDENT = {"accumulate", "group_by_length", "init", "tokenizer", "vocabulary"}

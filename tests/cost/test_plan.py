@@ -283,7 +283,7 @@ def test_the_command(asked: PlanConfig) -> None:
     document = json.loads(CliRunner().invoke(cli.command, [*words, "--json"]).stdout)
     assert document["setting"]["max_length"] == 32
     refused = CliRunner().invoke(cli.command, [*words, "--method", "magic"])
-    assert refused.exit_code == 2
+    assert isinstance(refused.exception, SpecError)
 
 
 def test_the_command_of_the_bench(asked: PlanConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +296,7 @@ def test_the_command_of_the_bench(asked: PlanConfig, tmp_path: Path, monkeypatch
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == read(tmp_path / "x.json")
     refused = CliRunner().invoke(bench_cli.command, [*words, "--rounds", "0"])
-    assert refused.exit_code == 2
+    assert isinstance(refused.exception, SpecError)
 
 
 def _quickly(bench: Callable[..., Any], asked: PlanConfig, *given: Any, **named: Any) -> Any:
