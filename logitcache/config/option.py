@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -116,6 +117,11 @@ def _bounds(declared: Option) -> str:
 
 def options_of(config: Any) -> tuple[Declared, ...]:
     """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order they are declared."""
+    return _found_once(config)
+
+
+@cache
+def _found_once(config: Any) -> tuple[Declared, ...]:
     return tuple(_options_of(config, ()))
 
 

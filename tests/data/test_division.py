@@ -126,7 +126,7 @@ def test_a_table_is_divided_alike_in_every_form(tmp_path_factory: pytest.TempPat
         in_memory(table),
         {"train": in_memory(table)},
     ]
-    sources = [loaded(form, folder) for form in forms]
+    sources = [held_out(loaded(form, folder), lambda _: None) for form in forms]
     selections = [{name: rows.row_id.tolist() for name, rows in source.splits.items()} for source in sources]
     assert all(selection == selections[0] for selection in selections)
     assert len({source.table("train").digest() for source in sources}) == 1
