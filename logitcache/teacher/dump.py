@@ -64,7 +64,7 @@ def dump_split(
     if asked.note:
         notify(f"{asked.panel.first.name}: {asked.note}")
     if not own_classes:
-        asked.check_gold(source)
+        asked.check_gold(source, notify)
     with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock) as writer:
         started = time.perf_counter()
         done = Work(writer, asked, known, notify, progress).finish()

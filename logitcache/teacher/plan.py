@@ -106,11 +106,11 @@ class Planned:
             return prepare(tokenizer, self.rows, max_length, start, stop)
         return prepare(tokenizer, self.rows.select(start + places), max_length)
 
-    def check_gold(self, source: Source) -> None:
+    def check_gold(self, source: Source, notify: Callable[[str], None]) -> None:
         """Raises FingerprintMismatch where columns that were matched by number look permuted."""
         preparation = self.plan.preparation
         length, budget = preparation["max_length"], preparation["batch_tokens"]
-        check_gold(self.panel, self.match, self.rows, source, length, budget)
+        check_gold(self.panel, self.match, self.rows, source, length, budget, notify)
 
     def check_same(self, there: Plan, *, padding: bool = True) -> None:
         """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart; unless
