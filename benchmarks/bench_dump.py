@@ -17,13 +17,13 @@ from pathlib import Path
 
 from common import RESULTS
 
+from logitcache.config.bench import DumpBenchConfig
+from logitcache.config.teacher import DumpSettings
 from logitcache.cost.document import nameless, write
-from logitcache.cost.dump_work import DumpBench
 from logitcache.cost.dump_work import load as loaded
 from logitcache.cost.dumping import bench
 from logitcache.data.source import Source
 from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.plan import DumpSettings
 
 SETTINGS = DumpSettings()
 
@@ -34,8 +34,8 @@ def load(asked: argparse.Namespace, folder: Path) -> tuple[Source, TeacherModel]
     return material.source, material.teacher
 
 
-def wanted(asked: argparse.Namespace) -> DumpBench:
-    return DumpBench(teacher=asked.checkpoint or DumpBench.teacher, data=asked.data, rows=asked.rows)
+def wanted(asked: argparse.Namespace) -> DumpBenchConfig:
+    return DumpBenchConfig(teacher=asked.checkpoint or DumpBenchConfig.teacher, data=asked.data, rows=asked.rows)
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     settings = {"rounds": asked.rounds, "memory_rows": tuple(asked.memory_rows)}
     command = ["python", "benchmarks/bench_dump.py", *map(nameless, sys.argv[1:])]
-    told = bench(DumpBench(**vars(wanted(asked)) | settings), command, lambda said: print(said, file=sys.stderr))
+    told = bench(DumpBenchConfig(**vars(wanted(asked)) | settings), command, lambda said: print(said, file=sys.stderr))
     write(RESULTS / "dump.json", told)
     print(json.dumps(told, indent=1))
 

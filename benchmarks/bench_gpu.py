@@ -15,12 +15,9 @@ import sys
 import torch
 from common import RESULTS
 
+from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanConfig, WorkloadConfig
 from logitcache.cost import accuracy, dumping, overhead
 from logitcache.cost.document import Document, write
-from logitcache.cost.dump_work import DumpBench
-from logitcache.cost.overhead import Overhead
-from logitcache.cost.ready import PlanAsked
-from logitcache.cost.workload import Asked
 
 TEACHER, STUDENT = "roberta-large", "distilroberta-base"
 
@@ -36,15 +33,18 @@ def main() -> None:
         return
     models = {"student": STUDENT, "teacher": TEACHER, "shape_only": True, "dtype": "bfloat16", "precision": "bf16"}
     for name, lengths in {"lengths": {"data": asked.data}, "128": {"tokens": 128}}.items():
-        work = Asked(**models, **lengths, rows=asked.rows, device="cuda")  # type: ignore[arg-type]
-        keep(f"gpu-overhead-{name}", overhead.bench(Overhead(work, rounds=asked.rounds, steps=40, settle=5), *said()))
+        work = WorkloadConfig(**models, **lengths, rows=asked.rows, device="cuda")  # type: ignore[arg-type]
+        keep(
+            f"gpu-overhead-{name}",
+            overhead.bench(OverheadConfig(work, rounds=asked.rounds, steps=40, settle=5), *said()),
+        )
         for budget in (4096, 16384, 65536):
-            dump = DumpBench(
+            dump = DumpBenchConfig(
                 teacher=TEACHER, shape_only=True, dtype="bfloat16", device="cuda", rows=asked.rows, rounds=5,
                 batch_tokens=budget, **lengths,  # type: ignore[arg-type]
             )  # fmt: skip
             keep(f"gpu-dump-{name}-{budget}", dumping.bench(dump, *said()))
-        keep(f"gpu-plan-{name}", accuracy.bench(PlanAsked(work), *said(), rounds=5, steps=64))
+        keep(f"gpu-plan-{name}", accuracy.bench(PlanConfig(work), *said(), rounds=5, steps=64))
 
 
 def said() -> tuple[list[str], object]:

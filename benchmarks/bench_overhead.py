@@ -15,18 +15,21 @@ from dataclasses import replace
 
 from common import RESULTS
 
+from logitcache.config.bench import OverheadConfig, WorkloadConfig
 from logitcache.cost.document import write
-from logitcache.cost.overhead import Overhead, bench
-from logitcache.cost.workload import Asked
+from logitcache.cost.overhead import bench
 from logitcache.report.overhead import ratio_picture
 
 SIZES = {
-    "small": Overhead(Asked(student="2x128", teacher="4x256", rows=2048), rounds=31, steps=20, settle=4),
-    "scaled": Overhead(
-        Asked(student="6x192", teacher="24x256", shape_only=True, rows=2048), rounds=7, steps=10, settle=3
+    "small": OverheadConfig(WorkloadConfig(student="2x128", teacher="4x256", rows=2048), rounds=31, steps=20, settle=4),
+    "scaled": OverheadConfig(
+        WorkloadConfig(student="6x192", teacher="24x256", shape_only=True, rows=2048), rounds=7, steps=10, settle=3
     ),
-    "distilroberta": Overhead(
-        Asked(student="distilroberta-base", teacher="12x768", shape_only=True, rows=512), rounds=7, steps=3, settle=1
+    "distilroberta": OverheadConfig(
+        WorkloadConfig(student="distilroberta-base", teacher="12x768", shape_only=True, rows=512),
+        rounds=7,
+        steps=3,
+        settle=1,
     ),
 }
 

@@ -13,10 +13,9 @@ import sys
 
 from common import RESULTS
 
+from logitcache.config.bench import PlanConfig, WorkloadConfig
 from logitcache.cost.accuracy import bench
 from logitcache.cost.document import write
-from logitcache.cost.ready import PlanAsked
-from logitcache.cost.workload import Asked
 
 
 def main() -> None:
@@ -25,9 +24,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=os.environ.get("MINILM") or "6x384")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    work = Asked(teacher=asked.checkpoint, data=asked.data, rows=1024)
+    work = WorkloadConfig(teacher=asked.checkpoint, data=asked.data, rows=1024)
     command = ["python", *sys.argv]
-    told = bench(PlanAsked(work), command, lambda said: print(said, file=sys.stderr), rounds=asked.rounds, steps=64)
+    told = bench(PlanConfig(work), command, lambda said: print(said, file=sys.stderr), rounds=asked.rounds, steps=64)
     write(RESULTS / "plan.json", told)
     print(told["accuracy"], told["drift"])
 

@@ -10,15 +10,16 @@ import sys
 
 from common import RESULTS
 
+from logitcache.config.bench import ReadBenchConfig
 from logitcache.cost.document import write
-from logitcache.cost.reading import ReadSettings, bench
+from logitcache.cost.reading import bench
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=ReadSettings.rounds)
+    parser.add_argument("--rounds", type=int, default=ReadBenchConfig.rounds)
     asked = parser.parse_args()
-    told = bench(ReadSettings(rounds=asked.rounds), ["python", *sys.argv], lambda said: print(said, file=sys.stderr))
+    told = bench(ReadBenchConfig(rounds=asked.rounds), ["python", *sys.argv], lambda said: print(said, file=sys.stderr))
     write(RESULTS / "read.json", told)
     for case in told["cases"]:
         kind = [str(case[key]) for key in ("name", "width", "order", "workers")]

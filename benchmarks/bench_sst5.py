@@ -18,14 +18,15 @@ from pathlib import Path
 from common import write
 from rich.console import Console
 
+from logitcache.config.data import Columns
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
-from logitcache.data.source import Columns
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig
 from logitcache.study.tables import compare, render
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
-from logitcache.workspace import Workspace
 
 
 def main() -> None:

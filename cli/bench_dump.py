@@ -8,63 +8,24 @@ from typing import Any
 
 import click
 
-from .options import (
-    Here,
-    as_json,
-    batch_tokens,
-    check_out,
-    checkpoint_options,
-    device,
-    dtype,
-    finish_bench,
-    intervals,
-    labelled_options,
-    max_length,
-    notify,
-    places,
-    shard_rows,
-    tokens,
-)
+from logitcache.config.bench import DumpBenchConfig
+
+from .options import Command, as_json, check_out, options, typed
+from .progress import finish_bench, intervals, notify
 
 
-@click.command(short_help="Measure a dump against bare forward passes and the pipeline.")
-@click.option(
-    "--teacher",
-    default="6x384",
-    show_default=True,
-    help="A sequence classifier: a checkpoint's folder, a hub name, or a shape. What has no trained head gets a random "
-    "one: weights decide no time.",
-)
-@click.option(
-    "--shape-only",
-    is_flag=True,
-    help="Random weights: --teacher is a well-known name (roberta-large, ...), LAYERSxWIDTH, or a folder with "
-    "config.json.",
-)
-@checkpoint_options
-@labelled_options
-@click.option("--rows", type=int, default=2048, show_default=True, help="Rows of the train split: the first ones.")
-@tokens
-@max_length("the teacher")
-@batch_tokens
-@shard_rows
-@dtype
-@device
-@click.option("--rounds", type=int, default=5, show_default=True, help="How often each case is measured, in turn.")
-@click.option("--memory-rows", type=int, multiple=True, help="Also the memory of a dump of so many rows. Repeatable.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws random weights and made-up rows.")
-@click.option("--out", type=Here(dir_okay=False), help="Write the document: FILE.json.")
+@click.command(cls=Command, short_help="Measure a dump against bare forward passes and the pipeline.")
+@options("bench dump")
 @as_json
-def command(as_json: bool, out: Path | None, **options: Any) -> None:
+def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """Measure a whole dump beside the bare forward pass over the same batches, over batches of 32 rows in file order
     and padded to the longest there may be, and `transformers.pipeline`: in turn, in one process.
     """
-    from logitcache.cost.dump_work import DumpBench
+    config = typed(DumpBenchConfig, values)
+    check_out(out)
     from logitcache.cost.dumping import bench
 
-    check_out(out)
-    settings = DumpBench(**places(options), **options)
-    finish_bench(bench(settings, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
+    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 
 
 def render(told: dict[str, Any]) -> str:

@@ -9,79 +9,24 @@ from typing import Any
 
 import click
 
-from .options import (
-    Here,
-    as_json,
-    batch_size,
-    check_out,
-    classes,
-    dtype,
-    finish_bench,
-    intervals,
-    labelled_options,
-    max_length,
-    notify,
-    places,
-    precision,
-    tokens,
-)
+from logitcache.config.bench import OverheadConfig
+
+from .options import Command, as_json, check_out, options, typed
+from .progress import finish_bench, intervals, notify
 
 
-@click.command(short_help="What a training step costs, by method.")
-@labelled_options
-@click.option("--student", default="2x128", show_default=True, help="A checkpoint, or LAYERSxWIDTH.")
-@click.option("--teacher", default="4x256", show_default=True, help="A checkpoint, or LAYERSxWIDTH.")
-@click.option("--revision", help="Branch, tag or commit of the teacher on the hub.")
-@click.option("--trust-remote-code", is_flag=True, help="Run the code that the teacher brings along. Off unless said.")
-@click.option(
-    "--shape-only",
-    is_flag=True,
-    help="Random weights: of a config.json (a folder, or on the hub), of a well-known model such as roberta-large, or "
-    "of LAYERSxWIDTH.",
-)
-@tokens
-@classes
-@click.option("--rows", type=int, default=2048, show_default=True, help="Train rows that are used.")
-@max_length("either model")
-@batch_size
-@dtype
-@precision
-@click.option("--device", help="cpu, cuda, cuda:1. Default: cuda if there is one.")
-@click.option("--method", "methods", multiple=True, help="Only these, beside ls and its control. Default: all eight.")
-@click.option("--rounds", type=int, default=9, show_default=True, help="Blocks of each method, in rotated order.")
-@click.option("--steps", type=int, default=10, show_default=True, help="Steps of a block that count.")
-@click.option("--settle", type=click.IntRange(1), default=2, show_default=True, help="Steps before, that do not.")
-@click.option("--memory/--no-memory", default=True, help="Measure each method's memory too, in processes of their own.")
-@click.option(
-    "--epochs", type=click.FloatRange(0, min_open=True), default=30, show_default=True, help="Passes of each run."
-)
-@click.option(
-    "--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each method: for total costs."
-)
-@click.option("--price-per-hour", type=float, help="Of this machine: what it comes to in money.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws rows, weights and the order of rows.")
-@click.option("--out", type=Here(dir_okay=False), help="Write the JSON document there.")
+@click.command(cls=Command, short_help="What a training step costs, by method.")
+@options("bench overhead")
 @as_json
-def command(as_json: bool, out: Path | None, **options: Any) -> None:
+def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """Time the training steps of base, ls, tf-reg, self-kd, cached kd and online kd, and of the stock Trainer with
     label smoothing, on your models and data: in one process, in turn, on the same batches.
     """
+    config = typed(OverheadConfig, values)
+    check_out(out)
     from logitcache.cost.overhead import bench
 
-    check_out(out)
-    finish_bench(bench(_settings(options), ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
-
-
-def _settings(options: dict[str, Any]) -> Any:
-    from dataclasses import fields
-
-    from logitcache.cost.overhead import Overhead
-    from logitcache.cost.workload import Asked
-
-    found = places(options)
-    named = {field.name for field in fields(Asked)}
-    asked = Asked(**{name: options.pop(name) for name in [*options] if name in named}, **found)
-    return Overhead(asked, tuple(options.pop("methods")) or Overhead.methods, **options)
+    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 
 
 def render(told: dict[str, Any]) -> str:

@@ -8,26 +8,24 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, check_out, finish_bench, intervals, labelled_options, notify
-from .plan import asked, plan_options
+from logitcache.config.bench import PlanConfig
+
+from .options import Command, as_json, check_out, options, typed
+from .progress import finish_bench, intervals, notify
 
 
-@click.command(short_help="Say how far `plan` is off here.")
-@plan_options(labelled_options)
-@click.option("--rows", type=int, default=512, show_default=True, help="Rows of the dump that is foretold and made.")
-@click.option("--steps", type=int, default=16, show_default=True, help="Training steps that are foretold and made.")
-@click.option("--rounds", type=int, default=5, show_default=True, help="Times that both are.")
-@click.option("--memory/--no-memory", default=True, help="Measure what a training takes of memory too.")
-@click.option("--out", type=Here(dir_okay=False), help="Write the document there too.")
+@click.command(cls=Command, short_help="Say how far `plan` is off here.")
+@options("bench plan")
 @as_json
-def command(as_json: bool, rounds: int, steps: int, memory: bool, out: Path | None, **options: Any) -> None:
-    """Calibrate, foretell a dump and some training steps, measure them; again and again, in one process."""
+def command(as_json: bool, out: Path | None, rows: int, steps: int, rounds: int, memory: bool, **values: Any) -> None:
+    """Calibrate, forecast a dump and some training steps, measure them; again and again, in one process."""
+    config = typed(PlanConfig, {**values, "rows": rows})
+    check_out(out)
     from logitcache.cost.accuracy import bench
 
-    check_out(out)
     words = ["logitcache", *sys.argv[1:]]
-    told = bench(asked(**options), words, notify, rounds=rounds, steps=steps, memory=memory)
-    finish_bench(told, out, as_json, render)
+    document = bench(config, words, notify, rounds=rounds, steps=steps, memory=memory)
+    finish_bench(document, out, as_json, render)
 
 
 def render(told: dict[str, Any]) -> str:

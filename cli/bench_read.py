@@ -11,46 +11,27 @@ from typing import Any
 
 import click
 
-from .options import Here, as_json, check_out, finish_bench, intervals, notify
+from logitcache.config.bench import ReadBenchConfig
+
+from .options import Command, as_json, check_out, options, typed
+from .progress import finish_bench, intervals, notify
 
 
-@click.command("read", short_help="Time reading against numpy, datasets, a file per sample, Zarr and Parquet.")
-@click.option(
-    "--width", "widths", type=int, multiple=True, default=(2, 64, 1000), show_default=True, help="Classes; repeatable."
+@click.command(
+    "read", cls=Command, short_help="Time reading against numpy, datasets, a file per sample, Zarr, Parquet."
 )
-@click.option("--rows", type=int, default=200_000, show_default=True, help="Rows; fewer where they exceed 200 MB.")
-@click.option("--rounds", type=int, default=7, show_default=True, help="Rounds, each beginning with another reader.")
-@click.option(
-    "--workers",
-    type=int,
-    multiple=True,
-    default=(0, 2),
-    show_default=True,
-    help="Workers of a DataLoader, at one width; repeatable.",
-)
-@click.option(
-    "--open-rows", type=int, default=10_000_000, show_default=True, help="Rows of a cache that is opened; 0: none is."
-)
-@click.option("--out", type=Here(dir_okay=False), help="Write the document here too: FILE.json.")
+@options("bench read")
 @as_json
-def command(
-    widths: tuple[int, ...],
-    rows: int,
-    rounds: int,
-    workers: tuple[int, ...],
-    open_rows: int,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """Time batches of 32 rows, random and in order, from a cache and from its rivals, made for it and deleted again.
 
     Made-up logits in a folder for temporary files (TMPDIR): about a gigabyte at most, beside it. Takes some minutes.
     """
-    from logitcache.cost.reading import ReadSettings, bench
-
+    config = typed(ReadBenchConfig, values)
     check_out(out)
-    asked = ReadSettings(widths, rows, rounds, workers, open_rows)
-    finish_bench(bench(asked, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
+    from logitcache.cost.reading import bench
+
+    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 
 
 def render(told: Mapping[str, Any]) -> None:

@@ -4,45 +4,45 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
 
-from logitcache.study.tables import RESAMPLES, compare, render
+from logitcache.config.report import CompareConfig
 
-from .options import Here
+from .options import Command, as_json, options, typed
+from .progress import notify
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--metric", help="Metric to compare.  [default: the results' own]")
-@click.option("--split", help="Split to compare on.  [default: test if all have it, else dev]")
-@click.option("--baseline", default="base", show_default=True, help="Method, or label of a row, to subtract.")
-@click.option("--bootstrap", default=RESAMPLES, show_default=True, help="Resamples of the rows that were scored.")
-@click.option("--plot", type=Here(dir_okay=False), help="Write a picture: FILE.png or FILE.svg.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(
-    results: tuple[Path, ...],
-    metric: str | None,
-    split: str | None,
-    baseline: str,
-    bootstrap: int,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
+@options("compare")
+@as_json
+def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
     """Compare RESULTS: folders made by `train`, or folders of such.
 
     Methods by mean ± std over seeds, the difference to a baseline with a test over seeds and an interval over test
     rows, and one plain sentence.
     """
-    comparison = compare(results, metric=metric, split=split, baseline=baseline, resamples=bootstrap)
-    if plot is not None:
+    config = typed(CompareConfig, values)
+    from rich.console import Console
+
+    from logitcache.study.tables import compare, render
+
+    comparison = compare(
+        results,
+        metric=config.metric,
+        split=config.split,
+        baseline=config.baseline,
+        resamples=config.bootstrap,
+    )
+    if config.plot is not None:
         from logitcache.report.plots import dots
 
-        dots(comparison, plot)
+        dots(comparison, config.plot)
     if as_json:
         click.echo(json.dumps(comparison.to_json(), indent=2))
     else:
         render(comparison, Console())
     for note in comparison.notes:
-        click.echo(f"note: {note}", err=True)
+        notify(f"note: {note}")

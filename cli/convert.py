@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from .options import CACHE, Here, as_json, print_json
+from .options import CACHE, Command, LocalPath, as_json, options
+from .progress import print_json
 
 
-@click.command(short_help="Write a cache's answers in another store: arrow, zarr or parquet.")
+@click.command(cls=Command, short_help="Write a cache's answers in another store: arrow, zarr or parquet.")
 @click.argument("cache", type=CACHE)
-@click.argument("out", type=Here())
-@click.option("--to", type=click.Choice(["arrow", "zarr", "parquet"]), required=True, help="The store to write.")
+@click.argument("out", type=LocalPath())
+@options("convert")
 @as_json
 def command(cache: Path | str, out: Path, to: str, as_json: bool) -> None:
     """Write what CACHE, a folder or a URL, holds to the folder OUT. Every byte is checked on the way; running it again

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from .dump import render as render_dump
 from .dump import to_json
-from .options import Here, as_json, notify, print_json, progress
+from .options import Command, as_json, options
+from .progress import notify, print_json, progress
 
 OWN_DATA = """\
 The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/test files):
@@ -21,15 +22,8 @@ The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/te
   logitcache compare logitcache-work/runs/YOURS --plot verdict.png"""
 
 
-@click.command(short_help="Distil a real teacher into real students on this machine.")
-@click.option("--quick", is_flag=True, help="Fewer rows and smaller models: under two minutes.")
-@click.option(
-    "--out",
-    type=Here(file_okay=False),
-    default=Path("logitcache-demo"),
-    show_default=True,
-    help="Where everything it makes stays.",
-)
+@click.command(cls=Command, short_help="Distil a real teacher into real students on this machine.")
+@options("demo")
 @as_json
 def command(quick: bool, out: Path, as_json: bool) -> None:
     """Train a teacher on built-in text, dump it, train students by five methods over three seeds, and compare them.

@@ -9,7 +9,8 @@ import click
 
 from logitcache.errors import short, visible
 
-from .options import CACHE, as_json, print_json
+from .options import CACHE, Command, as_json
+from .progress import print_json
 
 LEFT_OUT = {
     "only_a": "only in A",
@@ -21,7 +22,7 @@ LEFT_OUT = {
 }
 
 
-@click.command(short_help="Say how far two caches of the same rows differ.")
+@click.command(cls=Command, short_help="Say how far two caches of the same rows differ.")
 @click.argument("a", type=CACHE)
 @click.argument("b", type=CACHE)
 @as_json

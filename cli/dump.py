@@ -9,74 +9,34 @@ from typing import Any
 
 import click
 
-from .options import (
-    CACHE,
-    Bars,
-    Here,
-    as_json,
-    data_options,
-    dtype,
-    label_map,
-    max_length,
-    notify,
-    print_json,
-    progress,
-    stored_options,
-    teacher_options,
-)
-from .workers import once, run_parts, typed
+from logitcache.config.dump import DumpConfig
+from logitcache.errors import SpecError
+
+from .options import Command, as_json, options, typed
+from .progress import Bars, notify, print_json, progress
+from .workers import once, run_parts, words_typed
 
 
-@click.command(short_help="Run a teacher once over some rows and store its answers.")
-@click.option(
-    "--teacher",
-    required=True,
-    help="A sequence classifier: a checkpoint's folder, a `train` run, a hub name, or a shape such as 4x256. What has "
-    "no trained head is fine-tuned first.",
-)
-@teacher_options
-@data_options
-@label_map("the teacher")
-@click.option("--split", default="train", show_default=True, help="The split to dump.")
-@click.option(
-    "--out",
-    type=Here(),
-    help="The cache's folder. Default: in the workspace, by data, split and teacher.",
-)
-@click.option(
-    "--reuse",
-    type=CACHE,
-    help="A cache of the same teacher: rows whose text it knows are copied, only the others see the teacher.",
-)
-@dtype
-@stored_options
-@max_length("the teacher")
-@click.option(
-    "--on-nonfinite",
-    type=click.Choice(["stop", "skip"]),
-    default="stop",
-    show_default=True,
-    help="A row whose logits are NaN, infinite or too wide for the codec ends the dump, or is left without an answer.",
-)
-@click.option("--part", help="I/N: write that range of the shards alone. Whoever writes the last one seals the cache.")
-@click.option("--workers", type=click.IntRange(1), help="That many processes, each with one part.")
-@click.option("--overwrite", is_flag=True, help="Lose what the cache folder holds.")
+@click.command(cls=Command, short_help="Run a teacher once over some rows and store its answers.")
+@options("dump")
 @as_json
-def command(as_json: bool, workers: int | None, part: str | None, **options: Any) -> None:
+def command(as_json: bool, workers: int | None, **values: Any) -> None:
     """Ask a teacher about every row of one split, once, and store what it says.
 
     Running the same command again goes on where it stopped. Ends with a report of what the teacher knows.
     """
-    if workers is not None:
-        told = by_workers(click.get_current_context(), workers, part)
-    else:
-        from logitcache.api import dump
+    values["part"] = values["part"] or part_of_ranks()
+    config = typed(DumpConfig, values)
+    document = dumped(config) if workers is None else dumped_by_workers(config, workers)
+    print_json(document) if as_json else click.echo(render(document))
 
-        part = part or part_of_ranks()
-        with progress() as bars:
-            begin, steps = partial(Counter, bars=bars), Training(bars)
-            told = to_json(dump(**options, part=part, notify=notify, begin=begin, on_step=steps))
-    print_json(told) if as_json else click.echo(render(told))
+
+def dumped(config: DumpConfig) -> dict[str, Any]:
+    """The document of a dump made by this process."""
+    from logitcache.pipeline.dump import dump
+
+    with progress() as bars:
+        return to_json(dump(config, notify=notify, begin=partial(Counter, bars=bars), on_step=Training(bars)))
 
 
 def part_of_ranks() -> str | None:
@@ -85,20 +45,18 @@ def part_of_ranks() -> str | None:
     return f"{int(rank) + 1}/{size}" if rank.isdecimal() and size.isdecimal() and int(size) > 1 else None
 
 
-def by_workers(ctx: click.Context, workers: int, part: str | None) -> dict[str, Any]:
+def dumped_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
     """The document of a dump made by processes of its own, one for each part."""
-    from logitcache.errors import SpecError
+    if config.part is not None or config.overwrite:
+        flag = "--part" if config.part is not None else "--overwrite"
+        raise SpecError(f"expected --workers without {flag}, found both. Leave one of them out.")
+    from logitcache.pipeline.dump import asked_teacher, load
 
-    if part is not None or ctx.params["overwrite"]:
-        found = "--part" if part is not None else "--overwrite"
-        raise SpecError(f"expected --workers without {found}, found both. Leave one of them out.")
-    from logitcache.api import ready_to_dump
-
-    options = {name: value for name, value in ctx.params.items() if name not in ("workers", "part", "as_json")}
     said = set[str]()
     with progress() as bars:
-        ready_to_dump(**options, notify=once(said), on_step=Training(bars))
-    return merged([json.loads(out) for out in run_parts(typed(ctx, ("workers", "as_json")), workers, once(said))])
+        asked_teacher(config, load(config, once(said)), once(said), Training(bars))
+    words = words_typed(click.get_current_context(), ("workers", "as_json"))
+    return merged([json.loads(out) for out in run_parts(words, workers, once(said))])
 
 
 class Counter:

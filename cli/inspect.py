@@ -8,45 +8,29 @@ from typing import Any
 
 import click
 
+from logitcache.config.data import Columns
+from logitcache.config.report import InspectConfig
 from logitcache.errors import visible
 
-from .options import CACHE, Here, as_json, print_json
+from .options import CACHE, Command, as_json, options, typed
+from .progress import print_json
 
 
-@click.command(short_help="Say what a cache holds.")
+@click.command(cls=Command, short_help="Say what a cache holds.")
 @click.argument("cache", type=CACHE)
-@click.option("--row", type=int, help="Decode this row, and show its text where its source lies here.")
-@click.option("--data", help="Where the row's text is: a local file or folder, or `docstrings`. Nothing is downloaded.")
-@click.option("--text", help="Column of the text, where it has no usual name.")
-@click.option("--text-pair", help="Column of the second text of a pair.")
-@click.option(
-    "--workspace",
-    type=Here(file_okay=False),
-    default=Path("logitcache-work"),
-    show_default=True,
-    help="Where built-in data lies.",
-)
+@options("inspect")
 @as_json
-def command(
-    cache: Path | str,
-    row: int | None,
-    data: str | None,
-    text: str | None,
-    text_pair: str | None,
-    workspace: Path,
-    as_json: bool,
-) -> None:
+def command(cache: Path | str, as_json: bool, **values: Any) -> None:
     """Print what a cache is: teacher, data, shards, codecs, how sure the teacher was. CACHE is a folder or a URL."""
+    config = typed(InspectConfig, values)
     from logitcache.cache import Cache
-    from logitcache.errors import SpecError
-    from logitcache.inspection import Columns, describe, row_of
+    from logitcache.inspection import describe, row_of
 
-    if row is None and (data or text or text_pair):
-        raise SpecError("--data, --text, --text-pair: expected --row N beside them, found none. Name a row.")
     opened = Cache.open(cache)
     shown = describe(opened)
-    if row is not None:
-        shown["row"] = row_of(opened, row, data, Columns(text, text_pair), workspace / "data")
+    if config.row is not None:
+        columns = Columns(text=config.text, text_pair=config.text_pair)
+        shown["row"] = row_of(opened, config.row, config.data, columns, config.workspace.data)
     print_json(shown) if as_json else click.echo(render(shown))
 
 

@@ -8,6 +8,10 @@ from typing import Any, cast
 
 import click
 
+from logitcache.config.option import nearest
+
+STOPPED = "logitcache.stopped"  # in click's meta: the signal that a command was told to stop by
+
 
 class Lazy(click.Group):
     """Commands by name, with what ``--help`` says of each; a command is the object ``command`` of the module beside
@@ -25,6 +29,15 @@ class Lazy(click.Group):
         if cmd_name not in self.told:
             return None
         return cast(click.Command, importlib.import_module(f"{__package__}.{self.prefix}{cmd_name}").command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; a word that names none is refused with the nearest names."""
+        name = args[0]
+        if name not in self.told and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}.{nearest(name, self.told)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

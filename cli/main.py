@@ -17,8 +17,7 @@ import click
 import logitcache
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
 
-from .lazy import Lazy
-from .options import STOPPED
+from .lazy import STOPPED, Lazy
 
 # What `logitcache --help` says of each command, without loading it: the command's module would load torch.
 COMMANDS = {
@@ -84,7 +83,7 @@ def _leave(ctx: click.Context, number: int) -> NoReturn:
 
 
 def _fail(ctx: click.Context, error: LogitCacheError) -> NoReturn:
-    click.echo(f"{type(error).__name__}: {error}", err=True)
+    click.echo(f"{error.kind}: {error}", err=True)
     ctx.exit(error.exit_code)
 
 
@@ -141,7 +140,7 @@ def _stoppable(ctx: click.Context) -> Iterator[None]:
             timer.cancel()
 
 
-@click.group(cls=Logitcache, told=COMMANDS)
+@click.group(cls=Logitcache, told=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(logitcache.__version__, prog_name="logitcache")
 def cli() -> None:
     """Run a teacher once, store what it said, and distil any number of students from the store."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from .options import Here, as_json, print_json
+from .options import Command, LocalPath, as_json
+from .progress import print_json
 
 
-@click.command(short_help="Put parts of one dump together.")
-@click.argument("out", type=Here())
+@click.command(cls=Command, short_help="Put parts of one dump together.")
+@click.argument("out", type=LocalPath())
 @click.argument(
-    "parts", type=Here("parts of a dump are read here. Copy it to this machine first"), nargs=-1, required=True
+    "parts", type=LocalPath("parts of a dump are read here. Copy it to this machine first"), nargs=-1, required=True
 )
 @as_json
 def command(out: Path, parts: tuple[Path, ...], as_json: bool) -> None:

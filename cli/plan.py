@@ -2,191 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from .options import (
-    as_json,
-    classes,
-    data_options,
-    dtype,
-    finetune_options,
-    max_length,
-    notify,
-    places,
-    print_json,
-    stored_options,
-    student_options,
-    tokens,
-)
+from logitcache.config.bench import PlanConfig
+from logitcache.config.commands import UNCOUNTED
+from logitcache.config.option import Cost
 
-# Options that a workload has by the same names.
-SAME = (
-    *("student", "teacher", "data", "data_seed", "tokens", "classes", "max_length", "batch_size", "accumulate"),
-    *("group_by_length", "init", "vocabulary", "dtype", "precision", "device", "shape_only", "revision"),
-    *("trust_remote_code", "seed"),
-)
-# Options of `dump` and `train` that decide no cost, and those that would make a dump cheaper than is foretold.
-NO_COST = {
-    "dump": ("out", "label_map", "on_nonfinite", "overwrite", "finetune_learning_rate", "finetune_seed"),
-    "train": (
-        *("out", "alpha", "a", "temperature", "tau_squared", "learning_rate", "weight_decay", "warmup", "select"),
-        *("metric", "checkpoint_steps", "report_to", "overwrite", "label_map"),
-    ),
-}
-NOT_COUNTED = {"dump": ("reuse", "part", "workers"), "train": ("cache", "teachers")}
+from .options import Command, as_json, hidden_options, options, typed
+from .progress import notify, print_json
 
 
-def plan_options(rows: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Add the options that say what is to be dumped and trained; ``rows`` adds those that say on which rows."""
-    options = (
-        click.option(
-            "--teacher",
-            required=True,
-            help="As for `dump`; with --shape-only also a folder with config.json, or a name such as roberta-large.",
-        ),
-        click.option("--student", default="2x128", show_default=True, help="As for `train`, and as --teacher."),
-        rows,
-        click.option("--revision", help="Branch, tag or commit of the teacher on the hub."),
-        click.option(
-            "--trust-remote-code", is_flag=True, help="Run the code that the teacher brings along. Off unless said."
-        ),
-        click.option(
-            "--shape-only", is_flag=True, help="Draw the weights and the tokens: only the rows' lengths are the data's."
-        ),
-        tokens,
-        classes,
-        max_length("either model"),
-        stored_options,
-        dtype,
-        student_options,
-        click.option(
-            "--device",
-            help="cpu, cuda, cuda:1; with --no-calibrate also a GPU that is not here, such as H100. Default: cuda if "
-            "there is one.",
-        ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Draws weights and the order of rows."),
-    )
-
-    def add(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-def passed_over(command: click.Command) -> click.Command:
-    """Let a command take, unseen, the options of `dump` and `train` that it has no use for."""
-    from .dump import command as dump
-    from .train import command as train
-
-    taken = {param.name for param in command.params}
-    for source, names in ((dump, _unused("dump")), (train, _unused("train"))):
-        for param in source.params:
-            if param.name in names and param.name not in taken:
-                hidden = copy(param)
-                hidden.hidden = True  # type: ignore[attr-defined]  # an option
-                command.params.append(hidden)
-                taken.add(param.name)
-    return command
-
-
-def _unused(name: str) -> tuple[str, ...]:
-    return NO_COST[name] + NOT_COUNTED[name]
-
-
-@passed_over
-@click.command(short_help="Say what a dump and a study would cost, before either is begun.")
-@plan_options(data_options)
-@click.option("--split", default="train", show_default=True, help="The split that is dumped.")
-@finetune_options
-@click.option(
-    "--epochs",
-    type=click.FloatRange(0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Passes over the rows, of each run.",
-)
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Runs of each method.")
-@click.option(
-    "--method",
-    "methods",
-    multiple=True,
-    help="One of base, ls, tf-reg, self-kd, kd; several times for several. Default: all five.",
-)
-@click.option("--price-per-hour", type=float, help="Of the machine, in any currency.")
-@click.option(
-    "--rows", type=click.IntRange(1), help="Train on that many labelled rows only; with --tokens: all rows there are."
-)
-@click.option(
-    "--no-calibrate",
-    is_flag=True,
-    help="Run nothing: FLOPs and a table of devices, and the share of a peak it assumes.",
-)
+@click.command(cls=Command, short_help="Say what a dump and a study would cost, before either is begun.")
+@options("plan")
+@hidden_options(UNCOUNTED.values())
 @as_json
-def command(as_json: bool, **options: Any) -> None:
-    """Foretell disk, time, memory and money of a dump, of each method, and of all epochs, seeds and methods together.
+def command(as_json: bool, **values: Any) -> None:
+    """Forecast disk, time, memory and money of a dump, of each method, and of all epochs, seeds and methods together.
 
     Nothing is run but some seconds of the real thing: some of the teacher's batches, some training steps. Takes every
     option of `dump` and `train`; those that decide no cost, such as --alpha, are passed over.
     """
+    config = typed(PlanConfig, {name: value for name, value in values.items() if name not in UNCOUNTED})
+    _say_uncounted(click.get_current_context())
     from logitcache.cost.plan import plan
 
-    _say_unused(click.get_current_context())
-    told = plan(asked(**options), notify).to_dict()
+    if config.work.tokens is None:  # of real data, --rows says on how many students are trained
+        config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))
+    told = plan(config, notify).to_dict()
     print_json(told) if as_json else click.echo(render(told))
 
 
-def _say_unused(context: click.Context) -> None:
+def _say_uncounted(context: click.Context) -> None:
     """On stderr: what was typed and changes nothing."""
-    said = {
-        "passed over, as it decides no cost": NO_COST,
-        "not counted: all rows are foretold, asked by one process": NOT_COUNTED,
-    }
-    for why, names in said.items():
-        typed = [
-            param.opts[0]
-            for param in context.command.params
-            if param.name in {*names["dump"], *names["train"]}
-            and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    for cost in (Cost.NONE, Cost.NOT_COUNTED):
+        flags = [
+            declared.flag
+            for name, declared in UNCOUNTED.items()
+            if declared.option.cost is cost and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         ]
-        if typed:
-            notify(f"{', '.join(typed)}: {why}")
-
-
-def asked(**options: Any) -> Any:
-    """What the options say, as the library takes it."""
-    from logitcache.cost.costs import METHODS
-    from logitcache.cost.ready import PlanAsked
-    from logitcache.cost.workload import Asked
-    from logitcache.pipeline.finetune import Finetune
-
-    rows, drawn = options["rows"], options["tokens"] is not None or "split" not in options
-    work = Asked(
-        **{name: options[name] for name in SAME},
-        **places(options),
-        rows=rows if drawn else None,
-        student_tokenizer=options["tokenizer"],
-    )
-    named = ("unlabelled", "split", "epochs", "seeds", "price_per_hour")
-    trained = {name: options[f"finetune_{name}"] for name in ("epochs", "batch_size", "seed") if "finetune" in options}
-    return PlanAsked(
-        work,
-        **{name: options[name] for name in named if name in options},
-        codec=options["codec"],
-        batch_tokens=options["batch_tokens"],
-        shard_rows=options["shard_rows"],
-        store=options["format"],
-        finetune=Finetune(options.get("finetune", "auto"), folds=options.get("folds"), **trained),
-        rows=None if drawn else rows,
-        methods=tuple(options.get("methods") or METHODS),
-        calibrate=not options.get("no_calibrate", False),
-    )
+        if flags:
+            notify(f"{', '.join(flags)}: {cost.value}")
 
 
 def render(told: dict[str, Any]) -> str:

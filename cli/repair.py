@@ -7,26 +7,29 @@ from typing import Any
 
 import click
 
+from logitcache.config.dump import AgainConfig
 from logitcache.errors import visible
 
 from .dump import Counter, Training
-from .options import again_options, as_json, notify, print_json, progress
+from .options import Command, as_json, options, typed
+from .progress import notify, print_json, progress
 
 
-@click.command(short_help="Make the broken shards of a cache again, and only those.")
+@click.command(cls=Command, short_help="Make the broken shards of a cache again, and only those.")
 @click.argument("cache", type=click.Path())
-@again_options
+@options("repair")
 @as_json
-def command(cache: str, as_json: bool, **options: Any) -> None:
+def command(cache: str, as_json: bool, **values: Any) -> None:
     """Read every byte of a cache; make again what is broken, and nothing else.
 
     The teacher is only loaded where a shard is broken, and asked about that shard's rows alone.
     """
-    from logitcache.api import repair
+    config = typed(AgainConfig, values)
+    from logitcache.api import repair_asked
 
     with progress() as bars:
         begin, steps = partial(Counter, bars=bars), Training(bars)
-        report = repair(cache, **options, notify=notify, begin=begin, on_step=steps)
+        report = repair_asked(cache, config, notify=notify, begin=begin, on_step=steps)
     print_json({**vars(report), "cache": str(report.cache)}) if as_json else click.echo(render(report))
 
 

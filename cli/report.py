@@ -6,19 +6,13 @@ from pathlib import Path
 
 import click
 
-from .options import Here, notify
+from .options import Command, options
+from .progress import notify
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--out",
-    type=Here(dir_okay=False),
-    default=Path("report.html"),
-    show_default=True,
-    help="The page, ending in .html; one that is there is replaced.",
-)
-@click.option("--mixed", is_flag=True, help="Allow benches of several machines; each section then names its own.")
+@options("report")
 def command(files: tuple[Path, ...], out: Path, mixed: bool) -> None:
     """Make one HTML page of FILES that `bench` wrote: pictures, what they show in words, and tables.
 

@@ -8,28 +8,29 @@ from typing import Any
 
 import click
 
+from logitcache.config.dump import AgainConfig
 from logitcache.errors import CorruptShard, FingerprintMismatch, visible
 
-from .options import CACHE, again_options, as_json, notify, print_json, progress
+from .options import CACHE, Command, as_json, options, typed
+from .progress import notify, print_json, progress
 
 
-@click.command(short_help="Read every byte of a cache against its checksums.")
+@click.command(cls=Command, short_help="Read every byte of a cache against its checksums.")
 @click.argument("cache", type=CACHE)
-@click.option("--live", type=click.IntRange(1), help="Put that many rows to the teacher again, too.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws those rows.")
-@again_options
+@options("verify")
 @as_json
-def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **options: Any) -> None:
+def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **values: Any) -> None:
     """Read every byte of a cache against its checksums, and name each fault. Ends with 3 where there is one.
 
     With --live, ask the teacher about some rows again: ends with 4 where its answers are further off than they are from
     themselves in other batches.
     """
+    config = typed(AgainConfig, values)
     from logitcache.cache import Cache
 
     opened = Cache.open(cache, look=False)
     faults, checked = opened.verify(), opened.manifest.bytes
-    again = None if faults or live is None else ask_again(cache, live, seed, options)
+    again = None if faults or live is None else ask_again(cache, live, seed, config)
     if as_json:
         found = {"ok": not faults, "checked": checked, "faults": [asdict(fault) for fault in faults]}
         print_json({**found, "live": None if again is None else vars(again)})
@@ -43,12 +44,12 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **opt
         click.get_current_context().exit((CorruptShard if faults else FingerprintMismatch).exit_code)
 
 
-def ask_again(cache: Path | str, rows: int, seed: int, options: dict[str, Any]) -> Any:
+def ask_again(cache: Path | str, rows: int, seed: int, config: AgainConfig) -> Any:
     """What the teacher says of some rows now."""
-    from logitcache.api import verify_live
+    from logitcache.api import verify_asked
 
     with progress() as bars:
-        return verify_live(cache, rows, **options, seed=seed, notify=notify, on_step=bars.begin("fine-tune"))
+        return verify_asked(cache, rows, config, seed=seed, notify=notify, on_step=bars.begin("fine-tune"))
 
 
 def render_live(found: Any) -> str:

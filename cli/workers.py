@@ -13,14 +13,14 @@ from typing import IO
 import click
 from click.core import ParameterSource
 
-from .options import notify
+from .progress import notify
 
 SCRIPT = "from logitcache_cli.main import cli; cli()"
 POLL = 0.05
 GRACE = 6.0  # seconds a worker has to leave: it takes 5 at most by itself
 
 
-def typed(ctx: click.Context, without: Sequence[str]) -> list[str]:
+def words_typed(ctx: click.Context, without: Sequence[str]) -> list[str]:
     """The command and its options as they were given, but for these."""
     words = [ctx.info_name or ""]
     for param in ctx.command.params:

@@ -42,6 +42,11 @@ class LogitCacheError(ValueError):
         self.message = message
         self.where = None if where is None else str(where)
 
+    @property
+    def kind(self) -> str:
+        """The kind that the command line names."""
+        return type(self).__name__
+
     def __str__(self) -> str:
         said = self.message if self.where is None else f"{self.where}: {self.message}"
         return visible(" ".join(said.splitlines()))  # names come from files that anybody may have written

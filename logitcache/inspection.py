@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache import Cache
+from logitcache.config.data import Columns
 from logitcache.data import embedded, source
 from logitcache.data.lookup import lying_here
-from logitcache.data.source import Columns as Columns
 from logitcache.data.source import Rows
 from logitcache.errors import FormatError, SpecError, short
 from logitcache.records import Array, Float32

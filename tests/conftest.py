@@ -107,7 +107,8 @@ def pairs_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def load_source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
     """``load_source(folder)``: a :class:`logitcache.data.source.Source` with its columns found by name."""
-    from logitcache.data.source import Columns, load
+    from logitcache.config.data import Columns
+    from logitcache.data.source import load
 
     return lambda path: load(str(path), Columns(), tmp_path_factory.getbasetemp() / "embedded", lambda _: None)
 
@@ -115,8 +116,8 @@ def load_source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], An
 @pytest.fixture(scope="session")
 def quick(singles_data: Path) -> Callable[[Path], Any]:
     """``quick(folder)``: a run of a second, three epochs of eight steps of a one-layer student, its workspace there."""
-    from logitcache.student.job import TrainConfig
-    from logitcache.workspace import Workspace
+    from logitcache.config.train import TrainConfig
+    from logitcache.config.workspace import Workspace
 
     return lambda folder: TrainConfig(
         data=str(singles_data),
@@ -144,9 +145,11 @@ def finished(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """Finished folders to look at, not to change: ``cache`` (a tiny BERT's answers), and results ``base``, ``kd``."""
-    from logitcache.data.source import Columns, load
+    from logitcache.config.data import Columns
+    from logitcache.config.teacher import DumpSettings
+    from logitcache.data.source import load
     from logitcache.pipeline.train import train
-    from logitcache.teacher.dump import DumpSettings, dump_split
+    from logitcache.teacher.dump import dump_split
     from logitcache.teacher.model import load_teacher
 
     folder = tmp_path_factory.mktemp("finished")

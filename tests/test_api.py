@@ -7,12 +7,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,85 +20,27 @@ from click.testing import CliRunner
 import logitcache
 from logitcache import api
 from logitcache.cache import Cache
+from logitcache.config.dump import DumpConfig
+from logitcache.config.option import Declared, build, options_of
+from logitcache.config.signatures import DumpOptions, TrainOptions
+from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
-from logitcache.pipeline import checks
-from logitcache.student.job import TrainConfig
 from logitcache_cli.main import cli
 from tests.runs import result, same
 
 SMALL: dict[str, Any] = {"student": "1x32", "vocabulary": 150, "epochs": 1.0, "max_length": 32}
-OWN = {"notify", "begin", "on_step", "settings", "name"}  # of a function: there is no such thing on a command line
+CALLS = {"dump": (DumpConfig, DumpOptions), "train": (TrainConfig, TrainOptions)}
 
 
-NO_PARAMETERS = ("as_json", "results", "workers")  # workers are processes of the command
-NEEDED = {"dump": ["--teacher", "t"], "train": ["--method", "base"], "compare": ["folder"]}
-
-
-def options(command: str) -> dict[str, Any]:
-    """What a command is called with when no option is given but those it needs, which count as None."""
-    found = cli.get_command(click.Context(cli), command)
-    assert found is not None
-    given = found.make_context(command, list(NEEDED[command])).params
-    needed = {param.name for param in found.params if param.required}
-    return {n: None if n in needed else value for n, value in given.items() if n not in NO_PARAMETERS}
-
-
-def parameters(function: Callable[..., Any]) -> dict[str, Any]:
-    """A function's parameters and their defaults; None where there is none."""
-    kinds = inspect.signature(function).parameters
-    empty = inspect.Parameter.empty
-    return {
-        name: None if kind.default is empty else kind.default
-        for name, kind in kinds.items()
-        if name not in OWN and kind.kind is not inspect.Parameter.VAR_POSITIONAL
-    }
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Defaults as one can compare them: a flag that was not given, and an option of which there are none."""
-    return {name: None if value == () or value is False else value for name, value in values.items()}
-
-
-def settings() -> dict[str, Any]:
-    """What ``train`` takes by the names of TrainConfig, and its defaults there."""
-    return {field.name: field.default for field in fields(TrainConfig) if field.name in api.SETTINGS}
-
-
-def test_dump_takes_what_the_command_takes() -> None:
-    assert plain(parameters(api.dump)) == plain(options("dump"))
-
-
-def test_train_takes_what_the_command_takes() -> None:
-    taken = {**parameters(api.train), **settings()}
-    assert plain(taken) == plain(options("train"))
-    assert not set(parameters(api.train)) & set(settings())
-
-
-def test_compare_takes_what_the_command_takes() -> None:
-    assert plain(parameters(api.compare)) == plain(options("compare"))
-
-
-def test_load_takes_what_every_command_takes_of_rows() -> None:
-    rows = parameters(api.load)
-    for command in ("dump", "train"):
-        assert rows.items() <= options(command).items()
-
-
-def test_what_the_defaults_of_the_parts_are_is_what_is_said() -> None:
-    """dump's numbers stand in three places: each is the same."""
-    said, parts = parameters(api.dump), (api.Finetune(), api.TeacherSpec(""), api.DumpSettings())
-    names = {
-        "finetune": "mode",
-        **{f"finetune_{name}": name for name in ("epochs", "learning_rate", "batch_size", "seed")},
-    }
-    for part in parts:
-        held = {field.name: getattr(part, field.name) for field in fields(part) if field.name != "name"}
-        prefixed = {given: name for given, name in names.items() if isinstance(part, api.Finetune)}
-        prefixed |= {"format": "store"} if isinstance(part, api.DumpSettings) else {}
-        taken = {name: said[given] for given, name in prefixed.items()}
-        taken |= {name: said[name] for name in held if name not in taken}
-        assert taken == held
+@pytest.mark.parametrize("command", CALLS)
+def test_a_function_takes_every_option_of_its_command(command: str) -> None:
+    config, taken = CALLS[command]
+    parameters = inspect.signature(getattr(api, command)).parameters
+    named = {name for name, each in parameters.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
+    declared = {each.name for each in options_of(config)}
+    assert declared <= named | set(taken.__annotations__)
+    assert parameters["options"].annotation == f"Unpack[{taken.__name__}]"
 
 
 def test_everything_named_is_there() -> None:
@@ -187,9 +128,10 @@ def test_what_is_said_of_rows_that_were_read_already_is_refused(
 
 @pytest.mark.parametrize("setting", ["learning_rat", "columns", "config", "workers"])
 def test_an_unknown_setting_is_named(source: Source, setting: str) -> None:
-    with pytest.raises(SpecError, match=f"train: expected settings among .*, found {setting}") as caught:
+    with pytest.raises(SpecError, match=f"expected an option of TrainConfig, found '{setting}'") as caught:
         logitcache.train("base", source, **{setting: 1})
-    assert "learning_rate" in str(caught.value)
+    if setting == "learning_rat":
+        assert str(caught.value).endswith("Did you mean learning_rate?")
 
 
 WRONG = [  # of every kind of option there is
@@ -221,15 +163,6 @@ def test_what_is_no_value_of_an_option_is_refused_by_its_name(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_none_stands_for_is_what_the_functions_take_it_for() -> None:
-    """OPTIONAL says for which options None is a default; compare's split is one, dump's none."""
-    for function in (api.load, api.dump, api.train):
-        taken = parameters(function) | (settings() if function is api.train else {})
-        kinds = {param.name for param in inspect.signature(function).parameters.values() if param.default is None}
-        none = kinds | {name for name, value in settings().items() if value is None}
-        assert {name for name in taken if name in checks.OPTIONAL} == none & set(taken), function
-
-
 def test_a_comparison_of_nothing_is_refused(finished: dict[str, Path]) -> None:
     with pytest.raises(SpecError, match="compare: expected result folders, found none"):
         logitcache.compare()
@@ -247,9 +180,10 @@ def test_numbers_of_libraries_are_numbers(source: Source, tmp_path: Path, silent
 def test_a_cache_is_a_folder_or_open_one_or_several(finished: dict[str, Path]) -> None:
     folder = finished["cache"]
     for value in (folder, str(folder), Cache.open(folder), [folder], (Cache.open(folder),), {str(folder)}):
-        assert checks._caches(value) == (folder,)
-    assert checks._caches([folder, Cache.open(folder)]) == (folder, folder)
-    assert checks._caches([]) is None
+        places = api._cache_places(value)
+        config = build(TrainConfig, {"method": "kd", "cache": places})
+        assert [Path(place) for place in config.caches] == [folder]
+    assert build(TrainConfig, {"method": "kd", "cache": []}).caches == ()
 
 
 def test_an_open_cache_is_learnt_from(
@@ -273,39 +207,29 @@ def test_sets_in_memory_that_meet_are_told_of_names(singles_data: Path, tmp_path
     assert "all called memory" not in str(caught.value)
 
 
-def kinds(command: str) -> dict[str, click.ParamType]:
-    """What an option's value may be, where there is anything to get wrong."""
-    found = cli.get_command(click.Context(cli), command)
-    assert found is not None
-    kinds = (click.Choice, click.types.IntParamType, click.types.FloatParamType)
-    params = [p for p in found.params if p.name is not None and p.name not in NO_PARAMETERS]
-    return {str(p.name): p.type for p in params if isinstance(p.type, kinds)}
-
-
-def bad_values(kind: click.ParamType) -> list[Any]:
-    if isinstance(kind, click.Choice):
+def bad_values(declared: Declared) -> list[Any]:
+    """Values that an option does not take, where there is anything to get wrong."""
+    rule = declared.option
+    if rule.choices:
         return ["nonsense", 3]
-    below = [kind.min - 1] if isinstance(kind, click.IntRange) and kind.min is not None else []
-    return [*below, "3", [3], *([2.5, True] if isinstance(kind, click.types.IntParamType) else [])]
+    if declared.kind not in (int, float):
+        return []
+    low = rule.minimum if rule.above is None else rule.above
+    below = [] if low is None else [int(low) - 1]
+    return [*below, "3", [3], float("nan"), *([2.5, True] if declared.kind is int else [])]
 
 
 @pytest.mark.parametrize(
-    ("command", "option"), [(command, option) for command in ("dump", "train") for option in kinds(command)]
+    ("command", "declared"),
+    [(name, each) for name, (config, _) in CALLS.items() for each in options_of(config) if bad_values(each)],
+    ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_a_value_that_an_option_would_not_take_is_refused(command: str, option: str, source: Source) -> None:
+def test_a_value_that_an_option_would_not_take_is_refused(command: str, declared: Declared, source: Source) -> None:
     call = {"dump": logitcache.dump, "train": logitcache.train}[command]
     needed = {"dump": {"teacher": "1x32"}, "train": {"method": "base"}}[command]
-    for value in bad_values(kinds(command)[option]):
-        with pytest.raises(SpecError, match=f"^{option}: expected .*, found .*{value}"):
-            call(**{"data": source, **needed, option: value})
-
-
-def test_the_choices_and_least_numbers_are_the_options() -> None:
-    found = {**kinds("dump"), **kinds("train")}
-    assert {n: tuple(k.choices) for n, k in found.items() if isinstance(k, click.Choice)} == checks.CHOICES
-    whole = {n: getattr(k, "min", None) for n, k in found.items() if isinstance(k, click.types.IntParamType)}
-    assert whole == checks.LEAST
-    assert {n for n, k in found.items() if isinstance(k, click.types.FloatParamType)} == checks.NUMBERS
+    for value in bad_values(declared):
+        with pytest.raises(SpecError, match=f"^{declared.name}: expected .*, found "):
+            call(**{"data": source, **needed, declared.name: value})
 
 
 def test_what_a_command_refuses_a_call_refuses(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:

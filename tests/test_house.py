@@ -25,6 +25,7 @@ PYTHON = sorted(
 # Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing of each other.
 FLOORS = (
     ("errors", "records", "identity"),
+    ("config",),
     ("targets", "store"),
     ("data",),
     ("models",),
@@ -42,7 +43,13 @@ FLOORS = (
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = FLOORS[0]
 
-WITHOUT_TORCH = ("logitcache/errors.py", "logitcache/identity.py", "logitcache/store/", "cli/")
+WITHOUT_TORCH = (
+    "logitcache/errors.py",
+    "logitcache/identity.py",
+    "logitcache/config/",
+    "logitcache/store/",
+    "cli/",
+)
 WITH_TRANSFORMERS = (
     "logitcache/data/hubdata.py",
     "logitcache/data/own_code.py",

@@ -123,7 +123,7 @@ def taught(world: World, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cache = stub(logits[:, match.order], label, class_names(task, match))
     label, task = read(world.trained, world.rows)
     joined = join([cache], {"train": 0}, task=task)
-    check_gold_labels(joined, task, as_rows(label), lambda _: None)
+    check_gold_labels(joined, as_rows(label), lambda _: None)
     return joined.take(np.arange(len(label))).payload.logits, label
 
 

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 import torch
 
-from logitcache.data.source import Columns, load
+from logitcache.config.data import Columns
+from logitcache.config.teacher import DumpSettings
+from logitcache.data.source import load
 from logitcache.pipeline.train import train
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 
 

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 
 from logitcache.cache import Cache
+from logitcache.config.workspace import Workspace
 from logitcache.data.source import Rows, Source
 from logitcache.errors import CorruptShard, IncompleteCache, SpecError
 from logitcache.identity import row_hashes
 from logitcache.store.manifest import Plan
-from logitcache.workspace import Workspace
+from logitcache.workspace import find_cache, self_cache
 
 fakes = runpy.run_path(str(Path(__file__).parent / "fake_caches.py"))
 make_plan: Callable[..., Plan] = fakes["plan"]
@@ -40,7 +41,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def refused(workspace: Workspace) -> str:
     with pytest.raises(SpecError) as caught:
-        workspace.find_cache(MINE)
+        find_cache(workspace, MINE)
     assert str(caught.value).startswith(f"{workspace.folder / 'caches'}: expected ")
     assert "--cache" in str(caught.value)
     return str(caught.value)
@@ -56,7 +57,7 @@ def test_places_lie_under_one_folder(tmp_path: Path) -> None:
     assert places.cache("org/set:en@v1", "train", "2x128").name == "org-set-en-v1-train-2x128"
     assert places.teacher("sst2", "org/name", "0a1b") == tmp_path / "teachers" / "sst2-name-0a1b"
     both = Source("mine", {"train": MINE, "unlabelled": MINE}, None, 2)
-    assert places.self_cache(both, "train", "w", 32) != places.self_cache(both, "unlabelled", "w", 32)
+    assert self_cache(places, both, "train", "w", 32) != self_cache(places, both, "unlabelled", "w", 32)
     assert places.run("sst2", "kd", 3) == tmp_path / "runs" / "sst2" / "kd-seed3"
 
 
@@ -70,7 +71,7 @@ def test_no_cache(workspace: Workspace) -> None:
 def test_the_one_cache_of_these_rows(workspace: Workspace) -> None:
     made = cache_of(workspace, "mine", MINE)
     cache_of(workspace, "others", OTHERS)
-    assert workspace.find_cache(MINE).folder == made.folder
+    assert find_cache(workspace, MINE).folder == made.folder
 
 
 def test_unlabelled_rows_have_their_own(workspace: Workspace) -> None:
@@ -79,10 +80,10 @@ def test_unlabelled_rows_have_their_own(workspace: Workspace) -> None:
     with pytest.raises(
         SpecError, match=r"cache of these unlabelled rows, found none, only caches .* --unlabelled FILE"
     ):
-        workspace.find_cache(MINE, "unlabelled")
+        find_cache(workspace, MINE, "unlabelled")
     bare = cache_of(workspace, "more", MINE, "unlabelled")
-    assert workspace.find_cache(MINE).folder == labelled.folder
-    assert workspace.find_cache(MINE, "unlabelled").folder == bare.folder
+    assert find_cache(workspace, MINE).folder == labelled.folder
+    assert find_cache(workspace, MINE, "unlabelled").folder == bare.folder
 
 
 def test_several_to_choose_from(workspace: Workspace) -> None:
@@ -105,7 +106,7 @@ def test_broken_and_unfinished_caches_are_no_candidates(workspace: Workspace) ->
     (cache_of(workspace, "damaged", MINE).folder / "manifest.json").write_text("{", "utf-8")
     (workspace.folder / "caches" / "a file").write_text("x", "utf-8")
     (workspace.folder / "caches" / "empty").mkdir()
-    assert workspace.find_cache(MINE).folder == good
+    assert find_cache(workspace, MINE).folder == good
 
 
 @pytest.mark.parametrize("damage", ["unfinished", "torn"])
@@ -117,13 +118,13 @@ def test_the_only_cache_of_these_rows_says_what_is_wrong_with_it(workspace: Work
     else:
         next(folder.glob("shards/*.arrow")).unlink()
     with pytest.raises(IncompleteCache if damage == "unfinished" else CorruptShard) as caught:
-        workspace.find_cache(MINE)
+        find_cache(workspace, MINE)
     assert str(folder) in str(caught.value)
 
 
 def test_a_source_of_another_name_has_its_own_self_kd(tmp_path: Path) -> None:
     def place(name: str, names: tuple[str, ...] | None) -> Path:
-        return Workspace(tmp_path).self_cache(Source(name, {"train": MINE}, names, 2), "train", "w", 32)
+        return self_cache(Workspace(tmp_path), Source(name, {"train": MINE}, names, 2), "train", "w", 32)
 
     places = [place("one", None), place("two", None), place("one", ("a", "b"))]
     assert len(set(places)) == 3

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.config.bench import PlanConfig
 from logitcache.cost.calibrate import SETTLE, Calibration, Speeds
 from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.memory import peak
 from logitcache.cost.plan import ONLINE, Forecast, dump_seconds, forecast, memory_of
-from logitcache.cost.ready import PlanAsked, Ready, make_ready
+from logitcache.cost.ready import Ready, make_ready
 from logitcache.cost.turns import ratio_of, rotated, timed
-from logitcache.errors import SpecError
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.work import Work
@@ -48,7 +48,7 @@ class Found:
 
 
 def bench(
-    asked: PlanAsked,
+    asked: PlanConfig,
     command: Sequence[str],
     notify: Callable[[str], None] = lambda _: None,
     *,
@@ -60,9 +60,6 @@ def bench(
     of ``memory``, once. What was measured before an interruption is kept. Raises SpecError for no rounds or steps, and
     what ``plan`` raises.
     """
-    for flag, value in (("--rounds", rounds), ("--steps", steps)):
-        if value < 1:
-            raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
     asked.check()
     rows = ROWS if asked.work.rows is None else asked.work.rows
     asked = replace(asked, work=replace(asked.work, rows=rows))
@@ -111,7 +108,7 @@ def measured(made: Planned, folder: Path) -> float:
         return timed(lambda: Work(writer, made).finish())
 
 
-def _memory(name: str, asked: PlanAsked, ready: Ready) -> float | None:
+def _memory(name: str, asked: PlanConfig, ready: Ready) -> float | None:
     """Foretold ÷ measured; None where it does not fit. What was foretold counts what this process held before."""
     memory, more = memory_of(ready)
     measured = peak(asked.work, name, None)
@@ -121,7 +118,7 @@ def _memory(name: str, asked: PlanAsked, ready: Ready) -> float | None:
 
 
 def _document(
-    asked: PlanAsked, command: Sequence[str], ready: Ready, found: Found, rounds: int, steps: int
+    asked: PlanConfig, command: Sequence[str], ready: Ready, found: Found, rounds: int, steps: int
 ) -> Document:
     plan = {} if found.plan is None else found.plan.to_dict()
     setting = {**plan.pop("setting", {}), "rounds": rounds, "steps": steps}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.cost.workload import Workload
 from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.panel import OneTeacher, answer
-from logitcache.teacher.plan import DumpSettings
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache.config.teacher import Finetune
 from logitcache.cost.epoch import mean_width, share_of_epoch, training_batches
 from logitcache.cost.finetuning import step_from_flops, step_timed
 from logitcache.cost.flops import DTYPES, Device, shape_of
@@ -25,7 +26,6 @@ from logitcache.cost.workload import Workload
 from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
 from logitcache.data.prepare import Prepared
-from logitcache.pipeline.finetune import Finetune
 from logitcache.records import Array, Int64
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned

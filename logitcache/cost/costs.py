@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
+from logitcache.config.bench import ONLINE, PAPER_EPOCHS, PAPER_SEEDS, check_some
+from logitcache.config.train import METHODS
 from logitcache.errors import SpecError
 
-METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
-ONLINE = "kd-online"
 STUDY = (*METHODS, ONLINE)  # cases: what a whole study is made of
 TAUGHT = ("self-kd", "kd", ONLINE)
 LINES = {"base": "base", "ls": "ls", "online": ONLINE, "cached": "kd"}  # curves, and the case that each is made of
-PAPER_EPOCHS, PAPER_SEEDS = 30, 5  # of each of the five methods (Kobyzev et al. 2023)
 HOUR, KWH = 3600.0, 3.6e6  # seconds, joules
 POINTS = 31  # of a curve
 
@@ -124,7 +123,7 @@ def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = ME
     Self-KD's first copies are the base runs of the same seeds, where base is among the methods; without, or with folds,
     they are trained too. Cached, each row is answered once. Raises SpecError for no or an unknown method.
     """
-    check_methods(methods)
+    check_some(tuple(methods), METHODS)
     methods = list(dict.fromkeys(methods))  # named twice, run once
     each = {method: runs.seeds * runs.run_steps(method) for method in METHODS}
     trained = "self-kd" in methods and ("base" not in methods or runs.folds is not None)
@@ -137,14 +136,6 @@ def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = ME
         base=sum(each[method] for method in methods) * steps.base,
         ls=sum(each[method] for method in methods) * steps.ls,
     )
-
-
-def check_methods(methods: Sequence[str]) -> None:
-    """Raises SpecError for no method, or one that is not known."""
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown or not methods:
-        found = ", ".join(map(repr, unknown)) or "none"
-        raise SpecError(f"--method: expected some of {', '.join(METHODS)}, found {found}. Correct it.")
 
 
 def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, list[float] | None]:

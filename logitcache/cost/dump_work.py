@@ -11,6 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from logitcache.config.bench import DumpBenchConfig
+from logitcache.config.data import Columns
+from logitcache.config.shapes import is_shape
+from logitcache.config.teacher import DumpSettings
 from logitcache.cost import inside, turns
 from logitcache.cost.flops import Shape, shape_of
 from logitcache.cost.turns import Case
@@ -19,14 +23,13 @@ from logitcache.data import source as sources
 from logitcache.data.order import token_batches
 from logitcache.data.padding import Padding
 from logitcache.data.prepare import Prepared, load_tokenizer
-from logitcache.data.source import Columns, Notify, Source
+from logitcache.data.source import Notify, Source
 from logitcache.data.task import Classification
 from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.models.settings import name_pad_token
 from logitcache.records import Int64
-from logitcache.student.model import build_student, is_shape
-from logitcache.teacher.dump import DumpSettings
+from logitcache.student.model import build_student
 from logitcache.teacher.model import (
     DTYPES,
     TeacherModel,
@@ -37,7 +40,6 @@ from logitcache.teacher.model import (
     quiet,
 )
 from logitcache.teacher.plan import planned
-from logitcache.workspace import Workspace
 
 DUMP, BARE, FILE_ORDER, MAXIMUM, PIPELINE = "dump", "bare forward", "file order", "padded to maximum", "pipeline"
 BATCH = 32  # rows of the others' batches
@@ -47,47 +49,10 @@ Sizes: TypeAlias = Sequence[tuple[int, int]]  # rows and padded tokens of a row,
 
 
 @dataclass(frozen=True)
-class DumpBench:
-    """What is asked of ``logitcache bench dump``."""
-
-    teacher: str = "6x384"
-    data: str = "docstrings"
-    columns: Columns = Columns()
-    data_seed: int = 0
-    rows: int = 2048  # of the train split
-    tokens: int | None = None  # shape_only: rows of so many tokens each are made up, and no data is read
-    max_length: int = 128
-    batch_tokens: int = DumpSettings.batch_tokens
-    shard_rows: int | None = None
-    dtype: str = "float32"
-    device: str | None = None
-    rounds: int = 5
-    memory_rows: tuple[int, ...] = ()
-    shape_only: bool = False
-    revision: str | None = None
-    trust_remote_code: bool = False
-    seed: int = 0
-    workspace: Workspace = Workspace()
-
-    def check(self) -> None:
-        """Raises SpecError for what cannot be measured."""
-        counts = {"rows": self.rows, "rounds": self.rounds, "max-length": self.max_length}
-        counts |= {"batch-tokens": self.batch_tokens, "memory-rows": min(self.memory_rows, default=1)}
-        for name, count in counts.items():
-            if count < 1:
-                raise SpecError(f"--{name}: expected a number from 1, found {count}. Ask for one or more.")
-        if self.tokens is not None and (not self.shape_only or self.tokens < 3):
-            advice = "Give both, or leave --tokens out."
-            raise SpecError(f"--tokens: expected 3 or more beside --shape-only, found {self.tokens}. {advice}")
-        if self.dtype not in DTYPES:
-            raise SpecError(f"--dtype: expected one of {', '.join(DTYPES)}, found {self.dtype!r}.")
-
-
-@dataclass(frozen=True)
 class Material:
     """A teacher, the rows it is asked about and the batches they come in."""
 
-    asked: DumpBench
+    asked: DumpBenchConfig
     teacher: TeacherModel
     random_head: bool
     source: Source  # of one split: a dump would ask about dev rows too, and the others do not
@@ -124,7 +89,7 @@ class Material:
         return {DUMP: tight, BARE: tight, FILE_ORDER: loose, MAXIMUM: widest, PIPELINE: loose}
 
 
-def load(asked: DumpBench, folder: Path, notify: Notify) -> Material:
+def load(asked: DumpBenchConfig, folder: Path, notify: Notify) -> Material:
     """The teacher and the first rows of the train split. Raises SpecError, FingerprintMismatch."""
     device, source = check_device(asked.device), _source(asked, notify)
     teacher, random_head = _teacher(asked, source, device, folder, notify)
@@ -139,7 +104,7 @@ def load(asked: DumpBench, folder: Path, notify: Notify) -> Material:
     return Material(asked, teacher, random_head, source, rows, settings, shards)
 
 
-def _source(asked: DumpBench, notify: Notify) -> Source:
+def _source(asked: DumpBenchConfig, notify: Notify) -> Source:
     if asked.tokens is None:
         found = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
         rows = found.table("train")
@@ -153,7 +118,7 @@ def _source(asked: DumpBench, notify: Notify) -> Source:
 
 
 def _teacher(
-    asked: DumpBench, source: Source, device: torch.device, folder: Path, notify: Notify
+    asked: DumpBenchConfig, source: Source, device: torch.device, folder: Path, notify: Notify
 ) -> tuple[TeacherModel, bool]:
     """The teacher, and whether its head is random: weights decide nothing that is measured here."""
     trust = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
@@ -179,7 +144,7 @@ def _teacher(
     return TeacherModel(model, tokenizer, name, asked.dtype, Padding.of(tokenizer)), True
 
 
-def _tokenizer(asked: DumpBench, source: Source, size: int, folder: Path) -> Any:
+def _tokenizer(asked: DumpBenchConfig, source: Source, size: int, folder: Path) -> Any:
     """The folder's own; elsewhere one that is learnt from the rows, or knows the made-up words."""
     if asked.tokens is not None:
         return inside.word_tokenizer(inside.WORDS, asked.tokens)

@@ -22,10 +22,10 @@ import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost import inside, turns
 from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.dump_work import BARE, BATCH, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
-from logitcache.cost.dump_work import DumpBench as DumpBench
 from logitcache.cost.flops import forward_flops
 from logitcache.cost.machine import matrix_peak
 from logitcache.cost.turns import Blocks, Case
@@ -60,7 +60,7 @@ class Taken:
     memory: list[dict[str, int]] = field(default_factory=list)
 
 
-def bench(asked: DumpBench, command: Sequence[str], notify: Notify = lambda _: None) -> Document:
+def bench(asked: DumpBenchConfig, command: Sequence[str], notify: Notify = lambda _: None) -> Document:
     """Measure, and tell it as a document. What was measured before an interrupt is kept, with ``complete`` false.
 
     Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of other labels.

@@ -11,11 +11,11 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedModel
 
+from logitcache.config.teacher import Finetune
 from logitcache.cost.epoch import mean_tokens, mean_width, share_of_epoch, training_batches
 from logitcache.cost.flops import Device, shape_of
 from logitcache.cost.steps import Cases
 from logitcache.cost.workload import Workload
-from logitcache.pipeline.finetune import Finetune
 
 SETTLE, MOST = 1, 8  # steps
 PASSES = 3  # a step's forward and backward, in forward passes

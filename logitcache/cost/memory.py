@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from logitcache.cache import Cache
+from logitcache.config.bench import ONLINE, WorkloadConfig
 from logitcache.cost.machine import peak_memory, resident
-from logitcache.cost.steps import ONLINE, Cases
-from logitcache.cost.workload import Asked, load
+from logitcache.cost.steps import Cases
+from logitcache.cost.workload import load
 from logitcache.errors import LogitCacheError
 from logitcache.models.call import out_of_memory
 
@@ -34,7 +35,7 @@ class Peak:
     error: str | None = None
 
 
-def peak(asked: Asked, name: str, cache: Path | None) -> Peak:
+def peak(asked: WorkloadConfig, name: str, cache: Path | None) -> Peak:
     """Train a few steps of a case in a process of its own; ``cache``: where one is, for the cases that read one."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -69,7 +70,7 @@ def _watch(process: BaseProcess, ours: Connection) -> tuple[int, object]:
     return most, None
 
 
-def _child(asked: Asked, name: str, cache: Path | None, out: Connection) -> None:
+def _child(asked: WorkloadConfig, name: str, cache: Path | None, out: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent
     try:
         out.send(train(asked, name, cache))
@@ -81,7 +82,7 @@ def _child(asked: Asked, name: str, cache: Path | None, out: Connection) -> None
         out.send(Peak(*_used(asked.device), error=why(error)))
 
 
-def train(asked: Asked, name: str, folder: Path | None) -> Peak:
+def train(asked: WorkloadConfig, name: str, folder: Path | None) -> Peak:
     """Train a few steps here and tell the peak of this process."""
     work = load(asked if name == ONLINE else replace(asked, teacher=NOBODY))
     cases = Cases(work, None if folder is None else Cache.open(folder))

@@ -18,16 +18,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.cache import Cache
+from logitcache.config.bench import CASES, ONLINE, OverheadConfig
 from logitcache.cost import flops, turns
 from logitcache.cost.added import Added, added
 from logitcache.cost.answering import Answered, answered
-from logitcache.cost.costs import LINES, PAPER_EPOCHS, PAPER_SEEDS, Costs, Runs, check_price
+from logitcache.cost.costs import LINES, Costs, Runs
 from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.machine import Energy
 from logitcache.cost.memory import Peak, peak, why
 from logitcache.cost.phases import phases
-from logitcache.cost.steps import CASES, ONLINE, Case, Cases
-from logitcache.cost.workload import Asked, Workload, load
+from logitcache.cost.steps import Case, Cases
+from logitcache.cost.workload import Workload, load
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.data.source import Notify
@@ -36,35 +37,6 @@ from logitcache.models.call import out_of_memory
 from logitcache.student.trainer import to_torch
 
 NEEDED = ("ls", "ls-control")  # what every other is compared with
-
-
-@dataclass(frozen=True)
-class Overhead:
-    """How ``bench overhead`` measures: ``rounds`` blocks of ``steps`` steps of each case, after ``settle`` that do not
-    count.
-    """
-
-    asked: Asked = Asked()
-    methods: tuple[str, ...] = CASES
-    rounds: int = 9
-    steps: int = 10
-    settle: int = 2
-    memory: bool = True
-    epochs: float = PAPER_EPOCHS
-    seeds: int = PAPER_SEEDS
-    price_per_hour: float | None = None
-
-    def check(self) -> None:
-        """Raises SpecError for what cannot be measured."""
-        for flag, value in (("--rounds", self.rounds), ("--steps", self.steps)):
-            if value < 1:
-                raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
-        unknown = [name for name in self.methods if name not in CASES]
-        if unknown or not self.methods:
-            found = ", ".join(unknown) or "none"
-            raise SpecError(f"--method: expected some of {', '.join(CASES)}, found {found}. Correct it.")
-        check_price(self.price_per_hour)
-        Runs(1, 1, self.epochs, self.seeds)  # refuses, before anything is measured, what no costs can be told of
 
 
 @dataclass
@@ -79,7 +51,7 @@ class Measured:
     error: str | None = None
 
 
-def bench(settings: Overhead, command: Sequence[str], notify: Notify = lambda _: None) -> Document:
+def bench(settings: OverheadConfig, command: Sequence[str], notify: Notify = lambda _: None) -> Document:
     """Measure, and tell. Interrupted, it tells what was measured until then (``complete`` is false).
 
     Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of other labels; a method
@@ -97,22 +69,22 @@ def bench(settings: Overhead, command: Sequence[str], notify: Notify = lambda _:
             notify("interrupted: what was measured until now is kept")
             complete = False
         told = run.told()
-    return document("overhead", command, run.setting(), told, device=work.device, seed=settings.asked.seed) | {
+    return document("overhead", command, run.setting(), told, device=work.device, seed=settings.work.seed) | {
         "complete": complete
     }
 
 
-def _fitting(settings: Overhead, notify: Notify) -> Workload:
+def _fitting(settings: OverheadConfig, notify: Notify) -> Workload:
     """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a block: a second epoch's
     batches would not be the same for all.
     """
     try:
-        work = load(settings.asked, notify)
+        work = load(settings.work, notify)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         raise SpecError(f"expected a student and a teacher that fit in memory, found {why(error)}.") from None
-    steps, size = settings.settle + settings.steps, settings.asked.batch_size
+    steps, size = settings.settle + settings.steps, settings.work.batch_size
     if steps * size > len(work.rows):
         raise SpecError(
             f"expected rows for a block of {steps} steps of {size} (--settle, --steps, --batch-size), "
@@ -126,7 +98,7 @@ def _fitting(settings: Overhead, notify: Notify) -> Workload:
 class _Run:
     """A bench under way."""
 
-    settings: Overhead
+    settings: OverheadConfig
     work: Workload
     found: dict[str, Measured]
     notify: Notify
@@ -159,7 +131,7 @@ class _Run:
     def _memory(self, folder: Path) -> None:
         for name, found in self.found.items():
             self.notify(f"memory: {name}, in a process of its own")
-            found.peak = peak(self.settings.asked, name, folder)
+            found.peak = peak(self.settings.work, name, folder)
             found.error = found.peak.error
             if found.error is not None:
                 self.notify(f"{name}: {found.error} ({found.peak.allocated / 1e9:.1f} GB); the others go on")
@@ -203,7 +175,7 @@ class _Run:
 
     def _flops(self, name: str, cache: Cache) -> tuple[float, float]:
         """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and from the shapes."""
-        work, batch = self.work, self._batch(self.settings.asked.batch_size)
+        work, batch = self.work, self._batch(self.settings.work.batch_size)
         rows, length = batch["input_ids"].shape
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused kernels are not counted
             work.student(**batch).logits.sum().backward()
@@ -220,13 +192,13 @@ class _Run:
 
     def _batch(self, size: int, teacher: bool = False) -> dict[str, torch.Tensor]:
         rows = self.work.teacher_rows if teacher else self.work.rows
-        places = permutation(len(rows), self.settings.asked.seed, 0)[:size]
+        places = permutation(len(rows), self.settings.work.seed, 0)[:size]
         batch = to_torch(Collator(rows, self.work.task)(places))["batch"].to(self.work.device)
         return dict(batch.inputs)
 
     def setting(self) -> dict[str, Any]:
         """What was measured."""
-        work, asked = self.work, self.settings.asked
+        work, asked = self.work, self.settings.work
         lengths = work.rows.ids.lengths()
         padded = [lengths[places].max() for places in self._batches()]
         models = {"student": (asked.student, work.student), "teacher": (asked.teacher, work.teacher.model)}
@@ -259,8 +231,8 @@ class _Run:
 
     def _batches(self) -> list[Any]:
         """Places of the batches that are counted."""
-        size = self.settings.asked.batch_size
-        order = permutation(len(self.work.rows), self.settings.asked.seed, 0)
+        size = self.settings.work.batch_size
+        order = permutation(len(self.work.rows), self.settings.work.seed, 0)
         first, last = self.settings.settle * size, (self.settings.settle + self.settings.steps) * size
         return [order[i : i + size] for i in range(first, last, size)]
 
@@ -281,7 +253,7 @@ class _Run:
         seconds = turns.spread(found.blocks) if timed else None
         step = seconds["median"] if seconds else None
         used, base = found.peak, ls.peak
-        rows = self.settings.asked.batch_size
+        rows = self.settings.work.batch_size
         tokens = rows * float(self.work.rows.ids.lengths().mean())
         return {
             "step_seconds": seconds,
@@ -323,7 +295,7 @@ class _Run:
         student, teacher = flops.shape_of(work.student), flops.shape_of(work.teacher.model)
         sizes, runs = (teacher.inner, student.inner), (self.settings.epochs, self.settings.seeds)
         batches = self._batches()
-        size = self.settings.asked.batch_size
+        size = self.settings.work.batch_size
         lengths = [
             sum(float(rows.ids.lengths()[places].max()) for places in batches) / len(batches)
             for rows in (work.rows, work.teacher_rows)
@@ -360,7 +332,7 @@ class _Run:
         return Costs(
             steps={name: turns.spread(found.blocks)["median"] for name, found in kept.items()},
             dump=rows / self._dump()["rows_per_second"],
-            runs=Runs(rows, settings.asked.batch_size, settings.epochs, settings.seeds),
+            runs=Runs(rows, settings.work.batch_size, settings.epochs, settings.seeds),
             forward=base["forward"] / sum(base.values()) if base else 0.0,
             joules={name: float(np.median(found.joules)) for name, found in kept.items() if found.joules},
             dump_joules=float(np.median(self.dump_joules)) * rows / self.dumps[0].rows if self.dump_joules else None,

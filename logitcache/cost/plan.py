@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache.config.bench import PlanConfig
 from logitcache.cost import flops
 from logitcache.cost.calibrate import Calibration, Speeds, from_flops
 from logitcache.cost.costs import HOUR, KWH, Runs, StepCosts, break_even, total
 from logitcache.cost.finetuning import finetune_steps
 from logitcache.cost.flops import Device, shape_of
 from logitcache.cost.memory import why
-from logitcache.cost.ready import SAMPLE, PlanAsked, Ready, make_ready
+from logitcache.cost.ready import SAMPLE, Ready, make_ready
 from logitcache.cost.sizes import Memory, on_disk
 from logitcache.errors import SpecError
 from logitcache.models.call import out_of_memory
@@ -97,7 +98,7 @@ class Forecast:
         }
 
 
-def plan(asked: PlanAsked, notify: Callable[[str], None] = lambda _: None) -> Forecast:
+def plan(asked: PlanConfig, notify: Callable[[str], None] = lambda _: None) -> Forecast:
     """What it would cost. Nothing is run but some seconds of the real thing, or with ``calibrate`` off nothing at all.
 
     Raises SpecError for what cannot be done as asked, or does not fit in memory, FingerprintMismatch for a teacher of
@@ -113,7 +114,7 @@ def plan(asked: PlanAsked, notify: Callable[[str], None] = lambda _: None) -> Fo
         raise SpecError(f"expected a student and a teacher that fit in memory, found {why(error)}. {advice}") from None
 
 
-def _plan(asked: PlanAsked, notify: Callable[[str], None]) -> Forecast:
+def _plan(asked: PlanConfig, notify: Callable[[str], None]) -> Forecast:
     device = None if asked.calibrate else device_of(asked.work.device)
     on_paper = device is not None and flops.gpu(asked.work.device or "") is not None
     work = replace(asked.work, rows=asked.work.rows or SAMPLE, device="cpu" if on_paper else asked.work.device)
@@ -145,7 +146,7 @@ def device_of(name: str | None) -> Device:
     return known
 
 
-def forecast(asked: PlanAsked, ready: Ready, speeds: Speeds, device: Device | None) -> Forecast:
+def forecast(asked: PlanConfig, ready: Ready, speeds: Speeds, device: Device | None) -> Forecast:
     """What follows from the speeds of single things; ``device``: whose peak they were taken from."""
     sizes, runs = on_disk_of(ready), runs_of(asked, ready)
     dump, steps = dump_seconds(ready, speeds), step_costs(speeds)
@@ -185,7 +186,7 @@ def on_disk_of(ready: Ready) -> dict[str, int]:
     return {codec: sum(sizes[codec] for sizes in each) for codec in each[0]}
 
 
-def runs_of(asked: PlanAsked, ready: Ready) -> Runs:
+def runs_of(asked: PlanConfig, ready: Ready) -> Runs:
     folds = asked.finetune.folds
     return Runs(ready.labelled_rows, asked.work.batch_size, asked.epochs, asked.seeds, ready.taught_rows, folds)
 
@@ -238,7 +239,7 @@ def _methods(names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory,
     return told
 
 
-def _setting(asked: PlanAsked, ready: Ready, device: Device | None) -> dict[str, Any]:
+def _setting(asked: PlanConfig, ready: Ready, device: Device | None) -> dict[str, Any]:
     work, plan = ready.work, ready.dumps[0].plan
     shapes = {"student": shape_of(work.student), "teacher": shape_of(work.teacher.model)}
     names = {"student": Path(asked.work.student).name, "teacher": work.teacher.name}
@@ -268,7 +269,7 @@ def _setting(asked: PlanAsked, ready: Ready, device: Device | None) -> dict[str,
     }
 
 
-def _notes(asked: PlanAsked, ready: Ready, device: Device | None, first: bool) -> list[str]:
+def _notes(asked: PlanConfig, ready: Ready, device: Device | None, first: bool) -> list[str]:
     notes = []
     if device is not None:
         said = f"{device.share:.0%} of its peak is assumed, no time for tokens, files or Python"

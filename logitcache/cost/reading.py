@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache import Cache
+from logitcache.config.bench import ReadBenchConfig
 from logitcache.cost import rivals
 from logitcache.cost.cold import cool, written_out
 from logitcache.cost.document import INTERRUPTED, Document, document
 from logitcache.cost.rivals import OURS, WAYS, Opened, Way
 from logitcache.cost.turns import Blocks, Case, Ratio, Times, in_turn, ratio, rotated, spread, timed
-from logitcache.errors import SpecError
 from logitcache.records import Int64
 
 BATCH = 32
@@ -45,44 +45,10 @@ COLD_ROUNDS, OPENINGS = 3, 9
 Notify = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class ReadSettings:
-    """What is measured. ``open_rows`` 0 leaves out the opening of a large cache, no ``workers`` the DataLoaders.
-
-    Raises SpecError for what cannot be measured.
-    """
-
-    widths: tuple[int, ...] = (2, 64, 1000)  # classes
-    rows: int = 200_000  # fewer where they are so wide that a file would be larger than 200 MB
-    rounds: int = 7
-    workers: tuple[int, ...] = (0, 2)  # of the DataLoaders
-    open_rows: int = 10_000_000
-    files: int = rivals.FILES  # rows that have a file each, at most
-    cold: bool = True  # also from the disk, where the system allows it
-    repeats: int = REPEATS
-
-    def __post_init__(self) -> None:
-        _at_least("rows", self.rows, BATCH)
-        _at_least("rounds", self.rounds, 1)
-        _at_least("open rows", self.open_rows, 0)
-        _at_least("files", self.files, BATCH)
-        _at_least("repeats", self.repeats, 1)
-        if not self.widths:
-            raise SpecError("width: expected at least one, found none.")
-        for width in self.widths:
-            _at_least("width", width, 1)
-        for workers in self.workers:
-            _at_least("workers", workers, 0)
-
-    def rows_of(self, width: int, way: Way | None = None) -> int:
-        """How many rows of this width there are, or one way has."""
-        rows = max(BATCH, min(self.rows, MOST_BYTES // (2 * width + 16)))
-        return min(rows, self.files) if way is not None and way.sparse else rows
-
-
-def _at_least(what: str, found: int, least: int) -> None:
-    if found < least:
-        raise SpecError(f"{what}: expected at least {least}, found {found}.")
+def rows_of(config: ReadBenchConfig, width: int, way: Way | None = None) -> int:
+    """How many rows of this width there are, or one way has."""
+    rows = max(BATCH, min(config.rows, MOST_BYTES // (2 * width + 16)))
+    return min(rows, config.files) if way is not None and way.sparse else rows
 
 
 @dataclass(frozen=True)
@@ -122,10 +88,11 @@ class _Found:
     opening: dict[str, Any] | None = None
 
 
-def bench(asked: ReadSettings, command: Sequence[str], notify: Notify) -> Document:
+def bench(asked: ReadBenchConfig, command: Sequence[str], notify: Notify) -> Document:
     """Measure and write down: the document ``read``. What is made lies in a folder for temporary files and is deleted.
     An interrupt ends it with the whole rounds that were measured until then, and ``complete`` false.
     """
+    asked.check()
     found, complete = _Found(), True
     try:
         with tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
@@ -136,7 +103,11 @@ def bench(asked: ReadSettings, command: Sequence[str], notify: Notify) -> Docume
                 found.opening = _opening(Path(folder) / "large", asked.open_rows)
     except INTERRUPTED:  # the command line makes the second of a signal
         complete = False
-    setting = {**asdict(asked), "batch": BATCH, "rows_of": {str(width): asked.rows_of(width) for width in asked.widths}}
+    setting = {
+        **asdict(asked),
+        "batch": BATCH,
+        "rows_of": {str(width): rows_of(asked, width) for width in asked.widths},
+    }
     results = {
         "cases": [case.to_dict() for case in found.cases],
         "cold": [asdict(each) for each in found.cold],
@@ -145,11 +116,11 @@ def bench(asked: ReadSettings, command: Sequence[str], notify: Notify) -> Docume
     return document("read", command, setting, results, complete=complete)
 
 
-def _of_width(asked: ReadSettings, above: Path, width: int, found: _Found, notify: Notify) -> None:
+def _of_width(asked: ReadBenchConfig, above: Path, width: int, found: _Found, notify: Notify) -> None:
     """Everything of one number of classes."""
     with tempfile.TemporaryDirectory(dir=above) as name:
         folder = Path(name)
-        notify(f"width {width}: writing {asked.rows_of(width):,} rows in {len(WAYS)} ways")
+        notify(f"width {width}: writing {rows_of(asked, width):,} rows in {len(WAYS)} ways")
         _make(folder, asked, width)
         if asked.cold:
             found.cold += _cold(folder, asked, width, notify)
@@ -166,13 +137,13 @@ def _of_width(asked: ReadSettings, above: Path, width: int, found: _Found, notif
                     _loaders(asked, folder, width, workers, found)
 
 
-def _make(folder: Path, asked: ReadSettings, width: int) -> None:
-    logits = rivals.drawn(asked.rows_of(width), width)
+def _make(folder: Path, asked: ReadBenchConfig, width: int) -> None:
+    logits = rivals.drawn(rows_of(asked, width), width)
     for way in WAYS:
         if way.of is None:
             place = _place(folder, way)
             place.mkdir()
-            way.make(place, logits[: asked.rows_of(width, way)])
+            way.make(place, logits[: rows_of(asked, width, way)])
 
 
 def _place(folder: Path, way: Way) -> Path:
@@ -185,7 +156,7 @@ def _read_once(opened: Opened) -> None:
         opened.run(first, min(first + PASS_ROWS, opened.rows))
 
 
-def _plain(asked: ReadSettings, opened: Mapping[str, Opened], width: int, order: str, found: _Found) -> None:
+def _plain(asked: ReadBenchConfig, opened: Mapping[str, Opened], width: int, order: str, found: _Found) -> None:
     """Each way called as it is."""
     reads = {name: _reader(each, order) for name, each in opened.items()}
     calls = {name: _calls(read) for name, read in reads.items()}
@@ -264,7 +235,7 @@ def _told(
     return [told(name) for name in blocks]
 
 
-def _loaders(asked: ReadSettings, folder: Path, width: int, workers: int, found: _Found) -> None:
+def _loaders(asked: ReadBenchConfig, folder: Path, width: int, workers: int, found: _Found) -> None:
     """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its workers started before."""
     chosen = {way.name: Stored(way.open, _place(folder, way)) for way in WAYS if way.loads}
     loaders = {name: _loader(each, workers) for name, each in chosen.items()}
@@ -350,7 +321,7 @@ def _undisturbed(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _cold(folder: Path, asked: ReadSettings, width: int, notify: Notify) -> list[ColdPass]:
+def _cold(folder: Path, asked: ReadBenchConfig, width: int, notify: Notify) -> list[ColdPass]:
     """Every way that has files of its own, read once from the disk; none where the system keeps files in memory."""
     ways = {way.name: way for way in WAYS if way.of is None}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -371,8 +342,8 @@ def _pass(way: Way, place: Path) -> None:
     _read_once(way.open(place))
 
 
-def _cold_pass(way: Way, width: int, asked: ReadSettings, times: Sequence[float]) -> ColdPass:
-    rows, seconds = asked.rows_of(width, way), float(np.median(times))
+def _cold_pass(way: Way, width: int, asked: ReadBenchConfig, times: Sequence[float]) -> ColdPass:
+    rows, seconds = rows_of(asked, width, way), float(np.median(times))
     return ColdPass(way.name, width, rows, seconds, rows * width * 2 / seconds)
 
 

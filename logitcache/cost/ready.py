@@ -3,68 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from logitcache.cost.calibrate import SECONDS
-from logitcache.cost.costs import METHODS, Runs, check_methods, check_price
+from logitcache.config.bench import PlanConfig
+from logitcache.config.teacher import DumpSettings, Finetune
 from logitcache.cost.machine import peak_memory
 from logitcache.cost.sizes import UnreadTeacher
-from logitcache.cost.workload import Asked, Workload, load
+from logitcache.cost.workload import Workload, load
 from logitcache.data import source as sources
 from logitcache.data.prepare import Prepared
+from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import SpecError
-from logitcache.pipeline.finetune import MODES, Finetune
 from logitcache.records import Int64
-from logitcache.store import stores
-from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.plan import DumpSettings, Planned, planned
+from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.report import DEV_ROWS
 
 SAMPLE = 2048  # rows whose lengths stand for all
-
-
-@dataclass(frozen=True)
-class PlanAsked:
-    """What somebody wants to do."""
-
-    work: Asked
-    unlabelled: str | None = None
-    split: str = "train"  # that is dumped
-    codec: str = "float16"
-    batch_tokens: int = 4096
-    shard_rows: int | None = None
-    store: str = "arrow"
-    finetune: Finetune = field(default_factory=Finetune)  # its folds are Self-KD's too
-    rows: int | None = None  # train on so many labelled ones
-    epochs: float = 5.0
-    seeds: int = 1
-    methods: tuple[str, ...] = METHODS
-    price_per_hour: float | None = None
-    calibrate: bool = True
-    seconds: float = SECONDS  # of calibrating a dump, and again a training
-
-    def check(self) -> None:
-        """Raises SpecError for what cannot be, before anything is loaded."""
-        Runs(1, self.work.batch_size, self.epochs, self.seeds)
-        check_methods(self.methods)
-        check_price(self.price_per_hour)
-        DenseCodec(2, self.codec)
-        stores.of(self.store)
-        if self.finetune.mode not in MODES:
-            raise SpecError(f"--finetune: expected one of {', '.join(MODES)}, found {self.finetune.mode!r}.")
-        if not 0 < self.finetune.epochs < float("inf"):
-            raise SpecError(f"--finetune-epochs: expected a positive number, found {self.finetune.epochs}.")
-        if self.finetune.batch_size < 1:
-            raise SpecError(f"--finetune-batch-size: expected a number from 1, found {self.finetune.batch_size}.")
-        if not 0 <= self.work.seed < 2**32:
-            raise SpecError(f"--seed: expected a number from 0 to 4294967295, found {self.work.seed}.")
-        if self.unlabelled is not None and self.work.tokens is not None:
-            raise SpecError("--unlabelled: expected rows of data beside it, found --tokens. Leave one out.")
 
 
 @dataclass(frozen=True)
@@ -102,7 +61,7 @@ class Ready:
         return self.dumps[0].plan.preparation
 
 
-def make_ready(asked: PlanAsked, notify: Callable[[str], None], *, only: int | None = None) -> Ready:
+def make_ready(asked: PlanConfig, notify: Callable[[str], None], *, only: int | None = None) -> Ready:
     """Load what is asked for, and lay out the dumps: of ``only`` so many train rows, evenly spread, where that is
     said.
     """
@@ -130,7 +89,7 @@ def make_ready(asked: PlanAsked, notify: Callable[[str], None], *, only: int | N
     )
 
 
-def _dev_rows(asked: PlanAsked, source: Source) -> int:
+def _dev_rows(asked: PlanConfig, source: Source) -> int:
     """Dev rows that a dump's report asks the teacher about: none where dev is a part of the table that is dumped."""
     dev = source.splits.get("dev")
     if asked.split != "train" or dev is None or source.shares_table("dev"):
@@ -152,12 +111,13 @@ def is_trained_first(finetune: Finetune, work: Workload) -> bool:
     return finetune.mode == "always" or (finetune.mode == "auto" and work.random_head)
 
 
-def _source(asked: PlanAsked, work: Workload) -> Source:
+def _source(asked: PlanConfig, work: Workload) -> Source:
     """All rows: those of the data, or as many as were drawn."""
     given = asked.work
     if given.tokens is None:
         folder, seed = given.workspace.data, given.data_seed
-        return sources.load(given.data, given.columns, folder, lambda _: None, unlabelled=asked.unlabelled, seed=seed)
+        source = sources.load(given.data, given.columns, folder, lambda _: None, unlabelled=asked.unlabelled, seed=seed)
+        return held_out(source, lambda _: None)
     text = pa.array([""] * len(work.rows), pa.large_string())
     rows = Rows(text, None, work.rows.label, work.rows.row_id, work.rows.row_hash)
     return Source(work.source, {"train": rows}, work.task.label_names, work.num_labels)

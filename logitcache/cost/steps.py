@@ -19,6 +19,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer, Trai
 from transformers.trainer_callback import PrinterCallback
 
 from logitcache.cache import Cache
+from logitcache.config.bench import CONTROL, ONLINE, STOCK
 from logitcache.cost.turns import settled
 from logitcache.cost.workload import Workload
 from logitcache.data.collate import Collator, Teacher
@@ -28,9 +29,6 @@ from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import DistillTrainer
 from logitcache.teacher.model import LiveTeacher, TeacherModel, quiet
 
-METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
-ONLINE, CONTROL, STOCK = "kd-online", "ls-control", "trainer-ls"
-CASES = (*METHODS, ONLINE, CONTROL, STOCK)
 SMOOTHING = 0.1
 FOREVER = 1_000_000_000
 

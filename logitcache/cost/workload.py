@@ -18,18 +18,21 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
+from logitcache.config.bench import WorkloadConfig
+from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
 from logitcache.data.order import subset
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, load_tokenizer, prepare
-from logitcache.data.source import Columns, Notify, Rows, Source
+from logitcache.data.selection import held_out
+from logitcache.data.source import Notify, Rows, Source
 from logitcache.data.task import Classification
 from logitcache.data.tokenizer import tokenizer_fingerprint
 from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.records import Ragged
-from logitcache.student.model import build_student, is_shape, parse_shape, student_tokenizer
+from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import (
     DTYPES,
     UNREADABLE,
@@ -41,7 +44,6 @@ from logitcache.teacher.model import (
     quiet,
     unloadable,
 )
-from logitcache.workspace import Workspace
 
 ADVICE = "Give a folder with config.json, a hub name, LAYERSxWIDTH, or one of: "
 VOCABULARY = 8000  # of shapes, as `train` learns it
@@ -74,39 +76,10 @@ KNOWN: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What somebody wants to know the cost of."""
-
-    student: str = "2x128"
-    teacher: str = "4x256"
-    data: str = "docstrings"
-    columns: Columns = Columns()
-    data_seed: int = 0
-    rows: int | None = None  # of the train split; None: all
-    tokens: int | None = None  # shape_only: every row is of so many tokens, and no data is read
-    classes: int = 8  # with ``tokens``
-    max_length: int = 128
-    batch_size: int = 32
-    accumulate: int = 1  # micro-batches that a batch is cut into
-    group_by_length: bool = False
-    dtype: str = "float32"  # the teacher's
-    precision: str = "fp32"  # the student's: fp32, bf16 or fp16
-    device: str | None = None
-    shape_only: bool = False
-    init: str | None = None  # the student's: pretrained or random; None: random for a shape, else pretrained
-    student_tokenizer: str | None = None  # None: its own
-    vocabulary: int = 8000  # of a student's that is learnt
-    revision: str | None = None  # the teacher's
-    trust_remote_code: bool = False
-    seed: int = 0
-    workspace: Workspace = Workspace()
-
-
-@dataclass(frozen=True)
 class Workload:
     """A student and a teacher on the device they are timed on, and the rows they see."""
 
-    asked: Asked
+    asked: WorkloadConfig
     device: str
     student: PreTrainedModel
     teacher: TeacherModel
@@ -132,11 +105,11 @@ class Workload:
         return self.teacher_rows is self.rows
 
 
-def load(asked: Asked, notify: Notify = lambda _: None) -> Workload:
+def load(asked: WorkloadConfig, notify: Notify = lambda _: None) -> Workload:
     """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch for a teacher of
     other labels than the data's.
     """
-    _check(asked)
+    asked.check()
     device = str(check_device(asked.device))
     with quiet():
         found = _shapes(asked, device, notify) if asked.shape_only else _checkpoints(asked, device, notify)
@@ -144,22 +117,6 @@ def load(asked: Asked, notify: Notify = lambda _: None) -> Workload:
         named = asked.student if what == "student" else asked.teacher
         notify(f"{what}: {named}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, on {device}")
     return found
-
-
-def _check(asked: Asked) -> None:
-    for flag, value in (("--rows", asked.rows), ("--tokens", asked.tokens), ("--batch-size", asked.batch_size)):
-        if value is not None and value < 1:
-            raise SpecError(f"{flag}: expected a number from 1, found {value}. Correct it.")
-    if asked.tokens is not None and not asked.shape_only:
-        raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
-    if asked.init == "pretrained" and is_shape(asked.student):
-        advice = "Give --init random, or a checkpoint as --student."
-        raise SpecError(f"a shape ({asked.student}) has no pretrained weights. {advice}")
-    if asked.batch_size % asked.accumulate:
-        sizes = f"{asked.batch_size} and {asked.accumulate}"
-        raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
-    if asked.dtype not in DTYPES:
-        raise SpecError(f"--dtype: expected one of {', '.join(DTYPES)}, found {asked.dtype!r}.")
 
 
 def config_of(
@@ -199,7 +156,7 @@ def random_model(
     return model
 
 
-def _shapes(asked: Asked, device: str, notify: Notify) -> Workload:
+def _shapes(asked: WorkloadConfig, device: str, notify: Notify) -> Workload:
     trust = asked.trust_remote_code
     theirs = config_of(asked.teacher, revision=asked.revision, trust_remote_code=trust)
     configs = [config_of(asked.student, asked.vocabulary), theirs]
@@ -225,7 +182,7 @@ def _shapes(asked: Asked, device: str, notify: Notify) -> Workload:
     return Workload(asked, device, student, asked_teacher, tokenizer, task, rows, rows, known, name, True)
 
 
-def _checkpoints(asked: Asked, device: str, notify: Notify) -> Workload:
+def _checkpoints(asked: WorkloadConfig, device: str, notify: Notify) -> Workload:
     source = _source(asked, notify)
     whole = source.split("train")
     some, task = _some(whole, asked), Classification(source.num_labels, source.label_names)
@@ -245,11 +202,12 @@ def _checkpoints(asked: Asked, device: str, notify: Notify) -> Workload:
     return Workload(asked, device, student, teacher, tokenizer, task, rows, seen, len(whole), source.name, random_head)
 
 
-def _source(asked: Asked, notify: Notify) -> Source:
-    return sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
+def _source(asked: WorkloadConfig, notify: Notify) -> Source:
+    source = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
+    return held_out(source, notify)
 
 
-def _some(whole: Rows, asked: Asked) -> Rows:
+def _some(whole: Rows, asked: WorkloadConfig) -> Rows:
     """As many labelled train rows as were asked for, numbered from 0."""
     labelled = np.flatnonzero(whole.label >= 0)
     if not len(labelled):
@@ -258,7 +216,9 @@ def _some(whole: Rows, asked: Asked) -> Rows:
     return replace(whole.select(chosen), row_id=np.arange(len(chosen)))
 
 
-def _teacher(asked: Asked, task: Classification, whole: Rows, device: str, notify: Notify) -> tuple[TeacherModel, bool]:
+def _teacher(
+    asked: WorkloadConfig, task: Classification, whole: Rows, device: str, notify: Notify
+) -> tuple[TeacherModel, bool]:
     if is_shape(asked.teacher):
         folder = asked.workspace.tokenizers
         tokenizer = student_tokenizer(asked.teacher, None, whole, VOCABULARY, asked.max_length, folder)
@@ -276,13 +236,13 @@ def _teacher(asked: Asked, task: Classification, whole: Rows, device: str, notif
     return teacher, False
 
 
-def _timed(model: PreTrainedModel, tokenizer: Any, asked: Asked, device: str) -> TeacherModel:
+def _timed(model: PreTrainedModel, tokenizer: Any, asked: WorkloadConfig, device: str) -> TeacherModel:
     model.requires_grad_(False)
     nn.Module.to(nn.Module.eval(model), torch.device(device), DTYPES[asked.dtype])
     return TeacherModel(model, tokenizer, Path(asked.teacher).name, asked.dtype, Padding.of(tokenizer))
 
 
-def _lengths(asked: Asked, some: Rows, whole: Rows) -> Any:
+def _lengths(asked: WorkloadConfig, some: Rows, whole: Rows) -> Any:
     """The rows' lengths in tokens: by the student's tokenizer, or where that is not to be had, by a vocabulary learnt
     from them.
     """

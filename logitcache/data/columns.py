@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from logitcache.config.data import Columns
+from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.table import EMPTY_ROWS, Table
 from logitcache.errors import SpecError
 
@@ -27,21 +28,6 @@ LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 # Columns that number the rows: an index that pandas wrote, and the like.
 _NUMBERING = re.compile(r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE)
 _LABEL_WORDS = ("label", "class", "categ", "target", "intent", "sentiment", "rating", "stars", "score", "topic")
-# What pandas reads as a missing value in a text file, besides the empty text.
-_PANDAS_MISSING = (
-    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
-    "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns to read; None where the usual names are to be tried."""
-
-    text: str | None = None
-    text_pair: str | None = None
-    label: str | None = None
-    label_names: tuple[str, ...] | None = None  # in label order; None: sorted
 
 
 def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> Columns:
@@ -129,7 +115,7 @@ def _quoted(name: str) -> str:
 def _missing_words(table: Table, column: str) -> str | None:
     """A note of the fields of a text file that stay texts though pandas reads them as missing."""
     values = _strings(table, column)
-    matches = pc.is_in(values, value_set=pa.array(_PANDAS_MISSING, values.type))
+    matches = pc.is_in(values, value_set=pa.array(sorted(MISSING_TEXTS), values.type))
     count = pc.sum(matches).as_py() or 0
     if not count:
         return None

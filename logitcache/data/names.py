@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from logitcache.errors import SpecError
-
 _INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?")  # pandas writes whole numbers beside a gap as 1.0
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UNNAMED = re.compile(r"label[ _-]?(0|[1-9][0-9]{0,17})", re.IGNORECASE)
@@ -75,55 +73,6 @@ def listed(names: Sequence[str], limit: int = 8) -> str:
     """Names for a sentence: the first ones, and how many there are."""
     more = f", … ({len(names)})" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
-
-
-def parse_names(text: str) -> list[str]:
-    """Names separated by commas, or a JSON list of them. Raises SpecError for JSON that is none."""
-    if not text.lstrip().startswith("["):
-        return [name.strip() for name in text.split(",")]
-    try:
-        names = json.loads(text)
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return [name.strip() for name in text.split(",")]
-    return names
-
-
-def parse_map(text: str) -> dict[str, str]:
-    """``DATA=TEACHER,...`` or a JSON object as a mapping.
-
-    Raises SpecError for what is neither, or names a class of the data twice.
-    """
-    pairs: list[tuple[str, str]] = []
-    if text.lstrip().startswith("{"):
-        pairs = _json_pairs(text)
-    else:
-        for part in text.split(","):
-            data, equals, teacher = part.partition("=")
-            if not (equals and data.strip() and teacher.strip()):
-                raise _no_map(part)
-            pairs.append((data.strip(), teacher.strip()))
-    names = [data for data, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise SpecError(f"--label-map: expected each class of the data once, found {twice!r} twice. Leave one out.")
-    return dict(pairs)
-
-
-def _json_pairs(text: str) -> list[tuple[str, str]]:
-    try:
-        pairs = json.loads(text, object_pairs_hook=list)
-    except ValueError:
-        raise _no_map(text) from None
-    if not isinstance(pairs, list) or not all(isinstance(word, str) and word for pair in pairs for word in pair):
-        raise _no_map(text)
-    return pairs
-
-
-def _no_map(text: str) -> SpecError:
-    example = "such as negative=NEG,positive=POS, or a JSON object"
-    return SpecError(f"--label-map: expected DATA=TEACHER,..., {example}, found {text!r}. Correct it.")
 
 
 def labels_option(names: Sequence[str]) -> str:

@@ -46,6 +46,18 @@ def divided(source: Source, name: str, notify: Notify) -> Source:
     return replace(divided, splits=splits, tables={"train": train})
 
 
+def held_out(source: Source, notify: Notify) -> Source:
+    """The source as it is trained on: where no labelled row was given to score on, some of train are held out."""
+    if source.division is not None:
+        return source
+    source = divided(source, source.name, notify)
+    if source.division is None:
+        return source
+    for split in ("train", UNLABELLED_SPLIT):
+        source = without(source, split, source.name, notify)
+    return source
+
+
 def drawn(source: Source, preset: Preset, seed: int) -> Source:
     """The source of a preset whose splits are drawn from its one table by ``seed``."""
     assert preset.per_class is not None

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from logitcache import identity
+from logitcache.config.data import Columns
 from logitcache.data import lookup
 from logitcache.data.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
-from logitcache.data.columns import Columns as Columns
 from logitcache.data.files import Table
 from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.lookup import UNLABELLED_SPLIT as UNLABELLED_SPLIT
@@ -46,9 +46,10 @@ def load(
     the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
     data set of ``datasets``, or such by split.
 
-    Where no labelled row is given beside the training rows (a single file or table, a train split alone), some are held
-    out of them by content, so that no text is in two splits (:mod:`logitcache.data.division`). ``unlabelled`` names
-    more rows with the same text columns: they become the split of that name. ``seed`` draws the splits of a preset that
+    Of a single file or table whose name tells no split, some labelled rows are held out by content, so that no text is
+    in two splits (:mod:`logitcache.data.division`). Of a train split that is given alone, whoever trains holds them out
+    (:func:`logitcache.data.selection.held_out`). ``unlabelled`` names more rows with the same text columns: they become
+    the split of that name. ``seed`` draws the splits of a preset that
     has none; columns that are asked for go before a preset's. ``name`` is what the source is called (rows in memory:
     "memory").
     Raises SpecError for whatever cannot be read as asked.
@@ -69,7 +70,9 @@ def load(
         source = drawn(Source(known_as, {"train": rows["train"]}, label_names, count), found.preset, seed)
     else:
         ordered = {str(split or "train"): rows[split] for split in (None, *SPLITS, *rows) if split in rows}
-        source = divided(Source(known_as, ordered, label_names, count), Path(found.where).name, notify)
+        source = Source(known_as, ordered, label_names, count)
+        if None in rows:
+            source = divided(source, Path(found.where).name, notify)
     source = without(source, "train", Path(found.where).name, notify)
     if found.what:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())

@@ -89,6 +89,12 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in message for words in NO_MEMORY)
 
 
+def device_failed(error: BaseException) -> bool:
+    """Whether a device has failed, not the model's code: nothing that was asked is to blame."""
+    kind = getattr(torch, "AcceleratorError", None)
+    return (kind is not None and isinstance(error, kind)) or "CUDA error" in str(error)
+
+
 def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
     """One forward pass, or where it fails two of half the rows each, and so on."""
     rows = len(inputs["input_ids"])
@@ -118,7 +124,7 @@ def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor
     except LogitCacheError:
         raise
     except Exception as error:  # whatever somebody's code raises
-        if out_of_memory(error):
+        if out_of_memory(error) or device_failed(error):
             raise
         raise _failed(model, inputs, error) from error
     if len(shape) != 2 or shape[0] != rows:

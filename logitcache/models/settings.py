@@ -122,7 +122,12 @@ def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
     if tokenizer.pad_token_id not in {tokenizer.eos_token_id, tokenizer.unk_token_id, *ends}:
         return
     tokenizer.add_special_tokens({"pad_token": NEW_PAD})
-    if embeddings(model, len(tokenizer)) < len(tokenizer):
+    make_room_for_pad_token(model, tokenizer)
+
+
+def make_room_for_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
+    """An embedding for a padding token that was added to the tokenizer, for this student or for one before it."""
+    if tokenizer.pad_token == NEW_PAD and embeddings(model, len(tokenizer)) < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 
 

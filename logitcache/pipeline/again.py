@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from logitcache.config.dump import DumpConfig
 from logitcache.data import embedded, presets
 from logitcache.data.lookup import lying_here
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError, short
-from logitcache.pipeline.dump import DumpConfig, load
+from logitcache.pipeline.dump import load
 from logitcache.teacher.plan import Said
 
 

@@ -5,45 +5,26 @@ where there are any.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from logitcache.cache import Cache
+from logitcache.config.dump import DumpConfig
 from logitcache.data import source as sources
-from logitcache.data.source import UNLABELLED_SPLIT, Columns, Notify, Source
+from logitcache.data.selection import held_out
+from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
 from logitcache.errors import SpecError
-from logitcache.pipeline.finetune import Finetune, TeacherSpec, ready_teacher
+from logitcache.pipeline.finetune import ready_teacher
 from logitcache.pipeline.train import check_unlabelled
 from logitcache.store.writer import check_place
 from logitcache.student.ranks import on_its_own
 from logitcache.student.run import OnStep
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.panel import Panel, Progress
 from logitcache.teacher.report import DumpReport
-from logitcache.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class DumpConfig:
-    """Everything that is asked of one dump."""
-
-    teacher: TeacherSpec
-    data: str = "docstrings"
-    columns: Columns = Columns()
-    unlabelled: str | None = None  # more rows, without labels, dumped into a cache of their own
-    data_seed: int = 0  # of presets that are drawn from a larger set (fewrel)
-    split: str = "train"
-    out: Path | None = None
-    finetune: Finetune = field(default_factory=Finetune)
-    reuse: Path | str | None = None  # a cache (or its URL) of the same teacher: rows it has are copied
-    settings: DumpSettings = field(default_factory=DumpSettings)
-    workspace: Workspace = Workspace()
-    label_map: Mapping[str, str] | None = None  # the teacher's class for classes of the data
-    overwrite: bool = False
-    part: tuple[int, int] | None = None  # (i, n), i from 0: this range of the shards alone
 
 
 def dump(
@@ -59,7 +40,8 @@ def dump(
     ``begin`` is told how many rows a cache will have and gives what takes its progress; ``on_step`` gets the steps of a
     fine-tuning. Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
-    source = source or load(config, notify)
+    config.check()
+    source = held_out(source or load(config, notify), notify)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)

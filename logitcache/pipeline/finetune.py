@@ -8,7 +8,7 @@ it again and another one makes another.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from glob import escape
 from math import ceil
@@ -17,41 +17,19 @@ from typing import NoReturn
 
 from logitcache import identity
 from logitcache.cache import Cache
+from logitcache.config.option import validate
+from logitcache.config.shapes import is_shape
+from logitcache.config.teacher import Finetune, TeacherSpec
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
 from logitcache.pipeline import train as training
 from logitcache.student.folder import is_done
-from logitcache.student.job import Job, TrainConfig, check_folds, ready
-from logitcache.student.model import check_revision, is_shape
+from logitcache.student.job import Job, check_folds, ready, with_tokenizer
 from logitcache.student.run import OnStep
 from logitcache.teacher.model import DTYPES, TeacherModel, UntrainedHead, check_device, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
-from logitcache.workspace import Workspace
-
-MODES = ("auto", "always", "never")
-
-
-@dataclass(frozen=True)
-class Finetune:
-    """How a checkpoint becomes a teacher, where it has to."""
-
-    mode: str = "auto"  # auto: where its head was never trained; always; never
-    epochs: float = 3.0
-    learning_rate: float | None = None  # None: 2e-5 for a checkpoint, 5e-4 for a shape
-    batch_size: int = 32
-    seed: int = 0
-    folds: int | None = None  # one teacher for each fold, trained without it
-
-
-@dataclass(frozen=True)
-class TeacherSpec:
-    """Which teacher is meant, and what it computes in."""
-
-    name: str  # a folder, a hub name, or LAYERSxWIDTH
-    dtype: str = "float32"
-    device: str | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
 
 
 def ready_teacher(
@@ -71,9 +49,7 @@ def ready_teacher(
     Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be, or
     where it would have to be fine-tuned now and answers of an older cache are to be reused.
     """
-    if finetune.mode not in MODES:
-        raise SpecError(f"--finetune: expected one of {', '.join(MODES)}, found {finetune.mode!r}.")
-    check_revision(spec.name, spec.revision)
+    validate(finetune)
     check_device(spec.device)  # before a teacher is trained that could not be asked there
     trained = _as_it_is(spec, finetune)
     if finetune.folds is None and trained is not None:
@@ -170,7 +146,7 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
 
 def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], notify: Notify, on_step: OnStep) -> Path:
     """Fine-tune (or find) a teacher under the name of what is asked."""
-    job = ready(config, source, lambda _: None)
+    job = with_tokenizer(ready(config, source, lambda _: None), lambda _: None)
     place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
     job = replace(job, out=place)
     if is_done(job):

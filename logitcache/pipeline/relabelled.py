@@ -14,10 +14,10 @@ from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.match import Kind, Match, map_advice, pairs_of, suggestion
 from logitcache.data.names import LISTED, class_number, listed, map_option
 from logitcache.data.source import Notify, Rows
-from logitcache.data.task import Classification
 from logitcache.errors import FingerprintMismatch
 from logitcache.joined import Joined
 from logitcache.records import Int64
+from logitcache.teacher.gold import CHECKED_ROWS, better_order, confirmed, spread
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,21 @@ class Relabelled:
         return {label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed}
 
 
-def check_gold_labels(teacher: Joined, task: Classification, train: Rows, notify: Notify) -> None:
+def check_gold_labels(teacher: Joined, train: Rows, notify: Notify) -> None:
     """Compare the labels of the training rows with those beside their answers, class by class, by name.
 
     Single corrected labels are said. Raises FingerprintMismatch where classes look renumbered, or where they were
     matched by number and no row tells whether that is right. A label map that was given stands.
     """
     match = teacher.match
-    labels = relabelled(teacher, train)
     if match.kind is Kind.MAPPED:
         return
+    labels = relabelled(teacher, train)
     where = str(teacher)
     if labels.moved():
         raise _renumbered(labels, match, where)
-    if not labels.rows and match.kind is Kind.NUMBERED and not _is_certain(match, task):
-        raise FingerprintMismatch(
-            f"the cache's labels are {listed(match.own)}, the data's {listed(match.data)}, and no row is labelled in "
-            f"both to compare them by. {map_advice(suggestion(match.own, match.data))}",
-            where=where,
-        )
+    if not labels.rows and match.kind is Kind.NUMBERED:
+        _check_answers(teacher, train, where)
     if labels.changed:
         notify(
             f"{where}: {labels.changed:,} of {labels.rows:,} rows have another label than when they were dumped; "
@@ -100,9 +96,39 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
     return Relabelled(keys // MAX_CLASSES, keys % MAX_CLASSES, counts)
 
 
-def _is_certain(match: Match, task: Classification) -> bool:
-    """Whether a match by number needs no rows to confirm it: bare numbers, or names that are numbers."""
-    return task.label_names is None or all(class_number(name) is not None for name in match.data)
+def _check_answers(teacher: Joined, train: Rows, where: str) -> None:
+    """Compare the labels of the training rows with the cached answers, where the cache itself has no labels.
+
+    Raises FingerprintMismatch where another order of the columns agrees far better; and, where one side has names and
+    the other numbers alone, unless the answers confirm the order.
+    """
+    match = teacher.match
+    sample = train.select(spread(train.label, CHECKED_ROWS))
+    gold = sample.label
+    answers = teacher.take(sample.row_id).payload.logits.argmax(axis=1)
+    order = better_order(gold, answers, len(match.data))
+    if order is not None:
+        present = (answers == gold).mean()
+        better = (answers == order[gold]).mean()
+        raise FingerprintMismatch(
+            "expected columns in the order of the data's classes, by which they are matched; found cached answers that "
+            f"agree with {present:.0%} of {len(gold)} labelled rows, with the columns in another order with "
+            f"{better:.0%}. {_map_of(match, match.order[order])}",
+            where=where,
+        )
+    numbers_alone = all(class_number(name) is not None for name in (*match.own, *match.data))
+    if not numbers_alone and not confirmed(gold, answers, len(match.data)):
+        raise FingerprintMismatch(
+            f"the cache's labels are {listed(match.own)}, the data's {listed(match.data)}, no row is labelled in both, "
+            f"and the cached answers do not tell either. {map_advice(suggestion(match.own, match.data))}",
+            where=where,
+        )
+
+
+def _map_of(match: Match, columns: Int64) -> str:
+    if len(columns) > LISTED:
+        return "Say which column is which class with --label-map."
+    return f"Say which is which, for example: {map_option(pairs_of(match.own, match.data, columns))}"
 
 
 def _renumbered(labels: Relabelled, match: Match, where: str) -> FingerprintMismatch:

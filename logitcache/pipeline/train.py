@@ -11,22 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
+from logitcache import identity
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import SpecError
 from logitcache.joined import Joined, join
 from logitcache.pipeline.relabelled import check_gold_labels
 from logitcache.store.lock import lock_folder
-from logitcache.student.folder import check_same, held
-from logitcache.student.job import Job, TrainConfig, ready
-from logitcache.student.model import check_revision
+from logitcache.student.folder import OtherRun, check_foreign, check_same, held
+from logitcache.student.job import Job, ready, with_tokenizer
 from logitcache.student.ranks import first_alone, is_first, meet, of_first
 from logitcache.student.run import OnStep, run
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher, quiet
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 from logitcache.teacher.plan import label_digest
+from logitcache.workspace import find_cache, self_cache
 
 
 def train(
@@ -58,7 +61,6 @@ def trained(
     """The result folder of :func:`train`, which nobody else writes to while the context lasts. Where another command
     is making this very run, ``wait`` for it instead of raising Locked.
     """
-    check_revision(config.student, config.revision)
     job = ready(config, source, notify)
     if job.unlabelled() is not None:
         check_unlabelled(job.source, config.unlabelled)
@@ -67,6 +69,10 @@ def trained(
         if teacher.match.kind is not Kind.SAME:
             notify(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
+    check_foreign(job.out)
+    if teacher is not None:
+        job = _proved(job, teacher, notify)
+    job = with_tokenizer(job, notify)
     with held(job, wait=wait, notify=notify) as done:
         if done:
             notify(f"{job.out}: this run is there already")
@@ -80,12 +86,20 @@ def _train(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) ->
         teacher = _self_taught(job, notify, on_step)
         job = replace(job, cache_fingerprint=teacher.fingerprint)
         of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
+        job = _proved(job, teacher, notify)
     if teacher is not None:
-        job = _without_skipped(job, teacher, notify)
-        _check_teacher(teacher, job, notify)
         _say_division(teacher, job, notify)
     with quiet():
         run(job, teacher, notify, on_step)
+
+
+def _proved(job: Job, teacher: Joined, notify: Notify) -> Job:
+    """The run without the rows that a dump has skipped; every other row is proved to be the one its teacher answered.
+    Raises SpecError, FingerprintMismatch, AlignmentError.
+    """
+    job = _without_skipped(job, teacher, notify)
+    _check_teacher(teacher, job, notify)
+    return job
 
 
 def check_unlabelled(source: Source, named: str | None) -> None:
@@ -110,7 +124,7 @@ def _given(job: Job, notify: Notify) -> Joined | None:
     division, source = job.source.division, job.source
     # a teacher fine-tuned on another seed's draw has been trained on rows that this one holds out
     called = None if division is None or division.seed is None else source.name
-    caches = [config.workspace.find_cache(source.table(name), name, called) for name in starts]
+    caches = [find_cache(config.workspace, source.table(name), name, called) for name in starts]
     for cache in caches:
         notify(f"teacher: {cache!r}")
     return join(caches, starts, task=job.task, label_map=config.label_map)
@@ -134,7 +148,7 @@ def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
 def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
     """Every row by its hash, and the labels of classes; before anything is written."""
     teacher.check(job.train.row_id, job.train.row_hash)
-    check_gold_labels(teacher, job.task, job.train, notify)
+    check_gold_labels(teacher, job.train, notify)
     for part in teacher.parts:
         here = job.source.table(part.name).digest()
         for cache in part.caches:
@@ -154,6 +168,8 @@ def _say_division(teacher: Joined, job: Job, notify: Notify) -> None:
     labels = label_digest(source.table("train"))
     for cache in next(part.caches for part in teacher.parts if part.name == "train"):
         data = cache.manifest.plan.data
+        if not (cache.labels(source.table("train").row_id) >= 0).any():  # it was dumped without labels
+            continue
         other_draw = division.seed is not None and data.get("source") != source.name
         if other_draw or data.get("labels") != labels:
             notify(
@@ -187,7 +203,7 @@ def _load(job: Job, folder: Path) -> TeacherModel:
 
 def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, notify: Notify) -> Cache:
     digest = str(panel.identity()["weights"])
-    folder = job.config.workspace.self_cache(job.source, split, digest, settings.max_length)
+    folder = self_cache(job.config.workspace, job.source, split, digest, settings.max_length)
     with first_alone():  # of several ranks the first asks, the others find what was answered
         if is_first():
             content = "the answers of this first copy"
@@ -219,9 +235,11 @@ def _first_copy(job: Job, notify: Notify, on_step: OnStep) -> TeacherModel:
     base = _as_base(job)
     assert base.out is not None
     if base.out.resolve() != job.out.resolve():
-        with suppress(FingerprintMismatch):
+        with suppress(OtherRun):
             return _copy(job, base, notify, on_step)
-    return _copy(job, replace(base, out=job.config.workspace.first_copy(job.asked())), notify, on_step)
+    return _copy(
+        job, replace(base, out=job.config.workspace.first_copy(identity.digest_json(job.asked()))), notify, on_step
+    )
 
 
 def _copy(job: Job, config: TrainConfig, notify: Notify, on_step: OnStep) -> TeacherModel:
@@ -234,7 +252,7 @@ def _copy(job: Job, config: TrainConfig, notify: Notify, on_step: OnStep) -> Tea
 
 def _copy_without(job: Job, fold: tuple[int, int], notify: Notify, on_step: OnStep) -> Path:
     """The first copy that never saw one fold's rows."""
-    place = job.config.workspace.first_copy({**job.asked(), "without_fold": fold})
+    place = job.config.workspace.first_copy(identity.digest_json({**job.asked(), "without_fold": fold}))
     copy = replace(_as_base(job), without_fold=fold, out=place)
     with trained(copy, source=job.source, notify=notify, on_step=on_step, wait=True) as folder:
         return folder

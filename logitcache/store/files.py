@@ -210,7 +210,7 @@ def make_folder(path: Path) -> None:
             system.make_folder(path)
         except FileExistsError:  # somebody else made it meanwhile, and may have removed it again
             if os.path.lexists(path) and not path.is_dir():
-                raise
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         sync_folder(path.parent)
 
 

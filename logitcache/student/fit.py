@@ -28,6 +28,12 @@ from logitcache.student.trainer import BestPlace, CheckpointEvery, DistillTraine
 TRAIN_SAMPLE = 2000  # labelled train rows scored after training, evenly spread
 
 
+class Diverged(SpecError):
+    """A student whose logits are no numbers any more: nothing to go on with."""
+
+    kind = "SpecError"
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A split's rows and what the student says of them."""
@@ -128,7 +134,7 @@ def _finite(logits: Any) -> Float32:
     bad = len(found) - int(np.isfinite(found).all(axis=1).sum())
     if bad:
         rows = f"expected finite logits of the student, found NaN or infinity in {bad} of {len(found)} rows"
-        raise SpecError(f"{rows}: its training has diverged. Lower --learning-rate, or train with --precision fp32.")
+        raise Diverged(f"{rows}: its training has diverged. Lower --learning-rate, or train with --precision fp32.")
     return found
 
 

@@ -25,17 +25,25 @@ from logitcache.student.ranks import of_first
 
 CONTENT = "this result folder"
 POLL = 0.2  # seconds
+LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder are not ours
 OWN_FILES = (
     "result.json",
     "predictions.parquet",
     "model*.safetensors*",
     "config.json",
     "generation_config.json",
-    "tokenizer*",
+    "tokenizer.json",
+    "tokenizer_config.json",
     "checkpoints",
-    "runs",
+    LOGS,
     "run.json",
 )
+
+
+class OtherRun(FingerprintMismatch):
+    """A result folder that holds a run which was asked something else."""
+
+    kind = "FingerprintMismatch"
 
 
 @contextmanager
@@ -131,6 +139,11 @@ def _is_left_over(name: str) -> bool:
     return name.startswith(".") and name.endswith((".tmp", ".lock"))
 
 
+def check_foreign(out: Path) -> None:
+    """Raises SpecError where a folder holds something that is no run."""
+    _recorded(out)
+
+
 def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
     """Raises FingerprintMismatch where a run was begun in this folder that was asked something else, or learnt from
     another teacher. What a Self-KD learns from is compared when it is known.
@@ -141,9 +154,9 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
     asked = json.loads(json.dumps(job.asked()))
     unknown = ("cache",) if job.self_taught and job.cache_fingerprint is None else ()
     for name, before, now in differences(recorded, asked, without=unknown):
-        raise FingerprintMismatch(
+        raise OtherRun(
             f"this run was made with {name} = {short(before)}, now it is {short(now)}. "
-            "Choose another --out, or give --overwrite to lose what is there.",
+            "Choose another --out, or give --overwrite to replace it.",
             where=job.out,
         )
 
@@ -163,3 +176,15 @@ def forget(out: Path) -> None:
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if pattern == LOGS:
+            _remove_empty(out / "runs")
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder, and those below it, where nothing lies in them."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for path in folder.iterdir():
+        _remove_empty(path)
+    with suppress(OSError):
+        folder.rmdir()

@@ -5,7 +5,6 @@ small BERT by its shape.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,32 +14,24 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from logitcache import identity
+from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data import hub
 from logitcache.data.prepare import load_tokenizer
 from logitcache.data.source import Rows
 from logitcache.data.task import Classification
 from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
-from logitcache.models.settings import SINGLE_LABEL, agree_on_pad_token, plain_outputs, single_precision
+from logitcache.models.settings import (
+    SINGLE_LABEL,
+    agree_on_pad_token,
+    make_room_for_pad_token,
+    plain_outputs,
+    single_precision,
+)
 from logitcache.store.files import sync_file
 from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
-SHAPE = re.compile(r"(\d+)x(\d+)")
-HEAD_WIDTH = 64
-
-
-def is_shape(student: str) -> bool:
-    """Whether a student is given as LAYERSxWIDTH, like 2x128."""
-    return SHAPE.fullmatch(student) is not None
-
-
-def check_revision(checkpoint: str, revision: str | None) -> None:
-    """Raises SpecError for a revision of what has none: a shape, or something on this machine."""
-    found = "a shape" if is_shape(checkpoint) else "a path" if Path(checkpoint).exists() else None
-    if revision is not None and found is not None:
-        advice = "Leave --revision out."
-        raise SpecError(f"expected a hub name beside --revision {revision}, found {found}. {advice}", where=checkpoint)
 
 
 def commit_of(student: str, revision: str | None) -> str | None:
@@ -54,18 +45,6 @@ def commit_of(student: str, revision: str | None) -> str | None:
     except SpecError as error:
         raise unloadable("student", student, error, ADVICE, revision) from None
     return None if commit is None else commit.sha
-
-
-def parse_shape(student: str) -> tuple[int, int, int]:
-    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH. Raises SpecError."""
-    match = SHAPE.fullmatch(student)
-    assert match is not None, student
-    layers, width = int(match[1]), int(match[2])
-    heads = max(1, width // HEAD_WIDTH)
-    if layers < 1 or width < 2 or width % heads:
-        expected = f"at least one layer and a width divisible by its {heads} attention head{'s' * (heads > 1)}"
-        raise SpecError(f"--student: expected LAYERSxWIDTH with {expected}, found {student!r}. Try 2x128.")
-    return layers, width, heads
 
 
 def student_tokenizer(
@@ -130,6 +109,7 @@ def build_student(
         model = _fresh(config)
     else:
         model = _from_checkpoint(student, init, labels, revision, trust_remote_code)
+    make_room_for_pad_token(model, tokenizer)
     fit_tokenizer(tokenizer, model, student)
     plain_outputs(model.config)
     agree_on_pad_token(model, tokenizer)

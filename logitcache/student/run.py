@@ -21,7 +21,7 @@ from logitcache.joined import Joined
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.store.manifest import write_json
 from logitcache.student import checkpoints
-from logitcache.student.fit import fit
+from logitcache.student.fit import Diverged, fit
 from logitcache.student.folder import claim, forget
 from logitcache.student.job import Job, fit_settings
 from logitcache.student.model import build_student
@@ -66,8 +66,10 @@ def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> No
     try:
         with disk(job.out):
             fitted = fit(student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, on_step)
-    except SpecError as error:  # a run that has diverged, or cannot be trained, is nothing to go on with
-        if is_first():
+    except SpecError as error:
+        diverged = isinstance(error, Diverged)
+        begun = checkpoints.last(job.out / "checkpoints") is not None
+        if is_first() and (diverged or not begun):  # what can be gone on with is kept
             forget(job.out)
         raise error.at(config.student) from error.__cause__
     if is_first():

@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
+from logitcache.config.data import Columns
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.order import subset
-from logitcache.data.source import Columns, Notify, Source
+from logitcache.data.source import Notify, Source
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig
 from logitcache.student.methods import METHODS
 from logitcache.student.run import OnStep
 from logitcache.study.tables import Comparison, compare
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache.teacher.report import DumpReport
-from logitcache.workspace import Workspace
 
 SEEDS = (0, 1, 2)
 MAX_LENGTH = 64

@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from logitcache.config.report import FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study.evidence import Evidence, evidence_of
 from logitcache.study.notes import notes_on, notes_on_evidence
@@ -22,8 +23,6 @@ from logitcache.study.rows import Group, Row, build_row, group_results, partners
 from logitcache.study.stats import BOOTSTRAP_SEED
 from logitcache.study.verdict import p_text, scale_of, verdict
 
-RESAMPLES = 10_000
-FEWEST_RESAMPLES = 100  # fewer have no 2.5 % quantile to speak of
 _TEACHER_METHODS = frozenset({"self-kd", "kd"})
 _NONE = "–"
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings as DumpSettings
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import Notify, Source
 from logitcache.errors import SpecError
@@ -20,7 +21,6 @@ from logitcache.store.lock import Lock
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import Panel, Progress
-from logitcache.teacher.plan import DumpSettings as DumpSettings
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.report import DumpReport, report, unfinished
 from logitcache.teacher.reuse import Known
@@ -64,7 +64,7 @@ def dump_split(
     if asked.note:
         notify(f"{asked.panel.first.name}: {asked.note}")
     if not own_classes:
-        asked.check_gold(source)
+        asked.check_gold(source, notify)
     with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock) as writer:
         started = time.perf_counter()
         done = Work(writer, asked, known, notify, progress).finish()

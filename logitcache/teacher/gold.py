@@ -1,17 +1,19 @@
 """Whether the gold labels agree with columns that were matched by number, before a dump spends its time.
 
-Numbers say nothing of what a class is, so a few labelled rows are asked first. A dump is refused where another order of
-the columns agrees far better with their labels.
+Numbers say little of what a class is, so a few labelled rows are asked first. Where another order of the columns agrees
+far better with their labels, a dump is refused if one side has names or numbers of its own, for then the order was
+assumed; if both sides number the classes alike, as ``LABEL_1`` and ``1``, it is said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import lgamma, log
 
 import numpy as np
 
 from logitcache.data.match import Kind, Match, pairs_of
-from logitcache.data.names import LISTED, map_option
+from logitcache.data.names import LISTED, class_number, map_option
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch
@@ -23,11 +25,20 @@ MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search f
 ERROR = 1e-6  # how often a teacher whose answers have nothing to do with the labels is refused, at most
 
 
-def check_gold(panel: Panel, match: Match, rows: Rows, source: Source, max_length: int, batch_tokens: int) -> None:
+def check_gold(
+    panel: Panel,
+    match: Match,
+    rows: Rows,
+    source: Source,
+    max_length: int,
+    batch_tokens: int,
+    notify: Callable[[str], None],
+) -> None:
     """Ask up to 128 labelled rows, as many of each class as there are. ``rows`` are those to be dumped; where another
-    split has more labelled ones, those are asked.
+    split has more labelled ones, those are asked. Where another order of the columns agrees far better, that order is
+    named: in a note if teacher and data number the classes alike, else in the error.
 
-    Raises FingerprintMismatch where another order of the columns agrees far better, naming that order.
+    Raises FingerprintMismatch.
     """
     if match.kind is not Kind.NUMBERED:
         return
@@ -48,11 +59,19 @@ def check_gold(panel: Panel, match: Match, rows: Rows, source: Source, max_lengt
         advice = f"To take the columns in that order: {other} or, to leave them as they are: {as_it_is}"
     else:
         advice = "Say which column is which class with --label-map."
-    raise FingerprintMismatch(
+    found = (
         f"expected columns in the order of the data's classes, by which they are matched. Of {len(gold)} labelled rows "
-        f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}",
-        where=panel.first.name,
+        f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}"
     )
+    if not numbered_alike(match):
+        raise FingerprintMismatch(found, where=panel.first.name)
+    notify(f"{panel.first.name}: {found}")
+
+
+def numbered_alike(match: Match) -> bool:
+    """Whether teacher and data give every class the same number."""
+    own = {class_number(name) for name in match.own}
+    return None not in own and own == {class_number(name) for name in match.data}
 
 
 def spread(labels: Int64, count: int) -> Int64:
@@ -69,6 +88,21 @@ def spread(labels: Int64, count: int) -> Int64:
         chosen.append(places[starts[index] + inside])
         left -= share
     return np.sort(np.concatenate(chosen)) if chosen else places
+
+
+def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
+    """Whether answers agree with the labels so often that independent ones, with the same counts, would with
+    probability below 1e-6.
+    """
+    from scipy.stats import binom
+
+    if not len(gold):
+        return False
+    of_class = np.bincount(gold, minlength=classes) / len(gold)
+    of_answer = np.bincount(answers, minlength=classes) / len(gold)
+    agreeing = int((answers == gold).sum())
+    tail = float(binom.logsf(agreeing - 1, len(gold), float(of_class @ of_answer)))
+    return tail < log(ERROR)
 
 
 def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from logitcache import identity
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.match import Match, match_labels, pairs_of
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Rows, Source
@@ -30,24 +31,17 @@ SHARD_BYTES, SHARD_FLOPS = 64e6, 1e14
 NAMES = ("name", "revision", "source", "own_names")
 
 
-@dataclass(frozen=True)
-class DumpSettings:
-    """How rows are put to the teacher and how its answers are kept."""
-
-    max_length: int = 128  # tokens; longer rows are cut
-    batch_tokens: int = 4096  # padded tokens of one teacher batch
-    codec: str = "float16"  # dtype of the stored logits
-    shard_rows: int | None = None  # None: the smallest of 16,384 rows, 64 MB and 1e14 FLOPs
-    on_nonfinite: str = "stop"  # stop, or skip: the row is stored as NaN and taught by nobody
-    store: str = "arrow"  # arrow or zarr
-
-    @classmethod
-    def of(cls, plan: Plan) -> DumpSettings:
-        """Those that a plan was made with."""
-        how, dtype = plan.preparation, plan.targets["logits"]["dtype"]
-        return cls(
-            how["max_length"], how["batch_tokens"], dtype, plan.shard_rows, how.get("on_nonfinite", "stop"), plan.store
-        )
+def settings_of(plan: Plan) -> DumpSettings:
+    """The settings that a plan was made with."""
+    recorded = plan.preparation
+    return DumpSettings(
+        max_length=recorded["max_length"],
+        batch_tokens=recorded["batch_tokens"],
+        codec=plan.targets["logits"]["dtype"],
+        shard_rows=plan.shard_rows,
+        on_nonfinite=recorded.get("on_nonfinite", "stop"),
+        store=plan.store,
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ class Said:
                     "asked about which rows. Dump them again."
                 )
         teacher, data = plan.teacher, plan.data
-        settings = DumpSettings.of(plan)
+        settings = settings_of(plan)
         return cls(teacher["name"], teacher["dtype"], data["source"], data["split"], data["digest"], settings)
 
 
@@ -112,11 +106,11 @@ class Planned:
             return prepare(tokenizer, self.rows, max_length, start, stop)
         return prepare(tokenizer, self.rows.select(start + places), max_length)
 
-    def check_gold(self, source: Source) -> None:
+    def check_gold(self, source: Source, notify: Callable[[str], None]) -> None:
         """Raises FingerprintMismatch where columns that were matched by number look permuted."""
         preparation = self.plan.preparation
         length, budget = preparation["max_length"], preparation["batch_tokens"]
-        check_gold(self.panel, self.match, self.rows, source, length, budget)
+        check_gold(self.panel, self.match, self.rows, source, length, budget, notify)
 
     def check_same(self, there: Plan, *, padding: bool = True) -> None:
         """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart; unless

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.config.teacher import DumpSettings
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache_cli.main import cli
 from tests.cli.desk import Desk, the_error
@@ -65,7 +66,12 @@ def test_a_class_that_is_all_in_one_fold(desk: Desk) -> None:
 def test_folds_that_nothing_is_cut_into(desk: Desk) -> None:
     for method, more in (("base", ()), ("kd", ()), ("self-kd", ("--cache", desk.at("cache")))):
         desk.refused(desk.train("--folds", "2", *more, method=method), 2, "SpecError", "--folds: expected self-kd")
-    desk.refused(desk.dump("--folds", "101", teacher="headless"), 2, "SpecError", "--folds: expected from 2 to 100")
+    desk.refused(
+        desk.dump("--folds", "101", teacher="headless"),
+        2,
+        "SpecError",
+        "--folds: expected a whole number from 2 to 100",
+    )
 
 
 def test_reuse_of_what_cannot_be_reused(desk: Desk, checkpoint: Callable[..., Path]) -> None:

@@ -72,7 +72,7 @@ def test_options_reach_the_comparison(runs: Path) -> None:
         (["nowhere"], 2, "SpecError: nowhere: expected a result folder"),
         (["runs", "--metric", "bleu"], 2, "SpecError: metric: expected"),
         (["runs", "--split", "train"], 2, "SpecError: split: expected"),
-        (["runs", "--bootstrap", "5"], 2, "SpecError: resamples: expected 100 or more, found 5"),
+        (["runs", "--bootstrap", "5"], 2, "SpecError: --bootstrap: expected a whole number from 100, found 5"),
         (["runs", "--bootstrap", "100", "--plot", "picture.gif"], 2, "SpecError: picture.gif: expected a picture"),
         (["foreign"], 3, "FormatError: foreign/result.json: expected JSON"),
         (["runs", "other"], 4, "FingerprintMismatch: expected"),

@@ -11,7 +11,7 @@ from logitcache.errors import SpecError
 from tests.cli.desk import Desk
 
 URL = "s3://bucket/c1"
-HERE = "Name a place here, and copy it afterwards"
+HERE = "Name a path here, and copy it afterwards"
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What is asked about one-layer models and random tokens; no data is read."""
-    from logitcache.cost.workload import Asked
-    from logitcache.workspace import Workspace
+    from logitcache.config.bench import WorkloadConfig
+    from logitcache.config.workspace import Workspace
 
-    return Asked(
+    return WorkloadConfig(
         student="1x32",
         teacher="1x64",
         shape_only=True,
@@ -31,10 +31,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def real(checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What is asked about two checkpoints of one tokenizer, and real rows."""
-    from logitcache.cost.workload import Asked
-    from logitcache.workspace import Workspace
+    from logitcache.config.bench import WorkloadConfig
+    from logitcache.config.workspace import Workspace
 
-    return Asked(
+    return WorkloadConfig(
         student=str(checkpoint(dropout=0.0)),
         teacher=str(checkpoint(dropout=0.0)),
         data=str(singles_data),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.cost.costs import METHODS, STUDY, Costs, Runs, StepCosts, break_even, curves, total
+from logitcache.config.train import METHODS
+from logitcache.cost.costs import STUDY, Costs, Runs, StepCosts, break_even, curves, total
 from logitcache.errors import SpecError
 
 STEPS = StepCosts(base=1.0, ls=2.0, tf_reg=3.0, self_kd=4.0, kd=5.0, online=9.0, own_forward=0.5)

@@ -14,11 +14,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from logitcache.config.workspace import Workspace
 from logitcache.cost import document, dumping, inside
 from logitcache.cost.dump_work import BARE, CLASSES, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
-from logitcache.cost.dumping import CASES, DumpBench, bench
+from logitcache.cost.dumping import CASES, DumpBenchConfig, bench
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.workspace import Workspace
 from logitcache_cli.bench_dump import command, render
 
 COMMAND = ["logitcache", "bench", "dump"]
@@ -37,9 +37,11 @@ def _known_peak() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def asked(checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory) -> DumpBench:
+def asked(
+    checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> DumpBenchConfig:
     """The tiny BERT over 60 rows, twice each case, in two shards."""
-    return DumpBench(
+    return DumpBenchConfig(
         teacher=str(checkpoint()),
         data=str(singles_data),
         max_length=24,
@@ -52,7 +54,7 @@ def asked(checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory:
 
 
 @pytest.fixture(scope="module")
-def told(asked: DumpBench) -> dict[str, Any]:
+def told(asked: DumpBenchConfig) -> dict[str, Any]:
     return bench(asked, COMMAND, silent)
 
 
@@ -119,7 +121,7 @@ def test_larger_budgets_are_tried_until_one_batch_holds_all(told: dict[str, Any]
 
 
 def test_each_case_puts_the_batches_it_names_to_the_teacher(
-    asked: DumpBench, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
+    asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
 ) -> None:
     material = load(asked, tmp_path, silent)
     seen, sizes = shapes(material), material.sizes()
@@ -133,7 +135,7 @@ def test_each_case_puts_the_batches_it_names_to_the_teacher(
 
 
 def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
-    asked: DumpBench, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
+    asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
 ) -> None:
     material = load(replace(asked, rows=50), tmp_path, silent)
     seen = shapes(material)
@@ -143,13 +145,13 @@ def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
     assert seen[-len(expected) :] == expected  # and then none of dev
 
 
-def test_pairs_are_measured_too(asked: DumpBench, checkpoint: Callable[..., Path], pairs_data: Path) -> None:
+def test_pairs_are_measured_too(asked: DumpBenchConfig, checkpoint: Callable[..., Path], pairs_data: Path) -> None:
     names = ("contradiction", "entailment", "neutral")
     told = bench(replace(asked, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)), COMMAND, silent)
     assert [case["error"] for case in told["cases"]] == [None] * len(CASES)
 
 
-def test_the_parts_of_a_dump_add_up_to_it(asked: DumpBench, tmp_path: Path) -> None:
+def test_the_parts_of_a_dump_add_up_to_it(asked: DumpBenchConfig, tmp_path: Path) -> None:
     material = load(asked, tmp_path, silent)
     before = [vars(owner)[name] for _, owner, name in inside.PARTS]
     parts, behind = inside.where(dumping.cases(material, tmp_path / "cache")[DUMP], material.fence)
@@ -183,7 +185,7 @@ def test_a_part_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBench, error: type[BaseException]) -> None:
+def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBenchConfig, error: type[BaseException]) -> None:
     def interrupt(message: str) -> None:
         if message == "round 2 of 3":
             raise error
@@ -196,7 +198,7 @@ def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBench, error: 
     json.dumps(told, allow_nan=False)
 
 
-def test_an_interrupt_before_anything_was_measured(asked: DumpBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_before_anything_was_measured(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -206,7 +208,7 @@ def test_an_interrupt_before_anything_was_measured(asked: DumpBench, monkeypatch
     assert "interrupted" in render(told)
 
 
-def test_a_case_without_memory_leaves_the_others(asked: DumpBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = torch.nn.Module.__call__
 
     def little(self: Any, *given: Any, **named: Any) -> Any:
@@ -224,7 +226,7 @@ def test_a_case_without_memory_leaves_the_others(asked: DumpBench, monkeypatch: 
     assert "out of memory" in render(told)
 
 
-def test_a_checkpoint_without_a_head_gets_a_random_one(asked: DumpBench, headless: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_head_gets_a_random_one(asked: DumpBenchConfig, headless: Path, tmp_path: Path) -> None:
     said: list[str] = []
     material = load(replace(asked, teacher=str(headless)), tmp_path, said.append)
     assert material.random_head
@@ -232,7 +234,9 @@ def test_a_checkpoint_without_a_head_gets_a_random_one(asked: DumpBench, headles
     assert not load(asked, tmp_path, silent).random_head
 
 
-def test_a_folder_s_configuration_is_a_shape(asked: DumpBench, checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_folder_s_configuration_is_a_shape(
+    asked: DumpBenchConfig, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
     material = load(replace(asked, shape_only=True, dtype="bfloat16"), tmp_path, silent)
     assert material.random_head
     assert material.teacher.model.dtype == torch.bfloat16
@@ -242,7 +246,7 @@ def test_a_folder_s_configuration_is_a_shape(asked: DumpBench, checkpoint: Calla
     assert material.teacher.weights_digest() != other.teacher.weights_digest()
 
 
-def test_made_up_rows_are_all_of_one_length(asked: DumpBench, tmp_path: Path) -> None:
+def test_made_up_rows_are_all_of_one_length(asked: DumpBenchConfig, tmp_path: Path) -> None:
     shape = replace(asked, teacher="1x32", data="nowhere", tokens=20, rows=50, shape_only=True)
     material = load(shape, tmp_path, silent)
     assert (material.lengths == 20).all()
@@ -266,14 +270,16 @@ def test_made_up_rows_are_all_of_one_length(asked: DumpBench, tmp_path: Path) ->
         ({"teacher": "no-such-folder", "shape_only": True}, "no-such-folder"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_on_one_line(asked: DumpBench, change: dict[str, Any], flag: str) -> None:
+def test_what_cannot_be_measured_is_refused_on_one_line(
+    asked: DumpBenchConfig, change: dict[str, Any], flag: str
+) -> None:
     with pytest.raises(SpecError) as caught:
         bench(replace(asked, **change), COMMAND, silent)
     assert flag in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_teacher_of_other_labels_is_refused(asked: DumpBench, checkpoint: Callable[..., Path]) -> None:
+def test_a_teacher_of_other_labels_is_refused(asked: DumpBenchConfig, checkpoint: Callable[..., Path]) -> None:
     with pytest.raises(FingerprintMismatch):
         bench(replace(asked, teacher=str(checkpoint("bert", ("one", "two", "three")))), COMMAND, silent)
 
@@ -289,19 +295,19 @@ def test_memory_is_the_other_process_s_own(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_memory_of_a_dump(asked: DumpBench, tmp_path: Path) -> None:
+def test_memory_of_a_dump(asked: DumpBenchConfig, tmp_path: Path) -> None:
     assert inside.peak_memory_of(300, tmp_path) > 1e6
     assert (tmp_path / "work300" / "caches").is_dir()
 
 
-def test_memory_is_told_by_rows(asked: DumpBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_told_by_rows(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "peak_memory_of", lambda rows, folder: rows * 2**20)
     told = bench(replace(asked, rounds=1, memory_rows=(3, 5)), COMMAND, silent)
     assert told["memory"] == [{"rows": 3, "peak_bytes": 3 * 2**20}, {"rows": 5, "peak_bytes": 5 * 2**20}]
     assert "5 MiB for 5 rows" in render(told)
 
 
-def test_the_command_writes_and_prints_what_it_measured(asked: DumpBench, tmp_path: Path) -> None:
+def test_the_command_writes_and_prints_what_it_measured(asked: DumpBenchConfig, tmp_path: Path) -> None:
     words = ["--teacher", asked.teacher, "--data", asked.data, "--rounds", "1", "--device", "cpu", "--max-length", "24"]
     words += ["--labels", "neg, pos", "--workspace", str(tmp_path / "work"), "--out", str(tmp_path / "out.json")]
     done = CliRunner().invoke(command, [*words, "--json"])

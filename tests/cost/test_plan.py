@@ -14,6 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.cache import Cache
+from logitcache.config.bench import PlanConfig, WorkloadConfig
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.workspace import Workspace
 from logitcache.cost import accuracy
 from logitcache.cost.calibrate import Pace, Speeds, from_flops
 from logitcache.cost.document import read
@@ -21,22 +24,20 @@ from logitcache.cost.epoch import mean_width, training_batches
 from logitcache.cost.flops import cpu, shape_of
 from logitcache.cost.memory import Peak
 from logitcache.cost.plan import device_of, dump_seconds, plan
-from logitcache.cost.ready import PlanAsked, make_ready
+from logitcache.cost.ready import make_ready
 from logitcache.cost.sizes import Memory, cache_bytes
-from logitcache.cost.workload import Asked
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.teacher.conditions import conditions
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
-from logitcache.workspace import Workspace
 from logitcache_cli import bench_plan as bench_cli
 from logitcache_cli import plan as cli
 
 Load = Callable[[Path], Any]
 
 
-def asked_of(data: Path, teacher: Path, folder: Path) -> PlanAsked:
-    work = Asked(
+def asked_of(data: Path, teacher: Path, folder: Path) -> PlanConfig:
+    work = WorkloadConfig(
         student="1x32",
         teacher=str(teacher),
         data=str(data),
@@ -45,11 +46,11 @@ def asked_of(data: Path, teacher: Path, folder: Path) -> PlanAsked:
         device="cpu",
         workspace=Workspace(folder / "work"),
     )
-    return PlanAsked(work, seconds=0.01)
+    return PlanConfig(work, seconds=0.01)
 
 
 @pytest.fixture
-def asked(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> PlanAsked:
+def asked(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> PlanConfig:
     return asked_of(singles_data, checkpoint(), tmp_path)
 
 
@@ -87,7 +88,7 @@ def test_bytes_of_several_shards_and_of_one(
     assert cache_bytes(made, conditions(teacher)) == pytest.approx(weight(folder), rel=0.01)
 
 
-def test_a_plan_adds_up_what_it_knows_of_single_things(asked: PlanAsked) -> None:
+def test_a_plan_adds_up_what_it_knows_of_single_things(asked: PlanConfig) -> None:
     ready = make_ready(asked, lambda _: None)
     widths = np.array([1.0, 32.0])
     speeds = Speeds(step=1.0, own_forward=0.1, teacher_forward=0.5, pace=Pace(widths, np.array([2.0, 2.0])), write=3.0)
@@ -119,7 +120,7 @@ def test_training_batches_are_those_of_a_run() -> None:
     assert mean_width(lengths, 8, 3) == np.mean([lengths[each].max() for each in batches])
 
 
-def test_without_calibration_a_plan_is_flops(asked: PlanAsked) -> None:
+def test_without_calibration_a_plan_is_flops(asked: PlanConfig) -> None:
     found = plan(replace(asked, calibrate=False, epochs=3, seeds=2, price_per_hour=5.0)).to_dict()
     assert json.loads(json.dumps(found)) == found
     assert found["source"] == "flops"
@@ -138,7 +139,7 @@ def test_without_calibration_a_plan_is_flops(asked: PlanAsked) -> None:
     assert after == pytest.approx(found["dump"]["seconds"])
 
 
-def test_fewer_methods_cost_less(asked: PlanAsked) -> None:
+def test_fewer_methods_cost_less(asked: PlanConfig) -> None:
     quick = replace(asked, calibrate=False)
     some, all_five = plan(replace(quick, methods=("base", "kd"))), plan(quick)
     assert list(some.methods) == ["base", "kd", "kd-online"]
@@ -146,7 +147,7 @@ def test_fewer_methods_cost_less(asked: PlanAsked) -> None:
     assert list(plan(replace(quick, methods=("ls",))).methods) == ["ls"]
 
 
-def test_unlabelled_rows_are_dumped_and_taught(asked: PlanAsked, unlabelled_data: Path) -> None:
+def test_unlabelled_rows_are_dumped_and_taught(asked: PlanConfig, unlabelled_data: Path) -> None:
     quick = replace(asked, calibrate=False)
     bare, more = plan(quick).to_dict(), plan(replace(quick, unlabelled=str(unlabelled_data))).to_dict()
     assert (more["setting"]["rows"], more["setting"]["unlabelled_rows"]) == (90, 30)
@@ -155,7 +156,7 @@ def test_unlabelled_rows_are_dumped_and_taught(asked: PlanAsked, unlabelled_data
     assert steps == pytest.approx({"base": 8, "ls": 8, "tf-reg": 8, "self-kd": 12, "kd": 12, "kd-online": 12})
 
 
-def test_a_gpu_that_is_not_here_can_be_planned_for(asked: PlanAsked) -> None:
+def test_a_gpu_that_is_not_here_can_be_planned_for(asked: PlanConfig) -> None:
     there = replace(asked, calibrate=False, work=replace(asked.work, device="H100"))
     found = plan(there).to_dict()
     assert found["setting"]["device"] == "H100"
@@ -165,13 +166,13 @@ def test_a_gpu_that_is_not_here_can_be_planned_for(asked: PlanAsked) -> None:
     assert device_of("cpu").name.startswith("any CPU")
 
 
-def test_shapes_without_data(asked: PlanAsked) -> None:
+def test_shapes_without_data(asked: PlanConfig) -> None:
     work = replace(asked.work, student="1x32", teacher="2x64", shape_only=True, tokens=16, rows=100, classes=3)
     found = plan(replace(asked, work=work, calibrate=False)).to_dict()
     assert (found["setting"]["rows"], found["setting"]["classes"], found["setting"]["tokens"]) == (100, 3, 16.0)
 
 
-def test_a_calibrated_plan(asked: PlanAsked) -> None:
+def test_a_calibrated_plan(asked: PlanConfig) -> None:
     said: list[str] = []
     found = plan(asked, said.append)
     assert found.source == "calibrated"
@@ -182,7 +183,7 @@ def test_a_calibrated_plan(asked: PlanAsked) -> None:
     assert found.methods["kd-online"].step_seconds > found.methods["kd"].step_seconds
 
 
-def test_flops_and_calibration_speak_of_the_same_things(asked: PlanAsked) -> None:
+def test_flops_and_calibration_speak_of_the_same_things(asked: PlanConfig) -> None:
     ready = make_ready(asked, lambda _: None)
     one, eight = (from_flops(ready.work, cpu(cores)) for cores in (1, 8))
     assert dump_seconds(ready, one) == pytest.approx(8 * dump_seconds(ready, eight))
@@ -190,7 +191,7 @@ def test_flops_and_calibration_speak_of_the_same_things(asked: PlanAsked) -> Non
     assert eight.step < one.step < 8 * eight.step + 1e-9
 
 
-def test_memory_grows_with_what_is_kept(asked: PlanAsked) -> None:
+def test_memory_grows_with_what_is_kept(asked: PlanConfig) -> None:
     shape = shape_of(make_ready(asked, lambda _: None).work.student)
     small, long = Memory(shape, 8, 16, "float32").training(), Memory(shape, 8, 32, "float32").training()
     assert small - (long - small) == 16 * shape.parameters
@@ -204,14 +205,14 @@ def test_memory_grows_with_what_is_kept(asked: PlanAsked) -> None:
     ("wrong", "said"),
     [
         ({"epochs": 0.0}, "--epochs: expected a number above 0, found 0"),
-        ({"seeds": 0}, "--seeds: expected a number above 0, found 0"),
-        ({"methods": ("kd", "magic")}, "--method: expected some of .* found 'magic'"),
+        ({"seeds": 0}, "--seeds: expected a whole number from 1, found 0"),
+        ({"methods": ("kd", "magic")}, "--method: expected one of .*, found .magic."),
         ({"price_per_hour": -1.0}, "--price-per-hour: expected a number from 0, found -1"),
-        ({"codec": "int3"}, "dense codec: expected a dtype among"),
+        ({"codec": "int3"}, "--codec: expected one of float16, float32, found .int3."),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_loaded(
-    asked: PlanAsked, wrong: dict[str, Any], said: str
+    asked: PlanConfig, wrong: dict[str, Any], said: str
 ) -> None:
     nothing = replace(asked, work=replace(asked.work, teacher="nowhere", data="nowhere"), **wrong)
     with pytest.raises(SpecError, match=said):
@@ -220,16 +221,16 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(
         accuracy.bench(nothing, [])
 
 
-def test_a_teacher_of_other_labels_is_refused(asked: PlanAsked, checkpoint: Callable[..., Path]) -> None:
+def test_a_teacher_of_other_labels_is_refused(asked: PlanConfig, checkpoint: Callable[..., Path]) -> None:
     other = replace(asked.work, teacher=str(checkpoint("bert", ("a", "b", "c"))))
     with pytest.raises(FingerprintMismatch, match="teacher answers 3 classes"):
         plan(replace(asked, work=other))
 
 
-def test_a_bench_of_the_plan(asked: PlanAsked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bench_of_the_plan(asked: PlanConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, measured = replace(asked, work=replace(asked.work, rows=40)), list[str]()
 
-    def peak(asked: Asked, name: str, cache: None) -> Peak:  # which test_overhead.py tries
+    def peak(asked: WorkloadConfig, name: str, cache: None) -> Peak:  # which test_overhead.py tries
         measured.append(name)
         return Peak(10**9)
 
@@ -249,7 +250,7 @@ def test_a_bench_of_the_plan(asked: PlanAsked, monkeypatch: pytest.MonkeyPatch) 
     assert bench_cli.render(told).count("\n") == 7
 
 
-def test_a_bench_of_drawn_rows(asked: PlanAsked) -> None:
+def test_a_bench_of_drawn_rows(asked: PlanConfig) -> None:
     work = replace(asked.work, teacher="2x64", shape_only=True, tokens=16, rows=40, classes=3)
     told = accuracy.bench(replace(asked, work=work), [], rounds=1, steps=1, memory=False)
     assert told["accuracy"]["memory"] is None
@@ -257,7 +258,7 @@ def test_a_bench_of_drawn_rows(asked: PlanAsked) -> None:
 
 
 @pytest.mark.parametrize("stopped", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_bench_keeps_what_was_measured(asked: PlanAsked, stopped: type[BaseException]) -> None:
+def test_an_interrupted_bench_keeps_what_was_measured(asked: PlanConfig, stopped: type[BaseException]) -> None:
     def stop(message: str) -> None:
         if message.startswith("round 1"):
             raise stopped
@@ -270,13 +271,7 @@ def test_an_interrupted_bench_keeps_what_was_measured(asked: PlanAsked, stopped:
     assert "dump" in bench_cli.render(told)
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"steps": 0}])
-def test_a_bench_of_nothing_is_refused(asked: PlanAsked, wrong: dict[str, int]) -> None:
-    with pytest.raises(SpecError, match=r"expected a number from 1, found 0"):
-        accuracy.bench(asked, [], **wrong)
-
-
-def test_the_command(asked: PlanAsked) -> None:
+def test_the_command(asked: PlanConfig) -> None:
     work = asked.work
     words = ["--teacher", work.teacher, "--data", work.data, "--student", "1x32", "--max-length", "32"]
     words += ["--workspace", str(work.workspace.folder), "--no-calibrate", "--device", "cpu"]
@@ -291,7 +286,7 @@ def test_the_command(asked: PlanAsked) -> None:
     assert isinstance(refused.exception, SpecError)
 
 
-def test_the_command_of_the_bench(asked: PlanAsked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_the_bench(asked: PlanConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--teacher", "2x64", "--student", "1x32", "--shape-only", "--tokens", "8", "--rows", "16"]
     words += ["--device", "cpu", "--batch-size", "8", "--steps", "1", "--workspace", str(asked.work.workspace.folder)]
     monkeypatch.setattr(accuracy, "bench", partial(_quickly, accuracy.bench))
@@ -304,7 +299,7 @@ def test_the_command_of_the_bench(asked: PlanAsked, tmp_path: Path, monkeypatch:
     assert isinstance(refused.exception, SpecError)
 
 
-def _quickly(bench: Callable[..., Any], asked: PlanAsked, *given: Any, **named: Any) -> Any:
+def _quickly(bench: Callable[..., Any], asked: PlanConfig, *given: Any, **named: Any) -> Any:
     return bench(replace(asked, seconds=0.01), *given, **named)
 
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from logitcache.config.bench import ReadBenchConfig
 from logitcache.cost import reading, rivals
 from logitcache.cost.cold import cool
 from logitcache.cost.document import read
-from logitcache.cost.reading import BATCH, ReadSettings, bench
+from logitcache.cost.reading import BATCH, bench, rows_of
 from logitcache.cost.rivals import OURS, WAYS, Opened, Way
 from logitcache.errors import SpecError
 from logitcache_cli import bench_read
@@ -46,7 +47,7 @@ def stores(folder: Path) -> Callable[[Way], Opened]:
     return lambda way: way.open(folder / (way.of or way.name))
 
 
-SMALL = ReadSettings((3, WIDTH), 200, 2, (0, 1), 40_000, files=40, repeats=2, cold=False)
+SMALL = ReadBenchConfig((3, WIDTH), 200, 2, (0, 1), 40_000, files=40, repeats=2, cold=False)
 
 
 @pytest.fixture(autouse=True)
@@ -117,11 +118,11 @@ def test_rows_are_drawn_alike_for_all_and_within_what_there_is() -> None:
 
 
 def test_wide_rows_are_fewer() -> None:
-    asked = ReadSettings()
-    assert asked.rows_of(2) == asked.rows_of(64) == 200_000
-    assert 0 < asked.rows_of(1000) * 2016 <= 200_000_000
+    asked = ReadBenchConfig()
+    assert rows_of(asked, 2) == rows_of(asked, 64) == 200_000
+    assert 0 < rows_of(asked, 1000) * 2016 <= 200_000_000
     sparse = next(way for way in WAYS if way.sparse)
-    assert asked.rows_of(64, sparse) == rivals.FILES
+    assert rows_of(asked, 64, sparse) == rivals.FILES
 
 
 def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
@@ -178,7 +179,7 @@ def test_an_interrupt_keeps_what_was_measured(
 ) -> None:
     whole = reading._plain
 
-    def interrupted(asked: ReadSettings, opened: Any, width: int, order: str, found: Any) -> None:
+    def interrupted(asked: ReadBenchConfig, opened: Any, width: int, order: str, found: Any) -> None:
         if width == WIDTH:
             raise stop
         whole(asked, opened, width, order, found)
@@ -241,17 +242,17 @@ def test_an_interrupt_within_a_dataloader_s_rounds_keeps_the_whole_ones(
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"rows": 0}, "rows: expected at least 32, found 0"),
-        ({"rounds": 0}, "rounds: expected at least 1, found 0"),
-        ({"widths": (0,)}, "width: expected at least 1, found 0"),
-        ({"widths": ()}, "width: expected at least one, found none"),
-        ({"workers": (-1,)}, "workers: expected at least 0, found -1"),
-        ({"open_rows": -1}, "open rows: expected at least 0, found -1"),
+        ({"rows": 0}, "--rows: expected a whole number from 32, found 0"),
+        ({"rounds": 0}, "--rounds: expected a whole number from 1, found 0"),
+        ({"widths": (0,)}, "--width: expected a whole number from 1, found 0"),
+        ({"widths": ()}, "--width: expected at least one, found none"),
+        ({"workers": (-1,)}, "--workers: expected a whole number from 0, found -1"),
+        ({"open_rows": -1}, "--open-rows: expected a whole number from 0, found -1"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says):
-        ReadSettings(**wrong)
+        ReadBenchConfig(**wrong).check()
 
 
 def run(*arguments: str) -> Any:
@@ -263,7 +264,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The command with a bench that measures one width, and what it was asked."""
     seen: dict[str, Any] = {}
 
-    def measured(asked: ReadSettings, command: Any, notify: Any) -> Any:
+    def measured(asked: ReadBenchConfig, command: Any, notify: Any) -> Any:
         seen["asked"] = asked
         done = bench(replace(SMALL, widths=(3,), workers=(0,), open_rows=20_000), command, notify)
         return {**done, "complete": not seen.get("stop")}
@@ -277,7 +278,7 @@ def test_the_command_prints_and_writes_one_document(told: dict[str, Any], tmp_pa
     words = ["--width", "2", "--width", "7", "--rows", "99", "--rounds", "3", "--workers", "1", "--open-rows", "0"]
     done = run(*words, "--out", str(out), "--json")
     assert done.exit_code == 0, done.output
-    assert told["asked"] == ReadSettings((2, 7), 99, 3, (1,), 0)
+    assert told["asked"] == ReadBenchConfig((2, 7), 99, 3, (1,), 0)
     assert json.loads(done.stdout) == read(out)
 
 
@@ -307,5 +308,4 @@ def test_a_document_of_nothing_is_shown_too(capsys: pytest.CaptureFixture[str]) 
 def test_the_command_refuses_before_it_measures(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "bench", lambda *_: pytest.fail("nothing may be measured"))
     done = run(*words)
-    assert isinstance(done.exception, SpecError)
-    assert done.exception.exit_code == 2
+    assert done.exit_code == 2 or getattr(done.exception, "exit_code", 0) == 2

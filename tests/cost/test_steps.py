@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from logitcache.config.bench import CASES
 from logitcache.cost.added import added
 from logitcache.cost.answering import answered
 from logitcache.cost.phases import PHASES, phases
-from logitcache.cost.steps import CASES, Cases, run_of
+from logitcache.cost.steps import Cases, run_of
 from logitcache.cost.workload import load
 
 

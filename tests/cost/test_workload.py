@@ -52,7 +52,7 @@ def test_random_tokens_have_the_lengths_of_the_data(tiny: Any, checkpoint: Calla
 
 
 def _texts(real: Any) -> Any:
-    from logitcache.data.source import Columns
+    from logitcache.config.data import Columns
     from logitcache.data.source import load as load_rows
 
     return load_rows(real.data, Columns(), Path("unused"), lambda _: None).split("train")
@@ -82,9 +82,9 @@ def test_a_teacher_without_a_head_is_timed_with_a_random_one(real: Any, headless
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"rows": 0}, "--rows: expected a number from 1"),
-        ({"tokens": 0}, "--tokens: expected a number from 1"),
-        ({"batch_size": 0}, "--batch-size: expected a number from 1"),
+        ({"rows": 0}, "--rows: expected a whole number from 1"),
+        ({"tokens": 0}, "--tokens: expected a whole number from 3"),
+        ({"batch_size": 0}, "--batch-size: expected a whole number from 1"),
         ({"shape_only": False}, "--tokens: random tokens are timed with --shape-only alone"),
         ({"tokens": 4096}, "at most 512 tokens"),
         ({"dtype": "int8"}, "--dtype"),

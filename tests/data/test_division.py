@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logitcache.config.data import Columns
 from logitcache.data.division import BIG, FEWEST, divide
-from logitcache.data.source import Columns, Source, load
+from logitcache.data.selection import held_out
+from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 
@@ -31,8 +33,12 @@ def columns(table: Table) -> tuple[np.ndarray, np.ndarray]:
     return row_hashes(f"text {text}" for text, _ in table), label
 
 
+def class_name(label: int | None) -> str | None:
+    return None if label is None else f"class {label}"
+
+
 def records(table: Table) -> list[dict[str, Any]]:
-    return [{"text": f"text {text}", "label": label} for text, label in table]
+    return [{"text": f"text {text}", "label": class_name(label)} for text, label in table]
 
 
 def loaded(data: Any, folder: Path, notes: list[str] | None = None) -> Source:
@@ -40,7 +46,7 @@ def loaded(data: Any, folder: Path, notes: list[str] | None = None) -> Source:
 
 
 def in_memory(table: Table) -> dict[str, list[Any]]:
-    return {"text": [f"text {text}" for text, _ in table], "label": [label for _, label in table]}
+    return {"text": [f"text {text}" for text, _ in table], "label": [class_name(label) for _, label in table]}
 
 
 @given(TABLES)
@@ -93,7 +99,8 @@ def test_splits_select_rows_of_the_table_and_renumber_none(
     assert whole.texts()[0] == [f"text {text}" for text, _ in table]
     for rows in source.splits.values():
         assert rows.texts()[0] == [f"text {table[i][0]}" for i in rows.row_id]
-        assert rows.label.tolist() == [-1 if table[i][1] is None else table[i][1] for i in rows.row_id]
+        names = [None if label < 0 else (source.label_names or ())[label] for label in rows.label]
+        assert names == [class_name(table[i][1]) for i in rows.row_id]
         assert rows.row_hash.tolist() == whole.row_hash[rows.row_id].tolist()
     taken = [i for rows in source.splits.values() for i in rows.row_id]
     held = {table[i][0] for name in NAMES if name in source.splits for i in source.splits[name].row_id}
@@ -119,7 +126,7 @@ def test_a_table_is_divided_alike_in_every_form(tmp_path_factory: pytest.TempPat
         in_memory(table),
         {"train": in_memory(table)},
     ]
-    sources = [loaded(form, folder) for form in forms]
+    sources = [held_out(loaded(form, folder), lambda _: None) for form in forms]
     selections = [{name: rows.row_id.tolist() for name, rows in source.splits.items()} for source in sources]
     assert all(selection == selections[0] for selection in selections)
     assert len({source.table("train").digest() for source in sources}) == 1
@@ -155,9 +162,13 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
         assert list(source.splits) == ["train", split]
         assert (source.division, source.tables) == (None, {})
     bare = {"text": ["a", "b"]}
-    source = loaded({"train": train, "test": bare}, tmp_path)  # as competitions give it: nothing to score on
+    given = loaded({"train": train, "test": bare}, tmp_path)  # as competitions give it: nothing to score on
+    assert {name: len(rows) for name, rows in given.splits.items()} == {"train": 100, "test": 2}
+    source = held_out(given, lambda _: None)  # as whoever trains does
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 90, "dev": 10, "test": 2}
-    source = loaded({"train": train, "dev": bare, "test": bare}, tmp_path)  # no name is left for rows held out
+    source = held_out(
+        loaded({"train": train, "dev": bare, "test": bare}, tmp_path), lambda _: None
+    )  # no name is left for rows held out
     assert ({name: len(rows) for name, rows in source.splits.items()}, source.division) == (
         {"train": 100, "dev": 2, "test": 2},
         None,

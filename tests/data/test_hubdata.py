@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logitcache.config.data import Columns
 from logitcache.data.hubdata import HubName, is_saved, parse
-from logitcache.data.source import Columns, Source, load
+from logitcache.data.selection import held_out
+from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from tests.fake_hub import FakeHub, closed_port, run_python
 
@@ -94,7 +96,7 @@ def test_one_saved_data_set_is_one_table_of_which_some_rows_are_held_out(tmp_pat
     made(rows).save_to_disk(tmp_path / "bare")
     datasets.Dataset.from_list(rows, split="train[:50%]").save_to_disk(tmp_path / "named")
     assert list(read(tmp_path / "bare").splits) == ["train", "dev", "test"]
-    named = read(tmp_path / "named")
+    named = held_out(read(tmp_path / "named"), lambda _: None)
     assert {split: len(part) for split, part in named.splits.items()} == {"train": 48, "dev": 6, "test": 6}
     assert list(named.dumped) == ["train"]
     assert len(named.table("train")) == 60

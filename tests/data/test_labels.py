@@ -16,11 +16,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from logitcache.config.data import Columns
+from logitcache.config.labels import parse_names
 from logitcache.data.files import Table
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.labels import labels
-from logitcache.data.names import parse_names
-from logitcache.data.source import Columns, Source, load
+from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 
 Load = Callable[..., Source]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from logitcache.config.data import Columns
 from logitcache.data import embedded
-from logitcache.data.source import Columns, load
+from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 

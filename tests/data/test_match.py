@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logitcache.config.labels import parse_map, parse_names
 from logitcache.data.match import Kind, Match, match_labels, shown
-from logitcache.data.names import class_number, folded, integer, map_option, parse_map, parse_names
+from logitcache.data.names import class_number, folded, integer, map_option
 from logitcache.data.task import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.data.source import Columns, Source, load
+from logitcache.config.data import Columns
+from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 
 Record = dict[str, Any]

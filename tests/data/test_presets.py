@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logitcache.config.data import Columns
 from logitcache.data.files import Table
 from logitcache.data.presets import PRESETS, draw, find, mark, marked
-from logitcache.data.source import Columns, load
+from logitcache.data.source import load
 from logitcache.data.task import METRICS
 from logitcache.errors import SpecError
 

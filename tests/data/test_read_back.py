@@ -9,6 +9,7 @@ import csv
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def by_pandas(path: Path, quoting: int = csv.QUOTE_MINIMAL) -> Rows:
     return list(zip(frame["text"], frame["label"], strict=True))
 
 
-def check_writer(folder: Path, name: str, rows: Rows) -> None:
+def check_writer(folder: Path, name: str, rows: Rows) -> str:
     end, write = WRITERS[name]
     path = folder / f"train{end}"
     write(path, rows)
@@ -139,7 +140,7 @@ def check_writer(folder: Path, name: str, rows: Rows) -> None:
     if isinstance(result, Exception):  # a tsv whose quoted field may be several rows, or a row that is the header again
         assert re.search(r"line \d+: expected (one row a line|a row, found the header)", str(result)), result
         assert ("text", "label") in rows or (end == ".tsv" and any("\n" in text for text, _ in rows))
-        return
+        return f"refused {end}"
     table, found = result
     assert found == expected
     assert len(table) == len(rows)
@@ -149,16 +150,17 @@ def check_writer(folder: Path, name: str, rows: Rows) -> None:
         assert counts == [empty] * bool(empty)
     said = any("begins with a quote" in remark.what for remark in table.remarks)
     assert not said or end == ".tsv"
+    return f"read {end}"
 
 
-def check_raw(folder: Path, rows: Rows) -> None:
+def check_raw(folder: Path, rows: Rows) -> str:
     """A tsv without quoting gives what was written, or says that its quotes were taken for marks."""
     path = folder / "train.tsv"
     path.write_text("".join(f"{a}\t{b}\n" for a, b in [("text", "label"), *rows]), encoding="utf-8", newline="")
     result = attempt(path)
     if isinstance(result, Exception):
         assert re.search(r"line \d+: expected ", str(result)), result
-        return
+        return "refused"
     table, found = result
     remark = next((remark for remark in table.remarks if "begins with a quote" in remark.what), None)
     if found != rows:
@@ -166,6 +168,7 @@ def check_raw(folder: Path, rows: Rows) -> None:
         assert "The quotes around a field" in remark.consequence
         assert found == by_pandas(path)
     assert (remark is not None) == any(field.startswith('"') for row in rows for field in row)
+    return "as written" if found == rows else "quotes taken for marks, and said"
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -178,13 +181,15 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, name:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_what_is_written_is_read_often(tmp_path_factory: pytest.TempPathFactory) -> None:
+    results: Counter[str] = Counter()
+
     @settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.sampled_from(sorted(WRITERS)), ROWS)
     def check(name: str, rows: Rows) -> None:
-        check_writer(tmp_path_factory.mktemp("w"), name, rows)
+        results[check_writer(tmp_path_factory.mktemp("w"), name, rows)] += 1
 
     check()
-    print(f"{MANY} files written and read back")
+    print("written and read back", dict(results))
 
 
 RAW_TEXT = TEXT.map(lambda text: re.sub(r"[\t\n\r]", "", text))
@@ -203,12 +208,15 @@ def test_a_raw_tsv_gives_its_lines_or_says_so(tmp_path_factory: pytest.TempPathF
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_raw_tsv_gives_its_lines_or_says_so_often(tmp_path_factory: pytest.TempPathFactory) -> None:
+    results: Counter[str] = Counter()
+
     @settings(max_examples=MANY, deadline=None)
     @given(RAW_ROWS)
     def check(rows: Rows) -> None:
-        check_raw(tmp_path_factory.mktemp("r"), rows)
+        results[check_raw(tmp_path_factory.mktemp("r"), rows)] += 1
 
     check()
+    print("raw tsv", dict(results))
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:

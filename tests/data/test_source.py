@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logitcache.config.data import Columns
 from logitcache.data import embedded
-from logitcache.data.source import Columns, Rows, Source, load
+from logitcache.data.source import Rows, Source, load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from logitcache.data.source import Columns, load
+from logitcache.config.data import Columns
+from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 

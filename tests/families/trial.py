@@ -19,10 +19,12 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from logitcache.cache import Cache
+from logitcache.config.data import Columns
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import prepare
-from logitcache.data.source import Columns, Source, load
+from logitcache.data.source import Source, load
 from logitcache.data.task import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.models.probe import find_padding
@@ -30,7 +32,7 @@ from logitcache.records import Answers, Dense, Int64
 from logitcache.student.methods import objective
 from logitcache.student.model import build_student, save, student_tokenizer
 from logitcache.student.trainer import Distiller
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from tests.families import rows
 from tests.families.zoo import LABELS, MAX_LENGTH, quiet

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from logitcache.data.source import Columns, Source, load
+from logitcache.config.data import Columns
+from logitcache.data.source import Source, load
 from tests.models import tiny
 
 

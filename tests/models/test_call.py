@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.call import classify, out_of_memory
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from tests.models.tiny import KINDS, LIMIT, Kind
 

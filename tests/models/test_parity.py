@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import load_tokenizer, prepare
@@ -21,7 +22,7 @@ from logitcache.models.probe import find_padding
 from logitcache.student.methods import objective
 from logitcache.student.model import build_student, save
 from logitcache.student.trainer import Distiller
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from tests.models.tiny import KINDS, LABELS, LIMIT, Kind, by_hand
 

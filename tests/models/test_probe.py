@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, load_tokenizer
 from logitcache.data.source import Source
@@ -21,7 +22,7 @@ from logitcache.errors import SpecError
 from logitcache.models.probe import Probe, find_padding, padding_remark, probe_rows, tolerance
 from logitcache.records import Array, Ragged
 from logitcache.teacher.model import TeacherModel, load_teacher
-from logitcache.teacher.plan import DumpSettings, planned
+from logitcache.teacher.plan import planned
 from tests.models.tiny import KINDS, LIMIT, Kind, make
 
 Folder = Callable[[Kind], Path]

@@ -12,13 +12,13 @@ import pytest
 
 import logitcache
 from logitcache.cache import Cache
+from logitcache.config.dump import DumpConfig
+from logitcache.config.teacher import TeacherSpec
+from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 from logitcache.inspection import Columns, row_of
 from logitcache.pipeline.again import rows_of
-from logitcache.pipeline.dump import DumpConfig
-from logitcache.pipeline.finetune import TeacherSpec
 from logitcache.teacher.plan import Said
-from logitcache.workspace import Workspace
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from logitcache.cache import Cache
+from logitcache.config.dump import DumpConfig
+from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
-from logitcache.pipeline.dump import DumpConfig, dump
-from logitcache.pipeline.finetune import Finetune, TeacherSpec
+from logitcache.pipeline.dump import dump
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig
-from logitcache.teacher.dump import DumpSettings
 from logitcache.teacher.model import load_teacher
 from logitcache.teacher.panel import folds_of
-from logitcache.workspace import Workspace
 from tests.runs import no_step, result, tree
 
 

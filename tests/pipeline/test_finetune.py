@@ -14,15 +14,16 @@ import pytest
 from transformers import pipeline
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
-from logitcache.pipeline.finetune import Finetune, TeacherSpec, ready_teacher
+from logitcache.pipeline.finetune import ready_teacher
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import UntrainedHead, load_teacher, quiet
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel, folds_of
-from logitcache.workspace import Workspace
 from tests.runs import Interrupt, Seen, no_step, same, stop_at, tree, watch
 
 QUICK = Finetune(epochs=2.0, learning_rate=1e-3, batch_size=16)
@@ -203,7 +204,7 @@ def test_a_class_that_is_all_in_one_fold_is_refused_before_training(bench: Bench
     with pytest.raises(SpecError, match=rf"singles: --folds 3: .* found all {count} of 'pos' in fold 1: its teacher"):
         bench.ready(headless, replace(QUICK, folds=3), source=source, on_step=no_step)
     for folds in (1, 101):
-        with pytest.raises(SpecError, match=f"--folds: expected from 2 to 100, found {folds}"):
+        with pytest.raises(SpecError, match=f"--folds: expected a whole number from 2 to 100, found {folds}"):
             bench.ready(headless, replace(QUICK, folds=folds), on_step=no_step)
     assert not bench.workspace.folder.exists()
 

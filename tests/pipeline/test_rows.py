@@ -14,14 +14,18 @@ from hypothesis import strategies as st
 
 import logitcache
 from logitcache.cache import Cache
-from logitcache.data.source import Columns, Rows, Source, load
+from logitcache.config.data import Columns
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
+from logitcache.data.selection import held_out
+from logitcache.data.source import Rows, Source, load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 from logitcache.joined import join
 from logitcache.store.writer import CacheWriter
-from logitcache.student.job import TrainConfig, ready
+from logitcache.student.job import ready
 from logitcache.targets.dense import DenseCodec
-from logitcache.workspace import Workspace
+from logitcache.workspace import find_cache
 from tests.fake_caches import CONDITIONS, SKETCHES, plan
 
 WIDTH = 3
@@ -96,7 +100,7 @@ def table_of(count: int) -> dict[str, list[Any]]:
 def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path, checkpoint: Any, lone: bool) -> None:
     table = table_of(120)
     data: Any = {"train": table} if lone else table
-    source = logitcache.load(data, workspace=tmp_path, notify=lambda _: None)
+    source = held_out(logitcache.load(data, workspace=tmp_path, notify=lambda _: None), lambda _: None)
     notes: list[str] = []
     report = logitcache.dump(checkpoint(), data, workspace=tmp_path, device="cpu", codec="float32", notify=notes.append)
     assert (report.rows, report.dev_rows) == (120, 12)
@@ -126,12 +130,12 @@ def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_canno
         ({"train": many}, {"dev": 4, "test": 4}, ""),
         (both, None, "memory: 2 of 3 test texts also stand in train (first: test row 0): their score is no test"),
     ]
-    for data, held_out, said in cases:
+    for data, counts, said in cases:
         notes: list[str] = []
-        source = load(data, Columns(), tmp_path, lambda _: None)
+        source = held_out(load(data, Columns(), tmp_path, lambda _: None), lambda _: None)
         job = ready(TrainConfig(), source, notes.append)
         division = job.asked()["division"]
-        assert (None if division is None else division["held_out"]) == held_out
+        assert (None if division is None else division["held_out"]) == counts
         assert [said in note for note in notes] == [True] * bool(said)
 
 
@@ -161,6 +165,6 @@ def test_a_seed_draws_from_one_table_and_finds_the_cache_of_its_own_draw(tmp_pat
     table = load({"train": table_of(120)}, Columns(), tmp_path, lambda _: None).table("train")
     cache_of(table, "train", tmp_path / "caches" / "seed0")
     work = Workspace(tmp_path)
-    assert len(work.find_cache(table)) == len(work.find_cache(table, source="memory")) == 120
+    assert len(find_cache(work, table)) == len(find_cache(work, table, source="memory")) == 120
     with pytest.raises(SpecError, match="expected a cache of these train rows, found none"):
-        work.find_cache(table, source="fewrel-seed1")
+        find_cache(work, table, source="fewrel-seed1")

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from tests.runs import Seen, watch
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Source
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from scipy.special import rel_entr, softmax
 
 from logitcache.cache import Cache
+from logitcache.config.train import TrainConfig
 from logitcache.pipeline.train import train
 from logitcache.student import fit as module
 from logitcache.student.fit import peak_memory
-from logitcache.student.job import TrainConfig
 from logitcache.student.trainer import StepClock
 
 SCRIPT = (0.2, 0.9, 0.3)  # dev accuracy after each epoch

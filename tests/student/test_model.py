@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
+from logitcache.config.shapes import check_revision
 from logitcache.data.task import Classification
 from logitcache.errors import SpecError
-from logitcache.student.model import build_student, check_revision
+from logitcache.student.model import build_student
 
 
 def test_a_fresh_head_is_as_it_should_be_but_a_body_is_whole(

@@ -17,9 +17,9 @@ from sklearn.metrics import accuracy_score, log_loss
 from transformers import pipeline
 
 from logitcache.cache import Cache
+from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.pipeline.train import train
-from logitcache.student.job import TrainConfig
 from logitcache.teacher.model import quiet
 
 KEYS = {

@@ -13,17 +13,19 @@ import torch
 from transformers import set_seed
 
 from logitcache.cache import Cache
+from logitcache.config.data import Columns
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import prepare
-from logitcache.data.source import Columns, Source, load
+from logitcache.data.source import Source, load
 from logitcache.data.task import Classification
 from logitcache.joined import join
 from logitcache.records import Batch
 from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import Distiller
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import LiveTeacher, TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 

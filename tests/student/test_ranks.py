@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from logitcache.cache import Cache
+from logitcache.config.train import TrainConfig
 from logitcache.data.order import PADDING, permutation
 from logitcache.data.prepare import Prepared
 from logitcache.errors import SpecError
 from logitcache.pipeline.train import train
 from logitcache.student import checkpoints
-from logitcache.student.job import TrainConfig
 from logitcache.student.places import EpochOrder
 from logitcache.student.ranks import is_first, ranks
 from tests.runs import result, same, weights

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from logitcache.config.train import TrainConfig
 from logitcache.errors import FormatError, SpecError
 from logitcache.pipeline.train import train
 from logitcache.student import checkpoints
-from logitcache.student.job import TrainConfig
 from tests.runs import result, same, tree
 from tests.student.processes import ended, start, train_killed
 
@@ -229,5 +229,5 @@ def test_a_students_files_are_as_readable_as_the_umask_lets(config: TrainConfig,
 
 
 def test_how_often_checkpoints_are_taken_is_checked(config: TrainConfig) -> None:
-    with pytest.raises(SpecError, match="--checkpoint-steps: expected a number of steps from 1, found 0"):
+    with pytest.raises(SpecError, match="--checkpoint-steps: expected a whole number from 1, found 0"):
         train(replace(config, checkpoint_steps=0))

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError
 
+from logitcache.config.train import TrainConfig
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.errors import FingerprintMismatch, LogitCacheError, OutOfSpace, SpecError
 from logitcache.pipeline.train import train
 from logitcache.student import fit
-from logitcache.student.job import TrainConfig
 from tests.runs import Interrupt, no_step, result, same, stop_at, tree
 
 
@@ -205,7 +205,7 @@ def test_rows_without_a_label_are_not_evaluated_and_it_is_said(
 ) -> None:
     rows = [{"text": f"the film was {word}", "label": i % 2} for i, word in enumerate(["dull", "warm"] * 8)]
     write(tmp_path / "d" / "train.jsonl", rows)
-    write(tmp_path / "d" / "dev.jsonl", [*rows[:4], {"text": "of it", "label": -1}])
+    write(tmp_path / "d" / "dev.jsonl", [*rows[:4], {"text": "of it", "label": None}])
     write(tmp_path / "d" / "test.jsonl", [{"text": "very bright"}])
     notes: list[str] = []
     out = train(replace(config, data=str(tmp_path / "d"), epochs=1.0), notify=notes.append)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from logitcache.cache import Cache
+from logitcache.config.train import TrainConfig
 from logitcache.convert import convert
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, windowed_permutation
@@ -19,7 +20,6 @@ from logitcache.data.task import Classification
 from logitcache.joined import join
 from logitcache.pipeline.train import train
 from logitcache.store import zarr
-from logitcache.student.job import TrainConfig
 from logitcache.student.methods import objective
 from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
 from logitcache.teacher.model import TeacherModel

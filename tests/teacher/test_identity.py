@@ -16,11 +16,12 @@ import torch
 from tokenizers import normalizers
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch
 from logitcache.identity import row_hashes
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 

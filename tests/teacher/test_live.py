@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.live import live
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers

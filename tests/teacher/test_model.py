@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator, pad
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Source
@@ -30,7 +31,7 @@ from logitcache.teacher.model import (
     quiet,
     saved_digest,
 )
-from logitcache.teacher.plan import DumpSettings, planned
+from logitcache.teacher.plan import planned
 
 KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")
 LABELS = {"singles": ("neg", "pos"), "pairs": ("contradiction", "entailment", "neutral")}

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.padding import Padding, Side
 from logitcache.data.prepare import Prepared, prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.identity import digest_json, row_hashes
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, answer, folds_of, room_for
 

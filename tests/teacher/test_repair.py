@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.convert import convert
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache, Locked
 from logitcache.store.lock import LOCK, Lock
 from logitcache.store.manifest import Plan, write_json
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
-from logitcache.teacher.plan import Planned, planned
+from logitcache.teacher.plan import Planned, planned, settings_of
 from logitcache.teacher.repair import Ask, RepairReport, repair
 from tests.runs import tree
 
@@ -43,7 +44,7 @@ def broken(whole: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def ask(teacher: TeacherModel, train_only: Source) -> Ask:
     def asked(plan: Plan) -> Planned:
-        found = planned(teacher, train_only, "train", DumpSettings.of(plan))
+        found = planned(teacher, train_only, "train", settings_of(plan))
         found.check_same(plan)
         return found
 
@@ -291,7 +292,7 @@ def test_another_teacher_repairs_nothing(broken: Path, checkpoint: Callable[...,
     before = tree(broken)
 
     def asked(plan: Plan) -> Planned:
-        found = planned(other, train_only, "train", DumpSettings.of(plan))
+        found = planned(other, train_only, "train", settings_of(plan))
         found.check_same(plan)
         return found
 
@@ -305,7 +306,7 @@ def test_a_teacher_of_another_name_is_the_same(
 ) -> None:
     flip("shards/00001.arrow")(broken)
     called = replace(teacher, name="another", revision="0123abc")
-    repair(broken, lambda plan: planned(called, replace(train_only, name="other"), "train", DumpSettings.of(plan)))
+    repair(broken, lambda plan: planned(called, replace(train_only, name="other"), "train", settings_of(plan)))
     assert tree(broken) == tree(whole)
 
 

@@ -18,11 +18,12 @@ from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.division import Division
 from logitcache.data.source import Source
 from logitcache.data.task import Scores, score
 from logitcache.errors import FingerprintMismatch
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, Panel
 from logitcache.teacher.report import MAX_ORDERED, DumpReport, _best_order, _near_chance, _remarks, confidence
@@ -85,14 +86,14 @@ def test_dev_rows_without_an_answer_are_left_out_of_the_scores(
     assert not [remark for remark in expected.remarks if "left out" in remark]
 
 
-def gold_by_teacher(teacher: TeacherModel | Panel, source: Source, folder: Path, flip: str) -> DumpReport:
+def gold_by_teacher(teacher: TeacherModel | Panel, source: Source, folder: Path, flip: str, **more: Any) -> DumpReport:
     """Dump data whose labels are the teacher's own answers, but the other class in one split."""
     splits = {}
     for name in ("train", "dev"):
         dump_split(teacher, source, name, folder / name, SETTINGS)
         guess = answers(folder / name).argmax(1).astype(np.int64)
         splits[name] = replace(source.split(name), label=1 - guess if name == flip else guess)
-    return dump_split(teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS)
+    return dump_split(teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS, **more)
 
 
 def test_a_teacher_that_is_merely_better_on_train_is_told_so() -> None:
@@ -157,6 +158,17 @@ def test_bare_numbers_that_the_teacher_does_not_agree_with_are_not_dumped(
     bare = replace(source, label_names=None)
     with pytest.raises(FingerprintMismatch, match="--label-map 0=pos,1=neg"):
         gold_by_teacher(teacher, bare, tmp_path / "a", "train")
+
+
+def test_numbers_that_both_sides_give_are_kept_and_a_better_order_is_said(
+    unnamed: TeacherModel, source: Source, tmp_path: Path
+) -> None:
+    """A teacher of LABEL_0 and LABEL_1, asked for the labels 0 and 1 and wrong about every row."""
+    said: list[str] = []
+    gold_by_teacher(unnamed, replace(source, label_names=None), tmp_path, "train", notify=said.append)
+    (note,) = [each for each in said if "right on 0%, with its columns in another order on 100%" in each]
+    assert "To take the columns in that order: --label-map 0=LABEL_1,1=LABEL_0" in note
+    assert (answers(tmp_path / "report") == answers(tmp_path / "train")).all()
 
 
 def one_hot(answers: np.ndarray, classes: int) -> np.ndarray:

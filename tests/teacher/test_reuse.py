@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import CorruptShard, FingerprintMismatch, SpecError
 from logitcache.store.manifest import Plan
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers
 from logitcache.teacher.reuse import Known

@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from logitcache.cache import Cache
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import AlignmentError, FingerprintMismatch, IncompleteCache, Locked, SpecError
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.conditions import conditions, differing
-from logitcache.teacher.dump import DumpSettings, dump_split
+from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 from tests.runs import tree

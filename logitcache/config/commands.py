@@ -1,0 +1,86 @@
+"""Which command takes which options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanBenchConfig, PlanConfig, ReadBenchConfig
+from logitcache.config.dump import AgainConfig, DumpConfig, WorkersConfig
+from logitcache.config.option import Cost, Declared, options_of
+from logitcache.config.report import (
+    BenchOutput,
+    CompareConfig,
+    ConvertConfig,
+    DemoConfig,
+    InspectConfig,
+    ReportConfig,
+    VerifyConfig,
+)
+from logitcache.config.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class Takes:
+    """The options of a configuration, as a command takes them: without some, some required, some of another default."""
+
+    config: type
+    without: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self) -> Iterator[Declared]:
+        for declared in options_of(self.config):
+            if declared.name in self.without:
+                continue
+            required = declared.option.required or declared.name in self.required
+            default = self.defaults.get(declared.name, declared.default)
+            yield replace(declared, option=replace(declared.option, required=required), default=default)
+
+
+def _uncounted() -> Iterator[Declared]:
+    counted = {declared.name for declared in options_of(PlanConfig) if declared.option.cost is Cost.COUNTED}
+    for config in (DumpConfig, WorkersConfig, TrainConfig):
+        for declared in options_of(config):
+            if declared.option.cost is not Cost.COUNTED and declared.name not in counted:
+                yield declared
+
+
+# Options of `dump` and `train` that a forecast takes and does not use.
+UNCOUNTED: dict[str, Declared] = {}
+for _declared in _uncounted():
+    UNCOUNTED.setdefault(_declared.name, _declared)
+_FINETUNE = {declared.name for declared in options_of(PlanConfig) if declared.path[0] == "finetune"}
+_STUDY = {"unlabelled", "split", "epochs", "seeds", "method", "price_per_hour", "calibrate", "rows"}
+_STUDENT = {"accumulate", "group_by_length", "init", "tokenizer", "vocabulary"}
+_PLAN = Takes(PlanConfig, without=frozenset(UNCOUNTED), required=frozenset({"teacher"}))
+
+COMMANDS: dict[str, tuple[Takes, ...]] = {
+    "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
+    "train": (Takes(TrainConfig, required=frozenset({"method"})),),
+    "compare": (Takes(CompareConfig),),
+    "inspect": (Takes(InspectConfig),),
+    "verify": (Takes(VerifyConfig), Takes(AgainConfig)),
+    "repair": (Takes(AgainConfig),),
+    "convert": (Takes(ConvertConfig),),
+    "plan": (_PLAN,),
+    "bench overhead": (
+        Takes(OverheadConfig, without=frozenset(_STUDENT), defaults={"rows": 2048}),
+        Takes(BenchOutput),
+    ),
+    "bench dump": (Takes(DumpBenchConfig), Takes(BenchOutput)),
+    "bench read": (Takes(ReadBenchConfig), Takes(BenchOutput)),
+    "bench plan": (
+        replace(_PLAN, without=_PLAN.without | _STUDY | _FINETUNE),  # one dump and some steps, no whole study
+        Takes(PlanBenchConfig),
+        Takes(BenchOutput),
+    ),
+    "report": (Takes(ReportConfig),),
+    "demo": (Takes(DemoConfig),),
+}
+
+
+def options_of_command(command: str) -> list[Declared]:
+    """The options of a command, in the order in which its configurations declare them."""
+    return [declared for takes in COMMANDS[command] for declared in takes.options()]

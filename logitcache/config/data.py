@@ -1,0 +1,81 @@
+"""Options that say which rows are meant, and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from logitcache.config.labels import map_of, names_of
+from logitcache.config.option import Cost, option
+from logitcache.config.workspace import Workspace
+
+GROUP = "Data"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns to read; None where the usual names are to be tried."""
+
+    text: str | None = option(
+        None, "Column of the text. Default: a usual name such as text.", group=GROUP, recorded=False
+    )
+    text_pair: str | None = option(None, "Column of the second text of a pair.", group=GROUP, recorded=False)
+    label: str | None = option(
+        None, "Column of the label. Default: a usual name such as label.", group=GROUP, recorded=False
+    )
+    label_names: tuple[str, ...] | None = option(
+        None,
+        "Names of the classes in order, separated by commas (or a JSON list). Default: labels.json beside the data, or "
+        "sorted.",
+        name="labels",
+        group=GROUP,
+        parse=names_of,
+        annotation="str | Sequence[str]",
+        recorded=False,
+    )
+
+
+def data() -> Any:
+    return option(
+        "docstrings",
+        "A jsonl, csv, tsv or parquet file; a folder of them (train, dev and test by name) or one saved by "
+        "`datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its files are in a folder); a hub "
+        "name (org/name[:config][@revision]); or `docstrings`, the built-in set.",
+        group=GROUP,
+        recorded=False,
+    )
+
+
+def unlabelled() -> Any:
+    return option(None, "More rows of the same columns, without labels: a file, folder or hub name.", group=GROUP)
+
+
+def data_seed() -> Any:
+    return option(0, "Seed of presets that are drawn from a larger set (fewrel).", group=GROUP, recorded=False)
+
+
+def label_map() -> Any:
+    return option(
+        None,
+        "DATA=NAME,...: for classes of the data, the class of the teacher (or of the cache) that each is. Default: by "
+        "name, else by number.",
+        parse=map_of,
+        annotation="str | Mapping[str, str]",
+        group=GROUP,
+        cost=Cost.NONE,
+    )
+
+
+def max_length() -> Any:
+    return option(128, "Longest row in tokens; longer rows are cut.", minimum=2, group="Model input")
+
+
+@dataclass(frozen=True)
+class RowsConfig:
+    """Which rows are meant."""
+
+    data: str = data()
+    columns: Columns = field(default_factory=Columns)
+    unlabelled: str | None = unlabelled()
+    data_seed: int = data_seed()
+    workspace: Workspace = field(default_factory=Workspace)

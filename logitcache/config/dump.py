@@ -1,0 +1,133 @@
+"""Options of ``logitcache dump``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from logitcache.config.data import GROUP, Columns, data, data_seed, label_map, unlabelled
+from logitcache.config.option import Cost, option, validate
+from logitcache.config.shapes import check_revision, is_shape
+from logitcache.config.teacher import (
+    TEACHER,
+    DumpSettings,
+    Finetune,
+    TeacherSpec,
+    device,
+    revision,
+    trust_remote_code,
+)
+from logitcache.config.workspace import Workspace
+from logitcache.errors import SpecError
+
+PARALLEL = "Parallel dumps"
+
+
+def parse_part(part: Any) -> tuple[int, int]:
+    """(i, n) with i from 0, of "i/n" or (i, n) with i from 1. Raises ValueError."""
+    words = part if isinstance(part, str) else "/".join(map(str, part)) if isinstance(part, tuple | list) else ""
+    match = re.fullmatch(r"(\d+)/(\d+)", words)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError("I/N with I from 1 to N, such as 1/4")
+    return int(match[1]) - 1, int(match[2])
+
+
+@dataclass(frozen=True)
+class DumpConfig:
+    """What is asked of one dump."""
+
+    teacher: TeacherSpec
+    data: str = data()
+    columns: Columns = field(default_factory=Columns)
+    unlabelled: str | None = unlabelled()
+    data_seed: int = data_seed()
+    label_map: Mapping[str, str] | None = label_map()
+    split: str = option("train", "Split to dump.", group="Data")
+    out: Path | None = option(
+        None,
+        "Folder of the cache. Default: in the workspace, by data, split and teacher.",
+        group="Output",
+        cost=Cost.NONE,
+    )
+    finetune: Finetune = field(default_factory=Finetune)
+    reuse: Path | str | None = option(
+        None,
+        "A cache (folder or URL) of the same teacher: rows whose text it holds are copied, only the others see the "
+        "teacher.",
+        group="Output",
+        cost=Cost.NOT_COUNTED,
+    )
+    settings: DumpSettings = field(default_factory=DumpSettings)
+    workspace: Workspace = field(default_factory=Workspace)
+    overwrite: bool = option(False, "Replace an existing cache.", group="Output", cost=Cost.NONE)
+    part: tuple[int, int] | None = option(
+        None,
+        "I/N: write that range of the shards alone. The process that writes the last shard seals the cache.",
+        parse=parse_part,
+        annotation="str | tuple[int, int]",
+        group=PARALLEL,
+        cost=Cost.NOT_COUNTED,
+    )
+
+    def check(self) -> None:
+        """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
+        validate(self)
+        check_revision(self.teacher.name, self.teacher.revision)
+        folds, never = self.finetune.folds, self.finetune.mode == "never"
+        if never and (is_shape(self.teacher.name) or folds is not None):
+            why = "folds need a teacher trained without each"
+            if is_shape(self.teacher.name):
+                why = "a shape has no weights yet"
+            raise SpecError(
+                f"--finetune never: {why}. Leave it out, or name a trained teacher.", where=self.teacher.name
+            )
+
+
+@dataclass(frozen=True)
+class WorkersConfig:
+    """How many processes of the command line share a dump."""
+
+    workers: int | None = option(
+        None,
+        "Number of processes, each with one part of the dump.",
+        minimum=1,
+        group=PARALLEL,
+        cost=Cost.NOT_COUNTED,
+    )
+
+
+@dataclass(frozen=True)
+class AgainConfig:
+    """Who answered about which rows, for a cache that can name them itself: ``repair`` and ``verify --live``."""
+
+    teacher: str | None = option(None, "Default: the teacher that the cache names.", group=TEACHER)
+    data: str | None = option(None, "Default: the data that the cache names.", group=GROUP)
+    columns: Columns = field(default_factory=Columns)
+    unlabelled: str | None = unlabelled()
+    data_seed: int = data_seed()
+    workspace: Workspace = field(default_factory=Workspace)
+    revision: str | None = revision()
+    trust_remote_code: bool = trust_remote_code()
+    finetune: Finetune = field(default_factory=Finetune)
+    device: str | None = device()
+
+    def asked(self, teacher: str, data: str, dtype: str) -> DumpConfig:
+        """The dump whose teacher and rows these are; what is not named here is as given."""
+        return DumpConfig(
+            teacher=TeacherSpec(
+                name=self.teacher or teacher,
+                dtype=dtype,
+                device=self.device,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+            ),
+            data=self.data or data,
+            columns=self.columns,
+            unlabelled=self.unlabelled,
+            data_seed=self.data_seed,
+            finetune=self.finetune,
+            workspace=self.workspace,
+        )

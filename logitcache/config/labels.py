@@ -1,0 +1,84 @@
+"""Class names as they are typed: ``--labels A,B`` and ``--label-map DATA=TEACHER``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from logitcache.errors import SpecError
+
+
+def names_of(value: Any) -> tuple[str, ...]:
+    """Class names, from a sequence of them or as they are typed. Raises ValueError for what is neither."""
+    names = parse_names(value) if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise ValueError("names, in label order")
+    names = tuple(names)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("names, in label order")
+    return names
+
+
+def map_of(value: Any) -> dict[str, str]:
+    """A label map, from a mapping or as it is typed; class numbers are names too. Raises ValueError for what is
+    neither.
+    """
+    if isinstance(value, str):
+        return parse_map(value)
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str | int) for pair in value.items() for name in pair
+    ):
+        raise ValueError("a mapping of the data's classes to the teacher's")
+    return {str(data): str(teacher) for data, teacher in value.items()}
+
+
+def parse_names(text: str) -> list[str]:
+    """Names separated by commas, or a JSON list of them. Raises SpecError for JSON that is none."""
+    if not text.lstrip().startswith("["):
+        return [name.strip() for name in text.split(",")]
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpecError(
+            f"--labels: expected names separated by commas, or a JSON list of them, found {text!r}. Correct it."
+        )
+    return names
+
+
+def parse_map(text: str) -> dict[str, str]:
+    """``DATA=TEACHER,...`` or a JSON object as a mapping.
+
+    Raises SpecError for what is neither, or names a class of the data twice.
+    """
+    pairs: list[tuple[str, str]] = []
+    if text.lstrip().startswith("{"):
+        pairs = _json_pairs(text)
+    else:
+        for part in text.split(","):
+            data, equals, teacher = part.partition("=")
+            if not (equals and data.strip() and teacher.strip()):
+                raise _no_map(part)
+            pairs.append((data.strip(), teacher.strip()))
+    names = [data for data, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SpecError(f"--label-map: expected each class of the data once, found {twice!r} twice. Leave one out.")
+    return dict(pairs)
+
+
+def _json_pairs(text: str) -> list[tuple[str, str]]:
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except ValueError:
+        raise _no_map(text) from None
+    if not isinstance(pairs, list) or not all(isinstance(word, str) and word for pair in pairs for word in pair):
+        raise _no_map(text)
+    return pairs
+
+
+def _no_map(text: str) -> SpecError:
+    example = "such as negative=NEG,positive=POS, or a JSON object"
+    return SpecError(f"--label-map: expected DATA=TEACHER,..., {example}, found {text!r}. Correct it.")

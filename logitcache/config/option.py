@@ -1,0 +1,297 @@
+"""What an option is, and how values become a configuration.
+
+An option is declared on a dataclass field with :func:`option`: default, help, bounds or choices. A configuration may
+hold other dataclasses; their options count as its own (:func:`options_of`). :func:`build` makes a configuration from
+values by option name, and :func:`validate` checks one that was made by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from logitcache.errors import SpecError, short
+
+T = TypeVar("T")
+ON_THIS_MACHINE = "what is made is written to this machine. Name a path here, and copy it afterwards"
+
+
+class Cost(Enum):
+    """What `logitcache plan` does with an option of `dump` or `train`."""
+
+    COUNTED = "counted"
+    NONE = "passed over, as it decides no cost"
+    NOT_COUNTED = "not counted: all rows are forecast, asked by one process"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own name."""
+
+    help: str
+    name: str = ""
+    group: str = ""  # heading in --help
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None  # exclusive lower bound
+    below: float | None = None  # exclusive upper bound
+    parse: Callable[[Any], Any] | None = (
+        None  # makes the value of what is typed; raises ValueError saying what it expects
+    )
+    annotation: str = ""  # of a value with ``parse``, in the Python functions
+    required: bool = False
+    cost: Cost = Cost.COUNTED
+    recorded: bool = True  # in run.json: it decides what a run is
+
+
+def option(default: Any = dataclasses.MISSING, help: str = "", **details: Any) -> Any:
+    """A dataclass field that is an option. Without a default it is required."""
+    required = default is dataclasses.MISSING
+    metadata = {"option": Option(help, required=required, **details)}
+    return field(metadata=metadata) if required else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An option of a configuration: where it is held and what values it takes."""
+
+    path: tuple[str, ...]  # names of the fields that lead to it
+    option: Option
+    kind: Any  # str, int, float, bool, Path, or a union of str and Path
+    optional: bool  # None is a value
+    several: bool  # a tuple of such values
+    default: Any
+
+    @property
+    def name(self) -> str:
+        return self.option.name or self.path[-1]
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def expected(self) -> str:
+        """What values are taken, as a part of a sentence."""
+        declared = self.option
+        if declared.choices:
+            return f"one of {', '.join(declared.choices)}"
+        if self.kind is bool:
+            return "True or False"
+        if self.kind not in (int, float):
+            return "a path" if self.kind is Path else "text" if self.kind is str else "a path or a name"
+        noun = "a whole number" if self.kind is int else "a number"
+        return f"{noun}{_bounds(declared)}"
+
+
+def _shown(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
+
+
+def _bounds(declared: Option) -> str:
+    low, high = declared.minimum, declared.maximum
+    if declared.above is not None and declared.below is not None:
+        return f" between {_shown(declared.above)} and {_shown(declared.below)}"
+    words = []
+    if low is not None:
+        words.append(f"from {_shown(low)}")
+    if declared.above is not None:
+        words.append(f"above {_shown(declared.above)}")
+    if high is not None:
+        words.append(f"to {_shown(high)}" if low is not None else f"up to {_shown(high)}")
+    if declared.below is not None:
+        words.append(f"below {_shown(declared.below)}")
+    return "".join(f" {word}" for word in words)
+
+
+def options_of(config: Any) -> tuple[Declared, ...]:
+    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order they are declared."""
+    return _found_once(config)
+
+
+@cache
+def _found_once(config: Any) -> tuple[Declared, ...]:
+    return tuple(_options_of(config, ()))
+
+
+def _options_of(config: Any, path: tuple[str, ...]) -> Iterator[Declared]:
+    hints = get_type_hints(config)
+    for entry in dataclasses.fields(config):
+        inner = [*path, entry.name]
+        kind = hints[entry.name]
+        if dataclasses.is_dataclass(kind):
+            yield from _options_of(kind, tuple(inner))
+        elif "option" in entry.metadata:
+            yield _declared(entry, kind, tuple(inner))
+
+
+def _declared(entry: dataclasses.Field[Any], kind: Any, path: tuple[str, ...]) -> Declared:
+    members = _members(kind)
+    sequences = [each for each in members if get_origin(each) in (tuple, Sequence)]
+    kinds = [each for each in members if each is not NoneType and each not in sequences]
+    optional, several = NoneType in members, bool(sequences)
+    if several and not kinds:
+        kinds = _members(get_args(sequences[0])[0])
+    single = kinds[0] if len(kinds) == 1 else Union[tuple(kinds)]  # noqa: UP007  # made at run time
+    default = None if entry.default is dataclasses.MISSING else entry.default
+    return Declared(path, entry.metadata["option"], single, optional, several, default)
+
+
+def _members(kind: Any) -> list[Any]:
+    return list(get_args(kind)) if get_origin(kind) in (UnionType, Union) else [kind]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Advice naming the known names most like this one; empty where none is."""
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(close)}?" if close else f" Known are {', '.join(sorted(names))}."
+
+
+def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) -> T:
+    """A configuration from values by option name; what is not given has its default.
+
+    With ``typed``, messages name options as they are typed (``--batch-size``), else as arguments (``batch_size``).
+    Raises SpecError for an unknown name, a value that the option does not take, or a required option that is missing.
+    """
+    options = options_of(config)
+    names = {declared.name for declared in options}
+    unknown = next((name for name in values if name not in names), None)
+    if unknown is not None:
+        raise SpecError(f"expected an option of {config.__name__}, found {unknown!r}.{nearest(unknown, names)}")
+    tree: dict[str, Any] = {}
+    for declared in options:
+        if declared.name in values:
+            value = checked(declared, values[declared.name], typed=typed)
+            _insert(tree, declared.path, value)
+        elif declared.option.required:
+            spelled = declared.flag if typed else declared.name
+            raise SpecError(f"{spelled}: expected {declared.expected}, found nothing. Give one.")
+    made: T = _make(config, tree)
+    return made
+
+
+def _insert(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *parents, last = path
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[last] = value
+
+
+def _make(config: type, tree: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(config)
+    values = {
+        name: _make(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
+        for name, value in tree.items()
+    }
+    return config(**values)
+
+
+def validate(config: Any) -> None:
+    """Raises SpecError for the first option of a configuration whose value it does not take."""
+    for declared in options_of(type(config)):
+        if declared.option.parse is not None:  # the value has been parsed
+            continue
+        value = config
+        for name in declared.path:
+            value = getattr(value, name)
+        checked(declared, value, typed=True)
+
+
+def values_of(config: Any) -> dict[str, Any]:
+    """The values of a configuration by option name."""
+    values = {}
+    for declared in options_of(type(config)):
+        value = config
+        for name in declared.path:
+            value = getattr(value, name)
+        values[declared.name] = value
+    return values
+
+
+def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
+    """The value as the option holds it: numbers of any library as Python's own, paths as Path. Raises SpecError."""
+    if value is None and declared.optional:
+        return None
+    spelled = declared.flag if typed else declared.name
+    if declared.option.parse is not None:
+        try:
+            return declared.option.parse(value)
+        except SpecError:
+            raise
+        except ValueError as error:
+            raise SpecError(f"{spelled}: expected {error}, found {short(repr(value))}. Correct it.") from None
+    if not declared.several:
+        return _single(declared, value, spelled)
+    if isinstance(value, str | os.PathLike):
+        value = [value]
+    if not hasattr(value, "__iter__"):
+        raise _unexpected(spelled, f"{declared.expected}, or several", value)
+    return tuple(_single(declared, each, spelled) for each in value)
+
+
+def _single(declared: Declared, value: Any, spelled: str) -> Any:
+    kind = declared.kind
+    if declared.option.choices:
+        choices = {choice.casefold(): choice for choice in declared.option.choices}
+        if not isinstance(value, str) or value.casefold() not in choices:
+            raise _unexpected(spelled, declared.expected, value)
+        return choices[value.casefold()]
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise _unexpected(spelled, declared.expected, value)
+        return value
+    if kind in (int, float):
+        return _number(declared, value, spelled)
+    if kind is str:
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if not isinstance(value, str):
+            raise _unexpected(spelled, declared.expected, value)
+        return value
+    if not isinstance(value, str | os.PathLike):
+        raise _unexpected(spelled, declared.expected, value)
+    return local_path(value) if kind is Path else value
+
+
+def _number(declared: Declared, value: Any, spelled: str) -> int | float:
+    numeric = Integral if declared.kind is int else Real
+    if isinstance(value, bool) or not isinstance(value, numeric):
+        raise _unexpected(spelled, declared.expected, value)
+    number: int | float = declared.kind(value)
+    bounds = declared.option
+    outside = (
+        not math.isfinite(number)
+        or (bounds.minimum is not None and number < bounds.minimum)
+        or (bounds.maximum is not None and number > bounds.maximum)
+        or (bounds.above is not None and number <= bounds.above)
+        or (bounds.below is not None and number >= bounds.below)
+    )
+    if outside:
+        raise _unexpected(spelled, declared.expected, value)
+    return number
+
+
+def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> Path:
+    """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called ``s3:``."""
+    text = os.fspath(value)
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme in ("file", "local"):
+        return Path(rest)
+    if separator and isinstance(value, str):
+        raise SpecError(f"expected a path, found a URL: {advice}.", where=value)
+    return Path(value)
+
+
+def _unexpected(spelled: str, expected: str, value: Any) -> SpecError:
+    return SpecError(f"{spelled}: expected {expected}, found {short(repr(value))}. Correct it.")

@@ -1,0 +1,80 @@
+"""Options of the commands that look at caches and results: compare, inspect, verify, convert, demo and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from logitcache.config.option import option
+from logitcache.config.workspace import Workspace
+from logitcache.errors import SpecError
+
+RESAMPLES = 10_000
+FEWEST_RESAMPLES = 100  # fewer have no 2.5 % quantile to speak of
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """How results are compared."""
+
+    metric: str | None = option(None, "Metric to compare. Default: the results' own.")
+    split: str | None = option(None, "Split to compare on. Default: test if all results have it, else dev.")
+    baseline: str = option("base", "Method, or label of a row, to subtract.")
+    bootstrap: int = option(RESAMPLES, "Resamples of the rows that were scored.", minimum=FEWEST_RESAMPLES)
+    plot: Path | None = option(None, "Write a picture: FILE.png or FILE.svg.", group="Output")
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """What ``inspect`` shows besides the cache."""
+
+    row: int | None = option(None, "Decode this row, and show its text where its source is on this machine.")
+    data: str | None = option(
+        None, "Where the row's text is: a local file or folder, or `docstrings`. Nothing is downloaded."
+    )
+    text: str | None = option(None, "Column of the text. Default: a usual name such as text.")
+    text_pair: str | None = option(None, "Column of the second text of a pair.")
+    workspace: Workspace = field(default_factory=Workspace)
+
+    def check(self) -> None:
+        """Raises SpecError for what says where a row's text is, without a row."""
+        if self.row is None and (self.data or self.text or self.text_pair):
+            raise SpecError("--data, --text, --text-pair: expected --row N beside them, found none. Name a row.")
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """How ``verify`` asks the teacher again."""
+
+    live: int | None = option(None, "Also ask the teacher about that many rows again.", minimum=1)
+    seed: int = option(0, "Seed that draws those rows.", minimum=0)
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """What ``convert`` writes."""
+
+    to: str = option(help="Store to write.", choices=("arrow", "zarr", "parquet"))
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """How large the demo is, and where it stays."""
+
+    quick: bool = option(False, "Fewer rows and smaller models: under two minutes.")
+    out: Path = option(Path("logitcache-demo"), "Folder of everything that the demo makes.")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What ``report`` writes."""
+
+    out: Path = option(Path("report.html"), "The page, ending in .html; an existing one is replaced.")
+    mixed: bool = option(False, "Allow benches of several machines; each section then names its own.")
+
+
+@dataclass(frozen=True)
+class BenchOutput:
+    """Where a bench writes its document."""
+
+    out: Path | None = option(None, "Write the JSON document to this file.", group="Output")

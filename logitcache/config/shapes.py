@@ -1,0 +1,55 @@
+"""LAYERSxWIDTH: a small BERT named by its shape alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from logitcache.errors import SpecError
+
+SHAPE = re.compile(r"(\d+)x(\d+)")
+HEAD_WIDTH = 64
+
+
+def is_shape(model: str) -> bool:
+    """Whether a model is given as LAYERSxWIDTH, like 2x128."""
+    return SHAPE.fullmatch(model) is not None
+
+
+def parse_shape(model: str) -> tuple[int, int, int]:
+    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH. Raises SpecError."""
+    match = SHAPE.fullmatch(model)
+    assert match is not None, model
+    layers, width = int(match[1]), int(match[2])
+    heads = max(1, width // HEAD_WIDTH)
+    if layers < 1 or width < 2 or width % heads:
+        plural = "s" if heads > 1 else ""
+        expected = f"at least one layer and a width divisible by its {heads} attention head{plural}"
+        raise SpecError(f"expected LAYERSxWIDTH with {expected}, found {model!r}. Try 2x128.")
+    return layers, width, heads
+
+
+def check_weights(model: str, init: str | None) -> None:
+    """Raises SpecError for a shape that is impossible, or that is to have pretrained weights."""
+    if not is_shape(model):
+        return
+    parse_shape(model)
+    if init == "pretrained":
+        advice = "Give --init random, or a checkpoint as --student."
+        raise SpecError(f"a shape ({model}) has no pretrained weights. {advice}")
+
+
+def check_revision(checkpoint: str, revision: str | None) -> None:
+    """Raises SpecError for a revision of what has none: a shape, or something on this machine."""
+    if revision is None:
+        return
+    found = None
+    if is_shape(checkpoint):
+        found = "a shape"
+    elif Path(checkpoint).exists():
+        found = "a path"
+    if found is not None:
+        raise SpecError(
+            f"expected a hub name beside --revision {revision}, found {found}. Leave --revision out.",
+            where=checkpoint,
+        )

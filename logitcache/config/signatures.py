@@ -1,0 +1,123 @@
+"""Options of the Python functions, for editors and type checkers. Made by ``logitcache.config.generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, TypedDict
+
+
+class RowsOptions(TypedDict, total=False):
+    """Options of :class:`RowsConfig`."""
+
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    labels: str | Sequence[str] | None
+    data_seed: int
+    workspace: str | PathLike[str]
+
+
+class DumpOptions(TypedDict, total=False):
+    """Options of :class:`DumpConfig`."""
+
+    dtype: Literal["float32", "bfloat16", "float16"]
+    device: str | None
+    revision: str | None
+    trust_remote_code: bool
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    labels: str | Sequence[str] | None
+    data_seed: int
+    label_map: str | Mapping[str, str] | None
+    split: str
+    out: str | PathLike[str] | None
+    finetune: Literal["auto", "always", "never"]
+    finetune_epochs: float
+    finetune_learning_rate: float | None
+    finetune_batch_size: int
+    finetune_seed: int
+    folds: int | None
+    reuse: str | PathLike[str] | None
+    max_length: int
+    batch_tokens: int
+    codec: Literal["float16", "float32"]
+    shard_rows: int | None
+    on_nonfinite: Literal["stop", "skip"]
+    format: Literal["arrow", "zarr"]
+    workspace: str | PathLike[str]
+    overwrite: bool
+    part: str | tuple[int, int] | None
+
+
+class AgainOptions(TypedDict, total=False):
+    """Options of :class:`AgainConfig`."""
+
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    labels: str | Sequence[str] | None
+    data_seed: int
+    workspace: str | PathLike[str]
+    revision: str | None
+    trust_remote_code: bool
+    finetune: Literal["auto", "always", "never"]
+    finetune_epochs: float
+    finetune_learning_rate: float | None
+    finetune_batch_size: int
+    finetune_seed: int
+    folds: int | None
+    device: str | None
+
+
+class TrainOptions(TypedDict, total=False):
+    """Options of :class:`TrainConfig`."""
+
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    labels: str | Sequence[str] | None
+    data_seed: int
+    student: str
+    revision: str | None
+    trust_remote_code: bool
+    init: Literal["pretrained", "random"] | None
+    tokenizer: str | None
+    vocabulary: int
+    seed: int
+    alpha: float | None
+    a: float | None
+    temperature: float | None
+    tau_squared: bool | None
+    epochs: float
+    learning_rate: float | None
+    batch_size: int
+    accumulate: int
+    weight_decay: float
+    warmup: float
+    max_length: int
+    rows: int | None
+    precision: Literal["fp32", "bf16", "fp16"]
+    select: Literal["best", "last"] | None
+    metric: str | None
+    report_to: str
+    checkpoint_steps: int | None
+    group_by_length: bool
+    cache: Any
+    label_map: str | Mapping[str, str] | None
+    teachers: Literal["mean"] | None
+    folds: int | None
+    out: str | PathLike[str] | None
+    workspace: str | PathLike[str]
+    overwrite: bool
+
+
+class CompareOptions(TypedDict, total=False):
+    """Options of :class:`CompareConfig`."""
+
+    metric: str | None
+    split: str | None
+    baseline: str
+    bootstrap: int
+    plot: str | PathLike[str] | None

@@ -1,0 +1,128 @@
+"""Options that say which teacher is meant, how it is fine-tuned, and how its answers are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from logitcache.config.data import max_length
+from logitcache.config.option import Cost, option
+
+DTYPES = ("float32", "bfloat16", "float16")
+MODES = ("auto", "always", "never")
+CODECS = ("float16", "float32")
+ON_NONFINITE = ("stop", "skip")
+STORES = ("arrow", "zarr")
+TEACHER = "Teacher"
+FINETUNE = "Fine-tuning of the teacher"
+STORAGE = "Storage"
+
+
+def revision() -> Any:
+    return option(None, "Branch, tag or commit of a checkpoint on the hub.", group="Model")
+
+
+def trust_remote_code() -> Any:
+    return option(False, "Run the code that a checkpoint brings along.", group="Model", recorded=False)
+
+
+def device() -> Any:
+    return option(None, "Device of the teacher: cpu, cuda, cuda:1. Default: cuda if there is one.", group=TEACHER)
+
+
+def dtype() -> Any:
+    return option("float32", "Floating-point type the teacher computes in.", choices=DTYPES, group=TEACHER)
+
+
+def codec() -> Any:
+    return option(
+        "float16", "Floating-point type of the stored logits (minus each row's maximum).", choices=CODECS, group=STORAGE
+    )
+
+
+def batch_tokens() -> Any:
+    return option(4096, "Padded tokens of one teacher batch. Halved where memory runs out.", minimum=1, group=STORAGE)
+
+
+def shard_rows() -> Any:
+    return option(
+        None, "Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.", minimum=1, group=STORAGE
+    )
+
+
+def store() -> Any:
+    return option("arrow", "File format of the shards.", name="format", choices=STORES, group=STORAGE)
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """Which teacher is meant, and what it computes in."""
+
+    name: str = option(
+        help="A sequence classifier: a checkpoint's folder, the folder of a `train` run, a hub name, or a shape such "
+        "as 4x256. One without a trained head is fine-tuned first.",
+        name="teacher",
+        group=TEACHER,
+    )
+    dtype: str = dtype()
+    device: str | None = device()
+    revision: str | None = revision()
+    trust_remote_code: bool = trust_remote_code()
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """How a checkpoint becomes a teacher, where it has to."""
+
+    mode: str = option(
+        "auto",
+        "Fine-tune the teacher on the train split first: where it has no trained head, always, or never.",
+        name="finetune",
+        choices=MODES,
+        group=FINETUNE,
+    )
+    epochs: float = option(3.0, "Passes over the rows.", name="finetune_epochs", above=0, group=FINETUNE)
+    learning_rate: float | None = option(
+        None,
+        "Default: 2e-5 for a checkpoint, 5e-4 for a shape.",
+        name="finetune_learning_rate",
+        above=0,
+        group=FINETUNE,
+        cost=Cost.NONE,
+    )
+    batch_size: int = option(32, "Rows of one step.", name="finetune_batch_size", minimum=1, group=FINETUNE)
+    seed: int = option(
+        0,
+        "Seed of the head and of the order of rows.",
+        name="finetune_seed",
+        minimum=0,
+        maximum=2**32 - 1,
+        group=FINETUNE,
+        cost=Cost.NONE,
+    )
+    folds: int | None = option(
+        None,
+        "That many teachers, each fine-tuned without one fold of the rows and answering for that fold.",
+        minimum=2,
+        maximum=100,  # one model is trained for each
+        group=FINETUNE,
+    )
+
+
+@dataclass(frozen=True)
+class DumpSettings:
+    """How rows are put to the teacher and how its answers are kept."""
+
+    max_length: int = max_length()
+    batch_tokens: int = batch_tokens()
+    codec: str = codec()
+    shard_rows: int | None = shard_rows()
+    on_nonfinite: str = option(
+        "stop",
+        "What to do with a row whose logits are NaN, infinite or too wide for the codec: stop the dump, or skip the "
+        "row and store no answer.",
+        choices=ON_NONFINITE,
+        group=STORAGE,
+        cost=Cost.NONE,
+    )
+    store: str = store()

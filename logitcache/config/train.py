@@ -1,0 +1,249 @@
+"""Options of ``logitcache train``, and the rules that need nothing but the options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.option import Cost, option, validate
+from logitcache.config.shapes import check_revision, check_weights
+from logitcache.config.teacher import revision, trust_remote_code
+from logitcache.config.workspace import Workspace
+from logitcache.errors import SpecError
+
+METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
+WITH_TEACHER = ("self-kd", "kd")
+PRECISIONS = ("fp32", "bf16", "fp16")
+MAX_SEED = 2**32 - 1
+STUDENT = "Student"
+METHOD = "Method"
+TRAINING = "Training"
+
+
+def student() -> Any:
+    return option(
+        "2x128",
+        "A checkpoint's folder or hub name, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt "
+        "from the rows.",
+        group=STUDENT,
+    )
+
+
+def init() -> Any:
+    return option(
+        None,
+        "Weights to begin with. Default: random for a shape, else pretrained.",
+        choices=("pretrained", "random"),
+        group=STUDENT,
+    )
+
+
+def tokenizer() -> Any:
+    return option(None, "Folder of a tokenizer. Default: the student's own.", name="tokenizer", group=STUDENT)
+
+
+def vocabulary() -> Any:
+    return option(8000, "Size of a vocabulary learnt from the rows.", minimum=100, group=STUDENT)
+
+
+def batch_size() -> Any:
+    return option(32, "Rows of one optimiser step, over all processes.", minimum=1, group=TRAINING)
+
+
+def accumulate() -> Any:
+    return option(1, "Micro-batches that a step is cut into; the gradient is the same.", minimum=1, group=TRAINING)
+
+
+def precision() -> Any:
+    return option("fp32", "Mixed precision of the student.", choices=PRECISIONS, group=TRAINING)
+
+
+def group_by_length() -> Any:
+    return option(False, "Put rows of like length into one batch: less padding, faster.", group=TRAINING)
+
+
+def seed(help: str) -> Any:
+    return option(0, help, minimum=0, maximum=MAX_SEED, group=TRAINING)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that is asked of one training run."""
+
+    method: str = option(
+        "base",
+        "Soft half of the target: base (none), ls (uniform), tf-reg (a peak at the label), self-kd (the student's own "
+        "earlier answer) or kd (the teacher's answer).",
+        choices=METHODS,
+        group=METHOD,
+    )
+    data: str = data()
+    columns: Columns = field(default_factory=Columns)
+    unlabelled: str | None = unlabelled()
+    data_seed: int = data_seed()
+    student: str = student()
+    revision: str | None = revision()
+    trust_remote_code: bool = trust_remote_code()
+    init: str | None = init()
+    tokenizer: str | None = tokenizer()
+    vocabulary: int = vocabulary()
+    seed: int = seed("Seed of fresh weights, dropout and the order of rows.")
+    alpha: float | None = option(
+        None,
+        "Weight of the soft target. Default: 0.1 for ls, 0.5 for tf-reg, self-kd and kd.",
+        minimum=0,
+        maximum=1,
+        group=METHOD,
+        cost=Cost.NONE,
+    )
+    a: float | None = option(
+        None, "TF-reg's probability of the label. Default: 0.95.", above=0, below=1, group=METHOD, cost=Cost.NONE
+    )
+    temperature: float | None = option(
+        None,
+        "Softens teacher and student in kd and self-kd. Default: 1.",
+        above=0,
+        maximum=1000,
+        group=METHOD,
+        cost=Cost.NONE,
+    )
+    tau_squared: bool | None = option(
+        None,
+        "Multiply the soft term by the squared temperature. Default: yes.",
+        group=METHOD,
+        cost=Cost.NONE,
+        recorded=False,
+    )
+    epochs: float = option(5.0, "Passes over the rows.", above=0, group=TRAINING)
+    learning_rate: float | None = option(
+        None,
+        "Peak of the learning rate. Default: 2e-5 for pretrained weights, 5e-4 for random ones.",
+        above=0,
+        group=TRAINING,
+        cost=Cost.NONE,
+    )
+    batch_size: int = batch_size()
+    accumulate: int = accumulate()
+    weight_decay: float = option(0.01, "Weight decay of AdamW.", minimum=0, group=TRAINING, cost=Cost.NONE)
+    warmup: float = option(
+        0.06,
+        "Share of the steps with a rising learning rate.",
+        minimum=0,
+        below=1,
+        group=TRAINING,
+        cost=Cost.NONE,
+    )
+    max_length: int = max_length()
+    rows: int | None = option(
+        None,
+        "Train on that many labelled rows only: the same for every method and seed.",
+        minimum=2,
+        group="Data",
+    )
+    without_fold: tuple[int, int] | None = None  # (k, K): leave out the rows of fold k of K
+    precision: str = precision()
+    select: str | None = option(
+        None,
+        "Weights to keep: best on dev, or last. Default: best where there is a dev split.",
+        choices=("best", "last"),
+        group=TRAINING,
+        cost=Cost.NONE,
+    )
+    metric: str | None = option(
+        None,
+        "Metric of `best`: accuracy, macro_f1, mcc, or f1 (two classes). Default: the preset's, else accuracy.",
+        group=TRAINING,
+        cost=Cost.NONE,
+    )
+    report_to: str = option(
+        "none", "Logger of the Trainer, such as tensorboard.", group="Output", cost=Cost.NONE, recorded=False
+    )
+    checkpoint_steps: int | None = option(
+        None,
+        "Save a checkpoint every so many steps too, besides after each epoch.",
+        minimum=1,
+        group=TRAINING,
+        cost=Cost.NONE,
+        recorded=False,
+    )
+    group_by_length: bool = group_by_length()
+    cache: Path | str | Sequence[Path | str] | None = option(
+        None,
+        "The teacher's answers: a cache's folder or URL. Several: of labelled and unlabelled rows, or of teachers to "
+        "average. Default for kd: the one cache of these rows in the workspace.",
+        group=METHOD,
+        cost=Cost.NOT_COUNTED,
+        recorded=False,
+    )
+    label_map: Mapping[str, str] | None = label_map()
+    teachers: str | None = option(
+        None,
+        "Average the answers of several caches of the same rows.",
+        choices=("mean",),
+        group=METHOD,
+        cost=Cost.NOT_COUNTED,
+    )
+    folds: int | None = option(
+        None,
+        "For self-kd: that many first copies, each trained without the rows it answers.",
+        minimum=2,
+        maximum=100,
+        group=METHOD,
+    )
+    out: Path | None = option(
+        None,
+        "Folder of the result. Default: in the workspace, by data, method and seed.",
+        group="Output",
+        cost=Cost.NONE,
+        recorded=False,
+    )
+    workspace: Workspace = field(default_factory=Workspace)
+    overwrite: bool = option(False, "Replace an existing result.", group="Output", cost=Cost.NONE, recorded=False)
+
+    @property
+    def caches(self) -> tuple[Path | str, ...]:
+        """The folders, or URLs, of ``cache``."""
+        if self.cache is None:
+            return ()
+        return (self.cache,) if isinstance(self.cache, str | Path) else tuple(self.cache)
+
+    def check(self) -> None:
+        """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
+        validate(self)
+        check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
+        check_weights(self.student, self.init)
+        check_revision(self.student, self.revision)
+        if self.batch_size % self.accumulate:
+            sizes = f"{self.batch_size} and {self.accumulate}"
+            raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
+        self._check_teaching()
+
+    def _check_teaching(self) -> None:
+        """Refuse what only a method with a teacher has a use for."""
+        if self.caches and self.method not in WITH_TEACHER:
+            raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
+        if self.label_map and not (self.caches or self.method == "kd"):
+            raise SpecError(f"--label-map: {self.method} reads no cache. Leave it out, or choose kd.")
+        if self.teachers is not None and len(self.caches) < 2:
+            raise SpecError("--teachers: expected mean, and several caches to average (--cache A --cache B).")
+        if self.folds is not None and (self.method != "self-kd" or self.caches):
+            raise SpecError("--folds: expected self-kd without --cache. For kd, give --folds to `logitcache dump`.")
+        if self.without_fold is not None and not 0 <= self.without_fold[0] < self.without_fold[1]:
+            fold, folds = self.without_fold
+            raise SpecError(f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds}).")
+
+
+def check_method(
+    method: str, alpha: float | None, a: float | None, temperature: float | None, tau_squared: bool | None
+) -> None:
+    """Raises SpecError for a number that the method has no use for."""
+    if alpha is not None and method == "base":
+        raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
+    if a is not None and method != "tf-reg":
+        raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
+    for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
+        if value is not None and method not in WITH_TEACHER:
+            raise SpecError(f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out.")

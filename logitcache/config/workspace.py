@@ -1,0 +1,61 @@
+"""Where things lie when nobody names a place: one folder for built-in data, tokenizers, caches, teachers and runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from logitcache.config.option import option
+
+DEFAULT = Path("logitcache-work")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Default paths below one folder."""
+
+    folder: Path = option(
+        DEFAULT,
+        "Folder of caches, runs, teachers and built-in data that are not placed elsewhere.",
+        name="workspace",
+        group="Output",
+        recorded=False,
+    )
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def tokenizers(self) -> Path:
+        return self.folder / "tokenizers"
+
+    @property
+    def caches(self) -> Path:
+        return self.folder / "caches"
+
+    def cache(self, source: str, split: str, teacher: str, folds: int | None = None) -> Path:
+        kind = "" if folds is None else f"-{folds}folds"
+        return self.caches / f"{_plain(source)}-{split}-{Path(teacher).resolve().name}{kind}"
+
+    def run(self, source: str, method: str, seed: int) -> Path:
+        return self.folder / "runs" / _plain(source) / f"{method}-seed{seed}"
+
+    def teacher(self, source: str, checkpoint: str, digest: str) -> Path:
+        """Where a teacher lies that was fine-tuned here; ``digest`` is of everything that was asked of it."""
+        return self.folder / "teachers" / f"{_plain(source)}-{Path(checkpoint).resolve().name}-{digest}"
+
+    @property
+    def self_kd(self) -> Path:
+        """Self-KD's own first copies and caches: apart from ``caches``, where kd looks for a teacher's."""
+        return self.folder / "self-kd"
+
+    def first_copy(self, digest: str) -> Path:
+        """Where Self-KD's first copy lies when the base run of its seed has other settings: ``digest`` is of these."""
+        return self.self_kd / f"copy-{digest[:12]}"
+
+
+def _plain(source: str) -> str:
+    """A hub name as one folder's name."""
+    return re.sub(r"[/:@]", "-", source)
