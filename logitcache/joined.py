@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 from logitcache import identity
 from logitcache.cache import Cache
 from logitcache.data.match import Kind, Match, match_labels
-from logitcache.data.names import class_number, listed
+from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.data.task import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -230,6 +230,6 @@ def _like(first: Cache, cache: Cache) -> Int64:
         match = match_labels(theirs, Classification(len(ours), ours), str(cache.where), who="cache")
     except FingerprintMismatch:
         raise refusal from None
-    if match.kind is Kind.NUMBERED and any(class_number(name) is None for name in (*theirs, *ours)):
+    if match.kind is Kind.NUMBERED and not match.numbers_alone:
         raise refusal
     return match.order

@@ -10,7 +10,7 @@ from typing import Any
 
 from logitcache.config.data import GROUP, Columns, data, data_seed, label_map, unlabelled
 from logitcache.config.option import Cost, option, validate
-from logitcache.config.shapes import check_revision, is_shape
+from logitcache.config.shapes import check_revision
 from logitcache.config.teacher import (
     TEACHER,
     DumpSettings,
@@ -21,7 +21,6 @@ from logitcache.config.teacher import (
     trust_remote_code,
 )
 from logitcache.config.workspace import Workspace
-from logitcache.errors import SpecError
 
 PARALLEL = "Parallel dumps"
 
@@ -76,14 +75,7 @@ class DumpConfig:
         """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
         validate(self)
         check_revision(self.teacher.name, self.teacher.revision)
-        folds, never = self.finetune.folds, self.finetune.mode == "never"
-        if never and (is_shape(self.teacher.name) or folds is not None):
-            why = "folds need a teacher trained without each"
-            if is_shape(self.teacher.name):
-                why = "a shape has no weights yet"
-            raise SpecError(
-                f"--finetune never: {why}. Leave it out, or name a trained teacher.", where=self.teacher.name
-            )
+        self.finetune.check(self.teacher.name)
 
 
 @dataclass(frozen=True)

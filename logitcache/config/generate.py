@@ -56,10 +56,8 @@ def signatures() -> str:
 
 def _annotation(declared: Declared) -> str:
     words = [_single(declared)]
-    if declared.option.parse is not None:
+    if declared.option.annotation:
         words = [declared.option.annotation]
-    elif declared.name == "cache":
-        words = ["Any"]
     elif declared.several:
         words = [f"Sequence[{words[0]}]"]
     if declared.optional and words != ["Any"]:

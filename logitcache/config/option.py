@@ -46,10 +46,8 @@ class Option:
     maximum: float | None = None
     above: float | None = None  # exclusive lower bound
     below: float | None = None  # exclusive upper bound
-    parse: Callable[[Any], Any] | None = (
-        None  # makes the value of what is typed; raises ValueError saying what it expects
-    )
-    annotation: str = ""  # of a value with ``parse``, in the Python functions
+    parse: Callable[[Any], Any] | None = None  # of what is typed; raises ValueError saying what it expects
+    annotation: str = ""  # in the Python functions, where ``kind`` and ``choices`` do not tell it
     required: bool = False
     cost: Cost = Cost.COUNTED
     recorded: bool = True  # in run.json: it decides what a run is
@@ -80,6 +78,12 @@ class Declared:
     @property
     def flag(self) -> str:
         return f"--{self.name.replace('_', '-')}"
+
+    def value_in(self, config: Any) -> Any:
+        """Its value in a configuration."""
+        for name in self.path:
+            config = getattr(config, name)
+        return config
 
     @property
     def expected(self) -> str:
@@ -200,23 +204,13 @@ def _make(config: type, tree: Mapping[str, Any]) -> Any:
 def validate(config: Any) -> None:
     """Raises SpecError for the first option of a configuration whose value it does not take."""
     for declared in options_of(type(config)):
-        if declared.option.parse is not None:  # the value has been parsed
-            continue
-        value = config
-        for name in declared.path:
-            value = getattr(value, name)
-        checked(declared, value, typed=True)
+        if declared.option.parse is None:  # else the value has been parsed
+            checked(declared, declared.value_in(config), typed=True)
 
 
 def values_of(config: Any) -> dict[str, Any]:
     """The values of a configuration by option name."""
-    values = {}
-    for declared in options_of(type(config)):
-        value = config
-        for name in declared.path:
-            value = getattr(value, name)
-        values[declared.name] = value
-    return values
+    return {declared.name: declared.value_in(config) for declared in options_of(type(config))}
 
 
 def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
@@ -284,13 +278,20 @@ def _number(declared: Declared, value: Any, spelled: str) -> int | float:
 
 def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> Path:
     """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called ``s3:``."""
-    text = os.fspath(value)
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme in ("file", "local"):
-        return Path(rest)
-    if separator and isinstance(value, str):
+    scheme, separator, _ = os.fspath(value).partition("://")
+    if not separator or not isinstance(value, str):
+        return Path(value)
+    if scheme not in ("file", "local"):
         raise SpecError(f"expected a path, found a URL: {advice}.", where=value)
-    return Path(value)
+    return file_path(value)
+
+
+def file_path(url: str) -> Path:
+    """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not on this machine."""
+    _, _, rest = url.partition("://")
+    if not rest.startswith("/"):
+        raise SpecError("expected a file of this machine, found a URL with a host. Give file:///PATH.", where=url)
+    return Path(rest)
 
 
 def _unexpected(spelled: str, expected: str, value: Any) -> SpecError:

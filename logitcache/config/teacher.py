@@ -7,12 +7,15 @@ from typing import Any
 
 from logitcache.config.data import max_length
 from logitcache.config.option import Cost, option
+from logitcache.config.shapes import is_shape
+from logitcache.errors import SpecError
 
 DTYPES = ("float32", "bfloat16", "float16")
 MODES = ("auto", "always", "never")
 CODECS = ("float16", "float32")
 ON_NONFINITE = ("stop", "skip")
 STORES = ("arrow", "zarr")
+MAX_SEED = 2**32 - 1
 TEACHER = "Teacher"
 FINETUNE = "Fine-tuning of the teacher"
 STORAGE = "Storage"
@@ -96,7 +99,7 @@ class Finetune:
         "Seed of the head and of the order of rows.",
         name="finetune_seed",
         minimum=0,
-        maximum=2**32 - 1,
+        maximum=MAX_SEED,
         group=FINETUNE,
         cost=Cost.NONE,
     )
@@ -107,6 +110,16 @@ class Finetune:
         maximum=100,  # one model is trained for each
         group=FINETUNE,
     )
+
+    def check(self, teacher: str) -> None:
+        """Raises SpecError where this teacher has to be trained and is not to be."""
+        if self.mode != "never":
+            return
+        why = "folds need a teacher trained without each" if self.folds is not None else None
+        if is_shape(teacher):
+            why = "a shape has no weights yet"
+        if why is not None:
+            raise SpecError(f"--finetune never: {why}. Leave it out, or name a trained teacher.", where=teacher)
 
 
 @dataclass(frozen=True)

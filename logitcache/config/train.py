@@ -10,14 +10,13 @@ from typing import Any
 from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision, check_weights
-from logitcache.config.teacher import revision, trust_remote_code
+from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
 METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
 WITH_TEACHER = ("self-kd", "kd")
 PRECISIONS = ("fp32", "bf16", "fp16")
-MAX_SEED = 2**32 - 1
 STUDENT = "Student"
 METHOD = "Method"
 TRAINING = "Training"
@@ -174,6 +173,7 @@ class TrainConfig:
         None,
         "The teacher's answers: a cache's folder or URL. Several: of labelled and unlabelled rows, or of teachers to "
         "average. Default for kd: the one cache of these rows in the workspace.",
+        annotation="Any",  # an open Cache too
         group=METHOD,
         cost=Cost.NOT_COUNTED,
         recorded=False,

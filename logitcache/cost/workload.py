@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from logitcache.config.bench import WorkloadConfig
 from logitcache.config.shapes import is_shape, parse_shape
+from logitcache.data import hub
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
 from logitcache.data.order import subset
@@ -35,7 +36,6 @@ from logitcache.records import Ragged
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import (
     DTYPES,
-    UNREADABLE,
     TeacherModel,
     UntrainedHead,
     check_device,
@@ -139,7 +139,7 @@ def config_of(
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except UNREADABLE as error:
+    except hub.unreadable() as error:
         raise unloadable("architecture", name, error, f"{ADVICE}{', '.join(KNOWN)}.") from None
     return config
 

@@ -99,8 +99,19 @@ def files(name: str, revision: str | None) -> list[str]:
         return []
 
 
+def unreadable() -> tuple[type[Exception], ...]:
+    """What `transformers` raises for a checkpoint that is not there, not one, or damaged."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    of_settings = (AttributeError, TypeError, StrictDataclassError)  # a value in config.json of another kind
+    return (OSError, ValueError, KeyError, ImportError, SafetensorError, *of_settings)
+
+
 def why(path: str, error: BaseException) -> str:
     """Why a checkpoint, in a folder or on the hub, cannot be loaded: one line."""
+    if type(error).__name__ == "StrictDataclassFieldValidationError" and error.__cause__ is not None:
+        error = error.__cause__  # its first line says which value; its own only that there is one
     if "trust_remote_code=True" in str(error):
         return OWN_CODE
     said = error.message if isinstance(error, SpecError) else str(error).strip().split("\n")[0]

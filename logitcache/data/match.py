@@ -63,6 +63,11 @@ class Match:
         """The name of the column that answers for each class: [K]."""
         return tuple(self.own[column] for column in self.order)
 
+    @property
+    def numbers_alone(self) -> bool:
+        """Whether both sides number their classes and give them no names."""
+        return all(class_number(name) is not None for name in (*self.own, *self.data))
+
 
 def match_labels(
     own: Sequence[str],

@@ -61,7 +61,7 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
         commit = hub.checkpoint(path, revision)
         settings = {} if commit is None else commit.settings()
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except hub.unreadable() as error:
         raise SpecError(f"no tokenizer can be loaded: {hub.why(path, error)}", where=path) from None
     if not trust_remote_code and _stands_in(tokenizer):
         raise SpecError(f"no tokenizer can be loaded: {hub.OWN_CODE}", where=path)

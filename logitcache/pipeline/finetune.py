@@ -73,11 +73,8 @@ def ready_teacher(
 
 def _as_it_is(spec: TeacherSpec, finetune: Finetune) -> TeacherModel | None:
     """The teacher, where it needs no training; None where it does."""
-    shape = is_shape(spec.name)
-    if finetune.mode == "never" and (shape or finetune.folds is not None):
-        why = "a shape has no weights yet" if shape else "folds need a teacher trained without each"
-        raise SpecError(f"--finetune never: {why}. Leave it out, or name a trained teacher.", where=spec.name)
-    if shape or finetune.mode == "always":
+    finetune.check(spec.name)
+    if is_shape(spec.name) or finetune.mode == "always":
         return None
     try:
         return load_teacher(

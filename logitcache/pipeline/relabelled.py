@@ -12,7 +12,7 @@ import numpy as np
 
 from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.match import Kind, Match, map_advice, pairs_of, suggestion
-from logitcache.data.names import LISTED, class_number, listed, map_option
+from logitcache.data.names import LISTED, listed, map_option
 from logitcache.data.source import Notify, Rows
 from logitcache.errors import FingerprintMismatch
 from logitcache.joined import Joined
@@ -68,7 +68,7 @@ def check_gold_labels(teacher: Joined, train: Rows, notify: Notify) -> None:
     if labels.moved():
         raise _renumbered(labels, match, where)
     if not labels.rows and match.kind is Kind.NUMBERED:
-        _check_answers(teacher, train, where)
+        _check_answers(teacher, train, where, notify)
     if labels.changed:
         notify(
             f"{where}: {labels.changed:,} of {labels.rows:,} rows have another label than when they were dumped; "
@@ -96,11 +96,11 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
     return Relabelled(keys // MAX_CLASSES, keys % MAX_CLASSES, counts)
 
 
-def _check_answers(teacher: Joined, train: Rows, where: str) -> None:
+def _check_answers(teacher: Joined, train: Rows, where: str, notify: Notify) -> None:
     """Compare the labels of the training rows with the cached answers, where the cache itself has no labels.
 
-    Raises FingerprintMismatch where another order of the columns agrees far better; and, where one side has names and
-    the other numbers alone, unless the answers confirm the order.
+    Where both sides have numbers alone and another order of the columns agrees far better, that is said. Where one side
+    has names: raises FingerprintMismatch then, and unless the answers confirm the order.
     """
     match = teacher.match
     sample = train.select(spread(train.label, CHECKED_ROWS))
@@ -110,14 +110,15 @@ def _check_answers(teacher: Joined, train: Rows, where: str) -> None:
     if order is not None:
         present = (answers == gold).mean()
         better = (answers == order[gold]).mean()
-        raise FingerprintMismatch(
+        found = (
             "expected columns in the order of the data's classes, by which they are matched; found cached answers that "
             f"agree with {present:.0%} of {len(gold)} labelled rows, with the columns in another order with "
-            f"{better:.0%}. {_map_of(match, match.order[order])}",
-            where=where,
+            f"{better:.0%}. {_map_of(match, match.order[order])}"
         )
-    numbers_alone = all(class_number(name) is not None for name in (*match.own, *match.data))
-    if not numbers_alone and not confirmed(gold, answers, len(match.data)):
+        if not match.numbers_alone:
+            raise FingerprintMismatch(found, where=where)
+        notify(f"{where}: {found}")
+    if not match.numbers_alone and not confirmed(gold, answers, len(match.data)):
         raise FingerprintMismatch(
             f"the cache's labels are {listed(match.own)}, the data's {listed(match.data)}, no row is labelled in both, "
             f"and the cached answers do not tell either. {map_advice(suggestion(match.own, match.data))}",

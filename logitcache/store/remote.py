@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from logitcache import identity
+from logitcache.config.option import file_path
 from logitcache.errors import CorruptShard, FormatError, IncompleteCache, LogitCacheError, SpecError
 from logitcache.records import Array
 from logitcache.store import files
@@ -65,7 +66,7 @@ def place(name: str | os.PathLike[str]) -> str | Path:
     url = os.fspath(name)
     scheme, _, rest = url.partition("://")
     if scheme in ("file", "local"):
-        return Path(rest)
+        return file_path(url)
     user, at, host = urlsplit(url).netloc.rpartition("@")
     if "::" in rest:
         raise SpecError("expected one URL, found a chain of them. Name the cache's folder alone.", where=f"{scheme}://")

@@ -31,8 +31,6 @@ from logitcache.teacher.panel import folds_of
 
 FORMAT = "logitcache-run/1"
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
-
-
 # Paths, or recorded elsewhere in a result: not what makes two runs the same.
 NOT_RECORDED = {declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded}
 

@@ -29,7 +29,7 @@ from logitcache.models.settings import (
     single_precision,
 )
 from logitcache.store.files import sync_file
-from logitcache.teacher.model import UNREADABLE, checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
+from logitcache.teacher.model import checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
 
@@ -156,7 +156,7 @@ def _from_checkpoint(
                 student, dtype="float32", output_loading_info=True, **settings, **labels
             )
             model.float()
-    except UNREADABLE as error:
+    except hub.unreadable() as error:
         raise unloadable("student", student, error, ADVICE, revision) from None
     if info is not None:
         fresh_weights(model, info, student)  # a fresh head is as it should be

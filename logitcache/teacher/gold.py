@@ -13,7 +13,7 @@ from math import lgamma, log
 import numpy as np
 
 from logitcache.data.match import Kind, Match, pairs_of
-from logitcache.data.names import LISTED, class_number, map_option
+from logitcache.data.names import LISTED, map_option
 from logitcache.data.prepare import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch
@@ -63,15 +63,9 @@ def check_gold(
         f"expected columns in the order of the data's classes, by which they are matched. Of {len(gold)} labelled rows "
         f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}"
     )
-    if not numbered_alike(match):
+    if not match.numbers_alone:
         raise FingerprintMismatch(found, where=panel.first.name)
     notify(f"{panel.first.name}: {found}")
-
-
-def numbered_alike(match: Match) -> bool:
-    """Whether teacher and data give every class the same number."""
-    own = {class_number(name) for name in match.own}
-    return None not in own and own == {class_number(name) for name in match.data}
 
 
 def spread(labels: Int64, count: int) -> Int64:

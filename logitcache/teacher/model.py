@@ -46,8 +46,6 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-# What `transformers` raises for a checkpoint that is not there, not one, or damaged.
-UNREADABLE = (OSError, ValueError, KeyError, ImportError, SafetensorError)
 GIVE_THAT = "then give that folder."
 PICKLE = re.compile(r"pytorch_model.*\.bin")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -174,7 +172,7 @@ def load_teacher(
             )
     except FingerprintMismatch:
         raise
-    except UNREADABLE as error:
+    except hub.unreadable() as error:
         advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
         raise unloadable("teacher", path, error, advice, revision) from None
     if missing := fresh_weights(model, info, path):

@@ -119,6 +119,9 @@ def test_a_path_is_a_path(local: Cache) -> None:
     assert Cache.open(f"file://{local.folder}").folder == local.folder
     for name in ("a/b", "s3:/bucket", "./x://y", Path("s3://x")):
         assert isinstance(remote.place(name), Path)
+    for name in ("file://host/cache", "local://cache"):
+        with pytest.raises(SpecError, match="found a URL with a host"):
+            remote.place(name)
     assert remote.place("abfs://container@account/cache/") == "abfs://container@account/cache"
     assert remote.place("hf://datasets/me/cache@v1") == "hf://datasets/me/cache@v1"
 

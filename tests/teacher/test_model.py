@@ -187,6 +187,12 @@ def refusal(path: Path | str, **how: Any) -> str:
 def test_what_is_no_checkpoint_is_refused(copied: Path, tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "nowhere")
     assert "no such folder" in refusal("nobody/nothing")
+    config = copied / "config.json"
+    for setting in ({"use_return_dict": False}, {"hidden_size": "wide"}, {"hidden_size": [16]}):
+        told = config.read_text()
+        config.write_text(json.dumps({**json.loads(told), **setting}))
+        assert next(iter(setting)) in refusal(copied)
+        config.write_text(told)
     (tmp_path / "empty").mkdir()
     assert "no teacher can be loaded" in refusal(tmp_path / "empty")
     weights = copied / "model.safetensors"
