@@ -8,8 +8,9 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import click
@@ -38,6 +39,7 @@ COMMANDS = {
 
 _RESUMING = ("dump", "train", "repair", "convert", "merge", "demo")  # a second call goes on where the first stopped
 _GRACE = 5.0  # seconds from the signal to the end
+_AGAIN = 0.02  # seconds until a signal is sent again that met a destructor
 _BROKEN_PIPE = 128 + signal.SIGPIPE
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A place that was named cannot be used. Rooms check what they can; what only the system knows ends here.
@@ -120,22 +122,39 @@ def _stoppable(ctx: click.Context) -> Iterator[None]:
         yield
         return
     late: list[threading.Timer] = []
+    swallowed: list[object] = []
+
+    def later(seconds: float, function: Callable[[int], object], number: int) -> None:
+        late.append(threading.Timer(seconds, function, (number,)))
+        late[-1].daemon = True
+        late[-1].start()
 
     def leave(number: int, frame: object) -> NoReturn:
-        if late:
+        if swallowed:
+            swallowed.clear()
+        elif late:
             os._exit(128 + number)
-        ctx.meta[STOPPED] = number
-        late.append(threading.Timer(_GRACE, os._exit, (128 + number,)))
-        late[0].daemon = True
-        late[0].start()
+        else:
+            ctx.meta[STOPPED] = number
+            later(_GRACE, os._exit, 128 + number)
         raise _Stopped(number)
 
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        """A signal that met a destructor was raised where nothing can be raised: it is sent once more."""
+        if isinstance(found.exc_value, _Stopped):
+            swallowed.append(found)
+            later(_AGAIN, partial(signal.pthread_kill, threading.get_ident()), found.exc_value.number)
+        else:
+            hook(found)
+
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
         for timer in late:
             timer.cancel()
 

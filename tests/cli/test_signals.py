@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from logitcache_cli.main import cli
+from logitcache_cli.main import _stoppable, _Stopped, cli
 from tests.commands import start, wait_for
 from tests.conftest import singles
 from tests.runs import tree
@@ -76,7 +77,7 @@ def killed(words: list[str], out: Path, kills: int, draw: random.Random) -> list
         process = start([*words, "--out", str(out)], out.parent / "log")
         try:
             wait_for(out / "shards" / f"{before:05d}.json", process)
-            time.sleep(draw.random() * 0.05)
+            time.sleep(draw.random() * 0.015)  # about as long as a shard takes
         finally:
             process.kill()
             process.join(60)
@@ -97,6 +98,28 @@ def test_a_dump_that_is_killed_loses_one_shard_at_most_and_goes_on(
     print(
         f"{kills} of {kills} kills: byte-identical; {sum(gained)} of {ROWS // SHARD} shards made before the last call"
     )
+
+
+class _Slow:
+    """Meets a signal while it is taken apart."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.001)
+
+
+def test_a_signal_that_meets_a_destructor_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    def run() -> None:
+        with _stoppable(click.Context(cli)):
+            met = _Slow()
+            del met
+            time.sleep(20)
+
+    told = time.monotonic()
+    with pytest.raises(_Stopped) as stopped:
+        run()
+    assert time.monotonic() - told < 4  # before the grace ends, which ends the process
+    assert (stopped.value.number, capfd.readouterr().err) == (signal.SIGTERM, "")
 
 
 def test_a_training_that_is_told_to_stop_goes_on(singles_data: Path, tmp_path: Path) -> None:
