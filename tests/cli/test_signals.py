@@ -77,7 +77,7 @@ def killed(words: list[str], out: Path, kills: int, draw: random.Random) -> list
         process = start([*words, "--out", str(out)], out.parent / "log")
         try:
             wait_for(out / "shards" / f"{before:05d}.json", process)
-            time.sleep(draw.random() * 0.015)  # about as long as a shard takes
+            time.sleep(draw.random() * 0.01)  # about as long as a shard takes
         finally:
             process.kill()
             process.join(60)
