@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from common import ratio, write
 
-from logitcache.cost.turns import in_turn, spread
+from logitcache.bench.turns import in_turn, spread
 from logitcache.targets.dense import DenseCodec
 
 ROWS, CALLS, ROUNDS, REPEATS = 32, 50, 15, 20

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from common import RESULTS
 
+from logitcache.bench.document import nameless, write
+from logitcache.bench.dump import bench
+from logitcache.bench.dump_cases import load as loaded
 from logitcache.config.bench import DumpBenchConfig
 from logitcache.config.teacher import DumpSettings
-from logitcache.cost.document import nameless, write
-from logitcache.cost.dump_work import load as loaded
-from logitcache.cost.dumping import bench
 from logitcache.data.source import Source
 from logitcache.teacher.model import TeacherModel
 

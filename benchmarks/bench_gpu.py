@@ -15,9 +15,11 @@ import sys
 import torch
 from common import RESULTS
 
+from logitcache.bench import dump as dumping
+from logitcache.bench import overhead
+from logitcache.bench.document import Document, write
 from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanConfig, WorkloadConfig
-from logitcache.cost import accuracy, dumping, overhead
-from logitcache.cost.document import Document, write
+from logitcache.forecast import accuracy
 
 TEACHER, STUDENT = "roberta-large", "distilroberta-base"
 

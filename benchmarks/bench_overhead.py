@@ -15,9 +15,9 @@ from dataclasses import replace
 
 from common import RESULTS
 
+from logitcache.bench.document import write
+from logitcache.bench.overhead import bench
 from logitcache.config.bench import OverheadConfig, WorkloadConfig
-from logitcache.cost.document import write
-from logitcache.cost.overhead import bench
 from logitcache.report.overhead import ratio_picture
 
 SIZES = {

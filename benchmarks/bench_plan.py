@@ -13,9 +13,9 @@ import sys
 
 from common import RESULTS
 
+from logitcache.bench.document import write
 from logitcache.config.bench import PlanConfig, WorkloadConfig
-from logitcache.cost.accuracy import bench
-from logitcache.cost.document import write
+from logitcache.forecast.accuracy import bench
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import sys
 
 from common import RESULTS
 
+from logitcache.bench.document import write
+from logitcache.bench.read import bench
 from logitcache.config.bench import ReadBenchConfig
-from logitcache.cost.document import write
-from logitcache.cost.reading import bench
 
 
 def main() -> None:

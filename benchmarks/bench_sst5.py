@@ -23,7 +23,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
-from logitcache.pipeline.train import train
+from logitcache.stages.train import train
 from logitcache.study.tables import compare, render
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher

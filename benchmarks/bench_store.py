@@ -24,7 +24,7 @@ import numpy as np
 from bench_dump import SETTINGS, load
 from common import ratio, write
 
-from logitcache.cost.turns import in_turn, spread
+from logitcache.bench.turns import in_turn, spread
 from logitcache.store import extents, files
 from logitcache.store.columns import Column
 from logitcache.store.extents import Encoded, File

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from common import ratio, write
 
-from logitcache.cache import Cache
-from logitcache.cost.turns import in_turn, spread
+from logitcache.bench.turns import in_turn, spread
+from logitcache.cache.cache import Cache
 from logitcache.store.manifest import ROOT_COLUMNS, Column, Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec

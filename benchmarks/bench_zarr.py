@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from common import ratio, write
 
-from logitcache.cache import Cache
-from logitcache.convert import convert
-from logitcache.cost.turns import in_turn
+from logitcache.bench.turns import in_turn
+from logitcache.cache.cache import Cache
+from logitcache.cache.convert import convert
 from logitcache.data.order import permutation, windowed_permutation
 from logitcache.records import Int64
 from logitcache.store.columns import Column

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logitcache.cost import turns
-from logitcache.cost.document import nameless
-from logitcache.cost.machine import machine, versions
+from logitcache.bench import turns
+from logitcache.bench.document import nameless
+from logitcache.bench.machine import machine, versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -23,7 +23,7 @@ def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """
     config = typed(DumpBenchConfig, values)
     check_out(out)
-    from logitcache.cost.dumping import bench
+    from logitcache.bench.dump import bench
 
     finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 

@@ -24,7 +24,7 @@ def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """
     config = typed(OverheadConfig, values)
     check_out(out)
-    from logitcache.cost.overhead import bench
+    from logitcache.bench.overhead import bench
 
     finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 

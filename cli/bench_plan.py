@@ -21,7 +21,7 @@ def command(as_json: bool, out: Path | None, rows: int, steps: int, rounds: int,
     """Calibrate, forecast a dump and some training steps, measure them; again and again, in one process."""
     config = typed(PlanConfig, {**values, "rows": rows})
     check_out(out)
-    from logitcache.cost.accuracy import bench
+    from logitcache.forecast.accuracy import bench
 
     words = ["logitcache", *sys.argv[1:]]
     document = bench(config, words, notify, rounds=rounds, steps=steps, memory=memory)

@@ -29,7 +29,7 @@ def command(as_json: bool, out: Path | None, **values: Any) -> None:
     """
     config = typed(ReadBenchConfig, values)
     check_out(out)
-    from logitcache.cost.reading import bench
+    from logitcache.bench.read import bench
 
     finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
 

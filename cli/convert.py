@@ -20,7 +20,7 @@ def command(cache: Path | str, out: Path, to: str, as_json: bool) -> None:
     """Write what CACHE, a folder or a URL, holds to the folder OUT. Every byte is checked on the way; running it again
     goes on.
     """
-    from logitcache.convert import convert
+    from logitcache.cache.convert import convert
 
     made = convert(cache, out, to)
     if as_json:

@@ -30,8 +30,8 @@ def command(a: Path | str, b: Path | str, as_json: bool) -> None:
     """Compare the answers of caches A and B row by row, joined by number and proved by hash, and say what of their
     fingerprints and conditions differs.
     """
-    from logitcache.cache import Cache
-    from logitcache.teacher.diff import difference
+    from logitcache.cache.cache import Cache
+    from logitcache.cache.diff import difference
 
     told = vars(difference(Cache.open(a), Cache.open(b)))
     print_json(told) if as_json else click.echo(render(told))

@@ -33,7 +33,7 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
 
 def dumped(config: DumpConfig) -> dict[str, Any]:
     """The document of a dump made by this process."""
-    from logitcache.pipeline.dump import dump
+    from logitcache.stages.dump import dump
 
     with progress() as bars:
         return to_json(dump(config, notify=notify, begin=partial(Counter, bars=bars), on_step=Training(bars)))
@@ -50,7 +50,7 @@ def dumped_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
     if config.part is not None or config.overwrite:
         flag = "--part" if config.part is not None else "--overwrite"
         raise SpecError(f"expected --workers without {flag}, found both. Leave one of them out.")
-    from logitcache.pipeline.dump import asked_teacher, load
+    from logitcache.stages.dump import asked_teacher, load
 
     said = set[str]()
     with progress() as bars:

@@ -23,8 +23,8 @@ from .progress import print_json
 def command(cache: Path | str, as_json: bool, **values: Any) -> None:
     """Print what a cache is: teacher, data, shards, codecs, how sure the teacher was. CACHE is a folder or a URL."""
     config = typed(InspectConfig, values)
-    from logitcache.cache import Cache
-    from logitcache.inspection import describe, row_of
+    from logitcache.cache.cache import Cache
+    from logitcache.cache.inspect import describe, row_of
 
     opened = Cache.open(cache)
     shown = describe(opened)

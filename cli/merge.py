@@ -21,7 +21,7 @@ def command(out: Path, parts: tuple[Path, ...], as_json: bool) -> None:
     """Copy the shards of the folders PARTS, each proved by its checksums, into the cache OUT, and finish it. Ends with
     6 where rows are missing still.
     """
-    from logitcache.convert import merge
+    from logitcache.cache.convert import merge
 
     made = merge(out, parts)
     if as_json:

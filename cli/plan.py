@@ -28,7 +28,7 @@ def command(as_json: bool, **values: Any) -> None:
     """
     config = typed(PlanConfig, {name: value for name, value in values.items() if name not in UNCOUNTED})
     _say_uncounted(click.get_current_context())
-    from logitcache.cost.plan import plan
+    from logitcache.forecast.forecast import plan
 
     if config.work.tokens is None:  # of real data, --rows says on how many students are trained
         config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))

@@ -31,7 +31,7 @@ def print_json(value: Any) -> None:
 
 def intervals(ratios: Iterable[Mapping[str, Any] | None]) -> list[str]:
     """The line below a table that says what its intervals hold; none where there are none."""
-    from logitcache.cost.turns import Ratio
+    from logitcache.bench.turns import Ratio
     from logitcache.report.words import held
 
     does = held(Ratio(**ratio) for ratio in ratios if ratio is not None)
@@ -42,7 +42,7 @@ def finish_bench(
     told: dict[str, Any], out: Path | None, as_json: bool, render: Callable[[dict[str, Any]], str | None]
 ) -> None:
     """Write and print what a bench has measured; of an interrupted one what it has, and end as interrupted."""
-    from logitcache.cost import document
+    from logitcache.bench import document
 
     if out is not None:
         document.write(out, told)

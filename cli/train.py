@@ -23,7 +23,7 @@ def command(as_json: bool, **values: Any) -> None:
     Running the same command again goes on where it stopped, or returns what is there.
     """
     config = typed(TrainConfig, values)
-    from logitcache.pipeline.train import train
+    from logitcache.stages.train import train
 
     with progress() as bars:
         out = train(config, notify=notify, on_step=bars.begin("train"))

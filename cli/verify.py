@@ -26,7 +26,7 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
     themselves in other batches.
     """
     config = typed(AgainConfig, values)
-    from logitcache.cache import Cache
+    from logitcache.cache.cache import Cache
 
     opened = Cache.open(cache, look=False)
     faults, checked = opened.verify(), opened.manifest.bytes

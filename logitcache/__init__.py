@@ -56,12 +56,13 @@ _PLACES = {
 
 if TYPE_CHECKING:
     from logitcache.api import compare, diff, dump, load, repair, train, verify_live
-    from logitcache.cache import Cache
+    from logitcache.cache.cache import Cache
     from logitcache.data.collate import Collator
-    from logitcache.data.prepare import load_tokenizer, prepare
+    from logitcache.data.preprocess.tokens import prepare
     from logitcache.data.source import Source
-    from logitcache.data.task import Classification
+    from logitcache.data.tasks.classification import Classification
     from logitcache.errors import LogitCacheError
+    from logitcache.models.load import load_tokenizer
     from logitcache.student.losses import distillation_loss, kl_divergence
     from logitcache.student.methods import objective
     from logitcache.student.trainer import DistillTrainer, to_torch

@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.diff import Difference, difference
 from logitcache.config.data import Columns, RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import build, local_path
@@ -23,19 +24,18 @@ from logitcache.config.signatures import AgainOptions, CompareOptions, DumpOptio
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
-from logitcache.data.memory import UNNAMED
 from logitcache.data.source import Data, Source
+from logitcache.data.sources.memory import UNNAMED
 from logitcache.errors import FingerprintMismatch, SpecError, short, visible
-from logitcache.pipeline import dump as dumping
-from logitcache.pipeline import train as training
-from logitcache.pipeline.again import rows_of
 from logitcache.report.plots import dots
+from logitcache.stages import dump as dumping
+from logitcache.stages import train as training
+from logitcache.stages.again import rows_of
+from logitcache.stages.run import OnStep
 from logitcache.store.manifest import Plan
-from logitcache.student.run import OnStep
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as mending
-from logitcache.teacher.diff import Difference, difference
 from logitcache.teacher.live import Live, live
 from logitcache.teacher.panel import Progress
 from logitcache.teacher.plan import Planned, Said, planned, recorded_map, task_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.store.columns import ROW, Column, above, ends, levels
 from logitcache.store.manifest import ROOT_COLUMNS, Plan
 from logitcache.store.reader import Reader

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logitcache.data.task import score
+from logitcache.data.tasks.classification import score
 from logitcache.identity import digest_json
 
 

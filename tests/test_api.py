@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import logitcache
 from logitcache import api
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.dump import DumpConfig
 from logitcache.config.option import Declared, build, options_of
 from logitcache.config.signatures import DumpOptions, TrainOptions

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.cache import Cache
-from logitcache.convert import convert
+from logitcache.cache.cache import Cache
+from logitcache.cache.convert import convert
 from logitcache.store.columns import ROW, above
 from logitcache.store.manifest import Plan
 from logitcache.store.reader import Reader, all_rows

@@ -24,17 +24,17 @@ PYTHON = sorted(
 
 # Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing of each other.
 FLOORS = (
-    ("errors", "records", "identity"),
+    ("errors", "records", "identity", "hub", "ranks"),
     ("config",),
     ("targets", "store"),
     ("data",),
-    ("models",),
-    ("cache", "convert"),
-    ("joined", "workspace", "inspection"),
+    ("models", "cost"),
+    ("cache",),
     ("teacher",),
     ("student",),
-    ("pipeline",),
-    ("cost",),
+    ("stages",),
+    ("bench",),
+    ("forecast",),
     ("study",),
     ("report",),
     ("api",),
@@ -48,18 +48,17 @@ WITHOUT_TORCH = (
     "logitcache/identity.py",
     "logitcache/config/",
     "logitcache/store/",
+    "logitcache/cache/",
     "cli/",
 )
 WITH_TRANSFORMERS = (
-    "logitcache/data/hubdata.py",
-    "logitcache/data/own_code.py",
-    "logitcache/data/prepare.py",
-    "logitcache/data/vocabulary.py",
+    "logitcache/data/sources/datasets.py",
     "logitcache/models/",
     "logitcache/teacher/",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",
-    "logitcache/cost/",
+    "logitcache/bench/",
+    "logitcache/forecast/finetuning.py",
 )
 
 

@@ -16,17 +16,17 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from logitcache.cache import Cache
-from logitcache.data.files import Table
+from logitcache.cache.cache import Cache
+from logitcache.cache.joined import join
 from logitcache.data.labels import labels
 from logitcache.data.match import match_labels
 from logitcache.data.names import ClassNames
 from logitcache.data.source import Rows
-from logitcache.data.task import Classification
+from logitcache.data.sources.files import Table
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
-from logitcache.joined import join
-from logitcache.pipeline.relabelled import check_gold_labels
 from logitcache.records import Answers, Dense
+from logitcache.stages.relabelled import check_gold_labels
 from logitcache.teacher.plan import class_names
 
 WORDS = ("good", "bad", "very good", "not so bad", "neutral", "joy", "old anger", "other")

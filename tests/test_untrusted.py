@@ -19,7 +19,7 @@ import torch
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import load
-from logitcache.pipeline.train import train
+from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 

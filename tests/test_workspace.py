@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import Rows, Source
 from logitcache.errors import CorruptShard, IncompleteCache, SpecError
 from logitcache.identity import row_hashes
+from logitcache.stages.workspace import find_cache, self_cache
 from logitcache.store.manifest import Plan
-from logitcache.workspace import find_cache, self_cache
 
 fakes = runpy.run_path(str(Path(__file__).parent / "fake_caches.py"))
 make_plan: Callable[..., Plan] = fakes["plan"]

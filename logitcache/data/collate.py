@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from logitcache import identity
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared
-from logitcache.data.task import Classification
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import Prepared
+from logitcache.data.tasks.classification import Classification
 from logitcache.records import Answers, Array, Batch, Int64, Ragged, Target
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from logitcache.data.files import Column, Table
 from logitcache.data.names import LISTED, integer, labels_option
+from logitcache.data.sources.files import Column, Table
 from logitcache.data.spool import by_block
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Int64

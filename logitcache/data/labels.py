@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from logitcache.data.files import Table
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
 from logitcache.data.label_values import Columns, Notify, cleaned, first_place, present_values, read_values
 from logitcache.data.names import (
@@ -26,6 +25,7 @@ from logitcache.data.names import (
     labels_option,
     listed,
 )
+from logitcache.data.sources.files import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 

@@ -30,7 +30,7 @@ from logitcache.data.names import (
     listed,
     map_option,
 )
-from logitcache.data.task import Classification
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.records import Int64
 

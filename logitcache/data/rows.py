@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from logitcache import identity
 from logitcache.data.division import Division, stand_in
-from logitcache.data.lookup import UNLABELLED_SPLIT
+from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.spool import by_block, concatenated, taken
 from logitcache.errors import SpecError
 from logitcache.records import Int64

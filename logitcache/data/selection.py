@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from logitcache.data.division import RULE, Division, divide
 from logitcache.data.labels import UNLABELLED
-from logitcache.data.lookup import UNLABELLED_SPLIT, Notify
-from logitcache.data.presets import Preset, draw
 from logitcache.data.rows import Rows, Source
+from logitcache.data.sources.find import UNLABELLED_SPLIT, Notify
+from logitcache.data.sources.presets import Preset, draw
 from logitcache.errors import SpecError
 
 

@@ -12,20 +12,20 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.config.data import Columns
-from logitcache.data import lookup
-from logitcache.data.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
-from logitcache.data.files import Table
 from logitcache.data.labels import UNLABELLED, labels
-from logitcache.data.lookup import UNLABELLED_SPLIT as UNLABELLED_SPLIT
-from logitcache.data.lookup import Data as Data
-from logitcache.data.lookup import Found
-from logitcache.data.lookup import Notify as Notify
-from logitcache.data.presets import Preset
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
+from logitcache.data.sources import find
+from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
+from logitcache.data.sources.files import Table
+from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
+from logitcache.data.sources.find import Data as Data
+from logitcache.data.sources.find import Found
+from logitcache.data.sources.find import Notify as Notify
+from logitcache.data.sources.presets import Preset
+from logitcache.data.sources.texts import texts
 from logitcache.data.spool import Spool, by_block, strings
-from logitcache.data.texts import texts
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
@@ -54,7 +54,7 @@ def load(
     "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
-    found, more = _both(lookup.find(data, cache, notify), unlabelled, cache, notify)
+    found, more = _both(find.find(data, cache, notify), unlabelled, cache, notify)
     tables = {split: read() for split, read in found.tables.items()}
     for split, table in tables.items():
         if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
@@ -63,7 +63,7 @@ def load(
     names = column_names(list(tables.values()), columns, found.where)
     for note in choice_notes(list(tables.values()), columns, names):
         notify(note)
-    numbers, label_names, count = labels(tables, names.label, lookup.label_names(columns.label_names, found), notify)
+    numbers, label_names, count = labels(tables, names.label, find.label_names(columns.label_names, found), notify)
     rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
     known_as = name or found.name
     if found.preset is not None and found.preset.per_class is not None:
@@ -87,7 +87,7 @@ def load(
 def _both(found: Found, unlabelled: Data | None, cache: Path, notify: Notify) -> tuple[Found, Found | None]:
     """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
     if UNLABELLED_SPLIT not in found.tables:
-        more = None if unlabelled is None else lookup.find(unlabelled, cache, notify, lookup.UNLABELLED_WORDS)
+        more = None if unlabelled is None else find.find(unlabelled, cache, notify, find.UNLABELLED_WORDS)
         return found, more
     if unlabelled is not None:
         raise SpecError(
@@ -125,7 +125,7 @@ def _rows(table: Table, names: Columns, label: Int64) -> Rows:
 
 def _with_unlabelled(source: Source, found: Found, names: Columns, notify: Notify) -> Source:
     """The source with all rows of another one as its unlabelled split, without their labels."""
-    table = lookup.single(found)
+    table = find.single(found)
     rows = _rows(table, names, np.full(len(table), UNLABELLED, np.int64))
     notify(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
     ignored = [

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from logitcache.data.padding import Padding, Side
+from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.errors import LogitCacheError, SpecError, short
 from logitcache.models.settings import configurations
 from logitcache.records import Array, Int64

@@ -27,8 +27,8 @@ import torch
 from transformers import PreTrainedModel
 
 from logitcache.data.collate import pad
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask

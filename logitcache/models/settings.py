@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from logitcache.data.padding import Padding
+from logitcache.data.preprocess.padding import Padding
 from logitcache.errors import SpecError
 
 SINGLE_LABEL = "single_label_classification"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from logitcache.cost.turns import Ratio
+from logitcache.bench.turns import Ratio
 from logitcache.errors import SpecError
 from logitcache.report.plots import COLOURS as METHODS
 from logitcache.report.plots import SUFFIXES

@@ -10,8 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from logitcache.cost import document
-from logitcache.cost.turns import Ratio
+from logitcache.bench import document
+from logitcache.bench.turns import Ratio
 from logitcache.errors import SpecError, short
 from logitcache.report.words import listed, plain, size_text
 

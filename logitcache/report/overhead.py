@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.cost.turns import Ratio
+from logitcache.bench.turns import Ratio
 from logitcache.errors import SpecError
 from logitcache.report.blocks import Block, Section, table
 from logitcache.report.charts import Bar, Curves, Line, RatioBars, Stacks, save

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from logitcache.cost.turns import Ratio
+from logitcache.bench.turns import Ratio
 from logitcache.report.blocks import Block, Section, Table, table
 from logitcache.report.charts import Bar, Curves, DotLine, Dots, Hits, Line, RatioBars, Stacks
 from logitcache.report.given import Part

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from logitcache.cost.turns import Ratio
+from logitcache.bench.turns import Ratio
 
 NONE = "–"
 _HELD = "\N{NO-BREAK SPACE}"  # between a figure and its unit

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache.cache.joined import Joined
 from logitcache.data.collate import Collator
-from logitcache.data.prepare import Prepared
-from logitcache.data.task import Classification, score
+from logitcache.data.preprocess.tokens import Prepared
+from logitcache.data.tasks.classification import Classification, score
 from logitcache.errors import SpecError
-from logitcache.joined import Joined
+from logitcache.ranks import is_first
 from logitcache.records import Float32, Int64
 from logitcache.student import checkpoints
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
 from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
-from logitcache.student.ranks import is_first
 from logitcache.student.trainer import BestPlace, CheckpointEvery, DistillTrainer, FitSettings, StepClock, arguments
 
 TRAIN_SAMPLE = 2000  # labelled train rows scored after training, evenly spread

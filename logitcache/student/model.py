@@ -13,14 +13,12 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
-from logitcache import identity
+from logitcache import hub, identity
 from logitcache.config.shapes import is_shape, parse_shape
-from logitcache.data import hub
-from logitcache.data.prepare import load_tokenizer
 from logitcache.data.source import Rows
-from logitcache.data.task import Classification
-from logitcache.data.vocabulary import build_tokenizer
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
+from logitcache.models.load import checkpoint_settings, fit_tokenizer, fresh_weights, load_tokenizer, unloadable
 from logitcache.models.settings import (
     SINGLE_LABEL,
     agree_on_pad_token,
@@ -28,8 +26,8 @@ from logitcache.models.settings import (
     plain_outputs,
     single_precision,
 )
+from logitcache.models.vocabulary import build_tokenizer
 from logitcache.store.files import sync_file
-from logitcache.teacher.model import checkpoint_settings, fit_tokenizer, fresh_weights, unloadable
 
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
 

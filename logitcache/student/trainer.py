@@ -27,14 +27,14 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
-from logitcache.data.padding import Padding
+from logitcache.data.preprocess.padding import Padding
 from logitcache.errors import OutOfSpace, SpecError
 from logitcache.models.call import ModelFailed, classify
+from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64
 from logitcache.student import checkpoints
 from logitcache.student.methods import METHODS, Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
-from logitcache.student.ranks import ranks
 
 __all__ = ["DistillTrainer", "Distiller", "EpochOrder", "EvalPlaces", "FitSettings", "Places", "arguments", "to_torch"]
 

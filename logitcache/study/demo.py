@@ -18,9 +18,9 @@ from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.order import subset
 from logitcache.data.source import Notify, Source
-from logitcache.pipeline.train import train
+from logitcache.stages.run import OnStep
+from logitcache.stages.train import train
 from logitcache.student.methods import METHODS
-from logitcache.student.run import OnStep
 from logitcache.study.tables import Comparison, compare
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher

@@ -4,7 +4,8 @@
 whether other *test rows* could have, for these trained models. Neither covers the other's chance.
 
 Metrics are recomputed from three sums per class (rows of the class, rows answered so, rows answered rightly), so that
-one matrix product scores every resample at once; the definitions are those of `logitcache.data.task.score`.
+one matrix product scores every resample at once; the definitions are those of
+`logitcache.data.tasks.classification.score`.
 """
 
 from __future__ import annotations

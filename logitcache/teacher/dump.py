@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings as DumpSettings
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import Notify, Source

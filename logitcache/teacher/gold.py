@@ -14,7 +14,7 @@ import numpy as np
 
 from logitcache.data.match import Kind, Match, pairs_of
 from logitcache.data.names import LISTED, map_option
-from logitcache.data.prepare import prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.distance import Float64, kl
 from logitcache.data.order import subset
 from logitcache.errors import SpecError
+from logitcache.models.load import DTYPES
 from logitcache.models.probe import tolerance
 from logitcache.records import Array, Float32, Int64
 from logitcache.teacher.conditions import conditions, differing
-from logitcache.teacher.distance import Float64, kl
-from logitcache.teacher.model import DTYPES
 from logitcache.teacher.panel import answer_alone, answer_some, room_for
 from logitcache.teacher.plan import Planned
 

@@ -18,14 +18,15 @@ import torch
 
 from logitcache import identity
 from logitcache.data.order import token_batches
-from logitcache.data.padding import Padding
-from logitcache.data.prepare import Prepared
-from logitcache.data.tokenizer import tokenizer_fingerprint
+from logitcache.data.preprocess.padding import Padding
+from logitcache.data.preprocess.tokens import Prepared
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
+from logitcache.models.load import quiet
+from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Array, Float32, Int64
 from logitcache.store.manifest import differences
-from logitcache.teacher.model import TeacherModel, quiet
+from logitcache.teacher.model import TeacherModel
 
 _ALIKE = "Train the teachers of all folds alike."
 Progress = Callable[[int, int], None]  # rows and tokens just done

@@ -11,18 +11,19 @@ import numpy as np
 from logitcache import identity
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.match import Match, match_labels, pairs_of
-from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.source import Rows, Source
-from logitcache.data.task import Classification
-from logitcache.data.tokenizer import tokenizer_fingerprint
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
+from logitcache.models.load import DTYPES, quiet
 from logitcache.models.probe import find_padding, padding_remark
+from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Int64
 from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan, differences
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.gold import check_gold
-from logitcache.teacher.model import DTYPES, TeacherModel, quiet
+from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import OneTeacher, Panel, room_for
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from logitcache.cache import Cache
-from logitcache.data.prepare import prepare
+from logitcache.cache.cache import Cache
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
-from logitcache.data.task import Scores, score
+from logitcache.data.tasks.classification import Scores, score
 from logitcache.records import Array, Float32
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter

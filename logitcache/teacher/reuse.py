@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
 from logitcache.store.manifest import Plan, differences

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.data.prepare import Prepared
+from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.source import Notify
 from logitcache.errors import SpecError
 from logitcache.records import Array, Float32, Int64

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache_cli.main import cli
 from tests.fake_caches import make, plan, tree
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache_cli.main import cli
 
 KEYS = {

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.inspect import _sketch, describe
 from logitcache.errors import FormatError
 from logitcache.identity import row_hashes
-from logitcache.inspection import _sketch, describe
 from logitcache_cli.inspect import render
 from logitcache_cli.main import cli
 from tests.fake_caches import make, plan

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache_cli.main import cli
 from tests.cli.desk import Desk, the_error
 from tests.conftest import singles

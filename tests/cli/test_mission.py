@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from logitcache.data import embedded
+from logitcache.data.sources import docstrings
 from logitcache.identity import digest_json
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fake_hub.py")))
@@ -44,11 +44,11 @@ def typed(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Pa
 
 def build_in(folder: Path, rows: int) -> None:
     """Put a small set where the built-in one would be built, which takes a while."""
-    versions = {name: embedded._version(name) for name in embedded.PACKAGES}
-    name = f"docstrings-{digest_json([embedded._BUILDER, versions])[:12]}"
+    versions = {name: docstrings._version(name) for name in docstrings.PACKAGES}
+    name = f"docstrings-{digest_json([docstrings._BUILDER, versions])[:12]}"
     place = folder / "logitcache-work" / "data" / name
     place.mkdir(parents=True)
-    labels = embedded.PACKAGES
+    labels = docstrings.PACKAGES
     for split, count in (("train", rows), ("dev", rows // 4), ("test", rows // 4)):
         lines = ({"text": f"The {labels[i % 8]} of {i % 40} films.", "label": labels[i % 8]} for i in range(count))
         (place / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -76,7 +76,7 @@ def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
     assert "docstrings-train-roberta-large" in train.stderr  # the cache it found
     assert "student: 2x128" in train.stderr
     result = tmp_path / train.stdout.strip()
-    assert loads(result) in embedded.PACKAGES
+    assert loads(result) in docstrings.PACKAGES
     told = json.loads((result / "result.json").read_text())
     assert (told["method"], told["data"]["source"], told["data"]["train_rows"]) == ("kd", "docstrings", 160)
 
@@ -108,4 +108,4 @@ def test_the_commands_of_the_mission_on_the_real_built_in_set(typed: Typed, tmp_
     assert dump.returncode == 0, dump.stderr
     train = typed("logitcache train --method kd", tmp_path)
     assert train.returncode == 0, train.stderr
-    assert loads(tmp_path / train.stdout.strip()) in embedded.PACKAGES
+    assert loads(tmp_path / train.stdout.strip()) in docstrings.PACKAGES

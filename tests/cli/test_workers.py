@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache_cli import dump as module
 from logitcache_cli import workers
 from logitcache_cli.main import cli

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from logitcache.bench.workload import config_of, random_model
 from logitcache.cost import flops
 from logitcache.cost.flops import Device, Shape, expected_cached_ratio, expected_online_ratio, forward_flops, shape_of
-from logitcache.cost.workload import config_of, random_model
 from logitcache.errors import SpecError
 
 ROBERTA_LARGE, DISTILROBERTA = Shape(302_000_000, 0, 0, 24, 1024), Shape(42_500_000, 0, 0, 6, 768)

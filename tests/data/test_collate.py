@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from logitcache.data.collate import Collator, pad
 from logitcache.data.order import PADDING
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.source import Rows
-from logitcache.data.task import Classification
-from logitcache.data.vocabulary import build_tokenizer
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError
 from logitcache.identity import row_hashes
+from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Answers, Array, Dense, Int64
 
 WORDS = ["the", "river", "runs", "under", "an", "old", "bridge"]

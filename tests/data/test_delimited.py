@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from logitcache.config.data import Columns
-from logitcache.data.files import find_files, read_table, read_tables
 from logitcache.data.source import load
-from logitcache.data.texts import texts
+from logitcache.data.sources.files import find_files, read_table, read_tables
+from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 
 

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.data import embedded
-from logitcache.data.embedded import docstrings
+from logitcache.data.sources import docstrings
 from logitcache.errors import FormatError, OutOfSpace, SpecError
 
 Files = Mapping[str, str | bytes]
@@ -45,7 +44,7 @@ def sentences(place: str) -> list[str]:
 
 def summaries(folder: Path) -> dict[str, list[str]]:
     """The texts of every split."""
-    return {split: [row["text"] for row in rows(folder, split)] for split in embedded.SPLITS}
+    return {split: [row["text"] for row in rows(folder, split)] for split in docstrings.SPLITS}
 
 
 def rows(folder: Path, split: str) -> list[dict[str, str]]:
@@ -54,10 +53,10 @@ def rows(folder: Path, split: str) -> list[dict[str, str]]:
 
 def built(tmp_path: Path, **packages: Files) -> dict[str, str]:
     """The label of every text in a set built from these sources."""
-    folder = docstrings(
+    folder = docstrings.build(
         tmp_path / "out", packages={name: tree(tmp_path / name, files) for name, files in packages.items()}
     )
-    return {row["text"]: row["label"] for split in embedded.SPLITS for row in rows(folder, split)}
+    return {row["text"]: row["label"] for split in docstrings.SPLITS for row in rows(folder, split)}
 
 
 @pytest.fixture
@@ -67,8 +66,8 @@ def packages(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_two_builds_give_the_same_bytes(tmp_path: Path, packages: dict[str, Path]) -> None:
-    one = docstrings(tmp_path / "one", packages=packages)
-    two = docstrings(tmp_path / "two", packages=dict(reversed(packages.items())))
+    one = docstrings.build(tmp_path / "one", packages=packages)
+    two = docstrings.build(tmp_path / "two", packages=dict(reversed(packages.items())))
     assert one.name == two.name
     assert sorted(path.name for path in one.iterdir()) == ["dev.jsonl", "labels.json", "test.jsonl", "train.jsonl"]
     for path in one.iterdir():
@@ -76,16 +75,16 @@ def test_two_builds_give_the_same_bytes(tmp_path: Path, packages: dict[str, Path
 
 
 def test_order_follows_content_not_files(tmp_path: Path, packages: dict[str, Path]) -> None:
-    one = docstrings(tmp_path / "one", packages=packages)
+    one = docstrings.build(tmp_path / "one", packages=packages)
     moved = {name: tmp_path / "moved" / name for name in packages}
     for place, folder in zip(("shore", "clearing", "hedge"), moved.values(), strict=True):
         texts = sentences(place)[::-1]
         tree(folder, {"z/deep.py": module(*texts[:150]), "b.py": module(*texts[150:])})
-    assert summaries(docstrings(tmp_path / "two", packages=moved)) == summaries(one)
+    assert summaries(docstrings.build(tmp_path / "two", packages=moved)) == summaries(one)
 
 
 def test_splits_are_disjoint_and_80_10_10(tmp_path: Path, packages: dict[str, Path]) -> None:
-    splits = summaries(docstrings(tmp_path, packages=packages))
+    splits = summaries(docstrings.build(tmp_path, packages=packages))
     texts = [text for split in splits.values() for text in split]
     assert (
         sorted(texts) == sorted(set(texts)) == sorted(s for p in ("shore", "clearing", "hedge") for s in sentences(p))
@@ -95,37 +94,37 @@ def test_splits_are_disjoint_and_80_10_10(tmp_path: Path, packages: dict[str, Pa
 
 
 def test_a_text_keeps_its_split_when_others_come_and_go(tmp_path: Path, packages: dict[str, Path]) -> None:
-    every = summaries(docstrings(tmp_path, packages=packages))
+    every = summaries(docstrings.build(tmp_path, packages=packages))
     for name in packages:
-        some = summaries(docstrings(tmp_path, packages={name: packages[name]}))
-        assert all(set(some[split]) <= set(every[split]) for split in embedded.SPLITS)
+        some = summaries(docstrings.build(tmp_path, packages={name: packages[name]}))
+        assert all(set(some[split]) <= set(every[split]) for split in docstrings.SPLITS)
 
 
 def test_labels_json_names_classes_and_versions(tmp_path: Path, packages: dict[str, Path]) -> None:
-    folder = docstrings(tmp_path, packages=packages)
+    folder = docstrings.build(tmp_path, packages=packages)
     labels = json.loads((folder / "labels.json").read_text("utf-8"))
     assert labels["labels"] == sorted(packages)
     assert set(labels["versions"]) == set(packages)
-    assert {row["label"] for split in embedded.SPLITS for row in rows(folder, split)} == set(packages)
+    assert {row["label"] for split in docstrings.SPLITS for row in rows(folder, split)} == set(packages)
 
 
 def test_second_call_does_not_rebuild(tmp_path: Path, packages: dict[str, Path]) -> None:
     told: list[str] = []
-    first = docstrings(tmp_path / "out", told.append, packages=packages)
+    first = docstrings.build(tmp_path / "out", told.append, packages=packages)
     assert [line for line in told if "riverlib" in line]
     assert "1,200 rows" in told[-1]
     before = {path.name: path.stat() for path in (first, *first.iterdir())}
     told.clear()
-    assert docstrings(tmp_path / "out", told.append, packages=packages) == first
+    assert docstrings.build(tmp_path / "out", told.append, packages=packages) == first
     assert told == []
     assert {path.name: path.stat() for path in (first, *first.iterdir())} == before
     assert list((tmp_path / "out").iterdir()) == [first]
 
 
 def test_changed_sources_make_a_new_set(tmp_path: Path, packages: dict[str, Path]) -> None:
-    first = docstrings(tmp_path / "out", packages=packages)
+    first = docstrings.build(tmp_path / "out", packages=packages)
     tree(packages["riverlib"], {"new.py": module("A sentence that was not there before.")})
-    second = docstrings(tmp_path / "out", packages=packages)
+    second = docstrings.build(tmp_path / "out", packages=packages)
     assert first != second
     assert first.is_dir()
     assert second.is_dir()
@@ -238,15 +237,15 @@ def test_invalid_escapes_in_sources_do_not_warn(tmp_path: Path) -> None:
     ],
 )
 def test_summary(docstring: str, summary: str | None) -> None:
-    assert embedded._summary(docstring) == summary
+    assert docstrings._summary(docstring) == summary
 
 
 @given(st.text())
 def test_summary_is_one_line_of_bounded_length(docstring: str) -> None:
-    summary = embedded._summary(docstring)
+    summary = docstrings._summary(docstring)
     if summary is not None:
         words = summary.split()
-        assert embedded.MIN_WORDS <= len(words) <= embedded.MAX_WORDS
+        assert docstrings.MIN_WORDS <= len(words) <= docstrings.MAX_WORDS
         assert summary == " ".join(words)
         assert summary.encode().decode() == summary
 
@@ -254,45 +253,45 @@ def test_summary_is_one_line_of_bounded_length(docstring: str) -> None:
 def test_cap_draws_by_content_from_all_splits(
     tmp_path: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    every = summaries(docstrings(tmp_path / "every", packages=packages))
-    monkeypatch.setattr(embedded, "ROWS_PER_PACKAGE", 200)
-    capped = summaries(docstrings(tmp_path / "capped", packages=packages))
+    every = summaries(docstrings.build(tmp_path / "every", packages=packages))
+    monkeypatch.setattr(docstrings, "ROWS_PER_PACKAGE", 200)
+    capped = summaries(docstrings.build(tmp_path / "capped", packages=packages))
     assert {split: len(texts) / 600 for split, texts in capped.items()} == pytest.approx(
         {"train": 0.8, "dev": 0.1, "test": 0.1}, abs=0.05
     )
-    assert all(set(capped[split]) <= set(every[split]) for split in embedded.SPLITS)
+    assert all(set(capped[split]) <= set(every[split]) for split in docstrings.SPLITS)
 
 
 def test_garbage_collection_is_on_again_after_a_failed_build(tmp_path: Path) -> None:
     assert gc.isenabled()
     with pytest.raises(SpecError, match="sources of riverlib, found none"):
-        docstrings(tmp_path / "out", packages={"riverlib": tree(tmp_path / "riverlib", {"a.py": "x = 1"})})
+        docstrings.build(tmp_path / "out", packages={"riverlib": tree(tmp_path / "riverlib", {"a.py": "x = 1"})})
     assert gc.isenabled()
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_package_is_named_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "PACKAGES", ("no_such_package_here",))
+    monkeypatch.setattr(docstrings, "PACKAGES", ("no_such_package_here",))
     with pytest.raises(
         SpecError, match=r"package no_such_package_here is not installed. Run: pip install no_such_package_here"
     ):
-        docstrings(tmp_path)
+        docstrings.build(tmp_path)
 
 
 def test_folder_that_is_a_file(tmp_path: Path, packages: dict[str, Path]) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(SpecError, match="expected a folder to write to"):
-        docstrings(tmp_path / "out", packages=packages)
+        docstrings.build(tmp_path / "out", packages=packages)
 
 
 def test_incomplete_set_is_refused_and_left_alone(tmp_path: Path, packages: dict[str, Path]) -> None:
-    folder = docstrings(tmp_path / "out", packages=packages)
+    folder = docstrings.build(tmp_path / "out", packages=packages)
     (folder / "dev.jsonl").unlink()
     with pytest.raises(FormatError, match=r"a part of one. Delete it"):
-        docstrings(tmp_path / "out", packages=packages)
+        docstrings.build(tmp_path / "out", packages=packages)
     assert list((tmp_path / "out").iterdir()) == [folder]
     shutil.rmtree(folder)
-    assert docstrings(tmp_path / "out", packages=packages) == folder
+    assert docstrings.build(tmp_path / "out", packages=packages) == folder
 
 
 def test_full_disk_leaves_nothing(tmp_path: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,13 +300,13 @@ def test_full_disk_leaves_nothing(tmp_path: Path, packages: dict[str, Path], mon
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutOfSpace) as raised:
-        docstrings(tmp_path / "out", packages=packages)
+        docstrings.build(tmp_path / "out", packages=packages)
     assert raised.value.exit_code == 7
     assert not (tmp_path / "out").exists()
 
 
 def test_a_faster_process_wins(tmp_path: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    other = docstrings(tmp_path / "other", packages=packages)
+    other = docstrings.build(tmp_path / "other", packages=packages)
     fsync = os.fsync
 
     def publish_first(descriptor: int) -> None:
@@ -315,7 +314,7 @@ def test_a_faster_process_wins(tmp_path: Path, packages: dict[str, Path], monkey
         shutil.copytree(other, tmp_path / "out" / other.name, dirs_exist_ok=True)
 
     monkeypatch.setattr(os, "fsync", publish_first)
-    folder = docstrings(tmp_path / "out", packages=packages)
+    folder = docstrings.build(tmp_path / "out", packages=packages)
     assert [folder] == list((tmp_path / "out").iterdir())
     assert summaries(folder) == summaries(other)
 
@@ -324,24 +323,26 @@ def test_a_real_package(tmp_path: Path) -> None:
     spec = find_spec("numpy")
     assert spec is not None
     assert spec.origin is not None
-    splits = summaries(docstrings(tmp_path, packages={"numpy": Path(spec.origin).parent}))
+    splits = summaries(docstrings.build(tmp_path, packages={"numpy": Path(spec.origin).parent}))
     texts = [text for split in splits.values() for text in split]
     assert len(texts) > 1000
     assert not [text for text in texts if "numpy" in text.lower() or "np." in text.split() or ">>>" in text]
 
 
 def test_default_packages_are_eight_and_found() -> None:
-    assert len(set(embedded.PACKAGES)) == 8
-    assert embedded.NAMES == ("docstrings",)
+    assert len(set(docstrings.PACKAGES)) == 8
+    assert docstrings.NAMES == ("docstrings",)
     assert all(
-        (embedded._installed(name) / "__init__.py").is_file() and embedded._version(name) for name in embedded.PACKAGES
+        (docstrings._installed(name) / "__init__.py").is_file() and docstrings._version(name)
+        for name in docstrings.PACKAGES
     )
 
 
 def test_sources_are_found_without_importing_them() -> None:
     code = (
-        "import sys; from logitcache.data import embedded; [embedded._installed(n) for n in embedded.PACKAGES];"
-        "print([n for n in embedded.PACKAGES if n in sys.modules])"
+        "import sys; from logitcache.data.sources import docstrings;"
+        "[docstrings._installed(n) for n in docstrings.PACKAGES];"
+        "print([n for n in docstrings.PACKAGES if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

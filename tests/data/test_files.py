@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.files import Table, find_files, inner, read_table, read_tables, split_named, split_of
+from logitcache.data.sources.files import Table, find_files, inner, read_table, read_tables, split_named, split_of
 from logitcache.errors import SpecError
 
 # What a field of each kind can hold: csv anything but a lone carriage return (a line end to its readers), tsv no tab,

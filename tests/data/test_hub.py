@@ -11,8 +11,8 @@ from huggingface_hub.utils import hf_raise_for_status, httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.data import hub
-from logitcache.data.hubdata import HubName, commit_of
+from logitcache import hub
+from logitcache.data.sources.datasets import HubName, commit_of
 from logitcache.errors import SpecError
 
 TOKEN = "hf_thisIsASecret"

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
-from logitcache.data.hubdata import HubName, is_saved, parse
 from logitcache.data.selection import held_out
 from logitcache.data.source import Source, load
+from logitcache.data.sources.datasets import HubName, is_saved, parse
 from logitcache.errors import SpecError
 from tests.fake_hub import FakeHub, closed_port, run_python
 

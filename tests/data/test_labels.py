@@ -18,10 +18,10 @@ import pytest
 
 from logitcache.config.data import Columns
 from logitcache.config.labels import parse_names
-from logitcache.data.files import Table
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.labels import labels
 from logitcache.data.source import Source, load
+from logitcache.data.sources.files import Table
 from logitcache.errors import SpecError
 
 Load = Callable[..., Source]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from logitcache.config.data import Columns
-from logitcache.data import embedded
 from logitcache.data.source import load
+from logitcache.data.sources import docstrings
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 
@@ -37,7 +37,7 @@ def test_a_folder_goes_before_the_preset_of_its_name(tmp_path: Path, monkeypatch
 
 
 def three(tmp_path: Path) -> Path:
-    for split in embedded.SPLITS:
+    for split in docstrings.SPLITS:
         more(tmp_path, f"{split} 0", f"{split} 1", name=f"data/{split}.jsonl")
     return tmp_path / "data"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from logitcache.config.labels import parse_map, parse_names
 from logitcache.data.match import Kind, Match, match_labels, shown
 from logitcache.data.names import class_number, folded, integer, map_option
-from logitcache.data.task import Classification
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 
 NAMES = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=8, unique=True)

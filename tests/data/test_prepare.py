@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.prepare import Prepared, load_tokenizer, prepare
+from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.source import Rows
-from logitcache.data.vocabulary import build_tokenizer
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
+from logitcache.models.load import load_tokenizer
+from logitcache.models.vocabulary import build_tokenizer
 
 WORDS = ["the", "river", "runs", "under", "an", "old", "bridge", "near", "mill", "unbelievably"]
 TEXTS = [" ".join(WORDS[i % 10 : i % 10 + n] or ["mill"]) for i in range(10) for n in (1, 3, 7)]
@@ -149,7 +150,7 @@ def test_several_that_learn_one_vocabulary_leave_one(tmp_path: Path) -> None:
 
 def test_a_built_tokenizer_is_the_same_in_every_process(bert: Any) -> None:
     script = (
-        "import json, sys; from logitcache.data.vocabulary import _learn_vocabulary\n"
+        "import json, sys; from logitcache.models.vocabulary import _learn_vocabulary\n"
         "print(json.dumps(_learn_vocabulary(json.loads(sys.argv[1]), 120)))"
     )
     for seed in ("1", "2", "3"):

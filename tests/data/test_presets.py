@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
-from logitcache.data.files import Table
-from logitcache.data.presets import PRESETS, draw, find, mark, marked
 from logitcache.data.source import load
-from logitcache.data.task import METRICS
+from logitcache.data.sources.files import Table
+from logitcache.data.sources.presets import PRESETS, draw, find, mark, marked
+from logitcache.data.tasks.classification import METRICS
 from logitcache.errors import SpecError
 
 SCRIPT = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from logitcache.data import presets
+from logitcache.data.sources import presets
 from logitcache.data.source import Columns, load
 
 presets.PRESETS["fewrel"] = replace(presets.PRESETS["fewrel"], per_class=(3, 1, 1), label_names=("P6", "P17"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from logitcache.data.files import read_table, read_tables
-from logitcache.data.texts import texts
+from logitcache.data.sources.files import read_table, read_tables
+from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 
 QUOTED = "The quotes around a field are not part of it, as pandas and Excel write them"

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.files import Table, read_table
-from logitcache.data.texts import texts
+from logitcache.data.sources.files import Table, read_table
+from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 
 Rows = list[tuple[str, str]]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
-from logitcache.data import embedded
 from logitcache.data.source import Rows, Source, load
+from logitcache.data.sources import docstrings
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 
@@ -52,7 +52,7 @@ def labelled(*labels: object) -> list[Record]:
 
 
 def test_splits_come_in_one_order_with_identity_beside(read: Load) -> None:
-    files = {f"{name}.jsonl": [{"text": f"{name} {i}", "label": i % 2} for i in range(3)] for name in embedded.SPLITS}
+    files = {f"{name}.jsonl": [{"text": f"{name} {i}", "label": i % 2} for i in range(3)] for name in docstrings.SPLITS}
     source = read(dict(reversed(files.items())))
     assert list(source.splits) == ["train", "dev", "test"]
     assert (source.name, source.num_labels, source.label_names) == ("data", 2, None)
@@ -364,7 +364,7 @@ def test_an_embedded_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder.mkdir(parents=True)
     (folder / "train.jsonl").write_text(lines(labelled("b", "a")), "utf-8")
     (folder / "labels.json").write_text('{"labels": ["b", "a"]}', "utf-8")
-    monkeypatch.setattr(embedded, "docstrings", lambda cache, notify: folder)
+    monkeypatch.setattr(docstrings, "docstrings", lambda cache, notify: folder)
     source = load("docstrings", Columns(), tmp_path, print)
     assert (source.name, source.label_names) == ("docstrings", ("b", "a"))
     assert source.split("train").label.tolist() == [0, 1]

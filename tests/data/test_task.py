@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from logitcache.data.task import METRICS, Classification, check_metric, score
+from logitcache.data.tasks.classification import METRICS, Classification, check_metric, score
 from logitcache.errors import SpecError
 
 

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import prepare
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source, load
-from logitcache.data.task import Classification
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.models.probe import find_padding
 from logitcache.records import Answers, Dense, Int64

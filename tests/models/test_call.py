@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import prepare
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.call import classify, out_of_memory

@@ -11,13 +11,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import load_tokenizer, prepare
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
-from logitcache.data.task import Classification
+from logitcache.data.tasks.classification import Classification
+from logitcache.models.load import load_tokenizer
 from logitcache.models.probe import find_padding
 from logitcache.student.methods import objective
 from logitcache.student.model import build_student, save

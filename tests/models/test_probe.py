@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared, load_tokenizer
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
+from logitcache.models.load import load_tokenizer
 from logitcache.models.probe import Probe, find_padding, padding_remark, probe_rows, tolerance
 from logitcache.records import Array, Ragged
 from logitcache.teacher.model import TeacherModel, load_teacher

@@ -13,10 +13,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from logitcache.data.prepare import load_tokenizer, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
-from logitcache.data.task import Classification
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
+from logitcache.models.load import load_tokenizer
 from logitcache.student.model import build_student
 from logitcache.teacher.model import load_teacher
 from tests.models.tiny import KINDS, LABELS, LIMIT, Kind

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from logitcache.cost.plan import Dumped, Forecast, Totals
 from logitcache.errors import SpecError
+from logitcache.forecast.forecast import Dumped, Forecast, Totals
 from logitcache.report import html, words
 from logitcache.report.given import Bench, Part, apart, load
 from logitcache_cli.report import command

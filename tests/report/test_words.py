@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logitcache.cost.turns import Ratio
+from logitcache.bench.turns import Ratio
 from logitcache.report import words
 
 

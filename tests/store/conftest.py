@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.store import remote
 from tests.fake_caches import make
 from tests.store import s3

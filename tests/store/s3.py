@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from tests.fake_caches import plan
 
 ROWS = np.array([2999, 0, 1500, 1500, 17])

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.inspect import Columns, describe, row_of
 from logitcache.data.order import token_batches
 from logitcache.errors import LogitCacheError, visible
 from logitcache.identity import digest_json
-from logitcache.inspection import Columns, describe, row_of
 from logitcache.store.files import System
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter

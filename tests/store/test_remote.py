@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.errors import CorruptShard, DiskError, FormatError, IncompleteCache, OutOfSpace
 from logitcache.store import remote
 from tests import fake_disk
@@ -256,7 +256,7 @@ def test_a_pickle_holds_places_alone(url: str, local: Cache) -> None:
 KILLED = """
 import sys, time
 import numpy as np
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.store import files, remote
 remote.STREAM_BYTES = 1000
 class Slow(files.System):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.errors import CorruptShard, FingerprintMismatch
 from logitcache.store import reader
 from logitcache.store.manifest import read_manifest

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.errors import FormatError, SpecError
 from logitcache.store import remote
 from tests.fake_hub import FakeHub, run_python
@@ -153,7 +153,7 @@ def test_a_server_that_is_not_there() -> None:
 
 ON_THE_HUB = """
 import sys
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.errors import LogitCacheError
 for name in ("answers", "nothing", "gated"):
     try:

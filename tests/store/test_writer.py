@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.errors import (
     CorruptShard,
     DiskError,

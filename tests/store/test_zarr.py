@@ -10,7 +10,7 @@ import pytest
 import zarr
 from google_crc32c import value as crc32c
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.data.order import windowed_permutation
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.store.columns import DTYPES, Column

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.source import Source
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher

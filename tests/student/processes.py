@@ -19,7 +19,7 @@ from typing import Any
 PATIENCE = 300  # seconds
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["logitcache.pipeline.train", "tests.student.rank_work", "transformers.models.bert.modeling_bert"]
+    ["logitcache.stages.train", "tests.student.rank_work", "transformers.models.bert.modeling_bert"]
 )
 
 
@@ -119,7 +119,7 @@ def train_killed(config: Any, what: str, last: int | None, counted: str) -> None
     """Train, and die in the ``last``-th forward pass (``what`` is "pass") or at the last-th "write" after the first
     pass; if it never comes to that, leave how many there were in the file ``counted``.
     """
-    from logitcache.pipeline.train import train
+    from logitcache.stages.train import train
     from logitcache.student.trainer import DistillTrainer
 
     fate, compute = Fate(last), DistillTrainer.compute_loss

@@ -16,15 +16,16 @@ from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import TrainerCallback
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.data.prepare import Prepared
-from logitcache.data.task import Classification
+from logitcache.data.preprocess.tokens import Prepared
+from logitcache.data.tasks.classification import Classification
+from logitcache.models.load import quiet
 from logitcache.student.methods import objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
-from logitcache.teacher.model import load_teacher, quiet
+from logitcache.teacher.model import load_teacher
 from tests.student.processes import Fate
 
 TASK = Classification(2, ("neg", "pos"))
@@ -142,7 +143,7 @@ def read_epochs(workers: Sequence[int], ranks: Sequence[int], sizes: Sequence[in
 
 def train_or_die(config: Any, last: int | None, folder: Path) -> None:
     """Train by the command's own way, note (step, row) of what is learnt from, and die in the ``last``-th pass."""
-    from logitcache.pipeline.train import train
+    from logitcache.stages.train import train
 
     fate, compute = Fate(last), DistillTrainer.compute_loss
 

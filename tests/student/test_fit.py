@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from scipy.special import rel_entr, softmax
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
-from logitcache.pipeline.train import train
+from logitcache.stages.train import train
 from logitcache.student import fit as module
 from logitcache.student.fit import peak_memory
 from logitcache.student.trainer import StepClock

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from logitcache.config.train import TrainConfig
-from logitcache.data.tokenizer import tokenizer_fingerprint
 from logitcache.errors import FingerprintMismatch, Locked, SpecError
-from logitcache.pipeline.train import train
+from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.stages.folder import claim, held, is_done
+from logitcache.stages.job import Job, ready, with_tokenizer
+from logitcache.stages.train import train
 from logitcache.store.lock import LOCK, Lock
-from logitcache.student.folder import claim, held, is_done
-from logitcache.student.job import Job, ready, with_tokenizer
 from tests.runs import Interrupt, no_step, result, same, stop_at, tree
 
 

@@ -13,8 +13,8 @@ import pytest
 from logitcache.config.shapes import parse_shape
 from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.student.folder import claim, is_done
-from logitcache.student.job import NOT_RECORDED, Job, load, ready
+from logitcache.stages.folder import claim, is_done
+from logitcache.stages.job import NOT_RECORDED, Job, load, ready
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.panel import folds_of
 

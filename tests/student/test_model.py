@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from logitcache.config.shapes import check_revision
-from logitcache.data.task import Classification
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.student.model import build_student
 

@@ -16,11 +16,11 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from transformers import pipeline
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
-from logitcache.pipeline.train import train
-from logitcache.teacher.model import quiet
+from logitcache.models.load import quiet
+from logitcache.stages.train import train
 
 KEYS = {
     *("format", "method", "seed", "metric", "metrics", "label_names", "data", "config", "alpha", "a", "temperature"),

@@ -12,16 +12,16 @@ import pytest
 import torch
 from transformers import set_seed
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.joined import join
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import prepare
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source, load
-from logitcache.data.task import Classification
-from logitcache.joined import join
+from logitcache.data.tasks.classification import Classification
 from logitcache.records import Batch
 from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import Distiller

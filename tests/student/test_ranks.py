@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
 from logitcache.data.order import PADDING, permutation
-from logitcache.data.prepare import Prepared
+from logitcache.data.preprocess.tokens import Prepared
 from logitcache.errors import SpecError
-from logitcache.pipeline.train import train
+from logitcache.ranks import is_first, ranks
+from logitcache.stages.train import train
 from logitcache.student import checkpoints
 from logitcache.student.places import EpochOrder
-from logitcache.student.ranks import is_first, ranks
 from tests.runs import result, same, weights
 from tests.student.processes import ended, run_ranks, start, start_ranks
 from tests.student.rank_work import BATCH, Case, dealt, read_epochs, train_cases, train_or_die

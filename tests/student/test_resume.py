@@ -14,7 +14,7 @@ import pytest
 
 from logitcache.config.train import TrainConfig
 from logitcache.errors import FormatError, SpecError
-from logitcache.pipeline.train import train
+from logitcache.stages.train import train
 from logitcache.student import checkpoints
 from tests.runs import result, same, tree
 from tests.student.processes import ended, start, train_killed

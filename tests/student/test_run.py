@@ -17,7 +17,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.errors import FingerprintMismatch, LogitCacheError, OutOfSpace, SpecError
-from logitcache.pipeline.train import train
+from logitcache.stages.train import train
 from logitcache.student import fit
 from tests.runs import Interrupt, no_step, result, same, stop_at, tree
 

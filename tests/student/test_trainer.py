@@ -14,13 +14,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, TrainerCallback, TrainingArguments
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, token_batches
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared
-from logitcache.data.task import Classification
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import Prepared
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, SpecError
+from logitcache.models.load import quiet
 from logitcache.records import Batch
 from logitcache.student.methods import objective
 from logitcache.student.trainer import (
@@ -33,7 +34,7 @@ from logitcache.student.trainer import (
     check_report,
     to_torch,
 )
-from logitcache.teacher.model import TeacherModel, quiet
+from logitcache.teacher.model import TeacherModel
 
 TASK = Classification(2, ("neg", "pos"))
 SETTINGS = FitSettings(

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.convert import convert
+from logitcache.cache.joined import join
 from logitcache.config.train import TrainConfig
-from logitcache.convert import convert
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, windowed_permutation
-from logitcache.data.prepare import Prepared
-from logitcache.data.task import Classification
-from logitcache.joined import join
-from logitcache.pipeline.train import train
+from logitcache.data.preprocess.tokens import Prepared
+from logitcache.data.tasks.classification import Classification
+from logitcache.stages.train import train
 from logitcache.store import zarr
 from logitcache.student.methods import objective
 from logitcache.student.trainer import DistillTrainer, FitSettings, arguments

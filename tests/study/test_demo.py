@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from logitcache.data import embedded
+from logitcache.data.sources import docstrings
 from logitcache.student.methods import METHODS
 from logitcache.study import demo as module
 from logitcache.study.demo import DemoSize, demo
@@ -30,7 +30,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for label in words
         ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(embedded, "docstrings", lambda place, notify=None: folder)
+    monkeypatch.setattr(docstrings, "docstrings", lambda place, notify=None: folder)
     monkeypatch.setattr(module, "SEEDS", (0,))
     return tmp_path / "out"
 

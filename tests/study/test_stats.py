@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, rankdata
 
-from logitcache.data.task import score
+from logitcache.data.tasks.classification import score
 from logitcache.study import stats
 from logitcache.study.results import Predictions
 from logitcache.study.stats import COMPUTABLE, paired_bootstrap, seeds_needed, signed_rank, smallest_p, statistic

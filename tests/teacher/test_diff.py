@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.cache import diff as module
+from logitcache.cache.diff import difference
+from logitcache.cache.distance import Spread, kl
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher import diff as module
-from logitcache.teacher.diff import difference
-from logitcache.teacher.distance import Spread, kl
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache_cli.diff import render

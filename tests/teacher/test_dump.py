@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError

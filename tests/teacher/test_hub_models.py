@@ -19,8 +19,8 @@ fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_hub.py"))
 CODE = """
 import json, os, sys
 from pathlib import Path
-from logitcache.data.prepare import load_tokenizer
-from logitcache.data.task import Classification
+from logitcache.data.preprocess.tokens import load_tokenizer
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import load_teacher

@@ -15,7 +15,7 @@ import pytest
 import torch
 from tokenizers import normalizers
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch

@@ -18,19 +18,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator, pad
-from logitcache.data.prepare import prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
-from logitcache.data.task import Classification
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
-from logitcache.teacher.model import (
-    LiveTeacher,
-    UntrainedHead,
-    fit_tokenizer,
-    load_teacher,
-    longest_input,
-    quiet,
-    saved_digest,
-)
+from logitcache.models.load import UntrainedHead, fit_tokenizer, longest_input, quiet
+from logitcache.teacher.model import LiveTeacher, load_teacher, saved_digest
 from logitcache.teacher.plan import planned
 
 KINDS = ("bert", "roberta", "gpt2-right", "gpt2-left")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import dynamic_module_utils
 
-from logitcache.data.tokenizer import tokenizer_fingerprint
+from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.teacher.model import TeacherModel, load_teacher
 
 MODELING = """

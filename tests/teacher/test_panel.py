@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.padding import Padding, Side
-from logitcache.data.prepare import Prepared, prepare
+from logitcache.data.preprocess.padding import Padding, Side
+from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.identity import digest_json, row_hashes

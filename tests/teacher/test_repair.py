@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
+from logitcache.cache.convert import convert
 from logitcache.config.teacher import DumpSettings
-from logitcache.convert import convert
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache, Locked
 from logitcache.store.lock import LOCK, Lock

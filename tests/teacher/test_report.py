@@ -17,11 +17,11 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.division import Division
 from logitcache.data.source import Source
-from logitcache.data.task import Scores, score
+from logitcache.data.tasks.classification import Scores, score
 from logitcache.errors import FingerprintMismatch
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.cache import Cache
+from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import CorruptShard, FingerprintMismatch, SpecError

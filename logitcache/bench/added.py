@@ -1,0 +1,72 @@
+"""What a cached-KD step does that a label-smoothing step does not, piece by piece: small enough to be lost in the noise
+of whole steps, so each piece is timed alone, many times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from logitcache.bench.workload import Workload
+from logitcache.cache.cache import Cache
+from logitcache.data.collate import Collator
+from logitcache.student.methods import objective
+from logitcache.student.trainer import to_torch
+
+REPEATS = 500
+
+
+@dataclass(frozen=True)
+class Added:
+    """Seconds of a step's pieces: all that cached KD does for its target and loss, and label smoothing for its own."""
+
+    pieces: dict[str, float]
+    label_smoothing: float
+
+    @property
+    def seconds(self) -> float:
+        """All of cached KD's pieces."""
+        return sum(self.pieces.values())
+
+
+def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: int = REPEATS) -> Added:
+    """Measure them: gathering, comparing hashes and decoding; what its tensors cost on the way to the device; target
+    and loss, forward and backward.
+    """
+    plain, joined = Collator(work.rows, work.task), Collator(work.rows, work.task, {"cache": cache})
+    size = min(work.asked.batch_size, len(work.rows))
+    places = np.random.default_rng(work.asked.seed).integers(0, len(work.rows), size)
+    bare, taught = plain(places), joined(places)
+    labels = torch.from_numpy(work.rows.label[places]).to(work.device)
+    answers = to_torch(taught)["batch"].targets["cache"].payload.logits.to(work.device)
+    logits = torch.randn(size, work.num_labels, device=work.device, requires_grad=True)
+
+    def loss(name: str) -> Callable[[], object]:
+        goal, teacher = objective(name), answers if name == "kd" else None
+        return lambda: goal.loss(logits, labels, teacher).sum().backward()  # type: ignore[no-untyped-call]
+
+    def moved(batch: object) -> Callable[[], object]:
+        return lambda: to_torch(batch)["batch"].to(work.device)  # type: ignore[arg-type]
+
+    def median(call: Callable[[], object]) -> float:
+        times = []
+        for _ in range(repeats):
+            fence()
+            started = time.perf_counter()
+            call()
+            fence()
+            times.append(time.perf_counter() - started)
+        return float(np.median(times))
+
+    return Added(
+        {
+            "gather, hash compare, decode": median(lambda: joined._ask("cache", cache, places)),
+            "to the device": max(0.0, median(moved(taught)) - median(moved(bare))),
+            "target, loss, forward and backward": median(loss("kd")),
+        },
+        median(loss("ls")),
+    )

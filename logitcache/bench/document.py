@@ -1,0 +1,86 @@
+"""The document a bench writes: one JSON object, whatever was measured.
+
+``schema`` says which form it has; ``complete`` is false where the bench was interrupted, and what was measured until
+then is there. Nothing in it names a host, a user or a place. The keys are told in ``docs/bench.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from logitcache.errors import SpecError
+from logitcache.store.files import write_atomic
+
+SCHEMA = "logitcache-bench/1"
+BENCHES = ("overhead", "dump", "read", "plan")
+NEEDED = ("schema", "bench", "command", "machine", "versions", "seed", "complete", "setting")
+
+INTERRUPTED = (KeyboardInterrupt, SystemExit)  # the command line turns signals into the second
+
+Document: TypeAlias = dict[str, Any]
+
+
+def document(
+    bench: str,
+    command: Sequence[str],
+    setting: Mapping[str, Any],
+    results: Mapping[str, Any],
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    complete: bool = True,
+) -> Document:
+    """What was measured, with what it was measured on. ``command``: the words that were typed."""
+    from logitcache.bench.machine import machine, versions
+
+    assert bench in BENCHES, bench
+    return {
+        "schema": SCHEMA,
+        "bench": bench,
+        "command": " ".join(map(nameless, command)),
+        "machine": machine(device),
+        "versions": versions(),
+        "seed": seed,
+        "complete": complete,
+        "setting": dict(setting),
+        **results,
+    }
+
+
+def nameless(word: str) -> str:
+    """A path on a command line by its last part alone: places of a machine are nobody's business. A URL or the name of
+    a model on the hub stays.
+    """
+    path = Path(word)
+    local = path.is_absolute() or word.startswith((".", "~")) or (len(path.parts) > 1 and path.exists())
+    return path.name if local and "://" not in word else word
+
+
+def write(path: Path, told: Mapping[str, Any]) -> None:
+    """Write a document whole, or not at all. Raises OutOfSpace."""
+    write_atomic(path, (json.dumps(told, indent=1) + "\n").encode())
+
+
+def read(path: Path) -> Document:
+    """A document that a bench has written. Raises SpecError for what is none, or one of another schema."""
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SpecError("expected a file that `logitcache bench` wrote, found none.", where=path) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise SpecError(f"expected JSON that `logitcache bench` wrote, found: {error}.", where=path) from None
+    schema = told.get("schema") if isinstance(told, dict) else None
+    if schema != SCHEMA:
+        found = "none" if schema is None else repr(schema)
+        raise SpecError(
+            f"expected schema {SCHEMA!r}, found {found:.60}. Run the bench again with this version.", where=path
+        )
+    lacking = [key for key in NEEDED if key not in told]
+    if lacking or told["bench"] not in BENCHES:
+        raise SpecError(
+            f"expected a bench's document, found one without {', '.join(lacking) or 'its name'}.", where=path
+        )
+    return dict(told)

@@ -1,0 +1,147 @@
+"""A teacher and the rows it is asked about, made ready for measuring the inference stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from logitcache.bench import dump_phases, turns
+from logitcache.bench.turns import Case
+from logitcache.bench.workload import VOCABULARY, config_of, random_model
+from logitcache.config.bench import DumpBenchConfig
+from logitcache.config.data import Columns
+from logitcache.config.shapes import is_shape
+from logitcache.config.teacher import DumpSettings
+from logitcache.cost.flops import Shape, shape_of
+from logitcache.data import source as sources
+from logitcache.data.order import token_batches
+from logitcache.data.preprocess.padding import Padding
+from logitcache.data.preprocess.tokens import Prepared
+from logitcache.data.source import Notify, Source
+from logitcache.data.tasks.classification import Classification
+from logitcache.errors import SpecError
+from logitcache.models.load import DTYPES, UntrainedHead, check_device, fit_tokenizer, load_tokenizer, quiet
+from logitcache.models.settings import name_pad_token
+from logitcache.models.vocabulary import build_tokenizer
+from logitcache.records import Int64
+from logitcache.student.model import build_student
+from logitcache.teacher.model import TeacherModel, load_teacher
+from logitcache.teacher.plan import planned
+
+DUMP, BARE, FILE_ORDER, MAXIMUM, PIPELINE = "dump", "bare forward", "file order", "padded to maximum", "pipeline"
+BATCH = 32  # rows of the others' batches
+CLASSES = 8  # of rows that are made up
+
+Sizes: TypeAlias = Sequence[tuple[int, int]]  # rows and padded tokens of a row, batch by batch
+
+
+@dataclass(frozen=True)
+class Material:
+    """A teacher, the rows it is asked about and the batches they come in."""
+
+    asked: DumpBenchConfig
+    teacher: TeacherModel
+    random_head: bool
+    source: Source  # of one split: a dump would ask about dev rows too, and the others do not
+    rows: Prepared
+    settings: DumpSettings
+    shards: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def shape(self) -> Shape:
+        return shape_of(self.teacher.model)
+
+    @cached_property
+    def lengths(self) -> Int64:
+        return self.rows.ids.lengths()
+
+    @property
+    def fence(self) -> Case:
+        return turns.settled(self.teacher.model.device)
+
+    def by_length(self, budget: int, rows: int | None = None) -> list[Int64]:
+        """Batches of a token budget as a dump makes them, of the first rows or of all: places in ``rows``."""
+        shards = self.shards if rows is None else [(0, rows)]
+        cut = ((start, token_batches(self.lengths[start:end], budget)) for start, end in shards)
+        return [start + places for start, batches in cut for places in batches]
+
+    def in_file_order(self) -> list[Int64]:
+        return [np.arange(i, min(i + BATCH, len(self.rows))) for i in range(0, len(self.rows), BATCH)]
+
+    def sizes(self) -> dict[str, Sizes]:
+        """Of the batches that each case puts to the teacher."""
+        tight = [(len(places), int(self.lengths[places].max())) for places in self.by_length(self.asked.batch_tokens)]
+        loose = [(len(places), int(self.lengths[places].max())) for places in self.in_file_order()]
+        widest = [(rows, self.settings.max_length) for rows, _ in loose]
+        return {DUMP: tight, BARE: tight, FILE_ORDER: loose, MAXIMUM: widest, PIPELINE: loose}
+
+
+def load(asked: DumpBenchConfig, folder: Path, notify: Notify) -> Material:
+    """The teacher and the first rows of the train split. Raises SpecError, FingerprintMismatch."""
+    device, source = check_device(asked.device), _source(asked, notify)
+    teacher, random_head = _teacher(asked, source, device, folder, notify)
+    longest = min(asked.tokens or asked.max_length, teacher.max_length)
+    if asked.tokens is not None and longest < asked.tokens:
+        raise SpecError(f"--tokens: expected at most {longest}, which the teacher takes, found {asked.tokens}.")
+    settings = DumpSettings(longest, asked.batch_tokens, shard_rows=asked.shard_rows)
+    plan = planned(teacher, source, "train", settings)
+    shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
+    rows = plan.prepare(0, len(plan.rows))
+    notify(f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.ids.lengths().mean():.1f} tokens each")
+    return Material(asked, teacher, random_head, source, rows, settings, shards)
+
+
+def _source(asked: DumpBenchConfig, notify: Notify) -> Source:
+    if asked.tokens is None:
+        found = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
+        rows = found.table("train")
+        return found.with_tables({"train": rows.select(np.arange(min(asked.rows, len(rows))))})
+    words = asked.tokens - 2  # one opens a text, one closes it
+    labels = (np.arange(asked.rows) % CLASSES).tolist()
+    made = {"train": {"text": list(dump_phases.made_up(asked.rows, words, words, asked.seed)), "label": labels}}
+    columns = Columns(label_names=tuple(map(str, range(CLASSES))))
+    source = sources.load(made, columns, asked.workspace.data, lambda _: None, name=f"{asked.tokens} tokens")
+    return source.with_tables({"train": source.table("train")})
+
+
+def _teacher(
+    asked: DumpBenchConfig, source: Source, device: torch.device, folder: Path, notify: Notify
+) -> tuple[TeacherModel, bool]:
+    """The teacher, and whether its head is random: weights decide nothing that is measured here."""
+    trust = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
+    if not asked.shape_only and not is_shape(asked.teacher):
+        try:
+            return load_teacher(asked.teacher, asked.dtype, str(device), **trust), False  # type: ignore[arg-type]
+        except UntrainedHead:
+            notify(f"{asked.teacher} has no trained head: a random one is timed")
+        tokenizer = load_tokenizer(asked.teacher, **trust)  # type: ignore[arg-type]
+        task = Classification(source.num_labels, source.label_names)
+        with quiet():
+            model = build_student(asked.teacher, "pretrained", task, tokenizer, asked.max_length, asked.seed, **trust)  # type: ignore[arg-type]
+    else:
+        config = config_of(asked.teacher, **trust)  # type: ignore[arg-type]
+        tokenizer = _tokenizer(asked, source, int(config.vocab_size), folder)
+        with quiet():
+            model = random_model(config, source.num_labels, asked.seed, trust_remote_code=asked.trust_remote_code)
+        names = source.label_names or tuple(f"LABEL_{i}" for i in range(source.num_labels))
+        model.config.id2label = dict(enumerate(names))
+        name_pad_token(model, fit_tokenizer(tokenizer, model, asked.teacher).pad_token_id)
+    torch.nn.Module.to(torch.nn.Module.eval(model), device, DTYPES[asked.dtype])
+    name = Path(asked.teacher).resolve().name if Path(asked.teacher).exists() else asked.teacher
+    return TeacherModel(model, tokenizer, name, asked.dtype, Padding.of(tokenizer)), True
+
+
+def _tokenizer(asked: DumpBenchConfig, source: Source, size: int, folder: Path) -> Any:
+    """The folder's own; elsewhere one that is learnt from the rows, or knows the made-up words."""
+    if asked.tokens is not None:
+        return dump_phases.word_tokenizer(dump_phases.WORDS, asked.tokens)
+    if Path(asked.teacher).is_dir() and any(Path(asked.teacher).glob("tokenizer*")):
+        return load_tokenizer(asked.teacher)
+    texts, pairs = source.split("train").texts()
+    return build_tokenizer(texts + (pairs or []), min(size, VOCABULARY), 512, folder / "tokenizer")

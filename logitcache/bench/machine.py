@@ -1,0 +1,115 @@
+"""The machine a figure was measured on: what it is, and what it can do at most."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from logitcache.bench.turns import settled, timed
+
+PACKAGES = ("logitcache", "torch", "transformers", "numpy", "pyarrow")
+_PRODUCT = {"cpu": 1536, "cuda": 8192}  # rows of the matrices that are multiplied
+_SECONDS = 0.5
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Processor, cores, memory and device; nothing that names a host or a user."""
+    told: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.system(),
+        "device": {"kind": "cpu", "name": _processor(), "memory_bytes": None},
+    }
+    if device.startswith("cuda"):
+        found = torch.cuda.get_device_properties(torch.device(device))
+        told["device"] = {"kind": "cuda", "name": found.name, "memory_bytes": found.total_memory}
+    return told
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a figure may depend on."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def peak_memory() -> int:
+    """The largest resident set of this process so far, in bytes. What the system counts for a process may begin with
+    its parent's; /proc, where there is one, does not.
+    """
+    found = _status("self", "VmHWM")
+    if found is not None:
+        return found
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def resident(pid: int) -> int:
+    """The resident set of a process, in bytes; 0 where nobody tells, or it is gone."""
+    return _status(pid, "VmRSS") or 0
+
+
+def _status(pid: int | str, name: str) -> int | None:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
+
+
+def matrix_peak(device: str, dtype: str = "float32") -> float:
+    """FLOPs a second of a large square matrix product here: the best of half a second of them."""
+    n, kind = _PRODUCT[device.split(":")[0]], getattr(torch, dtype)
+    left, right = (torch.randn(n, n, device=device).to(kind) for _ in range(2))
+    best, until = float("inf"), time.perf_counter() + _SECONDS
+    while time.perf_counter() < until or best == float("inf"):
+        best = min(best, timed(lambda: left @ right, settled(device)))
+    return 2 * n**3 / best
+
+
+class Energy:
+    """Joules a GPU has used so far, where NVML tells (the package nvidia-ml-py); None elsewhere."""
+
+    def __init__(self, device: str) -> None:
+        self._read: Callable[[], float] | None = None
+        if not device.startswith("cuda"):
+            return
+        try:
+            import pynvml  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        except ImportError:
+            return
+        try:
+            pynvml.nvmlInit()
+            uuid = f"GPU-{torch.cuda.get_device_properties(torch.device(device)).uuid}"
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        except pynvml.NVMLError:  # no NVML, or a GPU that does not count
+            return
+        self._read = lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+
+    def joules(self) -> float | None:
+        return None if self._read is None else self._read()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        return names[0] if names else platform.machine()
+    return platform.machine()

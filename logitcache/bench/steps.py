@@ -1,0 +1,215 @@
+"""Training steps as users run them, timed: each case is a `Trainer`, ours or stock, that trains anew for a block.
+
+All cases share one student, see the same rows in the same order, and differ in nothing but their targets. A block's
+first steps are not counted. On a GPU only a block's two ends wait for the device, so a block tells one time: its mean.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from logitcache.bench.turns import settled
+from logitcache.bench.workload import Workload
+from logitcache.cache.cache import Cache
+from logitcache.config.bench import CONTROL, ONLINE, STOCK
+from logitcache.data.collate import Collator, Teacher
+from logitcache.data.order import permutation
+from logitcache.models.load import quiet
+from logitcache.records import Dense, Target
+from logitcache.student.methods import Objective, objective
+from logitcache.student.trainer import DistillTrainer
+from logitcache.teacher.model import LiveTeacher, TeacherModel
+
+SMOOTHING = 0.1
+FOREVER = 1_000_000_000
+
+
+class OnlineTrainer(DistillTrainer):
+    """KD with its teacher in the loop: asked for every batch, in eval mode, without a gradient, on the student's own
+    inputs and in its precision.
+    """
+
+    teacher: TeacherModel
+
+    def check_teacher(self, objective: Objective, collator: Collator) -> None:
+        """It answers in the loop, so the collator holds none."""
+
+    def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """f32[B, K]."""
+        with torch.no_grad(), self.accelerator.autocast():  # what accelerate puts around the student's forward
+            logits: Tensor = self.teacher.model(**inputs).logits.float()
+            order = self.teacher.order
+            return logits if order is None else logits[:, torch.from_numpy(order).to(logits.device)]
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        batch = inputs["batch"]
+        answers = {"teacher": Target(batch.where, Dense(self.ask(batch.inputs)))}
+        asked = {**inputs, "batch": replace(batch, targets=answers)}
+        return super().compute_loss(model, asked, return_outputs, num_items_in_batch)
+
+
+class BlockClock(TrainerCallback):
+    """The time of a block's steps: the first ``settle`` of them do not count, and with the last it ends."""
+
+    def __init__(self, fence: Callable[[], object], singly: bool) -> None:
+        self.fence, self.singly = fence, singly
+        self.settle = self.steps = 0
+        self.marks: list[float] = []
+        self.at_start: Callable[[], None] = lambda: None  # called where counting begins
+
+    def begin(self, settle: int, steps: int) -> None:
+        self.settle, self.steps, self.marks = settle, steps, []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        done = state.global_step - self.settle
+        if done == 0:
+            self.at_start()
+        if done in (0, self.steps):
+            self.fence()
+        if done >= 0:
+            self.marks.append(time.perf_counter())
+        control.should_training_stop = done >= self.steps
+
+    def seconds(self) -> list[float]:
+        """Of each counted step; of a device that is not waited for after each, their mean."""
+        if not self.singly:
+            return [(self.marks[-1] - self.marks[0]) / (len(self.marks) - 1)]
+        return [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One method's training loop."""
+
+    name: str
+    trainer: Any  # a Trainer
+    clock: BlockClock
+
+    def block(self, settle: int, steps: int) -> list[float]:
+        """Seconds of ``steps`` steps after ``settle`` (at least one) that do not count. The optimiser is made anew, and
+        let go.
+        """
+        self.clock.begin(settle, steps)
+        with quiet():
+            self.trainer.train()
+        self._let_go()
+        return self.clock.seconds()
+
+    def _let_go(self) -> None:
+        """Of the optimiser's moments and the gradients: memory holds one case's at a time."""
+        trainer = self.trainer
+        trainer.optimizer.optimizer.state.clear()  # some of Trainer's own still refer to it, so it is emptied
+        trainer.optimizer = trainer.lr_scheduler = None
+        trainer.model.zero_grad(set_to_none=True)
+
+
+class Cases:
+    """The cases of a workload. ``cache`` answers its rows, for those that read one."""
+
+    def __init__(self, work: Workload, cache: Cache | None = None) -> None:
+        self.work, self.cache = work, cache
+        self.folder = tempfile.TemporaryDirectory(prefix="logitcache-bench-")  # Trainer wants one; nothing is saved
+        self.cuda = work.device.startswith("cuda")
+
+    def case(self, name: str) -> Case:
+        """One of :data:`CASES`."""
+        clock = BlockClock(settled(self.work.device), singly=not self.cuda)
+        trainer = self._stock(clock) if name == STOCK else self._ours(name, clock)
+        trainer.remove_callback(PrinterCallback)
+        return Case(name, trainer, clock)
+
+    @cached_property
+    def live(self) -> LiveTeacher:
+        """The teacher where it cannot read the student's batch: it has a tokenizer of its own."""
+        return LiveTeacher(self.work.teacher, self.work.teacher_rows)
+
+    def _ours(self, name: str, clock: BlockClock) -> Trainer:
+        work = self.work
+        online = name == ONLINE and work.same_inputs
+        goal = objective({ONLINE: "kd", CONTROL: "ls"}.get(name, name))
+        teachers: dict[str, Teacher] = {}
+        if name in ("kd", "self-kd"):
+            assert self.cache is not None, name
+            teachers = {"cache": self.cache}
+        if name == ONLINE and not online:
+            teachers = {"live": self.live}
+        kind = OnlineTrainer if online else DistillTrainer
+        trainer = kind(
+            work.student,
+            goal,
+            Collator(work.rows, work.task, teachers),
+            group_by_length=work.asked.group_by_length,
+            args=self._arguments(),
+            callbacks=[clock],
+        )
+        if isinstance(trainer, OnlineTrainer):
+            trainer.teacher = work.teacher
+        return trainer
+
+    def _stock(self, clock: BlockClock) -> Trainer:
+        """`transformers.Trainer` as its users have it: its own collator, label smoothing and loop. Its rows come in the
+        order that ours have.
+        """
+        return Trainer(
+            model=self.work.student,
+            args=self._arguments(label_smoothing_factor=SMOOTHING, train_sampling_strategy="sequential"),
+            train_dataset=self._dicts,
+            data_collator=DataCollatorWithPadding(self.work.tokenizer),
+            callbacks=[clock],
+        )
+
+    @cached_property
+    def _dicts(self) -> list[dict[str, Any]]:
+        rows, found = self.work.rows, []
+        for place in permutation(len(rows), self.work.asked.seed, 0):
+            start, stop = rows.ids.indptr[place], rows.ids.indptr[place + 1]
+            row = {"input_ids": rows.ids.values[start:stop].tolist(), "attention_mask": [1] * int(stop - start)}
+            if rows.segment is not None:
+                row["token_type_ids"] = rows.segment.values[start:stop].tolist()
+            found.append({**row, "labels": int(rows.label[place])})
+        return found
+
+    def _arguments(self, **more: Any) -> TrainingArguments:
+        asked = self.work.asked
+        return TrainingArguments(
+            output_dir=self.folder.name,
+            max_steps=FOREVER,  # the clock ends a block
+            per_device_train_batch_size=asked.batch_size // asked.accumulate,
+            gradient_accumulation_steps=asked.accumulate,
+            learning_rate=1e-5,
+            lr_scheduler_type="constant",
+            seed=asked.seed,
+            use_cpu=not self.cuda,
+            bf16=asked.precision == "bf16",
+            fp16=asked.precision == "fp16",
+            eval_strategy="no",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=self.cuda,
+            **more,
+        )
+
+    def close(self) -> None:
+        """Remove what Trainer wanted a folder for."""
+        self.folder.cleanup()
+
+
+def run_of(trainer: Any) -> PreTrainedModel:
+    """The student that a case trains."""
+    model = trainer.model
+    return model.student if isinstance(trainer, DistillTrainer) else model  # type: ignore[no-any-return]

@@ -1,0 +1,145 @@
+"""How far two caches of the same rows differ: row by row, joined by row_id and proved by hash, block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from logitcache.cache.cache import BLOCK_ROWS, Cache
+from logitcache.cache.distance import Float64, Spread, kl
+from logitcache.errors import AlignmentError, FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.records import Array, Float32, Int64
+from logitcache.store.manifest import differences
+
+WORST = 5
+
+
+@dataclass
+class Difference:
+    """What ``logitcache diff`` tells of caches A and B. KL in nats."""
+
+    a: str
+    b: str
+    identical: bool = False  # the same answers to the same rows, to the last stored bit; and no answer to the same rows
+    rows: int = 0  # compared
+    only_a: int = 0
+    only_b: int = 0
+    other_text: int = 0  # rows of one number whose texts differ: not compared
+    skipped: int = 0  # rows without an answer in one of them or in both: not compared
+    skipped_a: int = 0  # of these, answered in B
+    skipped_b: int = 0  # of these, answered in A
+    kl_ab: dict[str, float] = field(default_factory=dict)  # mean, p50, p95, p99, max of KL(A || B)
+    kl_ba: dict[str, float] = field(default_factory=dict)
+    largest_difference: float = 0.0  # of two logits, each minus its row's maximum
+    disagreement: float = 0.0  # share of the rows whose most probable class differs
+    worst: list[dict[str, Any]] = field(default_factory=list)  # the rows that differ most
+    fields: dict[str, list[Any]] = field(default_factory=dict)  # of the fingerprint that differ: [of A, of B]
+    conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ: [those of A, those of B]
+
+
+def difference(one: Cache, other: Cache) -> Difference:
+    """Compare two caches. Raises FingerprintMismatch where they do not answer about the same labels, AlignmentError
+    where all of their rows have other texts, SpecError where no row has an answer in both.
+    """
+    order = _label_order(one, other)
+    plans = (cache.manifest.plan.to_dict() for cache in (one, other))
+    fields = {name: [left, right] for name, left, right in differences(*plans, without=("columns",))}
+    told = Difference(str(one.where), str(other.where), fields=fields, conditions=_conditions(one, other))
+    shared = min(len(one), len(other))
+    told.only_a, told.only_b = len(one) - shared, len(other) - shared
+    seen = _Seen()
+    for start in range(0, shared, BLOCK_ROWS):
+        rows = np.arange(start, min(start + BLOCK_ROWS, shared))
+        same = one.row_hashes(rows) == other.row_hashes(rows)
+        without = np.isin(rows, one.skipped), np.isin(rows, other.skipped)
+        told.other_text += int((~same).sum())
+        told.skipped += int((same & (without[0] | without[1])).sum())
+        told.skipped_a += int((same & without[0] & ~without[1]).sum())
+        told.skipped_b += int((same & without[1] & ~without[0]).sum())
+        rows = rows[same & ~without[0] & ~without[1]]
+        left, right = one.take(rows).payload.logits, other.take(rows).payload.logits
+        seen.add(rows, left, right if order is None else right[:, order])
+    if not seen.rows:
+        kind: type[LogitCacheError] = SpecError
+        why = f"{told.skipped:,} of {shared:,} have no answer"
+        if told.other_text:
+            kind, why = AlignmentError, f"{told.other_text:,} of {shared:,} have other texts"
+        raise kind(
+            f"expected rows that both caches answer, found none: {why}. Compare caches of the same data.",
+            where=told.b,
+        )
+    _tell(told, seen, one.label_names)
+    return told
+
+
+class _Seen:
+    """What is added up over blocks."""
+
+    def __init__(self) -> None:
+        self.rows, self.unlike, self.largest = 0, 0, 0.0
+        self.ab, self.ba = Spread(), Spread()
+        self.worst: list[tuple[float, float, int, int, int]] = []  # KL(A || B), KL(B || A), row, and both's best class
+
+    def add(self, rows: Int64, left: Float32, right: Float32) -> None:
+        if not len(rows):
+            return
+        ab, ba = kl(left, right), kl(right, left)
+        self.ab.add(ab)
+        self.ba.add(ba)
+        best = left.argmax(axis=1), right.argmax(axis=1)
+        self.rows += len(rows)
+        self.unlike += int((best[0] != best[1]).sum())
+        self.largest = max(self.largest, float(np.abs(left - right).max()))
+        self._keep(rows, ab, ba, best)
+
+    def _keep(self, rows: Int64, ab: Float64, ba: Float64, best: tuple[Array, Array]) -> None:
+        top = np.argsort(-np.maximum(ab, ba), kind="stable")[:WORST]
+        here = [(float(ab[i]), float(ba[i]), int(rows[i]), int(best[0][i]), int(best[1][i])) for i in top]
+        self.worst = sorted([*self.worst, *here], key=lambda each: (-max(each[:2]), each[2]))[:WORST]
+
+
+def _tell(told: Difference, seen: _Seen, names: tuple[str, ...]) -> None:
+    told.rows, told.largest_difference, told.disagreement = seen.rows, seen.largest, seen.unlike / seen.rows
+    told.kl_ab, told.kl_ba = seen.ab.result(), seen.ba.result()
+    told.worst = [
+        {"row": row, "kl_ab": ab, "kl_ba": ba, "class_a": names[a], "class_b": names[b]}
+        for ab, ba, row, a, b in seen.worst
+        if max(ab, ba) > 0
+    ]
+    apart = told.only_a, told.only_b, told.other_text, told.skipped_a, told.skipped_b
+    told.identical = not (seen.largest or any(apart))
+
+
+def _label_order(one: Cache, other: Cache) -> Int64 | None:
+    """Which column of the second cache each column of the first one is; None where they stand alike."""
+    if one.label_names == other.label_names:
+        return None
+    if sorted(one.label_names) != sorted(other.label_names):
+        raise FingerprintMismatch(
+            f"expected the labels of {one.where} ({', '.join(one.label_names[:8])}), found "
+            f"{', '.join(other.label_names[:8])}. Compare caches of the same data.",
+            where=other.where,
+        )
+    return np.array([other.label_names.index(name) for name in one.label_names])
+
+
+def _conditions(one: Cache, other: Cache) -> dict[str, list[Any]]:
+    """Conditions by name that are not the same in all shards of both: the values of each cache, every one once."""
+    values = [[receipt.conditions for receipt in cache.manifest.receipts] for cache in (one, other)]
+    names = sorted({name for each in values for said in each for name in said if name != "skipped"})
+    found = {}
+    for name in names:
+        pair = [_once([said.get(name) for said in each]) for each in values]
+        if pair[0] != pair[1]:
+            found[name] = pair
+    return found
+
+
+def _once(values: list[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for value in values:
+        if value not in kept:
+            kept.append(value)
+    return kept

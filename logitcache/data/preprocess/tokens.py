@@ -1,0 +1,100 @@
+"""Rows to token ids: whatever the tokenizer's ``model_input_names`` ask for, unpadded and ragged, with the identity
+columns beside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from logitcache.data.preprocess.padding import Padding
+from logitcache.data.source import Rows
+from logitcache.data.spool import BLOCK_ROWS, Spool
+from logitcache.errors import SpecError
+from logitcache.records import Array, Int64, Ragged
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Tokenised rows of one split (or a selection of them), as ragged columns the collator gathers from."""
+
+    row_id: Int64  # [N]
+    row_hash: Int64  # [N]
+    label: Int64  # [N]; -1 where there is none
+    ids: Ragged  # i32[S]
+    segment: Ragged | None  # u8[S]; where the tokenizer gives token_type_ids
+    cut: Array  # bool[N]; rows that lost tokens at max_length
+    padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
+
+    def __len__(self) -> int:
+        return len(self.row_id)
+
+    def select(self, places: Int64) -> Prepared:
+        """The rows at these places, in this order; places may repeat."""
+        segment = None if self.segment is None else self.segment.select(places)
+        return Prepared(
+            self.row_id[places],
+            self.row_hash[places],
+            self.label[places],
+            self.ids.select(places),
+            segment,
+            self.cut[places],
+            self.padding,
+        )
+
+
+def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Prepared:
+    """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
+    stop = len(rows) if stop is None else stop
+    part = slice(start, stop)
+    special = tokenizer.num_special_tokens_to_add(pair=rows.text_pair is not None)
+    if max_length <= special:
+        raise SpecError(
+            f"expected a maximum length over {special}, the tokenizer's special tokens, found {max_length}."
+        )
+    ids, segments, ends, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
+    total, blank = 0, _blank(tokenizer)
+    cut = np.zeros(stop - start, np.bool_)
+    ends.add([0])
+    for first in range(start, stop, BLOCK_ROWS):
+        text, pair = rows.texts(first, min(first + BLOCK_ROWS, stop))
+        fields = (text,) if pair is None else (text, pair)
+        encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
+        tokens = [row or [blank] for row in encoded["input_ids"]]  # an empty text needs a position too
+        length = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        ends.add(total + np.cumsum(length))
+        total += int(length.sum())
+        for row in np.flatnonzero(length >= max_length).tolist():
+            cut[first - start + row] = _is_cut(tokenizer, encoded, fields, row, max_length)
+        ids.add(np.fromiter(chain.from_iterable(tokens), np.int32))
+        typed = "token_type_ids" in encoded
+        if typed:
+            kinds = (row or [0] for row in encoded["token_type_ids"])
+            segments.add(np.fromiter(chain.from_iterable(kinds), np.uint8))
+    indptr = ends.finish()
+    return Prepared(
+        rows.row_id[part],
+        rows.row_hash[part],
+        rows.label[part],
+        Ragged(ids.finish(), indptr),
+        Ragged(segments.finish(), indptr) if typed else None,
+        cut,
+        Padding.of(tokenizer),
+    )
+
+
+def _blank(tokenizer: Any) -> int:
+    """The token that stands for a text without any: its end, where it has one."""
+    eos: int | None = tokenizer.eos_token_id
+    return int(tokenizer.pad_token_id if eos is None else eos)
+
+
+def _is_cut(tokenizer: Any, encoded: Any, fields: tuple[list[str], ...], row: int, max_length: int) -> bool:
+    """Whether a row of ``max_length`` tokens has lost some, or is just that long."""
+    if encoded.encodings is not None:
+        return bool(encoded.encodings[row].overflowing)
+    whole = tokenizer(*([column[row]] for column in fields), truncation=False, verbose=False)
+    return len(whole["input_ids"][0]) > max_length

@@ -1,0 +1,142 @@
+"""Which columns of a table hold the texts and the labels, and what a user is told of the choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from logitcache.config.data import Columns
+from logitcache.data.label_values import MISSING_TEXTS
+from logitcache.data.sources.tables import EMPTY_ROWS, Table
+from logitcache.errors import SpecError
+
+TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "title")
+PAIR_COLUMNS = (
+    ("text", "text_pair"),
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "context"),
+)
+LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
+# Columns that number the rows: an index that pandas wrote, and the like.
+_NUMBERING = re.compile(r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE)
+_LABEL_WORDS = ("label", "class", "categ", "target", "intent", "sentiment", "rating", "stars", "score", "topic")
+
+
+def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> Columns:
+    """Fill in the column names that were not given; refuse those that no file has. One file may lack what another
+    has: a test split is often unlabelled.
+    """
+    have = _names(tables)
+    for flag, name in (("--text", asked.text), ("--text-pair", asked.text_pair), ("--label", asked.label)):
+        if name is not None and name not in have:
+            raise SpecError(f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}.", where=where)
+    text, pair = asked.text, asked.text_pair
+    if text is None and pair is None:
+        text, pair = next((p for p in PAIR_COLUMNS if set(p) <= set(have)), (None, None))
+    if text is None:
+        text = next((c for c in TEXT_COLUMNS if c in have), None)
+    if text is None:
+        raise SpecError(
+            f"expected a text column ({', '.join(TEXT_COLUMNS)}), found {', '.join(have) or 'an empty file'}. "
+            "Name it with --text (and --text-pair).",
+            where=where,
+        )
+    label = asked.label or next((c for c in LABEL_COLUMNS if c in have), None)
+    return Columns(text, pair, label, asked.label_names)
+
+
+def not_read(tables: Sequence[Table], taken: Columns) -> tuple[str, ...]:
+    """The columns that are neither texts nor labels, but those that only number the rows."""
+    read = (taken.text, taken.text_pair, taken.label)
+    return tuple(name for name in _names(tables) if name not in read and not _NUMBERING.fullmatch(name))
+
+
+def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> list[str]:
+    """What a user has to know of the columns that were taken, one line each: others that might have been meant, and
+    texts that pandas would not read as such.
+    """
+    notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken)]
+    for table in tables:
+        if not table.typed:
+            columns = [name for name in (taken.text, taken.text_pair) if name is not None and name in table.columns]
+            for name in columns:
+                notes += [_missing_words(table, name), _empty_texts(table, name)]
+    return [note for note in notes if note is not None]
+
+
+def _names(tables: Sequence[Table]) -> list[str]:
+    return list(dict.fromkeys(name for table in tables for name in table.columns))
+
+
+def _other_texts(tables: Sequence[Table], asked: Columns, taken: Columns) -> str | None:
+    if asked.text is not None or asked.text_pair is not None:
+        return None
+    have = _names(tables)
+    usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
+    others = [name for name in usual if name in have and name not in (taken.text, taken.text_pair)]
+    if not others:
+        return None
+    chosen = " and ".join(filter(None, (taken.text, taken.text_pair)))
+    return f"columns: {chosen} are read, {', '.join(others)} not. Others: --text (and --text-pair)"
+
+
+def _other_labels(tables: Sequence[Table], asked: Columns, taken: Columns) -> str | None:
+    if asked.label is not None:
+        return None
+    if taken.label is not None:
+        have = _names(tables)
+        others = [name for name in LABEL_COLUMNS if name in have and name != taken.label]
+        if not others:
+            return None
+        return f"labels: the column {taken.label} is read, {', '.join(others)} not. Another: --label {others[0]}"
+    unread = not_read(tables, taken)
+    if not unread:
+        return None
+    likely = next((name for name in unread if any(word in name.lower() for word in _LABEL_WORDS)), unread[0])
+    return (
+        f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
+        f"not read: {', '.join(unread)}. Name the column of the labels, for example --label {_quoted(likely)}"
+    )
+
+
+def _quoted(name: str) -> str:
+    """A column's name as a shell takes it."""
+    return name if re.fullmatch(r"[\w.-]+", name) else f"'{name}'"
+
+
+def _missing_words(table: Table, column: str) -> str | None:
+    """A note of the fields of a text file that stay texts though pandas reads them as missing."""
+    values = _strings(table, column)
+    matches = pc.is_in(values, value_set=pa.array(sorted(MISSING_TEXTS), values.type))
+    count = pc.sum(matches).as_py() or 0
+    if not count:
+        return None
+    row = pc.index(matches, True).as_py()
+    return (
+        f"{table.path}: column {column!r}: texts such as {values[row].as_py()!r}, which pandas reads as missing, stay "
+        f"texts: {count:,} (first: {table.place(row)})"
+    )
+
+
+def _empty_texts(table: Table, column: str) -> str | None:
+    """A note of empty texts, where there are more than rows without anything in them, which are said already."""
+    empty = pc.equal(_strings(table, column), "")
+    count = pc.sum(empty).as_py() or 0
+    if count <= sum(remark.count for remark in table.remarks if remark.what == EMPTY_ROWS):
+        return None
+    return (
+        f"{table.path}: column {column!r}: empty texts: {count:,} (first: {table.place(pc.index(empty, True).as_py())})"
+    )
+
+
+def _strings(table: Table, column: str) -> pa.Array | pa.ChunkedArray:
+    values = table.columns[column]
+    return pa.array(values, pa.large_string()) if isinstance(values, list) else values

@@ -1,0 +1,324 @@
+"""The embedded data set ``docstrings``: real English, built on the spot from what is installed, nothing downloaded.
+
+A row is the summary (first paragraph) of a docstring, its label the package it comes from. Sources are parsed with
+``ast`` and never imported or executed. A row counts by its content alone: the blake2b of its text draws its split
+(80/10/10) and its place in it, so the same package versions give the same bytes on every machine. Left out: what is no
+English sentence, what names its own package, and what two packages both say. Two texts that differ in case, space or
+punctuation only are one text.
+
+Cost: about 17 s on one core for the eight packages (3,700 files), nearly all of it in the parser. One process does it:
+worker processes would halve that once, but re-import ``__main__``, which runs a user's unguarded script a second time.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib.util
+import inspect
+import json
+import math
+import os
+import re
+import tempfile
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from errno import ENOSPC
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from logitcache.errors import FormatError, OutOfSpace, SpecError
+from logitcache.identity import digest_json
+from logitcache.store.lock import lock_folder
+
+NAMES: tuple[str, ...] = ("docstrings",)
+PACKAGES: tuple[str, ...] = ("matplotlib", "networkx", "pandas", "scipy", "sklearn", "sympy", "torch", "transformers")
+SPLITS: tuple[str, ...] = ("train", "dev", "test")
+ROWS_PER_PACKAGE = 4000  # the three largest have twice to three times as many: a class must not win by its prior
+MIN_WORDS, MAX_WORDS, MIN_CHARACTERS = 5, 60, 25
+
+_BUILDER = 1  # raise it when the same sources would give other rows
+_NOTE = "docstring summaries of installed packages; the label is the package a summary comes from"
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the name to install differs from the name to import
+_ALIASES = {
+    "matplotlib": ("mpl", "plt", "pyplot", "pylab"),
+    "networkx": ("nx",),
+    "pandas": ("pd",),
+    "sklearn": ("scikit", "skl"),
+    "transformers": ("hf", "huggingface", "hugging face"),
+}
+
+_Docstring = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+_SKIPPED_FOLDER = re.compile(
+    r"_?(op)?test(s|ing)?([_-].*)?|backcompat|_?externals?|_?vendor(ed)?(_.*)?|third_party|array_api_.*"
+)
+_SKIPPED_FILE = re.compile(r"conftest\.py|test_.*|.*_tests?\.py")
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
+# A line that begins something else than prose: doctest, directive, field, rule or fence, section, parameter, bullet.
+_NOT_PROSE = re.compile(
+    r"""\s*(?: >>> | \.\.(?:\s|$) | :\w[^:`]*:(?:\s|$) | @\w+ | ([-=~*\#^"`_+])\1\1
+    | (?:Args?|Arguments|Parameters?|Params|Inputs?|Outputs?|Returns?|Yields?|Raises
+        |Examples?|Attributes|Usage|Shapes?|Notes?)\s*(?::|$)
+    | [*]{0,2}\w+\ \(.*\)\s*: | [*\w]+(?:,\s[*\w]+)*\ :\s | [-*+•]\s | \d+[.)]\s )""",
+    re.VERBOSE,
+)
+_MARKUP = re.compile(r":[a-zA-Z][\w:+-]*:(?=`)|\s*<[^<>`]*>(?=`)|(?<=`)_{1,2}(?!\w)|\[(?=`)|(?<=`)\](?:\([^()\s]*\))?")
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z])")
+_PUNCTUATION = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class _Row:
+    text: str
+    label: str
+
+    @property
+    def digest(self) -> str:
+        return blake2b(self.text.encode(), digest_size=16).hexdigest()
+
+    @property
+    def split(self) -> str:
+        return SPLITS[max(0, int(self.digest[:8], 16) % 10 - 7)]
+
+
+def build(
+    folder: Path, notify: Callable[[str], None] | None = None, *, packages: Mapping[str, Path] | None = None
+) -> Path:
+    """Build the data set ``docstrings`` in ``folder``, unless it stands there already, and return its own folder.
+
+    That is ``folder/docstrings-<digest of builder and package versions>`` with train.jsonl, dev.jsonl, test.jsonl
+    (``text`` and ``label`` per line) and labels.json. It appears whole or not at all. ``notify`` gets a line of
+    progress per package. ``packages`` maps class names to folders of sources; by default the installed
+    :data:`PACKAGES` are the classes.
+
+    Raises SpecError (a package is not installed or has no usable docstrings, a folder that cannot be written),
+    FormatError (an incomplete set in the place of this one), OutOfSpace.
+    """
+    if packages is None:
+        packages = {name: _installed(name) for name in PACKAGES}
+        versions = {name: _version(name) for name in PACKAGES}
+    else:
+        versions = {name: _digest_sources(source) for name, source in packages.items()}
+    destination = folder / f"{NAMES[0]}-{digest_json([_BUILDER, versions])[:12]}"
+    if not _is_complete(destination):
+        try:
+            _build_alone(packages, versions, destination, notify or (lambda _: None))
+        except OSError as error:
+            raise _unwritable(error, destination) from error
+    return destination
+
+
+def _build_alone(
+    packages: Mapping[str, Path], versions: Mapping[str, str], destination: Path, notify: Callable[[str], None]
+) -> None:
+    """Build the set, or wait for who is building it."""
+    folder, content = destination.parent, "the data set docstrings"
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(folder, name=f".{destination.name}.lock", wait=math.inf, content=content, notify=notify)
+    try:
+        if not _is_complete(destination):
+            _publish(_build(packages, notify), versions, destination)
+    finally:
+        lock.release()
+        if not was_there:
+            with suppress(OSError):  # the set is in it
+                folder.rmdir()
+
+
+def _installed(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise SpecError(f"data set docstrings: package {name} is not installed. Run: pip install {_distribution(name)}")
+    return Path(spec.origin).parent
+
+
+def _version(name: str) -> str:
+    try:
+        return version(_distribution(name))
+    except PackageNotFoundError as error:
+        raise SpecError(
+            f"data set docstrings: package {name} is there, but not its version. Run: pip install {_distribution(name)}"
+        ) from error
+
+
+def _distribution(name: str) -> str:
+    return _DISTRIBUTIONS.get(name, name)
+
+
+def _digest_sources(source: Path) -> str:
+    return digest_json([[path.relative_to(source).as_posix(), path.read_bytes().hex()] for path in _sources(source)])
+
+
+def _build(packages: Mapping[str, Path], notify: Callable[[str], None]) -> list[_Row]:
+    """All rows of the set, in the order of their digests."""
+    found: dict[str, list[str]] = {}
+    for name, source in packages.items():
+        found[name] = _summaries(name, source)
+        notify(f"docstrings: {name}: {len(found[name]):,} summaries")
+    rows = _drop_ambiguous(found)
+    for name in packages:
+        if not rows[name]:
+            raise SpecError(
+                f"data set docstrings: expected docstrings in the sources of {name}, found none. Install it again."
+            )
+    kept = [row for name in packages for row in _cap(rows[name])]
+    notify(f"docstrings: {len(kept):,} rows, at most {ROWS_PER_PACKAGE:,} of a package")
+    return sorted(kept, key=lambda row: row.digest)
+
+
+def _cap(rows: list[_Row]) -> list[_Row]:
+    """A draw by content; by the digest's last half, since its first decides the split and the order."""
+    return sorted(rows, key=lambda row: row.digest[16:])[:ROWS_PER_PACKAGE]
+
+
+def _drop_ambiguous(found: Mapping[str, Iterable[str]]) -> dict[str, list[_Row]]:
+    """One row per text and package, none that two packages share; of variants that of the smallest digest."""
+    owners: dict[str, set[_Row]] = defaultdict(set)
+    for name, texts in found.items():
+        for text in texts:
+            owners[_PUNCTUATION.sub(" ", text.casefold()).strip()].add(_Row(text, name))
+    rows: dict[str, list[_Row]] = defaultdict(list)
+    for variants in owners.values():
+        if len({row.label for row in variants}) == 1:
+            row = min(variants, key=lambda row: row.digest)
+            rows[row.label].append(row)
+    return rows
+
+
+def _summaries(name: str, source: Path) -> list[str]:
+    """The summaries under one folder of sources that do not name their package."""
+    own_name = _own_name(name)
+    with _garbage_collection_paused():
+        texts = [_summary(docstring) for path in _sources(source) for docstring in _docstrings_of(path)]
+    return [text for text in dict.fromkeys(texts) if text and not own_name.search(text)]
+
+
+def _sources(source: Path) -> Iterator[Path]:
+    for path in sorted(source.rglob("*.py")):
+        *folders, file = path.relative_to(source).parts
+        if not any(map(_SKIPPED_FOLDER.fullmatch, folders)) and not _SKIPPED_FILE.fullmatch(file) and path.is_file():
+            yield path
+
+
+def _docstrings_of(path: Path) -> list[str]:
+    """The docstrings of a file's module, classes and functions; none if it is not Python of this version."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # other people's invalid escapes are not our user's concern
+            tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    docstrings = (ast.get_docstring(node, clean=False) for node in _definitions(tree))
+    return [docstring for docstring in docstrings if docstring]
+
+
+def _definitions(tree: ast.Module) -> Iterator[_Docstring]:
+    """Every node that may have a docstring. Statements only: expressions are most of a tree and hold no definition."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, _Docstring):
+            yield node
+        children = ast.iter_child_nodes(node)
+        todo.extend(child for child in children if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case))
+
+
+@contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    """Syntax trees are many small objects without a cycle: collecting costs a fifth more time and frees nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _own_name(name: str) -> re.Pattern[str]:
+    """Matches a text that names the package: a long name anywhere (PyTorch, torch.nn), a short one as a word (np)."""
+    names = (name, *_ALIASES.get(name, ()))
+    forms = (re.escape(form) if len(form) > 3 else rf"(?<![^\W_]){re.escape(form)}(?![^\W_])" for form in names)
+    return re.compile("|".join(forms), re.IGNORECASE)
+
+
+def _summary(docstring: str) -> str | None:
+    """The first paragraph as plain text on one line, at most MAX_WORDS long; None if it is no English prose."""
+    lines = _PARAGRAPH.split(inspect.cleandoc(docstring), maxsplit=1)[0].splitlines()
+    prose = next((lines[:i] for i, line in enumerate(lines) if _NOT_PROSE.match(line)), lines)
+    text = _shorten(" ".join(_plain(" ".join(prose)).split()))
+    return text if _is_english(text) else None
+
+
+def _plain(text: str) -> str:
+    """Without the markup of reStructuredText and Markdown, which would tell packages apart by house style alone."""
+    return _MARKUP.sub("", text).replace("`", "").replace("**", "").replace("~", "")
+
+
+def _shorten(text: str) -> str:
+    """The first sentences that make at most MAX_WORDS; nothing if the first alone is longer."""
+    if len(text.split()) <= MAX_WORDS:
+        return text
+    kept = 0
+    for end in _SENTENCE_END.finditer(text):
+        if len(text[: end.start()].split()) <= MAX_WORDS:
+            kept = end.start()
+    return text[:kept]
+
+
+def _is_english(text: str) -> bool:
+    if len(text) < MIN_CHARACTERS or len(text.split()) < MIN_WORDS or not text[0].isalnum() or not text.isprintable():
+        return False
+    letters, spaces = sum(map(str.isalpha, text)), text.count(" ")
+    return letters >= 0.75 * (len(text) - spaces)  # less is a formula, a signature or a table
+
+
+def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -> None:
+    """Write the set beside its place and move it there in one step."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
+        made = Path(scratch) / destination.name
+        made.mkdir()  # the scratch folder is readable by its owner alone; the set follows the umask
+        for split in SPLITS:
+            lines = (_json({"text": row.text, "label": row.label}) for row in rows if row.split == split)
+            _write(made / f"{split}.jsonl", "".join(lines))
+        _write(
+            made / "labels.json",
+            _json({"labels": sorted(versions), "note": _NOTE, "versions": dict(sorted(versions.items()))}),
+        )
+        try:
+            made.rename(destination)
+        except OSError:
+            if not _is_complete(destination):  # if it is, another process was faster: its bytes are ours
+                raise
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / file).is_file() for file in (*(f"{split}.jsonl" for split in SPLITS), "labels.json"))
+
+
+def _unwritable(error: OSError, destination: Path) -> FormatError | OutOfSpace | SpecError:
+    if error.errno == ENOSPC:
+        return OutOfSpace(
+            "no space left to build the data set docstrings. Make room, or name another folder", where=destination
+        )
+    if destination.exists():
+        return FormatError(
+            "expected a built data set, found something else or a part of one. Delete it", where=destination
+        )
+    return SpecError(f"expected a folder to write to, found: {error.strerror}. Name another", where=destination.parent)

@@ -1,0 +1,330 @@
+"""What a name of data stands for: an embedded set, a local path, a preset or a data set on the hub, in this order; or
+rows that somebody has in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from logitcache.data.names import ClassNames, integer
+from logitcache.data.sources import datasets, docstrings, memory, presets
+from logitcache.data.sources.datasets import HubName, Opener
+from logitcache.data.sources.files import (
+    READERS,
+    SPLIT_WORDS,
+    Table,
+    data_files,
+    ending,
+    find_files,
+    inner,
+    read_tables,
+    split_named,
+    unread,
+    whole_files,
+)
+from logitcache.data.sources.presets import Preset
+from logitcache.errors import SpecError
+
+UNLABELLED_SPLIT = "unlabelled"
+LABELS = "labels.json"
+UNLABELLED_WORDS = {**SPLIT_WORDS, **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT)}
+Notify = Callable[[str], None]
+Data: TypeAlias = (
+    str | os.PathLike[str] | Mapping[str, Any] | Any
+)  # a name or path; columns, or tables, or such by split
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found: its tables by split (None: one table whose name tells none), not read yet."""
+
+    name: str  # as a folder can be called
+    where: Path | str
+    tables: Mapping[str | None, Opener]
+    what: str = ""  # for the line that says what was taken; not for text files, which were named
+    folder: Path | None = None  # where a labels.json may lie
+    preset: Preset | None = None
+
+
+def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPLIT_WORDS) -> Found:
+    """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits by their names.
+    What is no name is rows in memory.
+
+    Raises SpecError where there is nothing, or it cannot be read.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return _memory(data, notify)
+    data = os.fspath(data)
+    if not data:
+        raise SpecError(f"expected a name or a path for the data, found an empty one. Give {_names()}, or a path.")
+    if data in docstrings.NAMES:
+        return _files(docstrings.build(cache, notify), data, f"the built-in set {data}", words, notify)
+    path, preset = Path(data), presets.find(data)
+    if path.exists():
+        return _local(path, words, notify, f"the folder {path}, not the preset {preset.name}" if preset else "")
+    if preset is not None:
+        return _preset(preset)
+    before, _, folder = data.partition("=")
+    if folder and (preset := presets.find(before)) is not None:
+        return _preset_in(preset, Path(folder), notify)
+    name = datasets.parse(data)
+    if name is None or ending(path) in READERS:
+        raise SpecError(
+            "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, a folder of them or one that "
+            f"`datasets` saved, or a name: {_names()}, or one of the hub's, org/name[:config][@revision]; "
+            "PRESET=FOLDER is a preset whose files are in a folder.",
+            where=data,
+        )
+    return _hub(name, words, notify)
+
+
+def lying_here(name: str) -> list[Path]:
+    """What may be the rows that a cache calls by this name, in the folder one stands in: a file is called by its stem.
+    Such a name is no path, for anybody may have written it.
+    """
+    plain = name == Path(name).name != "" and not name.startswith(".")
+    endings = ("", *READERS, *map(str.upper, READERS))
+    return [Path(name + end) for end in endings if plain and os.path.exists(name + end)]
+
+
+def single(found: Found) -> Table:
+    """The rows of a source that is taken whole, without labels: its one table, else the one called unlabelled, else
+    train. Raises SpecError where it has neither.
+    """
+    tables = found.tables
+    file = isinstance(found.where, Path) and found.where.is_file()
+    split = next(iter(tables)) if file else next((s for s in (None, UNLABELLED_SPLIT, "train") if s in tables), "")
+    if split not in tables:
+        listed = ", ".join(str(name) for name in tables)
+        raise SpecError(
+            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.", where=found.where
+        )
+    return tables[split]()
+
+
+def _memory(data: Any, notify: Notify) -> Found:
+    tables, where = memory.tables(data), memory.WHERE
+    named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, notify)
+    if None not in tables and "train" not in named and len(named) < len(tables):  # it may be among the others
+        listed = ", ".join(map(str, tables))
+        raise SpecError(f"expected a split train, found {listed}. Rename the one that is meant.", where=where)
+    return Found(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
+
+
+def _local(path: Path, words: Mapping[str, str], notify: Notify, what: str) -> Found:
+    if path.is_dir() and datasets.is_saved(path):
+        tables = datasets.saved(path)
+        named = tables if None in tables else _by_split(tables, words, path, notify)
+        return Found(path.resolve().name, path, named, what or f"{path}, saved by datasets", path)
+    return _files(path, path.name if path.is_dir() else path.stem, what, words, notify)
+
+
+def _files(path: Path, name: str, what: str, words: Mapping[str, str], notify: Notify) -> Found:
+    path = inner(path)
+    files = find_files(path, words)
+    used = [file for parts in files.values() for file in parts]
+    _say_ignored(path, used, words, notify)
+    if not what and any(ending(file) == ".parquet" for file in used):
+        what = str(path)
+    tables = {split: partial(_read, parts, notify) for split, parts in files.items()}
+    return Found(name, path, tables, what, path if path.is_dir() else path.parent)
+
+
+def _read(parts: list[Path], notify: Notify, plain_quotes: bool = False) -> Table:
+    """The parts of a split as one table; what has to be known of its rows is said."""
+    table = read_tables(parts, plain_quotes=plain_quotes)
+    for note in table.notes():
+        notify(note)
+    return table
+
+
+def _say_ignored(path: Path, used: Iterable[Path], words: Mapping[str, str], notify: Notify) -> None:
+    """A data file whose name tells no split, beside files that do, is left out; never silently."""
+    if not path.is_dir():
+        return
+    ignored = ", ".join(sorted(file.name for file in set(data_files(path)) - set(used)))
+    if ignored:
+        notify(f"{path}: not read, for their names tell no split: {ignored}")
+    others = ", ".join(unread(path, words))
+    if others:
+        notify(f"{path}: not read, for files with these endings are not: {others}")
+
+
+def label_names(names: tuple[str, ...] | None, found: Found) -> ClassNames | None:
+    """The names of the classes, where somebody gave them: in an option, a preset, or a labels.json beside the data.
+
+    Raises SpecError unless each is there once and none is empty.
+    """
+    where = "--labels"
+    given = None if names is None else ClassNames(names)
+    if found.preset is not None and names == found.preset.label_names:
+        given = ClassNames(names, tuple(range(len(names))))
+    elif names is None and found.folder is not None:
+        given, where = _names_file(found.folder / LABELS), str(found.folder / LABELS)
+    if given is None:
+        return None
+    if not all(given.names) or not given.names or len(set(given.names)) < len(given.names):
+        listed = ", ".join(map(repr, given.names)) or "none"
+        raise SpecError(f"expected label names, each once and none empty, found {listed}. Correct them.", where=where)
+    return given
+
+
+def _names_file(path: Path) -> ClassNames | None:
+    """Names of classes from a ``labels.json``: a list in label order, {"labels": [...]}, or which number each name has
+    ({"0": "neg", "1": "pos"} or {"neg": 0, "pos": 1}).
+    """
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SpecError(f"expected JSON, found {error}. Mend the file.", where=path) from None
+    inner = value.get("labels") if isinstance(value, dict) else None
+    names = inner if isinstance(inner, list | dict) else value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return ClassNames(tuple(name.strip() for name in names))
+    numbers = _numbers(names) if isinstance(names, dict) else None
+    if not numbers:
+        raise SpecError(
+            'expected a list of names, {"labels": [names]}, or the number of each name such as {"0": "neg", '
+            '"1": "pos"}, every number once, found none of these. Mend the file.',
+            where=path,
+        )
+    return ClassNames(tuple(numbers[number] for number in sorted(numbers)), tuple(sorted(numbers)))
+
+
+def _numbers(written: Mapping[str, Any]) -> dict[int, str] | None:
+    """Names by their numbers, of a mapping in either direction; None where it is neither or two names share one."""
+    pairs: list[tuple[int | None, str]] = []
+    for key, value in written.items():
+        if type(value) is int:
+            pairs.append((value, key.strip()))
+        elif isinstance(value, str):
+            pairs.append((integer(key), value.strip()))
+    numbers = {number: name for number, name in pairs if number is not None}
+    return numbers if len(numbers) == len(written) else None
+
+
+def _preset(preset: Preset) -> Found:
+    name = HubName(preset.repo, preset.config, preset.revision, preset.name)
+    where = f"data set {name}"
+    try:
+        commit = datasets.commit_of(name)
+    except SpecError as error:
+        raise error.at(f"preset {preset.name}, {where}") from error.__cause__
+    tables = datasets.fetch(name, commit, preset.files)
+    missing = [theirs for theirs in preset.splits.values() if theirs not in tables]
+    if missing:
+        listed = ", ".join(map(str, tables))
+        advice = f"Its files are others now: save those that are meant, and give {preset.name}=FOLDER."
+        raise SpecError(f"preset {preset.name} expects the split {missing[0]}, found {listed}. {advice}", where=where)
+    openers: dict[str | None, Opener] = {
+        ours: _marked(tables[theirs], preset) for ours, theirs in preset.splits.items()
+    }
+    return Found(_folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset)
+
+
+def _preset_in(preset: Preset, folder: Path, notify: Notify) -> Found:
+    """A preset's facts over files on this machine: a copy of the repository as `hf download` leaves it, the folder in
+    it that holds them, a folder of files named as any, or one saved by `datasets`.
+    """
+    if not folder.is_dir():
+        advice = f"Give {preset.name}=FOLDER, where FOLDER holds the files of {preset.repo}."
+        raise SpecError(f"no such folder. {advice}", where=folder)
+    root = folder / preset.config if preset.config and (folder / preset.config).is_dir() else inner(folder)
+    if datasets.is_saved(root):
+        saved = datasets.saved(root)
+        tables = {ours: saved[theirs] for ours, theirs in preset.splits.items() if theirs in saved}
+        listed = ", ".join(map(str, saved))
+    else:
+        tables = _preset_files(preset, folder, root, notify)
+        listed = ", ".join(file.name for file in data_files(root)) or "no data file"
+    if "train" not in tables:
+        expected = f"expected the split {preset.splits['train']} of {preset.repo}"
+        raise SpecError(f"{expected}, found {listed}. Fetch it again, or name the folder that holds it.", where=root)
+    lacking = [theirs for ours, theirs in preset.splits.items() if ours not in tables]
+    if lacking:
+        notify(f"{root}: the preset {preset.name} has more: no {', '.join(lacking)} here")
+    openers: dict[str | None, Opener] = {ours: _marked(read, preset) for ours, read in tables.items()}
+    return Found(_folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset)
+
+
+def _preset_files(preset: Preset, folder: Path, root: Path, notify: Notify) -> dict[str, Opener]:
+    """What is there of a preset's splits: files that the preset names by a pattern, else files by the words in their
+    names. A quote in their tsv files is an ordinary character: GLUE's own are written so.
+    """
+    tables: dict[str, Opener] = {}
+    for ours, theirs in preset.splits.items():
+        pattern = (preset.files or {}).get(theirs)
+        # from the repository's top, or from any folder below it on the way
+        ends = [] if pattern is None else ["/".join(pattern.split("/")[i:]) for i in range(pattern.count("/") + 1)]
+        found = next((f for end in ends[:-1] if (f := sorted(folder.glob(end)))), [])
+        if found:
+            parts = [file for files in whole_files(found) for file in files]
+            tables[ours] = partial(_read, parts, notify, plain_quotes=True)
+    if not tables and data_files(root):
+        by_split = find_files(root)
+        tables = {
+            str(split): partial(_read, files, notify, plain_quotes=True)
+            for split, files in by_split.items()
+            if split in preset.splits
+        }
+    return tables
+
+
+def _marked(opener: Opener, preset: Preset) -> Opener:
+    entities = preset.entities
+    return opener if entities is None else lambda: presets.marked(opener(), entities, preset.text)
+
+
+def _hub(name: HubName, words: Mapping[str, str], notify: Notify) -> Found:
+    where = f"data set {name}"
+    try:
+        commit = datasets.commit_of(name)
+    except SpecError as error:
+        nothing = f"no such file or folder, and no name among {_names()}; as a data set of the hub"
+        raise SpecError(f"{nothing}: {error.message}", where=str(name)) from error
+    tables = datasets.fetch(name, commit)
+    named = _by_split(tables, words, where, notify)
+    if not {"train", UNLABELLED_SPLIT} & set(named):
+        raise SpecError(
+            f"expected a split train, found {', '.join(map(str, tables))}. Choose another set.", where=where
+        )
+    return Found(_folder_name(str(name)), where, named, where)
+
+
+def _by_split(
+    tables: Mapping[str | None, Opener], words: Mapping[str, str], where: Path | str, notify: Notify
+) -> dict[str | None, Opener]:
+    """Tables by our names of their splits. Raises SpecError where no name is known, or two are one."""
+    ours = {theirs: split_named(str(theirs), words) for theirs in tables}
+    known = [split for split in ours.values() if split is not None]
+    twice = next((split for split in known if known.count(split) > 1), None)
+    if twice is not None:
+        names = " and ".join(str(theirs) for theirs, split in ours.items() if split == twice)
+        raise SpecError(
+            f"two splits for {twice}: {names}. Save the one that is meant, and name its folder.", where=where
+        )
+    listed = ", ".join(str(theirs) for theirs, split in ours.items() if split is None)
+    if not known:
+        raise SpecError(
+            f"expected splits called train, validation or test, found {listed or 'none'}. Rename them.", where=where
+        )
+    if listed:
+        notify(f"{where}: not read, for their names tell no split: {listed}")
+    return {split: tables[theirs] for theirs, split in ours.items() if split is not None}
+
+
+def _folder_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _names() -> str:
+    return ", ".join((*docstrings.NAMES, *presets.PRESETS))

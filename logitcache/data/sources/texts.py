@@ -1,0 +1,82 @@
+"""A column of texts, as arrow holds it; what is no text is refused by its place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pyarrow as pa
+
+from logitcache.data.sources.tables import Table
+from logitcache.data.spool import concatenated, strings
+from logitcache.errors import SpecError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+def texts(table: Table, column: str) -> pa.LargeStringArray:
+    """A column: [N]. A table without rows may lack it.
+
+    Raises SpecError: no such column, or the first row that is no text.
+    """
+    if column not in table.columns and not len(table):
+        return pa.array([], pa.large_string())
+    if column not in table.columns:
+        found = ", ".join(table.columns)
+        advice = "Rename it, or name the column with --text (and --text-pair)."
+        raise SpecError(f"no column {column!r}, found {found}. {advice}", where=table.path)
+    values = table.columns[column]
+    if isinstance(values, list):
+        return _from_list(table, column, values)
+    if pa.types.is_dictionary(values.type):  # its null may be a word that rows point to, which is not counted
+        values = values.cast(values.type.value_type)
+    kind = values.type
+    if values.null_count or not any(is_text(kind) for is_text in _TEXTS):
+        return _from_list(table, column, values.to_pylist())
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    if len(chunks) == 1 and kind == pa.large_string():
+        whole = chunks[0]
+    else:
+        whole = concatenated(chunk.cast(pa.large_string()) for chunk in chunks)
+    _check_utf8(table, column, whole)
+    return whole
+
+
+def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringArray:
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            found = "null" if value is None else f"{value!r} ({type(value).__name__})"
+            raise SpecError(
+                f"column {column!r}: expected a string, found {found}. Make it a string or leave the row out.",
+                where=table.place(row),
+            )
+    try:
+        return pa.array(values, pa.large_string())
+    except UnicodeEncodeError:
+        row = next(i for i, text in enumerate(values) if _SURROGATE.search(text))
+        raise SpecError(
+            f"column {column!r}: expected text, found half of a surrogate pair (\\ud800 to \\udfff), which is no "
+            "character. Correct the row or leave it out.",
+            where=table.place(row),
+        ) from None
+
+
+def _check_utf8(table: Table, column: str, whole: pa.LargeStringArray) -> None:
+    try:
+        for _ in strings(whole):
+            pass
+    except UnicodeDecodeError:
+        row = next(i for i, text in enumerate(whole) if not _is_utf8(text.as_buffer().to_pybytes()))
+        raise SpecError(
+            f"column {column!r}: expected UTF-8, found bytes that are not. Correct the row or leave it out.",
+            where=table.place(row),
+        ) from None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,199 @@
+"""Names on the Hugging Face hub: the commit that is meant, and what went wrong, on one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from logitcache.errors import SpecError
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+NOUNS = {"model": "model", "dataset": "data set"}
+OWN_CODE = (
+    "expected a checkpoint of a kind that transformers knows, found one that brings its own code. Read that code; "
+    "--trust-remote-code runs it on this machine."
+)
+LOG_IN = "log in (`hf auth login`, or a token in HF_TOKEN)"
+
+
+def on_hub(path: str) -> bool:
+    """Whether a path is none on this machine, but could be a name on the hub."""
+    return HUB_NAME.fullmatch(path) is not None and not Path(path).exists()
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A state of a repository. ``kept``: the hub could not be asked, so only what is kept here of it can be read."""
+
+    sha: str  # 40 hexadecimal digits
+    kept: bool
+
+    def settings(self) -> dict[str, Any]:
+        """What `from_pretrained` is to be told."""
+        return {"revision": self.sha, "local_files_only": self.kept}
+
+
+def checkpoint(path: str, revision: str | None) -> Commit | None:
+    """The commit to load a checkpoint at; None for one on this machine. Raises SpecError for a revision of that."""
+    if on_hub(path):
+        return resolve(path, revision)
+    if revision is not None and Path(path).exists():
+        raise SpecError(f"expected a hub name beside --revision {revision}, found a path. Leave --revision out.")
+    return None
+
+
+def download(
+    name: str,
+    kind: str = "model",
+    revision: str | None = None,
+    include: str | None = None,
+    then: str = "give that folder in place of the name",
+) -> str:
+    """How to fetch a repository where the hub can be reached, and what to do then. ``include``: a pattern of files."""
+    options = (
+        (" --repo-type dataset", kind == "dataset"),
+        (f" --revision {revision}", revision),
+        (f" --include '{include}'", include),
+    )
+    return f"`hf download {name}{''.join(said for said, wanted in options if wanted)} --local-dir FOLDER`; then {then}"
+
+
+def resolve(name: str, revision: str | None = None, kind: str = "model", how: str | None = None) -> Commit:
+    """The commit that a branch, tag or commit stands for; None is the main branch. ``how`` it can be fetched otherwise
+    (:func:`download`). Raises SpecError.
+
+    To be asked before anything is loaded: one short question says what is wrong, where the libraries ask for file after
+    file and try each for half a minute where the hub is out of reach. All that is loaded is then of one commit.
+    """
+    from huggingface_hub import HfApi, constants, errors
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # httpx or httpx2: the one that it uses
+
+    asked: dict[str, Any] = {"repo_type": kind, "revision": revision}
+    api, patience = HfApi(), constants.HF_HUB_ETAG_TIMEOUT  # seconds
+    try:
+        try:
+            api.repo_info(name, **asked, timeout=patience)
+            return Commit(api.resolve_revision(name, **asked).resolved, kept=False)  # remembers it for when it is away
+        except (ConnectionError, httpx.TransportError, errors.HfHubHTTPError) as error:
+            if isinstance(error, errors.HfHubHTTPError) and error.response.status_code < 500:
+                raise
+            return Commit(api.resolve_revision(name, **asked, local_files_only=True).resolved, kept=True)
+    except (errors.RevisionResolutionError, errors.HFValidationError, errors.HfHubHTTPError) as error:
+        said = explain(name, error, kind, how or download(name, kind, revision))
+        assert said is not None, error
+        raise SpecError(said) from error
+
+
+def files(name: str, revision: str | None) -> list[str]:
+    """Paths of a model's files on the hub; none where the hub cannot be asked."""
+    from huggingface_hub import HfApi, errors
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
+
+    try:
+        return HfApi().list_repo_files(name, revision=revision)
+    except (errors.HFValidationError, OSError, httpx.HTTPError):
+        return []
+
+
+def unreadable() -> tuple[type[Exception], ...]:
+    """What `transformers` raises for a checkpoint that is not there, not one, or damaged."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    of_settings = (AttributeError, TypeError, StrictDataclassError)  # a value in config.json of another kind
+    return (OSError, ValueError, KeyError, ImportError, SafetensorError, *of_settings)
+
+
+def why(path: str, error: BaseException) -> str:
+    """Why a checkpoint, in a folder or on the hub, cannot be loaded: one line."""
+    if type(error).__name__ == "StrictDataclassFieldValidationError" and error.__cause__ is not None:
+        error = error.__cause__  # its first line says which value; its own only that there is one
+    if "trust_remote_code=True" in str(error):
+        return OWN_CODE
+    said = error.message if isinstance(error, SpecError) else str(error).strip().split("\n")[0]
+    return (explain(path, error, "model") if on_hub(path) else None) or said
+
+
+def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> str | None:
+    """What an error of transformers, datasets or huggingface_hub over a hub name means, and what to do: one line.
+
+    ``kind`` is "model" or "dataset", ``how`` what :func:`download` said. None where the hub has no part in it.
+    """
+    from huggingface_hub import errors
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
+
+    chain = list(_chain(error))
+
+    def among(*kinds: type[BaseException]) -> BaseException | None:
+        return next((e for e in chain if isinstance(e, kinds)), None)
+
+    noun, page = NOUNS[kind], f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    unfound = next((str(e) for e in chain if type(e).__name__ == "DatasetNotFoundError"), "")
+    if among(errors.GatedRepoError) or "is a gated dataset" in unfound:
+        return f"access to this {noun} is restricted. Ask for it on {page}, then {LOG_IN}."
+    if found := among(errors.RevisionNotFoundError):
+        return (
+            f"the {noun} has no revision {_asked(found, r'revision|resolve|tree')}. See {page}/tree/main for its own."
+        )
+    if among(errors.RepositoryNotFoundError) or unfound:
+        return f"{endpoint()} has no {noun} of this name, or a private one. Check the name; for a private one {LOG_IN}."
+    if found := among(errors.RemoteEntryNotFoundError):
+        return f"the {noun} has no file {_asked(found, r'resolve/[^/]+|tree/[^/]+')}. See {page}/tree/main for its own."
+    if found := among(errors.HfHubHTTPError):
+        return _answered(found)
+    if among(errors.LocalEntryNotFoundError, errors.RevisionResolutionError, ConnectionError, httpx.TransportError):
+        return _out_of_reach(kind, how or download(name, kind), chain, among(httpx.TransportError))
+    if found := among(errors.HFValidationError):
+        return f"no {noun} can have this name: {str(found).splitlines()[0].rstrip('.')}."
+    return None
+
+
+def endpoint() -> str:
+    """The hub's address, without what it may hold of a password."""
+    from huggingface_hub import constants
+
+    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those it came from, each once. Suppressed ones too: the libraries suppress the hub's own."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _asked(error: BaseException, before: str) -> str:
+    """What an address that the hub refused names after a part of it, quoted."""
+    address = str(error.response.request.url)  # type: ignore[attr-defined]
+    after = r"/([^?]+)" if "/" in before else r"/([^/?]+)"
+    found = re.search(rf"/(?:{before}){after}", address)
+    return repr(unquote(found[1])) if found else "of that name"
+
+
+def _answered(error: BaseException) -> str:
+    status = error.response.status_code  # type: ignore[attr-defined]
+    said = f"{endpoint()} answered with status {status}"
+    if status in (401, 403):
+        return f"{said}: the token in use is not valid or not enough. To go on, {LOG_IN}."
+    return f"{said}. Try again later."
+
+
+def _out_of_reach(kind: str, how: str, chain: list[BaseException], found: BaseException | None) -> str:
+    from huggingface_hub import is_offline_mode
+
+    offline = is_offline_mode() or any("OfflineModeIsEnabled" in f"{type(e).__name__} {e}" for e in chain)
+    detail = "" if found is None else f" ({type(found).__name__}{f': {found}' if str(found) else ''})"
+    why = "the hub is not asked in offline mode" if offline else f"{endpoint()} cannot be reached{detail}"
+    back = "Leave the offline mode (unset HF_HUB_OFFLINE), or w" if offline else "W"
+    return f"{why}, and no copy of the {NOUNS[kind]} is kept here. {back}here the hub can be reached: {how}."
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, for one clear line of ours."""
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,218 @@
+"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, what cannot be loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from logitcache import hub
+from logitcache.data.sources.tables import sentence
+from logitcache.errors import SpecError, short
+from logitcache.hub import first_line
+from logitcache.models.settings import embeddings
+
+KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+GIVE_THAT = "then give that folder."
+PICKLE = re.compile(r"pytorch_model.*\.bin")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class UntrainedHead(SpecError):
+    """A checkpoint whose classification head was never trained: no teacher yet."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """`transformers` without its progress bars and remarks: what matters we say ourselves."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> list[str]:
+    """Names of the head's weights that a checkpoint lacks or has in another shape: `transformers` has drawn them.
+
+    ``info`` is what loading told. Raises SpecError where the body lacks any: a head can be trained, but a body with
+    random weights in it is no longer what its name says, and nothing else would tell. A pooler counts as head:
+    checkpoints of masked language models have none.
+    """
+    fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    prefix = model.base_model_prefix
+    body = [name for name in fresh if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")]
+    if body:
+        raise SpecError(
+            f"expected a whole checkpoint, found one that lacks {len(body)} weights of its body (first {body[0]}), or "
+            "has them in another shape. Save or download it again.",
+            where=path,
+        )
+    return fresh
+
+
+def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
+    """How `transformers` is to read any checkpoint: no pickle is opened, and with a commit named it asks nobody on the
+    hub to convert one.
+    """
+    return {
+        **({} if commit is None else commit.settings()),
+        "use_safetensors": True,
+        "trust_remote_code": trust_remote_code,
+        "ignore_mismatched_sizes": True,  # a head of another shape is refused or made anew, by name
+    }
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(name: str | None) -> torch.device:
+    """The device of that name; None is the default. Raises SpecError where this machine has none."""
+    name = name or default_device()
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # torch has no kind of error of its own for this
+        advice = f"Leave --device out, or name one this machine has, such as {default_device()}."
+        raise SpecError(f"--device: {name!r} cannot be used: {sentence(first_line(error))} {advice}") from None
+    return device
+
+
+def unloadable(what: str, path: str, error: BaseException, advice: str, revision: str | None = None) -> SpecError:
+    """The error, to be raised, over a checkpoint of a teacher or a student that cannot be loaded."""
+    said = _pickle(path, error, revision) or reason(path, error)
+    told = said.endswith((GIVE_THAT, hub.OWN_CODE)) or hub.on_hub(path)  # what to do
+    return SpecError(f"no {what} can be loaded: {sentence(said)}{'' if told else f' {advice}'}", where=path)
+
+
+def reason(path: str, error: BaseException) -> str:
+    """Why a checkpoint cannot be loaded, on one line."""
+    said = hub.why(path, error)
+    if Path(path).exists():
+        return said
+    return f"there is no such folder; as a hub name: {said}" if hub.on_hub(path) else "there is no such folder."
+
+
+def _pickle(path: str, error: BaseException, revision: str | None) -> str:
+    """What to do with a checkpoint whose weights are pickled alone; empty where that is not the matter."""
+    remote = hub.on_hub(path)
+    if not isinstance(error, OSError) or (remote and hub.explain(path, error, "model")):
+        return ""
+    names = hub.files(path, revision) if remote else [file.name for file in Path(path).glob("*")]
+    found = sorted(name for name in names if PICKLE.fullmatch(name))
+    if not found or any(name.endswith(".safetensors") for name in names):
+        return ""
+    load = "AutoModelForSequenceClassification.from_pretrained"
+    return (
+        f"expected model.safetensors, found {found[0]}, a pickle: opening one can run any code, so none is. "
+        f"Convert it where you trust it: {load}({path!r}, use_safetensors=False).save_pretrained(FOLDER), its "
+        f"tokenizer too; {GIVE_THAT}"
+    )
+
+
+def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
+    """The tokenizer, made sure to be one this model can use.
+
+    Raises SpecError for an empty tokenizer (what `transformers` makes of a checkpoint without one: every text would
+    read the same) and for one with more tokens than the model has embeddings.
+    """
+    if _is_empty(tokenizer):
+        raise SpecError(
+            "expected a tokenizer, found none in the checkpoint. Save it there with tokenizer.save_pretrained.",
+            where=where,
+        )
+    limit = embeddings(model, len(tokenizer))
+    if len(tokenizer) > limit:
+        sizes = f"expected a tokenizer of at most {limit} tokens, found {len(tokenizer)}."
+        raise SpecError(f"{sizes} Use the one the model was made with.", where=where)
+    return tokenizer
+
+
+def _is_empty(tokenizer: Any) -> bool:
+    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes seconds."""
+    tokens = tokenizer(["a 1"], add_special_tokens=False)["input_ids"][0]
+    if not set(tokens) <= set(tokenizer.all_special_ids):
+        return False
+    return set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
+
+
+def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
+    """The longest input both take, in tokens."""
+    limit = int(min(tokenizer.model_max_length, 2**31 - 1))
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return limit
+    tables = (m for name, m in model.named_modules() if name.endswith("position_embeddings"))
+    # RoBERTa and its kin count positions from behind the padding token's: 514 of them are 512 tokens
+    first = max((m.padding_idx + 1 for m in tables if getattr(m, "padding_idx", None) is not None), default=0)
+    return min(limit, positions - first)
+
+
+def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a checkpoint, with a padding token (another special one where it has none: its end, if any).
+
+    Raises SpecError where there is none, where it brings code of its own and is not trusted to run it, or where it asks
+    for inputs that are not known here.
+    """
+
+    try:
+        commit = hub.checkpoint(path, revision)
+        settings = {} if commit is None else commit.settings()
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
+    except hub.unreadable() as error:
+        raise SpecError(f"no tokenizer can be loaded: {hub.why(path, error)}", where=path) from None
+    if not trust_remote_code and _stands_in(tokenizer):
+        raise SpecError(f"no tokenizer can be loaded: {hub.OWN_CODE}", where=path)
+    unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)
+    if unknown:
+        raise SpecError(
+            f"expected a tokenizer that gives {', '.join(KNOWN_INPUTS)}, found one that gives "
+            f"{', '.join(sorted(unknown))} too. Use a model of plain text.",
+            where=path,
+        )
+    if tokenizer.pad_token is None:
+        others = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
+        named = next((token for token in others if token is not None), None)
+        if named is None:
+            raise SpecError(
+                "expected a tokenizer with a special token to pad with, found none. Give it a pad_token.", where=path
+            )
+        tokenizer.pad_token = named
+    return tokenizer
+
+
+def _inputs(tokenizer: Any, path: str) -> set[str]:
+    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises SpecError where it
+    cannot read texts.
+    """
+    try:
+        return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
+    except Exception as error:  # whatever a tokenizer of tables or pages raises
+        own = f"{type(error).__name__}: {short(first_line(error)).rstrip('.')}"
+        raise SpecError(
+            f"expected a tokenizer that reads texts, found {type(tokenizer).__name__}, which fails on one ({own}). "
+            "Use a model of plain text.",
+            where=path,
+        ) from error
+
+
+def _stands_in(tokenizer: Any) -> bool:
+    """Whether a checkpoint names a tokenizer class of its own: where its code may not run, `transformers` quietly takes
+    another that may cut texts otherwise.
+    """
+    import transformers
+
+    named = tokenizer.init_kwargs.get("auto_map", {}).get("AutoTokenizer") or ()
+    classes = [name.split(".")[-1] for name in ([named] if isinstance(named, str) else named) if name]
+    return any(not hasattr(transformers, name) for name in classes)

@@ -1,0 +1,137 @@
+"""``logitcache dump``: data and teacher by name, the teacher made ready, its answers stored; the unlabelled rows too,
+where there are any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from logitcache.cache.cache import Cache
+from logitcache.config.dump import DumpConfig
+from logitcache.data import source as sources
+from logitcache.data.selection import held_out
+from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
+from logitcache.errors import SpecError
+from logitcache.ranks import on_its_own
+from logitcache.stages.finetune import ready_teacher
+from logitcache.stages.run import OnStep
+from logitcache.stages.train import check_unlabelled
+from logitcache.store.writer import check_place
+from logitcache.teacher.dump import dump_split
+from logitcache.teacher.panel import Panel, Progress
+from logitcache.teacher.report import DumpReport
+
+
+def dump(
+    config: DumpConfig,
+    *,
+    source: Source | None = None,
+    notify: Notify = lambda _: None,
+    begin: Callable[[int], Progress] = lambda rows: lambda rows, tokens: None,
+    on_step: OnStep = lambda step, of: None,
+) -> DumpReport:
+    """Make (or finish) the cache of one split, and of the unlabelled rows if there are any and the split is train.
+
+    ``begin`` is told how many rows a cache will have and gives what takes its progress; ``on_step`` gets the steps of a
+    fine-tuning. Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
+    """
+    config.check()
+    source = held_out(source or load(config, notify), notify)
+    splits = [config.split]
+    if config.split == "train" and UNLABELLED_SPLIT in source.splits:
+        splits.append(UNLABELLED_SPLIT)
+    check_unlabelled(source, config.unlabelled)
+    for split in splits:  # refused before a teacher is trained
+        source.table(split)
+        check_place(folder_of(config, source, split))
+    reuse = _reused(config, source, splits)
+    panel = asked_teacher(config, source, notify, on_step, reuse)
+    reports = [_dump(config, panel, source, split, reuse, notify, begin) for split in splits]
+    return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
+
+
+def load(config: DumpConfig, notify: Notify) -> Source:
+    """The data that a dump names."""
+    return sources.load(
+        config.data,
+        config.columns,
+        config.workspace.data,
+        notify,
+        unlabelled=config.unlabelled,
+        seed=config.data_seed,
+    )
+
+
+def asked_teacher(
+    config: DumpConfig,
+    source: Source,
+    notify: Notify = lambda _: None,
+    on_step: OnStep = lambda step, of: None,
+    reuse: Cache | None = None,
+) -> Panel:
+    """Whoever a dump asks, trained first where it has to be: of several parts that are started at once, one trains it
+    and the others wait. Where answers of an older cache are to be reused nobody may train.
+    """
+    spec, length = replace(config.teacher, device=_device(config)), config.settings.max_length
+    with on_its_own():  # parts may be ranks of a launcher, but they share no training
+        return ready_teacher(spec, config.finetune, source, length, config.workspace, notify, on_step, reuse=reuse)
+
+
+def _device(config: DumpConfig) -> str | None:
+    """Where several GPUs are, each part takes the next one, unless one is named."""
+    if config.teacher.device is not None or config.part is None or torch.cuda.device_count() < 2:
+        return config.teacher.device
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', config.part[0])) % torch.cuda.device_count()}"
+
+
+def _dump(
+    config: DumpConfig,
+    panel: Panel,
+    source: Source,
+    split: str,
+    reuse: Cache | None,
+    notify: Notify,
+    begin: Callable[[int], Progress],
+) -> DumpReport:
+    return dump_split(
+        panel,
+        source,
+        split,
+        folder_of(config, source, split),
+        config.settings,
+        label_map=config.label_map,
+        reuse=reuse,
+        overwrite=config.overwrite,
+        part=config.part,
+        notify=notify,
+        progress=begin(len(source.table(split))),
+    )
+
+
+def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
+    """Where a split's cache lies: the unlabelled rows' beside the one that was named."""
+    if config.out is None:
+        return config.workspace.cache(source.name, split, config.teacher.name, config.finetune.folds)
+    if split == config.split:
+        return config.out
+    named = config.out if config.out.name else config.out.resolve()  # the folder one stands in is "."
+    return named.with_name(f"{named.name}-{split}")
+
+
+def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | None:
+    if config.reuse is None:
+        return None
+    if len(splits) > 1:
+        advice = f"Dump one at a time: --split train without --unlabelled, then --split {UNLABELLED_SPLIT}."
+        raise SpecError(f"--reuse: expected one split to dump, found {' and '.join(splits)}. {advice}")
+    new = folder_of(config, source, config.split)
+    if isinstance(config.reuse, Path) and new.resolve() == config.reuse.resolve():
+        raise SpecError(
+            "--reuse: expected another folder than the new cache's, found the same. Name a new --out.", where=new
+        )
+    return Cache.open(config.reuse)

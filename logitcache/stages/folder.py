@@ -1,0 +1,190 @@
+"""A run's result folder: what it holds, and that one command at a time writes there.
+
+Whoever trains holds the folder's lock from before it looks until it has written its last file. So what is found there
+is one run's, and stays so until the lock is given back. A second command is refused at once, naming the first; one that
+needs what the first is making waits for it, looks again, and uses what it finds or goes on with it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from logitcache.data.source import Notify
+from logitcache.errors import FingerprintMismatch, Locked, SpecError, short
+from logitcache.ranks import of_first
+from logitcache.stages.job import FORMAT, Job
+from logitcache.store import files
+from logitcache.store.lock import Lock, lock_folder, refuse_held
+from logitcache.store.manifest import differences, read_json, write_json
+
+CONTENT = "this result folder"
+POLL = 0.2  # seconds
+LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder are not ours
+OWN_FILES = (
+    "result.json",
+    "predictions.parquet",
+    "model*.safetensors*",
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "checkpoints",
+    LOGS,
+    "run.json",
+)
+
+
+class OtherRun(FingerprintMismatch):
+    """A result folder that holds a run which was asked something else."""
+
+    kind = "FingerprintMismatch"
+
+
+@contextmanager
+def held(job: Job, *, wait: bool = False, notify: Notify = lambda _: None) -> Iterator[bool]:
+    """Hold the run's folder while the context lasts, and say whether this very run is there already. Of several ranks
+    the first holds it, for all.
+
+    Where another command holds it: raises Locked, unless the run is there already; or, to ``wait``, returns when it
+    has ended. Raises what :func:`is_done` raises, at once where the other command's run is another one than this.
+    """
+    with ExitStack() as stack:
+        yield of_first(lambda: _hold(job, wait, notify, stack.callback))
+
+
+def _hold(job: Job, wait: bool, notify: Notify, at_the_end: Callable[..., Any]) -> bool:
+    try:
+        is_done(job)  # what is refused is not touched, not even by a lock
+    except FingerprintMismatch:
+        if not wait:
+            refuse_held(job.out, CONTENT)
+        raise
+    was_there = job.out.exists()
+    told = False
+    while True:
+        try:
+            lock = lock_folder(job.out, content=CONTENT)
+            break
+        except Locked as locked:
+            if not wait:
+                if _is_there(job):
+                    return True
+                raise
+            is_done(job)
+            if not told:
+                notify(f"{locked.where}: waiting. {locked.message}")
+            told = True
+            time.sleep(POLL)
+        except OSError:  # nothing can be written there, nor need be
+            if is_done(job):
+                return True
+            raise
+    at_the_end(_leave, lock, was_there)
+    return is_done(job)
+
+
+def _leave(lock: Lock, was_there: bool) -> None:
+    """Give the folder back; one that was made for this run goes if nothing came of it."""
+    folder = lock.path.parent
+    lock.release()
+    if not was_there:
+        with suppress(OSError):  # there is something in it
+            folder.rmdir()
+
+
+def _is_there(job: Job) -> bool:
+    try:
+        return is_done(job)
+    except FingerprintMismatch:
+        return False
+
+
+def is_done(job: Job) -> bool:
+    """Whether this very run is there already.
+
+    Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run.
+    """
+    recorded = _recorded(job.out)
+    if recorded is None or job.config.overwrite:
+        return False
+    check_same(job, recorded)
+    return (job.out / "result.json").is_file()
+
+
+def _recorded(out: Path) -> dict[str, Any] | None:
+    """What a run that is there, or was begun there, was asked. None for an empty folder, or none. Raises SpecError."""
+    if not out.exists():
+        return None
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
+    names = [name for name in names if not _is_left_over(name)]
+    if not names:
+        return None
+    recorded: dict[str, Any] = {}
+    with suppress(FileNotFoundError):
+        recorded = read_json(out / "run.json") if out.is_dir() else {}
+    if recorded.get("format") != FORMAT:
+        expected = f"expected a result folder or an empty one, found {', '.join(names[:3])}."
+        raise SpecError(f"{expected} Choose another --out.", where=out)
+    return recorded
+
+
+def _is_left_over(name: str) -> bool:
+    """A lock, or what a kill has left of a write."""
+    return name.startswith(".") and name.endswith((".tmp", ".lock"))
+
+
+def check_foreign(out: Path) -> None:
+    """Raises SpecError where a folder holds something that is no run."""
+    _recorded(out)
+
+
+def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
+    """Raises FingerprintMismatch where a run was begun in this folder that was asked something else, or learnt from
+    another teacher. What a Self-KD learns from is compared when it is known.
+    """
+    recorded = _recorded(job.out) if recorded is None else recorded
+    if recorded is None or job.config.overwrite:
+        return
+    asked = json.loads(json.dumps(job.asked()))
+    unknown = ("cache",) if job.self_taught and job.cache_fingerprint is None else ()
+    for name, before, now in differences(recorded, asked, without=unknown):
+        raise OtherRun(
+            f"this run was made with {name} = {short(before)}, now it is {short(now)}. "
+            "Choose another --out, or give --overwrite to replace it.",
+            where=job.out,
+        )
+
+
+def claim(job: Job) -> None:
+    """Make the run's folder this run's; with ``--overwrite`` the run that ``is_done`` found there is lost."""
+    if job.config.overwrite:
+        forget(job.out)
+    job.out.mkdir(parents=True, exist_ok=True)
+    for path in job.out.glob(files.TEMPORARY):
+        files.remove(job.out, path.name)
+    write_json(job.out / "run.json", job.asked())
+
+
+def forget(out: Path) -> None:
+    """Remove what a run consists of and nothing else, ``run.json`` last: what a kill leaves is still known as ours."""
+    for pattern in OWN_FILES:
+        for path in out.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if pattern == LOGS:
+            _remove_empty(out / "runs")
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder, and those below it, where nothing lies in them."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for path in folder.iterdir():
+        _remove_empty(path)
+    with suppress(OSError):
+        folder.rmdir()

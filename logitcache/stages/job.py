@@ -1,0 +1,259 @@
+"""What is asked of one training run, resolved against the data, and the folder it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from logitcache import identity
+from logitcache.config.option import options_of
+from logitcache.config.shapes import is_shape
+from logitcache.config.train import TrainConfig
+from logitcache.data import source as sources
+from logitcache.data.division import FEWEST
+from logitcache.data.order import subset
+from logitcache.data.selection import held_out
+from logitcache.data.source import UNLABELLED_SPLIT, Notify, Rows, Source
+from logitcache.data.tasks.classification import Classification, check_metric
+from logitcache.errors import SpecError
+from logitcache.models.load import quiet
+from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.student.methods import METHODS, Objective, objective
+from logitcache.student.model import commit_of, student_tokenizer
+from logitcache.student.trainer import FitSettings, check_report
+from logitcache.teacher.panel import folds_of
+
+FORMAT = "logitcache-run/1"
+NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
+# Paths, or recorded elsewhere in a result: not what makes two runs the same.
+NOT_RECORDED = {declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run made ready."""
+
+    config: TrainConfig
+    source: Source
+    task: Classification
+    objective: Objective
+    train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
+    out: Path
+    tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
+    reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
+    cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
+
+    @property
+    def self_taught(self) -> bool:
+        """Whether the run makes its teacher's answers itself."""
+        return self.objective.method == "self-kd" and not self.config.caches
+
+    @property
+    def max_length(self) -> int:
+        """The longest row that the tokenizer gives, in tokens."""
+        assert self.reads is not None
+        return int(self.reads["max_length"])
+
+    def unlabelled(self) -> Rows | None:
+        """The rows of the ``unlabelled`` split, if the method learns from them."""
+        taught = METHODS[self.objective.method].needs_teacher
+        return self.source.splits.get(UNLABELLED_SPLIT) if taught else None
+
+    def starts(self) -> dict[str, int]:
+        """The parts of the training set, and the row_id each begins with."""
+        parts = {"train": 0}
+        return parts if self.unlabelled() is None else {**parts, UNLABELLED_SPLIT: len(self.source.table("train"))}
+
+    def asked(self) -> dict[str, Any]:
+        """The run's settings as its result records them: names and numbers, no places."""
+        return dict(self._settings)
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """Computed once: a student's checkpoint and all rows are digested."""
+        values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_RECORDED}
+        if not self.config.label_map:
+            del values["label_map"]
+        student, unlabelled = self.config.student, self.unlabelled()
+        return {
+            **values,
+            **asdict(self.objective),
+            "format": FORMAT,
+            "student": student if is_shape(student) else _checkpoint(student),
+            "tokenizer": None if self.config.tokenizer is None else _checkpoint(self.config.tokenizer),
+            "tokenizer_fingerprint": self.reads,
+            "data": self.source.digest(),
+            "division": None if self.source.division is None else self.source.division.to_dict(),
+            "label_names": self.task.label_names,
+            "unlabelled": None if unlabelled is None else unlabelled.digest(),
+            "cache": self.cache_fingerprint,
+        }
+
+
+def _checkpoint(path: str) -> str:
+    """What a checkpoint is called in a result: a hub name as it is, a folder by its name and a digest of its files.
+
+    Two folders of one name, or one folder before and after a training, are two checkpoints.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in NOT_OF_A_MODEL]
+    files = [p for p in files if not p.name.startswith(".")]  # such as the lock of whoever looks at it
+    return f"{folder.resolve().name}@{identity.digest_json({p.name: identity.digest_file(p) for p in files})[:12]}"
+
+
+def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
+    """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
+    config.check()
+    goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
+    check_report(config.report_to)
+    config = _with_init(config)
+    fit_settings(config).share()  # among the ranks
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
+    source = held_out(source or load(config, notify), notify)
+    config = replace(config, metric=config.metric or source.metric)
+    _say_held_out(source, notify)
+    train = _rows_seen(config, source, notify)
+    if config.folds is not None:
+        check_folds(train, source, config.folds)
+    task = _task(source, train, notify)
+    check_metric(config.metric or "", task.num_labels)
+    out = config.out or config.workspace.run(source.name, config.method, config.seed)
+    config = _with_selection(config, source)
+    config = replace(config, revision=commit_of(config.student, config.revision))
+    return Job(config, source, task, goal, train, out)
+
+
+def with_tokenizer(job: Job, notify: Notify) -> Job:
+    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so whatever can be
+    refused without it is refused before.
+    """
+    tokenizer = _tokenizer(job.config, job.source, notify)
+    return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
+
+
+def fit_settings(config: TrainConfig) -> FitSettings:
+    """The optimiser's side of what was asked."""
+    return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})
+
+
+def _tokenizer(config: TrainConfig, source: Source, notify: Notify) -> Any:
+    return student_tokenizer(
+        config.student,
+        config.tokenizer,
+        source.split("train"),
+        config.vocabulary,
+        config.max_length,
+        config.workspace.tokenizers,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+        notify=notify,
+    )
+
+
+def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
+    with quiet():
+        parts = tokenizer_fingerprint(tokenizer)
+    return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
+
+
+def load(config: TrainConfig, notify: Notify) -> Source:
+    """The data that a run names."""
+    return sources.load(
+        config.data,
+        config.columns,
+        config.workspace.data,
+        notify,
+        unlabelled=config.unlabelled,
+        seed=config.data_seed,
+    )
+
+
+def check_folds(rows: Rows, source: Source, folds: int) -> None:
+    """Whoever is trained without one fold must still be trained on every class that there is. Raises SpecError."""
+    fold, labels = folds_of(rows.row_hash, folds), rows.label
+    for label in np.unique(labels[labels >= 0]):
+        counts = np.bincount(fold[labels == label], minlength=folds)
+        if counts.max() == counts.sum():
+            name = source.label_names[label] if source.label_names else str(label)
+            raise SpecError(
+                f"--folds {folds}: expected rows of every class outside each fold, found all {counts.sum()} of "
+                f"{name!r} in fold {int(counts.argmax())}: its teacher would never see that class. Give more rows of "
+                "it, or another number of folds.",
+                where=source.name,
+            )
+
+
+def _say_held_out(source: Source, notify: Notify) -> None:
+    """Say what the scores of a run cannot speak of: rows that are trained on, or texts that stand in train too."""
+    if source.division is not None and not source.division.held_out:
+        notify(
+            f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
+            f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"
+        )
+    for split, shared in source.shared().items():
+        notify(
+            f"{source.name}: {shared.rows:,} of {shared.of:,} {split} texts also stand in train (first: {split} row "
+            f"{shared.first}): their score is no test"
+        )
+
+
+def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
+    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
+    whole = source.split("train")
+    bare, labelled = np.flatnonzero(whole.label < 0), np.flatnonzero(whole.label >= 0)
+    if not len(labelled):
+        message = "expected labelled training rows, found none with a label."
+        if source.unread:
+            columns = ", ".join(source.unread)
+            message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
+        raise SpecError(message, where=source.name)
+    if config.rows is not None:
+        labelled = labelled[subset(len(labelled), config.rows)]
+    if config.without_fold is not None:
+        fold, folds = config.without_fold
+        labelled = labelled[folds_of(whole.row_hash[labelled], folds) != fold]
+    more = source.splits.get(UNLABELLED_SPLIT)
+    count = len(bare) + (0 if more is None else len(more))
+    if not METHODS[config.method].needs_teacher:
+        if count:
+            notify(f"{source.name}: {count:,} unlabelled rows are left out: {config.method} learns from labels alone")
+        return whole if len(labelled) == len(whole) else whole.select(labelled)
+    if count:
+        notify(f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)")
+    places = np.sort(np.concatenate([labelled, bare]))
+    rows = whole if len(places) == len(whole) else whole.select(places)
+    return rows if more is None else rows.followed_by(more, len(source.table("train")))
+
+
+def _with_init(config: TrainConfig) -> TrainConfig:
+    init = config.init or ("random" if is_shape(config.student) else "pretrained")
+    return replace(config, init=init, learning_rate=config.learning_rate or (5e-4 if init == "random" else 2e-5))
+
+
+def _with_selection(config: TrainConfig, source: Source) -> TrainConfig:
+    dev = source.splits.get("dev")
+    can = dev is not None and bool((dev.label >= 0).any())
+    if config.select == "best" and not can:
+        advice = "Add one, or give --select last."
+        raise SpecError(f"--select best needs a labelled dev split, found none. {advice}", where=source.name)
+    return replace(config, select=config.select or ("best" if can else "last"))
+
+
+def _task(source: Source, train: Rows, notify: Notify) -> Classification:
+    if len(np.unique(train.label[train.label >= 0])) < 2:
+        raise SpecError("expected at least two classes in the training rows, found one.", where=source.name)
+    task = Classification(source.num_labels, source.label_names)
+    without = sorted(set(range(task.num_labels)) - set(train.label.tolist()))
+    if without:
+        names = ", ".join(source.label_names[i] if source.label_names else str(i) for i in without[:8])
+        notify(f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}")
+    return task

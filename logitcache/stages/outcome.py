@@ -1,0 +1,96 @@
+"""What a run leaves for `logitcache compare`: ``result.json`` and ``predictions.parquet`` (described in
+docs/results.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import logitcache
+from logitcache import identity
+from logitcache.cache.cache import Cache
+from logitcache.cache.joined import Joined
+from logitcache.stages.job import Job
+from logitcache.store.files import write_atomic
+from logitcache.student.fit import Fitted, Prediction
+
+FORMAT = "logitcache-result/1"
+
+
+def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, Any]:
+    """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
+    objective, task = job.objective, job.task
+    asked = {**job.asked(), "tokenizer_fingerprint": identity.digest_json(job.reads)[:12]}
+    held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
+    bare = int((job.train.label < 0).sum())
+    rows = {"train_rows": len(job.train) - bare, "unlabelled_rows": bare, "eval_rows": held_out}
+    return {
+        "format": FORMAT,
+        "method": objective.method,
+        "seed": asked["seed"],
+        "metric": asked["metric"],
+        "metrics": fitted.scores,
+        "label_names": list(task.label_names or map(str, range(task.num_labels))),
+        "data": {"source": job.source.name, "digest": job.source.digest(), **rows, **_held_out(job)},
+        "config": asked,
+        "alpha": objective.alpha,
+        "a": objective.a,
+        "temperature": objective.temperature,
+        "soft_factor": objective.soft_factor,
+        "cache_fingerprint": None if teacher is None else teacher.fingerprint,
+        "cache_rows": None if teacher is None else len(teacher),
+        "caches": [] if teacher is None else [_cache(cache) for cache in teacher.caches],
+        "rows_seen": fitted.rows_seen,
+        "steps": fitted.steps,
+        "seconds_per_step": fitted.seconds_per_step,
+        "train_seconds": fitted.train_seconds,
+        "peak_memory_bytes": fitted.peak_memory_bytes,
+        "select": asked["select"],
+        "selected_epoch": fitted.epoch,
+        "fidelity": None if fitted.fidelity is None else asdict(fitted.fidelity),
+        "versions": {
+            "logitcache": logitcache.__version__,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+        },
+    }
+
+
+def _held_out(job: Job) -> dict[str, Any]:
+    """How the rows that were scored were held out, and which of them share their text with a training row."""
+    division = job.source.division
+    shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
+    return {"division": None if division is None else division.to_dict(), "shared_texts": shared}
+
+
+def _cache(cache: Cache) -> dict[str, Any]:
+    teacher = cache.manifest.plan.teacher
+    told = {"teacher": teacher.get("name"), "weights": teacher.get("weights")}
+    return {"fingerprint": cache.fingerprint, "rows": len(cache), **told}
+
+
+def write_predictions(path: Path, predictions: dict[str, Prediction]) -> None:
+    """One row per evaluated row: split, row_id, label, logits[K]."""
+    tables = [_table(split, p) for split, p in predictions.items()]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables(tables), sink, write_page_checksum=True)
+    write_atomic(path, memoryview(sink.getvalue()))
+
+
+def _table(split: str, prediction: Prediction) -> pa.Table:
+    logits = np.ascontiguousarray(prediction.logits, np.float32)
+    return pa.table(
+        {
+            "split": pa.array([split] * len(logits)),
+            "row_id": prediction.row_id,
+            "label": prediction.label,
+            "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1]),
+        }
+    )

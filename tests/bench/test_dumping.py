@@ -1,0 +1,328 @@
+"""The bench of the inference stage: what it measures is what it says, whatever the times are."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from logitcache.bench import document, dump_phases
+from logitcache.bench import dump as dumping
+from logitcache.bench.dump import CASES, DumpBenchConfig, bench
+from logitcache.bench.dump_cases import BARE, CLASSES, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
+from logitcache.config.workspace import Workspace
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache_cli.bench_dump import command, render
+
+COMMAND = ["logitcache", "bench", "dump"]
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _known_peak() -> Iterator[None]:
+    """The machine's best is told at once: it takes half a second to find out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dumping, "matrix_peak", lambda device, dtype: 1e11)
+        yield
+
+
+@pytest.fixture(scope="module")
+def asked(
+    checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> DumpBenchConfig:
+    """The tiny BERT over 60 rows, twice each case, in two shards."""
+    return DumpBenchConfig(
+        teacher=str(checkpoint()),
+        data=str(singles_data),
+        max_length=24,
+        batch_tokens=256,
+        shard_rows=40,
+        device="cpu",
+        rounds=2,
+        workspace=Workspace(tmp_path_factory.mktemp("bench") / "work"),
+    )
+
+
+@pytest.fixture(scope="module")
+def told(asked: DumpBenchConfig) -> dict[str, Any]:
+    return bench(asked, COMMAND, silent)
+
+
+@pytest.fixture
+def shapes() -> Iterator[Callable[[Material], list[tuple[int, int]]]]:
+    """``shapes(material)``: [rows, tokens] of each forward call from now on, a list that grows."""
+    handles = []
+
+    def watch(material: Material) -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
+
+        def look(module: Any, args: Any, kwargs: Any) -> None:
+            seen.append(tuple(kwargs["input_ids"].shape))
+
+        handles.append(material.teacher.model.register_forward_pre_hook(look, with_kwargs=True))
+        return seen
+
+    yield watch
+    for handle in handles:
+        handle.remove()
+
+
+def test_a_document_holds_every_case_and_can_be_read_back(told: dict[str, Any], tmp_path: Path) -> None:
+    document.write(tmp_path / "dump.json", told)
+    assert document.read(tmp_path / "dump.json") == told
+    assert told["complete"]
+    assert [case["name"] for case in told["cases"]] == list(CASES)
+    for case in told["cases"]:
+        assert case["error"] is None
+        assert case["rows_per_second"] == pytest.approx(60 / case["seconds"]["median"])
+        assert case["ratio_to_dump"]["rounds"] == 2
+    assert told["cases"][0]["ratio_to_dump"]["median"] == 1
+    assert set(told["peak"]["share"]) == set(CASES)
+    assert told["memory"] == []
+
+
+def test_the_table_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None:
+    assert "\nintervals  hold the true median with 50 % confidence at least (2 rounds)\n" in render(told)
+    cases = [
+        {**case, "ratio_to_dump": {**case["ratio_to_dump"], "confidence": 0.0, "rounds": 1}} for case in told["cases"]
+    ]
+    once = {**told, "cases": cases, "dump_to_bare_forward": None}
+    assert "\nintervals  hold nothing: one round was measured\n" in render(once)
+    assert "intervals" not in render({**once, "cases": cases[:1]})  # the dump beside itself
+
+
+def test_padding_is_told_as_it_was(told: dict[str, Any]) -> None:
+    setting = told["setting"]
+    padded, real = setting["padded_tokens"], round(setting["tokens"] * setting["rows"])
+    assert real <= padded[DUMP] == padded[BARE] <= padded[FILE_ORDER] == padded[PIPELINE] <= padded[MAXIMUM] == 60 * 24
+    flops = told["peak"]["flops"]
+    assert flops[BARE] < flops[FILE_ORDER] < flops[MAXIMUM]
+
+
+def test_flops_on_paper_are_nearly_those_that_torch_counts(told: dict[str, Any]) -> None:
+    first = told["peak"]["first_batch"]
+    assert first["analytic"] == pytest.approx(first["counted"], rel=0.1)
+
+
+def test_larger_budgets_are_tried_until_one_batch_holds_all(told: dict[str, Any]) -> None:
+    budgets = [each["batch_tokens"] for each in told["batches"]]
+    assert budgets == [512, 1024, 2048]  # 60 rows of at most 22 tokens
+    assert all(each["rows_per_second"] > 0 for each in told["batches"])
+
+
+def test_each_case_puts_the_batches_it_names_to_the_teacher(
+    asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
+) -> None:
+    material = load(asked, tmp_path, silent)
+    seen, sizes = shapes(material), material.sizes()
+    for name, case in dumping.cases(material, tmp_path / "cache").items():
+        seen.clear()
+        case()
+        expected = list(sizes[name])
+        assert seen[-len(expected) :] == expected, name  # a dump sees first how the teacher is asked in batches
+        assert name == DUMP or len(seen) == len(expected)
+    assert len({start for start, _ in material.shards}) == 2
+
+
+def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
+    asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
+) -> None:
+    material = load(replace(asked, rows=50), tmp_path, silent)
+    seen = shapes(material)
+    dumping.cases(material, tmp_path / "cache")[DUMP]()
+    expected = list(material.sizes()[DUMP])
+    assert sum(rows for rows, _ in expected) == len(material.rows) == 50
+    assert seen[-len(expected) :] == expected  # and then none of dev
+
+
+def test_pairs_are_measured_too(asked: DumpBenchConfig, checkpoint: Callable[..., Path], pairs_data: Path) -> None:
+    names = ("contradiction", "entailment", "neutral")
+    told = bench(replace(asked, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)), COMMAND, silent)
+    assert [case["error"] for case in told["cases"]] == [None] * len(CASES)
+
+
+def test_the_parts_of_a_dump_add_up_to_it(asked: DumpBenchConfig, tmp_path: Path) -> None:
+    material = load(asked, tmp_path, silent)
+    before = [vars(owner)[name] for _, owner, name in dump_phases.PARTS]
+    parts, behind = dump_phases.where(dumping.cases(material, tmp_path / "cache")[DUMP], material.fence)
+    assert list(parts) == [*dump_phases.NAMES, "rest"]
+    assert all(parts[name] > 0 for name in ("plan", "tokenise", "pad", "forward", "encode", "write", "report"))
+    assert behind > 0
+    assert [vars(owner)[name] for _, owner, name in dump_phases.PARTS] == before
+
+
+def test_a_part_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(dump_phases.time, "perf_counter", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    spent = dump_phases.Spent(fence=lambda: wait(1))
+    inner = spent.timing("forward", lambda: wait(2))  # and one of the fence
+
+    def outer() -> None:
+        wait(4)
+        inner()
+        inner()
+
+    spent.timing("report", outer)()
+    thread = threading.Thread(target=spent.timing("write", lambda: wait(8)))
+    thread.start()
+    thread.join()
+    assert dict(spent.parts) == {"forward": 6, "report": 4}
+    assert spent.behind == 8
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBenchConfig, error: type[BaseException]) -> None:
+    def interrupt(message: str) -> None:
+        if message == "round 2 of 3":
+            raise error
+
+    told = bench(replace(asked, rounds=3), COMMAND, interrupt)
+    assert not told["complete"]
+    assert [case["ratio_to_dump"]["rounds"] for case in told["cases"]] == [2] * len(CASES)
+    assert told["where"] is None
+    assert "interrupted" in render(told)
+    json.dumps(told, allow_nan=False)
+
+
+def test_an_interrupt_before_anything_was_measured(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dumping, "matrix_peak", interrupt)
+    told = bench(asked, COMMAND, silent)
+    assert (told["complete"], told["cases"], told["peak"]) == (False, [], None)
+    assert "interrupted" in render(told)
+
+
+def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = torch.nn.Module.__call__
+
+    def little(self: Any, *given: Any, **named: Any) -> Any:
+        if named.get("input_ids") is not None and named["input_ids"].shape[1] == asked.max_length:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(self, *given, **named)
+
+    monkeypatch.setattr(torch.nn.Module, "__call__", little)
+    told = bench(asked, COMMAND, silent)
+    assert told["complete"]
+    failed = {case["name"]: case["error"] for case in told["cases"] if case["error"]}
+    assert list(failed) == [MAXIMUM]
+    assert "out of memory on the case 'padded to maximum'" in failed[MAXIMUM]
+    assert MAXIMUM not in told["peak"]["share"]
+    assert "out of memory" in render(told)
+
+
+def test_a_checkpoint_without_a_head_gets_a_random_one(asked: DumpBenchConfig, headless: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    material = load(replace(asked, teacher=str(headless)), tmp_path, said.append)
+    assert material.random_head
+    assert any("random one" in line for line in said)
+    assert not load(asked, tmp_path, silent).random_head
+
+
+def test_a_folder_s_configuration_is_a_shape(
+    asked: DumpBenchConfig, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    material = load(replace(asked, shape_only=True, dtype="bfloat16"), tmp_path, silent)
+    assert material.random_head
+    assert material.teacher.model.dtype == torch.bfloat16
+    other = load(asked, tmp_path, silent)
+    assert material.shape == other.shape
+    assert (material.lengths == other.lengths).all()  # by its own tokenizer
+    assert material.teacher.weights_digest() != other.teacher.weights_digest()
+
+
+def test_made_up_rows_are_all_of_one_length(asked: DumpBenchConfig, tmp_path: Path) -> None:
+    shape = replace(asked, teacher="1x32", data="nowhere", tokens=20, rows=50, shape_only=True)
+    material = load(shape, tmp_path, silent)
+    assert (material.lengths == 20).all()
+    assert material.source.num_labels == CLASSES
+    assert np.bincount(material.rows.label).min() > 0
+    told = bench(shape, COMMAND, silent)
+    assert set(told["setting"]["padded_tokens"].values()) == {50 * 20}
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"rounds": 0}, "--rounds"),
+        ({"rows": 0}, "--rows"),
+        ({"batch_tokens": 0}, "--batch-tokens"),
+        ({"memory_rows": (0,)}, "--memory-rows"),
+        ({"tokens": 20}, "--tokens"),
+        ({"tokens": 2, "shape_only": True}, "--tokens"),
+        ({"tokens": 9999, "rows": 2, "shape_only": True, "teacher": "1x32"}, "--tokens"),
+        ({"dtype": "int8"}, "--dtype"),
+        ({"teacher": "no-such-folder", "shape_only": True}, "no-such-folder"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_on_one_line(
+    asked: DumpBenchConfig, change: dict[str, Any], flag: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        bench(replace(asked, **change), COMMAND, silent)
+    assert flag in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_of_other_labels_is_refused(asked: DumpBenchConfig, checkpoint: Callable[..., Path]) -> None:
+    with pytest.raises(FingerprintMismatch):
+        bench(replace(asked, teacher=str(checkpoint("bert", ("one", "two", "three")))), COMMAND, silent)
+
+
+def test_memory_is_the_other_process_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dump_phases, "_DUMP", "import time; held = bytearray(b'1') * 100_000_000; time.sleep(0.5)")
+    assert 100e6 < dump_phases.peak_memory_of(5, tmp_path) < 200e6
+    lines = (tmp_path / "rows5" / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == ["no", "yes", "no", "yes", "no"]
+    monkeypatch.setattr(dump_phases, "_DUMP", "raise SystemExit('no room')")
+    with pytest.raises(SpecError, match="no room"):
+        dump_phases.peak_memory_of(5, tmp_path)
+
+
+@pytest.mark.slow
+def test_memory_of_a_dump(asked: DumpBenchConfig, tmp_path: Path) -> None:
+    assert dump_phases.peak_memory_of(300, tmp_path) > 1e6
+    assert (tmp_path / "work300" / "caches").is_dir()
+
+
+def test_memory_is_told_by_rows(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dump_phases, "peak_memory_of", lambda rows, folder: rows * 2**20)
+    told = bench(replace(asked, rounds=1, memory_rows=(3, 5)), COMMAND, silent)
+    assert told["memory"] == [{"rows": 3, "peak_bytes": 3 * 2**20}, {"rows": 5, "peak_bytes": 5 * 2**20}]
+    assert "5 MiB for 5 rows" in render(told)
+
+
+def test_the_command_writes_and_prints_what_it_measured(asked: DumpBenchConfig, tmp_path: Path) -> None:
+    words = ["--teacher", asked.teacher, "--data", asked.data, "--rounds", "1", "--device", "cpu", "--max-length", "24"]
+    words += ["--labels", "neg, pos", "--workspace", str(tmp_path / "work"), "--out", str(tmp_path / "out.json")]
+    done = CliRunner().invoke(command, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    told = document.read(tmp_path / "out.json")
+    assert json.loads(done.stdout) == told
+    for name in CASES:
+        assert name in render(told)
+
+
+def test_the_command_keeps_what_was_measured_and_ends_as_interrupted(
+    told: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dumping, "bench", lambda *given: {**told, "complete": False})
+    done = CliRunner().invoke(command, ["--out", str(tmp_path / "out.json")])
+    assert done.exit_code == 130
+    assert not document.read(tmp_path / "out.json")["complete"]

@@ -1,0 +1,322 @@
+"""Several caches as one teacher: parts side by side, teachers averaged, every row proved."""
+
+from __future__ import annotations
+
+import pickle
+import runpy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import logsumexp, softmax
+
+from logitcache.cache.cache import Cache
+from logitcache.cache.joined import Joined, join, mean_teacher
+from logitcache.data.tasks.classification import Classification
+from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
+from logitcache.identity import check_rows
+from logitcache.store.manifest import Plan
+from logitcache.store.writer import CacheWriter
+
+fakes = runpy.run_path(str(Path(__file__).parent / "fake_caches.py"))
+make_plan: Callable[..., Plan] = fakes["plan"]
+SETS = {"train": 10, "unlabelled": 7}
+STARTS = {"train": 0, "unlabelled": 10}
+
+
+def hashes(split: str, rows: int) -> np.ndarray:
+    """Distinct for every row of every split."""
+    return np.arange(rows) * 1000 + sum(map(ord, split))
+
+
+def make(folder: Path, split: str = "train", seed: int = 0, rows: int | None = None, **changes: Any) -> Cache:
+    """A cache of one split in shards of four: each ``seed`` is another teacher of the same rows."""
+    rows = SETS.get(split, 10) if rows is None else rows
+    plan = make_plan(rows, 4, dtype="float32")
+    plan = replace(plan, data={**plan.data, "split": split, "seed": seed}, **changes)
+    whole = {**fakes["answers"](plan, seed), "row_hash": hashes(split, rows)}
+    writer = CacheWriter(folder / f"{split}-{seed}-{rows}", plan)
+    for index in writer.missing:
+        fakes["write_shard"](writer, index, whole)
+    writer.seal()
+    return Cache.open(writer.folder)
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Cache]]:
+    """Three teachers of each split."""
+    folder = tmp_path_factory.mktemp("caches")
+    return {split: [make(folder, split, seed) for seed in range(3)] for split in SETS}
+
+
+@pytest.fixture(scope="module")
+def both(caches: dict[str, list[Cache]]) -> Joined:
+    return join([caches["train"][0], caches["unlabelled"][0]], STARTS)
+
+
+@pytest.fixture(scope="module")
+def averaged(caches: dict[str, list[Cache]]) -> Joined:
+    """Two teachers of the train rows, one of the unlabelled ones."""
+    return join([*caches["train"][:2], caches["unlabelled"][0]], STARTS, "mean")
+
+
+IDS = st.lists(st.integers(0, 16), max_size=40)
+
+
+def test_caches_answer_for_the_part_their_split_names(caches: dict[str, list[Cache]]) -> None:
+    """Whatever order they are named in: unlabelled rows stand behind those of train."""
+    train, bare = caches["train"][0], caches["unlabelled"][0]
+    for named in ([train, bare], [bare, train]):
+        joined = join(named, STARTS)
+        assert [(part.name, part.start, part.caches) for part in joined.parts] == [
+            ("train", 0, (train,)),
+            ("unlabelled", 10, (bare,)),
+        ]
+        assert len(joined) == 17
+    assert join([train, bare], STARTS).fingerprint == join([bare, train], STARTS).fingerprint
+
+
+def test_one_cache_joined_is_that_cache(caches: dict[str, list[Cache]]) -> None:
+    cache = caches["train"][0]
+    joined = join([cache], {"train": 0})
+    assert (joined.fingerprint, str(joined), len(joined)) == (cache.fingerprint, str(cache.folder), 10)
+    assert joined.label_names == cache.label_names
+    ids = np.array([9, 0, 9, 4])
+    one, other = cache.take(ids), joined.take(ids)
+    np.testing.assert_array_equal(one.payload.logits, other.payload.logits)
+    np.testing.assert_array_equal(one.row_hash, other.row_hash)
+
+
+def test_a_dev_cache_answers_for_train_and_the_hashes_have_the_word(tmp_path: Path) -> None:
+    joined = join([make(tmp_path, "dev")], {"train": 0})
+    joined.check(np.arange(10), hashes("dev", 10))
+    with pytest.raises(AlignmentError, match="row 0: expected the text"):
+        joined.check(np.arange(10), hashes("train", 10))
+
+
+@given(IDS)
+def test_taking_from_the_whole_is_taking_from_its_parts(both: Joined, averaged: Joined, ids: list[int]) -> None:
+    for joined in (both, averaged):
+        whole = joined.take(np.array(ids, np.int64))
+        assert whole.counts.tolist() == [1] * len(ids)
+        assert whole.payload.logits.dtype == np.float32
+        for place, row in enumerate(ids):
+            part = joined.parts[row >= 10]
+            alone = part.take(np.array([row - part.start]))
+            assert whole.row_hash[place] == alone.row_hash[0]
+            np.testing.assert_array_equal(whole.payload.logits[place], alone.payload.logits[0])
+        joined.check(np.array(ids, np.int64), whole.row_hash)
+
+
+@pytest.mark.parametrize("row", [-1, -5, 17, 2**40])
+def test_a_row_of_no_part_is_refused(both: Joined, row: int) -> None:
+    known = both.take(np.array([3])).row_hash[0]
+    for ask in (both.take, lambda ids: both.check(ids, np.full(len(ids), known))):
+        with pytest.raises(AlignmentError, match="is not in this cache"):
+            ask(np.array([3, row]))
+
+
+@pytest.mark.parametrize(("row", "folder", "named"), [(4, "train-", "row 4"), (13, "unlabelled-", "row 3")])
+def test_check_names_the_cache_and_its_row_that_is_another(averaged: Joined, row: int, folder: str, named: str) -> None:
+    ids = np.arange(17)[::-1]
+    mine = averaged.take(ids).row_hash
+    averaged.check(ids, mine)
+    mine[16 - row] += 1
+    with pytest.raises(AlignmentError, match=rf"{folder}[01]-\d+: {named}: expected the text") as caught:
+        averaged.check(ids, mine)
+    assert "of 10 rows differ" in str(caught.value) or "of 7 rows differ" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("named", "starts", "teachers", "said"),
+    [
+        ([], {"train": 0}, None, "expected a cache of the train rows, found none"),
+        (["train"], STARTS, None, "expected a cache of the unlabelled rows, found none. Name it with --cache"),
+        (["unlabelled"], STARTS, None, "expected a cache of the train rows, found none"),
+        (["train", "unlabelled"], {"train": 0}, None, r"split 'unlabelled'\), and none were named"),
+        (["train", "train"], {"train": 0}, None, "expected one cache of the train rows, found 2: .*--teachers mean"),
+        (["train"], {"train": 0}, "mean", "--teachers mean: expected several"),
+        (["train", "unlabelled"], STARTS, "mean", "--teachers mean: expected several"),
+    ],
+)
+def test_caches_and_parts_that_do_not_fit_are_refused(
+    caches: dict[str, list[Cache]], named: list[str], starts: dict[str, int], teachers: str | None, said: str
+) -> None:
+    chosen = [caches[split][i] for i, split in enumerate(named)]
+    with pytest.raises(SpecError, match=said):
+        join(chosen, starts, teachers)
+
+
+def test_other_labels_are_refused(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+    teacher = make_plan().teacher
+    other = make(tmp_path, "unlabelled", teacher={**teacher, "label_names": ["class 0", "class 1", "other"]})
+    with pytest.raises(FingerprintMismatch, match=r"expected the labels of .*class 0, .*found class 0, class 1, o"):
+        join([caches["train"][0], other], STARTS)
+
+
+@pytest.mark.parametrize("names", [("class 2", "class 0", "class 1"), ("CLASS_2", "Class 0", "class  1 ")])
+def test_columns_follow_names(caches: dict[str, list[Cache]], tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Of the caches among each other, and into the data's order."""
+    train = caches["train"][0]
+    other = make(tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": list(names)})
+    ids = np.arange(17)
+    plain = train.take(ids[:10]).payload.logits, other.take(ids[:7]).payload.logits
+    joined = join([train, other], STARTS).take(ids).payload.logits
+    np.testing.assert_array_equal(joined, np.concatenate([plain[0], plain[1][:, [1, 2, 0]]]))
+    task = Classification(3, ("class 1", "class 2", "class 0"))
+    ordered = join([train, other], STARTS, task=task)
+    expected = np.concatenate([plain[0][:, [1, 2, 0]], plain[1][:, [2, 0, 1]]])
+    np.testing.assert_array_equal(ordered.take(ids).payload.logits, expected)
+    assert ordered.label_names == ("class 1", "class 2", "class 0")
+
+
+def test_caches_without_names_are_not_joined_by_number(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+    other = make(
+        tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": ["LABEL_0", "LABEL_1", "LABEL_2"]}
+    )
+    with pytest.raises(FingerprintMismatch, match="with the same --labels"):
+        join([caches["train"][0], other], STARTS)
+
+
+def test_averaged_caches_must_be_of_the_same_rows(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+    """Of other texts, or of fewer."""
+    train = caches["train"][0]
+    for other, ids, said in (
+        (make(tmp_path, "dev", 1), [2, 7], "row 2: expected the text"),
+        (make(tmp_path, "train", 1, rows=6), [2, 7], "row 7 is not in this cache"),
+    ):
+        joined = join([train, other], {"train": 0}, "mean")
+        with pytest.raises(AlignmentError, match=said):
+            joined.take(np.array(ids))
+
+
+def test_the_order_in_which_teachers_are_named_changes_nothing(caches: dict[str, list[Cache]]) -> None:
+    first, *others = (
+        join([caches["train"][i] for i in order], {"train": 0}, "mean") for order in ((0, 1, 2), (2, 0, 1), (1, 0, 2))
+    )
+    for other in others:
+        assert other.fingerprint == first.fingerprint
+        ids = np.arange(10)
+        np.testing.assert_array_equal(other.take(ids).payload.logits, first.take(ids).payload.logits)
+
+
+def test_the_fingerprint_tells_teachers_and_parts_apart(
+    caches: dict[str, list[Cache]], both: Joined, averaged: Joined
+) -> None:
+    train, bare = caches["train"], caches["unlabelled"]
+    made = [
+        join(train[:1], {"train": 0}),
+        both,
+        averaged,
+        join([train[1], bare[0]], STARTS),
+        join(train[:2], {"train": 0}, "mean"),
+        join(train, {"train": 0}, "mean"),
+        join([train[0], *bare[:2]], STARTS, "mean"),
+    ]
+    assert len({joined.fingerprint for joined in made}) == len(made)
+
+
+def test_it_travels_to_a_worker(averaged: Joined) -> None:
+    """Before and after it was read from: DataLoader workers that are spawned get it pickled."""
+    ids = np.array([11, 0, 16, 9])
+    fresh = replace(averaged, parts=tuple(replace(p, caches=tuple(map(reopen, p.caches))) for p in averaged.parts))
+    expected = averaged.take(ids).payload.logits
+    for joined in (fresh, averaged):
+        data = pickle.dumps(joined)
+        assert len(data) < 40_000  # places, not mapped bytes
+        np.testing.assert_array_equal(pickle.loads(data).take(ids).payload.logits, expected)
+
+
+def reopen(cache: Cache) -> Cache:
+    return Cache.open(cache.folder)
+
+
+FINITE = st.floats(-60, 0, width=32)
+LOGITS = st.integers(2, 6).flatmap(
+    lambda width: st.lists(arrays(np.float32, (3, width), elements=FINITE), min_size=2, max_size=4)
+)
+
+
+@given(LOGITS)
+def test_the_mean_teacher_says_the_mean_of_the_probabilities(logits: list[np.ndarray]) -> None:
+    mean = mean_teacher(logits)
+    assert mean.dtype == np.float32
+    assert (mean.max(1) == 0).all()
+    log_p = [z - logsumexp(z, axis=1, keepdims=True) for z in np.stack(logits).astype(np.float64)]
+    expected = logsumexp(log_p, axis=0, b=1 / len(logits))
+    np.testing.assert_allclose(mean, expected - expected.max(1, keepdims=True), rtol=1e-5, atol=1e-5)
+    probabilities = torch.stack([torch.from_numpy(z).double().softmax(1) for z in logits]).mean(0)
+    np.testing.assert_allclose(softmax(mean.astype(np.float64), axis=1), probabilities, atol=1e-6)
+
+
+@given(LOGITS)
+def test_the_mean_of_equal_teachers_is_that_teacher(logits: list[np.ndarray]) -> None:
+    one = logits[0] - logits[0].max(1, keepdims=True)
+    for count in (1, 2, 3, 5):
+        np.testing.assert_allclose(mean_teacher([one] * count), one, rtol=1e-6, atol=2e-5)
+
+
+@given(LOGITS)
+def test_the_mean_is_symmetric_and_blind_to_offsets(logits: list[np.ndarray]) -> None:
+    mean = mean_teacher(logits)
+    np.testing.assert_allclose(mean_teacher(logits[::-1]), mean, rtol=1e-6, atol=2e-5)
+    moved = [z + np.float32(i - 3) for i, z in enumerate(logits)]
+    np.testing.assert_allclose(mean_teacher(moved), mean, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("gap", [-65504.0, float(np.finfo(np.float32).min)])
+def test_the_widest_gaps_stay_finite(gap: float) -> None:
+    """A class that one teacher rules out keeps the other's share of it; one that both rule out stays ruled out."""
+    first, second = (
+        np.array([[0, gap, gap], [gap, 0, 0]], np.float32),
+        np.array([[gap, 0, gap], [0, gap, gap]], np.float32),
+    )
+    with np.errstate(all="raise", under="ignore"):
+        mean = mean_teacher([first, second])
+    assert np.isfinite(mean).all()
+    np.testing.assert_allclose(mean[0, :2], 0, atol=1e-6)
+    assert mean[0, 2] < -60000
+    np.testing.assert_allclose(mean[1], [0, -np.log(2), -np.log(2)], atol=1e-6)
+
+
+def test_an_empty_batch_is_an_empty_mean() -> None:
+    assert mean_teacher([np.empty((0, 3), np.float32)] * 2).shape == (0, 3)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
+def test_a_student_meets_the_mean_of_the_caches(caches: dict[str, list[Cache]], ids: list[int]) -> None:
+    joined = join(caches["train"][:2], {"train": 0}, "mean")
+    rows = np.array(ids)
+    answers = joined.take(rows)
+    alone = [cache.take(rows) for cache in caches["train"][:2]]
+    np.testing.assert_allclose(
+        softmax(answers.payload.logits, axis=1),
+        np.mean([softmax(one.payload.logits, axis=1) for one in alone], axis=0),
+        atol=1e-6,
+    )
+    check_rows(rows, hashes("train", 10)[rows], answers.row_hash, "joined")
+
+
+def test_one_cache_twice_is_refused(caches: dict[str, list[Cache]]) -> None:
+    twice = [caches["train"][0]] * 2
+    with pytest.raises(SpecError, match="found this one twice"):
+        join(twice, {"train": 0}, "mean")
+
+
+def test_what_is_averaged_in_one_part_is_averaged_in_all(tmp_path: Path) -> None:
+    def by(weights: str, split: str) -> Cache:
+        plan = make_plan(SETS[split])
+        return make(tmp_path / weights, split, teacher={**plan.teacher, "weights": weights})
+
+    train = [by("one", "train"), by("two", "train")]
+    with pytest.raises(SpecError, match=r"the unlabelled rows lack the teacher of .*/two/"):
+        join([*train, by("one", "unlabelled")], STARTS, "mean")
+    join([*train, by("one", "unlabelled"), by("two", "unlabelled")], STARTS, "mean")

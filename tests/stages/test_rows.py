@@ -1,0 +1,170 @@
+"""Which rows a cache covers and which a run takes from it: whatever the table, a row learns from its own text's
+answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import logitcache
+from logitcache.cache.cache import Cache
+from logitcache.cache.joined import join
+from logitcache.config.data import Columns
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
+from logitcache.data.selection import held_out
+from logitcache.data.source import Rows, Source, load
+from logitcache.errors import SpecError
+from logitcache.identity import row_hashes
+from logitcache.stages.job import ready
+from logitcache.stages.workspace import find_cache
+from logitcache.store.writer import CacheWriter
+from logitcache.targets.dense import DenseCodec
+from tests.fake_caches import CONDITIONS, SKETCHES, plan
+
+WIDTH = 3
+LABELS = st.sampled_from([None, 0, 0, 1, 1, 2])
+TABLES = st.lists(st.tuples(st.integers(0, 50), LABELS), min_size=2, max_size=150).filter(
+    lambda table: {0, 1} <= {label for _, label in table}
+)
+
+
+def answer(row_hash: np.ndarray) -> np.ndarray:
+    """What a teacher says of a text, as a cache gives it: f32[N, 3], row maximum 0."""
+    logits = np.stack([row_hash % prime for prime in (97, 89, 83)], axis=1).astype(np.float32)
+    return np.asarray(logits - logits.max(axis=1, keepdims=True))
+
+
+def cache_of(rows: Rows, split: str, folder: Path) -> Cache:
+    """A complete cache of these rows."""
+    data = {"source": "memory", "split": split, "rows": len(rows), "digest": rows.digest()}
+    of, codec = plan(len(rows), 40, WIDTH, "float32", data=data), DenseCodec(WIDTH, "float32")
+    columns = {"row_hash": rows.row_hash, "label": rows.label, **codec.encode(answer(rows.row_hash))}
+    with CacheWriter(folder, of) as writer:
+        for index in writer.missing:
+            start, end = of.shard(index)
+            shard = {name: column[start:end] for name, column in columns.items()}
+            writer.write(index, shard, SKETCHES, CONDITIONS)
+        writer.seal()
+    return Cache.open(folder)
+
+
+def loaded(table: list[tuple[int, int | None]], bare: list[int], lone: bool, folder: Path) -> Source:
+    rows = {"text": [f"text {text}" for text, _ in table], "label": [label for _, label in table]}
+    unlabelled = {"text": [f"text {text}" for text in bare]} if bare else None
+    return load({"train": rows} if lone else rows, Columns(), folder, lambda _: None, unlabelled=unlabelled)
+
+
+@settings(max_examples=60)
+@given(TABLES, st.lists(st.integers(0, 80), max_size=30), st.booleans(), st.sampled_from([None, 20]))
+def test_every_answer_that_training_takes_is_that_of_the_rows_text(
+    tmp_path_factory: pytest.TempPathFactory,
+    table: list[tuple[int, int | None]],
+    bare: list[int],
+    lone: bool,
+    limit: int | None,
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    source = loaded(table, bare, lone, folder)
+    if bare and not len(source.splits["unlabelled"]):  # all of them held out: a run without them
+        source = loaded(table, [], lone, folder)
+    try:
+        job = ready(TrainConfig(method="kd", rows=limit), source, lambda _: None)
+    except SpecError as error:
+        if "two classes" not in str(error):  # few rows may have one class
+            raise
+        return
+    teacher = join([cache_of(source.table(name), name, folder / name) for name in job.starts()], job.starts())
+    teacher.check(job.train.row_id, job.train.row_hash)
+    texts = job.train.texts()[0]
+    np.testing.assert_array_equal(teacher.take(job.train.row_id).payload.logits, answer(row_hashes(texts)))
+    held = {text for name in ("dev", "test") if name in source.splits for text in source.splits[name].texts()[0]}
+    assert not held & set(texts)
+    whole = cache_of(source.table("train"), "train", folder / "again").take(np.arange(len(table)))
+    np.testing.assert_array_equal(whole.payload.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
+
+
+def table_of(count: int) -> dict[str, list[Any]]:
+    words = ("bright", "warm", "dull", "cold", "the", "film", "story", "music")
+    texts = [" ".join(words[(i // 8**k) % 8] for k in range(4)) for i in range(count)]
+    return {"text": texts, "label": [("neg", "pos")[i % 2] for i in range(count)]}
+
+
+@pytest.mark.parametrize("lone", [True, False])
+def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path, checkpoint: Any, lone: bool) -> None:
+    table = table_of(120)
+    data: Any = {"train": table} if lone else table
+    source = held_out(logitcache.load(data, workspace=tmp_path, notify=lambda _: None), lambda _: None)
+    notes: list[str] = []
+    report = logitcache.dump(checkpoint(), data, workspace=tmp_path, device="cpu", codec="float32", notify=notes.append)
+    assert (report.rows, report.dev_rows) == (120, 12)
+    cache = Cache.open(report.cache)
+    assert (cache.row_hashes() == row_hashes(table["text"])).all()
+    assert report.dev_scores["accuracy"] == pytest.approx(
+        (cache.take(source.split("dev").row_id).payload.logits.argmax(1) == source.split("dev").label).mean()
+    )
+    out = logitcache.train("kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, notify=notes.append)
+    result = logitcache.study.results.read_result(out)
+    assert result.train_rows == 96
+    assert result.cache_rows == 120
+    assert {name: set(p.row_id) for name, p in result.predictions.items() if name != "train"} == {
+        name: set(source.split(name).row_id) for name in ("dev", "test")
+    }
+    assert result.division is not None
+    assert result.division.held_out == {"dev": 12, "test": 12}
+    with pytest.raises(SpecError, match="held out of the table of train"):
+        logitcache.dump(checkpoint(), data, split="dev", workspace=tmp_path, device="cpu", notify=notes.append)
+
+
+def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_cannot(tmp_path: Path) -> None:
+    few, many = table_of(18), table_of(40)
+    both = {"train": many, "test": {"text": [*many["text"][:2], "unseen"], "label": ["neg", "pos", "neg"]}}
+    cases: list[tuple[Any, dict[str, int] | None, str]] = [
+        ({"train": few}, {}, "too few to hold any out"),
+        ({"train": many}, {"dev": 4, "test": 4}, ""),
+        (both, None, "memory: 2 of 3 test texts also stand in train (first: test row 0): their score is no test"),
+    ]
+    for data, counts, said in cases:
+        notes: list[str] = []
+        source = held_out(load(data, Columns(), tmp_path, lambda _: None), lambda _: None)
+        job = ready(TrainConfig(), source, notes.append)
+        division = job.asked()["division"]
+        assert (None if division is None else division["held_out"]) == counts
+        assert [said in note for note in notes] == [True] * bool(said)
+
+
+def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, checkpoint: Any) -> None:
+    """A teacher that was fine-tuned then may have been trained on rows that are held out now."""
+    table = table_of(120)
+    dumped = logitcache.dump(checkpoint(), table, workspace=tmp_path, device="cpu", notify=lambda _: None)
+    corrected = {**table, "label": [*table["label"][:110], *["pos"] * 10]}
+    for data, is_said in ((table, False), (corrected, True)):
+        notes: list[str] = []
+        logitcache.train(
+            "kd",
+            data,
+            student="1x32",
+            epochs=0.5,
+            workspace=tmp_path,
+            cache=dumped.cache,
+            out=tmp_path / f"run-{is_said}",
+            max_length=32,
+            notify=notes.append,
+        )
+        assert any("other rows may have been held out" in note for note in notes) == is_said
+
+
+def test_a_seed_draws_from_one_table_and_finds_the_cache_of_its_own_draw(tmp_path: Path) -> None:
+    """Rows are the same for all seeds, but a teacher that was fine-tuned for one has seen what another holds out."""
+    table = load({"train": table_of(120)}, Columns(), tmp_path, lambda _: None).table("train")
+    cache_of(table, "train", tmp_path / "caches" / "seed0")
+    work = Workspace(tmp_path)
+    assert len(find_cache(work, table)) == len(find_cache(work, table, source="memory")) == 120
+    with pytest.raises(SpecError, match="expected a cache of these train rows, found none"):
+        find_cache(work, table, source="fewrel-seed1")

@@ -1,0 +1,370 @@
+"""A run's teacher: from the right cache only, found, joined or averaged; and Self-KD's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from logitcache.cache.cache import Cache
+from logitcache.cache.joined import join, mean_teacher
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
+from logitcache.data.order import subset
+from logitcache.data.selection import held_out
+from logitcache.data.source import Source
+from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
+from logitcache.stages.job import load
+from logitcache.stages.train import train
+from logitcache.teacher.dump import dump_split
+from logitcache.teacher.model import load_teacher
+from logitcache.teacher.panel import folds_of
+from tests.runs import Interrupt, Seen, no_step, result, same, stop_at, tree, watch
+
+
+@pytest.fixture
+def kd(config: TrainConfig, finished: dict[str, Path]) -> TrainConfig:
+    return replace(config, method="kd", cache=finished["cache"], out=config.workspace.folder / "kd")
+
+
+def altered(data: Path, folder: Path, change: Callable[[list[str]], list[str]]) -> str:
+    """The data set with its train lines changed."""
+    folder.mkdir()
+    for file in data.iterdir():
+        lines = file.read_text().splitlines(keepends=True)
+        (folder / file.name).write_text("".join(change(lines) if file.stem == "train" else lines))
+    return str(folder)
+
+
+def swapped(lines: list[str]) -> list[str]:
+    return [*lines[:5], lines[6], lines[5], *lines[7:]]
+
+
+def reworded(lines: list[str]) -> list[str]:
+    return [line.replace('"text": "', '"text": "un') if i == 41 else line for i, line in enumerate(lines)]
+
+
+@pytest.mark.parametrize(("change", "row"), [(swapped, 5), (reworded, 41), (lambda lines: lines[1:], 0)])
+def test_a_cache_of_other_rows_is_refused_with_the_row(
+    kd: TrainConfig, singles_data: Path, tmp_path: Path, change: Callable[[list[str]], list[str]], row: int
+) -> None:
+    data = altered(singles_data, tmp_path / "altered", change)
+    with pytest.raises(AlignmentError, match=f"row {row}: expected the text the teacher answered"):
+        train(replace(kd, data=data))
+    assert kd.out is not None
+    assert not kd.out.exists()
+
+
+def test_more_rows_than_the_cache_has_are_refused(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    data = altered(singles_data, tmp_path / "longer", lambda lines: [*lines, lines[3]])
+    with pytest.raises(AlignmentError, match="row 60 is not in this cache: it has rows 0 to 59"):
+        train(replace(kd, data=data))
+
+
+def test_fewer_rows_are_proved_one_by_one_and_it_is_said(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    data, notes = altered(singles_data, tmp_path / "shorter", lambda lines: lines[:30]), list[str]()
+    train(replace(kd, data=data, epochs=1.0), notify=notes.append)
+    assert any("every row used here is in it, proved by its hash" in note for note in notes)
+
+
+def test_a_cache_of_another_split_is_refused(
+    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
+) -> None:
+    folder = config.workspace.folder / "dev-cache"
+    dump_split(load_teacher(str(checkpoint())), load_source(singles_data), "dev", folder, DumpSettings(48))
+    with pytest.raises(AlignmentError, match=r"row \d+"):
+        train(replace(config, method="kd", cache=folder))
+
+
+def test_a_cache_of_other_labels_is_refused(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+    data = altered(singles_data, tmp_path / "relabelled", lambda lines: [x.replace('"pos"', '"good"') for x in lines])
+    for file in Path(data).iterdir():
+        file.write_text(file.read_text().replace('"pos"', '"good"'))
+    with pytest.raises(FingerprintMismatch, match=r"labels are neg, pos, the data's good, neg\..*neg=neg"):
+        train(replace(kd, data=data))
+
+
+def test_kd_finds_the_one_cache_of_its_rows(
+    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
+) -> None:
+    kd, teacher = replace(config, method="kd", epochs=1.0), load_teacher(str(checkpoint()))
+    with pytest.raises(SpecError, match="found none"):
+        train(kd)
+    for name in ("a", "b"):
+        folder = config.workspace.cache("singles", "train", name)
+        dump_split(teacher, load_source(singles_data), "train", folder, DumpSettings(48))
+        if name == "a":
+            assert result(train(kd))["cache_fingerprint"] == Cache.open(folder).fingerprint
+    with pytest.raises(SpecError, match=r"found 2: .*singles-train-a, .*singles-train-b\. Choose one with --cache"):
+        train(replace(kd, seed=1))
+
+
+def self_cache(config: TrainConfig) -> Cache:
+    """The one cache that a Self-KD run made of its first copy."""
+    (folder,) = (config.workspace.folder / "self-kd").glob("cache-*")
+    return Cache.open(folder)
+
+
+def test_self_kd_learns_from_the_base_run_that_is_there(config: TrainConfig) -> None:
+    base = train(config)
+    before = tree(base)
+    out = train(replace(config, method="self-kd"))
+    assert tree(base) == before
+    cache = self_cache(config)
+    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(base)).weights_digest()
+    assert result(out)["cache_fingerprint"] == cache.fingerprint
+    assert result(out)["alpha"] == 0.5
+    assert not same(base, out)
+    everything = tree(config.workspace.folder)
+    assert train(replace(config, method="self-kd"), on_step=no_step) == out
+    assert tree(config.workspace.folder) == everything
+
+
+def test_self_kd_trains_its_first_copy_where_there_is_none(config: TrainConfig, tmp_path: Path) -> None:
+    out = train(replace(config, method="self-kd", seed=2))
+    assert same(out.with_name("base-seed2"), train(replace(config, seed=2, out=tmp_path / "base")))
+
+
+def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) -> None:
+    base = train(replace(config, epochs=1.0))
+    before = tree(base)
+    out = train(replace(config, method="self-kd"))
+    copy = next((config.workspace.folder / "self-kd").glob("copy-*"))
+    assert tree(base) == before
+    assert result(copy)["config"]["epochs"] == 3.0
+    cache = self_cache(config)
+    assert result(out)["cache_fingerprint"] == cache.fingerprint
+    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(copy)).weights_digest()
+
+
+def test_self_kd_takes_a_cache_that_is_named(config: TrainConfig, finished: dict[str, Path]) -> None:
+    out = train(replace(config, method="self-kd", cache=finished["cache"], epochs=1.0))
+    assert result(out)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
+    assert not out.with_name("base-seed0").exists()
+
+
+def test_a_broken_off_self_kd_ends_as_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:
+    first = replace(config, method="self-kd")
+    with pytest.raises(Interrupt):
+        train(first, on_step=stop_at(12))  # the first copy's
+    steps: list[int] = []
+    with pytest.raises(Interrupt):
+        train(first, on_step=lambda done, of: steps.append(done) if len(steps) < 30 else stop_at(done)(done, of))
+    assert steps[:2] == [9, 10]
+    assert same(train(first), train(replace(first, workspace=Workspace(tmp_path / "whole"))))
+
+
+@pytest.fixture
+def more(config: TrainConfig, unlabelled_data: Path) -> TrainConfig:
+    """An epoch of the quick run over 60 labelled rows, with 30 unlabelled ones beside."""
+    return replace(config, unlabelled=str(unlabelled_data), epochs=1.0)
+
+
+@pytest.fixture
+def gaps(config: TrainConfig, singles_data: Path, tmp_path: Path) -> TrainConfig:
+    """The same where 20 rows of the train split itself have no label."""
+
+    def bare(lines: list[str]) -> list[str]:
+        return [x.split(', "label"')[0] + "}\n" if i % 3 == 1 else x for i, x in enumerate(lines)]
+
+    return replace(config, data=altered(singles_data, tmp_path / "gaps", bare), epochs=1.0)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    return watch(monkeypatch)
+
+
+@pytest.fixture
+def dumped(checkpoint: Callable[..., Path]) -> Callable[..., Cache]:
+    """``dumped(config, split, kind)``: a tiny teacher's answers to a split of a run's data, in the run's workspace."""
+
+    def dump(config: TrainConfig, split: str = "train", kind: str = "bert") -> Cache:
+        source = load(config, lambda _: None)
+        folder = config.workspace.cache(source.name, split, kind)
+        dump_split(load_teacher(str(checkpoint(kind)), device="cpu"), source, split, folder, DumpSettings(48))
+        return Cache.open(folder)
+
+    return dump
+
+
+def rows_of(folder: Path) -> tuple[int, int]:
+    data = result(folder)["data"]
+    return data["train_rows"], data["unlabelled_rows"]
+
+
+@pytest.mark.parametrize("method", ["base", "ls", "tf-reg"])
+@pytest.mark.parametrize("where", ["beside", "among"])
+def test_methods_without_a_teacher_never_see_a_row_without_a_label_and_say_so(
+    more: TrainConfig, gaps: TrainConfig, seen: Seen, method: str, where: str
+) -> None:
+    notes = list[str]()
+    out = train(replace(more if where == "beside" else gaps, method=method), notify=notes.append)
+    labelled = [i for i in range(60) if where == "beside" or i % 3 != 1]
+    assert sorted(seen.row_id[out.name]) == labelled
+    assert min(seen.label[out.name]) == 0
+    assert rows_of(out) == (len(labelled), 0)
+    left = f"{90 - 60 if where == 'beside' else 20} unlabelled rows are left out: {method} learns from labels alone"
+    assert sum(left in note for note in notes) == 1
+
+
+def test_a_base_run_is_the_same_with_and_without_unlabelled_rows(more: TrainConfig, tmp_path: Path) -> None:
+    plain = replace(more, unlabelled=None)
+    out = train(plain)
+    before = tree(out)
+    assert train(more, on_step=no_step) == out
+    assert tree(out) == before
+    other = train(replace(more, out=tmp_path / "other"))
+    assert same(other, out)
+    assert (other / "run.json").read_bytes() == before["run.json"]
+
+
+def test_kd_with_unlabelled_rows_finds_both_caches(
+    more: TrainConfig, seen: Seen, dumped: Callable[..., Cache], tmp_path: Path
+) -> None:
+    kd = replace(more, method="kd")
+    caches = [dumped(more)]
+    with pytest.raises(SpecError, match="expected a cache of these unlabelled rows, found none"):
+        train(kd)
+    caches.append(dumped(more, "unlabelled"))
+    notes = list[str]()
+    out = train(kd, notify=notes.append)
+    joined = join(caches, {"train": 0, "unlabelled": 60})
+    assert result(out)["cache_fingerprint"] == joined.fingerprint
+    assert (result(out)["cache_rows"], rows_of(out), result(out)["rows_seen"]) == (90, (60, 30), 90)
+    assert sorted(seen.row_id[out.name]) == list(range(90))
+    assert {label < 0 for i, label in zip(seen.row_id[out.name], seen.label[out.name], strict=True) if i >= 60} == {
+        True
+    }
+    assert np.array_equal(seen.teacher[out.name], joined.take(np.array(seen.row_id[out.name])).payload.logits)
+    assert any("30 unlabelled rows beside 60 labelled ones (alpha = 1 for them)" in note for note in notes)
+    named = replace(kd, cache=[cache.folder for cache in reversed(caches)], out=tmp_path / "named")
+    assert same(train(named), out)
+    assert rows_of(train(replace(kd, unlabelled=None, out=tmp_path / "without"))) == (60, 0)
+
+
+def test_a_cache_for_each_part_is_needed_and_no_more(more: TrainConfig, dumped: Callable[..., Cache]) -> None:
+    one, two = dumped(more).folder, dumped(more, "unlabelled").folder
+    for config, caches, said in (
+        (more, [one], "expected a cache of the unlabelled rows, found none"),
+        (more, [two], "expected a cache of the train rows, found none"),
+        (replace(more, unlabelled=None), [one, two], "answers for unlabelled rows"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            train(replace(config, method="kd", cache=caches))
+
+
+def test_the_train_rows_again_without_their_labels_are_another_part(
+    config: TrainConfig, singles_data: Path, dumped: Callable[..., Cache], tmp_path: Path
+) -> None:
+    """Their cache holds the same rows as the labelled ones', and is told apart by its split."""
+    data = tmp_path / "alone" / "train.jsonl"
+    data.parent.mkdir()
+    data.write_bytes((singles_data / "train.jsonl").read_bytes())
+    config = replace(config, method="kd", data=str(data.parent), unlabelled=str(data), epochs=1.0)
+    source = load(config, lambda _: None)
+    parts = {"train": 0, "unlabelled": 60}
+    assert source.table("train").digest() == source.table("unlabelled").digest()
+    caches = [dumped(config, split) for split in parts]
+    assert result(train(config))["cache_fingerprint"] == join(caches, parts).fingerprint
+    learnt = held_out(source, lambda _: None)  # nobody gave rows to score on
+    kept = len(learnt.split("train"))
+    assert kept == len(learnt.split("unlabelled")) < 60
+    assert rows_of(train(replace(config, method="self-kd"))) == (kept, kept)
+
+
+def test_rows_counts_labelled_rows_alone(
+    more: TrainConfig, seen: Seen, dumped: Callable[..., Cache], gaps: TrainConfig
+) -> None:
+    for split in ("train", "unlabelled"):
+        dumped(more, split)
+    outs = [train(replace(more, method=method, rows=20)) for method in ("base", "kd", "self-kd")]
+    assert [rows_of(out) for out in outs] == [(20, 0), (20, 30), (20, 30)]
+    labelled = [sorted(i for i in seen.row_id[out.name] if i < 60) for out in outs]
+    assert labelled[0] == labelled[1] == labelled[2] == subset(60, 20).tolist()
+    dumped(replace(gaps, workspace=Workspace(more.workspace.folder / "gaps")))
+    gaps = replace(gaps, rows=10, workspace=Workspace(more.workspace.folder / "gaps"))
+    base, kd = (train(replace(gaps, method=method)) for method in ("base", "kd"))
+    assert (rows_of(base), rows_of(kd)) == ((10, 0), (10, 20))
+
+
+def test_self_kd_learns_from_unlabelled_rows_too(more: TrainConfig, seen: Seen) -> None:
+    base = train(replace(more, unlabelled=None))
+    before = tree(base)
+    out = train(replace(more, method="self-kd"))
+    assert tree(base) == before
+    assert rows_of(out) == (60, 30)
+    caches = [Cache.open(folder) for folder in more.workspace.folder.glob("self-kd/cache-*")]
+    assert sorted(len(cache) for cache in caches) == [30, 60]
+    assert {cache.manifest.plan.teacher["weights"] for cache in caches} == {load_teacher(str(base)).weights_digest()}
+    assert sorted(seen.row_id[out.name]) == list(range(90))
+    assert train(replace(more, method="self-kd"), on_step=no_step) == out
+
+
+def test_two_teachers_are_averaged(config: TrainConfig, seen: Seen, dumped: Callable[..., Cache]) -> None:
+    caches = [dumped(config, "train", kind) for kind in ("bert", "roberta")]
+    kd = replace(config, method="kd", cache=[str(cache.folder) for cache in caches], epochs=1.0)
+    with pytest.raises(SpecError, match="average them with --teachers mean"):
+        train(kd)
+    out = train(replace(kd, teachers="mean"))
+    ids = np.array(seen.row_id[out.name])
+    assert np.array_equal(seen.teacher[out.name], mean_teacher([c.take(ids).payload.logits for c in caches]))
+    assert result(out)["config"]["teachers"] == "mean"
+    assert result(out)["cache_fingerprint"] not in {cache.fingerprint for cache in caches}
+    with pytest.raises(FingerprintMismatch, match="cache = "):
+        train(replace(kd, cache=caches[0].folder))
+
+
+def test_averaged_teachers_answer_for_unlabelled_rows_too(more: TrainConfig, dumped: Callable[..., Cache]) -> None:
+    caches = [dumped(more, split, kind).folder for split in ("train", "unlabelled") for kind in ("bert", "roberta")]
+    out = train(replace(more, method="kd", cache=caches, teachers="mean"))
+    assert (rows_of(out), result(out)["cache_rows"]) == ((60, 30), 180)
+
+
+def test_self_kd_in_folds_learns_from_copies_that_did_not_see_the_row(more: TrainConfig, seen: Seen) -> None:
+    config = replace(more, method="self-kd", folds=3)
+    source, notes = load(config, lambda _: None), list[str]()
+    fold = folds_of(source.split("train").row_hash, 3)
+    out = train(config, notify=notes.append)
+    said = [note for note in notes if note.startswith("fold ")]
+    assert said == [f"fold {k} of 3: a first copy that does not see its rows" for k in (1, 2, 3)]
+    copies = {tuple(result(p)["config"]["without_fold"]): p for p in config.workspace.folder.glob("self-kd/copy-*")}
+    assert sorted(copies) == [(0, 3), (1, 3), (2, 3)]
+    for (k, _), copy in copies.items():
+        assert sorted(seen.row_id[copy.name]) == np.flatnonzero(fold != k).tolist()
+    weights = [load_teacher(str(copies[k, 3])).weights_digest() for k in range(3)]
+    for folder in config.workspace.folder.glob("self-kd/cache-*"):
+        assert Cache.open(folder).manifest.plan.teacher["folds"]["weights"] == weights
+    assert check_answers(source, copies, fold, seen, out.name)
+    assert not (config.workspace.folder / "runs" / "singles" / "base-seed0").exists()
+    everything = tree(config.workspace.folder)
+    assert train(config, on_step=no_step) == out
+    assert tree(config.workspace.folder) == everything
+
+
+def check_answers(source: Source, copies: dict[Any, Path], fold: Any, seen: Seen, name: str) -> bool:
+    """Whether each train row's target is what the copy of its own fold says of it alone."""
+    texts = source.split("train").text.to_pylist()
+    for k in range(3):
+        teacher = load_teacher(str(copies[k, 3]), device="cpu")
+        for row_id, target in zip(seen.row_id[name], seen.teacher[name], strict=True):
+            if row_id < 60 and fold[row_id] == k:
+                tokens = teacher.tokenizer(texts[row_id], truncation=True, max_length=32, return_tensors="np")
+                alone = teacher.logits(dict(tokens)).numpy()[0]
+                np.testing.assert_allclose(target, alone - alone.max(), atol=2e-3)
+    return True
+
+
+def test_self_kd_in_folds_refuses_a_class_that_is_all_in_one(
+    config: TrainConfig, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [{"text": f"the film was {i}", "label": i % 2} for i in range(20)] + [{"text": "a rare one", "label": 2}] * 3
+    data = write(tmp_path / "rare" / "train.jsonl", rows)
+    with pytest.raises(SpecError, match=r"--folds 4: .* found all 3 of '2' in fold \d"):
+        train(replace(config, method="self-kd", folds=4, data=str(data)), on_step=no_step)
+    assert not config.workspace.folder.exists()
