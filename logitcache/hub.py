@@ -121,9 +121,9 @@ def why(path: str, error: BaseException) -> SpecError:
         error = error.__cause__  # its first line says which value; its own only that there is one
     if "trust_remote_code=True" in str(error):  # transformers raises a plain ValueError that asks for this argument
         return own_code()
-    if isinstance(error, SpecError):
-        return error
     explained = explain(path, error, "model") if on_hub(path) else None
+    if explained is None and isinstance(error, SpecError):
+        return error
     return explained or SpecError(first_line(error))
 
 
