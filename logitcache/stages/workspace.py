@@ -46,15 +46,17 @@ def find_cache(workspace: Workspace, rows: Rows, split: str = "train", source: s
     names = ", ".join(str(c.folder) for c in found or other)
     if found:
         raise SpecError(
-            f"expected one cache of these {split} rows, found {len(found)}: {names}. Choose one with --cache"
-            f"{_or_average(found)}.",
+            expected=f"one cache of these {split} rows",
+            found=f"{len(found)}: {names}",
+            advice=f"Choose one with --cache{_or_average(found)}.",
             where=workspace.caches,
         )
     how = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
     more = f", only caches of other rows: {names}" if other else ""
     raise SpecError(
-        f"expected a cache of these {split} rows, found none{more}. "
-        f"Make one: logitcache dump --teacher TEACHER --data DATA{how}, or name one with --cache.",
+        expected=f"a cache of these {split} rows",
+        found=f"none{more}",
+        advice=f"Make one: logitcache dump --teacher TEACHER --data DATA{how}, or name one with --cache.",
         where=workspace.caches,
     )
 
