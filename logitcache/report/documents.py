@@ -91,7 +91,9 @@ class Part:
         return Ratio(median, low, high, part.number("confidence") or 0.0, int(part.number("rounds") or 0))
 
     def ratios(self, depth: int = 0) -> Iterator[Ratio]:
-        """All ratios in it, however deep."""
+        """All ratios in it, however deep, but for those of cases that failed."""
+        if self.values.get("error"):
+            return
         for key, value in self.values.items():
             if isinstance(value, Mapping) and set(value) >= _RATIO:
                 ratio = self.ratio(key)

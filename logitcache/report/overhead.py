@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.bench.turns import Ratio
+from logitcache.cost.costs import STUDY
 from logitcache.errors import SpecError
 from logitcache.report.blocks import Block, Section, figures, section, sizes_of, spreads, table, times
 from logitcache.report.charts import Bar, Curves, Line, RatioBars, Stacks
@@ -52,7 +53,7 @@ def overhead_section(document: Part) -> Section:
         _phases(steps),
         _added(document),
         _needs(steps),
-        _costs(document),
+        _costs(document, steps),
         _paper(document),
         _expected(document, steps),
     ]
@@ -235,11 +236,14 @@ def _memory_caption(steps: Mapping[str, Part]) -> str:
     return f"Cached KD's peak memory is {ratio:.3f} of label smoothing's{size}."
 
 
-def _costs(document: Part) -> Block | None:
+def _costs(document: Part, steps: Mapping[str, Part]) -> Block | None:
     costs = document.part("costs")
     lines = _cost_lines(costs)
-    if not lines:
+    lacking = _not_measured(document, steps)
+    if not lines and (not steps or not lacking):
         return None
+    if not lines:
+        return Block("What it costs in all", f"What all of it costs is not told: {lacking}.")
     in_hours = max(line.ys[-1] for line in lines) >= 0.5
     factor = 1.0 if in_hours else 60.0
     scaled = tuple(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)) for line in lines)
@@ -247,6 +251,8 @@ def _costs(document: Part) -> Block | None:
     mark = None if even is None else (even, f"paid for itself after {digits(even)}")
     picture = Curves(scaled, "epochs × students", "hours" if in_hours else "minutes", mark, "cached")
     clauses = [_break_even(costs, lines), _protocol_text(costs.part("protocol"))]
+    if not clauses[1] and lacking:
+        clauses[1] = f"the hours of a whole study are not told: {lacking}"
     caption = sentence("; ".join(clause for clause in clauses if clause))
     kwh = costs.numbers("kwh")
     money = costs.numbers("money")
@@ -260,6 +266,17 @@ def _costs(document: Part) -> Block | None:
         f"money at {price} an hour": [digits(money.get(name)) for name in scenarios],
     }
     return Block("What it costs in all", caption, picture, table(columns))
+
+
+def _not_measured(document: Part, steps: Mapping[str, Part]) -> str:
+    """Which methods of a study, and whether the dump, were not measured; empty where all were."""
+    measured = {name for name, step in steps.items() if not _failed(step) and step.spread("step_seconds")}
+    lacking = [method(name) for name in STUDY if name not in measured]
+    if not document.part("dump").values:
+        lacking.append("the dump")
+    if not lacking:
+        return ""
+    return f"{listed(lacking)} {'were' if len(lacking) > 1 else 'was'} not measured"
 
 
 def _cost_lines(costs: Part) -> list[Line]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from logitcache.report.blocks import Section, Table
 from logitcache.report.documents import Bench, Part
+from logitcache.report.plan import plan_section
 from logitcache.report.sections import section_of
 from logitcache.report.words import held
 
@@ -25,9 +26,15 @@ def bench_text(document: Mapping[str, Any]) -> str:
     return _joined(lines)
 
 
-def section_text(section: Section) -> str:
-    """One section, for people."""
-    return _joined(_section_lines(section))
+def plan_text(document: Mapping[str, Any]) -> str:
+    """A forecast, for people. ``document``: ``Forecast.to_dict()``."""
+    part = Part(document, Path())
+    setting = part.part("setting")
+    teacher = setting.part("teacher").text("name")
+    student = setting.part("student").text("name")
+    rows = f"{setting.number('rows') or 0:,.0f} rows, {setting.number('classes') or 0:.0f} classes"
+    title = f"{teacher} into {student}, {setting.text('data')}: {rows}, on {setting.text('device')}"
+    return _joined([title, *_section_lines(plan_section(part))])
 
 
 def _joined(lines: list[str]) -> str:
