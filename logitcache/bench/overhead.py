@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.bench import turns
 from logitcache.bench.added import Added, added
-from logitcache.bench.answering import Answered, answered
+from logitcache.bench.answering import answered
 from logitcache.bench.document import INTERRUPTED, Document, document
 from logitcache.bench.machine import Energy
 from logitcache.bench.memory import Peak, peak, why
@@ -103,7 +103,7 @@ class _Run:
     work: Workload
     found: dict[str, Measured]
     notify: Notify
-    dumps: list[Answered] = field(default_factory=list)  # one of each round
+    dumps: list[float] = field(default_factory=list)  # seconds, one of each round
     dump_joules: list[float] = field(default_factory=list)
     added: Added | None = None
 
@@ -151,7 +151,7 @@ class _Run:
     def _answer(self, folder: Path, energy: Energy) -> None:
         """A dump of all rows, so that what it costs is measured in turn too."""
         before = energy.joules()
-        self.dumps.append(answered(self.work, folder))
+        self.dumps.append(answered(self.work, folder).seconds)
         after = energy.joules()
         if before is not None and after is not None:
             self.dump_joules.append(after - before)
@@ -271,9 +271,9 @@ class _Run:
         }
 
     def _dump(self) -> dict[str, Any]:
-        rates = [each.rows_per_second for each in self.dumps]
-        rate, rows = float(np.median(rates)), self.dumps[0].rows
-        return {"rows": rows, "seconds": rows / rate, "rows_per_second": rate, "rounds": len(rates)}
+        rows = len(self.work.rows)
+        seconds = float(np.median(self.dumps))
+        return {"rows": rows, "seconds": seconds, "rows_per_second": rows / seconds, "rounds": len(self.dumps)}
 
     def _added(self) -> dict[str, Any] | None:
         blocks = self.found["ls"].blocks
@@ -336,6 +336,6 @@ class _Run:
             runs=Runs(rows, settings.work.batch_size, settings.epochs, settings.seeds),
             forward=base["forward"] / sum(base.values()) if base else 0.0,
             joules={name: float(np.median(found.joules)) for name, found in kept.items() if found.joules},
-            dump_joules=float(np.median(self.dump_joules)) * rows / self.dumps[0].rows if self.dump_joules else None,
+            dump_joules=float(np.median(self.dump_joules)) * rows / len(self.work.rows) if self.dump_joules else None,
             price_per_hour=settings.price_per_hour,
         ).to_dict()

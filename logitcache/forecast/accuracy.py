@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.bench.answering import write_cache
 from logitcache.bench.document import INTERRUPTED, Document, document
 from logitcache.bench.memory import peak
-from logitcache.bench.turns import ratio_of, rotated, timed
+from logitcache.bench.turns import ratio_of, rotated
 from logitcache.config.bench import PlanConfig
 from logitcache.forecast.calibrate import SETTLE, Calibration, Speeds
 from logitcache.forecast.forecast import ONLINE, Forecast, dump_seconds, forecast, memory_of
 from logitcache.forecast.setup import Ready, make_ready
-from logitcache.store.writer import CacheWriter
-from logitcache.teacher.plan import Planned
-from logitcache.teacher.work import Work
 
 DUMP, STEP, LS = "dump", "step", "ls"
 ROUNDS, ROWS, STEPS = 5, 512, 16
@@ -97,15 +95,9 @@ def _round(what: str, calibration: Calibration, ready: Ready, speeds: Speeds, st
     made = ready.dumps[0]
     predicted = dump_seconds(ready, speeds)
     with tempfile.TemporaryDirectory(prefix="logitcache-plan-") as folder:
-        seconds = measured(made, Path(folder) / "cache")
+        seconds = write_cache(made, Path(folder) / "cache")
         found.written = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return Round(DUMP, predicted, seconds)
-
-
-def measured(made: Planned, folder: Path) -> float:
-    """Seconds of a real dump, as its report counts them."""
-    with CacheWriter(folder, made.plan) as writer:
-        return timed(lambda: Work(writer, made).finish())
 
 
 def _memory(name: str, asked: PlanConfig, ready: Ready) -> float | None:

@@ -7,35 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from logitcache.bench.answering import plan_dump, tokens_as_source
 from logitcache.bench.machine import peak_memory
 from logitcache.bench.workload import Workload, load
 from logitcache.config.bench import PlanConfig
 from logitcache.config.teacher import DumpSettings, Finetune
 from logitcache.data import source as sources
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.selection import held_out
-from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.errors import SpecError
-from logitcache.forecast.sizes import UnreadTeacher
 from logitcache.records import Int64
-from logitcache.teacher.plan import Planned, planned
+from logitcache.teacher.plan import Planned
 from logitcache.teacher.report import DEV_ROWS
 
 SAMPLE = 2048  # rows whose lengths stand for all
-
-
-@dataclass(frozen=True)
-class Rehearsed(Planned):
-    """A dump whose rows were never texts: tokens are drawn, and the sample's stand for all."""
-
-    drawn: Prepared | None = None
-
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Prepared:
-        assert self.drawn is not None
-        rows = np.arange(start, stop) if places is None else start + places
-        return self.drawn.select(rows % len(self.drawn))
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,8 @@ def make_ready(asked: PlanConfig, notify: Callable[[str], None], *, only: int | 
     settings = DumpSettings(asked.work.max_length, asked.batch_tokens, asked.codec, asked.shard_rows, store=asked.store)
     more = source.splits.get(UNLABELLED_SPLIT)
     splits = [asked.split, *([UNLABELLED_SPLIT] if asked.split == "train" and more is not None else [])]
-    dumps = tuple(_planned(work, source, split, settings) for split in splits)
+    tokens = work.teacher_rows if work.shape_only else None
+    dumps = tuple(plan_dump(work, source, split, settings, tokens) for split in splits)
     labelled = int((source.split("train").label >= 0).sum())
     bare = len(source.split("train")) - labelled + (0 if more is None else len(more))
     return Ready(
@@ -118,18 +105,10 @@ def _source(asked: PlanConfig, work: Workload) -> Source:
         folder, seed = given.workspace.data, given.data_seed
         source = sources.load(given.data, given.columns, folder, lambda _: None, unlabelled=asked.unlabelled, seed=seed)
         return held_out(source, lambda _: None)
-    text = pa.array([""] * len(work.rows), pa.large_string())
-    rows = Rows(text, None, work.rows.label, work.rows.row_id, work.rows.row_hash)
-    return Source(work.source, {"train": rows}, work.task.label_names, work.num_labels)
+    return tokens_as_source(work)
 
 
 def _few(source: Source, rows: int) -> Source:
     whole = source.split("train")
     some = whole.select(np.unique(np.linspace(0, len(whole) - 1, rows).astype(np.int64)))
     return source.with_tables({"train": replace(some, row_id=np.arange(len(some)))})
-
-
-def _planned(work: Workload, source: Source, split: str, settings: DumpSettings) -> Planned:
-    made = planned(UnreadTeacher(work.teacher), source, split, settings, probe=False)
-    drawn = work.teacher_rows if work.shape_only else None
-    return made if drawn is None else Rehearsed(**vars(made), drawn=drawn)
