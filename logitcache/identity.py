@@ -85,6 +85,7 @@ def check_rows(row_id: Int64, mine: Int64, answered: Int64, where: str) -> None:
     expected, found = (f"{int(hashes[first]) % 2**64:016x}" for hashes in (mine, answered))
     raise AlignmentError(
         f"row {row_id[first]}: expected an answer to the text with hash {expected}, found one to another ({found}); "
-        f"{len(wrong)} of {len(mine)} rows differ. Use a teacher that was asked about these rows.",
+        f"{len(wrong)} of {len(mine)} rows differ.",
+        advice="Use a teacher that was asked about these rows.",
         where=where,
     )

@@ -226,14 +226,14 @@ def _codec(where: str, plan: Plan) -> Codec:
     """The codec of the logits. Raises FormatError where there is none, or the columns are not those it writes."""
     value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError(f"expected the teacher's label names, found {names!r:.60}.", where=where)
+        raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}", where=where)
     try:
         codec = codec_from_dict(value if isinstance(value, dict) else {})
     except FormatError as error:
         raise error.at(where) from None
     needed = {*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items())}
     if not needed <= set(plan.columns):
-        raise FormatError(f"expected the columns of {codec}, found {', '.join(map(str, plan.columns))}.", where=where)
+        raise FormatError(expected=f"the columns of {codec}", found=", ".join(map(str, plan.columns)), where=where)
     if len(names) != codec.width:
-        raise FormatError(f"expected a name for each of {codec.width} labels, found {len(names)}.", where=where)
+        raise FormatError(expected=f"a name for each of {codec.width} labels", found=len(names), where=where)
     return codec

@@ -118,8 +118,9 @@ def _label_order(one: Cache, other: Cache) -> Int64 | None:
         return None
     if sorted(one.label_names) != sorted(other.label_names):
         raise FingerprintMismatch(
-            f"expected the labels of {one.where} ({', '.join(one.label_names[:8])}), found "
-            f"{', '.join(other.label_names[:8])}. Compare caches of the same data.",
+            expected=f"the labels of {one.where} ({', '.join(one.label_names[:8])})",
+            found=", ".join(other.label_names[:8]),
+            advice="Compare caches of the same data.",
             where=other.where,
         )
     return np.array([other.label_names.index(name) for name in one.label_names])

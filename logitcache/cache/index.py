@@ -85,8 +85,8 @@ def located(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
         first = absent[0]
         raise AlignmentError(
             f"row {row_id[first]}: expected a text that the teacher has answered, found another (hash "
-            f"{int(row_hash[first]) % 2**64:016x}); {len(absent):,} of {len(row_id):,} rows have no answer here. "
-            f"{advice}",
+            f"{int(row_hash[first]) % 2**64:016x}); {len(absent):,} of {len(row_id):,} rows have no answer here.",
+            advice=advice,
             where=table.where,
         )
     return places
@@ -98,5 +98,8 @@ def check_views(where: str, view: Int64 | int, views: int) -> None:
     outside = outside[(outside < 0) | (outside >= views)]
     if len(outside):
         raise AlignmentError(
-            f"expected views 0 to {views - 1}, found {outside[0]}. Take these, or dump the others.", where=where
+            expected=f"views 0 to {views - 1}",
+            found=outside[0],
+            advice="Take these, or dump the others.",
+            where=where,
         )

@@ -254,8 +254,9 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
             raise SpecError(f"expected a cache of the {name} rows, found none. Name it with --cache, or dump them.")
         if len(caches) > 1 and teachers != "mean":
             raise SpecError(
-                f"expected one cache of the {name} rows, found {len(caches)}: {folders}. "
-                "Leave the others out, or average them with --teachers mean."
+                expected=f"one cache of the {name} rows",
+                found=f"{len(caches)}: {folders}",
+                advice="Leave the others out, or average them with --teachers mean.",
             )
     if teachers == "mean" and all(len(caches) == 1 for caches in answering.values()):
         raise SpecError("--teachers mean: expected several caches of the same rows, found one. Name each with --cache.")
@@ -297,8 +298,9 @@ def _like(first: Cache, cache: Cache) -> Int64:
     if theirs == ours:
         return np.arange(len(ours))
     refusal = FingerprintMismatch(
-        f"expected the labels of {first.where} ({listed(ours)}), found {listed(theirs)}. Dump both for the same data, "
-        "with the same --labels.",
+        expected=f"the labels of {first.where} ({listed(ours)})",
+        found=listed(theirs),
+        advice="Dump both for the same data, with the same --labels.",
         where=cache.where,
     )
     try:

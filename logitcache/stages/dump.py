@@ -128,7 +128,7 @@ def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | No
         return None
     if len(splits) > 1:
         advice = f"Dump one at a time: --split train without --unlabelled, then --split {UNLABELLED_SPLIT}."
-        raise SpecError(f"--reuse: expected one split to dump, found {' and '.join(splits)}. {advice}")
+        raise SpecError(expected="one split to dump", found=" and ".join(splits), advice=advice, where="--reuse")
     new = folder_of(config, source, config.split)
     if isinstance(config.reuse, Path) and new.resolve() == config.reuse.resolve():
         raise SpecError(

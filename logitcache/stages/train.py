@@ -149,7 +149,7 @@ def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
     )
     if not len(kept):
         raise SpecError(
-            "expected rows with an answer, found none. Mend the teacher and dump again.", where=str(teacher)
+            expected="rows with an answer", found="none", advice="Mend the teacher and dump again.", where=str(teacher)
         )
     return replace(job, train=job.train.select(kept))
 

@@ -56,21 +56,26 @@ def find_cache(
     if of_table:
         raise _ambiguous(of_table, split, workspace)
     texts = table.row_hash if texts is None else texts
-    candidates = [cache for cache in others if source in (None, cache.manifest.plan.data.get("source"))]
-    holding = {cache: int((cache.find(texts) >= 0).sum()) for cache in candidates}
+    holding: dict[Cache, int] = {}
+    for cache in others:
+        if source in (None, cache.manifest.plan.data.get("source")):
+            try:
+                holding[cache] = int((cache.find(texts) >= 0).sum())
+            except LogitCacheError as error:
+                broken.append(error)
     complete = [cache for cache, count in holding.items() if count == len(texts)]
     if not complete:
-        raise _none(holding, others, split, len(texts), workspace)
-    if any(True for cache in complete for _ in apart(complete[0].manifest.plan, cache.manifest.plan)):
+        raise broken[0] if broken else _none(holding, others, split, len(texts), workspace)
+    if any(_answers_differ(complete[0], cache) for cache in complete):
         raise _ambiguous(complete, split, workspace)
-    return min(
-        complete,
-        key=lambda cache: (
-            _is_unlabelled(cache.manifest.plan.data) != (split == UNLABELLED_SPLIT),
-            len(cache),
-            cache.fingerprint,
-        ),
-    )
+    is_unlabelled = split == UNLABELLED_SPLIT
+    complete.sort(key=lambda cache: (len(cache), cache.fingerprint))
+    return min(complete, key=lambda cache: _is_unlabelled(cache.manifest.plan.data) != is_unlabelled)
+
+
+def _answers_differ(one: Cache, other: Cache) -> bool:
+    """Whether two caches are of different teachers, or of one that was asked in different ways."""
+    return any(True for _ in apart(one.manifest.plan, other.manifest.plan))
 
 
 def _is_unlabelled(data: Mapping[str, Any]) -> bool:
@@ -80,8 +85,9 @@ def _is_unlabelled(data: Mapping[str, Any]) -> bool:
 def _ambiguous(caches: list[Cache], split: str, workspace: Workspace) -> SpecError:
     names = ", ".join(str(cache.folder) for cache in caches)
     return SpecError(
-        f"expected one cache of these {split} rows, found {len(caches)}: {names}. Choose one with --cache"
-        f"{_or_average(caches)}.",
+        expected=f"one cache of these {split} rows",
+        found=f"{len(caches)}: {names}",
+        advice=f"Choose one with --cache{_or_average(caches)}.",
         where=workspace.caches,
     )
 
@@ -99,7 +105,9 @@ def _none(holding: Mapping[Cache, int], others: list[Cache], split: str, texts: 
             f"Ask about the others alone: logitcache dump --teacher TEACHER --data DATA --reuse {best.folder} --out "
             "FOLDER, and name that with --cache."
         )
-    return SpecError(f"expected a cache of these {split} rows, found none{more}. {advice}", where=workspace.caches)
+    return SpecError(
+        expected=f"a cache of these {split} rows", found=f"none{more}", advice=advice, where=workspace.caches
+    )
 
 
 def _data_of(plan: Path) -> Mapping[str, Any]:

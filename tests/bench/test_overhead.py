@@ -68,6 +68,7 @@ def test_costs_follow_from_the_steps(told: Document) -> None:
     assert costs["money"]["cached"] == pytest.approx(2 * costs["protocol"]["cached_hours"])
 
 
+@pytest.mark.slow
 def test_costs_are_told_of_the_cases_that_were_measured(settings: OverheadConfig) -> None:
     found = bench(replace(settings, rounds=1, methods=FEW), NOWHERE)
     costs, rows = found["costs"], found["setting"]["train_rows"]
@@ -90,7 +91,9 @@ def test_label_smoothing_alone_has_its_line(settings: OverheadConfig) -> None:
     assert "break-even   not told: kd and kd-online were not measured" in render(found)
 
 
-@pytest.mark.parametrize("rounds", [0, 1], ids=["at once", "after a round"])
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(0, id="at once"), pytest.param(1, id="after a round", marks=pytest.mark.slow)]
+)
 def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
     settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch, rounds: int
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
     assert found["complete"]
 
 
+@pytest.mark.slow
 def test_without_a_dump_there_are_no_costs(settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -126,7 +130,7 @@ def test_without_a_dump_there_are_no_costs(settings: OverheadConfig, monkeypatch
     assert "in all       not told: the dump was not measured" in said
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, pytest.param(SystemExit, marks=pytest.mark.slow)])
 def test_an_interrupted_bench_tells_what_it_has(
     settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
 ) -> None:
@@ -146,6 +150,7 @@ def test_an_interrupted_bench_tells_what_it_has(
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_each_method_has_a_process_of_its_own_for_its_memory(tiny: Any, tmp_path: Path) -> None:
     from logitcache.bench.answering import answered
     from logitcache.bench.workload import load
@@ -156,6 +161,7 @@ def test_each_method_has_a_process_of_its_own_for_its_memory(tiny: Any, tmp_path
     assert found.allocated > 50e6
 
 
+@pytest.mark.slow
 def test_a_process_that_the_system_ends_is_told(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_child", _killed)
     found = peak(tiny, "kd", tmp_path)
@@ -170,6 +176,7 @@ def _killed(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_memory_that_was_too_much_keeps_a_method_out(settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(asked: Any, name: str, cache: Path) -> Peak:
         return Peak(7, None, "ended by the system") if name == "kd-online" else Peak(5)
@@ -265,6 +272,7 @@ def run_refused() -> Callable[..., None]:
     return run
 
 
+@pytest.mark.slow
 def test_a_teacher_in_half_precision_is_asked_in_the_loop(settings: OverheadConfig) -> None:
     asked = replace(settings.work, dtype="bfloat16", precision="bf16")
     found = bench(replace(settings, work=asked, rounds=1, methods=("kd-online",)), NOWHERE)

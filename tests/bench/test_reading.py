@@ -97,7 +97,10 @@ def test_ours_gives_the_proof_of_a_join_too(stores: Callable[[Way], Opened]) -> 
     assert set(found) == {"row_hash", "label", "logits"}
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.loads], ids=lambda way: way.name)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, id=way.name, marks=[pytest.mark.slow] * (way.name != OURS)) for way in WAYS if way.loads],
+)
 def test_a_dataloader_gives_the_batches_of_the_plain_call(way: Way, folder: Path, logits: np.ndarray) -> None:
     batches = reading._batches(ROWS, 3)
     for workers in (0, 1):
@@ -149,7 +152,7 @@ def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
     assert not list(temporary.iterdir()), "what is made is deleted"
 
 
-@pytest.mark.parametrize("let_go", [True, False])
+@pytest.mark.parametrize("let_go", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_files_are_read_from_the_disk_by_all_ways_or_by_none(let_go: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     cooled: list[int] = []
     monkeypatch.setattr(reading, "COLD_ROUNDS", 2)

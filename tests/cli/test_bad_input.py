@@ -265,6 +265,7 @@ def test_wrong_usage_is_two_and_names_the_option(desk: Desk, option: str, value:
     assert desk.tree() == before
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(desk: Desk) -> None:
     """Nothing that libraries print by themselves stands beside the line; no traceback."""
     changed(desk, lambda rows: [*rows[:7], {**rows[7], "text": "unheard of"}, *rows[8:]])

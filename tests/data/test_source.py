@@ -364,7 +364,7 @@ def test_an_embedded_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder.mkdir(parents=True)
     (folder / "train.jsonl").write_text(lines(labelled("b", "a")), "utf-8")
     (folder / "labels.json").write_text('{"labels": ["b", "a"]}', "utf-8")
-    monkeypatch.setattr(docstrings, "docstrings", lambda cache, notify: folder)
+    monkeypatch.setattr(docstrings, "build", lambda cache, notify: folder)
     source = load("docstrings", Columns(), tmp_path, print)
     assert (source.name, source.label_names) == ("docstrings", ("b", "a"))
     assert source.split("train").label.tolist() == [0, 1]

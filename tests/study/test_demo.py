@@ -30,7 +30,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for label in words
         ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(docstrings, "docstrings", lambda place, notify=None: folder)
+    monkeypatch.setattr(docstrings, "build", lambda place, notify=None: folder)
     monkeypatch.setattr(module, "SEEDS", (0,))
     return tmp_path / "out"
 
@@ -47,6 +47,7 @@ def test_every_method_and_seed_is_reported_and_a_second_run_makes_nothing_again(
     assert again.comparison == first.comparison
 
 
+@pytest.mark.slow
 def test_students_learn_from_a_subset_of_the_teachers_rows(stand_in: Path) -> None:
     result = demo(stand_in, SMALL)
     told = [json.loads((run / "result.json").read_text()) for run in result.runs]
