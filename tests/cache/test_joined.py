@@ -25,7 +25,7 @@ from logitcache.identity import check_rows
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 
-fakes = runpy.run_path(str(Path(__file__).parent / "fake_caches.py"))
+fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
 make_plan: Callable[..., Plan] = fakes["plan"]
 SETS = {"train": 10, "unlabelled": 7}
 STARTS = {"train": 0, "unlabelled": 10}
