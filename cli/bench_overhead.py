@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from logitcache.config.bench import OverheadConfig
+from logitcache.reporter import NOTES
 
 from .options import Command, as_json, check_out, options, typed
-from .progress import finish_bench, intervals, notify
+from .progress import finish_bench, intervals
 
 
 @click.command(cls=Command, short_help="What a training step costs, by method.")
@@ -26,7 +27,7 @@ def command(as_json: bool, out: Path | None, **values: Any) -> None:
     check_out(out)
     from logitcache.bench.overhead import bench
 
-    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
+    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], NOTES), out, as_json, render)
 
 
 def render(told: dict[str, Any]) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from logitcache.config.bench import ReadBenchConfig
+from logitcache.reporter import NOTES
 
 from .options import Command, as_json, check_out, options, typed
-from .progress import finish_bench, intervals, notify
+from .progress import finish_bench, intervals
 
 
 @click.command(
@@ -31,7 +32,7 @@ def command(as_json: bool, out: Path | None, **values: Any) -> None:
     check_out(out)
     from logitcache.bench.read import bench
 
-    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json, render)
+    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], NOTES), out, as_json, render)
 
 
 def render(told: Mapping[str, Any]) -> None:

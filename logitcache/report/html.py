@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from logitcache.report.charts import NARROW, WIDE, Look, Picture, render
 from logitcache.report.given import Bench, apart, load
 from logitcache.report.style import CSS, SHADES
 from logitcache.report.words import held, plain
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import write_atomic
 
 _SECTIONS = {
@@ -28,10 +29,8 @@ _HASH = re.compile("#[0-9a-f]{6}")
 _FONT = re.compile("font-family:[^;]*;?")
 
 
-def report(
-    files: Sequence[Path], out: Path, *, mixed: bool = False, notify: Callable[[str], None] = lambda _: None
-) -> None:
-    """Write a page of these benches' documents; it and ``notify`` say where they are of different models or data.
+def report(files: Sequence[Path], out: Path, *, mixed: bool = False, reporter: Reporter = SILENT) -> None:
+    """Write a page of these benches' documents; it and ``reporter`` say where they are of different models or data.
     Raises SpecError for files that no bench wrote or that do not belong together (``mixed`` allows several machines),
     and for a page that does not end in .html in a folder that exists.
     """
@@ -41,7 +40,7 @@ def report(
         raise SpecError("--out: expected a folder to write the page in, found none. Make it first.", where=out.parent)
     benches = load(files, mixed=mixed)
     if said := apart(benches):
-        notify(said)
+        reporter.note(said)
     write_atomic(out, page(benches).encode())
 
 

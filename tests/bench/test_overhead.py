@@ -20,6 +20,7 @@ from logitcache.bench.phases import PHASES
 from logitcache.bench.steps import Case
 from logitcache.config.bench import CASES, OverheadConfig
 from logitcache.errors import LogitCacheError, SpecError
+from logitcache.reporter import Notes
 from logitcache_cli.bench_overhead import render
 from logitcache_cli.main import cli
 
@@ -176,7 +177,7 @@ def test_memory_that_was_too_much_keeps_a_method_out(settings: OverheadConfig, m
 
     monkeypatch.setattr(overhead, "peak", fake)
     said: list[str] = []
-    found = bench(replace(settings, memory=True, rounds=1, methods=FEW), NOWHERE, said.append)
+    found = bench(replace(settings, memory=True, rounds=1, methods=FEW), NOWHERE, Notes(said.append))
     assert found["methods"]["kd-online"]["error"] == "ended by the system"
     assert found["methods"]["kd-online"]["peak_memory_bytes"] == 7
     assert found["methods"]["kd"]["memory_ratio_to_ls"] == 1.0

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax
 
-from logitcache.cache.cache import Cache
 from logitcache.cache import diff as module
+from logitcache.cache.cache import Cache
 from logitcache.cache.diff import difference
 from logitcache.cache.distance import Spread, kl
 from logitcache.config.teacher import DumpSettings

@@ -19,7 +19,7 @@ fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_hub.py"))
 CODE = """
 import json, os, sys
 from pathlib import Path
-from logitcache.data.preprocess.tokens import load_tokenizer
+from logitcache.models.load import load_tokenizer
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.student.model import build_student, student_tokenizer
