@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import random
@@ -22,6 +23,15 @@ from hypothesis import settings
 
 settings.register_profile("busy", deadline=None)  # a machine that is busy is no failure
 settings.load_profile("busy")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the test modules have imported out of every later garbage collection: Trainer collects after each run,
+    and going through all of torch and transformers takes 0.2 s each time.
+    """
+    gc.collect()
+    gc.freeze()
+
 
 GOOD = ("bright", "warm", "lovely", "brilliant", "charming", "gentle", "honest", "joyful")
 BAD = ("dull", "cold", "tedious", "clumsy", "hollow", "bitter", "noisy", "shallow")

@@ -64,7 +64,7 @@ def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: in
 
     return Added(
         {
-            "gather, hash compare, decode": median(lambda: joined._ask("cache", cache, places)),
+            "gather, hash compare, decode": median(lambda: joined._ask("cache", cache, places, np.zeros_like(places))),
             "to the device": max(0.0, median(moved(taught)) - median(moved(bare))),
             "target, loss, forward and backward": median(loss("kd")),
         },

@@ -5,14 +5,16 @@ No torch, and nothing is read before it is asked for: opening costs one JSON fil
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
 from logitcache import identity
+from logitcache.cache.index import HashIndex, check_views, located, place
 from logitcache.errors import AlignmentError, FormatError, visible
 from logitcache.records import Answers, Array, Dense, Int64
 from logitcache.store import stores
@@ -95,14 +97,57 @@ class Cache:
         rows = [row for receipt in self.manifest.receipts for row in receipt.conditions.get("skipped", ())]
         return np.unique(np.array(rows, np.int64))
 
-    def take(self, row_id: Int64) -> Answers:
-        """The teacher's answers for these rows, in this order; rows may repeat. Raises AlignmentError for a row that
-        is not here, or has no answer.
+    @cached_property
+    def index(self) -> HashIndex:
+        """All rows by their hash. Built when it is first needed: rows at their own places never need it."""
+        return HashIndex(self.row_hashes(), self.skipped)
+
+    def take(self, row_id: Int64, row_hash: Int64 | None = None, view: Int64 | int = 0) -> Answers:
+        """The teacher's answers for these rows, in this order; rows may repeat.
+
+        With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another text is found by its
+        hash (:meth:`locate`). Raises AlignmentError for a row or a text that is not here, or has no answer.
         """
         row_id = np.asarray(row_id, dtype=np.int64)
+        if row_hash is not None and self._outside(row_id):
+            row_id = self.locate(row_id, row_hash)
+        names = ("row_hash", *self.codec.columns())
+        columns = self._columns(row_id, names, view)
+        # the bytes of a batch are compared in a tenth of the time that an array of truths takes
+        if row_hash is not None and columns["row_hash"].tobytes() != row_hash.tobytes():
+            row_id = self.locate(row_id, row_hash)
+            columns = self._columns(row_id, names, view)
         self._check_answered(row_id)
-        columns = self._columns(row_id, ("row_hash", *self.codec.columns()))
         return Answers(columns["row_hash"], np.ones(len(row_id), np.int64), self.codec.decode(columns))
+
+    def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
+        """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
+        AlignmentError naming the first text that is not here, or has no answer.
+        """
+        row_hash = identity.row_hashes(texts, pairs)
+        return self.take(np.arange(len(row_hash)), row_hash)
+
+    def find(self, row_hash: Int64) -> Int64:
+        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal texts the first."""
+        return self.index.find(np.asarray(row_hash, dtype=np.int64))
+
+    def place(self, row_id: Int64, row_hash: Int64) -> Int64:
+        """Where each of these rows lies here: at its own place, if the text there has its hash, else where
+        :meth:`find` finds it; -1 where it does not lie here: i64[n].
+        """
+        return place(self, row_id, row_hash)
+
+    def has(self, row_id: Int64, row_hash: Int64) -> bool:
+        """Whether each of these rows lies here, at its own place or elsewhere."""
+        return bool((self.place(row_id, row_hash) >= 0).all())
+
+    def locate(self, row_id: Int64, row_hash: Int64) -> Int64:
+        """:meth:`place` of rows that all lie here. Raises AlignmentError naming the first row that does not."""
+        advice = (
+            f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
+            "new --out."
+        )
+        return located(self, row_id, row_hash, advice)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
         """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for a row that is not
@@ -121,14 +166,10 @@ class Cache:
         return self._columns(row_id, tuple(self.codec.columns()))
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
-        """Prove that every one of these rows has an answer in the cache. Raises AlignmentError naming the first that
-        has none.
+        """Prove that every one of these rows has an answer in the cache, at its place or by its text. Raises
+        AlignmentError naming the first that has none.
         """
-        inside = row_id < len(self)  # a changed word speaks before a row that is not here
-        known = self._columns(row_id[inside], ("row_hash",))["row_hash"]
-        identity.check_rows(row_id[inside], row_hash[inside], known, self.where, self.row_hashes)
-        self._check_range(row_id)
-        self._check_answered(row_id)
+        self._check_answered(self.locate(row_id, row_hash))
 
     def _check_answered(self, row_id: Int64) -> None:
         if len(self.skipped) and (bad := np.isin(row_id, self.skipped)).any():
@@ -138,10 +179,14 @@ class Cache:
                 where=self.where,
             )
 
-    def _check_range(self, row_id: Int64) -> None:
+    def _outside(self, row_id: Int64) -> bool:
+        """Whether some row is not in this cache."""
         places = row_id.view(np.uint64)  # a negative one is a large one: one look at all of them, not two
         # argmax takes a fifth of the time of max, item half of that of []
-        if len(places) and places.item(places.argmax()) >= self._rows:
+        return len(places) > 0 and places.item(places.argmax()) >= self._rows
+
+    def _check_range(self, row_id: Int64) -> None:
+        if self._outside(row_id):
             outside = row_id[(row_id < 0) | (row_id >= len(self))][0]
             data = self.manifest.plan.data
             raise AlignmentError(
@@ -150,9 +195,18 @@ class Cache:
                 where=self.where,
             )
 
-    def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
+    def _check_view(self, view: Int64 | int) -> None:
+        if np.count_nonzero(view):
+            check_views(self.where, view, self.manifest.plan.views)
+
+    def _columns(self, row_id: Int64, names: tuple[str, ...], view: Int64 | int = 0) -> dict[str, Array]:
         self._check_range(row_id)
-        return self.reader.take(self.reader.places(row_id), names)
+        self._check_view(view)
+        return self.reader.take(self.reader.places(row_id, view), names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the index: a process that needs it builds its own."""
+        return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __iter__(self) -> Iterator[Block]:
         """All rows in row order, decoded, in blocks of at most 8,192."""
@@ -172,14 +226,14 @@ def _codec(where: str, plan: Plan) -> Codec:
     """The codec of the logits. Raises FormatError where there is none, or the columns are not those it writes."""
     value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError(f"expected the teacher's label names, found {names!r:.60}.", where=where)
+        raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}", where=where)
     try:
         codec = codec_from_dict(value if isinstance(value, dict) else {})
     except FormatError as error:
         raise error.at(where) from None
     needed = {*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items())}
     if not needed <= set(plan.columns):
-        raise FormatError(f"expected the columns of {codec}, found {', '.join(map(str, plan.columns))}.", where=where)
+        raise FormatError(expected=f"the columns of {codec}", found=", ".join(map(str, plan.columns)), where=where)
     if len(names) != codec.width:
-        raise FormatError(f"expected a name for each of {codec.width} labels, found {len(names)}.", where=where)
+        raise FormatError(expected=f"a name for each of {codec.width} labels", found=len(names), where=where)
     return codec

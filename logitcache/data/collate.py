@@ -16,15 +16,17 @@ from logitcache.records import Answers, Array, Batch, Int64, Ragged, Target
 
 
 class Teacher(Protocol):
-    """Whoever answers for rows: a cache, or a live model."""
+    """Whoever answers for rows: a cache, several joined, or a live model."""
 
-    def take(self, row_id: Int64) -> Answers:
-        """Answers for these rows, in this order."""
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
+        """Answers for these rows, in this order: each i64[B]. A row is looked for at its place, and where that holds
+        another text, by its hash. Raises AlignmentError naming the first row whose text was not answered.
+        """
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Places in ``rows`` to a :class:`Batch`. Each target is joined by row_id and proved by row_hash.
+    """Places in ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by row_hash.
 
     A place below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises AlignmentError naming
     the first row whose text is not the one its teacher answered.
@@ -39,19 +41,21 @@ class Collator:
         if not real.all():
             places = np.where(real, places, places[real][0] if real.any() else 0)
         labels = rows.label[places]
+        view = np.zeros(len(places), np.int64)
         return Batch(
             row_id=rows.row_id[places],
-            view=np.zeros(len(places), np.int64),
+            view=view,
             inputs=pad(rows, places),
             where=self.task.where(len(places)),
             labels=labels,
             weight=real.astype(np.float32),
-            targets={name: self._ask(name, teacher, places) for name, teacher in self.teachers.items()},
+            targets={name: self._ask(name, teacher, places, view) for name, teacher in self.teachers.items()},
         )
 
-    def _ask(self, name: str, teacher: Teacher, places: Int64) -> Target[Array]:
-        row_id, row_hash = self.rows.row_id[places], self.rows.row_hash[places]
-        answers = teacher.take(row_id)
+    def _ask(self, name: str, teacher: Teacher, places: Int64, view: Int64) -> Target[Array]:
+        row_id = self.rows.row_id[places]
+        row_hash = self.rows.row_hash[places]
+        answers = teacher.take(row_id, row_hash, view)
         identity.check_rows(row_id, row_hash, answers.row_hash, name)
         return Target(self.task.where(len(places)), answers.payload)
 

@@ -136,8 +136,9 @@ class Work:
         skip = "or store them as nobody's answer (--on-nonfinite skip)."
         if bad.any():
             raise SpecError(
-                f"expected finite logits, found NaN or infinity in {_named(row_id[bad])}. {after} "
-                f"Try --dtype float32, mend the teacher, {skip}",
+                expected="finite logits",
+                found=f"NaN or infinity in {_named(row_id[bad])}",
+                advice=f"{after} Try --dtype float32, mend the teacher, {skip}",
                 where=where,
             )
         wider = "Use --codec float32" if codec.dtype == "float16" else "Mend the teacher"

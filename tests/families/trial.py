@@ -155,7 +155,7 @@ class FixedTeacher:
     hashes: np.ndarray[Any, Any]
     logits: np.ndarray[Any, Any]  # f32[N, K]
 
-    def take(self, row_id: Int64) -> Answers:
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         return Answers(self.hashes[row_id], np.ones(len(row_id), np.int64), Dense(self.logits[row_id]))
 
 
