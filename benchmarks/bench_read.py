@@ -15,6 +15,7 @@ from logitcache.bench.document import write
 from logitcache.bench.formats import WAYS
 from logitcache.bench.read import bench
 from logitcache.config.bench import ReadBenchConfig
+from logitcache.reporter import Notes
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ReadBenchConfig.rounds)
     asked = parser.parse_args()
     config = ReadBenchConfig(rounds=asked.rounds)
-    told = bench(config, ["python", *sys.argv], lambda note: print(note, file=sys.stderr), ways=(*WAYS, *RIVALS))
+    told = bench(config, ["python", *sys.argv], Notes(), ways=(*WAYS, *RIVALS))
     write(RESULTS / "read.json", told)
     for case in told["cases"]:
         kind = [str(case[key]) for key in ("name", "width", "order", "workers")]

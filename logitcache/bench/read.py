@@ -31,6 +31,7 @@ from logitcache.bench.turns import Blocks, Case, Ratio, Times, in_turn, ratio, r
 from logitcache.cache.cache import Cache
 from logitcache.config.bench import ReadBenchConfig
 from logitcache.records import Int64
+from logitcache.reporter import SILENT, Reporter
 
 BATCH = 32
 RANDOM = "random"
@@ -45,8 +46,6 @@ LOADER_BATCHES = 200
 PASS_ROWS = 1024  # asked for at once where everything is read once
 COLD_ROUNDS = 3
 OPENINGS = 9
-
-Notify = Callable[[str], None]
 
 
 def rows_of(config: ReadBenchConfig, width: int, way: Way | None = None) -> int:
@@ -85,20 +84,20 @@ class ColdPass:
     bytes_per_second: float  # of logits
 
 
-def bench(config: ReadBenchConfig, command: Sequence[str], notify: Notify, ways: Sequence[Way] = WAYS) -> Document:
+def bench(config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, ways: Sequence[Way] = WAYS) -> Document:
     """Measure and write down: the document ``read``. The first of ``ways`` is what the others are compared with. What
     is made lies in a folder for temporary files and is deleted. An interrupt ends it with the whole rounds that were
     measured until then, and ``complete`` false.
     """
     config.check()
-    reading = ReadBench(config, ways, notify)
+    reading = ReadBench(config, ways, reporter)
     complete = True
     try:
         with tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
             for width in dict.fromkeys(config.widths):
                 reading.measure_width(Path(folder), width)
             if config.open_rows:
-                notify(f"open: writing {config.open_rows:,} rows")
+                reporter.note(f"open: writing {config.open_rows:,} rows")
                 reading.opening = _opening(Path(folder) / "large", config.open_rows)
     except INTERRUPTED:  # the command line makes the second of a signal
         complete = False
@@ -118,7 +117,7 @@ class ReadBench:
 
     config: ReadBenchConfig
     ways: Sequence[Way] = WAYS
-    notify: Notify = lambda _: None
+    reporter: Reporter = SILENT
     cases: list[ReadCase] = field(default_factory=list)
     cold: list[ColdPass] = field(default_factory=list)
     opening: dict[str, Any] | None = None
@@ -128,7 +127,7 @@ class ReadBench:
         config = self.config
         with tempfile.TemporaryDirectory(dir=parent) as name:
             folder = Path(name)
-            self.notify(f"width {width}: writing {rows_of(config, width):,} rows in {len(self.ways)} ways")
+            self.reporter.note(f"width {width}: writing {rows_of(config, width):,} rows in {len(self.ways)} ways")
             self._make(folder, width)
             if config.cold:
                 self.cold += self._cold_passes(folder, width)
@@ -136,11 +135,11 @@ class ReadBench:
             for store in opened.values():
                 _read_once(store)
             for order in ORDERS:
-                self.notify(f"width {width}: {order}, {config.rounds} rounds")
+                self.reporter.note(f"width {width}: {order}, {config.rounds} rounds")
                 self.measure_calls(opened, width, order)
             if width == (LOADER_WIDTH if LOADER_WIDTH in config.widths else config.widths[0]):
                 for workers in config.workers:
-                    self.notify(f"width {width}: a DataLoader with {workers} workers")
+                    self.reporter.note(f"width {width}: a DataLoader with {workers} workers")
                     with _ended_at_once():
                         self.measure_loaders(folder, width, workers)
 
@@ -195,14 +194,16 @@ class ReadBench:
         """Every way that has files of its own, read once from the disk; none where the system keeps files in memory."""
         ways = {way.name: way for way in self.ways if way.of is None}
         times: dict[str, list[float]] = {name: [] for name in ways}
-        self.notify(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
+        self.reporter.note(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
         written_out()
         for order in rotated(list(ways), COLD_ROUNDS):
             for name in order:
                 files = ways[name].folder(folder)
                 gc.collect()  # files that are mapped stay in memory
                 if not cool(files.rglob("*")):
-                    self.notify(f"width {width}: the files of {name} stay in memory: nothing is measured from the disk")
+                    self.reporter.note(
+                        f"width {width}: the files of {name} stay in memory: nothing is measured from the disk"
+                    )
                     return []
                 times[name].append(timed(partial(_open_and_read, ways[name], files)))
         passes = []
