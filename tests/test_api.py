@@ -61,9 +61,10 @@ def test_importing_loads_nothing_heavy() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_notes_go_to_a_function(singles_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_go_to_a_function(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     notes: list[str] = []
-    logitcache.load(singles_data, notify=notes.append)
+    (tmp_path / "train.csv").write_text("text,label\na,x\n,\nb,y\n")
+    logitcache.load(tmp_path, notify=notes.append)
     assert notes
     assert capsys.readouterr().err == ""
 
