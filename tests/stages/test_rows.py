@@ -110,7 +110,7 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
     source = loaded(changed, [], False, folder) if {0, 1} <= {label for _, label in changed} else dumped
     try:
         config = TrainConfig(method="kd", workspace=Workspace(folder))
-        job = ready(config, replace(source, num_labels=WIDTH), lambda _: None)
+        job = ready(config, replace(source, num_labels=WIDTH), SILENT)
     except SpecError as error:
         if "two classes" not in str(error):
             raise
@@ -135,7 +135,7 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
 
 def given_teacher(job: Job) -> Joined:
     """A run's teacher, its rows located."""
-    teacher = training._given(job, lambda _: None)
+    teacher = training._given(job, SILENT)
     assert teacher is not None
     return teacher.located(job.train.row_id, job.train.row_hash)
 
