@@ -1,4 +1,4 @@
-"""Self-KD: its first copy is found, trained or gone on with."""
+"""Self-KD: its first copy, found or trained, and the answers of that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's teacher: from the right cache only, found, joined or averaged; Self-KD with unlabelled rows and in folds."""
+"""A run's teacher: from the right cache only, found, joined or averaged; unlabelled rows and folds."""
 
 from __future__ import annotations
 
