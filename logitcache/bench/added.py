@@ -39,8 +39,8 @@ def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: in
     """
     without = Collator(work.rows, work.task)
     collator = Collator(work.rows, work.task, {"cache": cache})
-    size = min(work.asked.batch_size, len(work.rows))
-    places = np.random.default_rng(work.asked.seed).integers(0, len(work.rows), size)
+    size = min(work.config.batch_size, len(work.rows))
+    places = np.random.default_rng(work.config.seed).integers(0, len(work.rows), size)
     bare = without(places)
     batch = collator(places)
     labels = torch.from_numpy(work.rows.label[places]).to(work.device)

@@ -43,7 +43,7 @@ REPEAT_SECONDS = 0.002  # of one repeat: long enough for the clock, short enough
 MOST_CALLS = 500  # batches of one repeat
 LOADER_WIDTH = 64
 LOADER_BATCHES = 200
-PASS_ROWS = 1024  # asked for at once where everything is read once
+PASS_ROWS = 1024  # of one request, where everything is read once
 COLD_ROUNDS = 3
 OPENINGS = 9
 
@@ -265,7 +265,7 @@ def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
-    """A whole batch is asked for at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
+    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)

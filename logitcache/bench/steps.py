@@ -36,7 +36,7 @@ FOREVER = 1_000_000_000
 
 
 class OnlineTrainer(DistillTrainer):
-    """KD with its teacher in the loop: asked for every batch, in eval mode, without a gradient, on the student's own
+    """KD with its teacher in the loop: called for every batch, in eval mode, without a gradient, on the student's own
     inputs and in its precision.
     """
 
@@ -58,8 +58,8 @@ class OnlineTrainer(DistillTrainer):
     ) -> Any:
         batch = inputs["batch"]
         answers = {"teacher": Target(batch.where, Dense(self.ask(batch.inputs)))}
-        asked = {**inputs, "batch": replace(batch, targets=answers)}
-        return super().compute_loss(model, asked, return_outputs, num_items_in_batch)
+        config = {**inputs, "batch": replace(batch, targets=answers)}
+        return super().compute_loss(model, config, return_outputs, num_items_in_batch)
 
 
 class BlockClock(TrainerCallback):
@@ -157,7 +157,7 @@ class Cases:
             work.student,
             objective(method),
             Collator(work.rows, work.task, teachers),
-            group_by_length=work.asked.group_by_length,
+            group_by_length=work.config.group_by_length,
             args=self._arguments(),
             callbacks=[clock],
         )
@@ -181,7 +181,7 @@ class Cases:
     def _dicts(self) -> list[dict[str, Any]]:
         rows = self.work.rows
         examples = []
-        for place in permutation(len(rows), self.work.asked.seed, 0):
+        for place in permutation(len(rows), self.work.config.seed, 0):
             start, stop = rows.ids.indptr[place], rows.ids.indptr[place + 1]
             row = {"input_ids": rows.ids.values[start:stop].tolist(), "attention_mask": [1] * int(stop - start)}
             if rows.segment is not None:
@@ -190,7 +190,7 @@ class Cases:
         return examples
 
     def _arguments(self, **more: Any) -> TrainingArguments:
-        config = self.work.asked
+        config = self.work.config
         return TrainingArguments(
             output_dir=self.folder.name,
             max_steps=FOREVER,  # the clock ends a block

@@ -79,7 +79,7 @@ class Speeds:
 
 def from_flops(work: Workload, device: Device, finetune: Finetune | None = None) -> Speeds:
     """The same from a device's peak alone. Tokenising and writing count nothing."""
-    config = work.asked
+    config = work.config
     rows = config.batch_size
     batching = (rows, config.seed, config.group_by_length)
     width = mean_width(work.rows.ids.lengths(), *batching)
@@ -136,7 +136,7 @@ class Calibration:
         forward = self._forward(work.teacher.logits, work.teacher_rows)
         finetune_step = None
         if self.finetune is not None:
-            finetune_step = step_timed(work, self.finetune, self.seconds, forward / work.asked.batch_size)
+            finetune_step = step_timed(work, self.finetune, self.seconds, forward / work.config.batch_size)
         return Speeds(
             step=step,
             own_forward=self._forward(self._student_answers, work.rows),
@@ -193,7 +193,7 @@ class Calibration:
         return self._of_epoch(self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps)
 
     def _batches(self, rows: Prepared) -> list[Int64]:
-        config = self.work.asked
+        config = self.work.config
         return training_batches(rows.ids.lengths(), config.batch_size, config.seed, config.group_by_length)
 
     def _of_epoch(self, seconds: Sequence[float], rows: Prepared, first: int, last: int) -> float:
@@ -202,7 +202,7 @@ class Calibration:
 
     def share(self, first: int, last: int, rows: Prepared | None = None) -> float:
         """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped by length."""
-        if not self.work.asked.group_by_length:
+        if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows
         return share_of_epoch(rows.ids.lengths(), self._batches(rows), first, last)
@@ -241,7 +241,7 @@ class Calibration:
     def _student_answers(self, inputs: Any) -> torch.Tensor:
         """The student's logits without a gradient, in its own precision."""
         student = self.work.student
-        dtype = getattr(torch, DTYPES[self.work.asked.precision])
+        dtype = getattr(torch, DTYPES[self.work.config.precision])
         tensors = {name: torch.from_numpy(values).to(student.device) for name, values in inputs.items()}
         training = student.training
         student.train(False)
