@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache.cache import Cache
+from logitcache.records import LOGITS, Answers, Dense
 from logitcache.store.columns import ROW, Column, above, ends, levels
 from logitcache.store.manifest import ROOT_COLUMNS, Plan
 from logitcache.store.reader import Reader
@@ -32,6 +33,12 @@ RAGGED = (
     Column("prob", "float16", 0, "logits.entry"),
     Column("vector", "float32", 5, "hidden"),
 )
+
+
+def one_each(row_hash: np.ndarray, logits: np.ndarray) -> Answers:
+    """Answers of one position a row: row_hash i64[B], logits f32[B, K]."""
+    n = len(row_hash)
+    return Answers(row_hash, np.arange(n + 1), np.zeros(n, np.int64), {LOGITS: Dense(logits)})
 
 
 def plan(rows: int = 10, shard_rows: int = 4, width: int = 3, dtype: str = "float16", **changes: Any) -> Plan:

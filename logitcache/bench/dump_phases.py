@@ -25,11 +25,11 @@ from logitcache.bench.workload import config_of, random_model
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.store.writer import CacheWriter
-from logitcache.targets.dense import DenseCodec
 from logitcache.teacher import dump as stage
 from logitcache.teacher import model as asking
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.plan import Planned
+from logitcache.teacher.shards import Assembly
 
 # What belongs to which part of a dump. The writer is another thread: on the one that asks the teacher, writing is
 # claiming the folder, waiting for shards and sealing.
@@ -38,7 +38,8 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("tokenise", Planned, "prepare"),
     ("pad", asking, "pad"),
     ("forward", TeacherModel, "logits"),
-    ("encode", DenseCodec, "encode"),
+    ("encode", Assembly, "add"),  # reduced on the device, packed, looked at
+    ("encode", Assembly, "finish"),
     ("write", CacheWriter, "__init__"),
     ("write", CacheWriter, "write"),
     ("write", CacheWriter, "seal"),

@@ -6,48 +6,41 @@ No torch, and nothing is read before it is asked for: opening costs one JSON fil
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 
 import numpy as np
 
 from logitcache import identity
+from logitcache.cache.layout import LABEL, POSITION, codec_of
 from logitcache.errors import AlignmentError, FormatError, visible
-from logitcache.records import Answers, Array, Dense, Int64
+from logitcache.records import LOGITS, Answers, Array, Block, Int64
 from logitcache.store import stores
-from logitcache.store.columns import Column
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.columns import ROW
 from logitcache.store.reader import Reader
 from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
-from logitcache.targets.codec import Codec, codec_from_dict
+from logitcache.store.shards import Places
 
 BLOCK_ROWS = 8192
-
-
-@dataclass(frozen=True)
-class Block:
-    """Decoded rows in row order."""
-
-    row_id: Int64  # [n]
-    row_hash: Int64  # [n]
-    label: Int64  # [n]; -1 where there is none
-    logits: Dense[Array]  # f32[n, K]
 
 
 class Cache:
     """What a teacher said of every row of one split of one source.
 
     >>> cache = Cache.open("caches/sst2")          # doctest: +SKIP
-    >>> cache.take(np.array([17, 3])).payload.logits   # f32[2, K], row maximum 0      # doctest: +SKIP
+    >>> cache.take(np.array([17, 3])).logits   # f32[2, K], row maximum 0      # doctest: +SKIP
     """
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.folder, self.manifest = reader, reader.folder, reader.manifest
         self.where = reader.where  # its folder, or the URL it was opened from
-        self.codec = _codec(self.where, self.manifest.plan)
-        self._rows = self.manifest.plan.rows
+        try:
+            self.codec, self.level = codec_of(self.manifest.plan)  # of the vectors
+        except FormatError as error:
+            raise error.at(self.where) from None
+        self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
+        self._stored = tuple(self.codec.columns())
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, look: bool = True) -> Cache:
@@ -95,14 +88,27 @@ class Cache:
         rows = [row for receipt in self.manifest.receipts for row in receipt.conditions.get("skipped", ())]
         return np.unique(np.array(rows, np.int64))
 
-    def take(self, row_id: Int64) -> Answers:
-        """The teacher's answers for these rows, in this order; rows may repeat. Raises AlignmentError for a row that
-        is not here, or has no answer.
+    def take(self, row_id: Int64, view: Int64 | int = 0) -> Answers:
+        """The teacher's answers for these rows in these views, in this order; rows may repeat. Raises AlignmentError
+        for a row or view that is not here, or has no answer.
         """
         row_id = np.asarray(row_id, dtype=np.int64)
         self._check_answered(row_id)
-        columns = self._columns(row_id, ("row_hash", *self.codec.columns()))
-        return Answers(columns["row_hash"], np.ones(len(row_id), np.int64), self.codec.decode(columns))
+        return self._answers(row_id, view)[0]
+
+    def _answers(self, row_id: Int64, view: Int64 | int, *more: str) -> tuple[Answers, dict[str, Array]]:
+        """What is stored of these rows, and ``more`` columns of the vectors' level."""
+        places = self._places(row_id, view)
+        if self.level == ROW:
+            columns = self.reader.take(places, ("row_hash", *self._stored, *more))
+            row_hash, n = columns["row_hash"], len(row_id)
+            indptr, index = np.arange(n + 1), np.zeros(n, np.int64)
+        else:
+            row_hash = self.reader.take(places, ("row_hash",))["row_hash"]
+            indptr, below = self.reader.below(self.level, places)
+            columns = self.reader.take(below, (POSITION, *self._stored, *more))
+            index = columns[POSITION].astype(np.int64)
+        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(columns)}), columns
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
         """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for a row that is not
@@ -110,15 +116,25 @@ class Cache:
         """
         return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))["row_hash"]
 
-    def labels(self, row_id: Int64) -> Int64:
-        """The gold labels that these rows had when they were dumped, as columns of the logits, -1 where there was none:
-        i64[N]. Raises AlignmentError for a row that is not here.
+    def labels(self, row_id: Int64, view: Int64 | int = 0) -> Int64:
+        """The gold labels that the positions of these rows had when they were dumped, as columns of the logits, -1
+        where there was none: i64[P]. Raises AlignmentError for a row that is not here.
         """
-        return self._columns(row_id, ("label",))["label"].astype(np.int64)
+        labels: Int64 = self.reader.take(self._vectors(row_id, view)[1], (LABEL,))[LABEL]
+        return labels
 
-    def stored(self, row_id: Int64) -> dict[str, Array]:
-        """The codec's columns of these rows, as they lie on disk. Raises AlignmentError for a row that is not here."""
-        return self._columns(row_id, tuple(self.codec.columns()))
+    def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
+        """The codec's columns of these rows' positions, as they lie on disk. Raises AlignmentError for a row that is
+        not here.
+        """
+        return self.reader.take(self._vectors(row_id, view)[1], self._stored)
+
+    def positions(self, row_id: Int64, view: Int64 | int = 0) -> tuple[Int64, Int64]:
+        """The kept positions of these rows: (indptr i64[n + 1], number of each in its row i64[P])."""
+        indptr, places = self._vectors(row_id, view)
+        if self.level == ROW:
+            return indptr, np.zeros(len(row_id), np.int64)
+        return indptr, self.reader.take(places, (POSITION,))[POSITION].astype(np.int64)
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
         """Prove that every one of these rows has an answer in the cache. Raises AlignmentError naming the first that
@@ -150,36 +166,44 @@ class Cache:
                 where=self.where,
             )
 
+    def _check_view(self, view: Int64 | int) -> None:
+        highest = view if isinstance(view, int) else int(view.view(np.uint64).max(initial=0))
+        if not 0 <= highest < self._views:  # a negative one of many is a large one
+            raise AlignmentError(
+                f"expected views from 0 to {self._views - 1}, which the teacher saw, found another. Train on those, or "
+                "dump the others.",
+                where=self.where,
+            )
+
     def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
+        return self.reader.take(self._places(row_id, 0), names)
+
+    def _places(self, row_id: Int64, view: Int64 | int) -> Places:
         self._check_range(row_id)
-        return self.reader.take(self.reader.places(row_id), names)
+        self._check_view(view)
+        return self.reader.places(row_id, view)
+
+    def _vectors(self, row_id: Int64, view: Int64 | int) -> tuple[Int64, Places]:
+        """Where the vectors of these rows are: (indptr i64[n + 1], places)."""
+        places = self._places(row_id, view)
+        if self.level == ROW:
+            return np.arange(len(row_id) + 1), places
+        return self.reader.below(self.level, places)
 
     def __iter__(self) -> Iterator[Block]:
-        """All rows in row order, decoded, in blocks of at most 8,192."""
-        for start in range(0, len(self), BLOCK_ROWS):
-            rows = np.arange(start, min(start + BLOCK_ROWS, len(self)))
-            columns = self._columns(rows, ("row_hash", "label", *self.codec.columns()))
-            yield Block(rows, columns["row_hash"], columns["label"], self.codec.decode(columns))
+        """All rows in row order, decoded, in blocks of at most 8,192; of several views, one after the other."""
+        return self.blocks(0, len(self))
+
+    def blocks(self, start: int, stop: int) -> Iterator[Block]:
+        """Rows start..stop alone."""
+        for first in range(start, stop, BLOCK_ROWS):
+            rows = np.arange(first, min(first + BLOCK_ROWS, stop))
+            for view in range(self._views):
+                answers, columns = self._answers(rows, view, LABEL)
+                yield Block(rows, view, answers, columns[LABEL])
 
     def verify(self) -> list[Fault]:
         """Read every byte and compare checksums, the plan and every receipt too; the faults found, none if all is
         well.
         """
         return list(self.reader.faults())
-
-
-def _codec(where: str, plan: Plan) -> Codec:
-    """The codec of the logits. Raises FormatError where there is none, or the columns are not those it writes."""
-    value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError(f"expected the teacher's label names, found {names!r:.60}.", where=where)
-    try:
-        codec = codec_from_dict(value if isinstance(value, dict) else {})
-    except FormatError as error:
-        raise error.at(where) from None
-    needed = {*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items())}
-    if not needed <= set(plan.columns):
-        raise FormatError(f"expected the columns of {codec}, found {', '.join(map(str, plan.columns))}.", where=where)
-    if len(names) != codec.width:
-        raise FormatError(f"expected a name for each of {codec.width} labels, found {len(names)}.", where=where)
-    return codec

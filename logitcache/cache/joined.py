@@ -8,7 +8,7 @@ name of the split they were dumped from, and every row is proved by its hash.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -21,7 +21,7 @@ from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.records import Answers, Array, Dense, Float32, Int64
+from logitcache.records import Answers, Array, Float32, Int64, common_positions, end_to_end, same_positions
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,20 @@ class Part:
     caches: tuple[Cache, ...]
     orders: tuple[Int64 | None, ...]  # of each cache: data_logits = cached_logits[:, order]; None: as they are
 
-    def take(self, row_id: Int64) -> Answers:
-        """The answers for these rows of the part. Raises AlignmentError for a row that is not in every cache, or is
-        another there.
+    def take(self, row_id: Int64, view: Int64 | int = 0) -> Answers:
+        """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
+        for a row that is not in every cache, or is another there.
         """
-        first, *others = (_in_order(cache.take(row_id), order) for cache, order in self.ordered())
+        first, *others = (_in_order(cache.take(row_id, view), order) for cache, order in self.ordered())
         for cache, answers in zip(self.caches[1:], others, strict=True):
             identity.check_rows(row_id, first.row_hash, answers.row_hash, cache.where)
         if not others:
             return first
-        logits = mean_teacher([answers.payload.logits for answers in (first, *others)])
-        return Answers(first.row_hash, first.counts, Dense(logits))
+        several = [first, *others]
+        if not all(same_positions(first, answers) for answers in others):
+            shared = common_positions(*several)
+            several = [answers.select(places) for answers, places in zip(several, shared, strict=True)]
+        return several[0].with_logits(mean_teacher([answers.logits for answers in several]))
 
     def ordered(self) -> Iterator[tuple[Cache, Int64 | None]]:
         """Each cache, and the order of its columns."""
@@ -53,7 +56,7 @@ class Part:
 def _in_order(answers: Answers, order: Int64 | None) -> Answers:
     if order is None:
         return answers
-    return replace(answers, payload=Dense(answers.payload.logits[:, order]))
+    return answers.with_logits(answers.logits[:, order])
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,18 @@ class Joined:
         """Names of the first cache's columns, in the order in which they are answered."""
         return self.match.names
 
-    def take(self, row_id: Int64) -> Answers:
+    def take(self, row_id: Int64, view: Int64 | int = 0) -> Answers:
         """The teachers' answers for these rows, in this order; rows may repeat. Raises AlignmentError."""
         if len(self.parts) == 1:
-            return self.parts[0].take(row_id)
-        row_hash, logits = np.empty(len(row_id), np.int64), np.empty((len(row_id), len(self.label_names)), np.float32)
+            return self.parts[0].take(row_id, view)
+        of_part = self._part_of(row_id)
+        views = np.broadcast_to(view, len(row_id))
+        answers = []
         for index, part in enumerate(self.parts):
-            here = np.flatnonzero(self._part_of(row_id) == index)
-            answers = part.take(row_id[here] - part.start)
-            row_hash[here], logits[here] = answers.row_hash, answers.payload.logits
-        return Answers(row_hash, np.ones(len(row_id), np.int64), Dense(logits))
+            mine = of_part == index
+            answers.append(part.take(row_id[mine] - part.start, np.ascontiguousarray(views[mine])))
+        by_part = np.argsort(of_part, kind="stable")
+        return end_to_end(answers).rows(np.argsort(by_part, kind="stable"))
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
         """Prove that every one of these rows is in its caches. Raises AlignmentError naming the first that is not."""

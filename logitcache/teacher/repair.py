@@ -33,6 +33,7 @@ from logitcache.store.writer import MANIFEST, PLAN, SHARDS, CacheWriter
 from logitcache.teacher.conditions import differing
 from logitcache.teacher.panel import Progress
 from logitcache.teacher.plan import Planned
+from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Work
 
 Ask = Callable[[Plan], Planned]  # loads whoever answered for the rows of a plan
@@ -114,7 +115,16 @@ def _repair(
         for index in found.broken:
             writer.discard(index)
         if asked is not None:
-            work = Work(writer, _as_planned(asked, found.plan), None, notify, begin(_rows(writer)), _budgets(found))
+            summary = Summary.of_table(len(asked.rows), asked.codec.width)
+            work = Work(
+                writer,
+                _as_planned(asked, found.plan),
+                summary,
+                None,
+                notify,
+                begin(_rows(writer)),
+                _budgets(found),
+            )
             rows, differ = work.finish().asked, _differ(found, writer)
         elif not (found.sealed and writer.complete) and not writer.seal():
             raise IncompleteCache("shards have changed meanwhile. Run the same repair again.", where=folder)

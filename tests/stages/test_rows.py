@@ -83,11 +83,11 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     teacher = join([cache_of(source.table(name), name, folder / name) for name in job.starts()], job.starts())
     teacher.check(job.train.row_id, job.train.row_hash)
     texts = job.train.texts()[0]
-    np.testing.assert_array_equal(teacher.take(job.train.row_id).payload.logits, answer(row_hashes(texts)))
+    np.testing.assert_array_equal(teacher.take(job.train.row_id).logits, answer(row_hashes(texts)))
     held = {text for name in ("dev", "test") if name in source.splits for text in source.splits[name].texts()[0]}
     assert not held & set(texts)
     whole = cache_of(source.table("train"), "train", folder / "again").take(np.arange(len(table)))
-    np.testing.assert_array_equal(whole.payload.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
+    np.testing.assert_array_equal(whole.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
 
 
 def table_of(count: int) -> dict[str, list[Any]]:
@@ -107,7 +107,7 @@ def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path
     cache = Cache.open(report.cache)
     assert (cache.row_hashes() == row_hashes(table["text"])).all()
     assert report.dev_scores["accuracy"] == pytest.approx(
-        (cache.take(source.split("dev").row_id).payload.logits.argmax(1) == source.split("dev").label).mean()
+        (cache.take(source.split("dev").row_id).logits.argmax(1) == source.split("dev").label).mean()
     )
     out = logitcache.train("kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, notify=notes.append)
     result = logitcache.study.results.read_result(out)

@@ -241,7 +241,7 @@ def test_kd_with_unlabelled_rows_finds_both_caches(
     assert {label < 0 for i, label in zip(seen.row_id[out.name], seen.label[out.name], strict=True) if i >= 60} == {
         True
     }
-    assert np.array_equal(seen.teacher[out.name], joined.take(np.array(seen.row_id[out.name])).payload.logits)
+    assert np.array_equal(seen.teacher[out.name], joined.take(np.array(seen.row_id[out.name])).logits)
     assert any("30 unlabelled rows beside 60 labelled ones (alpha = 1 for them)" in note for note in notes)
     named = replace(kd, cache=[cache.folder for cache in reversed(caches)], out=tmp_path / "named")
     assert same(train(named), out)
@@ -313,7 +313,7 @@ def test_two_teachers_are_averaged(config: TrainConfig, seen: Seen, dumped: Call
         train(kd)
     out = train(replace(kd, teachers="mean"))
     ids = np.array(seen.row_id[out.name])
-    assert np.array_equal(seen.teacher[out.name], mean_teacher([c.take(ids).payload.logits for c in caches]))
+    assert np.array_equal(seen.teacher[out.name], mean_teacher([c.take(ids).logits for c in caches]))
     assert result(out)["config"]["teachers"] == "mean"
     assert result(out)["cache_fingerprint"] not in {cache.fingerprint for cache in caches}
     with pytest.raises(FingerprintMismatch, match="cache = "):

@@ -79,7 +79,7 @@ def check_copied(new: Cache, old: Cache, fresh: Cache) -> None:
     for row_hash, vectors in stored_by_hash(new).items():
         assert vectors <= before.get(row_hash, vectors)
     assert new.row_hashes().tolist() == fresh.row_hashes().tolist()
-    logits, expected = (cache.take(np.arange(len(cache))).payload.logits for cache in (new, fresh))
+    logits, expected = (cache.take(np.arange(len(cache))).logits for cache in (new, fresh))
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     assert new.verify() == []
 
@@ -169,7 +169,7 @@ def test_corrected_labels_cost_nothing_and_are_stored(
     report = dump_split(silent, data, "train", tmp_path / "c", SETTINGS, reuse=old)
     before, after = (np.concatenate([block.label for block in c]) for c in (old, Cache.open(tmp_path / "c")))
     assert after.tolist() == (1 - before).tolist()
-    right = (old.take(np.arange(60)).payload.logits.argmax(1) == after).mean()
+    right = (old.take(np.arange(60)).logits.argmax(1) == after).mean()
     assert report.scores["accuracy"] == pytest.approx(right)
 
 
