@@ -12,10 +12,10 @@ from logitcache.errors import short, visible
 from .options import CACHE, Command, as_json
 from .progress import print_json
 
-LEFT_OUT = {
+BESIDE = {
+    "moved": "of these at another place in B",
     "only_a": "only in A",
     "only_b": "only in B",
-    "other_text": "of other text",
     "skipped_a": "answered in B alone",
     "skipped_b": "answered in A alone",
     "unanswered": "answered in neither",
@@ -29,8 +29,8 @@ LEFT_OUT = {
 @click.argument("b", type=CACHE)
 @as_json
 def command(a: Path | str, b: Path | str, as_json: bool) -> None:
-    """Compare the answers of caches A and B row by row, joined by number and proved by hash, and say what of their
-    fingerprints and conditions differs.
+    """Compare the answers of caches A and B row by row, joined by their texts, and say what of their fingerprints and
+    conditions differs.
     """
     from logitcache.cache.cache import Cache
     from logitcache.cache.diff import difference
@@ -42,7 +42,7 @@ def command(a: Path | str, b: Path | str, as_json: bool) -> None:
 def render(told: dict[str, Any]) -> str:
     """The difference as lines of `name value`."""
     left = {**told, "unanswered": told["skipped"] - told["skipped_a"] - told["skipped_b"]}
-    rest = "".join(f"; {left[key]:,} {words}" for key, words in LEFT_OUT.items() if left[key])
+    rest = "".join(f"; {left[key]:,} {words}" for key, words in BESIDE.items() if left[key])
     lines = [f"A            {told['a']}", f"B            {told['b']}", f"rows         {told['rows']:,} compared{rest}"]
     if told["largest_difference"] == 0:
         rows = "" if told["identical"] else " in the rows compared"

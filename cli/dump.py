@@ -49,7 +49,7 @@ def dumped_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
     """The document of a dump made by processes of its own, one for each part."""
     if config.part is not None or config.overwrite:
         flag = "--part" if config.part is not None else "--overwrite"
-        raise SpecError(f"expected --workers without {flag}, found both. Leave one of them out.")
+        raise SpecError(expected=f"--workers without {flag}", found="both", advice="Leave one of them out.")
     from logitcache.stages.dump import asked_teacher, load
 
     said = set[str]()

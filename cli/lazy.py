@@ -36,7 +36,7 @@ class Lazy(click.Group):
         """The command that the first word names; a word that names none is refused with the nearest names."""
         name = args[0]
         if name not in self.told and not name.startswith("-"):
-            ctx.fail(f"No such command {name!r}.{nearest(name, self.told)}")
+            ctx.fail(f"No such command {name!r}. {nearest(name, self.told)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

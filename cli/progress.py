@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,28 +29,18 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
-def intervals(ratios: Iterable[Mapping[str, Any] | None]) -> list[str]:
-    """The line below a table that says what its intervals hold; none where there are none."""
-    from logitcache.bench.turns import Ratio
-    from logitcache.report.words import held
-
-    does = held(Ratio(**ratio) for ratio in ratios if ratio is not None)
-    return [f"{'intervals':<11}{does}"] if does else []
-
-
-def finish_bench(
-    told: dict[str, Any], out: Path | None, as_json: bool, render: Callable[[dict[str, Any]], str | None]
-) -> None:
+def finish_bench(document: dict[str, Any], out: Path | None, as_json: bool) -> None:
     """Write and print what a bench has measured; of an interrupted one what it has, and end as interrupted."""
-    from logitcache.bench import document
+    from logitcache.bench.document import write
+    from logitcache.report.terminal import bench_text
 
     if out is not None:
-        document.write(out, told)
+        write(out, document)
     if as_json:
-        print_json(told)
-    elif (shown := render(told)) is not None:
-        click.echo(shown)
-    if not told["complete"]:
+        print_json(document)
+    else:
+        click.echo(bench_text(document))
+    if not document["complete"]:
         context = click.get_current_context()
         context.exit(128 + context.meta.get(STOPPED, 2))
 

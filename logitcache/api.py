@@ -290,7 +290,7 @@ def _told_of_names(source: Source | None, workspace: Workspace) -> Iterator[None
         yield
     except FingerprintMismatch as error:
         if source is not None and source.name == UNNAMED and Path(error.where or "").is_relative_to(workspace.folder):
-            error.message += f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
+            error.advice += f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
         raise
 
 
@@ -306,8 +306,9 @@ def _with_rows(
     if isinstance(data, Source):
         if config.columns != Columns() or unlabelled is not None or config.data_seed:
             raise SpecError(
-                "expected a Source alone, found columns, labels, unlabelled or data_seed beside it. Give them to "
-                "logitcache.load.",
+                expected="a Source alone",
+                found="columns, labels, unlabelled or data_seed beside it",
+                advice="Give them to logitcache.load.",
                 where=data.name,
             )
         return replace(config, data=data.name), data

@@ -1,7 +1,8 @@
 """Every error a user can cause or meet, and the exit code each one has on the command line.
 
-A message reads *where: what was expected, what was found. What to do.* It is raised where the value is used and gets
-its place (a path, a row) once, at the public boundary, through :meth:`LogitCacheError.at`.
+A message reads *where: expected this, found that. What to do.* An error carries these parts as fields, so code that
+needs to know one of them reads the field and never the message. It is raised where the value is used and gets its place
+(a path, a row) once, at the public boundary, through :meth:`LogitCacheError.at`.
 """
 
 from __future__ import annotations
@@ -32,24 +33,59 @@ def short(value: object) -> str:
     return text if len(text) <= SHORT else f"{text[: SHORT - 3]}…"
 
 
+def sentence(text: str) -> str:
+    """A clause ended with a full stop, so that advice can follow it."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 class LogitCacheError(ValueError):
-    """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends with."""
+    """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends with.
+
+    ``reason`` says what is wrong where ``expected`` and ``found`` do not say it all; without them it is the whole of it
+    and may include the advice. ``where`` is a path, a row or an option.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, where: str | PathLike[str] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(
+        self,
+        reason: str = "",
+        *,
+        expected: str = "",
+        found: object = "",
+        advice: str = "",
+        where: str | PathLike[str] | None = None,
+    ) -> None:
+        self.reason = reason
+        self.expected = expected
+        self.found = str(found)
+        self.advice = advice
         self.where = None if where is None else str(where)
+        super().__init__(self.message)
 
     @property
     def kind(self) -> str:
         """The kind that the command line names."""
         return type(self).__name__
 
+    @property
+    def problem(self) -> str:
+        """What is wrong, without its place and without advice."""
+        if not self.expected:
+            return self.reason
+        problem = f"expected {self.expected}, found {self.found}"
+        return f"{problem}: {self.reason}" if self.reason else problem
+
+    @property
+    def message(self) -> str:
+        """The line without its place."""
+        if not self.expected and not self.advice:
+            return self.problem
+        return f"{sentence(self.problem)} {self.advice}".rstrip()
+
     def __str__(self) -> str:
-        said = self.message if self.where is None else f"{self.where}: {self.message}"
-        return visible(" ".join(said.splitlines()))  # names come from files that anybody may have written
+        line = self.message if self.where is None else f"{self.where}: {self.message}"
+        return visible(" ".join(line.splitlines()))  # names come from files that anybody may have written
 
     def at(self, where: str | PathLike[str]) -> LogitCacheError:
         """Name the place, unless one is named already; returns itself, to be raised."""

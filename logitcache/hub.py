@@ -13,10 +13,6 @@ from logitcache.errors import SpecError
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 NOUNS = {"model": "model", "dataset": "data set"}
-OWN_CODE = (
-    "expected a checkpoint of a kind that transformers knows, found one that brings its own code. Read that code; "
-    "--trust-remote-code runs it on this machine."
-)
 LOG_IN = "log in (`hf auth login`, or a token in HF_TOKEN)"
 
 
@@ -42,7 +38,9 @@ def checkpoint(path: str, revision: str | None) -> Commit | None:
     if on_hub(path):
         return resolve(path, revision)
     if revision is not None and Path(path).exists():
-        raise SpecError(f"expected a hub name beside --revision {revision}, found a path. Leave --revision out.")
+        raise SpecError(
+            expected=f"a hub name beside --revision {revision}", found="a path", advice="Leave --revision out."
+        )
     return None
 
 
@@ -83,9 +81,9 @@ def resolve(name: str, revision: str | None = None, kind: str = "model", how: st
                 raise
             return Commit(api.resolve_revision(name, **asked, local_files_only=True).resolved, kept=True)
     except (errors.RevisionResolutionError, errors.HFValidationError, errors.HfHubHTTPError) as error:
-        said = explain(name, error, kind, how or download(name, kind, revision))
-        assert said is not None, error
-        raise SpecError(said) from error
+        cause = explain(name, error, kind, how or download(name, kind, revision))
+        assert cause is not None, error
+        raise cause from error
 
 
 def files(name: str, revision: str | None) -> list[str]:
@@ -108,20 +106,31 @@ def unreadable() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, KeyError, ImportError, SafetensorError, *of_settings)
 
 
-def why(path: str, error: BaseException) -> str:
-    """Why a checkpoint, in a folder or on the hub, cannot be loaded: one line."""
+def own_code() -> SpecError:
+    """The error over a checkpoint whose own code would have to run, without its place."""
+    return SpecError(
+        expected="a checkpoint of a kind that transformers knows",
+        found="one that brings its own code",
+        advice="Read that code; --trust-remote-code runs it on this machine.",
+    )
+
+
+def why(path: str, error: BaseException) -> SpecError:
+    """Why a checkpoint, in a folder or on the hub, cannot be loaded: an error without its place."""
     if type(error).__name__ == "StrictDataclassFieldValidationError" and error.__cause__ is not None:
         error = error.__cause__  # its first line says which value; its own only that there is one
-    if "trust_remote_code=True" in str(error):
-        return OWN_CODE
-    said = error.message if isinstance(error, SpecError) else str(error).strip().split("\n")[0]
-    return (explain(path, error, "model") if on_hub(path) else None) or said
+    if "trust_remote_code=True" in str(error):  # transformers raises a plain ValueError that asks for this argument
+        return own_code()
+    explained = explain(path, error, "model") if on_hub(path) else None
+    if explained is None and isinstance(error, SpecError):
+        return error
+    return explained or SpecError(first_line(error))
 
 
-def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> str | None:
-    """What an error of transformers, datasets or huggingface_hub over a hub name means, and what to do: one line.
+def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> SpecError | None:
+    """What an error of transformers, datasets or huggingface_hub over a hub name means, and what to do.
 
-    ``kind`` is "model" or "dataset", ``how`` what :func:`download` said. None where the hub has no part in it.
+    ``kind`` is "model" or "dataset", ``how`` a command from :func:`download`. None where the hub has no part in it.
     """
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -131,24 +140,28 @@ def explain(name: str, error: BaseException, kind: str, how: str | None = None) 
     def among(*kinds: type[BaseException]) -> BaseException | None:
         return next((e for e in chain if isinstance(e, kinds)), None)
 
-    noun, page = NOUNS[kind], f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    noun = NOUNS[kind]
+    page = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    files_page = f"See {page}/tree/main for its own."
+    # datasets has one type for both cases and hides the hub's error, so its words are all there is
     unfound = next((str(e) for e in chain if type(e).__name__ == "DatasetNotFoundError"), "")
     if among(errors.GatedRepoError) or "is a gated dataset" in unfound:
-        return f"access to this {noun} is restricted. Ask for it on {page}, then {LOG_IN}."
-    if found := among(errors.RevisionNotFoundError):
-        return (
-            f"the {noun} has no revision {_asked(found, r'revision|resolve|tree')}. See {page}/tree/main for its own."
-        )
+        return SpecError(f"access to this {noun} is restricted", advice=f"Ask for it on {page}, then {LOG_IN}.")
+    if refusal := among(errors.RevisionNotFoundError):
+        revision = _quoted(refusal, r"revision|resolve|tree")
+        return SpecError(f"the {noun} has no revision {revision}", advice=files_page)
     if among(errors.RepositoryNotFoundError) or unfound:
-        return f"{endpoint()} has no {noun} of this name, or a private one. Check the name; for a private one {LOG_IN}."
-    if found := among(errors.RemoteEntryNotFoundError):
-        return f"the {noun} has no file {_asked(found, r'resolve/[^/]+|tree/[^/]+')}. See {page}/tree/main for its own."
-    if found := among(errors.HfHubHTTPError):
-        return _answered(found)
+        advice = f"Check the name; for a private one {LOG_IN}."
+        return SpecError(f"{endpoint()} has no {noun} of this name, or a private one", advice=advice)
+    if refusal := among(errors.RemoteEntryNotFoundError):
+        file = _quoted(refusal, r"resolve/[^/]+|tree/[^/]+")
+        return SpecError(f"the {noun} has no file {file}", advice=files_page)
+    if refusal := among(errors.HfHubHTTPError):
+        return _answered(refusal)
     if among(errors.LocalEntryNotFoundError, errors.RevisionResolutionError, ConnectionError, httpx.TransportError):
         return _out_of_reach(kind, how or download(name, kind), chain, among(httpx.TransportError))
-    if found := among(errors.HFValidationError):
-        return f"no {noun} can have this name: {str(found).splitlines()[0].rstrip('.')}."
+    if refusal := among(errors.HFValidationError):
+        return SpecError(f"no {noun} can have this name: {str(refusal).splitlines()[0].rstrip('.')}.")
     return None
 
 
@@ -168,7 +181,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _asked(error: BaseException, before: str) -> str:
+def _quoted(error: BaseException, before: str) -> str:
     """What an address that the hub refused names after a part of it, quoted."""
     address = str(error.response.request.url)  # type: ignore[attr-defined]
     after = r"/([^?]+)" if "/" in before else r"/([^/?]+)"
@@ -176,22 +189,28 @@ def _asked(error: BaseException, before: str) -> str:
     return repr(unquote(found[1])) if found else "of that name"
 
 
-def _answered(error: BaseException) -> str:
+def _answered(error: BaseException) -> SpecError:
     status = error.response.status_code  # type: ignore[attr-defined]
-    said = f"{endpoint()} answered with status {status}"
+    answer = f"{endpoint()} answered with status {status}"
     if status in (401, 403):
-        return f"{said}: the token in use is not valid or not enough. To go on, {LOG_IN}."
-    return f"{said}. Try again later."
+        return SpecError(f"{answer}: the token in use is not valid or not enough", advice=f"To go on, {LOG_IN}.")
+    return SpecError(answer, advice="Try again later.")
 
 
-def _out_of_reach(kind: str, how: str, chain: list[BaseException], found: BaseException | None) -> str:
+def _out_of_reach(kind: str, how: str, chain: list[BaseException], failure: BaseException | None) -> SpecError:
     from huggingface_hub import is_offline_mode
 
     offline = is_offline_mode() or any("OfflineModeIsEnabled" in f"{type(e).__name__} {e}" for e in chain)
-    detail = "" if found is None else f" ({type(found).__name__}{f': {found}' if str(found) else ''})"
-    why = "the hub is not asked in offline mode" if offline else f"{endpoint()} cannot be reached{detail}"
-    back = "Leave the offline mode (unset HF_HUB_OFFLINE), or w" if offline else "W"
-    return f"{why}, and no copy of the {NOUNS[kind]} is kept here. {back}here the hub can be reached: {how}."
+    no_copy = f"and no copy of the {NOUNS[kind]} is kept here"
+    if offline:
+        return SpecError(
+            f"the hub is not asked in offline mode, {no_copy}",
+            advice=f"Leave the offline mode (unset HF_HUB_OFFLINE), or where the hub can be reached: {how}.",
+        )
+    words = "" if failure is None else f" ({': '.join(filter(None, [type(failure).__name__, str(failure)]))})"
+    return SpecError(
+        f"{endpoint()} cannot be reached{words}, {no_copy}", advice=f"Where the hub can be reached: {how}."
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
@@ -72,25 +72,20 @@ def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
     return h.hexdigest()
 
 
-def check_rows(
-    row_id: Int64, mine: Int64, answered: Int64, where: str, everywhere: Callable[[], Int64] | None = None
-) -> None:
-    """Prove that rows are the ones a teacher answered: both hash columns i64[N]. Raises AlignmentError naming the
-    first that is not; ``everywhere`` gives the hashes of all that it answered, to tell other texts from moved ones.
+def check_rows(row_id: Int64, mine: Int64, answered: Int64, where: str) -> None:
+    """Prove that the rows of a batch are the ones a teacher answered: both hash columns i64[N]. Raises AlignmentError
+    naming the first that is not.
     """
-    if (mine == answered).all():
+    if mine.tobytes() == answered.tobytes():  # a tenth of the time that an array of truths takes
         return
     wrong = np.flatnonzero(mine != answered)
+    if not len(wrong):
+        return
     first = wrong[0]
-    expected, found = (f"{int(hashes[first]) % 2**64:016x}" for hashes in (answered, mine))
-    advice = "Use the rows the cache was dumped from, or dump these."
-    if everywhere is not None and np.isin(mine, everywhere()).all():
-        advice = (
-            "The cache has the same texts, in another order. Train on the rows as they were dumped (select some with "
-            "--rows, or by their places in a loop of your own), or dump these with --reuse: it copies answers by text."
-        )
+    expected, found = (f"{int(hashes[first]) % 2**64:016x}" for hashes in (mine, answered))
     raise AlignmentError(
-        f"row {row_id[first]}: expected the text the teacher answered (hash {expected}), found another (hash {found}); "
-        f"{len(wrong)} of {len(mine)} rows differ. {advice}",
+        f"row {row_id[first]}: expected an answer to the text with hash {expected}, found one to another ({found}); "
+        f"{len(wrong)} of {len(mine)} rows differ.",
+        advice="Use a teacher that was asked about these rows.",
         where=where,
     )

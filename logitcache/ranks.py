@@ -29,8 +29,9 @@ def ranks() -> int:
     if wrong:
         found = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in wrong.items())
         raise SpecError(
-            f"expected {', '.join(LAUNCHED)} and WORLD_SIZE as torchrun sets them, or none of them, found "
-            f"WORLD_SIZE={size}, {found}. Start with torchrun, or unset WORLD_SIZE."
+            expected=f"{', '.join(LAUNCHED)} and WORLD_SIZE as torchrun sets them, or none of them",
+            found=f"WORLD_SIZE={size}, {found}",
+            advice="Start with torchrun, or unset WORLD_SIZE.",
         )
     return max(1, int(size))
 

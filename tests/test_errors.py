@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.errors import SHORT, SpecError, short, visible
+from logitcache.errors import SHORT, CorruptShard, FormatError, LogitCacheError, SpecError, short, visible
 
 
 @pytest.mark.parametrize("text", ["plain", "ünïcödé", "日本\u3000語", "a\xa0b", "👩\u200d🔬", "می\u200cخواهم", ""])
@@ -34,3 +36,29 @@ def test_what_is_visible_stays_so_and_can_be_printed(text: str) -> None:
     line = str(SpecError(text, where=text))
     assert len(line.splitlines()) <= 1
     assert visible(line) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (SpecError("no such file"), "no such file"),
+        (SpecError("no such file", advice="Name one."), "no such file. Name one."),
+        (SpecError(expected="a path", found="a URL", where="--out"), "--out: expected a path, found a URL."),
+        (SpecError("not here", expected="a path", found=3, advice="Go."), "expected a path, found 3: not here. Go."),
+        (SpecError("did it end?", advice="Look."), "did it end? Look."),
+    ],
+)
+def test_the_line_is_made_of_the_fields(error: LogitCacheError, line: str) -> None:
+    assert str(error) == line
+    error.advice = "Other advice."
+    assert str(error).endswith(" Other advice.")
+
+
+def test_an_error_reaches_another_process_with_its_fields() -> None:
+    error = CorruptShard("why", expected="x", found="y", advice="Do z.").at("a/b")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is CorruptShard
+    assert vars(copy) == vars(error)
+    assert str(copy) == str(error) == "a/b: expected x, found y: why. Do z."
+    assert copy.kind == "CorruptShard"
+    assert isinstance(copy, FormatError)

@@ -236,6 +236,28 @@ def text_files() -> list[Path]:
     ]
 
 
+# Where the words of other libraries are searched, because they have no type for what happened.
+READS_WORDS_OF_LIBRARIES = (
+    "logitcache/hub.py",
+    "logitcache/data/sources/datasets.py",
+    "logitcache/models/call.py",
+    "logitcache/store/remote.py",
+    "logitcache/student/trainer.py",
+)
+PROSE = r"\w+\.(message|problem|reason|advice|remark|note)\b"
+READS_PROSE = re.compile(rf"['\"] (?:not )?in str\(|\bin {PROSE}(?!\w*\()|[=!]= {PROSE}|\b{PROSE}( [=!]= |\.\w)")
+
+
+@pytest.mark.parametrize("path", CODE, ids=place)
+def test_no_logic_reads_prose(path: Path) -> None:
+    """What happens must not depend on the wording of a message: errors carry fields, other values are enums."""
+    if place(path) in READS_WORDS_OF_LIBRARIES:
+        return
+    lines = enumerate(path.read_text("utf-8").splitlines(), 1)
+    found = [number for number, line in lines if READS_PROSE.search(line)]
+    assert not found, f"{place(path)} reads words in these lines: carry a value instead"
+
+
 def test_no_file_names_a_place_on_one_machine() -> None:
     machine = re.compile(rf"(?<![\w.~])/({'|'.join(['work', 'root', 'home', 'Users'])})/")
     found = [place(path) for path in text_files() if machine.search(path.read_text("utf-8"))]

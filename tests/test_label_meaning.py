@@ -124,7 +124,8 @@ def taught(world: World, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     label, task = read(world.trained, world.rows)
     joined = join([cache], {"train": 0}, task=task)
     check_gold_labels(joined, as_rows(label), lambda _: None)
-    return joined.take(np.arange(len(label))).logits, label
+    rows = as_rows(label)
+    return joined.take(rows.row_id, rows.row_hash, np.zeros_like(label)).logits, label
 
 
 def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache:
@@ -139,7 +140,7 @@ def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache
             folder="a cache",
             fingerprint="f",
             manifest=SimpleNamespace(plan=plan),
-            take=lambda rows, view: one_each(hashes[rows], logits[rows]),
+            take=lambda rows, row_hash, view: one_each(hashes[rows], logits[rows]),
             labels=lambda rows: label[rows],
         ),
     )

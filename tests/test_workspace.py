@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from logitcache.errors import CorruptShard, IncompleteCache, SpecError
 from logitcache.identity import row_hashes
 from logitcache.stages.workspace import find_cache, self_cache
 from logitcache.store.manifest import Plan
+from logitcache.store.writer import CacheWriter
 
 fakes = runpy.run_path(str(Path(__file__).parent / "fake_caches.py"))
 make_plan: Callable[..., Plan] = fakes["plan"]
@@ -84,6 +86,52 @@ def test_unlabelled_rows_have_their_own(workspace: Workspace) -> None:
     bare = cache_of(workspace, "more", MINE, "unlabelled")
     assert find_cache(workspace, MINE).folder == labelled.folder
     assert find_cache(workspace, MINE, "unlabelled").folder == bare.folder
+
+
+def holding(workspace: Workspace, name: str, rows: Rows, split: str = "train", teacher: str = "ab12") -> Path:
+    """A cache with the hashes of these rows."""
+    of = make_plan(len(rows))
+    data = {**of.data, "digest": rows.digest(), "split": split}
+    of = replace(of, data=data, teacher={**of.teacher, "weights": teacher})
+    folder = workspace.folder / "caches" / name
+    with CacheWriter(folder, of) as writer:
+        for index in writer.missing:
+            fakes["write_shard"](writer, index, {**fakes["answers"](of), "row_hash": rows.row_hash})
+        writer.seal()
+    return folder
+
+
+def test_a_cache_that_has_every_text_is_found(workspace: Workspace) -> None:
+    """Of another order, a superset, another split; the cache of the table itself goes before it, and of several of one
+    teacher the smallest.
+    """
+    holding(workspace, "too few", rows_of("a", "b"))
+    with pytest.raises(SpecError, match=r"too few has 2 of 3 texts\. Ask .* --reuse .*too few --out FOLDER"):
+        find_cache(workspace, MINE)
+    assert find_cache(workspace, MINE, texts=row_hashes(["b", "a", "b"])).folder.name == "too few"
+    superset = holding(workspace, "superset", rows_of("d", "c", "b", "a"), "unlabelled")
+    assert find_cache(workspace, MINE).folder == superset
+    turned = holding(workspace, "turned", rows_of("c", "b", "a"))
+    assert find_cache(workspace, MINE).folder == turned
+    assert find_cache(workspace, MINE, "unlabelled").folder == superset
+    other = holding(workspace, "other teacher", rows_of("b", "c", "a"), teacher="cd34")
+    message = refused(workspace)
+    for folder in (superset, turned, other):
+        assert str(folder) in message
+    mine = holding(workspace, "mine", MINE)
+    assert find_cache(workspace, MINE).folder == mine
+
+
+def test_a_damaged_cache_of_other_rows_is_in_nobodys_way(workspace: Workspace) -> None:
+    damaged = holding(workspace, "damaged", rows_of("d", "c", "b", "a"))
+    file = next(damaged.glob("shards/*.arrow"))
+    data = bytearray(file.read_bytes())
+    data[-150] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptShard):
+        find_cache(workspace, MINE)
+    turned = holding(workspace, "turned", rows_of("c", "b", "a"))
+    assert find_cache(workspace, MINE).folder == turned
 
 
 def test_several_to_choose_from(workspace: Workspace) -> None:

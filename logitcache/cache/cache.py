@@ -5,13 +5,15 @@ No torch, and nothing is read before it is asked for: opening costs one JSON fil
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
 from logitcache import identity
+from logitcache.cache.index import HashIndex, check_views, located, place
 from logitcache.cache.layout import LABEL, POSITION, codec_of
 from logitcache.errors import AlignmentError, FormatError, visible
 from logitcache.records import LOGITS, Answers, Array, Block, Int64
@@ -88,13 +90,27 @@ class Cache:
         rows = [row for receipt in self.manifest.receipts for row in receipt.conditions.get("skipped", ())]
         return np.unique(np.array(rows, np.int64))
 
-    def take(self, row_id: Int64, view: Int64 | int = 0) -> Answers:
-        """The teacher's answers for these rows in these views, in this order; rows may repeat. Raises AlignmentError
-        for a row or view that is not here, or has no answer.
+    @cached_property
+    def index(self) -> HashIndex:
+        """All rows by their hash. Built when it is first needed: rows at their own places never need it."""
+        return HashIndex(self.row_hashes(), self.skipped)
+
+    def take(self, row_id: Int64, row_hash: Int64 | None = None, view: Int64 | int = 0) -> Answers:
+        """The teacher's answers for these rows in these views, in this order; rows may repeat.
+
+        With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another text is found by its
+        hash (:meth:`locate`). Raises AlignmentError for a row, a text or a view that is not here, or has no answer.
         """
         row_id = np.asarray(row_id, dtype=np.int64)
+        if row_hash is not None and self._outside(row_id):
+            row_id = self.locate(row_id, row_hash)
+        answers = self._answers(row_id, view)[0]
+        # the bytes of a batch are compared in a tenth of the time that an array of truths takes
+        if row_hash is not None and answers.row_hash.tobytes() != row_hash.tobytes():
+            row_id = self.locate(row_id, row_hash)
+            answers = self._answers(row_id, view)[0]
         self._check_answered(row_id)
-        return self._answers(row_id, view)[0]
+        return answers
 
     def _answers(self, row_id: Int64, view: Int64 | int, *more: str) -> tuple[Answers, dict[str, Array]]:
         """What is stored of these rows, and ``more`` columns of the vectors' level."""
@@ -109,6 +125,35 @@ class Cache:
             columns = self.reader.take(below, (POSITION, *self._stored, *more))
             index = columns[POSITION].astype(np.int64)
         return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(columns)}), columns
+
+    def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
+        """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
+        AlignmentError naming the first text that is not here, or has no answer.
+        """
+        row_hash = identity.row_hashes(texts, pairs)
+        return self.take(np.arange(len(row_hash)), row_hash)
+
+    def find(self, row_hash: Int64) -> Int64:
+        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal texts the first."""
+        return self.index.find(np.asarray(row_hash, dtype=np.int64))
+
+    def place(self, row_id: Int64, row_hash: Int64) -> Int64:
+        """Where each of these rows lies here: at its own place, if the text there has its hash, else where
+        :meth:`find` finds it; -1 where it does not lie here: i64[n].
+        """
+        return place(self, row_id, row_hash)
+
+    def has(self, row_id: Int64, row_hash: Int64) -> bool:
+        """Whether each of these rows lies here, at its own place or elsewhere."""
+        return bool((self.place(row_id, row_hash) >= 0).all())
+
+    def locate(self, row_id: Int64, row_hash: Int64) -> Int64:
+        """:meth:`place` of rows that all lie here. Raises AlignmentError naming the first row that does not."""
+        advice = (
+            f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
+            "new --out."
+        )
+        return located(self, row_id, row_hash, advice)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
         """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for a row that is not
@@ -137,14 +182,10 @@ class Cache:
         return indptr, self.reader.take(places, (POSITION,))[POSITION].astype(np.int64)
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
-        """Prove that every one of these rows has an answer in the cache. Raises AlignmentError naming the first that
-        has none.
+        """Prove that every one of these rows has an answer in the cache, at its place or by its text. Raises
+        AlignmentError naming the first that has none.
         """
-        inside = row_id < len(self)  # a changed word speaks before a row that is not here
-        known = self._columns(row_id[inside], ("row_hash",))["row_hash"]
-        identity.check_rows(row_id[inside], row_hash[inside], known, self.where, self.row_hashes)
-        self._check_range(row_id)
-        self._check_answered(row_id)
+        self._check_answered(self.locate(row_id, row_hash))
 
     def _check_answered(self, row_id: Int64) -> None:
         if len(self.skipped) and (bad := np.isin(row_id, self.skipped)).any():
@@ -154,10 +195,14 @@ class Cache:
                 where=self.where,
             )
 
-    def _check_range(self, row_id: Int64) -> None:
+    def _outside(self, row_id: Int64) -> bool:
+        """Whether some row is not in this cache."""
         places = row_id.view(np.uint64)  # a negative one is a large one: one look at all of them, not two
         # argmax takes a fifth of the time of max, item half of that of []
-        if len(places) and places.item(places.argmax()) >= self._rows:
+        return len(places) > 0 and places.item(places.argmax()) >= self._rows
+
+    def _check_range(self, row_id: Int64) -> None:
+        if self._outside(row_id):
             outside = row_id[(row_id < 0) | (row_id >= len(self))][0]
             data = self.manifest.plan.data
             raise AlignmentError(
@@ -167,13 +212,8 @@ class Cache:
             )
 
     def _check_view(self, view: Int64 | int) -> None:
-        highest = view if isinstance(view, int) else int(view.view(np.uint64).max(initial=0))
-        if not 0 <= highest < self._views:  # a negative one of many is a large one
-            raise AlignmentError(
-                f"expected views from 0 to {self._views - 1}, which the teacher saw, found another. Train on those, or "
-                "dump the others.",
-                where=self.where,
-            )
+        if np.count_nonzero(view):
+            check_views(self.where, view, self._views)
 
     def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
         return self.reader.take(self._places(row_id, 0), names)
@@ -189,6 +229,10 @@ class Cache:
         if self.level == ROW:
             return np.arange(len(row_id) + 1), places
         return self.reader.below(self.level, places)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the index: a process that needs it builds its own."""
+        return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __iter__(self) -> Iterator[Block]:
         """All rows in row order, decoded, in blocks of at most 8,192; of several views, one after the other."""

@@ -116,7 +116,7 @@ def to_parquet(reader: Reader, out: Path) -> Made:
     """One file for each shard, with page checksums: a row for each row and view, levels below as lists in lists."""
     about = _about(reader)
     if out.exists() and not out.is_dir():
-        raise SpecError("expected a folder, found a file. Choose another place.", where=out)
+        raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=out)
     refuse_inside(out)
     lock = lock_folder(out, content="this export")
     try:
@@ -233,7 +233,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
 def _plan(part: Path) -> Plan:
     path = part / PLAN
     if not path.is_file():
-        raise FormatError(f"expected a part of a dump (a folder with {PLAN}), found none.", where=part)
+        raise FormatError(expected=f"a part of a dump (a folder with {PLAN})", found="none", where=part)
     try:
         return Plan.from_dict(read_own(path))
     except FormatError as error:
@@ -257,7 +257,9 @@ def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
     except FormatError as error:
         raise error.at(path) from None
     if not receipt.belongs(writer.plan, writer.digest, index):
-        raise CorruptShard(f"expected a receipt of shard {index} of this plan, found another. {AGAIN}", where=path)
+        raise CorruptShard(
+            expected=f"a receipt of shard {index} of this plan", found="another", advice=AGAIN, where=path
+        )
     return receipt
 
 
@@ -269,11 +271,11 @@ def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
         size = path.stat().st_size if path.is_file() else None
         if size != file.bytes:
             found = "none" if size is None else f"{size:,}"
-            raise CorruptShard(f"expected {file.bytes:,} bytes, found {found}. {AGAIN}", where=path)
+            raise CorruptShard(expected=f"{file.bytes:,} bytes", found=found, advice=AGAIN, where=path)
         data = memoryview(path.read_bytes())
         if not file.holds(data):
             found = identity.digest_bytes(data)
-            raise CorruptShard(f"blake2b expected {file.blake2b}, found {found}. {AGAIN}", where=path)
+            raise CorruptShard(f"blake2b expected {file.blake2b}, found {found}", advice=AGAIN, where=path)
         yield file, data
 
 

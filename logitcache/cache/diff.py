@@ -1,7 +1,8 @@
-"""How far two caches of the same rows differ: row by row, joined by row_id and proved by hash, block by block."""
+"""How far two caches differ: row by row, each row of one with the row of the same text in the other, block by block."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
 from logitcache.cache.distance import Float64, Spread, kl
-from logitcache.errors import AlignmentError, FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.records import Answers, Array, Float32, Int64, common_positions, rows_of
 from logitcache.store.manifest import differences
 
@@ -24,9 +25,9 @@ class Difference:
     b: str
     identical: bool = False  # the same answers to the same rows, to the last stored bit; and no answer to the same rows
     rows: int = 0  # compared
-    only_a: int = 0
+    moved: int = 0  # of these, rows that lie at another place in B: found by content
+    only_a: int = 0  # rows of A whose text B has not
     only_b: int = 0
-    other_text: int = 0  # rows of one number whose texts differ: not compared
     skipped: int = 0  # rows without an answer in one of them or in both: not compared
     skipped_a: int = 0  # of these, answered in B
     skipped_b: int = 0  # of these, answered in A
@@ -42,39 +43,48 @@ class Difference:
 
 
 def difference(one: Cache, other: Cache) -> Difference:
-    """Compare two caches. Raises FingerprintMismatch where they do not answer about the same labels, AlignmentError
-    where all of their rows have other texts, SpecError where no row has an answer in both.
+    """Compare each row of the first cache with the one of the same text in the second: at the same place, or the first
+    row that has the text. Raises FingerprintMismatch where they do not answer about the same labels, AlignmentError
+    where they share no text, SpecError where no row has an answer in both.
     """
     order = _label_order(one, other)
     plans = (cache.manifest.plan.to_dict() for cache in (one, other))
     fields = {name: [left, right] for name, left, right in differences(*plans, without=("columns",))}
     told = Difference(str(one.where), str(other.where), fields=fields, conditions=_conditions(one, other))
-    shared = min(len(one), len(other))
     views = min(cache.manifest.plan.views for cache in (one, other))
-    told.only_a, told.only_b = len(one) - shared, len(other) - shared
     seen = _Seen()
-    for start in range(0, shared, BLOCK_ROWS):
-        rows = np.arange(start, min(start + BLOCK_ROWS, shared))
-        same = one.row_hashes(rows) == other.row_hashes(rows)
-        without = np.isin(rows, one.skipped), np.isin(rows, other.skipped)
-        told.other_text += int((~same).sum())
-        told.skipped += int((same & (without[0] | without[1])).sum())
-        told.skipped_a += int((same & without[0] & ~without[1]).sum())
-        told.skipped_b += int((same & without[1] & ~without[0]).sum())
-        rows = rows[same & ~without[0] & ~without[1]]
+    for rows in _blocks(len(one)):
+        place = other.place(rows, one.row_hashes(rows))
+        shared = place >= 0
+        told.only_a += int((~shared).sum())
+        rows = rows[shared]
+        place = place[shared]
+        in_a = ~np.isin(rows, one.skipped)
+        in_b = ~np.isin(place, other.skipped)
+        told.skipped += int((~in_a | ~in_b).sum())
+        told.skipped_a += int((~in_a & in_b).sum())
+        told.skipped_b += int((in_a & ~in_b).sum())
+        rows = rows[in_a & in_b]
+        place = place[in_a & in_b]
+        told.moved += int((place != rows).sum())
         seen.rows += len(rows)
         for view in range(views):
-            _compare(told, seen, rows, one.take(rows, view), other.take(rows, view), order)
+            _compare(told, seen, rows, one.take(rows, view=view), other.take(place, view=view), order)
+    for rows in _blocks(len(other)):
+        told.only_b += int((one.place(rows, other.row_hashes(rows)) < 0).sum())
     if not seen.rows:
-        kind: type[LogitCacheError] = SpecError
-        why = f"{told.skipped:,} of {shared:,} have no answer"
-        if told.other_text:
-            kind, why = AlignmentError, f"{told.other_text:,} of {shared:,} have other texts"
+        kind = AlignmentError if told.only_a else SpecError
+        why = f"the texts of {told.only_a:,} are not in B, {told.skipped:,} have no answer"
         raise kind(
-            f"expected rows that both caches answer, found none: {why}. Compare caches of the same data.",
+            expected="rows that both caches answer",
+            found=f"none of {len(one):,}",
+            reason=why,
+            advice="Compare caches of the same data.",
             where=told.b,
         )
     _tell(told, seen, one.label_names)
+    is_same = len(one) == len(other) and not (told.moved or told.only_a or told.skipped_a or told.skipped_b)
+    told.identical = is_same and not (seen.largest or told.positions_a or told.positions_b)
     return told
 
 
@@ -86,6 +96,11 @@ def _compare(told: Difference, seen: _Seen, rows: Int64, one: Answers, other: An
     logits = other.logits[right]
     row = rows[rows_of(one.indptr)[left]]
     seen.add(row, one.logits[left], logits if order is None else logits[:, order])
+
+
+def _blocks(rows: int) -> Iterator[Int64]:
+    for start in range(0, rows, BLOCK_ROWS):
+        yield np.arange(start, min(start + BLOCK_ROWS, rows))
 
 
 class _Seen:
@@ -123,9 +138,6 @@ def _tell(told: Difference, seen: _Seen, names: tuple[str, ...]) -> None:
         for ab, ba, row, a, b in seen.worst
         if max(ab, ba) > 0
     ]
-    rows_apart = told.only_a, told.only_b, told.other_text, told.skipped_a, told.skipped_b
-    apart = (*rows_apart, told.positions_a, told.positions_b)
-    told.identical = not (seen.largest or any(apart))
 
 
 def _label_order(one: Cache, other: Cache) -> Int64 | None:
@@ -134,8 +146,9 @@ def _label_order(one: Cache, other: Cache) -> Int64 | None:
         return None
     if sorted(one.label_names) != sorted(other.label_names):
         raise FingerprintMismatch(
-            f"expected the labels of {one.where} ({', '.join(one.label_names[:8])}), found "
-            f"{', '.join(other.label_names[:8])}. Compare caches of the same data.",
+            expected=f"the labels of {one.where} ({', '.join(one.label_names[:8])})",
+            found=", ".join(other.label_names[:8]),
+            advice="Compare caches of the same data.",
             where=other.where,
         )
     return np.array([other.label_names.index(name) for name in one.label_names])

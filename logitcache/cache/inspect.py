@@ -78,9 +78,9 @@ def _teacher(said: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What a plan says of its teacher; what is shown of it is of the type that a dump writes."""
     order, folds = said.get("label_order"), said.get("folds")
     if order is not None and not (isinstance(order, list) and all(type(place) is int for place in order)):
-        raise FormatError(f"expected the teacher's label order as places, found {short(repr(order))}.", where=where)
+        raise FormatError(expected="the teacher's label order as places", found=short(repr(order)), where=where)
     if folds is not None and not (isinstance(folds, dict) and type(folds.get("count")) is int):
-        raise FormatError(f"expected the teacher's folds with their count, found {short(repr(folds))}.", where=where)
+        raise FormatError(expected="the teacher's folds with their count", found=short(repr(folds)), where=where)
     return dict(said)
 
 
@@ -107,7 +107,7 @@ def _sketch(value: Any, index: int, where: str) -> list[float]:
         return []
     if not numbers or len(value) != len(QUANTILES) or sorted(value) != value:
         found = short(repr(value))
-        raise FormatError(f"expected {len(QUANTILES)} quantiles of shard {index}, found {found}.", where=where)
+        raise FormatError(expected=f"{len(QUANTILES)} quantiles of shard {index}", found=found, where=where)
     return list(map(float, value))
 
 
@@ -221,5 +221,5 @@ def _places(name: str, workspace: Path, named: bool) -> list[Path]:
     if not named:
         return lying_here(name)
     if not Path(name).exists():
-        raise SpecError("expected a file or folder of rows that lies here, found none.", where=f"--data {name}")
+        raise SpecError(expected="a file or folder of rows that lies here", found="none", where=f"--data {name}")
     return [Path(name)]

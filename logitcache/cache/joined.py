@@ -1,26 +1,28 @@
 """Several caches as one teacher: the parts of a training set side by side, and teachers averaged.
 
-A cache holds one split of one source. A student may learn from two parts, the rows of ``train`` and those of
-``unlabelled``; in training, the second part's rows are numbered behind the first's. Caches are joined to parts by the
-name of the split they were dumped from, and every row is proved by its hash.
+A student may learn from two parts, the rows of ``train`` and those of ``unlabelled``; in training, the second part's
+rows are numbered behind the first's. A cache answers for the part that its split's name says, or, where it does not
+have that part's texts, for one whose texts it has. Every row is found at its place or by its hash, and proved by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import zip_longest
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import log_softmax
 
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.data.match import Kind, Match, match_labels
 from logitcache.data.names import listed
-from logitcache.data.source import UNLABELLED_SPLIT
+from logitcache.data.source import UNLABELLED_SPLIT, Rows
 from logitcache.data.tasks.classification import Classification
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.records import Answers, Array, Float32, Int64, common_positions, end_to_end, same_positions
 
 
@@ -32,25 +34,47 @@ class Part:
     start: int
     caches: tuple[Cache, ...]
     orders: tuple[Int64 | None, ...]  # of each cache: data_logits = cached_logits[:, order]; None: as they are
+    places: tuple[Int64 | None, ...] = ()  # of each cache, once located: where row i lies in it; None: at i
 
-    def take(self, row_id: Int64, view: Int64 | int = 0) -> Answers:
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
-        for a row that is not in every cache, or is another there.
+        for a text that is not in every cache.
         """
-        first, *others = (_in_order(cache.take(row_id, view), order) for cache, order in self.ordered())
-        for cache, answers in zip(self.caches[1:], others, strict=True):
-            identity.check_rows(row_id, first.row_hash, answers.row_hash, cache.where)
-        if not others:
+        several = []
+        for cache, order, place in self.placed(row_id):
+            try:
+                taken = cache.take(place, row_hash, view)
+            except AlignmentError:  # it names places in the cache: the same refusal names the rows
+                taken = cache.take(row_id, row_hash, view)
+            several.append(_in_order(taken, order))
+        first = several[0]
+        if len(several) == 1:
             return first
-        several = [first, *others]
-        if not all(same_positions(first, answers) for answers in others):
+        if not all(same_positions(first, answers) for answers in several):
             shared = common_positions(*several)
             several = [answers.select(places) for answers, places in zip(several, shared, strict=True)]
         return several[0].with_logits(mean_teacher([answers.logits for answers in several]))
 
-    def ordered(self) -> Iterator[tuple[Cache, Int64 | None]]:
-        """Each cache, and the order of its columns."""
-        return zip(self.caches, self.orders, strict=True)
+    def placed(self, row_id: Int64) -> Iterator[tuple[Cache, Int64 | None, Int64]]:
+        """Each cache, the order of its columns, and the places of these rows in it as far as they were located."""
+        for cache, order, place_of_row in zip_longest(self.caches, self.orders, self.places):
+            # a row behind the located ones gets a wrong place, where its hash does not fit: it is found by that
+            yield cache, order, row_id if place_of_row is None else place_of_row.take(row_id, mode="clip")
+
+    def located(self, row_id: Int64, row_hash: Int64) -> Part:
+        """The same part, with the places of these rows looked up once. Raises AlignmentError for a text that is not in
+        every cache.
+        """
+        places: list[Int64 | None] = []
+        for cache in self.caches:
+            place = cache.locate(row_id, row_hash)
+            if (place == row_id).all():
+                places.append(None)
+                continue
+            place_of_row = np.arange(row_id.max() + 1)
+            place_of_row[row_id] = place
+            places.append(place_of_row)
+        return replace(self, places=tuple(places))
 
 
 def _in_order(answers: Answers, order: Int64 | None) -> Answers:
@@ -74,18 +98,15 @@ class Joined:
         return sum(map(len, self.caches))
 
     @property
-    def skipped(self) -> Int64:
-        """Rows that some teacher has no answer for, as the training set numbers them, ascending: i64[n]."""
-        return np.unique(np.concatenate([part.start + cache.skipped for part in self.parts for cache in part.caches]))
-
-    @property
     def window(self) -> int | None:
         """How many consecutive rows are best read together: the fewest that a cache names."""
         return min((cache.window for cache in self.caches if cache.window is not None), default=None)
 
     @property
     def caches(self) -> tuple[Cache, ...]:
-        return tuple(cache for part in self.parts for cache in part.caches)
+        """Each cache once, though it may answer for several parts."""
+        caches = {cache.fingerprint: cache for part in self.parts for cache in part.caches}
+        return tuple(caches.values())
 
     @property
     def fingerprint(self) -> str:
@@ -99,25 +120,34 @@ class Joined:
         """Names of the first cache's columns, in the order in which they are answered."""
         return self.match.names
 
-    def take(self, row_id: Int64, view: Int64 | int = 0) -> Answers:
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         """The teachers' answers for these rows, in this order; rows may repeat. Raises AlignmentError."""
         if len(self.parts) == 1:
-            return self.parts[0].take(row_id, view)
-        of_part = self._part_of(row_id)
-        views = np.broadcast_to(view, len(row_id))
-        answers = []
-        for index, part in enumerate(self.parts):
-            mine = of_part == index
-            answers.append(part.take(row_id[mine] - part.start, np.ascontiguousarray(views[mine])))
-        by_part = np.argsort(of_part, kind="stable")
-        return end_to_end(answers).rows(np.argsort(by_part, kind="stable"))
+            return self.parts[0].take(row_id, row_hash, view)
+        parts = self.rows_by_part(row_id)
+        answers = [part.take(row_id[index] - part.start, row_hash[index], view[index]) for part, index in parts]
+        by_part = np.concatenate([index for _, index in parts])
+        return end_to_end(answers).rows(np.argsort(by_part))
 
-    def check(self, row_id: Int64, row_hash: Int64) -> None:
-        """Prove that every one of these rows is in its caches. Raises AlignmentError naming the first that is not."""
-        for index, part in enumerate(self.parts):
-            here = np.flatnonzero(self._part_of(row_id) == index)
-            for cache in part.caches:
-                cache.check(row_id[here] - part.start, row_hash[here])
+    def located(self, row_id: Int64, row_hash: Int64) -> Joined:
+        """The same teachers, with the places of these rows looked up once, so that no step looks for them. Raises
+        AlignmentError naming the first row whose text is not in its caches.
+        """
+        parts = [part.located(row_id[index] - part.start, row_hash[index]) for part, index in self.rows_by_part(row_id)]
+        return replace(self, parts=tuple(parts))
+
+    def answered(self, row_id: Int64) -> npt.NDArray[np.bool_]:
+        """Which of these rows, once located, no teacher has skipped: bool[N]."""
+        is_answered = np.ones(len(row_id), bool)
+        for part, index in self.rows_by_part(row_id):
+            for cache, _, place in part.placed(row_id[index] - part.start):
+                is_answered[index] &= ~np.isin(place, cache.skipped)
+        return is_answered
+
+    def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
+        """Each part, and the places in ``row_id`` of its rows."""
+        part_of_row = self._part_of(row_id)
+        return [(part, np.flatnonzero(part_of_row == number)) for number, part in enumerate(self.parts)]
 
     def _part_of(self, row_id: Int64) -> Array:
         """Which part each row is of; a negative row is the first one's to refuse."""
@@ -144,26 +174,31 @@ def join(
     *,
     task: Classification | None = None,
     label_map: Mapping[str, str] | None = None,
+    rows: Rows | None = None,
 ) -> Joined:
     """Give every part of a training set its caches: ``starts`` names the parts and their first rows, in order.
 
+    A cache answers for the part that its split's name says; with ``rows`` (of the whole training set, numbered as
+    ``starts`` says), one that lacks texts of that part, but has all of another's, answers for that.
     ``teachers``: ``mean`` averages several caches of one part; in which order they are named changes nothing. Columns
     follow names into the order of ``task`` (None: that of the first cache), by ``label_map`` where that says so.
     Raises SpecError for a part without a cache, a cache without a part, or several for one part that nobody asked to
     average; FingerprintMismatch for other labels.
     """
-    answering: dict[str, list[Cache]] = {name: [] for name in starts}
-    for cache in caches:
-        split = str(cache.manifest.plan.data.get("split"))
-        name = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
-        if name not in answering:
-            raise SpecError(
-                f"it answers for unlabelled rows (split {split!r}), and none were named. Name them with --unlabelled.",
-                where=cache.where,
-            )
-        answering[name].append(cache)
-    _check_counts(answering, teachers)
     _check_different(caches)
+    return join_parts(assigned(caches, starts, rows), starts, teachers, task=task, label_map=label_map)
+
+
+def join_parts(
+    answering: Mapping[str, Sequence[Cache]],
+    starts: dict[str, int],
+    teachers: str | None = None,
+    *,
+    task: Classification | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> Joined:
+    """:func:`join`, where it is known which caches answer for which part."""
+    _check_counts(answering, teachers)
     _check_same_teachers(answering)
     by_part = {name: sorted(found, key=lambda cache: cache.fingerprint) for name, found in answering.items()}
     first = next(cache for name in starts for cache in by_part[name])
@@ -177,15 +212,55 @@ def join(
     return Joined(tuple(parts), match)
 
 
-def _check_counts(answering: dict[str, list[Cache]], teachers: str | None) -> None:
+def assigned(caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None) -> dict[str, list[Cache]]:
+    """Which caches answer for which part: by the names of their splits, and with ``rows`` by the texts they have.
+    Raises SpecError for a cache of unlabelled rows where there are none.
+    """
+    texts = {} if rows is None else by_part(rows, starts)
+    answering: dict[str, list[Cache]] = {name: [] for name in starts}
+    for cache in caches:
+        answering[_part_of(cache, list(starts), texts)].append(cache)
+    for name, (row_id, row_hash) in texts.items():
+        if not answering[name]:
+            answering[name] = [cache for cache in caches if cache.has(row_id, row_hash)]
+    return answering
+
+
+def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]]:
+    """Of each part the row_id, numbered in the part, and the hashes of its rows."""
+    number = np.searchsorted(list(starts.values()), rows.row_id, side="right") - 1
+    return {
+        name: (rows.row_id[number == part] - starts[name], rows.row_hash[number == part])
+        for part, name in enumerate(starts)
+    }
+
+
+def _part_of(cache: Cache, parts: list[str], texts: dict[str, tuple[Int64, Int64]]) -> str:
+    split = str(cache.manifest.plan.data.get("split"))
+    named = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
+    if parts == [named] or (named in texts and cache.has(*texts[named])):
+        return named
+    for name, rows in texts.items():
+        if cache.has(*rows):
+            return name
+    if named not in parts:
+        raise SpecError(
+            f"it answers for unlabelled rows (split {split!r}), and none were named. Name them with --unlabelled.",
+            where=cache.where,
+        )
+    return named
+
+
+def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None) -> None:
     for name, caches in answering.items():
         folders = ", ".join(cache.where for cache in caches)
         if not caches:
             raise SpecError(f"expected a cache of the {name} rows, found none. Name it with --cache, or dump them.")
         if len(caches) > 1 and teachers != "mean":
             raise SpecError(
-                f"expected one cache of the {name} rows, found {len(caches)}: {folders}. "
-                "Leave the others out, or average them with --teachers mean."
+                expected=f"one cache of the {name} rows",
+                found=f"{len(caches)}: {folders}",
+                advice="Leave the others out, or average them with --teachers mean.",
             )
     if teachers == "mean" and all(len(caches) == 1 for caches in answering.values()):
         raise SpecError("--teachers mean: expected several caches of the same rows, found one. Name each with --cache.")
@@ -198,7 +273,7 @@ def _check_different(caches: Sequence[Cache]) -> None:
             raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
 
 
-def _check_same_teachers(answering: dict[str, list[Cache]]) -> None:
+def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
     """What is averaged in one part is averaged in the others: else labelled rows would have one teacher, the rest
     another.
     """
@@ -227,8 +302,9 @@ def _like(first: Cache, cache: Cache) -> Int64:
     if theirs == ours:
         return np.arange(len(ours))
     refusal = FingerprintMismatch(
-        f"expected the labels of {first.where} ({listed(ours)}), found {listed(theirs)}. Dump both for the same data, "
-        "with the same --labels.",
+        expected=f"the labels of {first.where} ({listed(ours)})",
+        found=listed(theirs),
+        advice="Dump both for the same data, with the same --labels.",
         where=cache.where,
     )
     try:

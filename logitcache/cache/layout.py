@@ -29,11 +29,11 @@ def codec_of(plan: Plan) -> tuple[Codec, str]:
     """
     value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError(f"expected the teacher's label names, found {names!r:.60}.")
+        raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}")
     codec = codec_from_dict(value if isinstance(value, dict) else {})
     level = next((level for level in (ROW, LEVEL) if set(columns_of(codec, level)) <= set(plan.columns)), None)
     if level is None:
-        raise FormatError(f"expected the columns of {codec}, found {', '.join(map(str, plan.columns))}.")
+        raise FormatError(expected=f"the columns of {codec}", found=", ".join(map(str, plan.columns)))
     if len(names) != codec.width:
-        raise FormatError(f"expected a name for each of {codec.width} labels, found {len(names)}.")
+        raise FormatError(expected=f"a name for each of {codec.width} labels", found=len(names))
     return codec, level

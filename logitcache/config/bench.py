@@ -95,7 +95,7 @@ class WorkloadConfig:
         check_weights(self.student, self.init)
         if self.batch_size % self.accumulate:
             sizes = f"{self.batch_size} and {self.accumulate}"
-            raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
+            raise SpecError(expected="a batch size divisible by --accumulate", found=sizes)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def check_some(methods: tuple[str, ...], names: tuple[str, ...]) -> None:
     unknown = [method for method in methods if method not in names]
     if unknown or not methods:
         found = ", ".join(map(repr, unknown)) or "none"
-        raise SpecError(f"--method: expected some of {', '.join(names)}, found {found}. Correct it.")
+        raise SpecError(expected=f"some of {', '.join(names)}", found=found, advice="Correct it.", where="--method")
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class ReadBenchConfig:
         """Raises SpecError for what cannot be measured."""
         validate(self)
         if not self.widths:
-            raise SpecError("--width: expected at least one, found none.")
+            raise SpecError(expected="at least one", found="none", where="--width")
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def _members(kind: Any) -> list[Any]:
 def nearest(name: str, names: Iterable[str]) -> str:
     """Advice naming the known names most like this one; empty where none is."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(close)}?" if close else f" Known are {', '.join(sorted(names))}."
+    return f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(sorted(names))}."
 
 
 def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) -> T:
@@ -172,7 +172,7 @@ def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) ->
     names = {declared.name for declared in options}
     unknown = next((name for name in values if name not in names), None)
     if unknown is not None:
-        raise SpecError(f"expected an option of {config.__name__}, found {unknown!r}.{nearest(unknown, names)}")
+        raise SpecError(expected=f"an option of {config.__name__}", found=repr(unknown), advice=nearest(unknown, names))
     tree: dict[str, Any] = {}
     for declared in options:
         if declared.name in values:
@@ -180,7 +180,7 @@ def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) ->
             _insert(tree, declared.path, value)
         elif declared.option.required:
             spelled = declared.flag if typed else declared.name
-            raise SpecError(f"{spelled}: expected {declared.expected}, found nothing. Give one.")
+            raise SpecError(expected=declared.expected, found="nothing", advice="Give one.", where=spelled)
     made: T = _make(config, tree)
     return made
 
@@ -224,7 +224,7 @@ def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
         except SpecError:
             raise
         except ValueError as error:
-            raise SpecError(f"{spelled}: expected {error}, found {short(repr(value))}. Correct it.") from None
+            raise _unexpected(spelled, str(error), value) from None
     if not declared.several:
         return _single(declared, value, spelled)
     if isinstance(value, str | os.PathLike):
@@ -282,7 +282,7 @@ def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> 
     if not separator or not isinstance(value, str):
         return Path(value)
     if scheme not in ("file", "local"):
-        raise SpecError(f"expected a path, found a URL: {advice}.", where=value)
+        raise SpecError(expected="a path", found="a URL", reason=advice, where=value)
     return file_path(value)
 
 
@@ -290,9 +290,11 @@ def file_path(url: str) -> Path:
     """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not on this machine."""
     _, _, rest = url.partition("://")
     if not rest.startswith("/"):
-        raise SpecError("expected a file of this machine, found a URL with a host. Give file:///PATH.", where=url)
+        raise SpecError(
+            expected="a file of this machine", found="a URL with a host", advice="Give file:///PATH.", where=url
+        )
     return Path(rest)
 
 
 def _unexpected(spelled: str, expected: str, value: Any) -> SpecError:
-    return SpecError(f"{spelled}: expected {expected}, found {short(repr(value))}. Correct it.")
+    return SpecError(expected=expected, found=short(repr(value)), advice="Correct it.", where=spelled)

@@ -25,7 +25,7 @@ def parse_shape(model: str) -> tuple[int, int, int]:
     if layers < 1 or width < 2 or width % heads:
         plural = "s" if heads > 1 else ""
         expected = f"at least one layer and a width divisible by its {heads} attention head{plural}"
-        raise SpecError(f"expected LAYERSxWIDTH with {expected}, found {model!r}. Try 2x128.")
+        raise SpecError(expected=f"LAYERSxWIDTH with {expected}", found=repr(model), advice="Try 2x128.")
     return layers, width, heads
 
 

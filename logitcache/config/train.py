@@ -218,7 +218,7 @@ class TrainConfig:
         check_revision(self.student, self.revision)
         if self.batch_size % self.accumulate:
             sizes = f"{self.batch_size} and {self.accumulate}"
-            raise SpecError(f"expected a batch size divisible by --accumulate, found {sizes}.")
+            raise SpecError(expected="a batch size divisible by --accumulate", found=sizes)
         self._check_teaching()
 
     def _check_teaching(self) -> None:

@@ -221,7 +221,7 @@ class Costs:
 def check_price(price: float | None) -> None:
     """Raises SpecError for a price that is none."""
     if price is not None and not 0 <= price < float("inf"):
-        raise SpecError(f"--price-per-hour: expected a number from 0, found {price}. Correct it.")
+        raise SpecError(expected="a number from 0", found=price, advice="Correct it.", where="--price-per-hour")
 
 
 def _plain(sums: Sums | None) -> dict[str, float] | None:

@@ -29,16 +29,18 @@ from logitcache.records import (
 
 
 class Teacher(Protocol):
-    """Whoever answers for rows: a cache, or a live model."""
+    """Whoever answers for rows: a cache, several joined, or a live model."""
 
-    def take(self, row_id: Int64, view: Int64) -> Answers:
-        """Answers for these rows in these views, in this order."""
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
+        """Answers for these rows, in this order: each i64[B]. A row is looked for at its place, and where that holds
+        another text, by its hash. Raises AlignmentError naming the first row whose text was not answered.
+        """
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Places in ``rows`` to a :class:`Batch`. Each target is joined by row_id, view and number of the position, and
-    proved by row_hash; positions that a teacher has no answer for are left out.
+    """Places in ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by row_hash; its vectors
+    are joined by the number of the position in its row, and positions without an answer are left out.
 
     A place below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises AlignmentError naming
     the first row whose text is not the one its teacher answered.
@@ -68,10 +70,10 @@ class Collator:
         )
 
     def _ask(self, name: str, teacher: Teacher, places: Int64) -> Answers:
-        rows = self.rows
-        row_id = rows.row_id[places]
-        answers = teacher.take(row_id, rows.view[places])
-        identity.check_rows(row_id, rows.row_hash[places], answers.row_hash, name)
+        row_id = self.rows.row_id[places]
+        row_hash = self.rows.row_hash[places]
+        answers = teacher.take(row_id, row_hash, self.rows.view[places])
+        identity.check_rows(row_id, row_hash, answers.row_hash, name)
         return answers
 
 

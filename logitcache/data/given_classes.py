@@ -53,8 +53,9 @@ def _by_name(
         name = text if text in number else forms.get(folded(text))
         if name is None:
             raise SpecError(
-                f"expected a label among {listed(names)}, found {value!r}. "
-                "Correct the row, or the names in --labels or labels.json.",
+                expected=f"a label among {listed(names)}",
+                found=repr(value),
+                advice="Correct the row, or the names in --labels or labels.json.",
                 where=first_place(columns, value),
             )
         classes[value] = number[name]
@@ -72,8 +73,9 @@ def _by_number(present: Sequence[int], numbers: tuple[int, ...], columns: Column
     other = next((value for value in present if value not in index), None)
     if other is not None:
         raise SpecError(
-            f"expected a label among {listed([str(number) for number in numbers])}, found {other}. Correct the row, "
-            "leave the field empty where there is no label, or give the number a name.",
+            expected=f"a label among {listed([str(number) for number in numbers])}",
+            found=other,
+            advice="Correct the row, leave the field empty where there is no label, or give the number a name.",
             where=first_place(columns, other),
         )
     return {value: index[value] for value in present}
@@ -101,8 +103,9 @@ def _of_booleans(present: Sequence[bool], names: tuple[str, ...], columns: Colum
     if len(names) != 2:
         value = present[0]
         raise SpecError(
-            f"expected a label among {listed(names)}, found {BOOLEANS[value]}. Give two names, false and then true, "
-            f"such as {labels_option(BOOLEANS)}",
+            expected=f"a label among {listed(names)}",
+            found=BOOLEANS[value],
+            advice=f"Give two names, false and then true, such as {labels_option(BOOLEANS)}",
             where=first_place(columns, value),
         )
     return {value: int(value) for value in present}

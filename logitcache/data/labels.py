@@ -115,8 +115,9 @@ def _renamed(classes: tuple[str, ...], given: ClassNames | None, table: Table) -
     moved = [name for i, name in enumerate(known) if name is not None and given.names[i : i + 1] != (name,)]
     if moved:
         raise SpecError(
-            f"expected the class names of the data ({listed(classes)}) or other ones, found {listed(given.names)}, in "
-            f"which {moved[0]!r} is another class's. Leave the names out, or give {labels_option(classes)}",
+            expected=f"the class names of the data ({listed(classes)}) or other ones",
+            found=f"{listed(given.names)}, in which {moved[0]!r} is another class's",
+            advice=f"Leave the names out, or give {labels_option(classes)}",
             where=table.path,
         )
     return given.names

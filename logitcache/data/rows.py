@@ -104,8 +104,9 @@ class Source:
         """
         if self.shares_table(name):
             raise SpecError(
-                f"expected a split with a table of its own, found {name!r}, which is held out of the table of train. "
-                "Dump that one, without --split: its cache covers these rows too.",
+                expected="a split with a table of its own",
+                found=f"{name!r}, which is held out of the table of train",
+                advice="Dump that one, without --split: its cache covers these rows too.",
                 where=self.name,
             )
         return self._checked(name, self.dumped)
@@ -126,7 +127,7 @@ class Source:
     def _checked(self, name: str, rows: dict[str, Rows]) -> Rows:
         if name not in rows:
             found = ", ".join(self.splits)
-            raise SpecError(f"expected a split {name!r}, found {found}. Name one of these.", where=self.name)
+            raise SpecError(expected=f"a split {name!r}", found=found, advice="Name one of these.", where=self.name)
         if not len(rows[name]):
             raise SpecError(f"the split {name!r} is empty: expected at least one row.", where=self.name)
         return rows[name]

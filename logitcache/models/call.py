@@ -25,15 +25,21 @@ Inputs = Mapping[str, Tensor]
 
 
 class ModelFailed(SpecError):
-    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch."""
+    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch, ``row_id`` its number in
+    the data where that is known.
+    """
 
-    def __init__(self, message: str, row: int = 0) -> None:
-        super().__init__(message)
-        self.row = row
+    row = 0
+    row_id: int | None = None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, beginning with the row's number."""
+        return super().problem if self.row_id is None else f"row {self.row_id}: {super().problem}"
 
     def named(self, row_id: int) -> ModelFailed:
         """The same, naming the row; to be raised."""
-        self.message = f"row {row_id}: {self.message}"
+        self.row_id = row_id
         return self
 
 
@@ -92,15 +98,18 @@ def takes_mask(model: PreTrainedModel) -> bool:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no memory left: of a GPU torch has a kind of error, else only words."""
-    message = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in message for words in NO_MEMORY)
+    """Whether a device, or the machine, had no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error).lower() for words in NO_MEMORY)  # of a CPU torch raises a plain RuntimeError
 
 
 def device_failed(error: BaseException) -> bool:
     """Whether a device has failed, not the model's code: nothing that was asked is to blame."""
     kind = getattr(torch, "AcceleratorError", None)
-    return (kind is not None and isinstance(error, kind)) or "CUDA error" in str(error)
+    if kind is not None and isinstance(error, kind):
+        return True
+    return "CUDA error" in str(error)  # older versions of torch raise a plain RuntimeError
 
 
 def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:

@@ -34,8 +34,9 @@ def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         other = by_name.get(column, name) if named else name
         if folded(other) != folded(name):
             raise FingerprintMismatch(
-                f"expected one name for each column, found {name!r} in id2label and {other!r} in label2id for column "
-                f"{column}. Correct its config.json: label2id is id2label the other way round.",
+                expected="one name for each column",
+                found=f"{name!r} in id2label and {other!r} in label2id for column {column}",
+                advice="Correct its config.json: label2id is id2label the other way round.",
                 where=path,
             )
     return {}

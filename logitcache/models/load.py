@@ -13,13 +13,11 @@ from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from logitcache import hub
-from logitcache.data.sources.tables import sentence
 from logitcache.errors import SpecError, short
 from logitcache.hub import first_line
 from logitcache.models.settings import embeddings
 
 KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-GIVE_THAT = "then give that folder."
 PICKLE = re.compile(r"pytorch_model.*\.bin")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -54,8 +52,9 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
     body = [name for name in fresh if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")]
     if body:
         raise SpecError(
-            f"expected a whole checkpoint, found one that lacks {len(body)} weights of its body (first {body[0]}), or "
-            "has them in another shape. Save or download it again.",
+            expected="a whole checkpoint",
+            found=f"one that lacks {len(body)} weights of its body (first {body[0]}), or has them in another shape",
+            advice="Save or download it again.",
             where=path,
         )
     return fresh
@@ -85,39 +84,42 @@ def check_device(name: str | None) -> torch.device:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:  # torch has no kind of error of its own for this
         advice = f"Leave --device out, or name one this machine has, such as {default_device()}."
-        raise SpecError(f"--device: {name!r} cannot be used: {sentence(first_line(error))} {advice}") from None
+        raise SpecError(f"{name!r} cannot be used: {first_line(error)}", advice=advice, where="--device") from None
     return device
 
 
 def unloadable(what: str, path: str, error: BaseException, advice: str, revision: str | None = None) -> SpecError:
     """The error, to be raised, over a checkpoint of a teacher or a student that cannot be loaded."""
-    said = _pickle(path, error, revision) or reason(path, error)
-    told = said.endswith((GIVE_THAT, hub.OWN_CODE)) or hub.on_hub(path)  # what to do
-    return SpecError(f"no {what} can be loaded: {sentence(said)}{'' if told else f' {advice}'}", where=path)
+    cause = _pickle(path, error, revision) or _reason(path, error)
+    return SpecError(f"no {what} can be loaded: {cause.problem}", advice=cause.advice or advice, where=path)
 
 
-def reason(path: str, error: BaseException) -> str:
-    """Why a checkpoint cannot be loaded, on one line."""
-    said = hub.why(path, error)
+def _reason(path: str, error: BaseException) -> SpecError:
+    """Why a checkpoint cannot be loaded."""
+    cause = hub.why(path, error)
     if Path(path).exists():
-        return said
-    return f"there is no such folder; as a hub name: {said}" if hub.on_hub(path) else "there is no such folder."
+        return cause
+    if not hub.on_hub(path):
+        return SpecError("there is no such folder")
+    return SpecError(f"there is no such folder; as a hub name: {cause.problem}", advice=cause.advice)
 
 
-def _pickle(path: str, error: BaseException, revision: str | None) -> str:
-    """What to do with a checkpoint whose weights are pickled alone; empty where that is not the matter."""
+def _pickle(path: str, error: BaseException, revision: str | None) -> SpecError | None:
+    """The error over a checkpoint whose weights are pickled alone; None where that is not the matter."""
     remote = hub.on_hub(path)
     if not isinstance(error, OSError) or (remote and hub.explain(path, error, "model")):
-        return ""
+        return None
     names = hub.files(path, revision) if remote else [file.name for file in Path(path).glob("*")]
-    found = sorted(name for name in names if PICKLE.fullmatch(name))
-    if not found or any(name.endswith(".safetensors") for name in names):
-        return ""
+    pickles = sorted(name for name in names if PICKLE.fullmatch(name))
+    if not pickles or any(name.endswith(".safetensors") for name in names):
+        return None
     load = "AutoModelForSequenceClassification.from_pretrained"
-    return (
-        f"expected model.safetensors, found {found[0]}, a pickle: opening one can run any code, so none is. "
-        f"Convert it where you trust it: {load}({path!r}, use_safetensors=False).save_pretrained(FOLDER), its "
-        f"tokenizer too; {GIVE_THAT}"
+    return SpecError(
+        "opening one can run any code, so none is",
+        expected="model.safetensors",
+        found=f"{pickles[0]}, a pickle",
+        advice=f"Convert it where you trust it: {load}({path!r}, use_safetensors=False).save_pretrained(FOLDER), its "
+        "tokenizer too; then give that folder.",
     )
 
 
@@ -129,13 +131,19 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
     """
     if _is_empty(tokenizer):
         raise SpecError(
-            "expected a tokenizer, found none in the checkpoint. Save it there with tokenizer.save_pretrained.",
+            expected="a tokenizer",
+            found="none in the checkpoint",
+            advice="Save it there with tokenizer.save_pretrained.",
             where=where,
         )
     limit = embeddings(model, len(tokenizer))
     if len(tokenizer) > limit:
-        sizes = f"expected a tokenizer of at most {limit} tokens, found {len(tokenizer)}."
-        raise SpecError(f"{sizes} Use the one the model was made with.", where=where)
+        raise SpecError(
+            expected=f"a tokenizer of at most {limit} tokens",
+            found=len(tokenizer),
+            advice="Use the one the model was made with.",
+            where=where,
+        )
     return tokenizer
 
 
@@ -171,14 +179,15 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
         settings = {} if commit is None else commit.settings()
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
     except hub.unreadable() as error:
-        raise SpecError(f"no tokenizer can be loaded: {hub.why(path, error)}", where=path) from None
+        raise _no_tokenizer(path, hub.why(path, error)) from None
     if not trust_remote_code and _stands_in(tokenizer):
-        raise SpecError(f"no tokenizer can be loaded: {hub.OWN_CODE}", where=path)
+        raise _no_tokenizer(path, hub.own_code())
     unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)
     if unknown:
         raise SpecError(
-            f"expected a tokenizer that gives {', '.join(KNOWN_INPUTS)}, found one that gives "
-            f"{', '.join(sorted(unknown))} too. Use a model of plain text.",
+            expected=f"a tokenizer that gives {', '.join(KNOWN_INPUTS)}",
+            found=f"one that gives {', '.join(sorted(unknown))} too",
+            advice="Use a model of plain text.",
             where=path,
         )
     if tokenizer.pad_token is None:
@@ -186,10 +195,17 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
         named = next((token for token in others if token is not None), None)
         if named is None:
             raise SpecError(
-                "expected a tokenizer with a special token to pad with, found none. Give it a pad_token.", where=path
+                expected="a tokenizer with a special token to pad with",
+                found="none",
+                advice="Give it a pad_token.",
+                where=path,
             )
         tokenizer.pad_token = named
     return tokenizer
+
+
+def _no_tokenizer(path: str, cause: SpecError) -> SpecError:
+    return SpecError(f"no tokenizer can be loaded: {cause.problem}", advice=cause.advice, where=path)
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:
@@ -201,8 +217,9 @@ def _inputs(tokenizer: Any, path: str) -> set[str]:
     except Exception as error:  # whatever a tokenizer of tables or pages raises
         own = f"{type(error).__name__}: {short(first_line(error)).rstrip('.')}"
         raise SpecError(
-            f"expected a tokenizer that reads texts, found {type(tokenizer).__name__}, which fails on one ({own}). "
-            "Use a model of plain text.",
+            expected="a tokenizer that reads texts",
+            found=f"{type(tokenizer).__name__}, which fails on one ({own})",
+            advice="Use a model of plain text.",
             where=path,
         ) from error
 

@@ -44,9 +44,9 @@ def check_problem(config: Any, name: str) -> None:
     kind = config.problem_type
     if kind not in (None, SINGLE_LABEL):
         raise SpecError(
-            f"expected a teacher of classes that exclude one another, found problem_type {kind} in its config.json: "
-            f"its outputs are no distribution over classes. Use a teacher trained as {SINGLE_LABEL}; if this one was, "
-            "correct problem_type there.",
+            expected="a teacher of classes that exclude one another",
+            found=f"problem_type {kind} in its config.json: its outputs are no distribution over classes",
+            advice=f"Use a teacher trained as {SINGLE_LABEL}; if this one was, correct problem_type there.",
             where=name,
         )
     if config.num_labels < 2:

@@ -1,16 +1,18 @@
-"""What a page is made of, before it is HTML: sections of blocks, a block of a picture, a sentence and a table."""
+"""What a report is made of, whatever renders it: sections of blocks; a block has a sentence, a picture and a table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from logitcache.report.charts import Picture
+from logitcache.report.documents import Part, Spread
+from logitcache.report.drawing import Picture
+from logitcache.report.words import NONE, Unit, digits, seconds, sizes
 
 
 @dataclass(frozen=True)
 class Table:
-    """Texts. The first column names a row and stands at the left; all others are figures, at the right."""
+    """Texts. The first column names a row and is set at the left; all others hold figures, at the right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -18,7 +20,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """One thing that was measured. ``caption``: one sentence that says in words and figures what is seen."""
+    """One thing that was measured. ``caption``: sentences that give what is seen in words and figures."""
 
     title: str
     caption: str
@@ -28,7 +30,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """What one bench measured. ``headline``: its one sentence, empty where nothing was measured."""
+    """One result. ``headline``: its one sentence, empty where nothing was measured."""
 
     title: str
     headline: str
@@ -36,8 +38,44 @@ class Section:
     notes: tuple[str, ...] = ()
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table | None:
-    """A table without the columns that are empty in every row; None without rows."""
-    kept = [i for i in range(len(header)) if i == 0 or any(row[i].strip("– ") for row in rows)]
-    lines = tuple(tuple(row[i] for i in kept) for row in rows)
-    return Table(tuple(header[i] for i in kept), lines) if lines else None
+def section(title: str, headline: str, blocks: Sequence[Block | None], notes: Sequence[str] = ()) -> Section:
+    """A section of the blocks that there are."""
+    return Section(title, headline, tuple(block for block in blocks if block is not None), tuple(notes))
+
+
+def table(columns: Mapping[str, Sequence[str]]) -> Table | None:
+    """A table of columns of one length by their headers, but for those that are empty in every row; None without rows.
+    The first column stays.
+    """
+    headers = list(columns)
+    shown = [header for header in headers[1:] if any(cell.strip(f"{NONE} ") for cell in columns[header])]
+    kept = [headers[0], *shown]
+    rows = tuple(zip(*(columns[header] for header in kept), strict=True))
+    return Table(tuple(kept), rows) if rows else None
+
+
+def times(header: str, values: Sequence[float | None]) -> dict[str, list[str]]:
+    """A column of times, with the unit that fits them in its header."""
+    return _unit_column(header, seconds(values), values)
+
+
+def sizes_of(header: str, values: Sequence[float | None]) -> dict[str, list[str]]:
+    """A column of bytes, with the unit that fits them in its header."""
+    return _unit_column(header, sizes(values), values)
+
+
+def _unit_column(header: str, unit: Unit, values: Sequence[float | None]) -> dict[str, list[str]]:
+    return {f"{header}, {unit.name}": [unit.show(value) for value in values]}
+
+
+def spreads(header: str, values: Sequence[Spread | None]) -> dict[str, list[str]]:
+    """Two columns: medians, with the unit that fits them, and quartiles."""
+    medians = [None if spread is None else spread.median for spread in values]
+    unit = seconds(medians)
+    quartiles = [NONE if spread is None else f"{unit.show(spread.q1)}–{unit.show(spread.q3)}" for spread in values]
+    return {**_unit_column(header, unit, medians), "quartiles": quartiles}
+
+
+def figures(parts: Iterable[Part], key: str) -> list[str]:
+    """A column of plain numbers."""
+    return [digits(part.number(key)) for part in parts]

@@ -7,25 +7,24 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import logitcache
 from logitcache.errors import SpecError
-from logitcache.report import overhead, stages
 from logitcache.report.blocks import Block, Section, Table
-from logitcache.report.charts import NARROW, WIDE, Look, Picture, render
-from logitcache.report.given import Bench, apart, load
+from logitcache.report.documents import Bench, differences, load
+from logitcache.report.drawing import NARROW, WIDE, Look, Picture, render
+from logitcache.report.sections import SECTIONS, section_of
 from logitcache.report.style import CSS, SHADES
 from logitcache.report.words import held, plain
 from logitcache.store.files import write_atomic
 
-_SECTIONS = {
-    "overhead": overhead.section, "dump": stages.dumped, "read": stages.read, "plan": stages.planned,
-}  # fmt: skip
 _NOTHING_RUNS = "default-src 'none'; style-src 'unsafe-inline'"
-_HASH = re.compile("#[0-9a-f]{6}")
+_COLOUR = re.compile("#[0-9a-f]{6}")
 _FONT = re.compile("font-family:[^;]*;?")
+_REFERENCE = re.compile(r"^#|(?<=url\()#")
 
 
 def report(
@@ -40,166 +39,191 @@ def report(
     if not out.parent.is_dir():
         raise SpecError("--out: expected a folder to write the page in, found none. Make it first.", where=out.parent)
     benches = load(files, mixed=mixed)
-    if said := apart(benches):
-        notify(said)
+    different = differences(benches)
+    if different:
+        notify(different)
     write_atomic(out, page(benches).encode())
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A bench on the page."""
+
+    bench: Bench
+    section: Section
+    title: str
+    id: str
 
 
 def page(benches: Sequence[Bench]) -> str:
     """The page as text. Benches come in the order of a study: training step, dump, reading, plan."""
-    ordered = sorted(benches, key=lambda bench: list(_SECTIONS).index(bench.kind))
-    sections = [_SECTIONS[bench.kind](bench.told) for bench in ordered]
-    titles = [_title(bench, section, ordered) for bench, section in zip(ordered, sections, strict=True)]
+    ordered = sorted(benches, key=lambda bench: list(SECTIONS).index(bench.kind))
+    entries = []
+    for number, bench in enumerate(ordered):
+        section = section_of(bench)
+        entries.append(_Entry(bench, section, _title(bench, section, ordered), f"bench-{number}"))
     root = ET.Element("html", lang="en")
     root.append(_head())
-    body = _in(root, "body")
-    main = _in(body, "main")
-    _top(main, ordered, sections, titles)
-    ids = count()
-    for place, (bench, section, title) in enumerate(zip(ordered, sections, titles, strict=True)):
-        _section(main, bench, section, title, f"bench-{place}", ids, alone=_alike(ordered))
-    _in(body, "footer", f"Written by logitcache {logitcache.__version__}.")
+    body = _add(root, "body")
+    main = _add(body, "main")
+    alike = len({(bench.machine, bench.versions) for bench in ordered}) == 1
+    _top(main, entries, alike)
+    pictures = count()
+    for entry in entries:
+        _section(main, entry, pictures, alike)
+    _add(body, "footer", f"Written by logitcache {logitcache.__version__}.")
     return "<!DOCTYPE html>\n" + ET.tostring(root, "unicode", method="html") + "\n"
 
 
 def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
     """The section's title; with what sets this bench apart, where there are several of its kind."""
     others = [other for other in benches if other.kind == bench.kind and other is not bench]
-    own = bench.setting
-    apart = [f"{key} {value}" for key, value in own.items() if any(o.setting.get(key) != value for o in others)]
-    if any(not bench.beside(other) for other in others):
-        apart.insert(0, bench.name)
-    return plain(f"{section.title}: {', '.join(apart)}" if apart else section.title, 200)
+    marks = []
+    if not all(bench.beside(other) for other in others):
+        marks.append(bench.short_machine)
+    settings = [other.setting for other in others]
+    for key, value in bench.setting.items():
+        if any(setting.get(key) != value for setting in settings):
+            marks.append(f"{key} {value}")
+    title = f"{section.title}: {', '.join(marks)}" if marks else section.title
+    return plain(title, 200)
 
 
-def _alike(benches: Sequence[Bench]) -> bool:
-    """Whether all were measured with one machine and the same versions."""
-    return len({(bench.machine, bench.versions) for bench in benches}) == 1
-
-
-def _in(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
-    child = ET.SubElement(
-        parent, tag, {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    )
+def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
+    """A new element in another. ``class_`` stands for class, ``aria_label`` for aria-label."""
+    named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+    child = ET.SubElement(parent, tag, named)
     child.text = text
     return child
 
 
 def _head() -> ET.Element:
     head = ET.Element("head")
-    _in(head, "meta", charset="utf-8")
-    _in(head, "meta", http_equiv="Content-Security-Policy", content=_NOTHING_RUNS)
-    _in(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
-    _in(head, "meta", name="color-scheme", content="light dark")
-    _in(head, "title", "What distillation costs: logitcache bench")
-    _in(head, "style", CSS)
+    _add(head, "meta", charset="utf-8")
+    _add(head, "meta", http_equiv="Content-Security-Policy", content=_NOTHING_RUNS)
+    _add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
+    _add(head, "meta", name="color-scheme", content="light dark")
+    _add(head, "title", "What distillation costs: logitcache bench")
+    _add(head, "style", CSS)
     return head
 
 
-def _top(main: ET.Element, benches: Sequence[Bench], sections: Sequence[Section], titles: Sequence[str]) -> None:
-    _in(main, "h1", "What distillation costs")
-    said = [(section.headline, bench) for bench, section in zip(benches, sections, strict=True) if section.headline]
-    headline, first = said[0] if said else ("Nothing was measured to its end.", benches[0])
-    alone = len({bench.machine for bench in benches}) == 1
-    _in(main, "p", headline if alone else f"{headline.removesuffix('.')}, on {first.name}.", class_="headline")
-    if said:
-        _intervals(main, first)
-    if _alike(benches):
-        _in(main, "p", f"Measured on {benches[0].machine}; {benches[0].versions}.", class_="facts")
+def _top(main: ET.Element, entries: Sequence[_Entry], alike: bool) -> None:
+    benches = [entry.bench for entry in entries]
+    _add(main, "h1", "What distillation costs")
+    first = next((entry for entry in entries if entry.section.headline), None)
+    if first is None:
+        _add(main, "p", "Nothing was measured to its end.", class_="headline")
     else:
-        _in(
-            main,
-            "p",
-            "These benches were not measured alike: each section names its machine and versions.",
-            class_="note",
-        )
-    if different := apart(benches):
-        _in(main, "p", different, class_="note")
-    if len(benches) > 1:
-        links = _in(_in(main, "nav", aria_label="Sections"), "ul")
-        for place, title in enumerate(titles):
-            _in(_in(links, "li"), "a", title, href=f"#bench-{place}")
+        headline = first.section.headline
+        if len({bench.machine for bench in benches}) > 1:
+            headline = f"{headline.removesuffix('.')}, on {first.bench.short_machine}."
+        _add(main, "p", headline, class_="headline")
+        _intervals(main, first.bench)
+    if alike:
+        _measured_on(main, benches[0])
+    else:
+        note = "These benches were not measured alike: each section names its machine and versions."
+        _add(main, "p", note, class_="note")
+    different = differences(benches)
+    if different:
+        _add(main, "p", different, class_="note")
+    if len(entries) > 1:
+        links = _add(_add(main, "nav", aria_label="Sections"), "ul")
+        for entry in entries:
+            _add(_add(links, "li"), "a", entry.title, href=f"#{entry.id}")
 
 
 def _intervals(parent: ET.Element, bench: Bench) -> None:
-    if does := held(bench.told.ratios()):
-        _in(parent, "p", f"Intervals {does}.", class_="facts")
+    intervals = held(bench.document.ratios())
+    if intervals:
+        _add(parent, "p", f"Intervals {intervals}.", class_="facts")
 
 
-def _section(
-    main: ET.Element, bench: Bench, section: Section, title: str, name: str, ids: count[int], *, alone: bool
-) -> None:
-    part = _in(main, "section", id=name)
-    _in(part, "h2", title)
+def _measured_on(parent: ET.Element, bench: Bench) -> None:
+    _add(parent, "p", f"Measured on {bench.machine}; {bench.versions}.", class_="facts")
+
+
+def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool) -> None:
+    bench = entry.bench
+    element = _add(main, "section", id=entry.id)
+    _add(element, "h2", entry.title)
     if not bench.complete:
-        _in(part, "p", "This bench was interrupted: what follows was measured until then.", class_="note")
-    if not alone:
-        _in(part, "p", f"Measured on {bench.machine}; {bench.versions}.", class_="facts")
-    command = _in(part, "p", class_="facts")
-    _in(command, "code", plain(bench.told.text("command"), 1000))
-    _intervals(part, bench)
-    for note in section.notes:
-        _in(part, "p", note, class_="note")
-    if not section.blocks:
-        _in(part, "p", "Nothing was measured.", class_="note")
-    for block in section.blocks:
-        _block(part, block, ids)
-    _settings(part, bench)
+        _add(element, "p", "This bench was interrupted: what follows was measured until then.", class_="note")
+    if not alike:
+        _measured_on(element, bench)
+    command = _add(element, "p", class_="facts")
+    _add(command, "code", plain(bench.document.text("command"), 1000))
+    _intervals(element, bench)
+    for note in entry.section.notes:
+        _add(element, "p", note, class_="note")
+    if not entry.section.blocks:
+        _add(element, "p", "Nothing was measured.", class_="note")
+    for block in entry.section.blocks:
+        _block(element, block, pictures)
+    _settings(element, bench)
 
 
-def _settings(part: ET.Element, bench: Bench) -> None:
-    setting = {**bench.setting, "seed": bench.told.text("seed")}
-    folded = _in(part, "details")
-    _in(folded, "summary", "Setting")
-    listed = _in(folded, "dl")
-    for key, value in setting.items():
-        _in(listed, "dt", key)
-        _in(listed, "dd", value)
+def _settings(section: ET.Element, bench: Bench) -> None:
+    details = _add(section, "details")
+    _add(details, "summary", "Setting")
+    terms = _add(details, "dl")
+    for key, value in (*bench.setting.items(), ("seed", bench.document.text("seed"))):
+        _add(terms, "dt", key)
+        _add(terms, "dd", value)
 
 
-def _block(part: ET.Element, block: Block, ids: count[int]) -> None:
-    figure = _in(part, "figure")
-    _in(figure, "h3", block.title)
-    _in(figure, "figcaption", block.caption)
+def _block(section: ET.Element, block: Block, pictures: count[int]) -> None:
+    figure = _add(section, "figure")
+    _add(figure, "h3", block.title)
+    _add(figure, "figcaption", block.caption)
     if block.picture is not None:
-        for look, name in ((WIDE, "wide"), (NARROW, "narrow")):
-            _in(figure, "div", class_=name).append(drawing(block.picture, look, f"p{next(ids)}-", block.caption))
+        wide = drawing(block.picture, WIDE, f"p{next(pictures)}-", block.caption)
+        narrow = drawing(block.picture, NARROW, f"p{next(pictures)}-", block.caption)
+        _add(figure, "div", class_="wide").append(wide)
+        _add(figure, "div", class_="narrow").append(narrow)
     if block.table is not None:
         _table(figure, block.table)
 
 
 def _table(figure: ET.Element, table: Table) -> None:
-    found = _in(_in(figure, "div", class_="scroll", tabindex="0"), "table")
-    head = _in(_in(found, "thead"), "tr")
+    element = _add(_add(figure, "div", class_="scroll", tabindex="0"), "table")
+    head = _add(_add(element, "thead"), "tr")
     for cell in table.header:
-        _in(head, "th", cell, scope="col")
-    body = _in(found, "tbody")
-    for first, *rest in table.rows:
-        row = _in(body, "tr")
-        _in(row, "th", first, scope="row")
-        for cell in rest:
-            _in(row, "td", cell)
+        _add(head, "th", cell, scope="col")
+    body = _add(element, "tbody")
+    for first, *others in table.rows:
+        row = _add(body, "tr")
+        _add(row, "th", first, scope="row")
+        for cell in others:
+            _add(row, "td", cell)
 
 
-def drawing(picture: Picture, look: Look, prefix: str, said: str) -> ET.Element:
+def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element:
     """A picture as an element of a page: its ids begin with ``prefix``, its colours follow the page's."""
     svg = ET.fromstring(render(picture, look, "svg", inline=True))
     for parent in list(svg.iter()):
-        for child in [c for c in parent if c.tag.endswith(("}metadata", "}style"))]:  # a rule would hold for the page
-            parent.remove(child)
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):  # a style's rules would hold for the whole page
+                parent.remove(child)
     for element in svg.iter():
         element.tag = element.tag.rpartition("}")[2]
-        element.attrib = {key.rpartition("}")[2]: _mended(value, prefix) for key, value in element.attrib.items()}
-        if "id" in element.attrib:
-            element.set("id", prefix + element.attrib["id"])
-    for size in ("width", "height"):
-        del svg.attrib[size]
-    svg.attrib |= {"role": "img", "aria-label": said}
+        attributes = {key.rpartition("}")[2]: _page_value(value, prefix) for key, value in element.attrib.items()}
+        if "id" in attributes:
+            attributes["id"] = prefix + attributes["id"]
+        element.attrib = attributes
+    del svg.attrib["width"], svg.attrib["height"]
+    svg.attrib |= {"role": "img", "aria-label": label}
     return svg
 
 
-def _mended(value: str, prefix: str) -> str:
-    value = re.sub(r"^#|(?<=url\()#", f"#{prefix}", value)
-    return _FONT.sub(
-        "", _HASH.sub(lambda found: f"var({SHADES[found[0]][0]})" if found[0] in SHADES else found[0], value)
-    )
+def _page_value(value: str, prefix: str) -> str:
+    """An attribute's value with its references prefixed, the page's colours and the page's font."""
+    value = _REFERENCE.sub(f"#{prefix}", value)
+    value = _COLOUR.sub(_page_colour, value)
+    return _FONT.sub("", value)
+
+
+def _page_colour(match: re.Match[str]) -> str:
+    shade = SHADES.get(match[0])
+    return match[0] if shade is None else f"var({shade[0]})"

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from logitcache.bench.turns import Ratio
+from logitcache.cost.costs import STUDY
 from logitcache.errors import SpecError
-from logitcache.report.blocks import Block, Section, table
-from logitcache.report.charts import Bar, Curves, Line, RatioBars, Stacks, save
-from logitcache.report.given import Part
+from logitcache.report.blocks import Block, Section, figures, section, sizes_of, spreads, table, times
+from logitcache.report.charts import Bar, Curves, Line, RatioBars, Stacks
+from logitcache.report.documents import Part, numbers_of
+from logitcache.report.drawing import save
 from logitcache.report.words import (
     NONE,
     counts,
@@ -20,18 +22,18 @@ from logitcache.report.words import (
     interval_of,
     is_one,
     listed,
+    median_of,
     method,
-    middle_of,
     percent,
     plain,
     ratio_text,
     seconds,
+    sentence,
     size_text,
-    sizes,
     time_text,
 )  # fmt: skip
 
-_WHAT = {
+_SCENARIOS = {
     "cached": "from a cache, its dumps too",
     "online": "teacher in the loop",
     "ls": "if all cost LS",
@@ -40,26 +42,35 @@ _WHAT = {
 _LINES = {"base": "Base", "ls": "LS", "online": "KD, teacher in the loop", "cached": "KD from a cache"}
 _PHASES = ("data", "target", "transfer", "forward", "loss", "backward", "optimiser", "rest")
 _RATIO_AXIS = "time of a training step ÷ label smoothing's"
+_PROTOCOL = ("epochs", "seeds", "methods")
 
 
-def section(told: Part) -> Section:
+def overhead_section(document: Part) -> Section:
     """What was measured of the training step."""
-    steps = told.parts("methods")
-    found = [_ratios(told, steps), _phases(steps), _added(told), _needs(steps), _costs(told), _paper(told)]
-    found.append(_expected(told, steps))
+    steps = document.parts("methods")
+    blocks = [
+        _ratios(document, steps),
+        _phases(steps),
+        _added(document),
+        _needs(steps),
+        _costs(document, steps),
+        _paper(document),
+        _expected(document, steps),
+    ]
     failed = [f"{method(name)} was not measured: {step.text('error')}" for name, step in steps.items() if _failed(step)]
-    blocks = tuple(block for block in found if block is not None)
-    return Section("What a training step costs", _headline(steps), blocks, tuple(failed))
+    return section("What a training step costs", _headline(steps), blocks, failed)
 
 
-def ratio_picture(told: Mapping[str, Any], path: Path) -> None:
+def ratio_picture(values: Mapping[str, Any], path: Path) -> None:
     """Write the ratio bars of an overhead document alone, on white: a PNG 1,600 wide, or an SVG. Raises SpecError for a
     document without ratios, or a path that cannot be drawn to.
     """
-    part = Part(told, path)
-    picture = _bars(part, part.parts("methods"))
+    document = Part(values, path)
+    picture = _bars(document, document.parts("methods"))
     if picture is None:
-        raise SpecError("expected a document of `bench overhead` with ratios, found none. Run it again.", where=path)
+        raise SpecError(
+            expected="a document of `bench overhead` with ratios", found="none", advice="Run it again.", where=path
+        )
     save(picture, path)
 
 
@@ -69,266 +80,311 @@ def _failed(step: Part) -> bool:
 
 def _ratio(steps: Mapping[str, Part], name: str) -> Ratio | None:
     step = steps.get(name)
-    return None if step is None or _failed(step) else step.ratio("ratio_to_ls")
-
-
-def _costs_of_kd(steps: Mapping[str, Part]) -> list[str]:
-    """What the two ways to distil cost, as the beginnings of a sentence."""
-    cached, online = _ratio(steps, "kd"), _ratio(steps, "kd-online")
-    said = [] if cached is None else [f"cached KD costs {ratio_text(cached)} of a label-smoothing step"]
-    unit = "" if said else " of a label-smoothing step"
-    return said + ([] if online is None else [f"KD with the teacher in the loop {ratio_text(online)}{unit}"])
+    if step is None or _failed(step):
+        return None
+    return step.ratio("ratio_to_ls")
 
 
 def _headline(steps: Mapping[str, Part]) -> str:
-    said = _costs_of_kd(steps)
-    if not said:
-        others = {name: ratio for name in steps if (ratio := _ratio(steps, name)) is not None and not is_one(ratio)}
-        said = [f"{method(name)} costs {ratio_text(r)} of a label-smoothing step" for name, r in others.items()]
-    return _sentence(listed(said))
+    """What the two ways to distil cost; the other methods' costs where neither was measured."""
+    cached = _ratio(steps, "kd")
+    online = _ratio(steps, "kd-online")
+    clauses = []
+    if cached is not None:
+        clauses.append(f"cached KD costs {ratio_text(cached)} of a label-smoothing step")
+    if online is not None:
+        unit = "" if clauses else " of a label-smoothing step"
+        clauses.append(f"KD with the teacher in the loop {ratio_text(online)}{unit}")
+    if not clauses:
+        for name in steps:
+            ratio = _ratio(steps, name)
+            if ratio is not None and not is_one(ratio):
+                clauses.append(f"{method(name)} costs {ratio_text(ratio)} of a label-smoothing step")
+    return sentence(listed(clauses))
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+def _bars(document: Part, steps: Mapping[str, Part]) -> RatioBars | None:
+    expected = document.part("expected").number("online_ratio_to_ls")
+    bars = []
+    for name in steps:
+        ratio = _ratio(steps, name)
+        if ratio is not None:
+            bars.append(Bar(name, method(name), ratio, expected if name == "kd-online" else None))
+    if not bars:
+        return None
+    band_label = "label smoothing against itself: within it, no difference"
+    return RatioBars(tuple(bars), _RATIO_AXIS, _ratio(steps, "ls-control"), band_label, "expected from FLOPs")
 
 
-def _bars(told: Part, steps: Mapping[str, Part]) -> RatioBars | None:
-    expected = told.part("expected").number("online_ratio_to_ls")
-    bars = tuple(
-        Bar(name, method(name), ratio, expected if name == "kd-online" else None)
-        for name in steps
-        if (ratio := _ratio(steps, name)) is not None
-    )
-    band = _ratio(steps, "ls-control")
-    label = "label smoothing against itself: within it, no difference"
-    return RatioBars(bars, _RATIO_AXIS, band, label, "expected from FLOPs") if bars else None
-
-
-def _ratios(told: Part, steps: Mapping[str, Part]) -> Block | None:
-    picture = _bars(told, steps)
-    if picture is None and not steps:
+def _ratios(document: Part, steps: Mapping[str, Part]) -> Block | None:
+    if not steps:
         return None
     caption = _headline(steps).removesuffix(".")
-    band = _ratio(steps, "ls-control")
-    if band is not None:
-        caption += f"; label smoothing against itself measures {ratio_text(band)}, {_meaning(band)}"
-    times = {name: step.spread("step_seconds") for name, step in steps.items()}
-    unit = seconds(time.median if time else None for time in times.values())
-    header = ("method", f"step, {unit.name}", "quartiles", "÷ LS", "interval", "confidence", "rows/s", "tokens/s")
-    rows = []
-    for name, step in steps.items():
-        time, ratio = times[name], _ratio(steps, name)
-        rows.append((
-            method(name) + (" (failed)" if _failed(step) else ""),
-            unit.show(time.median if time else None),
-            f"{unit.show(time.q1)}–{unit.show(time.q3)}" if time else NONE,
-            NONE if ratio is None else "1" if is_one(ratio) else middle_of(ratio),
-            NONE if ratio is None or is_one(ratio) else interval_of(ratio),
-            NONE if ratio is None or is_one(ratio) else f"{percent(ratio.confidence)}, {ratio.rounds} rounds",
-            _count(step.number("rows_per_second")),
-            _count(step.number("tokens_per_second")),
-        ))  # fmt: skip
-    return Block("Step time beside label smoothing", f"{caption}.", picture, table(header, rows))
+    control = _ratio(steps, "ls-control")
+    if control is not None:
+        caption += f"; label smoothing against itself measures {ratio_text(control)}, {_steadiness(control)}"
+    ratios = [_ratio(steps, name) for name in steps]
+    columns = {
+        "method": [f"{method(name)} (failed)" if _failed(step) else method(name) for name, step in steps.items()],
+        **spreads("step", [step.spread("step_seconds") for step in steps.values()]),
+        "÷ LS": [median_of(ratio) for ratio in ratios],
+        "interval": [interval_of(ratio) for ratio in ratios],
+        "confidence": [_confidence(ratio) for ratio in ratios],
+        "rows/s": figures(steps.values(), "rows_per_second"),
+        "tokens/s": figures(steps.values(), "tokens_per_second"),
+    }
+    picture = _bars(document, steps)
+    return Block("Step time beside label smoothing", f"{caption}.", picture, table(columns))
 
 
-def _meaning(band: Ratio) -> str:
-    """What the control says of the machine."""
-    if band.low <= 1 <= band.high:
+def _confidence(ratio: Ratio | None) -> str:
+    if ratio is None or is_one(ratio):
+        return NONE
+    return f"{percent(ratio.confidence)}, {ratio.rounds} rounds"
+
+
+def _steadiness(control: Ratio) -> str:
+    """What the control shows of the machine."""
+    if control.low <= 1 <= control.high:
         return "the shaded band within which this machine shows no difference"
     return "and not 1: the machine was too unsteady for these figures"
 
 
-def _count(value: float | None) -> str:
-    return NONE if value is None else digits(value)
-
-
 def _phases(steps: Mapping[str, Part]) -> Block | None:
-    found = {name: parts for name, step in steps.items() if not _failed(step) and (parts := step.numbers("phases"))}
-    if not found:
+    phases: dict[str, dict[str, float]] = {}
+    for name, step in steps.items():
+        numbers = step.numbers("phases")
+        if numbers and not _failed(step):
+            phases[name] = {plain(phase, 26): value for phase, value in numbers.items()}
+    if not phases:
         return None
-    named = {name: {plain(phase, 26): value for phase, value in phases.items()} for name, phases in found.items()}
-    order = dict.fromkeys([*_PHASES, *(phase for phases in named.values() for phase in phases)])
-    shown = tuple(phase for phase in order if any(phase in phases for phases in named.values()))
-    unit = seconds(sum(phases.values()) for phases in named.values())
-    rows = [
-        (method(n), *(unit.show(p.get(phase)) for phase in shown), unit.show(sum(p.values()))) for n, p in named.items()
-    ]
-    picture = Stacks(tuple((method(n), p) for n, p in named.items()), shown, "mean time of a step")
-    header = (f"{unit.name} of a step", *shown, "sum")
-    return Block("Where a step's time goes", _split(named), picture, table(header, rows))
+    measured = dict.fromkeys(phase for values in phases.values() for phase in values)
+    order = tuple(phase for phase in dict.fromkeys([*_PHASES, *measured]) if phase in measured)
+    unit = seconds(sum(values.values()) for values in phases.values())
+    columns = {f"{unit.name} of a step": [method(name) for name in phases]}
+    for phase in order:
+        columns[phase] = [unit.show(step.get(phase)) for step in phases.values()]
+    columns["sum"] = [unit.show(sum(step.values())) for step in phases.values()]
+    picture = Stacks(tuple((method(name), step) for name, step in phases.items()), order, "mean time of a step")
+    return Block("Where a step's time goes", _phase_caption(phases), picture, table(columns))
 
 
-def _split(found: Mapping[str, Mapping[str, float]]) -> str:
-    name = "kd" if "kd" in found else next(iter(found))
-    phases = found[name]
+def _phase_caption(steps: Mapping[str, Mapping[str, float]]) -> str:
+    """The two longest phases of cached KD, or of the first method, and what the target takes."""
+    name = "kd" if "kd" in steps else next(iter(steps))
+    phases = steps[name]
     total = sum(phases.values()) or 1.0
-    first, *more = sorted(phases, key=phases.__getitem__, reverse=True)[:2]
-    said = f"{plain(first, 26)} takes {percent(phases[first] / total)}"
-    said += "".join(f" and {plain(other, 26)} {percent(phases[other] / total)}" for other in more)
+    longest = sorted(phases, key=phases.__getitem__, reverse=True)[:2]
+    shares = [percent(phases[phase] / total) for phase in longest]
+    caption = f"Of a {method(name)} step of {time_text(total)}, {longest[0]} takes {shares[0]}"
+    if len(longest) > 1:
+        caption += f" and {longest[1]} {shares[1]}"
     if name == "kd" and "target" in phases:
-        said += f", while gathering and decoding the stored answers takes {percent(phases['target'] / total)}"
-    return f"Of a {method(name)} step of {time_text(total)}, {said}."
+        caption += f", while gathering and decoding the stored answers takes {percent(phases['target'] / total)}"
+    return f"{caption}."
 
 
-def _added(told: Part) -> Block | None:
-    part = told.part("added_work")
-    total, share = part.number("seconds"), part.number("share_of_ls_step")
+def _added(document: Part) -> Block | None:
+    work = document.part("added_work")
+    total = work.number("seconds")
     if total is None:
         return None
-    unit, pieces = seconds(total), part.numbers("pieces")
-    caption = f"Profiled by itself, all that cached KD does for its target and loss takes {unit.told(total)}"
-    caption += "." if share is None else f", {percent(share)} of a label-smoothing step."
-    own = part.number("label_smoothing_seconds")
-    caption += "" if own is None else f" Label smoothing spends {unit.told(own)} on its own."
-    rows = [
-        (plain(name, 60), unit.show(value), percent(value / total if total else None)) for name, value in pieces.items()
-    ]
-    return Block(
-        "What cached KD does for its target", caption, None, table(("work", f"time, {unit.name}", "share"), rows)
-    )
+    unit = seconds(total)
+    caption = f"Profiled by itself, all that cached KD does for its target and loss takes {unit.text(total)}"
+    share = work.number("share_of_ls_step")
+    if share is not None:
+        caption += f", {percent(share)} of a label-smoothing step"
+    own = work.number("label_smoothing_seconds")
+    if own is not None:
+        caption += f". Label smoothing spends {unit.text(own)} on its own"
+    pieces = work.numbers("pieces")
+    columns = {
+        "work": [plain(name, 60) for name in pieces],
+        **times("time", list(pieces.values())),
+        "share": [percent(value / total if total else None) for value in pieces.values()],
+    }
+    return Block("What cached KD does for its target", f"{caption}.", None, table(columns))
 
 
 def _needs(steps: Mapping[str, Part]) -> Block | None:
-    kept = {name: step for name, step in steps.items() if not _failed(step)}
-    memory = sizes(step.number("peak_memory_bytes") for step in kept.values())
-    flops = counts(step.part("flops_per_step").number("counted") for step in kept.values())
-    header = (
-        "method", f"peak memory, {memory.name}", f"reserved, {memory.name}", "memory ÷ LS",
-        f"FLOPs counted, {flops.name}".rstrip(", "), f"FLOPs of the shape, {flops.name}".rstrip(", "), "joules a step",
-    )  # fmt: skip
-    rows = [(method(name), *_need(step, memory.show, flops.show)) for name, step in kept.items()]
-    found = table(header, rows)
-    ratio = kept["kd"].number("memory_ratio_to_ls") if "kd" in kept else None
-    if found is None or len(found.header) == 1:
+    measured = {name: step for name, step in steps.items() if not _failed(step)}
+    parts = list(measured.values())
+    work = [step.part("flops_per_step") for step in parts]
+    flops = counts(numbers_of(work, "counted"))
+    ratios = numbers_of(parts, "memory_ratio_to_ls")
+    columns = {
+        "method": [method(name) for name in measured],
+        **sizes_of("peak memory", numbers_of(parts, "peak_memory_bytes")),
+        **sizes_of("reserved", numbers_of(parts, "reserved_memory_bytes")),
+        "memory ÷ LS": [NONE if ratio is None else f"{ratio:.3f}" for ratio in ratios],
+        f"FLOPs counted, {flops.name}".rstrip(", "): [flops.show(value) for value in numbers_of(work, "counted")],
+        f"FLOPs of the shape, {flops.name}".rstrip(", "): [flops.show(value) for value in numbers_of(work, "analytic")],
+        "joules a step": figures(parts, "joules_per_step"),
+    }
+    needs = table(columns)
+    if needs is None or len(needs.header) == 1:
         return None
-    said = "No ratio of cached KD's peak memory to label smoothing's was measured."
-    if ratio is not None:
-        peak = kept["kd"].number("peak_memory_bytes")
-        said = f"Cached KD's peak memory is {ratio:.3f} of label smoothing's"
-        said += "." if peak is None else f" ({size_text(peak)})."
-    return Block("What a step needs", said, None, found)
+    return Block("What a step needs", _memory_caption(measured), None, needs)
 
 
-def _need(step: Part, size: Any, flops: Any) -> list[str]:
-    ratio, joules = step.number("memory_ratio_to_ls"), step.number("joules_per_step")
-    work = step.part("flops_per_step")
-    return [
-        size(step.number("peak_memory_bytes")),
-        size(step.number("reserved_memory_bytes")),
-        NONE if ratio is None else f"{ratio:.3f}",
-        flops(work.number("counted")),
-        flops(work.number("analytic")),
-        _count(joules),
-    ]
+def _memory_caption(steps: Mapping[str, Part]) -> str:
+    ratio = steps["kd"].number("memory_ratio_to_ls") if "kd" in steps else None
+    if ratio is None:
+        return "No ratio of cached KD's peak memory to label smoothing's was measured."
+    peak = steps["kd"].number("peak_memory_bytes")
+    size = "" if peak is None else f" ({size_text(peak)})"
+    return f"Cached KD's peak memory is {ratio:.3f} of label smoothing's{size}."
 
 
-def _costs(told: Part) -> Block | None:
-    costs = told.part("costs")
-    lines, even = _cost_lines(costs), costs.number("break_even_epochs")
+def _costs(document: Part, steps: Mapping[str, Part]) -> Block | None:
+    costs = document.part("costs")
+    lines = _cost_lines(costs)
+    lacking = _not_measured(document, steps)
+    if not lines and (not steps or not lacking):
+        return None
     if not lines:
-        return None
+        return Block("What it costs in all", f"What all of it costs is not told: {lacking}.")
+    in_hours = max(line.ys[-1] for line in lines) >= 0.5
+    factor = 1.0 if in_hours else 60.0
+    scaled = tuple(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)) for line in lines)
+    even = costs.number("break_even_epochs")
     mark = None if even is None else (even, f"paid for itself after {digits(even)}")
-    factor, unit = (1.0, "hours") if max(line.ys[-1] for line in lines) >= 0.5 else (60.0, "minutes")
-    drawn = tuple(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)) for line in lines)
-    picture = Curves(drawn, "epochs × students", unit, mark, "cached")
-    return Block("What it costs in all", _paid(costs, lines), picture, table(*_protocol(costs)))
+    picture = Curves(scaled, "epochs × students", "hours" if in_hours else "minutes", mark, "cached")
+    clauses = [_break_even(costs, lines), _protocol_text(costs.part("protocol"))]
+    if not clauses[1] and lacking:
+        clauses[1] = f"the hours of a whole study are not told: {lacking}"
+    caption = sentence("; ".join(clause for clause in clauses if clause))
+    kwh = costs.numbers("kwh")
+    money = costs.numbers("money")
+    protocol = costs.part("protocol")
+    scenarios = [name for name in _SCENARIOS if protocol.number(f"{name}_hours") is not None]
+    price = digits(costs.number("price_per_hour"))
+    columns = {
+        "all methods, epochs and seeds": [_SCENARIOS[name] for name in scenarios],
+        "hours": [digits(protocol.number(f"{name}_hours")) for name in scenarios],
+        "kWh": [digits(kwh.get(name)) for name in scenarios],
+        f"money at {price} an hour": [digits(money.get(name)) for name in scenarios],
+    }
+    return Block("What it costs in all", caption, picture, table(columns))
+
+
+def _not_measured(document: Part, steps: Mapping[str, Part]) -> str:
+    """Which methods of a study, and whether the dump, were not measured; empty where all were."""
+    measured = {name for name, step in steps.items() if not _failed(step) and step.spread("step_seconds")}
+    lacking = [method(name) for name in STUDY if name not in measured]
+    if not document.part("dump").values:
+        lacking.append("the dump")
+    if not lacking:
+        return ""
+    return f"{listed(lacking)} {'were' if len(lacking) > 1 else 'was'} not measured"
 
 
 def _cost_lines(costs: Part) -> list[Line]:
+    """Hours over epochs × students, of each scenario that was measured."""
     hours = costs.part("hours")
-    xs = hours.series("epochs")
-    lines = {name: hours.series(name) for name in _LINES}
-    return [
-        Line(name, _LINES[name], tuple(xs), tuple(ys))
-        for name, ys in lines.items()
-        if len(ys) == len(xs) and len(xs) > 1
-    ]
+    xs = tuple(hours.series("epochs"))
+    lines = [Line(name, label, xs, tuple(hours.series(name))) for name, label in _LINES.items()]
+    return [line for line in lines if len(line.ys) == len(xs) > 1]
 
 
-def _paid(costs: Part, lines: Sequence[Line]) -> str:
-    study = _study(costs.part("protocol"))
-    return _sentence("; ".join(filter(None, [_even(costs, lines), study])))
-
-
-def _even(costs: Part, lines: Sequence[Line]) -> str:
+def _break_even(costs: Part, lines: Sequence[Line]) -> str:
     """When a cache has paid for itself; where that was not measured, what there is."""
-    even, drawn = costs.number("break_even_epochs"), {line.key for line in lines}
+    even = costs.number("break_even_epochs")
     if even is not None:
         return f"the cache has paid for itself after {digits(even)} epochs × students"
-    lacking = [method(case) for line, case in (("cached", "kd"), ("online", "kd-online")) if line not in drawn]
+    drawn = {line.key for line in lines}
+    lacking = [method(case) for key, case in (("cached", "kd"), ("online", "kd-online")) if key not in drawn]
     if not lacking:
         return (
             "a cache never pays for itself here: an epoch from it takes no less than one with the teacher in the loop"
         )
     ends = listed([f"{time_text(3600 * line.ys[-1])} ({line.label})" for line in lines])
     verb = "were" if len(lacking) > 1 else "was"
-    said = f"{lines[0].xs[-1]:g} epochs × students take {ends}"
-    return f"{said}; when a cache has paid for itself is not told: {listed(lacking)} {verb} not measured"
+    return (
+        f"{lines[0].xs[-1]:g} epochs × students take {ends}; when a cache has paid for itself is not told: "
+        f"{listed(lacking)} {verb} not measured"
+    )
 
 
-def _study(part: Part) -> str:
+def _protocol_text(protocol: Part) -> str:
     """What a protocol takes; empty where it was not measured."""
-    epochs, seeds, methods = (part.number(name) for name in ("epochs", "seeds", "methods"))
-    online, cached = part.number("online_hours"), part.number("cached_hours")
-    if None in (epochs, seeds, methods) or online is None or cached is None:
+    epochs, seeds, methods = [protocol.number(name) for name in _PROTOCOL]
+    online = protocol.number("online_hours")
+    cached = protocol.number("cached_hours")
+    if epochs is None or seeds is None or methods is None or online is None or cached is None:
         return ""
-    said = f"{epochs:g} epochs of {seeds:g} seeds of {methods:g} methods take "
-    return f"{said}{time_text(3600 * cached)} from a cache and {time_text(3600 * online)} with the teacher in the loop"
-
-
-def _protocol(costs: Part) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    hours, kwh, money = costs.part("protocol"), costs.numbers("kwh"), costs.numbers("money")
-    price = costs.number("price_per_hour")
-    header = ("all methods, epochs and seeds", "hours", "kWh", f"money at {_count(price)} an hour")
-    rows = [
-        (said, _count(hours.number(f"{name}_hours")), _count(kwh.get(name)), _count(money.get(name)))
-        for name, said in _WHAT.items()
-    ]
-    return header, [row for row in rows if set(row[1:]) != {NONE}]
-
-
-def _paper(told: Part) -> Block | None:
-    """The paper's own protocol, where another was asked for."""
-    paper, asked = (told.part("costs").part(name) for name in ("paper_protocol", "protocol"))
-    study = _study(paper)
-    if not study or all(paper.number(name) == asked.number(name) for name in ("epochs", "seeds", "methods")):
-        return None
-    rows = [(said, _count(paper.number(f"{name}_hours"))) for name, said in _WHAT.items()]
-    caption = f"At these speeds the paper's {study}."
-    return Block(
-        "What the paper's protocol costs", caption, None, table(("all methods, epochs and seeds", "hours"), rows)
+    return (
+        f"{epochs:g} epochs of {seeds:g} seeds of {methods:g} methods take {time_text(3600 * cached)} from a cache "
+        f"and {time_text(3600 * online)} with the teacher in the loop"
     )
 
 
-def _expected(told: Part, steps: Mapping[str, Part]) -> Block | None:
-    part, hours = told.part("expected"), {line.key: line for line in _cost_lines(told.part("costs"))}
+def _paper(document: Part) -> Block | None:
+    """The paper's own protocol, where another was measured."""
+    paper = document.part("costs").part("paper_protocol")
+    own = document.part("costs").part("protocol")
+    text = _protocol_text(paper)
+    if not text or all(paper.number(name) == own.number(name) for name in _PROTOCOL):
+        return None
+    columns = {
+        "all methods, epochs and seeds": list(_SCENARIOS.values()),
+        "hours": [digits(paper.number(f"{name}_hours")) for name in _SCENARIOS],
+    }
+    return Block("What the paper's protocol costs", f"At these speeds the paper's {text}.", None, table(columns))
+
+
+def _expected(document: Part, steps: Mapping[str, Part]) -> Block | None:
+    expected = document.part("expected")
+    costs = document.part("costs")
     online = _ratio(steps, "kd-online")
-
-    def measured(epochs: float) -> str:
-        if not {"cached", "ls"} <= set(hours) or hours["ls"].xs[-1] < epochs:
-            return NONE
-        cached, ls = (float(np.interp(epochs, hours[name].xs, hours[name].ys)) for name in ("cached", "ls"))
-        return f"{cached / ls:.3f}" if ls else NONE
-
-    costs, found = told.part("costs"), ratio_text(online) if online else NONE
-    epochs, seeds = costs.number("epochs") or 0.0, costs.number("seeds") or 0.0
-    one, every = (
-        (f"{epochs:g} epochs", f"{epochs:g} epochs of {seeds:g} seeds") if epochs else ("all epochs", "all runs")
+    epochs = costs.number("epochs") or 0.0
+    seeds = costs.number("seeds") or 0.0
+    student = f"{epochs:g} epochs" if epochs else "all epochs"
+    students = f"{epochs:g} epochs of {seeds:g} seeds" if epochs else "all runs"
+    ratios = (
+        ("a step with the teacher in the loop", "online_ratio_to_ls", ratio_text(online)),
+        ("the same, embeddings, head and optimiser counted", "online_ratio_to_ls_counted", ratio_text(online)),
+        (f"{student} from a cache, its dump too", "cached_ratio_to_ls_one_student", _cached_ratio(costs, epochs)),
+        (f"{students} from one cache", "cached_ratio_to_ls_all_students", _cached_ratio(costs, epochs * seeds)),
     )
-    lines = (
-        ("a step with the teacher in the loop", "online_ratio_to_ls", found),
-        ("the same, embeddings, head and optimiser counted", "online_ratio_to_ls_counted", found),
-        (f"{one} from a cache, its dump too", "cached_ratio_to_ls_one_student", measured(epochs)),
-        (f"{every} from one cache", "cached_ratio_to_ls_all_students", measured(epochs * seeds)),
-    )
-    rows = [(said, f"{value:.3f}", found) for said, key, found in lines if (value := part.number(key)) is not None]
-    if not rows:
+    columns: dict[str, list[str]] = {"÷ LS": [], "expected": [], "measured": []}
+    for label, key, measured in ratios:
+        value = expected.number(key)
+        if value is not None:
+            columns["÷ LS"].append(label)
+            columns["expected"].append(f"{value:.3f}")
+            columns["measured"].append(measured)
+    block_table = table(columns)
+    if block_table is None:
         return None
-    value = part.number("online_ratio_to_ls")
-    caption = "FLOPs alone let us expect what stands in the first column."
+    return Block("Measured beside expected", _expected_caption(expected, online), None, block_table)
+
+
+def _cached_ratio(costs: Part, epochs: float) -> str:
+    """Hours from a cache over hours of label smoothing after so many epochs × students."""
+    lines = {line.key: line for line in _cost_lines(costs)}
+    if "cached" not in lines or "ls" not in lines or lines["ls"].xs[-1] < epochs:
+        return NONE
+    cached = np.interp(epochs, lines["cached"].xs, lines["cached"].ys)
+    smoothing = np.interp(epochs, lines["ls"].xs, lines["ls"].ys)
+    return f"{cached / smoothing:.3f}" if smoothing else NONE
+
+
+def _expected_caption(expected: Part, online: Ratio | None) -> str:
+    value = expected.number("online_ratio_to_ls")
+    caption = "FLOPs alone let us expect what stands in the first column"
     if value is not None and online is not None:
         caption = f"By FLOPs the teacher in the loop should cost {value:.2f} of label smoothing; it took "
-        caption += f"{ratio_text(online)}."
-    note = part.text("note")
-    caption = f"{caption[:-1]} ({note.rstrip('.')})." if note else caption
-    return Block("Measured beside expected", caption, None, table(("÷ LS", "expected", "measured"), rows))
+        caption += ratio_text(online)
+    note = expected.text("note").rstrip(".")
+    if note:
+        caption += f" ({note})"
+    why = expected.part("explained")
+    teacher = why.number("teacher_flops_per_second")
+    student = why.number("student_flops_per_second")
+    if teacher is not None and student is not None:
+        caption += (
+            f". The teacher's forward pass makes {counts(teacher).text(teacher)}FLOP/s, the student's passes "
+            f"{counts(student).text(student)}FLOP/s; {percent(why.number('rest_of_step'))} of an LS step is neither"
+        )
+    return f"{caption}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logitcache.report.charts import BAND, GRID, INK, MUTED, RIVAL
+from logitcache.report.drawing import BAND, GRID, INK, MUTED, RIVAL
 
 # Every colour of a picture: by light, and by dark. The same hue, as bright as its ground asks for.
 _DARK = {

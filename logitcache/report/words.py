@@ -12,10 +12,11 @@ NONE = "–"
 _HELD = "\N{NO-BREAK SPACE}"  # between a figure and its unit
 _SHORT = 26  # characters of a name beside a picture
 _NARROW = 0.05  # an interval that is worth three digits behind the point
+_DECIMALS = ((99.95, 0), (9.995, 1), (0.9995, 2))  # from which size a figure has so many
 _TIMES = ((3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _SIZES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "bytes"))
 _COUNTS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1.0, ""))
-_HOURS_FROM = 2  # hours; what takes less is told in seconds
+_HOURS_FROM = 2  # hours; a shorter time is given in seconds
 
 _METHODS = {
     "base": "Base",
@@ -38,16 +39,24 @@ class Unit:
 
     def show(self, value: float | None) -> str:
         """The figure alone, for a column whose header names the unit."""
-        return NONE if value is None else digits(value / self.size)
+        if value is None:
+            return NONE
+        return digits(value / self.size)
 
-    def told(self, value: float | None) -> str:
-        return NONE if value is None else f"{self.show(value)}{_HELD}{self.name}".rstrip()
+    def text(self, value: float | None) -> str:
+        """The figure with its unit."""
+        if value is None:
+            return NONE
+        return f"{self.show(value)}{_HELD}{self.name}".rstrip()
 
 
 def plain(value: object, most: int = 300) -> str:
     """Somebody's text on one line, without characters that cannot be seen."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    printable = "".join(character if character.isprintable() else " " for character in str(value))
+    text = " ".join(printable.split())
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1]}…"
 
 
 def method(name: str) -> str:
@@ -60,20 +69,41 @@ def case(name: str) -> str:
     return plain(name, _SHORT)
 
 
-def digits(value: float) -> str:
-    """Three digits, or all before the point."""
+def digits(value: float | None) -> str:
+    """Three digits, or all before the point; a dash for None."""
+    if value is None:
+        return NONE
     size = abs(value)
-    if size >= 1e15 or 0 < size < 5e-5:
+    if size == 0:
+        return "0"
+    if size >= 1e15 or size < 5e-5:
         return f"{value:.2e}"
-    places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3
-    text = f"{value:,.{places}f}"
-    return "0" if not size else text if size >= 0.01 else f"{value:.4f}"
+    if size < 0.01:
+        return f"{value:.4f}"
+    decimals = next((decimals for limit, decimals in _DECIMALS if size >= limit), 3)
+    return f"{value:,.{decimals}f}"
+
+
+def whole(value: float | None) -> str:
+    """A number without decimals; a dash for None."""
+    if value is None:
+        return NONE
+    return f"{value:,.0f}"
+
+
+def sentence(text: str) -> str:
+    """A clause as a sentence; empty where it is empty."""
+    if not text:
+        return ""
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def seconds(values: float | Iterable[float | None] | None) -> Unit:
     """The unit for times: of which the middle one is at least one."""
     middle = _middle(values)
-    return _unit(middle, _TIMES if middle >= _HOURS_FROM * 3600 else _TIMES[1:])
+    if middle >= _HOURS_FROM * 3600:
+        return _unit(middle, _TIMES)
+    return _unit(middle, _TIMES[1:])
 
 
 def sizes(values: float | Iterable[float | None] | None) -> Unit:
@@ -88,17 +118,21 @@ def counts(values: float | Iterable[float | None] | None) -> Unit:
 
 def time_text(value: float | None) -> str:
     """One time with the unit that fits it."""
-    return NONE if value is None else seconds(value).told(value)
+    return seconds(value).text(value)
 
 
 def size_text(value: float | None) -> str:
     """One number of bytes with the unit that fits it."""
-    return NONE if value is None else sizes(value).told(value)
+    return sizes(value).text(value)
 
 
-def times(value: float) -> str:
+def factor(value: float) -> str:
     """How many times as much: two digits, or all before the point."""
-    return f"{value:,.0f}" if value >= 9.5 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
+    if value >= 9.5:
+        return f"{value:,.0f}"
+    if value >= 0.95:
+        return f"{value:.1f}"
+    return f"{value:.2g}"
 
 
 def percent(share: float | None) -> str:
@@ -106,33 +140,48 @@ def percent(share: float | None) -> str:
     if share is None:
         return NONE
     value = 100 * share
-    return f"{value:.{0 if value >= 9.95 else 1 if value >= 0.95 else 2}f}{_HELD}%"
+    if value >= 9.95:
+        return f"{value:.0f}{_HELD}%"
+    if value >= 0.95:
+        return f"{value:.1f}{_HELD}%"
+    return f"{value:.2f}{_HELD}%"
 
 
-def places_of(ratio: Ratio) -> int:
-    """Digits behind the point that an interval is worth."""
-    if ratio.median >= 99.5:
-        return 0
-    return 1 if ratio.median >= 9.95 else 3 if 0 < ratio.high - ratio.low < _NARROW else 2
+def median_of(ratio: Ratio | None) -> str:
+    """The median alone, with the decimals that its interval is worth; 1 for what is compared with itself."""
+    if ratio is None:
+        return NONE
+    if is_one(ratio):
+        return "1"
+    return f"{ratio.median:,.{_decimals(ratio)}f}"
 
 
-def middle_of(ratio: Ratio) -> str:
-    return f"{ratio.median:,.{places_of(ratio)}f}"
+def interval_of(ratio: Ratio | None) -> str:
+    """``[0.94, 1.17]``; a dash for what is compared with itself."""
+    if ratio is None or is_one(ratio):
+        return NONE
+    decimals = _decimals(ratio)
+    return f"[{ratio.low:,.{decimals}f}, {ratio.high:,.{decimals}f}]"
 
 
-def interval_of(ratio: Ratio) -> str:
-    """``[0.94, 1.17]``."""
-    places = places_of(ratio)
-    return f"[{ratio.low:,.{places}f}, {ratio.high:,.{places}f}]"
-
-
-def ratio_text(ratio: Ratio) -> str:
+def ratio_text(ratio: Ratio | None) -> str:
     """``1.01 [0.94, 1.17]``; what is compared with itself is 1, without an interval."""
-    return "1" if is_one(ratio) else f"{middle_of(ratio)} {interval_of(ratio)}"
+    if ratio is None or is_one(ratio):
+        return median_of(ratio)
+    return f"{median_of(ratio)} {interval_of(ratio)}"
 
 
 def is_one(ratio: Ratio) -> bool:
+    """Whether it compares a thing with itself."""
     return ratio.low == ratio.high == ratio.median == 1
+
+
+def _decimals(ratio: Ratio) -> int:
+    if ratio.median >= 99.5:
+        return 0
+    if ratio.median >= 9.95:
+        return 1
+    return 3 if 0 < ratio.high - ratio.low < _NARROW else 2
 
 
 def inverted(ratio: Ratio) -> Ratio:
@@ -142,26 +191,34 @@ def inverted(ratio: Ratio) -> Ratio:
 
 def held(ratios: Iterable[Ratio]) -> str:
     """What the intervals of these ratios do, to follow the word; empty where none has an interval."""
-    known = [ratio for ratio in ratios if ratio.rounds > 0 and not is_one(ratio)]
-    sure = [ratio for ratio in known if ratio.confidence > 0]
-    if not known or not sure:
-        return "hold nothing: one round was measured" if known else ""
-    least, most = min(ratio.rounds for ratio in sure), max(ratio.rounds for ratio in sure)
-    share = math.floor(100 * min(ratio.confidence for ratio in sure) + 1e-9)
+    measured = [ratio for ratio in ratios if ratio.rounds > 0 and not is_one(ratio)]
+    if not measured:
+        return ""
+    confident = [ratio for ratio in measured if ratio.confidence > 0]
+    if not confident:
+        return "hold nothing: one round was measured"
+    least = min(ratio.rounds for ratio in confident)
+    most = max(ratio.rounds for ratio in confident)
     rounds = f"{least}" if least == most else f"{least} to {most}"
-    said = f"hold the true median with {share} % confidence at least ({rounds} rounds)"
-    return said if len(sure) == len(known) else f"{said}, and nothing where one round was measured"
+    share = math.floor(100 * min(ratio.confidence for ratio in confident) + 1e-9)
+    text = f"hold the true median with {share} % confidence at least ({rounds} rounds)"
+    if len(confident) < len(measured):
+        text += ", and nothing where one round was measured"
+    return text
 
 
 def listed(parts: Sequence[str], last: str = "and") -> str:
     """``a, b and c``."""
-    return f"{', '.join(parts[:-1])} {last} {parts[-1]}" if len(parts) > 1 else "".join(parts)
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
 
 
 def _middle(values: float | Iterable[float | None] | None) -> float:
-    several = [values] if values is None or isinstance(values, int | float) else values
-    known = sorted(abs(value) for value in several if value)
-    return known[len(known) // 2] if known else 1.0
+    if values is None or isinstance(values, int | float):
+        return abs(values or 1.0)
+    magnitudes = sorted(abs(value) for value in values if value)
+    return magnitudes[len(magnitudes) // 2] if magnitudes else 1.0
 
 
 def _unit(value: float, units: Sequence[tuple[float, str]]) -> Unit:

@@ -126,12 +126,11 @@ def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
 def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | None:
     if config.reuse is None:
         return None
-    if len(splits) > 1:
-        advice = f"Dump one at a time: --split train without --unlabelled, then --split {UNLABELLED_SPLIT}."
-        raise SpecError(f"--reuse: expected one split to dump, found {' and '.join(splits)}. {advice}")
-    new = folder_of(config, source, config.split)
-    if isinstance(config.reuse, Path) and new.resolve() == config.reuse.resolve():
-        raise SpecError(
-            "--reuse: expected another folder than the new cache's, found the same. Name a new --out.", where=new
-        )
+    for split in splits:
+        new = folder_of(config, source, split)
+        if isinstance(config.reuse, Path) and new.resolve() == config.reuse.resolve():
+            advice = "Name a new --out."
+            raise SpecError(
+                expected="another folder than the new cache's", found="the same", advice=advice, where="--reuse"
+            )
     return Cache.open(config.reuse)

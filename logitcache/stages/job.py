@@ -250,7 +250,7 @@ def _with_selection(config: TrainConfig, source: Source) -> TrainConfig:
 
 def _task(source: Source, train: Rows, notify: Notify) -> Classification:
     if len(np.unique(train.label[train.label >= 0])) < 2:
-        raise SpecError("expected at least two classes in the training rows, found one.", where=source.name)
+        raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
     task = Classification(source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(train.label.tolist()))
     if without:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
 from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.match import Kind, Match, map_advice, pairs_of, suggestion
@@ -77,23 +78,41 @@ def check_gold_labels(teacher: Joined, train: Rows, notify: Notify) -> None:
 
 
 def relabelled(teacher: Joined, train: Rows) -> Relabelled:
-    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher`` does."""
+    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher``, which has located them."""
     keys = np.empty(0, np.int64)
     counts = np.empty(0, np.int64)
-    stops = [*(part.start for part in teacher.parts[1:]), np.iinfo(np.int64).max]
-    for part, stop in zip(teacher.parts, stops, strict=True):
-        mine = (train.row_id >= part.start) & (train.row_id < stop) & (train.label >= 0)
-        for cache, order in part.ordered():
-            stored = cache.labels(train.row_id[mine] - part.start)
+    for part, index in teacher.rows_by_part(train.row_id):
+        mine = index[train.label[index] >= 0]
+        row_id = train.row_id[mine] - part.start
+        for cache, order, place in part.placed(row_id):
+            stored = _labels_then(cache, row_id, place)
             labelled = stored >= 0
             before = stored[labelled]
             if order is not None:
                 before = order.argsort()[before]  # the class that this column answers for
             pairs = before * MAX_CLASSES + train.label[mine][labelled]
-            keys, index = np.unique(np.concatenate([keys, pairs]), return_inverse=True)
+            keys, number = np.unique(np.concatenate([keys, pairs]), return_inverse=True)
             weights = np.concatenate([counts, np.ones(len(pairs), np.int64)])
-            counts = np.bincount(index, weights, len(keys)).astype(np.int64)
+            counts = np.bincount(number, weights, len(keys)).astype(np.int64)
     return Relabelled(keys // MAX_CLASSES, keys % MAX_CLASSES, counts)
+
+
+def _labels_then(cache: Cache, row_id: Int64, place: Int64) -> Int64:
+    """The labels of rows at the dump, -1 where nothing is known: i64[N]. Of a row that lies elsewhere now, a text that
+    was dumped with several labels says nothing.
+    """
+    labels = cache.labels(place)
+    moved = np.flatnonzero(place != row_id)
+    if len(moved):
+        index = cache.index
+        is_first = np.ones(len(index.row_hash), bool)
+        is_first[1:] = index.row_hash[1:] != index.row_hash[:-1]
+        starts = np.flatnonzero(is_first)
+        ordered = cache.labels(index.row_id)
+        is_single = np.minimum.reduceat(ordered, starts) == np.maximum.reduceat(ordered, starts)
+        text = np.searchsorted(index.row_hash[starts], cache.row_hashes(place[moved]))
+        labels[moved[~is_single[text]]] = -1
+    return labels
 
 
 def _check_answers(teacher: Joined, train: Rows, where: str, notify: Notify) -> None:
@@ -105,7 +124,7 @@ def _check_answers(teacher: Joined, train: Rows, where: str, notify: Notify) -> 
     match = teacher.match
     sample = train.select(spread(train.label, CHECKED_ROWS))
     gold = sample.label
-    answers = teacher.take(sample.row_id).logits.argmax(axis=1)
+    answers = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id)).logits.argmax(axis=1)
     order = better_order(gold, answers, len(match.data))
     if order is not None:
         present = (answers == gold).mean()

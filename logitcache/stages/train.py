@@ -13,11 +13,12 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Joined, join
+from logitcache.cache.joined import Joined, by_part, join, join_parts
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
+from logitcache.data.division import stand_in
 from logitcache.data.match import Kind, shown
-from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Notify, Rows, Source
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.ranks import first_alone, is_first, meet, of_first
@@ -50,6 +51,9 @@ def train(
         return out
 
 
+WINDOWS = ". Its store is read by windows of rows, which is slow in another order: convert it to arrow"
+
+
 @contextmanager
 def trained(
     config: TrainConfig,
@@ -72,7 +76,7 @@ def trained(
         job = replace(job, cache_fingerprint=teacher.fingerprint)
     check_foreign(job.out)
     if teacher is not None:
-        job = _proved(job, teacher, notify)
+        job, teacher = _proved(job, teacher, notify)
     job = with_tokenizer(job, notify)
     with held(job, wait=wait, notify=notify) as done:
         if done:
@@ -87,20 +91,22 @@ def _train(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) ->
         teacher = _self_taught(job, notify, on_step)
         job = replace(job, cache_fingerprint=teacher.fingerprint)
         of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
-        job = _proved(job, teacher, notify)
+        job, teacher = _proved(job, teacher, notify)
     if teacher is not None:
         _say_division(teacher, job, notify)
     with quiet():
         run(job, teacher, notify, on_step)
 
 
-def _proved(job: Job, teacher: Joined, notify: Notify) -> Job:
-    """The run without the rows that a dump has skipped; every other row is proved to be the one its teacher answered.
-    Raises SpecError, FingerprintMismatch, AlignmentError.
+def _proved(job: Job, teacher: Joined, notify: Notify) -> tuple[Job, Joined]:
+    """The run without the rows that a dump has skipped, and its teacher with every row located: proved by its hash to
+    be one that the teacher answered. Raises SpecError, FingerprintMismatch, AlignmentError.
     """
+    teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, notify)
-    _check_teacher(teacher, job, notify)
-    return job
+    check_gold_labels(teacher, job.train, notify)
+    _say_located(teacher, job, notify)
+    return job, teacher
 
 
 def check_unlabelled(source: Source, named: str | None) -> None:
@@ -119,21 +125,23 @@ def _given(job: Job, notify: Notify) -> Joined | None:
     config, starts = job.config, job.starts()
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
-        return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map)
+        return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
     if config.method != "kd":
         return None
     division, source = job.source.division, job.source
     # a teacher fine-tuned on another seed's draw has been trained on rows that this one holds out
     called = None if division is None or division.seed is None else source.name
-    caches = [find_cache(config.workspace, source.table(name), name, called) for name in starts]
-    for cache in caches:
+    answering = {}
+    for name, (_, texts) in by_part(job.train, starts).items():
+        cache = find_cache(config.workspace, source.table(name), name, called, texts)
         notify(f"teacher: {cache!r}")
-    return join(caches, starts, task=job.task, label_map=config.label_map)
+        answering[name] = [cache]
+    return join_parts(answering, starts, task=job.task, label_map=config.label_map)
 
 
 def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
     """The run without the rows that a dump has skipped. Raises SpecError where none is left."""
-    kept = np.flatnonzero(~np.isin(job.train.row_id, teacher.skipped))
+    kept = np.flatnonzero(teacher.answered(job.train.row_id))
     if len(kept) == len(job.train):
         return job
     notify(
@@ -141,42 +149,65 @@ def _without_skipped(job: Job, teacher: Joined, notify: Notify) -> Job:
     )
     if not len(kept):
         raise SpecError(
-            "expected rows with an answer, found none. Mend the teacher and dump again.", where=str(teacher)
+            expected="rows with an answer", found="none", advice="Mend the teacher and dump again.", where=str(teacher)
         )
     return replace(job, train=job.train.select(kept))
 
 
-def _check_teacher(teacher: Joined, job: Job, notify: Notify) -> None:
-    """Every row by its hash, and the labels of classes; before anything is written."""
-    teacher.check(job.train.row_id, job.train.row_hash)
-    check_gold_labels(teacher, job.train, notify)
-    for part in teacher.parts:
-        here = job.source.table(part.name).digest()
-        for cache in part.caches:
-            there = cache.manifest.plan.data.get("digest")
-            if here != there:
+def _say_located(teacher: Joined, job: Job, notify: Notify) -> None:
+    """Say how many rows lie elsewhere in a cache than in the data."""
+    for part, index in teacher.rows_by_part(job.train.row_id):
+        row_id = job.train.row_id[index] - part.start
+        for cache, _, place in part.placed(row_id):
+            moved = int((place != row_id).sum())
+            if moved:
+                windows = "" if cache.window is None else WINDOWS
                 notify(
-                    f"{cache.where}: dumped from other rows (digest {there}, here {here}); "
-                    "every row used here is in it, proved by its hash"
+                    f"{cache.where}: of {len(row_id):,} {part.name} rows {moved:,} were found by content, "
+                    f"the others at their places; each is proved by its hash{windows}"
                 )
 
 
 def _say_division(teacher: Joined, job: Job, notify: Notify) -> None:
-    """Warn of caches that were dumped when other rows of their table were held out."""
-    division, source = job.source.division, job.source
-    if division is None or not division.held_out:
+    """Warn of caches that were dumped when other rows may have been held out."""
+    source, table = job.source, job.source.table("train")
+    division = source.division
+    if division is not None and not division.held_out:
         return
-    labels = label_digest(source.table("train"))
+    labels = label_digest(table)
+    digest = table.digest()
+    scored = [rows.row_hash[rows.label >= 0] for name, rows in source.splits.items() if name in ("dev", "test")]
+    texts = np.concatenate([np.empty(0, np.int64), *scored])
+    texts = texts[~stand_in(texts, source.split("train").row_hash)]  # those are spoken of already
     for cache in next(part.caches for part in teacher.parts if part.name == "train"):
         data = cache.manifest.plan.data
-        if not (cache.labels(source.table("train").row_id) >= 0).any():  # it was dumped without labels
+        other_draw = division is not None and division.seed is not None and data.get("source") != source.name
+        same_table = data.get("digest") == digest
+        if not other_draw and same_table and (division is None or data.get("labels") == labels):
             continue
-        other_draw = division.seed is not None and data.get("source") != source.name
-        if other_draw or data.get("labels") != labels:
+        if not other_draw and not same_table and _same_rows(cache, table):
+            continue
+        if not (cache.labels(np.arange(len(cache))) >= 0).any():  # it was dumped without labels
+            continue
+        seen = int((cache.find(texts) >= 0).sum())
+        if seen:
             notify(
-                f"{cache.where}: dumped with other labels or another data seed, so other rows may have been held out. "
-                "A teacher that was fine-tuned for that dump may have been trained on rows that are scored here"
+                f"{cache.where}: dumped with other rows, other labels or another data seed, so other rows may have "
+                f"been held out. {seen:,} of the {len(texts):,} rows that are scored here are in it: a teacher that "
+                "was fine-tuned for that dump may have been trained on them"
             )
+
+
+def _same_rows(cache: Cache, table: Rows) -> bool:
+    """Whether a cache has the rows of a table with their labels, in any order."""
+    if len(cache) != len(table):
+        return False
+    theirs = cache.row_hashes(), cache.labels(np.arange(len(cache)))
+    mine = table.row_hash, table.label
+    sorted_columns = [
+        column[np.lexsort((label, row_hash))] for row_hash, label in (theirs, mine) for column in (row_hash, label)
+    ]
+    return all(np.array_equal(sorted_columns[i], sorted_columns[i + 2]) for i in range(2))
 
 
 def _self_taught(job: Job, notify: Notify, on_step: OnStep) -> Joined:

@@ -11,7 +11,9 @@ from logitcache.cache.cache import Cache
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import LogitCacheError, SpecError
+from logitcache.records import Int64
 from logitcache.store.manifest import Plan, read_json
+from logitcache.teacher.reuse import apart
 
 
 def self_cache(workspace: Workspace, source: Source, split: str, weights: str, max_length: int) -> Path:
@@ -21,41 +23,90 @@ def self_cache(workspace: Workspace, source: Source, split: str, weights: str, m
     return workspace.self_kd / f"cache-{digest[:12]}"
 
 
-def find_cache(workspace: Workspace, rows: Rows, split: str = "train", source: str | None = None) -> Cache:
-    """The one complete cache of these rows; of those dumped under the name ``source``, where one is given.
+def find_cache(
+    workspace: Workspace,
+    table: Rows,
+    split: str = "train",
+    source: str | None = None,
+    texts: Int64 | None = None,
+) -> Cache:
+    """The one complete cache of a table; else one that has every text that is needed, whatever table it was made of. Of
+    those dumped under the name ``source``, where one is given.
 
-    Raises SpecError where there is none, or several to choose from; and where there is none but a broken or unfinished
-    one, what is wrong with that.
+    ``texts``: the hashes of the rows that are needed; None: all of the table's. Raises SpecError where there is none,
+    or several to choose from; and where the only one of the table is broken or unfinished, what is wrong with that.
     """
-    digest = rows.digest()
-    found: list[Cache] = []
-    other: list[Cache] = []
+    digest = table.digest()
+    of_table: list[Cache] = []
+    others: list[Cache] = []
     broken: list[LogitCacheError] = []
     for plan in sorted(workspace.caches.glob("*/plan.json")):
         data = _data_of(plan)
-        kind = (data.get("split") == UNLABELLED_SPLIT) == (split == UNLABELLED_SPLIT)
-        mine = kind and data.get("digest") == digest and source in (None, data.get("source"))
+        is_of_table = data.get("digest") == digest and _is_unlabelled(data) == (split == UNLABELLED_SPLIT)
+        if source not in (None, data.get("source")):
+            is_of_table = False
         try:
-            (found if mine else other).append(Cache.open(plan.parent))
+            (of_table if is_of_table else others).append(Cache.open(plan.parent))
         except LogitCacheError as error:
-            broken += [error.at(plan.parent)] if mine else []
-    if len(found) == 1:
-        return found[0]
-    if broken and not found:
+            broken += [error.at(plan.parent)] if is_of_table else []
+    if len(of_table) == 1:
+        return of_table[0]
+    if broken and not of_table:
         raise broken[0]
-    names = ", ".join(str(c.folder) for c in found or other)
-    if found:
-        raise SpecError(
-            f"expected one cache of these {split} rows, found {len(found)}: {names}. Choose one with --cache"
-            f"{_or_average(found)}.",
-            where=workspace.caches,
-        )
-    how = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
-    more = f", only caches of other rows: {names}" if other else ""
-    raise SpecError(
-        f"expected a cache of these {split} rows, found none{more}. "
-        f"Make one: logitcache dump --teacher TEACHER --data DATA{how}, or name one with --cache.",
+    if of_table:
+        raise _ambiguous(of_table, split, workspace)
+    texts = table.row_hash if texts is None else texts
+    holding: dict[Cache, int] = {}
+    for cache in others:
+        if source in (None, cache.manifest.plan.data.get("source")):
+            try:
+                holding[cache] = int((cache.find(texts) >= 0).sum())
+            except LogitCacheError as error:
+                broken.append(error)
+    complete = [cache for cache, count in holding.items() if count == len(texts)]
+    if not complete:
+        raise broken[0] if broken else _none(holding, others, split, len(texts), workspace)
+    if any(_answers_differ(complete[0], cache) for cache in complete):
+        raise _ambiguous(complete, split, workspace)
+    is_unlabelled = split == UNLABELLED_SPLIT
+    complete.sort(key=lambda cache: (len(cache), cache.fingerprint))
+    return min(complete, key=lambda cache: _is_unlabelled(cache.manifest.plan.data) != is_unlabelled)
+
+
+def _answers_differ(one: Cache, other: Cache) -> bool:
+    """Whether two caches are of different teachers, or of one that was asked in different ways."""
+    return any(True for _ in apart(one.manifest.plan, other.manifest.plan))
+
+
+def _is_unlabelled(data: Mapping[str, Any]) -> bool:
+    return bool(data.get("split") == UNLABELLED_SPLIT)
+
+
+def _ambiguous(caches: list[Cache], split: str, workspace: Workspace) -> SpecError:
+    names = ", ".join(str(cache.folder) for cache in caches)
+    return SpecError(
+        expected=f"one cache of these {split} rows",
+        found=f"{len(caches)}: {names}",
+        advice=f"Choose one with --cache{_or_average(caches)}.",
         where=workspace.caches,
+    )
+
+
+def _none(holding: Mapping[Cache, int], others: list[Cache], split: str, texts: int, workspace: Workspace) -> SpecError:
+    """The refusal where no cache has all texts: the one that has most of them can be gone on from."""
+    how = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
+    names = ", ".join(str(cache.folder) for cache in others)
+    more = f", only caches of other rows: {names}" if others else ""
+    advice = f"Make one: logitcache dump --teacher TEACHER --data DATA{how}, or name one with --cache."
+    best = max(holding, key=lambda cache: holding[cache], default=None)
+    if best is not None and holding[best]:
+        more += f"; {best.folder} has {holding[best]:,} of {texts:,} texts"
+        advice = (
+            f"Ask about the others alone: logitcache dump --teacher TEACHER --data DATA --reuse {best.folder} --out "
+            "FOLDER, and name that with --cache."
+        )
+    return SpecError(
+        expected=f"a cache of these {split} rows", found=f"none{more}", advice=advice, where=workspace.caches
     )
 
 

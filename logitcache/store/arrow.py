@@ -137,7 +137,7 @@ class Table:
         try:
             data = space.map(0, self.folder.path(file))
         except CorruptShard as error:
-            yield Fault(f"shards/{file.name}", None, None, error.message.rstrip("."))
+            yield Fault(f"shards/{file.name}", None, None, error.problem)
             return
         last = len(file.extents) - 1
         for index, extent in enumerate(file.extents):
@@ -246,8 +246,8 @@ class _Mapped:
             raise CorruptShard(f"expected an Arrow file, found: {error}.", where=path) from None
         if number != batches or schema != _schema(list(table.columns.values())):
             raise CorruptShard(
-                f"expected {batches} record batches of {', '.join(table.columns)}, found {number} of "
-                f"{found} (or columns of another type).",
+                expected=f"{batches} record batches of {', '.join(table.columns)}",
+                found=f"{number} of {found} (or columns of another type)",
                 where=path,
             )
         return data, reader

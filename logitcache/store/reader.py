@@ -60,10 +60,10 @@ class Reader:
                 path = self.files.path(file)
                 refuse_links(self.folder, f"{SHARDS}/{file.name}")
                 if not path.is_file():
-                    raise CorruptShard(f"expected a shard's file, found none. {AGAIN}", where=path)
+                    raise CorruptShard(expected="a shard's file", found="none", advice=AGAIN, where=path)
                 size = path.stat().st_size
                 if size != file.bytes:
-                    raise CorruptShard(f"expected {file.bytes:,} bytes, found {size:,}. {AGAIN}", where=path)
+                    raise CorruptShard(expected=f"{file.bytes:,} bytes", found=f"{size:,}", advice=AGAIN, where=path)
 
     def __len__(self) -> int:
         return self.manifest.plan.rows
@@ -100,8 +100,9 @@ class Reader:
                 return
             found = f"one with fingerprint {digest}"
         raise FingerprintMismatch(
-            f"expected the cache with fingerprint {self.manifest.digest}, as it was opened, found {found}: it was "
-            "replaced while it was read. Read it again when it is complete.",
+            expected=f"the cache with fingerprint {self.manifest.digest}, as it was opened",
+            found=f"{found}: it was replaced while it was read",
+            advice="Read it again when it is complete.",
             where=self.where,
         )
 
@@ -161,7 +162,7 @@ class Reader:
             try:
                 found = read_own(self.folder / name) if (self.folder / name).is_file() else None
             except FormatError as error:
-                yield Fault(name, None, None, error.message.rstrip("."))
+                yield Fault(name, None, None, error.problem)
                 continue
             if found is None:
                 yield Fault(name, None, None, "expected the file, found none")

@@ -30,7 +30,7 @@ from logitcache.store.extents import File
 from logitcache.store.lock import Lock
 from logitcache.store.manifest import MAX_BYTES, Manifest, parse_own, receipt_name
 from logitcache.store.reader import SHARDS, Reader
-from logitcache.store.shards import AGAIN, Fault, LocalFolder, Places, Shard
+from logitcache.store.shards import Fault, LocalFolder, Places, Shard
 
 HOME = "LOGITCACHE_HOME"
 STREAM_BYTES = 8 << 20  # asked for at once
@@ -130,9 +130,9 @@ def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
         yield piece
     if size != file.bytes:
         found = "more" if size > file.bytes else f"{size:,}"
-        raise CorruptShard(f"expected {file.bytes:,} bytes, found {found}. {MEND}", where=url)
+        raise CorruptShard(expected=f"{file.bytes:,} bytes", found=found, advice=MEND, where=url)
     if digest.hexdigest() != file.blake2b:
-        raise CorruptShard(f"blake2b expected {file.blake2b}, found {digest.hexdigest()}. {MEND}", where=url)
+        raise CorruptShard(f"blake2b expected {file.blake2b}, found {digest.hexdigest()}", advice=MEND, where=url)
 
 
 def stream(url: str, size: int) -> Iterator[bytes]:
@@ -149,7 +149,7 @@ def stream(url: str, size: int) -> Iterator[bytes]:
     except (FileNotFoundError, NotADirectoryError) as error:
         if (cause := _cause(error, url)) is not None:
             raise _unread(cause, url) from error
-        raise Missing(f"expected a shard's file, found none. {MEND}", where=url) from None
+        raise Missing(expected="a shard's file", found="none", advice=MEND, where=url) from None
     except _failures() as error:
         raise _unread(error, url) from error
 
@@ -166,7 +166,7 @@ def _system(url: str) -> tuple[Any, str]:
         advice = f"Install it: pip install {library}" if library else f"{error}"
         raise SpecError(f"the library that reads {scheme}:// is not installed. {advice}.", where=url) from None
     except ValueError as error:
-        if "Protocol not known" not in str(error):
+        if "Protocol not known" not in str(error):  # fsspec raises ValueError for other faults of a URL too
             raise SpecError(f"expected a URL that fsspec reads, found: {_line(error)}.", where=url) from None
         raise SpecError(f"unknown protocol {scheme}://. Use s3://, gs://, hf:// or https://.", where=url) from None
 
@@ -226,7 +226,7 @@ class RemoteReader(Reader):
             raise _no_manifest(url) from None
         where = f"{url}/manifest.json"
         if len(data) > MAX_BYTES:
-            raise FormatError(f"expected at most {MAX_BYTES:,} bytes, found more.", where=where)
+            raise FormatError(expected=f"at most {MAX_BYTES:,} bytes", found="more", where=where)
         try:
             return cls(url, Manifest.from_dict(parse_own(data, where)))
         except FormatError as error:
@@ -240,14 +240,15 @@ class RemoteReader(Reader):
         try:
             return super().take(places, names)
         except CorruptShard as error:
-            if not error.message.endswith(AGAIN):
-                raise
-            raise CorruptShard(error.message.removesuffix(AGAIN) + ANEW, where=error.where) from None
+            if Path(str(error.where)).is_relative_to(self.folder):  # else the file at the URL is the damaged one
+                error.advice = ANEW
+            raise
 
     def error(self, fault: Fault) -> CorruptShard:
         """Of a file that has been damaged since it was fetched: what is wrong at the URL is never kept."""
         error = fault.error(self.folder)
-        return CorruptShard(error.message.removesuffix(AGAIN) + ANEW, where=error.where)
+        error.advice = ANEW
+        return error
 
     def faults(self) -> Iterator[Fault]:
         """Everything at the URL that is not as it was written. Fetches every byte, whatever was fetched before; what is
@@ -302,6 +303,6 @@ def _no_manifest(url: str) -> LogitCacheError:
         next(stream(f"{url}/plan.json", 1), None)
     except Missing:
         advice = "Name the URL that a cache's folder was copied to."
-        return FormatError(f"expected a cache (manifest.json below this URL), found none. {advice}", where=url)
+        return FormatError(expected="a cache (manifest.json below this URL)", found="none", advice=advice, where=url)
     advice = "Let the dump end, then copy the cache's folder again, manifest.json last."
     return IncompleteCache(f"the dump has not finished. {advice}", where=url)

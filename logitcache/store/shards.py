@@ -82,8 +82,7 @@ class Fault:
 
     def error(self, folder: Path | str) -> CorruptShard:
         """The same as an error."""
-        said = str(self).removesuffix(AGAIN.rstrip(".")).rstrip(" .")  # a checksum's own error advises that already
-        return CorruptShard(f"{said}. {AGAIN}", where=folder)
+        return CorruptShard(str(self), advice=AGAIN, where=folder)
 
 
 class Table(Protocol):
@@ -100,7 +99,7 @@ def check(extent: Extent, data: memoryview, what: str, path: Path) -> None:
     if not extent.holds(data):
         found = digest(data[extent.start : extent.stop])
         raise CorruptShard(
-            f"{what} (bytes {extent.start:,} to {extent.stop:,}): blake2b expected {extent.blake2b}, found {found}. "
-            f"{AGAIN}",
+            f"{what} (bytes {extent.start:,} to {extent.stop:,}): blake2b expected {extent.blake2b}, found {found}",
+            advice=AGAIN,
             where=path,
         )

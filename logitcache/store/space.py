@@ -32,7 +32,7 @@ class Space:
         """Raises FormatError for more bytes than a process can address."""
         pages = [-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in sizes]
         if sum(pages) > MAX_BYTES:
-            raise FormatError(f"expected at most {MAX_BYTES:,} bytes of shards, found {sum(pages):,}.")
+            raise FormatError(expected=f"at most {MAX_BYTES:,} bytes of shards", found=f"{sum(pages):,}")
         self.sizes = list(sizes)
         self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(pages, dtype=np.int64)])
         memory = mmap.mmap(-1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
@@ -50,9 +50,9 @@ class Space:
             status = os.fstat(handle)
             size = status.st_size
             if not stat.S_ISREG(status.st_mode):
-                raise CorruptShard("expected a file, found something else.", where=path)
+                raise CorruptShard(expected="a file", found="something else", where=path)
             if size != self.sizes[index]:
-                raise CorruptShard(f"expected {self.sizes[index]:,} bytes, found {size:,}.", where=path)
+                raise CorruptShard(expected=f"{self.sizes[index]:,} bytes", found=f"{size:,}", where=path)
             self._map(int(self.starts[index]), size, handle)
         finally:
             os.close(handle)

@@ -70,7 +70,7 @@ class CacheWriter:
         self.folder, self.plan, self.digest, self.part = folder, plan, plan.digest(), part
         self.store, self.receipts = stores.of(plan.store), dict[int, Receipt]()
         if folder.exists() and not folder.is_dir():
-            raise SpecError("expected a folder, found a file. Choose another place.", where=folder)
+            raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=folder)
         refuse_inside(folder)
         if overwrite and part is not None:
             raise SpecError("expected --overwrite without parts, found both. Delete the cache first.", where=folder)
@@ -246,7 +246,7 @@ def _lock_part(folder: Path, index: int, parts: int) -> Lock:
     for name in alive(folder, PART):
         if not name.endswith(ending):
             advice = "Cut the dump the same way, or wait for them."
-            raise Locked(f"expected parts of {parts}, found {name[1:-5]} at work. {advice}", where=folder)
+            raise Locked(expected=f"parts of {parts}", found=f"{name[1:-5]} at work", advice=advice, where=folder)
     return Lock(folder, f".part-{index}{ending}")
 
 
@@ -259,7 +259,7 @@ def check_place(folder: Path) -> None:
     """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is claimed."""
     here = folder if folder.exists() else next((above for above in folder.parents if above.exists()), Path())
     if not here.is_dir():
-        raise SpecError("expected a folder, found a file. Choose another place.", where=here)
+        raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=here)
     refuse_inside(folder)
     found = {path.name for path in folder.iterdir() if not _is_left_over(path.name)} if here == folder else set()
     if found:
@@ -292,10 +292,10 @@ def _own_plan(folder: Path, found: set[str]) -> dict[str, Any]:
     advice = "Choose another place, or an empty folder."
     if PLAN not in found or found - OWN_NAMES:
         other = ", ".join(sorted(found - OWN_NAMES)[:3]) or f"{', '.join(sorted(found))} without {PLAN}"
-        raise SpecError(f"expected a cache or an empty folder, found {other}. {advice}", where=folder)
+        raise SpecError(expected="a cache or an empty folder", found=other, advice=advice, where=folder)
     plan = read_json(folder / PLAN)
     if not _is_ours(plan):
-        raise SpecError(f"expected a cache, found a {PLAN} of another kind. {advice}", where=folder)
+        raise SpecError(expected="a cache", found=f"a {PLAN} of another kind", advice=advice, where=folder)
     return plan
 
 

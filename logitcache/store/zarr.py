@@ -266,7 +266,7 @@ class Table:
             try:
                 self._same(shard.files[meta], expected)
             except FormatError as error:
-                yield Fault(f"shards/{meta}", None, None, error.message.rstrip("."))
+                yield Fault(f"shards/{meta}", None, None, error.problem)
         for name in self.columns:
             yield from self._faults(shard, name)
 
@@ -281,7 +281,7 @@ class Table:
             if file.extents:
                 self._check_index(shard, name, data)
         except FormatError as error:
-            yield Fault(f"shards/{file.name}", None, None, error.message.rstrip("."))
+            yield Fault(f"shards/{file.name}", None, None, error.problem)
 
     def rows_of(self, shard: Shard, batch: int) -> tuple[int, int] | None:
         """The first and last row of a chunk of a shard, as the cache numbers them."""

@@ -103,11 +103,12 @@ def fit(
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step
-    predictions = {split: predict(trainer, rows, task) for split, rows in _samples(prepared).items()}
+    samples = _samples(prepared)
+    predictions = {split: predict(trainer, rows, task) for split, rows in samples.items()}
     return Fitted(
         scores={split: score(p.logits, p.label) for split, p in predictions.items()},
         predictions=predictions,
-        fidelity=None if teacher is None else _fidelity(teacher, predictions["train"]),
+        fidelity=None if teacher is None else _fidelity(teacher, samples["train"], predictions["train"]),
         steps=step,
         rows_seen=_rows_seen(len(prepared["train"]), settings.batch_size, step),
         seconds_per_step=float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step),
@@ -162,9 +163,10 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
     return rows.select(order), order
 
 
-def _fidelity(cached: Joined, train: Prediction) -> Fidelity:
-    teacher = torch.from_numpy(cached.take(train.row_id).logits)
-    student = torch.from_numpy(train.logits)
+def _fidelity(cached: Joined, train: Examples, prediction: Prediction) -> Fidelity:
+    answers = cached.take(train.row_id, train.row_hash, train.view)
+    teacher = torch.from_numpy(answers.logits)
+    student = torch.from_numpy(prediction.logits)
     agreement = (teacher.argmax(1) == student.argmax(1)).double().mean()
     return Fidelity(float(agreement), float(kl_divergence(teacher, student).mean()))
 

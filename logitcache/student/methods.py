@@ -100,7 +100,7 @@ def objective(
     unknown method, a number out of range, or a number the method has no use for.
     """
     if method not in METHODS:
-        raise SpecError(f"expected a method among {', '.join(METHODS)}, found {method!r}.")
+        raise SpecError(expected=f"a method among {', '.join(METHODS)}", found=repr(method))
     known = METHODS[method]
     if alpha is not None and method == "base":
         raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
@@ -112,10 +112,10 @@ def objective(
     alpha, a = known.alpha if alpha is None else alpha, known.a if a is None else a
     temperature = 1.0 if temperature is None else temperature
     if not 0 <= alpha <= 1:
-        raise SpecError(f"--alpha: expected a number from 0 to 1, found {alpha}.")
+        raise SpecError(expected="a number from 0 to 1", found=alpha, where="--alpha")
     if a is not None and not 0 < a < 1:
-        raise SpecError(f"--a: expected a number between 0 and 1, found {a}.")
+        raise SpecError(expected="a number between 0 and 1", found=a, where="--a")
     if not 0 < temperature <= 1000:
-        raise SpecError(f"--temperature: expected a positive number (at most 1000), found {temperature}.")
+        raise SpecError(expected="a positive number (at most 1000)", found=temperature, where="--temperature")
     factor = 1.0 if tau_squared is False else temperature**2
     return Objective(method, alpha, a, temperature, factor)

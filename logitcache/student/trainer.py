@@ -63,8 +63,9 @@ class FitSettings:
         cuts = self.accumulate * ranks()
         if self.batch_size % cuts:
             raise SpecError(
-                f"--batch-size: expected a multiple of {cuts} ({self.accumulate} micro-batches on each of {ranks()} "
-                f"processes), found {self.batch_size}."
+                expected=f"a multiple of {cuts} ({self.accumulate} micro-batches on each of {ranks()} processes)",
+                found=self.batch_size,
+                where="--batch-size",
             )
         return self.batch_size // cuts
 
@@ -253,8 +254,8 @@ def _check_arguments(args: TrainingArguments | None) -> None:
     if args is None or args.remove_unused_columns:
         found = "no args, which means True" if args is None else "True"
         raise SpecError(
-            f"expected args=TrainingArguments(..., remove_unused_columns=False), found {found}: it drops what a batch "
-            "carries."
+            expected="args=TrainingArguments(..., remove_unused_columns=False)",
+            found=f"{found}: it drops what a batch carries",
         )
     args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
 
@@ -324,7 +325,7 @@ class StepClock(TrainerCallback, ExportableState):
 
 @contextmanager
 def disk(out: Path) -> Iterator[None]:
-    """A full disk under Trainer and safetensors, which say so in errors of their own. Raises OutOfSpace."""
+    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises OutOfSpace."""
     try:
         yield
     except (SafetensorError, RuntimeError) as error:

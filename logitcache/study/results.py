@@ -161,17 +161,18 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FormatError as error:
-        raise FormatError(f"{error.message}. Train this student again.", where=path) from None
+        error.advice = "Train this student again."
+        raise error.at(path) from None
 
 
 def _document(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:  # not JSON, or not UTF-8
-        raise FormatError(f"expected JSON, found {error}") from None
+        raise FormatError(expected="JSON", found=error) from None
     found = document.get("format") if isinstance(document, dict) else type(document).__name__
     if found != FORMAT:
-        raise FormatError(f"expected format {FORMAT!r}, found {found!r}")
+        raise FormatError(expected=f"format {FORMAT!r}", found=repr(found))
     _check_fields(document, _FIELDS, "")
     _check_data(document["data"])
     for split, metrics in document["metrics"].items():
@@ -201,7 +202,7 @@ def _check_data(data: dict[str, Any]) -> None:
 def _check_fields(document: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], prefix: str) -> None:
     for name, kinds in fields.items():
         if name not in document:
-            raise FormatError(f"expected a field `{prefix}{name}`, found none")
+            raise FormatError(expected=f"a field `{prefix}{name}`", found="none")
         value = document[name]
         if not isinstance(value, kinds) or isinstance(value, bool):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
@@ -228,11 +229,11 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
     try:
         table = pq.read_table(path, columns=schema.names).cast(schema).combine_chunks()
     except FileNotFoundError:
-        raise FormatError("expected the student's predictions, found no such file") from None
+        raise FormatError(expected="the student's predictions", found="no such file") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise FormatError(f"expected split, row_id, label and logits, found {str(error).splitlines()[0]}") from None
+        raise FormatError(expected="split, row_id, label and logits", found=str(error).splitlines()[0]) from None
     if any(column.null_count for column in table.columns):
-        raise FormatError("expected a value in every row, found nulls")
+        raise FormatError(expected="a value in every row", found="nulls")
     classes = pc.max(pc.list_value_length(table["logits"])).as_py() if label_names is None else len(label_names)
     splits = pc.unique(table["split"]).to_pylist()
     return {name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes) for name in splits}
@@ -290,8 +291,9 @@ def _check_equal(one: Result, other: Result, field: str) -> None:
     first, second = getattr(one, field), getattr(other, field)
     if first != second:
         raise FingerprintMismatch(
-            f"expected {one.folder} and {other.folder} to share one {field}, found {first} and {second}. "
-            "Compare students of the same data only."
+            expected=f"{one.folder} and {other.folder} to share one {field}",
+            found=f"{first} and {second}",
+            advice="Compare students of the same data only.",
         )
 
 
@@ -302,8 +304,9 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
         difference = _difference(first.predictions[split], other.predictions[split])
         if difference is not None:
             raise FingerprintMismatch(
-                f"expected {first.folder} and {other.folder} to be evaluated on the same rows of {split}, found "
-                f"{difference}. Evaluate both on the same rows."
+                expected=f"{first.folder} and {other.folder} to be evaluated on the same rows of {split}",
+                found=difference,
+                advice="Evaluate both on the same rows.",
             )
 
 

@@ -154,8 +154,9 @@ def _settings(result: Result) -> dict[str, Any]:
 def _twice(one: Result, other: Result) -> SpecError:
     first, second = sorted([one.folder, other.folder])
     return SpecError(
-        f"expected each method, settings and seed once, found {one.method} with seed {one.seed} in both {first} and "
-        f"{second}. Leave one out."
+        expected="each method, settings and seed once",
+        found=f"{one.method} with seed {one.seed} in both {first} and {second}",
+        advice="Leave one out.",
     )
 
 
@@ -207,8 +208,9 @@ def _value(result: Result, metric: str, split: str) -> float:
         found = float(statistic(metric, predictions)(np.ones(len(predictions.label))))
         if abs(found - value) > _TOLERANCE:
             raise FormatError(
-                f"expected predictions of {metric} {value:.4f} on {split}, as recorded, found {found:.4f}. "
-                "Train this student again.",
+                expected=f"predictions of {metric} {value:.4f} on {split}, as recorded",
+                found=f"{found:.4f}",
+                advice="Train this student again.",
                 where=result.folder,
             )
     return value

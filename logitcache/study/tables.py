@@ -155,8 +155,9 @@ def _choose_split(results: Sequence[Result], asked: str | None) -> str:
     if not common:
         first, other = results[0], next((r for r in results if not r.splits & results[0].splits), results[-1])
         raise SpecError(
-            f"expected a split that all results have, found {_list(first.splits)} in {first.folder} and "
-            f"{_list(other.splits)} in {other.folder}. Compare results of one evaluation."
+            expected="a split that all results have",
+            found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
+            advice="Compare results of one evaluation.",
         )
     return asked or next((name for name in ("test", "dev") if name in common), min(common))
 

@@ -49,7 +49,7 @@ def live(cache: Cache, asked: Planned, rows: int, seed: int = 0) -> Live:
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):
-        raise SpecError(f"expected rows with an answer to ask about, found none of {rows}.", where=cache.where)
+        raise SpecError(expected="rows with an answer to ask about", found=f"none of {rows}", where=cache.where)
     batched, alone, doubled = (np.concatenate(parts) for parts in zip(*_answers(cache, asked, drawn), strict=True))
     row = drawn[rows_of(cache.positions(drawn)[0])]
     found = _judge(asked, row, cache.stored(drawn), batched, alone, doubled)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from logitcache import hub, identity
+from logitcache.cache.index import HashIndex, check_views, located
 from logitcache.data.collate import pad, where_of
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -189,9 +190,25 @@ class LiveTeacher:
     teacher: TeacherModel
     rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i
 
-    def take(self, row_id: Int64, view: Int64 | int = 0) -> Answers:
-        assert (self.rows.view[row_id] == view).all()
-        positions = self.teacher.kind.positions(self.rows, row_id)
-        logits: Float32 = self.teacher.answers(self.rows, row_id).cpu().numpy()
+    @property
+    def where(self) -> str:
+        return self.teacher.name
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def row_hashes(self, row_id: Int64) -> Int64:
+        return self.rows.row_hash[row_id]
+
+    @cached_property
+    def index(self) -> HashIndex:
+        return HashIndex(self.rows.row_hash, np.empty(0, np.int64))
+
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
+        """Answers as a cache gives them. Raises AlignmentError for a text that is not among its rows."""
+        check_views(self.where, view, 1)
+        places = located(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
+        positions = self.teacher.kind.positions(self.rows, places)
+        logits: Float32 = self.teacher.answers(self.rows, places).cpu().numpy()
         payloads = {LOGITS: Dense(logits - logits.max(1, keepdims=True))}
-        return Answers(self.rows.row_hash[row_id], positions.indptr, positions.index, payloads)
+        return Answers(self.rows.row_hash[places], positions.indptr, positions.index, payloads)

@@ -121,8 +121,9 @@ class Planned:
         without = NAMES if padding else (*NAMES, "padding")
         for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
             raise FingerprintMismatch(
-                f"expected {name} = {short(before)}, as the cache was made with, found {short(now)}. "
-                "Name the same teacher, data and settings.",
+                expected=f"{name} = {short(before)}, as the cache was made with",
+                found=short(now),
+                advice="Name the same teacher, data and settings.",
                 where=self.panel.first.name,
             )
 

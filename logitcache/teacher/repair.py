@@ -206,8 +206,9 @@ def _plan(folder: Path) -> Plan:
 
 def _both_damaged(folder: Path) -> FormatError:
     return FormatError(
-        f"expected {PLAN} or {MANIFEST} as it was written, found both damaged: nothing says what the shards hold. "
-        "Bring one of them back, or delete the cache and dump again.",
+        expected=f"{PLAN} or {MANIFEST} as it was written",
+        found="both damaged: nothing says what the shards hold",
+        advice="Bring one of them back, or delete the cache and dump again.",
         where=folder,
     )
 

@@ -6,7 +6,8 @@ one whose bytes are those it was made with: a flipped bit must not be copied und
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
+from typing import Any
 
 from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, short
@@ -15,6 +16,12 @@ from logitcache.store.manifest import Plan, differences
 from logitcache.teacher.plan import NAMES
 
 SAME = ("teacher", "tokenizer", "preparation", "targets")
+
+
+def apart(expected: Plan, other: Plan) -> Iterator[tuple[str, Any, Any]]:
+    """What two plans would be answered differently by, names of things apart: (field, in the first, in the other)."""
+    mine, theirs = ({name: plan.to_dict()[name] for name in SAME} for plan in (expected, other))
+    yield from differences(mine, theirs, without=NAMES)
 
 
 class Known:
@@ -28,14 +35,10 @@ class Known:
         if faults:
             raise faults[0].error(cache.where)
         self.cache = cache
-        hashes = cache.row_hashes()
-        self.row_id = np.argsort(hashes, kind="stable").astype(np.int64)
-        self.hashes = hashes[self.row_id]
 
     def check(self, plan: Plan) -> None:
         """Raises FingerprintMismatch where this plan would have other answers than the cache."""
-        mine, theirs = ({name: each.to_dict()[name] for name in SAME} for each in (plan, self.cache.manifest.plan))
-        for name, there, here in differences(theirs, mine, without=NAMES):
+        for name, here, there in apart(plan, self.cache.manifest.plan):
             hint = " (a teacher that was fine-tuned for it is named by its folder)" if "teacher" in name else ""
             raise FingerprintMismatch(
                 f"--reuse: expected a cache with {name} = {short(here)}, as in this dump, found {short(there)}. "
@@ -45,9 +48,7 @@ class Known:
 
     def find(self, row_hash: Int64) -> Int64:
         """The row_id in the cache of each of these rows, or -1: i64[N]."""
-        place = np.searchsorted(self.hashes, row_hash)
-        inside = np.minimum(place, len(self.hashes) - 1)
-        return np.where(self.hashes[inside] == row_hash, self.row_id[inside], -1)
+        return self.cache.find(row_hash)
 
     def stored(self, row_id: Int64) -> dict[str, Array]:
         """The codec's columns of these rows, as they lie in the cache."""

@@ -149,14 +149,17 @@ class Work:
         row_id = self.planned.rows.row_id[start : start + len(shard.skipped)]
         if shard.not_finite.any():
             raise SpecError(
-                f"expected finite logits, found NaN or infinity in {_named(row_id[shard.not_finite])}. {after} "
-                f"Try --dtype float32, mend the teacher, {skip}",
+                expected="finite logits",
+                found=f"NaN or infinity in {_named(row_id[shard.not_finite])}",
+                advice=f"{after} Try --dtype float32, mend the teacher, {skip}",
                 where=where,
             )
         wider = "Use --codec float32" if codec.dtype == "float16" else "Mend the teacher"
         raise SpecError(
-            f"expected logits that {codec.dtype} holds, found some more than {codec.largest_gap:.5g} below the largest "
-            f"of their row in {_named(row_id[shard.too_wide])}. {after} {wider}, {skip}",
+            expected=f"logits that {codec.dtype} holds",
+            found=f"some more than {codec.largest_gap:.5g} below the largest of their row "
+            f"in {_named(row_id[shard.too_wide])}",
+            advice=f"{after} {wider}, {skip}",
             where=where,
         )
 

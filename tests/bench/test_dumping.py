@@ -20,7 +20,8 @@ from logitcache.bench.dump import CASES, DumpBenchConfig, bench
 from logitcache.bench.dump_cases import BARE, CLASSES, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
 from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache_cli.bench_dump import command, render
+from logitcache.report.terminal import bench_text
+from logitcache_cli.bench_dump import command
 
 COMMAND = ["logitcache", "bench", "dump"]
 
@@ -93,13 +94,13 @@ def test_a_document_holds_every_case_and_can_be_read_back(told: dict[str, Any], 
 
 
 def test_the_table_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None:
-    assert "\nintervals  hold the true median with 50 % confidence at least (2 rounds)\n" in render(told)
+    assert "\nIntervals hold the true median with 50 % confidence at least (2 rounds)." in bench_text(told)
     cases = [
         {**case, "ratio_to_dump": {**case["ratio_to_dump"], "confidence": 0.0, "rounds": 1}} for case in told["cases"]
     ]
     once = {**told, "cases": cases, "dump_to_bare_forward": None}
-    assert "\nintervals  hold nothing: one round was measured\n" in render(once)
-    assert "intervals" not in render({**once, "cases": cases[:1]})  # the dump beside itself
+    assert "\nIntervals hold nothing: one round was measured." in bench_text(once)
+    assert "Intervals" not in bench_text({**once, "cases": cases[:1]})  # the dump beside itself
 
 
 def test_padding_is_told_as_it_was(told: dict[str, Any]) -> None:
@@ -195,7 +196,7 @@ def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBenchConfig, e
     assert not told["complete"]
     assert [case["ratio_to_dump"]["rounds"] for case in told["cases"]] == [2] * len(CASES)
     assert told["where"] is None
-    assert "interrupted" in render(told)
+    assert "Interrupted" in bench_text(told)
     json.dumps(told, allow_nan=False)
 
 
@@ -206,7 +207,7 @@ def test_an_interrupt_before_anything_was_measured(asked: DumpBenchConfig, monke
     monkeypatch.setattr(dumping, "matrix_peak", interrupt)
     told = bench(asked, COMMAND, silent)
     assert (told["complete"], told["cases"], told["peak"]) == (False, [], None)
-    assert "interrupted" in render(told)
+    assert "Interrupted" in bench_text(told)
 
 
 def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +225,7 @@ def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeyp
     assert list(failed) == [MAXIMUM]
     assert "out of memory on the case 'padded to maximum'" in failed[MAXIMUM]
     assert MAXIMUM not in told["peak"]["share"]
-    assert "out of memory" in render(told)
+    assert "out of memory" in bench_text(told)
 
 
 def test_a_checkpoint_without_a_head_gets_a_random_one(asked: DumpBenchConfig, headless: Path, tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_memory_is_told_by_rows(asked: DumpBenchConfig, monkeypatch: pytest.Monk
     monkeypatch.setattr(dump_phases, "peak_memory_of", lambda rows, folder: rows * 2**20)
     told = bench(replace(asked, rounds=1, memory_rows=(3, 5)), COMMAND, silent)
     assert told["memory"] == [{"rows": 3, "peak_bytes": 3 * 2**20}, {"rows": 5, "peak_bytes": 5 * 2**20}]
-    assert "5 MiB for 5 rows" in render(told)
+    assert "A dump of 5 rows holds 5.00 MiB at most" in bench_text(told)
 
 
 def test_the_command_writes_and_prints_what_it_measured(asked: DumpBenchConfig, tmp_path: Path) -> None:
@@ -316,7 +317,7 @@ def test_the_command_writes_and_prints_what_it_measured(asked: DumpBenchConfig, 
     told = document.read(tmp_path / "out.json")
     assert json.loads(done.stdout) == told
     for name in CASES:
-        assert name in render(told)
+        assert name in bench_text(told)
 
 
 def test_the_command_keeps_what_was_measured_and_ends_as_interrupted(

@@ -20,7 +20,8 @@ from logitcache.bench.phases import PHASES
 from logitcache.bench.steps import Case
 from logitcache.config.bench import CASES, OverheadConfig
 from logitcache.errors import LogitCacheError, SpecError
-from logitcache_cli.bench_overhead import render
+from logitcache.report.terminal import bench_text
+from logitcache.report.words import method
 from logitcache_cli.main import cli
 
 NOWHERE = ["logitcache", "bench", "overhead"]
@@ -68,6 +69,7 @@ def test_costs_follow_from_the_steps(told: Document) -> None:
     assert costs["money"]["cached"] == pytest.approx(2 * costs["protocol"]["cached_hours"])
 
 
+@pytest.mark.slow
 def test_costs_are_told_of_the_cases_that_were_measured(settings: OverheadConfig) -> None:
     found = bench(replace(settings, rounds=1, methods=FEW), NOWHERE)
     costs, rows = found["costs"], found["setting"]["train_rows"]
@@ -79,18 +81,20 @@ def test_costs_are_told_of_the_cases_that_were_measured(settings: OverheadConfig
         *([] if online > cached else ["break_even_epochs"]),
         *("protocol", "paper_protocol", "kwh", "money"),
     ]
-    said = render(found)
-    assert "in all       not told: base, tf-reg and self-kd were not measured" in said
-    assert ("break-even   after" if online > cached else "break-even   never") in said
+    text = bench_text(found)
+    assert "the hours of a whole study are not told: Base, TF-reg and Self-KD were not measured" in text
+    assert ("has paid for itself after" if online > cached else "never pays for itself") in text
 
 
 def test_label_smoothing_alone_has_its_line(settings: OverheadConfig) -> None:
     found = bench(replace(settings, rounds=1, methods=("ls",)), NOWHERE)
     assert [name for name, hours in found["costs"]["hours"].items() if hours is not None] == ["epochs", "ls"]
-    assert "break-even   not told: kd and kd-online were not measured" in render(found)
+    assert "paid for itself is not told: Cached KD and Online KD were not measured" in bench_text(found)
 
 
-@pytest.mark.parametrize("rounds", [0, 1], ids=["at once", "after a round"])
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(0, id="at once"), pytest.param(1, id="after a round", marks=pytest.mark.slow)]
+)
 def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
     settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch, rounds: int
 ) -> None:
@@ -109,10 +113,11 @@ def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
     assert found["costs"]["break_even_epochs"] is None
     assert found["costs"]["hours"]["online"] is None
     assert found["costs"]["hours"]["cached"]
-    assert "break-even   not told: kd-online was not measured" in render(found)
+    assert "paid for itself is not told: Online KD was not measured" in bench_text(found)
     assert found["complete"]
 
 
+@pytest.mark.slow
 def test_without_a_dump_there_are_no_costs(settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -121,12 +126,10 @@ def test_without_a_dump_there_are_no_costs(settings: OverheadConfig, monkeypatch
     found = bench(settings, NOWHERE)
     assert all(each["step_seconds"] for each in found["methods"].values())
     assert found["costs"] is None
-    said = render(found)
-    assert "break-even   not told: the dump was not measured" in said
-    assert "in all       not told: the dump was not measured" in said
+    assert "What all of it costs is not told: the dump was not measured." in bench_text(found)
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, pytest.param(SystemExit, marks=pytest.mark.slow)])
 def test_an_interrupted_bench_tells_what_it_has(
     settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
 ) -> None:
@@ -146,6 +149,7 @@ def test_an_interrupted_bench_tells_what_it_has(
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_each_method_has_a_process_of_its_own_for_its_memory(tiny: Any, tmp_path: Path) -> None:
     from logitcache.bench.answering import answered
     from logitcache.bench.workload import load
@@ -156,6 +160,7 @@ def test_each_method_has_a_process_of_its_own_for_its_memory(tiny: Any, tmp_path
     assert found.allocated > 50e6
 
 
+@pytest.mark.slow
 def test_a_process_that_the_system_ends_is_told(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_child", _killed)
     found = peak(tiny, "kd", tmp_path)
@@ -170,6 +175,7 @@ def _killed(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_memory_that_was_too_much_keeps_a_method_out(settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(asked: Any, name: str, cache: Path) -> Peak:
         return Peak(7, None, "ended by the system") if name == "kd-online" else Peak(5)
@@ -209,20 +215,17 @@ def test_the_command_prints_a_table_and_writes_the_document(
     words = ["bench", "overhead", "--shape-only", "--tokens", "12", "--out", str(tmp_path / "o.json")]
     found = CliRunner().invoke(cli, words)
     assert found.exit_code == 0, found.output
-    assert all(name in found.stdout for name in CASES)
+    assert all(method(name) in found.stdout for name in CASES)
     assert json.loads((tmp_path / "o.json").read_text()) == told
     assert json.loads(CliRunner().invoke(cli, [*words, "--json"]).stdout) == told
 
 
 def test_the_papers_protocol_has_a_line_where_another_was_asked(told: Document) -> None:
-    assert "the paper's" not in render(told)
+    assert "the paper's" not in bench_text(told)
     protocol = told["costs"]["protocol"] | {"epochs": 3.0, "seeds": 2}
-    lines = render(told | {"costs": told["costs"] | {"protocol": protocol}}).splitlines()
-    beginnings = [line[:13] for line in lines]
-    assert lines[beginnings.index("in all       ")].startswith("in all       3 epochs × 2 seeds × 5 methods on 40 rows")
-    assert lines[beginnings.index("the paper's  ")].startswith(
-        "the paper's  30 epochs × 5 seeds × 5 methods on 40 rows"
-    )
+    text = bench_text(told | {"costs": told["costs"] | {"protocol": protocol}})
+    assert "3 epochs of 2 seeds of 5 methods take" in text
+    assert "\nAt these speeds the paper's 30 epochs of 5 seeds of 5 methods take" in text
 
 
 def test_the_table_says_what_its_intervals_hold(told: Document) -> None:
@@ -231,13 +234,13 @@ def test_the_table_says_what_its_intervals_hold(told: Document) -> None:
         sure, rounds = (0.9375, 5) if name == "kd" else (0.9609, 9)
         each["ratio_to_ls"] = each["ratio_to_ls"] | {"confidence": sure, "rounds": rounds}
     methods["base"] |= {"error": "out of memory", "ratio_to_ls": each["ratio_to_ls"] | {"confidence": 0.1}}
-    lines = render(told | {"methods": methods}).splitlines()
-    assert "intervals  hold the true median with 93 % confidence at least (5 to 9 rounds)" in lines
+    lines = bench_text(told | {"methods": methods}).splitlines()
+    assert "Intervals hold the true median with 93 % confidence at least (5 to 9 rounds)." in lines
 
 
 def test_a_table_without_ratios_has_no_line_of_them(told: Document) -> None:
     methods = {name: each | {"error": "out of memory"} for name, each in told["methods"].items()}
-    assert "intervals" not in render(told | {"methods": methods})
+    assert "Intervals hold" not in bench_text(told | {"methods": methods})
 
 
 def test_an_interrupted_command_keeps_its_document_and_says_so_by_its_code(
@@ -265,6 +268,7 @@ def run_refused() -> Callable[..., None]:
     return run
 
 
+@pytest.mark.slow
 def test_a_teacher_in_half_precision_is_asked_in_the_loop(settings: OverheadConfig) -> None:
     asked = replace(settings.work, dtype="bfloat16", precision="bf16")
     found = bench(replace(settings, work=asked, rounds=1, methods=("kd-online",)), NOWHERE)

@@ -18,10 +18,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp, softmax
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Joined, join, mean_teacher
+from logitcache.cache.joined import Joined, Part, join, mean_teacher
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.identity import check_rows
+from logitcache.records import Answers
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 
@@ -47,6 +48,13 @@ def make(folder: Path, split: str = "train", seed: int = 0, rows: int | None = N
         fakes["write_shard"](writer, index, whole)
     writer.seal()
     return Cache.open(writer.folder)
+
+
+def take(joined: Joined | Part, ids: Any) -> Answers:
+    """The answers for these rows of a training set."""
+    row_id = np.asarray(ids, np.int64)
+    known = np.concatenate([hashes("train", 10), hashes("unlabelled", 7)])
+    return joined.take(row_id, known[row_id], np.zeros_like(row_id))
 
 
 @pytest.fixture(scope="module")
@@ -89,49 +97,50 @@ def test_one_cache_joined_is_that_cache(caches: dict[str, list[Cache]]) -> None:
     assert (joined.fingerprint, str(joined), len(joined)) == (cache.fingerprint, str(cache.folder), 10)
     assert joined.label_names == cache.label_names
     ids = np.array([9, 0, 9, 4])
-    one, other = cache.take(ids), joined.take(ids)
+    one, other = cache.take(ids), take(joined, ids)
     np.testing.assert_array_equal(one.logits, other.logits)
     np.testing.assert_array_equal(one.row_hash, other.row_hash)
 
 
 def test_a_dev_cache_answers_for_train_and_the_hashes_have_the_word(tmp_path: Path) -> None:
     joined = join([make(tmp_path, "dev")], {"train": 0})
-    joined.check(np.arange(10), hashes("dev", 10))
-    with pytest.raises(AlignmentError, match="row 0: expected the text"):
-        joined.check(np.arange(10), hashes("train", 10))
+    joined.located(np.arange(10), hashes("dev", 10))
+    with pytest.raises(AlignmentError, match=r"row 0: expected a text .* 10 of 10 rows"):
+        joined.located(np.arange(10), hashes("train", 10))
 
 
 @given(IDS)
 def test_taking_from_the_whole_is_taking_from_its_parts(both: Joined, averaged: Joined, ids: list[int]) -> None:
     for joined in (both, averaged):
-        whole = joined.take(np.array(ids, np.int64))
+        whole = take(joined, ids)
         assert whole.indptr.tolist() == list(range(len(ids) + 1))
         assert whole.logits.dtype == np.float32
         for place, row in enumerate(ids):
             part = joined.parts[row >= 10]
-            alone = part.take(np.array([row - part.start]))
+            alone = part.take(np.array([row - part.start]), whole.row_hash[[place]], np.zeros(1, np.int64))
             assert whole.row_hash[place] == alone.row_hash[0]
             np.testing.assert_array_equal(whole.logits[place], alone.logits[0])
-        joined.check(np.array(ids, np.int64), whole.row_hash)
+        joined.located(np.array(ids, np.int64), whole.row_hash)
 
 
 @pytest.mark.parametrize("row", [-1, -5, 17, 2**40])
 def test_a_row_of_no_part_is_refused(both: Joined, row: int) -> None:
-    known = both.take(np.array([3])).row_hash[0]
-    for ask in (both.take, lambda ids: both.check(ids, np.full(len(ids), known))):
-        with pytest.raises(AlignmentError, match="is not in this cache"):
-            ask(np.array([3, row]))
+    ids = np.array([3, row])
+    row_hash = np.array([hashes("train", 10)[3], 17])
+    for ask in (lambda: both.take(ids, row_hash, np.zeros_like(ids)), lambda: both.located(ids, row_hash)):
+        with pytest.raises(AlignmentError, match="expected a text that the teacher has answered"):
+            ask()
 
 
 @pytest.mark.parametrize(("row", "folder", "named"), [(4, "train-", "row 4"), (13, "unlabelled-", "row 3")])
-def test_check_names_the_cache_and_its_row_that_is_another(averaged: Joined, row: int, folder: str, named: str) -> None:
+def test_the_cache_and_its_row_that_is_another_are_named(averaged: Joined, row: int, folder: str, named: str) -> None:
     ids = np.arange(17)[::-1]
-    mine = averaged.take(ids).row_hash
-    averaged.check(ids, mine)
+    mine = take(averaged, ids).row_hash.copy()
+    averaged.located(ids, mine)
     mine[16 - row] += 1
-    with pytest.raises(AlignmentError, match=rf"{folder}[01]-\d+: {named}: expected the text") as caught:
-        averaged.check(ids, mine)
-    assert "of 10 rows differ" in str(caught.value) or "of 7 rows differ" in str(caught.value)
+    with pytest.raises(AlignmentError, match=rf"{folder}[01]-\d+: {named}: expected a text") as caught:
+        averaged.located(ids, mine)
+    assert "1 of 10 rows" in str(caught.value) or "1 of 7 rows" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -168,12 +177,12 @@ def test_columns_follow_names(caches: dict[str, list[Cache]], tmp_path: Path, na
     other = make(tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": list(names)})
     ids = np.arange(17)
     plain = train.take(ids[:10]).logits, other.take(ids[:7]).logits
-    joined = join([train, other], STARTS).take(ids).logits
+    joined = take(join([train, other], STARTS), ids).logits
     np.testing.assert_array_equal(joined, np.concatenate([plain[0], plain[1][:, [1, 2, 0]]]))
     task = Classification(3, ("class 1", "class 2", "class 0"))
     ordered = join([train, other], STARTS, task=task)
     expected = np.concatenate([plain[0][:, [1, 2, 0]], plain[1][:, [2, 0, 1]]])
-    np.testing.assert_array_equal(ordered.take(ids).logits, expected)
+    np.testing.assert_array_equal(take(ordered, ids).logits, expected)
     assert ordered.label_names == ("class 1", "class 2", "class 0")
 
 
@@ -185,16 +194,16 @@ def test_caches_without_names_are_not_joined_by_number(caches: dict[str, list[Ca
         join([caches["train"][0], other], STARTS)
 
 
-def test_averaged_caches_must_be_of_the_same_rows(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+def test_averaged_caches_must_have_the_same_texts(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
     """Of other texts, or of fewer."""
     train = caches["train"][0]
-    for other, ids, said in (
-        (make(tmp_path, "dev", 1), [2, 7], "row 2: expected the text"),
-        (make(tmp_path, "train", 1, rows=6), [2, 7], "row 7 is not in this cache"),
+    for other, ids, row in (
+        (make(tmp_path, "dev", 1), [2, 7], 2),
+        (make(tmp_path, "train", 1, rows=6), [2, 7], 7),
     ):
         joined = join([train, other], {"train": 0}, "mean")
-        with pytest.raises(AlignmentError, match=said):
-            joined.take(np.array(ids))
+        with pytest.raises(AlignmentError, match=f"row {row}: expected a text"):
+            take(joined, ids)
 
 
 def test_the_order_in_which_teachers_are_named_changes_nothing(caches: dict[str, list[Cache]]) -> None:
@@ -204,7 +213,7 @@ def test_the_order_in_which_teachers_are_named_changes_nothing(caches: dict[str,
     for other in others:
         assert other.fingerprint == first.fingerprint
         ids = np.arange(10)
-        np.testing.assert_array_equal(other.take(ids).logits, first.take(ids).logits)
+        np.testing.assert_array_equal(take(other, ids).logits, take(first, ids).logits)
 
 
 def test_the_fingerprint_tells_teachers_and_parts_apart(
@@ -227,11 +236,11 @@ def test_it_travels_to_a_worker(averaged: Joined) -> None:
     """Before and after it was read from: DataLoader workers that are spawned get it pickled."""
     ids = np.array([11, 0, 16, 9])
     fresh = replace(averaged, parts=tuple(replace(p, caches=tuple(map(reopen, p.caches))) for p in averaged.parts))
-    expected = averaged.take(ids).logits
+    expected = take(averaged, ids).logits
     for joined in (fresh, averaged):
         data = pickle.dumps(joined)
         assert len(data) < 40_000  # places, not mapped bytes
-        np.testing.assert_array_equal(pickle.loads(data).take(ids).logits, expected)
+        np.testing.assert_array_equal(take(pickle.loads(data), ids).logits, expected)
 
 
 def reopen(cache: Cache) -> Cache:
@@ -295,7 +304,7 @@ def test_an_empty_batch_is_an_empty_mean() -> None:
 def test_a_student_meets_the_mean_of_the_caches(caches: dict[str, list[Cache]], ids: list[int]) -> None:
     joined = join(caches["train"][:2], {"train": 0}, "mean")
     rows = np.array(ids)
-    answers = joined.take(rows)
+    answers = take(joined, rows)
     alone = [cache.take(rows) for cache in caches["train"][:2]]
     np.testing.assert_allclose(
         softmax(answers.logits, axis=1),

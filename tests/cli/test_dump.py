@@ -125,6 +125,7 @@ def test_columns_and_label_names_can_be_given(
     assert "the columns are permuted" in found.stdout
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     """What click's runner cannot see: what libraries print by themselves."""
     script = "from logitcache_cli.main import cli; cli()"

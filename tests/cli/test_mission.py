@@ -81,6 +81,7 @@ def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
     assert (told["method"], told["data"]["source"], told["data"]["train_rows"]) == ("kd", "docstrings", 160)
 
 
+@pytest.mark.slow
 def test_a_second_dump_asks_for_no_second_fine_tuning(typed: Typed, tmp_path: Path) -> None:
     build_in(tmp_path, 80)
     first = typed("logitcache dump --teacher roberta-large", tmp_path)

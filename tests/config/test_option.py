@@ -92,8 +92,8 @@ def test_a_number_is_taken_as_its_bounds_say(value: float) -> None:
 
 
 def test_the_nearest_names_come_first() -> None:
-    assert nearest("lerning_rate", ["seed", "learning_rate"]) == " Did you mean learning_rate?"
-    assert nearest("xyzzy", ["b", "a"]) == " Known are a, b."
+    assert nearest("lerning_rate", ["seed", "learning_rate"]) == "Did you mean learning_rate?"
+    assert nearest("xyzzy", ["b", "a"]) == "Known are a, b."
 
 
 def command_options(command: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class RowTeller:
 
     row_hash: Int64
 
-    def take(self, row_id: Int64, view: Int64) -> Answers:
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         logits = np.stack([row_id, row_id * 2, row_id * 3], axis=1).astype(np.float32)
         return one_each(self.row_hash[row_id], logits)
 
@@ -138,7 +138,7 @@ def test_a_changed_text_is_refused_with_its_row(tokenizer: Any) -> None:
     message = str(caught.value)
     assert message.startswith("logits: row 11: ")
     assert "3 of 4 rows differ" in message
-    assert "dump" in message
+    assert "asked about these rows" in message
 
 
 def test_two_rows_swapped_are_refused(tokenizer: Any) -> None:

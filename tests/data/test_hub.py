@@ -71,8 +71,9 @@ def test_every_answer_is_one_line_that_says_what_to_do(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     error, expected = CASES[case]
-    said = hub.explain("org/name", error if wrap is None else wrap(OSError("so it goes"), error), kind)
-    assert said is not None
+    explained = hub.explain("org/name", error if wrap is None else wrap(OSError("so it goes"), error), kind)
+    assert explained is not None
+    said = str(explained)
     assert expected in said
     assert "\n" not in said
     assert said.endswith(".")

@@ -35,7 +35,7 @@ class Partly:
 
     divisor: int
 
-    def take(self, row_id: Int64, view: Int64) -> Answers:
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         numbers = [np.arange(0, LENGTHS[row], self.divisor) for row in row_id]
         counts = np.array([len(each) for each in numbers], np.int64)
         index = np.concatenate([np.empty(0, np.int64), *numbers])
@@ -83,9 +83,9 @@ def test_views_reach_the_teacher() -> None:
     seen: list[Any] = []
 
     class Spy(Partly):
-        def take(self, row_id: Int64, view: Int64) -> Answers:
+        def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
             seen.append((row_id.tolist(), view.tolist()))
-            return super().take(row_id, view)
+            return super().take(row_id, row_hash, view)
 
     rows = replace(examples(Side.RIGHT), view=np.arange(ROWS) % 4)
     batch = Collator(rows, EveryToken(), {"spy": Spy(1)})(np.array([7, 2, 7]))  # type: ignore[arg-type]

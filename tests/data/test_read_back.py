@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logitcache.data.sources.files import Table, read_table
+from logitcache.data.sources.tables import Peculiar
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 
@@ -146,9 +147,9 @@ def check_writer(folder: Path, name: str, rows: Rows) -> str:
     assert len(table) == len(rows)
     empty = sum(row == ("", "") for row in rows)
     if end in (".csv", ".tsv") and not name.endswith("index"):
-        counts = [remark.count for remark in table.remarks if remark.what == "rows empty in every field"]
+        counts = [remark.count for remark in table.remarks if remark.kind is Peculiar.EMPTY]
         assert counts == [empty] * bool(empty)
-    said = any("begins with a quote" in remark.what for remark in table.remarks)
+    said = any(remark.kind is Peculiar.QUOTED for remark in table.remarks)
     assert not said or end == ".tsv"
     return f"read {end}"
 
@@ -162,7 +163,7 @@ def check_raw(folder: Path, rows: Rows) -> str:
         assert re.search(r"line \d+: expected ", str(result)), result
         return "refused"
     table, found = result
-    remark = next((remark for remark in table.remarks if "begins with a quote" in remark.what), None)
+    remark = next((remark for remark in table.remarks if remark.kind is Peculiar.QUOTED), None)
     if found != rows:
         assert remark is not None
         assert "The quotes around a field" in remark.consequence

@@ -154,7 +154,7 @@ class FixedTeacher:
     hashes: np.ndarray[Any, Any]
     logits: np.ndarray[Any, Any]  # f32[N, K]
 
-    def take(self, row_id: Int64, view: Int64) -> Answers:
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         return one_each(self.hashes[row_id], self.logits[row_id])
 
 

@@ -12,9 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.errors import SpecError
-from logitcache.report import html, overhead, stages, words
+from logitcache.report import html, overhead, words
 from logitcache.report.charts import Curves, Dots, RatioBars, Stacks
-from logitcache.report.given import Bench, Part, load
+from logitcache.report.documents import Bench, Part, load
+from logitcache.report.dump import dump_section
+from logitcache.report.plan import plan_section
+from logitcache.report.read import read_section
 from logitcache_cli.main import cli
 from logitcache_cli.report import command
 from tests.report import fake_benches as fakes
@@ -128,7 +131,7 @@ def test_a_method_that_failed_is_named_and_not_drawn(undrawn: None) -> None:
     told = fakes.overhead()
     told["methods"]["kd-online"] = fakes.failed()
     told["methods"]["kd"] |= {"error": "interrupted"}
-    section = overhead.section(Part(told, Path("a.json")))
+    section = overhead.overhead_section(Part(told, Path("a.json")))
     bars, stacks = section.blocks[0].picture, section.blocks[1].picture
     assert isinstance(bars, RatioBars)
     assert isinstance(stacks, Stacks)
@@ -149,7 +152,7 @@ def test_a_control_that_is_not_1_is_said_to_be_unsteady(undrawn: None) -> None:
 def test_a_case_that_failed_is_named_and_not_drawn(undrawn: None) -> None:
     told = fakes.dump()
     told["cases"][4] = {"name": "pipeline", "seconds": None, "ratio_to_dump": None, "error": "out of memory"}
-    picture = stages.dumped(Part(told, Path("a.json"))).blocks[0].picture
+    picture = dump_section(Part(told, Path("a.json"))).blocks[0].picture
     assert isinstance(picture, RatioBars)
     assert [bar.key for bar in picture.bars] == ["dump", "bare forward", "file order", "padded to maximum"]
     assert "pipeline was not measured: out of memory" in shown(told)
@@ -160,7 +163,7 @@ def test_beside_a_reader_stands_the_ratio_of_its_table(undrawn: None) -> None:
     for part in told["cases"]:
         if (part["name"], part["order"]) == ("datasets", "random"):
             part["ratio_to_logitcache"] = fakes.ratio(14.3, 12.0, 30.1)  # of the rounds, and not of the medians
-    block = stages.read(Part(told, Path("a.json"))).blocks[0]
+    block = read_section(Part(told, Path("a.json"))).blocks[0]
     assert isinstance(block.picture, Dots)
     assert block.table is not None
     beside = {title: {line.key: line.text for line in lines} for title, lines in block.picture.panels}
@@ -174,7 +177,7 @@ def test_beside_a_reader_stands_the_ratio_of_its_table(undrawn: None) -> None:
 def test_a_ratio_of_rows_in_order_does_not_stand_where_that_of_random_ones_would(undrawn: None) -> None:
     told = fakes.read()
     told["cases"] = [part for part in told["cases"] if part["order"] == "sequential"]
-    picture = stages.read(Part(told, Path("a.json"))).blocks[0].picture
+    picture = read_section(Part(told, Path("a.json"))).blocks[0].picture
     assert isinstance(picture, Dots)
     assert not any(line.text for _, lines in picture.panels for line in lines)
 
@@ -182,7 +185,7 @@ def test_a_ratio_of_rows_in_order_does_not_stand_where_that_of_random_ones_would
 def test_a_round_of_steps_is_not_called_one_step(undrawn: None) -> None:
     told = fakes.plan()
     told["setting"]["steps"] = 64
-    block = stages.planned(Part(told, Path("a.json"))).blocks[0]
+    block = plan_section(Part(told, Path("a.json"))).blocks[0]
     assert block.table is not None
     assert {row[0] for row in block.table.rows} == {"time of a dump", "time of 64 training steps"}
 
@@ -214,7 +217,7 @@ def test_an_interrupted_bench_says_so_whatever_it_has(bench: str) -> None:
 def test_a_cache_that_never_pays_has_no_mark(undrawn: None) -> None:
     told = fakes.overhead()
     told["costs"] = fakes.costs(online=0.9)
-    section = overhead.section(Part(told, Path("a.json")))
+    section = overhead.overhead_section(Part(told, Path("a.json")))
     (curves,) = [block for block in section.blocks if isinstance(block.picture, Curves)]
     assert isinstance(curves.picture, Curves)
     assert curves.picture.mark is None

@@ -9,7 +9,7 @@ import pytest
 from logitcache.report import overhead
 from logitcache.report.blocks import Block
 from logitcache.report.charts import Curves
-from logitcache.report.given import Part
+from logitcache.report.documents import Part
 from tests.report import fake_benches as fakes
 from tests.report.fake_benches import Told
 
@@ -19,7 +19,7 @@ COSTS, PAPER = "What it costs in all", "What the paper's protocol costs"
 def blocks(costs: Told | None) -> dict[str, Block]:
     """The section's blocks by their titles."""
     told = fakes.overhead() | {"costs": costs}
-    return {block.title: block for block in overhead.section(Part(told, Path("a.json"))).blocks}
+    return {block.title: block for block in overhead.overhead_section(Part(told, Path("a.json"))).blocks}
 
 
 def partly(*lacking: str) -> Told:

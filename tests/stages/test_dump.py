@@ -121,7 +121,9 @@ def test_a_cache_is_not_made_out_of_itself(asked: DumpConfig, named: bool) -> No
     cache = dump(asked).cache
     before = tree(cache)
     config = replace(asked, reuse=cache.parent / ".." / cache.parent.name / cache.name, overwrite=True)
-    with pytest.raises(SpecError, match=r"--reuse: expected another folder than the new cache's, found the same"):
+    with pytest.raises(
+        SpecError, match=r"--reuse: expected another folder than the new cache's, found the same\. Name a new --out"
+    ):
         dump(replace(config, out=cache) if named else config)
     assert tree(cache) == before
 
@@ -200,15 +202,15 @@ def test_an_empty_unlabelled_set_is_named(asked: DumpConfig, config: TrainConfig
                 train(replace(config, method=method, unlabelled=str(file)))
 
 
-def test_rows_are_copied_into_one_cache_at_a_time(more: DumpConfig, asked: DumpConfig, tmp_path: Path) -> None:
+def test_rows_are_copied_into_every_cache_that_a_dump_makes(more: DumpConfig, tmp_path: Path) -> None:
+    """From one that holds the texts of some of them, whatever split it was made of."""
     old = dump(replace(more, out=tmp_path / "old"))
     assert old.unlabelled is not None
-    with pytest.raises(SpecError, match=r"--reuse: expected one split to dump, found train and unlabelled\. Dump one"):
-        dump(replace(more, reuse=old.cache))
-    assert not more.workspace.folder.exists()
-    assert dump(replace(asked, reuse=old.cache)).teacher_rows == 0
-    again = dump(replace(more, split="unlabelled", reuse=old.unlabelled.cache))
-    assert (again.teacher_rows, again.reused_rows) == (0, 30)
+    for cache, new in ((old.cache, (0, 30)), (old.unlabelled.cache, (60, 0))):
+        again = dump(replace(more, reuse=cache, overwrite=True))
+        assert again.unlabelled is not None
+        assert (again.teacher_rows, again.unlabelled.teacher_rows) == new
+        assert (again.reused_rows, again.unlabelled.reused_rows) == (60 - new[0], 30 - new[1])
 
 
 def test_a_teacher_in_folds_answers_for_both(more: DumpConfig, headless: Path) -> None:

@@ -131,7 +131,14 @@ def test_a_shape_is_trained_as_a_run_of_it_would_be(bench: Bench, config: TrainC
     assert same(bench.folders()[0], train(replace(mine, out=tmp_path / "mine")))
 
 
-@pytest.mark.parametrize("change", [{"epochs": 1.0}, {"learning_rate": 1e-4}, {"batch_size": 8}, {"seed": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 1.0},
+        {"seed": 1},
+        *(pytest.param(change, marks=pytest.mark.slow) for change in ({"learning_rate": 1e-4}, {"batch_size": 8})),
+    ],
+)
 def test_other_settings_make_another_teacher(bench: Bench, headless: Path, change: dict[str, Any]) -> None:
     one, two = bench.ready(headless), bench.ready(headless, replace(QUICK, **change))
     assert one.identity() != two.identity()

@@ -10,8 +10,8 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -78,14 +78,14 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.template = folder, folder / "template"
-        self.alone: dict[str, dict[str, Tree]] = {}
+        self.alone: dict[str, list[dict[str, Tree]]] = {}
         self.rounds = 0
 
-    def run(self, names: Sequence[str]) -> tuple[Path, list[int], str]:
+    def run(self, names: Sequence[str], template: Path | None = None) -> tuple[Path, list[int], str]:
         """These commands at once in a new copy of the workspace: where, how each ended, and what they said."""
         self.rounds += 1
         work = self.folder / f"round-{self.rounds}" / "work"
-        shutil.copytree(self.template, work, symlinks=True)
+        shutil.copytree(template or self.template, work, symlinks=True)
         logs = [work.parent / f"log-{number}" for number in range(len(names))]
         words = [[word.format(work) for word in COMMANDS[name].words] for name in names]
         processes = [start(line, log) for line, log in zip(words, logs, strict=True)]
@@ -99,29 +99,46 @@ class Bench:
         texts = [f"{name}: {log.read_text()}" for name, log in zip(names, logs, strict=True)]
         return work, [process.exitcode for process in processes], "\n".join(texts)
 
-    def make_alone(self, name: str) -> None:
-        work, codes, text = self.run([name])
+    def states(self, name: str) -> list[dict[str, Tree]]:
+        """Every state of a command's folders that is its whole work, of a command that reads the cache also what it
+        makes of the other one; made when it is first asked for.
+        """
+        if name not in self.alone:
+            self.alone[name] = [self._made_alone(name, self.template)]
+            if COMMANDS[name].reads:
+                self.alone[name].append(self._made_alone(name, self.replaced))
+        return self.alone[name]
+
+    def _made_alone(self, name: str, template: Path) -> dict[str, Tree]:
+        work, codes, text = self.run([name], template)
         assert codes == [0], text
-        self.alone[name] = {folder: tree(work / folder) for folder in COMMANDS[name].makes}
+        made = {folder: tree(work / folder) for folder in COMMANDS[name].makes}
         shutil.rmtree(work.parent)
+        return made
 
-    def made_of_the_other_cache(self, name: str) -> list[dict[str, Tree]]:
-        """What a command makes that reads the cache when it has been replaced."""
-        before, self.template = self.template, self.replaced
-        try:
-            self.make_alone(name)
-        finally:
-            self.template = before
-        return [self.alone[name]]
+    def furnish(self) -> None:
+        """Add what `merge`, `repair` and `compare` work on."""
+        template = self.template
+        shutil.copytree(template / "cache", template / "broken")
+        (template / "broken" / "shards" / "00001.arrow").write_bytes(b"not what was written")
+        for part in ("1", "2"):
+            _prepare(template, [*DUMP, "{}/teacher", "--out", f"{{}}/parts/{part}", "--part", f"{part}/2"])
+        for seed in ("1", "2"):
+            _prepare(template, [*TRAIN, "base", "--seed", seed, "--out", f"{{}}/finished/base-{seed}"])
+        shutil.rmtree(template / "tokenizers")
 
-    @property
+    @cached_property
     def replaced(self) -> Path:
-        return self.folder / "replaced"
+        """The workspace with its cache overwritten."""
+        folder = self.folder / "replaced"
+        shutil.copytree(self.template, folder)
+        _prepare(folder, list(COMMANDS["overwrite"].words))
+        return folder
 
 
 @pytest.fixture(scope="module")
-def bench(checkpoint: Callable[..., Path], headless: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The workspace, and by command every state of its folders that is one command's whole work."""
+def bench(checkpoint: Callable[..., Path], headless: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The workspace, and what each command makes of it alone."""
     bench = Bench(tmp_path_factory.mktemp("together"))
     template = bench.template
     for seed, (split, count) in enumerate({"train": 24, "dev": 8, "test": 8}.items()):
@@ -130,21 +147,7 @@ def bench(checkpoint: Callable[..., Path], headless: Path, tmp_path_factory: pyt
     shutil.copytree(checkpoint("roberta"), template / "stranger")
     shutil.copytree(headless, template / "headless")
     _prepare(template, [*DUMP, "{}/teacher", "--out", "{}/cache"])
-    shutil.copytree(template / "cache", template / "broken")
-    (template / "broken" / "shards" / "00001.arrow").write_bytes(b"not what was written")
-    for part in ("1", "2"):
-        _prepare(template, [*DUMP, "{}/teacher", "--out", f"{{}}/parts/{part}", "--part", f"{part}/2"])
-    for seed in ("1", "2"):
-        _prepare(template, [*TRAIN, "base", "--seed", seed, "--out", f"{{}}/finished/base-{seed}"])
-    shutil.rmtree(template / "tokenizers")
-    for name in COMMANDS:
-        bench.make_alone(name)
-    allowed = {name: [made] for name, made in bench.alone.items()}
-    shutil.copytree(template, bench.replaced)
-    _prepare(bench.replaced, list(COMMANDS["overwrite"].words))
-    for name in [name for name, command in COMMANDS.items() if command.reads]:
-        allowed[name] += bench.made_of_the_other_cache(name)
-    return {"bench": bench, "allowed": allowed}
+    return bench
 
 
 def _prepare(work: Path, words: Sequence[str]) -> None:
@@ -154,22 +157,22 @@ def _prepare(work: Path, words: Sequence[str]) -> None:
     assert process.exitcode == 0, log.read_text()
 
 
-def check(bench: dict[str, Any], names: Sequence[str]) -> list[int]:
+def check(bench: Bench, names: Sequence[str]) -> list[int]:
     """One round. How the commands ended."""
-    work, codes, text = bench["bench"].run(names)
+    work, codes, text = bench.run(names)
     said = f"{names} ended with {codes}\n{text}"
-    allowed, ended = bench["allowed"], list(zip(names, codes, strict=True))
+    ended = list(zip(names, codes, strict=True))
     for name, code in ended:
         replaced = COMMANDS[name].reads is not None and "overwrite" in names
         assert code == 0 or code in (READING if replaced else REFUSED), said
         assert code != 4 or replaced or {"base", "other"} <= set(names), said
         if code == 0:
             made = {folder: tree(work / folder) for folder in COMMANDS[name].makes}
-            states = allowed[name]
+            states = bench.states(name)
             assert any(_holds(made, state) for state in states), f"{said}\n{name}: {_differing(made, states[0])}"
     if (work / BASE).exists():  # Self-KD trains it too
         base = {BASE: tree(work / BASE)}
-        assert any(base[BASE] == state[BASE] for kind in ("base", "other") for state in allowed[kind]), said
+        assert any(base[BASE] == state[BASE] for kind in ("base", "other") for state in bench.states(kind)), said
     for name in set(names):
         rivals = {"base": ("base", "other", "self-kd"), "other": ("base", "other", "self-kd")}.get(name, (name,))
         replaced = COMMANDS[name].reads is not None and "overwrite" in names
@@ -199,14 +202,15 @@ def _differing(made: dict[str, Tree], state: dict[str, Tree]) -> list[str]:
     [("base", "other"), ("base", "self-kd"), ("dump", "dump"), ("finetune", "finetune"), ("kd", "overwrite")],
     ids="-".join,
 )
-def test_two_commands_at_once(bench: dict[str, Any], names: tuple[str, ...]) -> None:
+def test_two_commands_at_once(bench: Bench, names: tuple[str, ...]) -> None:
     check(bench, names)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_every_pair_of_commands_and_up_to_eight_at_once(bench: dict[str, Any]) -> None:
+def test_every_pair_of_commands_and_up_to_eight_at_once(bench: Bench) -> None:
     """Every pair twice, and the rest of 200 rounds with three to eight commands drawn at random."""
+    bench.furnish()
     draw = random.Random("together")
     groups = [list(pair) for pair in PAIRS * 2]
     while len(groups) < 200:

@@ -53,7 +53,16 @@ def whole(
 
 
 @pytest.mark.parametrize(
-    ("step", "select"), [(3, "best"), (8, "last"), (9, "best"), (20, "best"), (20, "last"), (24, "best"), (24, "last")]
+    ("step", "select"),
+    [
+        (3, "best"),
+        (9, "best"),
+        (20, "last"),
+        *(
+            pytest.param(step, select, marks=pytest.mark.slow)
+            for step, select in ((8, "last"), (20, "best"), (24, "best"), (24, "last"))
+        ),
+    ],
 )
 def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
     kd: TrainConfig, whole: dict[str, Path], step: int, select: str

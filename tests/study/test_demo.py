@@ -47,6 +47,7 @@ def test_every_method_and_seed_is_reported_and_a_second_run_makes_nothing_again(
     assert again.comparison == first.comparison
 
 
+@pytest.mark.slow
 def test_students_learn_from_a_subset_of_the_teachers_rows(stand_in: Path) -> None:
     result = demo(stand_in, SMALL)
     told = [json.loads((run / "result.json").read_text()) for run in result.runs]

@@ -205,7 +205,7 @@ def test_code_of_a_checkpoint_runs_only_when_it_is_trusted(hub: Any, online: Any
     assert online[kind, tokenizer, "trusted"]["tokenizer"] == "OwnTokenizer"
 
 
-@pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.parametrize("offline", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_hub_out_of_reach_is_said_at_once_and_is_not_missed_for_what_is_kept(
     ask: Ask, online: Any, offline: bool
 ) -> None:

@@ -21,9 +21,7 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
     part = slice(start, stop)
     special = tokenizer.num_special_tokens_to_add(pair=rows.text_pair is not None)
     if max_length <= special:
-        raise SpecError(
-            f"expected a maximum length over {special}, the tokenizer's special tokens, found {max_length}."
-        )
+        raise SpecError(expected=f"a maximum length over {special}, the tokenizer's special tokens", found=max_length)
     ids, segments, ends, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
     total, blank = 0, _blank(tokenizer)
     cut = np.zeros(stop - start, np.bool_)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from logitcache.config.data import Columns
 from logitcache.data.label_values import MISSING_TEXTS
-from logitcache.data.sources.tables import EMPTY_ROWS, Table
+from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.errors import SpecError
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "title")
@@ -45,8 +45,9 @@ def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> 
         text = next((c for c in TEXT_COLUMNS if c in have), None)
     if text is None:
         raise SpecError(
-            f"expected a text column ({', '.join(TEXT_COLUMNS)}), found {', '.join(have) or 'an empty file'}. "
-            "Name it with --text (and --text-pair).",
+            expected=f"a text column ({', '.join(TEXT_COLUMNS)})",
+            found=", ".join(have) or "an empty file",
+            advice="Name it with --text (and --text-pair).",
             where=where,
         )
     label = asked.label or next((c for c in LABEL_COLUMNS if c in have), None)
@@ -130,7 +131,7 @@ def _empty_texts(table: Table, column: str) -> str | None:
     """A note of empty texts, where there are more than rows without anything in them, which are said already."""
     empty = pc.equal(_strings(table, column), "")
     count = pc.sum(empty).as_py() or 0
-    if count <= sum(remark.count for remark in table.remarks if remark.what == EMPTY_ROWS):
+    if count <= sum(remark.count for remark in table.remarks if remark.kind is Peculiar.EMPTY):
         return None
     return (
         f"{table.path}: column {column!r}: empty texts: {count:,} (first: {table.place(pc.index(empty, True).as_py())})"

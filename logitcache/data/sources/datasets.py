@@ -71,10 +71,8 @@ def saved(path: Path) -> dict[str | None, Opener]:
         with _quiet():
             loaded = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        advice = "Save it again with save_to_disk."
-        raise SpecError(
-            f"expected a data set that was saved whole, found: {_line(error)}. {advice}", where=path
-        ) from None
+        problem = f"expected a data set that was saved whole, found: {_line(error)}"
+        raise SpecError(problem, advice="Save it again with save_to_disk.", where=path) from None
     return tables(loaded, str(path))
 
 
@@ -127,7 +125,7 @@ def fetch(name: HubName, commit: Commit, files: Mapping[str, str] | None = None)
         datasets.exceptions.DatasetsError,
         httpx.HTTPError,
     ) as error:
-        raise SpecError(_reason(name, error), where=f"data set {name}") from error
+        raise _unreadable(name, error).at(f"data set {name}") from error
     return tables(loaded, f"data set {name}")
 
 
@@ -150,8 +148,9 @@ def _kept(name: HubName, commit: Commit, files: Mapping[str, str] | None) -> dic
     if config not in found:
         listed = ", ".join(sorted(found)) or "none"
         raise SpecError(
-            f"expected one configuration in the cache, for the hub cannot be asked, found {listed} of commit "
-            f"{commit.sha[:12]}. Name one of these, or load it once where the hub can be reached.",
+            expected="one configuration in the cache, for the hub cannot be asked",
+            found=f"{listed} of commit {commit.sha[:12]}",
+            advice="Name one of these, or load it once where the hub can be reached.",
             where=f"data set {name}",
         )
     read = datasets.Dataset.from_file
@@ -162,26 +161,27 @@ def _arrow_files(folder: Path, split: str) -> list[Path]:
     return sorted([*folder.glob(f"*-{split}.arrow"), *folder.glob(f"*-{split}-[0-9]*-of-[0-9]*.arrow")])
 
 
-def _reason(name: HubName, error: BaseException) -> str:
-    said = str(error)
-    listed = _BRACKETS.search(said)
-    if isinstance(error, RuntimeError) and "scripts are no longer supported" in said:
-        return (
-            f"expected data files, found a script, which is never run. Try {name.repo}@refs/convert/parquet (the hub's "
-            "own conversion, where it made one), or save the data as jsonl, csv, tsv or parquet and name that."
+def _unreadable(name: HubName, error: BaseException) -> SpecError:
+    """What an error of the library means. It raises RuntimeError and ValueError for these, so its words tell them apart
+    from other errors.
+    """
+    if isinstance(error, RuntimeError) and "scripts are no longer supported" in str(error):
+        return SpecError(
+            expected="data files",
+            found="a script, which is never run",
+            advice=f"Try {name.repo}@refs/convert/parquet (the hub's own conversion, where it made one), or save the "
+            "data as jsonl, csv, tsv or parquet and name that.",
         )
-    if listed and "Config name is missing" in said:
-        return (
-            f"expected one of its configurations, found none named. Give {name.repo}:NAME with one of {_list(listed)}."
-        )
-    if listed and "BuilderConfig" in said:
-        return f"expected one of its configurations ({_list(listed)}), found {name.config!r}. Name one of these."
+    brackets = _BRACKETS.search(str(error))
+    configurations = brackets[1].replace("'", "") if brackets else ""
+    if configurations and "Config name is missing" in str(error):
+        advice = f"Give {name.repo}:NAME with one of {configurations}."
+        return SpecError(expected="one of its configurations", found="none named", advice=advice)
+    if configurations and "BuilderConfig" in str(error):
+        expected = f"one of its configurations ({configurations})"
+        return SpecError(expected=expected, found=repr(name.config), advice="Name one of these.")
     explained = explain(name.repo, error, "dataset", name.how())
-    return explained or f"expected a data set that can be read, found: {_line(error)}."
-
-
-def _list(found: re.Match[str]) -> str:
-    return found[1].replace("'", "")
+    return explained or SpecError(f"expected a data set that can be read, found: {_line(error)}.")
 
 
 def _line(error: BaseException) -> str:

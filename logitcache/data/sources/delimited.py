@@ -20,7 +20,7 @@ import numpy as np
 from logitcache.data.sources import quoting
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.quoting import RecordedLines
-from logitcache.data.sources.tables import EMPTY_ROWS, Remark, Table, check_once
+from logitcache.data.sources.tables import Peculiar, Remark, Table, check_once
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
 
@@ -55,8 +55,8 @@ class _Tally:
         self.first = self.first or line
         self.count += 1
 
-    def remark(self, what: str, consequence: str) -> tuple[Remark, ...]:
-        return (Remark(what, consequence, self.count, f"line {self.first}"),) if self.count else ()
+    def remark(self, kind: Peculiar, consequence: str) -> tuple[Remark, ...]:
+        return (Remark(kind, consequence, self.count, f"line {self.first}"),) if self.count else ()
 
 
 def look(path: Path) -> Bytes:
@@ -93,8 +93,8 @@ def read_csv(path: Path) -> Table:
     if delimiter == ",":
         return table
     name = _DELIMITERS[delimiter]
-    remark = Remark(f"rows with {name} between their fields", f"They are read so, as {name} split every line alike",
-                    len(table), "line 1")  # fmt: skip
+    consequence = f"They are read so, as {name} split every line alike"
+    remark = Remark(Peculiar[name.upper()], consequence, len(table), "line 1")
     return table.with_remarks((remark,))
 
 
@@ -122,7 +122,7 @@ def _read_quoted(path: Path, delimiter: str, kind: Bytes) -> Table:
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = _collect(path, _quoted_rows(path, file, delimiter, kind, spaces, several), spaces, delimiter)
     consequence = "Each is one row, as for pandas. Save the rows as jsonl if their quotes are plain characters"
-    return table.with_remarks(several.remark("quoted fields over lines that look like rows themselves", consequence))
+    return table.with_remarks(several.remark(Peculiar.SEVERAL_LINES, consequence))
 
 
 def _quoted_rows(
@@ -157,8 +157,9 @@ def _quoted_rows(
 
 def _lone_return(path: Path, line: int) -> SpecError:
     return SpecError(
-        "expected lines that all end alike, found a carriage return without a line feed. Put quotes around the field, "
-        "remove it, or save the rows as jsonl.",
+        expected="lines that all end alike",
+        found="a carriage return without a line feed",
+        advice="Put quotes around the field, remove it, or save the rows as jsonl.",
         where=f"{path} line {line}",
     )
 
@@ -214,8 +215,8 @@ def _collect(path: Path, numbered: NumberedRows, spaces: _Tally, delimiter: str)
             keep()
     keep()
     remarks = chain(
-        empty.remark(EMPTY_ROWS, "They keep their numbers, and are trained on only with a label"),
-        spaces.remark("lines of nothing but spaces", "They are no rows, as for pandas"),
+        empty.remark(Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"),
+        spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
     )
     return Table(path, columns.finish(), lines.finish(), typed=False, remarks=tuple(remarks))
 

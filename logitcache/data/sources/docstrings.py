@@ -319,6 +319,6 @@ def _unwritable(error: OSError, destination: Path) -> FormatError | OutOfSpace |
         )
     if destination.exists():
         return FormatError(
-            "expected a built data set, found something else or a part of one. Delete it", where=destination
+            expected="a built data set", found="something else or a part of one", advice="Delete it", where=destination
         )
     return SpecError(f"expected a folder to write to, found: {error.strerror}. Name another", where=destination.parent)

@@ -17,7 +17,6 @@ from logitcache.data.sources.parquet import read_parquet
 from logitcache.data.sources.tables import Column as Column
 from logitcache.data.sources.tables import Table as Table
 from logitcache.data.sources.tables import joined
-from logitcache.data.sources.tables import sentence as sentence
 from logitcache.errors import SpecError
 
 # NAME-00000-of-00003, and as older copies of the hub's have it with a digest behind
@@ -183,8 +182,9 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
         if missing is not None:
             lacking = f"{name}-{missing:0{len(count)}}-of-{count}{suffix}"
             raise SpecError(
-                f"expected all {len(numbers)} parts of {name}, found {len(numbered)}: {lacking} is not there. "
-                "Fetch it too.",
+                expected=f"all {len(numbers)} parts of {name}",
+                found=f"{len(numbered)}: {lacking} is not there",
+                advice="Fetch it too.",
                 where=files[0].parent,
             )
         whole.append([numbered[n] for n in numbers])
@@ -217,8 +217,9 @@ def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> 
     else:
         advice = "Rename them, or give one file"
     return SpecError(
-        "expected jsonl, csv, tsv or parquet files with train, dev or test in their names, "
-        f"found {', '.join(candidates or others) or 'none'}. {advice}.",
+        expected="jsonl, csv, tsv or parquet files with train, dev or test in their names",
+        found=", ".join(candidates or others) or "none",
+        advice=f"{advice}.",
         where=folder,
     )
 
@@ -277,20 +278,21 @@ def _checked(path: Path, read: Callable[[Path], T]) -> T:
         start = file.read(64)
     if start.startswith(_POINTER):
         raise SpecError(
-            "expected data, found a Git LFS pointer, which stands for a file that was not fetched. "
-            "Run `git lfs pull` in the repository, or download the file.",
+            expected="data",
+            found="a Git LFS pointer, which stands for a file that was not fetched",
+            advice="Run `git lfs pull` in the repository, or download the file.",
             where=path,
         )
     parquet = ending(path) == ".parquet"
     kind = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), None)
     if kind is not None and not parquet:
         where = f"{path} line 1"
-        raise SpecError(f"expected UTF-8, found {kind}. Save it as UTF-8 text, unpacked.", where=where)
+        raise SpecError(expected="UTF-8", found=kind, advice="Save it as UTF-8 text, unpacked.", where=where)
     try:
         return read(path)
     except UnicodeDecodeError:
         where = _undecodable(path)
-        raise SpecError("expected UTF-8, found bytes that are not. Save it as UTF-8.", where=where) from None
+        raise SpecError(expected="UTF-8", found="bytes that are not", advice="Save it as UTF-8.", where=where) from None
 
 
 def _undecodable(path: Path) -> str:

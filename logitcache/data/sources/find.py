@@ -114,7 +114,7 @@ def _memory(data: Any, notify: Notify) -> Found:
     named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, notify)
     if None not in tables and "train" not in named and len(named) < len(tables):  # it may be among the others
         listed = ", ".join(map(str, tables))
-        raise SpecError(f"expected a split train, found {listed}. Rename the one that is meant.", where=where)
+        raise SpecError(expected="a split train", found=listed, advice="Rename the one that is meant.", where=where)
     return Found(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
 
 
@@ -185,7 +185,7 @@ def _names_file(path: Path) -> ClassNames | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SpecError(f"expected JSON, found {error}. Mend the file.", where=path) from None
+        raise SpecError(expected="JSON", found=error, advice="Mend the file.", where=path) from None
     inner = value.get("labels") if isinstance(value, dict) else None
     names = inner if isinstance(inner, list | dict) else value
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
@@ -290,12 +290,12 @@ def _hub(name: HubName, words: Mapping[str, str], notify: Notify) -> Found:
         commit = datasets.commit_of(name)
     except SpecError as error:
         nothing = f"no such file or folder, and no name among {_names()}; as a data set of the hub"
-        raise SpecError(f"{nothing}: {error.message}", where=str(name)) from error
+        raise SpecError(f"{nothing}: {error.problem}", advice=error.advice, where=str(name)) from error
     tables = datasets.fetch(name, commit)
     named = _by_split(tables, words, where, notify)
     if not {"train", UNLABELLED_SPLIT} & set(named):
         raise SpecError(
-            f"expected a split train, found {', '.join(map(str, tables))}. Choose another set.", where=where
+            expected="a split train", found=", ".join(map(str, tables)), advice="Choose another set.", where=where
         )
     return Found(_folder_name(str(name)), where, named, where)
 

@@ -50,6 +50,6 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise SpecError(f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where) from None
     if not isinstance(row, dict):
         raise SpecError(
-            f"expected one JSON object a line, found a {type(row).__name__}. Mend or remove it.", where=where
+            expected="one JSON object a line", found=f"a {type(row).__name__}", advice="Mend or remove it.", where=where
         )
     return row

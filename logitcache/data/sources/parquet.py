@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from logitcache.data.sources.tables import Table, arrow_table, sentence
+from logitcache.data.sources.tables import Table, arrow_table
 from logitcache.errors import SpecError
+from logitcache.hub import first_line
 
 
 def read_parquet(path: Path) -> Table:
@@ -18,8 +19,8 @@ def read_parquet(path: Path) -> Table:
         with pq.ParquetFile(path) as file:  # not read_table, which makes columns of the folders' names
             table = file.read()
     except (pa.ArrowException, OSError) as error:
-        reason = sentence(str(error).strip().split("\n")[0])
-        raise SpecError(f"expected a parquet file, found: {reason} Write or fetch it again.", where=path) from None
+        problem = f"expected a parquet file, found: {first_line(error)}"
+        raise SpecError(problem, advice="Write or fetch it again.", where=path) from None
     return arrow_table(path, table, _class_names(table.schema))
 
 

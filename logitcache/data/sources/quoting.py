@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from logitcache.data.sources.tables import Remark
+from logitcache.data.sources.tables import Peculiar, Remark
 from logitcache.errors import SpecError
 
 # A whole quoted field (group 1: what is between its quotes), or whatever stands before the next tab (group 2).
@@ -134,8 +134,9 @@ def is_quoted(files: Sequence[Evidence]) -> bool:
     several_rows = _first(files, "several_rows")
     if escaped is not None:
         raise SpecError(
-            "expected quotes inside a quoted field to be doubled, found one with a backslash before it. Double it, or "
-            "save the rows as jsonl.",
+            expected="quotes inside a quoted field to be doubled",
+            found="one with a backslash before it",
+            advice="Double it, or save the rows as jsonl.",
             where=f"{escaped[0]} {escaped[1]}",
         )
     if doubled is not None and broken is not None:
@@ -153,8 +154,9 @@ def is_quoted(files: Sequence[Evidence]) -> bool:
         return False
     if several_rows is not None and doubled is None:
         raise SpecError(
-            "expected one row a line, found a quoted field over several lines, each of which may be a row by itself. "
-            f"{_ADVICE}",
+            expected="one row a line",
+            found="a quoted field over several lines, each of which may be a row by itself",
+            advice=_ADVICE,
             where=f"{several_rows[0]} {several_rows[1]}",
         )
     return True
@@ -177,6 +179,4 @@ def remark(gathered: Evidence, quoted: bool) -> tuple[Remark, ...]:
         consequence = "The quotes around a field are not part of it, as pandas and Excel write them"
     else:
         consequence = "Quotes are ordinary characters here, for not every field that has them is quoted"
-    return (
-        Remark("rows with a field that begins with a quote", consequence, gathered.quoted, f"line {gathered.first}"),
-    )
+    return (Remark(Peculiar.QUOTED, consequence, gathered.quoted, f"line {gathered.first}"),)

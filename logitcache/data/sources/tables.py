@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,21 +14,32 @@ import pyarrow as pa
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 
-EMPTY_ROWS = "rows empty in every field"  # what a remark of them is called
 Column: TypeAlias = list[Any] | pa.Array | pa.ChunkedArray
+
+
+class Peculiar(Enum):
+    """Rows of a table that a user has to know of, by what they are."""
+
+    EMPTY = "rows empty in every field"
+    SPACES = "lines of nothing but spaces"
+    QUOTED = "rows with a field that begins with a quote"
+    SEVERAL_LINES = "quoted fields over lines that look like rows themselves"
+    SEMICOLONS = "rows with semicolons between their fields"
+    TABS = "rows with tabs between their fields"
+    BARS = "rows with bars between their fields"
 
 
 @dataclass(frozen=True)
 class Remark:
     """Something that a user has to know of some rows of a table."""
 
-    what: str  # what the rows are, for example "rows empty in every field"
+    kind: Peculiar
     consequence: str  # what is done with them: a sentence, without its full stop
     count: int
     first: str  # the place of the first of them
 
     def text(self, where: Path | str) -> str:
-        return f"{where}: {self.what}: {self.count:,} (first: {self.first}). {self.consequence}."
+        return f"{where}: {self.kind.value}: {self.count:,} (first: {self.first}). {self.consequence}."
 
 
 @dataclass(frozen=True)
@@ -79,14 +91,14 @@ def joined(tables: Sequence[Table], path: Path) -> Table:
             )
     names = dict.fromkeys(name for part in tables for name in part.columns)
     columns = {name: _behind([part.columns.get(name, [None] * len(part)) for part in tables]) for name in names}
-    remarks: dict[str, Remark] = {}
+    remarks: dict[Peculiar, Remark] = {}
     for part in tables:
         for remark in part.remarks:
-            earlier = remarks.get(remark.what)
+            earlier = remarks.get(remark.kind)
             if earlier is None:
-                remarks[remark.what] = replace(remark, first=f"{Path(part.path).name} {remark.first}")
+                remarks[remark.kind] = replace(remark, first=f"{Path(part.path).name} {remark.first}")
             else:
-                remarks[remark.what] = replace(earlier, count=earlier.count + remark.count)
+                remarks[remark.kind] = replace(earlier, count=earlier.count + remark.count)
     return replace(
         first,
         path=path,
@@ -125,9 +137,4 @@ def check_once(names: list[str], where: str) -> None:
     """Raises SpecError where two columns have one name."""
     twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if twice is not None:
-        raise SpecError(f"expected each column once, found {twice!r} twice. Rename one.", where=where)
-
-
-def sentence(text: str) -> str:
-    """The words of a library, ended with a stop, so that advice can follow."""
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+        raise SpecError(expected="each column once", found=f"{twice!r} twice", advice="Rename one.", where=where)

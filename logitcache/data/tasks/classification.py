@@ -43,7 +43,7 @@ class Classification:
 def check_metric(metric: str, num_labels: int) -> str:
     """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes. Raises SpecError."""
     if metric not in METRICS:
-        raise SpecError(f"expected a metric among {', '.join(METRICS)}, found {metric!r}.")
+        raise SpecError(expected=f"a metric among {', '.join(METRICS)}", found=repr(metric))
     if metric == "f1" and num_labels != 2:
         raise SpecError(f"metric 'f1' is for two classes, found {num_labels}. Use macro_f1.")
     return metric

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from logitcache.errors import SpecError
 from logitcache.forecast.forecast import Dumped, Forecast, Totals
 from logitcache.report import html, words
-from logitcache.report.given import Bench, Part, apart, load
+from logitcache.report.documents import Bench, Part, differences, load
 from logitcache_cli.report import command
 from tests.report import fake_benches as fakes
 from tests.report.fake_benches import Told
@@ -77,9 +77,9 @@ def of(bench: str, teacher: object, student: object = None, data: str = "sst5") 
     ],
 )
 def test_files_of_different_models_or_data_are_told_apart(one: Bench, other: Bench, what: str) -> None:
-    told = f"These files are of different {what}: {one.kind}.json: {one.asked}; {other.kind}.json: {other.asked}."
-    assert apart([one, other]) == (told if what else "")
-    assert bool(apart([other, one])) is bool(what)
+    told = f"These files are of different {what}: {one.kind}.json: {one.subject}; {other.kind}.json: {other.subject}."
+    assert differences([one, other]) == (told if what else "")
+    assert bool(differences([other, one])) is bool(what)
 
 
 def test_a_page_of_different_models_says_so_at_its_top_and_on_stderr(

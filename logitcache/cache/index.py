@@ -1,0 +1,105 @@
+"""Where texts lie in a table, by their hashes: the way to a row whose own place holds another text.
+
+A row's place is tried first, which costs one comparison of two columns. Only the rows that do not fit there are looked
+up in a sorted index. It is built when the first such row comes: one sort of the table's hashes, 16 bytes a row.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from logitcache.errors import AlignmentError
+from logitcache.records import Int64
+
+ABSENT = -1
+
+
+class HashIndex:
+    """Rows by their hash. Of equal texts the first row is found, an answered one before one without an answer."""
+
+    def __init__(self, row_hash: Int64, unanswered: Int64) -> None:
+        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], the rows that have no answer."""
+        if len(unanswered):
+            is_unanswered = np.zeros(len(row_hash), bool)
+            is_unanswered[unanswered] = True
+            order = np.lexsort((is_unanswered, row_hash))
+        else:
+            order = np.argsort(row_hash, kind="stable")
+        self.row_id: Int64 = order.astype(np.int64, copy=False)
+        self.row_hash: Int64 = row_hash[order]
+
+    def find(self, row_hash: Int64) -> Int64:
+        """The row of each text, or ABSENT: i64[n]. Texts are looked up in the order of their hashes, for a random order
+        would miss the processor's caches at every step.
+        """
+        found = np.full(len(row_hash), ABSENT)
+        if not len(self.row_hash):
+            return found
+        order = np.argsort(row_hash)
+        ordered = row_hash[order]
+        nearest = np.minimum(np.searchsorted(self.row_hash, ordered), len(self.row_hash) - 1)
+        found[order] = np.where(self.row_hash[nearest] == ordered, self.row_id[nearest], ABSENT)
+        return found
+
+
+class Table(Protocol):
+    """Rows that a teacher answers, by their places."""
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+
+    def __len__(self) -> int: ...
+
+    def row_hashes(self, row_id: Int64) -> Int64:
+        """The hash of each of these rows: i64[n]."""
+
+    @property
+    def index(self) -> HashIndex:
+        """All rows by their hash, built when it is first needed."""
+
+
+def place(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
+    """Where in the table each text lies, or ABSENT: i64[n]. That is ``row_id`` where the table has the same text there,
+    else the first row of that text.
+    """
+    is_inside = (row_id >= 0) & (row_id < len(table))
+    fits = is_inside.copy()
+    fits[is_inside] = table.row_hashes(row_id[is_inside]) == row_hash[is_inside]
+    if fits.all():
+        return row_id
+    places = row_id.copy()
+    places[~fits] = table.index.find(row_hash[~fits])
+    return places
+
+
+def located(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
+    """:func:`place`, for texts that are all in the table. Raises AlignmentError naming the first row whose text is not,
+    and how many there are.
+    """
+    places = place(table, row_id, row_hash)
+    absent = np.flatnonzero(places == ABSENT)
+    if len(absent):
+        first = absent[0]
+        raise AlignmentError(
+            f"row {row_id[first]}: expected a text that the teacher has answered, found another (hash "
+            f"{int(row_hash[first]) % 2**64:016x}); {len(absent):,} of {len(row_id):,} rows have no answer here.",
+            advice=advice,
+            where=table.where,
+        )
+    return places
+
+
+def check_views(where: str, view: Int64 | int, views: int) -> None:
+    """Raises AlignmentError for a view outside 0 to ``views`` - 1."""
+    outside = np.atleast_1d(view)
+    outside = outside[(outside < 0) | (outside >= views)]
+    if len(outside):
+        raise AlignmentError(
+            expected=f"views 0 to {views - 1}",
+            found=outside[0],
+            advice="Take these, or dump the others.",
+            where=where,
+        )
