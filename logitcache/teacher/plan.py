@@ -221,6 +221,7 @@ def _plan(
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
     columns = columns_of(codec, teacher.kind.level)
     return Plan(
+        task=teacher.kind.name,
         teacher={
             "name": teacher.name,
             "revision": teacher.revision,
@@ -230,7 +231,7 @@ def _plan(
             "own_names": list(teacher.label_names),
             "dtype": teacher.dtype,
         },
-        tokenizer=tokenizer,
+        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer},
         data=data,
         preparation={
             "max_length": settings.max_length,

@@ -27,7 +27,8 @@ KEYS = {
     *(
         "fingerprint",
         "teacher",
-        "tokenizer",
+        "task",
+        "preprocessor",
         "data",
         "preparation",
         "conditions",

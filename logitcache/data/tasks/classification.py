@@ -25,6 +25,8 @@ class Classification:
 
     num_labels: int
     label_names: tuple[str, ...] | None
+    name: ClassVar[str] = "classification"
+    preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
 
     @staticmethod
