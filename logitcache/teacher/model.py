@@ -37,6 +37,7 @@ from logitcache.models.load import (
 from logitcache.models.own_code import code_digest
 from logitcache.models.settings import check_problem, pads_by_config, plain_outputs
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
+from logitcache.reporter import SILENT, Reporter
 
 # In a configuration, but no part of the arithmetic, or recorded elsewhere.
 NOT_COMPUTED = {
@@ -101,12 +102,14 @@ class TeacherModel:
             raise error.at(self.name) from error.__cause__
         return logits if self.order is None else logits[..., torch.from_numpy(self.order).to(logits.device)]
 
-    def answers(self, rows: Examples, places: Int64) -> torch.Tensor:
+    def answers(self, rows: Examples, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
         """The logits at the kept positions of the rows at these places, asked in one batch: f32[P, K]."""
-        inputs = pad(rows, places, self.padding)
-        where = where_of(self.kind.positions(rows, places), inputs, self.padding.side)
+        with reporter.phase("pad"):
+            inputs = pad(rows, places, self.padding)
+            where = where_of(self.kind.positions(rows, places), inputs, self.padding.side)
         try:
-            logits = self.logits(inputs)
+            with reporter.phase("forward"):
+                logits = self.logits(inputs)
         except ModelFailed as error:
             raise error.named(int(rows.row_id[places[error.row]])) from error.__cause__
         if logits.dim() == 2 and np.array_equal(where[:, 0], np.arange(len(logits))):

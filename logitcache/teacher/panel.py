@@ -24,11 +24,11 @@ from logitcache.models.call import out_of_memory
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
+from logitcache.reporter import Stage
 from logitcache.store.manifest import differences
 from logitcache.teacher.model import TeacherModel
 
 _ALIKE = "Train the teachers of all folds alike."
-Progress = Callable[[int, int], None]  # rows and tokens just done
 
 
 def folds_of(row_hash: Int64, folds: int) -> Int64:
@@ -145,40 +145,39 @@ def ask_all(
     rows: Examples,
     batch_tokens: int,
     begin: Callable[[], R],
-    progress: Progress = lambda rows, tokens: None,
+    stage: Stage | None = None,
 ) -> tuple[R, int]:
     """Ask about these rows, batch by batch: a receiver that ``begin`` has made, which was given all answers, and the
     token budget they were computed with.
 
-    Where a batch does not fit in memory, all rows are computed again with half the budget and a new receiver, and so
-    on. Raises SpecError where a single row does not fit.
+    ``stage`` is told of the rows and tokens that are done. Where a batch does not fit in memory, all rows are computed
+    again with half the budget and a new receiver, and so on. Raises SpecError where a single row does not fit.
     """
+    stage = stage or Stage("answer", "rows")
     while True:
-        done = Tally(progress)
+        before = (stage.done, stage.tokens)
         receiver = begin()
         try:
             for teacher, places in panel.assign(rows):
-                _ask(teacher, rows, places, batch_tokens, receiver, done)
+                _ask(teacher, rows, places, batch_tokens, receiver, stage)
                 del teacher  # or it would still be held while the next one is loaded
             return receiver, batch_tokens
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-        done.take_back()
+        stage.advance(before[0] - stage.done, before[1] - stage.tokens)
         longest = int(rows.lengths().max())
         if batch_tokens <= longest:  # the longest row goes first, and went alone
             raise _no_room(f"a single row of {longest} tokens", panel.first)
         batch_tokens //= 2
 
 
-def answer(
-    panel: Panel, rows: Examples, batch_tokens: int, progress: Progress = lambda rows, tokens: None
-) -> tuple[Float32, int]:
+def answer(panel: Panel, rows: Examples, batch_tokens: int, stage: Stage | None = None) -> tuple[Float32, int]:
     """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and the token budget they were
     computed with. Raises SpecError where a single row does not fit in memory.
     """
     indptr = positions_of(panel, rows).indptr
-    vectors, fits = ask_all(panel, rows, batch_tokens, partial(Vectors, indptr), progress)
+    vectors, fits = ask_all(panel, rows, batch_tokens, partial(Vectors, indptr), stage)
     return vectors.logits(), fits
 
 
@@ -188,7 +187,7 @@ def answer_some(panel: Panel, rows: Examples, batch_tokens: int, wanted: Int64) 
     """
     vectors = Vectors(positions_of(panel, rows).indptr)
     for teacher, places in panel.assign(rows):
-        _ask(teacher, rows, places, batch_tokens, vectors, lambda rows, tokens: None, wanted)
+        _ask(teacher, rows, places, batch_tokens, vectors, Stage("answer", "rows"), wanted)
         del teacher
     return vectors.logits()[chosen(vectors.indptr, wanted)[1]]
 
@@ -237,7 +236,7 @@ def _ask(
     places: Int64,
     batch_tokens: int,
     receiver: Receiver,
-    progress: Progress,
+    stage: Stage,
     wanted: Int64 | None = None,
 ) -> None:
     """Ask one teacher about the rows at these places, longest first in batches of a token budget; not in batches
@@ -248,22 +247,8 @@ def _ask(
         asked = places[batch]
         if wanted is not None and not np.isin(asked, wanted).any():
             continue
-        receiver.add(asked, teacher.answers(rows, asked))
-        progress(len(asked), int(lengths[asked].sum()))
-
-
-class Tally:
-    """Passes progress on, and can take it back where the work was in vain."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.rows, self.tokens = progress, 0, 0
-
-    def __call__(self, rows: int, tokens: int) -> None:
-        self.rows, self.tokens = self.rows + rows, self.tokens + tokens
-        self.progress(rows, tokens)
-
-    def take_back(self) -> None:
-        self.progress(-self.rows, -self.tokens)
+        receiver.add(asked, teacher.answers(rows, asked, stage.reporter))
+        stage.advance(len(asked), int(lengths[asked].sum()))
 
 
 @contextmanager

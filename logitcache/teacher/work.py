@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION
-from logitcache.data.source import Notify
 from logitcache.errors import SpecError
 from logitcache.records import Answers, Examples, Int64, end_to_end, rows_of
+from logitcache.reporter import SILENT, Reporter, Stage
 from logitcache.store.columns import ROW, ends
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.conditions import conditions
-from logitcache.teacher.panel import Progress, ask_all, positions_of
+from logitcache.teacher.panel import ask_all, positions_of
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.reuse import Known
 from logitcache.teacher.shards import Assembly, Layout
@@ -49,8 +49,7 @@ class Work:
     planned: Planned
     summary: Summary  # what is added up of the shards that are made
     known: Known | None = None
-    notify: Notify = lambda _: None
-    progress: Progress = lambda rows, tokens: None
+    reporter: Reporter = SILENT
     budgets: Mapping[int, int] = field(default_factory=dict)  # of shards that were once made with less than the plan's
 
     def finish(self) -> Done:
@@ -58,30 +57,38 @@ class Work:
         shard yet is forgotten if its answers cannot be used.
         """
         todo, done = self.writer.missing, Done()
+        rows = sum(stop - start for start, stop in map(self.planned.plan.shard, todo))
         try:
-            self._write_shards(todo, done)
+            with self.reporter.stage("dump", "rows", rows) as stage:
+                self._write_shards(todo, done, stage)
         except SpecError:
             if not self.writer.receipts and self.writer.part is None:
                 self.writer.forget()  # a plan that no shard was made for would only refuse the mended teacher
             raise
         there = self.writer.complete  # another part was as quick: it has sealed the cache, and speaks of it
-        done.sealed = not todo if there else self.writer.seal()
+        with self.reporter.phase("write"):
+            done.sealed = not todo if there else self.writer.seal()
         return done
 
-    def _write_shards(self, todo: list[int], done: Done) -> None:
+    def _write_shards(self, todo: list[int], done: Done, stage: Stage) -> None:
         here, budget = conditions(self.planned.panel.first), self.planned.plan.preparation["batch_tokens"]
         pending: Future[None] | None = None
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
             for index in todo:
                 start = self.budgets.get(index, budget)
-                shard, found, fits = self._shard(index, start, done)
+                shard, found, fits = self._shard(index, start, done, stage)
                 budget = fits if fits < start else budget
                 self._count(shard, index, done)
-                _wait(pending)  # at most one shard waits to be written: memory stays flat
+                self._wait(pending)  # at most one shard waits to be written: memory stays flat
                 pending = pool.submit(self._write, index, shard, {**here, **found})
-            _wait(pending)
+            self._wait(pending)
 
-    def _shard(self, index: int, budget: int, done: Done) -> tuple[Assembly, dict[str, Any], int]:
+    def _wait(self, pending: Future[None] | None) -> None:
+        if pending is not None:
+            with self.reporter.phase("write"):
+                pending.result()
+
+    def _shard(self, index: int, budget: int, done: Done, stage: Stage) -> tuple[Assembly, dict[str, Any], int]:
         """One shard's answers, what was particular about making them, and the token budget that fits in memory. The
         budget of a plan is what is tried first; a smaller one is kept for the shards after it.
         """
@@ -91,16 +98,19 @@ class Work:
         new = np.flatnonzero(place < 0)
         old = np.flatnonzero(place >= 0)
         found: dict[str, Any] = {}
-        examples = planned.prepare(start, end, new)
+        with self.reporter.phase("tokenise"):
+            examples = planned.prepare(start, end, new)
         layout = self._layout(start, end, examples, new, place)
         begin = partial(Assembly, layout, planned.codec, self.summary.empty())
         shard = begin()
         if len(new):
-            shard, fits = self._answered(examples, new, budget, begin)
+            shard, fits = self._answered(examples, new, budget, begin, stage)
             self._check_usable(shard, start)
             found |= self._cut(examples, start + new)
             if fits < budget:
-                self.notify(f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}")
+                self.reporter.note(
+                    f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}"
+                )
             if fits < planned.plan.preparation["batch_tokens"]:
                 found["batch_tokens"] = fits
             budget, done.asked, done.tokens = fits, done.asked + len(new), done.tokens + examples.tokens
@@ -108,17 +118,20 @@ class Work:
             shard.copy(old, self.known.stored(place[old]), np.isin(place[old], self.known.cache.skipped))
             found["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
             done.copied += len(old)
-            self.progress(len(old), 0)
+            stage.advance(len(old))
         if shard.skipped.any():
             found["skipped"] = (start + np.flatnonzero(shard.skipped)).tolist()
         return shard, found, budget
 
     def _answered(
-        self, examples: Examples, new: Int64, budget: int, begin: Callable[[], Assembly]
+        self, examples: Examples, new: Int64, budget: int, begin: Callable[[], Assembly], stage: Stage
     ) -> tuple[Assembly, int]:
         """The teacher's answers to the rows at the places ``new`` of a shard."""
-        receiver, fits = ask_all(self.planned.panel, examples, budget, lambda: _Placed(begin(), new), self.progress)
-        receiver.shard.finish()
+        receiver, fits = ask_all(
+            self.planned.panel, examples, budget, lambda: _Placed(begin(), new, self.reporter), stage
+        )
+        with self.reporter.phase("encode"):
+            receiver.shard.finish()
         return receiver.shard, fits
 
     def _layout(self, start: int, end: int, examples: Examples, new: Int64, place: Int64) -> Layout:
@@ -174,7 +187,8 @@ class Work:
         arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns}
         if self.planned.panel.first.kind.level != ROW:
             arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
-        self.writer.write(index, arrays, shard.sketches(), conditions)
+        with self.reporter.phase("write"):
+            self.writer.write(index, arrays, shard.sketches(), conditions)
 
 
 @dataclass(frozen=True)
@@ -183,16 +197,13 @@ class _Placed:
 
     shard: Assembly
     rows: Int64
+    reporter: Reporter
 
     def add(self, places: Int64, vectors: torch.Tensor) -> None:
-        self.shard.add(self.rows[places], vectors)
+        with self.reporter.phase("encode"):
+            self.shard.add(self.rows[places], vectors)
 
 
 def _named(row_id: Int64) -> str:
     named = ", ".join(map(str, row_id[:5])) + (", …" if len(row_id) > 5 else "")
     return f"{len(row_id)} rows (row {named})"
-
-
-def _wait(pending: Future[None] | None) -> None:
-    if pending is not None:
-        pending.result()

@@ -4,6 +4,7 @@ answer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from hypothesis import strategies as st
 
 import logitcache
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import join
+from logitcache.cache.joined import Joined, join
 from logitcache.config.data import Columns
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.selection import held_out
 from logitcache.data.source import Rows, Source, load
-from logitcache.errors import SpecError
+from logitcache.errors import AlignmentError, SpecError
 from logitcache.identity import row_hashes
-from logitcache.stages.job import ready
+from logitcache.reporter import SILENT, Notes
+from logitcache.stages import train as training
+from logitcache.stages.job import Job, ready
 from logitcache.stages.workspace import find_cache
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
@@ -58,7 +61,7 @@ def cache_of(rows: Rows, split: str, folder: Path) -> Cache:
 def loaded(table: list[tuple[int, int | None]], bare: list[int], lone: bool, folder: Path) -> Source:
     rows = {"text": [f"text {text}" for text, _ in table], "label": [label for _, label in table]}
     unlabelled = {"text": [f"text {text}" for text in bare]} if bare else None
-    return load({"train": rows} if lone else rows, Columns(), folder, lambda _: None, unlabelled=unlabelled)
+    return load({"train": rows} if lone else rows, Columns(), folder, SILENT, unlabelled=unlabelled)
 
 
 @settings(max_examples=60)
@@ -75,7 +78,7 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     if bare and not len(source.splits["unlabelled"]):  # all of them held out: a run without them
         source = loaded(table, [], lone, folder)
     try:
-        job = ready(TrainConfig(method="kd", rows=limit), source, lambda _: None)
+        job = ready(TrainConfig(method="kd", rows=limit), source, SILENT)
     except SpecError as error:
         if "two classes" not in str(error):  # few rows may have one class
             raise
@@ -91,6 +94,52 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     np.testing.assert_array_equal(whole.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
 
 
+@settings(max_examples=30)
+@given(TABLES, st.data())
+def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names_it(
+    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[int, int | None]], data: st.DataObject
+) -> None:
+    """Another order, a subset, repeated rows, other labels, changed words; the cache is named, or found."""
+    folder = tmp_path_factory.mktemp("changed")
+    dumped = loaded(table, [], False, folder)
+    cache = cache_of(dumped.table("train"), "train", folder / "caches" / "dumped")
+    places = data.draw(st.permutations(range(len(table))) | st.lists(st.integers(0, len(table) - 1), min_size=2))
+    changed = [table[place] for place in places]
+    for row in data.draw(st.lists(st.integers(0, len(places) - 1), max_size=3)):
+        changed[row] = (1000 + row, changed[row][1])
+    source = loaded(changed, [], False, folder) if {0, 1} <= {label for _, label in changed} else dumped
+    try:
+        config = TrainConfig(method="kd", workspace=Workspace(folder))
+        job = ready(config, replace(source, num_labels=WIDTH), SILENT)
+    except SpecError as error:
+        if "two classes" not in str(error):
+            raise
+        return
+    texts = job.train.texts()[0]
+    unknown = [int(row) for row, text in zip(job.train.row_id, texts, strict=True) if int(text.split()[1]) >= 1000]
+    for caches in ([], [cache.folder]):
+        asked = replace(job, config=replace(config, cache=caches))
+        if unknown:
+            said = (
+                rf"row {unknown[0]}: expected a text .*; {len(unknown)} of {len(texts)} rows"
+                if caches
+                else "found none"
+            )
+            with pytest.raises(AlignmentError if caches else SpecError, match=said):
+                given_teacher(asked)
+            continue
+        teacher = given_teacher(asked)
+        answers = teacher.take(job.train.row_id, job.train.row_hash, np.zeros_like(job.train.row_id))
+        np.testing.assert_array_equal(answers.logits, answer(row_hashes(texts)))
+
+
+def given_teacher(job: Job) -> Joined:
+    """A run's teacher, its rows located."""
+    teacher = training._given(job, SILENT)
+    assert teacher is not None
+    return teacher.located(job.train.row_id, job.train.row_hash)
+
+
 def table_of(count: int) -> dict[str, list[Any]]:
     words = ("bright", "warm", "dull", "cold", "the", "film", "story", "music")
     texts = [" ".join(words[(i // 8**k) % 8] for k in range(4)) for i in range(count)]
@@ -101,16 +150,20 @@ def table_of(count: int) -> dict[str, list[Any]]:
 def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path, checkpoint: Any, lone: bool) -> None:
     table = table_of(120)
     data: Any = {"train": table} if lone else table
-    source = held_out(logitcache.load(data, workspace=tmp_path, notify=lambda _: None), lambda _: None)
+    source = held_out(logitcache.load(data, workspace=tmp_path, reporter=SILENT), SILENT)
     notes: list[str] = []
-    report = logitcache.dump(checkpoint(), data, workspace=tmp_path, device="cpu", codec="float32", notify=notes.append)
+    report = logitcache.dump(
+        checkpoint(), data, workspace=tmp_path, device="cpu", codec="float32", reporter=Notes(notes.append)
+    )
     assert (report.rows, report.dev_rows) == (120, 12)
     cache = Cache.open(report.cache)
     assert (cache.row_hashes() == row_hashes(table["text"])).all()
     assert report.dev_scores["accuracy"] == pytest.approx(
         (cache.take(source.split("dev").row_id).logits.argmax(1) == source.split("dev").label).mean()
     )
-    out = logitcache.train("kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, notify=notes.append)
+    out = logitcache.train(
+        "kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, reporter=Notes(notes.append)
+    )
     result = logitcache.study.results.read_result(out)
     assert result.train_rows == 96
     assert result.cache_rows == 120
@@ -120,7 +173,7 @@ def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path
     assert result.division is not None
     assert result.division.held_out == {"dev": 12, "test": 12}
     with pytest.raises(SpecError, match="held out of the table of train"):
-        logitcache.dump(checkpoint(), data, split="dev", workspace=tmp_path, device="cpu", notify=notes.append)
+        logitcache.dump(checkpoint(), data, split="dev", workspace=tmp_path, device="cpu", reporter=Notes(notes.append))
 
 
 def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_cannot(tmp_path: Path) -> None:
@@ -133,8 +186,8 @@ def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_canno
     ]
     for data, counts, said in cases:
         notes: list[str] = []
-        source = held_out(load(data, Columns(), tmp_path, lambda _: None), lambda _: None)
-        job = ready(TrainConfig(), source, notes.append)
+        source = held_out(load(data, Columns(), tmp_path, SILENT), SILENT)
+        job = ready(TrainConfig(), source, Notes(notes.append))
         division = job.asked()["division"]
         assert (None if division is None else division["held_out"]) == counts
         assert [said in note for note in notes] == [True] * bool(said)
@@ -143,7 +196,7 @@ def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_canno
 def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, checkpoint: Any) -> None:
     """A teacher that was fine-tuned then may have been trained on rows that are held out now."""
     table = table_of(120)
-    dumped = logitcache.dump(checkpoint(), table, workspace=tmp_path, device="cpu", notify=lambda _: None)
+    dumped = logitcache.dump(checkpoint(), table, workspace=tmp_path, device="cpu", reporter=SILENT)
     corrected = {**table, "label": [*table["label"][:110], *["pos"] * 10]}
     for data, is_said in ((table, False), (corrected, True)):
         notes: list[str] = []
@@ -156,14 +209,14 @@ def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, chec
             cache=dumped.cache,
             out=tmp_path / f"run-{is_said}",
             max_length=32,
-            notify=notes.append,
+            reporter=Notes(notes.append),
         )
         assert any("other rows may have been held out" in note for note in notes) == is_said
 
 
 def test_a_seed_draws_from_one_table_and_finds_the_cache_of_its_own_draw(tmp_path: Path) -> None:
     """Rows are the same for all seeds, but a teacher that was fine-tuned for one has seen what another holds out."""
-    table = load({"train": table_of(120)}, Columns(), tmp_path, lambda _: None).table("train")
+    table = load({"train": table_of(120)}, Columns(), tmp_path, SILENT).table("train")
     cache_of(table, "train", tmp_path / "caches" / "seed0")
     work = Workspace(tmp_path)
     assert len(find_cache(work, table)) == len(find_cache(work, table, source="memory")) == 120
