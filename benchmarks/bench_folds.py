@@ -16,6 +16,7 @@ from common import write
 from rich.console import Console
 
 import logitcache
+from logitcache.reporter import Notes
 from logitcache.study.demo import FULL, MAX_LENGTH, demo_source
 from logitcache.study.tables import render
 
@@ -28,7 +29,7 @@ def main() -> None:
 
 
 def study(folder: Path) -> None:
-    space: dict[str, Any] = {"workspace": folder, "notify": print}
+    space: dict[str, Any] = {"workspace": folder, "reporter": Notes(print)}
     source = demo_source(logitcache.load("docstrings", **space), FULL)
     teacher = {"finetune_epochs": FULL.teacher_epochs, "max_length": MAX_LENGTH}
     reports = {

@@ -22,6 +22,7 @@ import numpy as np
 from common import write
 
 import logitcache
+from logitcache.reporter import Notes
 from logitcache.teacher.model import TeacherModel
 
 CHANGED = 10
@@ -61,7 +62,7 @@ def study(data: Path, checkpoint: str, folder: Path) -> None:
     for place in places:
         lines[place]["text"] += " (corrected)"
     after.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    space: dict[str, Any] = {"workspace": folder / "work", "notify": print}
+    space: dict[str, Any] = {"workspace": folder / "work", "reporter": Notes(print)}
     with counted() as whole:
         first = logitcache.dump(checkpoint, str(before), finetune_epochs=0.1, shard_rows=1024, **space)
     teacher = next((folder / "work" / "teachers").iterdir())

@@ -23,6 +23,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
+from logitcache.reporter import Notes
 from logitcache.stages.train import train
 from logitcache.study.tables import compare, render
 from logitcache.teacher.dump import dump_split
@@ -45,18 +46,20 @@ def main() -> None:
 
 def study(asked: argparse.Namespace, folder: Path) -> None:
     space = Workspace(folder)
-    source = sources.load(asked.data, Columns(), space.data, print)
+    source = sources.load(asked.data, Columns(), space.data, Notes(print))
     common = TrainConfig(workspace=space, max_length=128, group_by_length=True)
     fine_tuning = replace(common, student=asked.checkpoint, epochs=3, out=folder / "teacher")
-    teacher = train(fine_tuning, source=source, notify=print)
+    teacher = train(fine_tuning, source=source, reporter=Notes(print))
     place = space.cache(source.name, "train", "teacher")
-    report = dump_split(load_teacher(str(teacher)), source, "train", place, DumpSettings(), notify=print)
+    report = dump_split(load_teacher(str(teacher)), source, "train", place, DumpSettings(), reporter=Notes(print))
     student = replace(common, student="2x128", init="random", epochs=asked.epochs)
     runs = []
     for seed in range(asked.seeds):
-        runs.append(train(replace(student, method="base", seed=seed), source=source, notify=print))
+        runs.append(train(replace(student, method="base", seed=seed), source=source, reporter=Notes(print)))
         runs.append(
-            train(replace(student, method="kd", alpha=0.9, seed=seed, cache=place), source=source, notify=print)
+            train(
+                replace(student, method="kd", alpha=0.9, seed=seed, cache=place), source=source, reporter=Notes(print)
+            )
         )
     comparison = compare(runs)
     console = Console(record=True, width=100)

@@ -23,6 +23,7 @@ from rich.console import Console
 
 import logitcache
 from logitcache.data.order import subset
+from logitcache.reporter import Notes
 from logitcache.study.tables import render
 
 LABELLED, SEEDS, EPOCHS = 1000, 5, 10
@@ -58,7 +59,7 @@ def divide(data: Path, folder: Path) -> tuple[str, str]:
 
 def study(data: Path, checkpoint: str, folder: Path) -> None:
     labelled, rest = divide(data, folder)
-    space: dict[str, Any] = {"workspace": folder / "work", "notify": print}
+    space: dict[str, Any] = {"workspace": folder / "work", "reporter": Notes(print)}
     report = logitcache.dump(checkpoint, labelled, unlabelled=rest, **space)
     student: dict[str, Any] = {"student": "2x128", "max_length": 128, "group_by_length": True, **space}
     longer = EPOCHS * (1 + 7000 / LABELLED)

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from logitcache.config.bench import DumpBenchConfig
+from logitcache.reporter import NOTES
 
 from .options import Command, as_json, check_out, options, typed
-from .progress import finish_bench, notify
+from .progress import finish_bench
 
 
 @click.command(cls=Command, short_help="Measure a dump against bare forward passes and the pipeline.")
@@ -25,4 +26,4 @@ def command(as_json: bool, out: Path | None, **values: Any) -> None:
     check_out(out)
     from logitcache.bench.dump import bench
 
-    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], notify), out, as_json)
+    finish_bench(bench(config, ["logitcache", *sys.argv[1:]], NOTES), out, as_json)

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from logitcache.config.bench import PlanConfig
+from logitcache.reporter import NOTES
 
 from .options import Command, as_json, check_out, options, typed
-from .progress import finish_bench, notify
+from .progress import finish_bench
 
 
 @click.command(cls=Command, short_help="Say how far `plan` is off here.")
@@ -24,5 +25,5 @@ def command(as_json: bool, out: Path | None, rows: int, steps: int, rounds: int,
     from logitcache.forecast.accuracy import bench
 
     words = ["logitcache", *sys.argv[1:]]
-    document = bench(config, words, notify, rounds=rounds, steps=steps, memory=memory)
+    document = bench(config, words, NOTES, rounds=rounds, steps=steps, memory=memory)
     finish_bench(document, out, as_json)

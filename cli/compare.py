@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from logitcache.config.report import CompareConfig
+from logitcache.reporter import NOTES
 
 from .options import Command, as_json, options, typed
-from .progress import notify
 
 
 @click.command("compare", cls=Command)
@@ -45,4 +45,4 @@ def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
     else:
         render(comparison, Console())
     for note in comparison.notes:
-        notify(f"note: {note}")
+        NOTES.note(f"note: {note}")

@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from logitcache.reporter import NOTES, progress
+
 from .dump import render as render_dump
 from .dump import to_json
 from .options import Command, as_json, options
-from .progress import notify, print_json, progress
+from .progress import print_json
 
 OWN_DATA = """\
 The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/test files):
@@ -35,11 +37,10 @@ def command(quick: bool, out: Path, as_json: bool) -> None:
     from logitcache.study.tables import render
 
     folder, started = out / ("quick" if quick else "full"), time.perf_counter()
-    with progress() as bars:
-        result = demo(folder, QUICK if quick else FULL, notify=notify, on_step=bars.begin("train"))
+    result = demo(folder, QUICK if quick else FULL, reporter=progress())
     dots(result.comparison, folder / "verdict.png")
     for note in result.comparison.notes:
-        notify(f"note: {note}")
+        NOTES.note(f"note: {note}")
     if as_json:
         print_json(result.comparison.to_json())
         return

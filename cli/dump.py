@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 from typing import Any
 
 import click
 
 from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
+from logitcache.reporter import progress
 
 from .options import Command, as_json, options, typed
-from .progress import Bars, notify, print_json, progress
-from .workers import once, run_parts, words_typed
+from .progress import print_json
+from .workers import Once, run_parts, words_typed
 
 
 @click.command(cls=Command, short_help="Run a teacher once over some rows and store its answers.")
@@ -35,8 +35,7 @@ def dumped(config: DumpConfig) -> dict[str, Any]:
     """The document of a dump made by this process."""
     from logitcache.stages.dump import dump
 
-    with progress() as bars:
-        return to_json(dump(config, notify=notify, begin=partial(Counter, bars=bars), on_step=Training(bars)))
+    return to_json(dump(config, reporter=progress()))
 
 
 def part_of_ranks() -> str | None:
@@ -52,35 +51,10 @@ def dumped_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
         raise SpecError(expected=f"--workers without {flag}", found="both", advice="Leave one of them out.")
     from logitcache.stages.dump import asked_teacher, load
 
-    said = set[str]()
-    with progress() as bars:
-        asked_teacher(config, load(config, once(said)), once(said), Training(bars))
+    reporter = Once(progress())
+    asked_teacher(config, load(config, reporter), reporter)
     words = words_typed(click.get_current_context(), ("workers", "as_json"))
-    return merged([json.loads(out) for out in run_parts(words, workers, once(said))])
-
-
-class Counter:
-    """Adds up what a dump reports."""
-
-    def __init__(self, total: int, bars: Bars) -> None:
-        self.total, self.update, self.rows, self.tokens = total, bars.begin("dump", rates=True), 0, 0
-
-    def __call__(self, rows: int, tokens: int) -> None:
-        self.rows, self.tokens = self.rows + rows, self.tokens + tokens
-        self.update(min(self.rows, self.total), self.total, self.tokens)
-
-
-class Training:
-    """Shows the steps of a fine-tuning; several follow each other where there are folds."""
-
-    def __init__(self, bars: Bars) -> None:
-        self.bars, self.done = bars, 0
-
-    def __call__(self, done: int, total: int) -> None:
-        if done <= self.done or self.done == 0:
-            self.update = self.bars.begin("fine-tune")
-        self.done = done
-        self.update(done, total)
+    return merged([json.loads(out) for out in run_parts(words, workers, reporter)])
 
 
 def to_json(report: Any) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from click.core import ParameterSource
 from logitcache.config.bench import PlanConfig
 from logitcache.config.commands import UNCOUNTED
 from logitcache.config.option import Cost
+from logitcache.reporter import NOTES
 
 from .options import Command, as_json, hidden_options, options, typed
-from .progress import notify, print_json
+from .progress import print_json
 
 
 @click.command(cls=Command, short_help="Say what a dump and a study would cost, before either is begun.")
@@ -33,7 +34,7 @@ def command(as_json: bool, **values: Any) -> None:
 
     if config.work.tokens is None:  # of real data, --rows says on how many students are trained
         config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))
-    forecast = plan(config, notify).to_dict()
+    forecast = plan(config, NOTES).to_dict()
     if as_json:
         print_json(forecast)
     else:
@@ -49,4 +50,4 @@ def _say_uncounted(context: click.Context) -> None:
             if declared.option.cost is cost and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         ]
         if flags:
-            notify(f"{', '.join(flags)}: {cost.value}")
+            NOTES.note(f"{', '.join(flags)}: {cost.value}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 
 from logitcache.config.dump import AgainConfig
 from logitcache.errors import visible
+from logitcache.reporter import progress
 
-from .dump import Counter, Training
 from .options import Command, as_json, options, typed
-from .progress import notify, print_json, progress
+from .progress import print_json
 
 
 @click.command(cls=Command, short_help="Make the broken shards of a cache again, and only those.")
@@ -27,9 +26,7 @@ def command(cache: str, as_json: bool, **values: Any) -> None:
     config = typed(AgainConfig, values)
     from logitcache.api import repair_asked
 
-    with progress() as bars:
-        begin, steps = partial(Counter, bars=bars), Training(bars)
-        report = repair_asked(cache, config, notify=notify, begin=begin, on_step=steps)
+    report = repair_asked(cache, config, reporter=progress())
     print_json({**vars(report), "cache": str(report.cache)}) if as_json else click.echo(render(report))
 
 

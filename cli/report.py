@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from logitcache.reporter import NOTES
+
 from .options import Command, options
-from .progress import notify
 
 
 @click.command("report", cls=Command)
@@ -20,5 +21,5 @@ def command(files: tuple[Path, ...], out: Path, mixed: bool) -> None:
     """
     from logitcache.report.html import report
 
-    report(files, out, mixed=mixed, notify=notify)
+    report(files, out, mixed=mixed, reporter=NOTES)
     click.echo(out)

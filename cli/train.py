@@ -9,9 +9,10 @@ import click
 
 from logitcache.config.train import TrainConfig
 from logitcache.errors import Locked
+from logitcache.reporter import progress
 
 from .options import Command, as_json, options, typed
-from .progress import notify, print_json, progress
+from .progress import print_json
 
 
 @click.command(cls=Command, short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
@@ -25,8 +26,7 @@ def command(as_json: bool, **values: Any) -> None:
     config = typed(TrainConfig, values)
     from logitcache.stages.train import train
 
-    with progress() as bars:
-        out = train(config, notify=notify, on_step=bars.begin("train"))
+    out = train(config, reporter=progress())
     try:
         result = json.loads((out / "result.json").read_text())
     except FileNotFoundError:

@@ -10,9 +10,10 @@ import click
 
 from logitcache.config.dump import AgainConfig
 from logitcache.errors import CorruptShard, FingerprintMismatch, visible
+from logitcache.reporter import progress
 
 from .options import CACHE, Command, as_json, options, typed
-from .progress import notify, print_json, progress
+from .progress import print_json
 
 
 @click.command(cls=Command, short_help="Read every byte of a cache against its checksums.")
@@ -48,8 +49,7 @@ def ask_again(cache: Path | str, rows: int, seed: int, config: AgainConfig) -> A
     """What the teacher says of some rows now."""
     from logitcache.api import verify_asked
 
-    with progress() as bars:
-        return verify_asked(cache, rows, config, seed=seed, notify=notify, on_step=bars.begin("fine-tune"))
+    return verify_asked(cache, rows, config, seed=seed, reporter=progress())
 
 
 def render_live(found: Any) -> str:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import IO
 
 import click
 from click.core import ParameterSource
 
-from .progress import notify
+from logitcache.reporter import Reporter, Stage
 
 SCRIPT = "from logitcache_cli.main import cli; cli()"
 POLL = 0.05
@@ -32,18 +33,23 @@ def words_typed(ctx: click.Context, without: Sequence[str]) -> list[str]:
     return words
 
 
-def once(said: set[str]) -> Callable[[str], None]:
-    """Notes on stderr; what several say alike is said once, progress is each one's own."""
+class Once(Reporter):
+    """Passes on what it is told to another reporter; a note that several processes give, once."""
 
-    def tell(message: str) -> None:
-        if message not in said:
-            said.add(message)
-            notify(message)
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.told = set[str]()
 
-    return tell
+    def note(self, text: str) -> None:
+        if text not in self.told:
+            self.told.add(text)
+            self.reporter.note(text)
+
+    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Stage]:
+        return self.reporter.stage(name, unit, total)
 
 
-def run_parts(words: Sequence[str], workers: int, tell: Callable[[str], None]) -> list[str]:
+def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[str]:
     """Run ``logitcache WORDS --part I/N --json`` for every part; each one's stdout. Ends like the first that fails,
     after the others were told to stop.
     """
@@ -59,7 +65,7 @@ def run_parts(words: Sequence[str], workers: int, tell: Callable[[str], None]) -
             )
             processes.append(process)
             for target, stream in ((_keep, process.stdout), (_pass_on, process.stderr)):
-                args = (stream, outputs, index) if target is _keep else (stream, tell, index)
+                args = (stream, outputs, index) if target is _keep else (stream, reporter, index)
                 listeners.append(threading.Thread(target=target, args=args, daemon=True))
                 listeners[-1].start()
         failed = _wait(processes)
@@ -77,10 +83,10 @@ def _keep(stream: IO[str], outputs: list[str], index: int) -> None:
         outputs[index] = stream.read()
 
 
-def _pass_on(stream: IO[str], tell: Callable[[str], None], index: int) -> None:
+def _pass_on(stream: IO[str], reporter: Reporter, index: int) -> None:
     with stream:
         for line in stream:
-            tell(f"part {index + 1}: {line.rstrip()}" if line.startswith("dump: ") else line.rstrip())
+            reporter.note(f"part {index + 1}: {line.rstrip()}" if line.startswith("dump: ") else line.rstrip())
 
 
 def _wait(processes: Sequence[subprocess.Popen[str]]) -> int:

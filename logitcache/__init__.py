@@ -16,6 +16,8 @@ __all__ = [
     "Collator",
     "DistillTrainer",
     "LogitCacheError",
+    "Notes",
+    "Reporter",
     "Source",
     "compare",
     "diff",
@@ -26,6 +28,7 @@ __all__ = [
     "load_tokenizer",
     "objective",
     "prepare",
+    "progress",
     "repair",
     "to_torch",
     "train",
@@ -43,6 +46,9 @@ _PLACES = {
     "Source": "data.source",
     "Cache": "cache.cache",
     "LogitCacheError": "errors",
+    "Notes": "reporter",
+    "Reporter": "reporter",
+    "progress": "reporter",
     "Classification": "data.tasks.classification",
     "Collator": "data.collate",
     "load_tokenizer": "models.load",
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
     from logitcache.data.tasks.classification import Classification
     from logitcache.errors import LogitCacheError
     from logitcache.models.load import load_tokenizer
+    from logitcache.reporter import Notes, Reporter, progress
     from logitcache.student.losses import distillation_loss, kl_divergence
     from logitcache.student.methods import objective
     from logitcache.student.trainer import DistillTrainer, to_torch

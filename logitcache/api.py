@@ -7,8 +7,7 @@ Every option is declared in ``logitcache.config``; the signatures here are made 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,31 +25,23 @@ from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.source import Data, Source
 from logitcache.data.sources.memory import UNNAMED
-from logitcache.errors import FingerprintMismatch, SpecError, short, visible
+from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.report.plots import dots
+from logitcache.reporter import NOTES, Notes, Reporter
 from logitcache.stages import dump as dumping
 from logitcache.stages import train as training
 from logitcache.stages.again import rows_of
-from logitcache.stages.run import OnStep
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as mending
 from logitcache.teacher.live import Live, live
-from logitcache.teacher.panel import Progress
 from logitcache.teacher.plan import Planned, Said, planned, recorded_map, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
-C = TypeVar("C")
 Place = str | os.PathLike[str]
-Begin = Callable[[int], Progress]
 MENDED_HERE = "a cache is mended here. Repair it where it was dumped, and copy it there again"
-
-
-def say(message: str) -> None:
-    """A note on stderr: where notes go unless ``notify`` says otherwise."""
-    print("\n".join(map(visible, message.split("\n"))), file=sys.stderr)
 
 
 def load(
@@ -58,7 +49,8 @@ def load(
     *,
     unlabelled: Data | None = None,
     name: str | None = None,
-    notify: Callable[[str], None] = say,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[RowsOptions],
 ) -> Source:
     """The rows that ``--data`` (and ``--unlabelled``) name, with their splits, labels and identities.
@@ -71,12 +63,13 @@ def load(
     if name is not None and (not isinstance(name, str) or not name.strip(".") or {*name} & {"/", "\\"}):
         # it becomes a part of folders' names
         raise SpecError(f"name: expected a name without separators, found {name!r}. Correct it.")
+    reporter = _listener(reporter, notify)
     config = build(RowsConfig, options)
     return sources.load(
         data,
         config.columns,
         config.workspace.data,
-        notify,
+        reporter,
         unlabelled=unlabelled,
         seed=config.data_seed,
         name=name,
@@ -88,21 +81,21 @@ def dump(
     data: Data | Source = "docstrings",
     *,
     unlabelled: Data | None = None,
-    notify: Callable[[str], None] = say,
-    begin: Begin = lambda rows: lambda rows, tokens: None,
-    on_step: OnStep = lambda step, of: None,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[DumpOptions],
 ) -> DumpReport:
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
-    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names. ``begin`` is
-    told how many rows a cache will have and gives what takes (rows, tokens) just done; ``on_step`` gets the steps
-    (done, in all) of a fine-tuning. Raises the kinds of :class:`LogitCacheError` that the command ends with.
+    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names.
+    ``reporter`` shows notes and progress; ``notify``, a function, gets the notes in its place. Raises the kinds of
+    :class:`LogitCacheError` that the command ends with.
     """
-    config = _checked(DumpConfig, {**options, "teacher": teacher}, notify=notify, begin=begin, on_step=on_step)
-    config, source = _with_rows(config, data, unlabelled, notify)
+    reporter = _listener(reporter, notify)
+    config = build(DumpConfig, {**options, "teacher": teacher})
+    config, source = _with_rows(config, data, unlabelled, reporter)
     with _told_of_names(source, config.workspace):
-        return dumping.dump(config, source=source, notify=notify, begin=begin, on_step=on_step)
+        return dumping.dump(config, source=source, reporter=reporter)
 
 
 def repair(
@@ -111,9 +104,8 @@ def repair(
     data: Data | Source | None = None,
     *,
     unlabelled: Data | None = None,
-    notify: Callable[[str], None] = say,
-    begin: Begin = lambda rows: lambda rows, tokens: None,
-    on_step: OnStep = lambda step, of: None,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[AgainOptions],
 ) -> RepairReport:
     """Make the broken shards of a cache again, and only those: ``logitcache repair``.
@@ -121,8 +113,9 @@ def repair(
     ``teacher``, ``data`` and ``options`` are those of :func:`dump` that say who was asked about which rows; by default
     what the cache names. They are only used where a shard is broken. Raises FingerprintMismatch where they are others.
     """
-    config = _checked(AgainConfig, {**options, "teacher": teacher}, notify=notify, begin=begin, on_step=on_step)
-    return repair_asked(cache, config, data, unlabelled, notify=notify, begin=begin, on_step=on_step)
+    reporter = _listener(reporter, notify)
+    config = build(AgainConfig, {**options, "teacher": teacher})
+    return repair_asked(cache, config, data, unlabelled, reporter=reporter)
 
 
 def repair_asked(
@@ -131,19 +124,17 @@ def repair_asked(
     data: Data | Source | None = None,
     unlabelled: Data | None = None,
     *,
-    notify: Callable[[str], None],
-    begin: Begin,
-    on_step: OnStep,
+    reporter: Reporter,
 ) -> RepairReport:
     """:func:`repair` with its options as a configuration; ``data`` and ``unlabelled`` go before what that names."""
     folder = local_path(cache, MENDED_HERE)
 
     def ask(plan: Plan) -> Planned:
-        again = _asked_again(config, data, unlabelled, notify, on_step, plan)
+        again = _asked_again(config, data, unlabelled, reporter, plan)
         again.check_same(plan)
         return again
 
-    return mending.repair(folder, ask, notify, begin)
+    return mending.repair(folder, ask, reporter)
 
 
 def verify_live(
@@ -154,8 +145,8 @@ def verify_live(
     *,
     unlabelled: Data | None = None,
     seed: int = 0,
-    notify: Callable[[str], None] = say,
-    on_step: OnStep = lambda step, of: None,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[AgainOptions],
 ) -> Live:
     """Ask the teacher about some rows of a cache again, drawn by ``seed``: ``logitcache verify --live``.
@@ -163,8 +154,9 @@ def verify_live(
     ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where they are not those the
     cache was made with.
     """
-    config = _checked(AgainConfig, {**options, "teacher": teacher}, notify=notify, on_step=on_step)
-    return verify_asked(cache, rows, config, data, unlabelled, seed=seed, notify=notify, on_step=on_step)
+    reporter = _listener(reporter, notify)
+    config = build(AgainConfig, {**options, "teacher": teacher})
+    return verify_asked(cache, rows, config, data, unlabelled, seed=seed, reporter=reporter)
 
 
 def verify_asked(
@@ -175,13 +167,12 @@ def verify_asked(
     unlabelled: Data | None = None,
     *,
     seed: int,
-    notify: Callable[[str], None],
-    on_step: OnStep,
+    reporter: Reporter,
 ) -> Live:
     """:func:`verify_live` with its options as a configuration."""
     opened = Cache.open(cache)
     plan = opened.manifest.plan
-    asked = _asked_again(config, data, unlabelled, notify, on_step, plan)
+    asked = _asked_again(config, data, unlabelled, reporter, plan)
     asked.check_same(plan, padding=False)  # rows asked alone tell whether its batches were made as they should be
     return live(opened, asked, rows, seed)
 
@@ -198,23 +189,25 @@ def train(
     data: Data | Source = "docstrings",
     *,
     unlabelled: Data | None = None,
-    notify: Callable[[str], None] = say,
-    on_step: OnStep = lambda step, of: None,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[TrainOptions],
 ) -> Path:
     """Train one student and return its result folder: ``logitcache train``.
 
     ``data`` is what :func:`load` takes, or what it gave. ``options`` are the command's by their names: ``student``,
-    ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several.
+    ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``reporter``
+    and ``notify`` as there.
     Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
+    reporter = _listener(reporter, notify)
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
         values["cache"] = _cache_places(values["cache"])
-    config = _checked(TrainConfig, values, notify=notify, on_step=on_step)
-    config, source = _with_rows(config, data, unlabelled, notify)
+    config = build(TrainConfig, values)
+    config, source = _with_rows(config, data, unlabelled, reporter)
     with _told_of_names(source, config.workspace):
-        return training.train(config, source=source, notify=notify, on_step=on_step)
+        return training.train(config, source=source, reporter=reporter)
 
 
 def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
@@ -245,12 +238,20 @@ def _is_path(value: Any) -> bool:
     return True
 
 
-def _checked(config: type[C], values: Mapping[str, Any], **functions: Any) -> C:
-    """The configuration of a call; its functions are functions. Raises SpecError."""
-    for name, function in functions.items():
-        if not callable(function):
-            raise SpecError(f"{name}: expected a function, found {short(repr(function))}. Correct it.")
-    return build(config, values)
+def _listener(reporter: Reporter, notify: Callable[[str], object] | None) -> Reporter:
+    """Whoever is told notes and progress: the reporter, or a function that gets the notes. Raises SpecError."""
+    if notify is not None:
+        if not callable(notify):
+            raise SpecError(expected="a function", found=short(repr(notify)), advice="Correct it.", where="notify")
+        return Notes(notify)
+    if not isinstance(reporter, Reporter):
+        raise SpecError(
+            expected="a Reporter (such as logitcache.Notes(print))",
+            found=short(repr(reporter)),
+            advice="Correct it.",
+            where="reporter",
+        )
+    return reporter
 
 
 def _cache_places(value: Any) -> Any:
@@ -266,8 +267,7 @@ def _asked_again(
     config: AgainConfig,
     data: Data | Source | None,
     unlabelled: Data | None,
-    notify: Callable[[str], None],
-    on_step: OnStep,
+    reporter: Reporter,
     plan: Plan,
 ) -> Planned:
     """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them."""
@@ -275,10 +275,10 @@ def _asked_again(
     data = config.data if data is None else data
     asked = replace(config.asked(said.teacher, said.source, said.dtype), split=said.split, settings=said.settings)
     asked.check()
-    asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, notify)
+    asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, reporter)
     if source is None:
-        source = rows_of(said, asked, notify) if data is None else dumping.load(asked, notify)
-    panel = dumping.asked_teacher(asked, source, notify, on_step)
+        source = rows_of(said, asked, reporter) if data is None else dumping.load(asked, reporter)
+    panel = dumping.asked_teacher(asked, source, reporter)
     label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
     return planned(panel, source, said.split, said.settings, label_map)
 
@@ -297,9 +297,7 @@ def _told_of_names(source: Source | None, workspace: Workspace) -> Iterator[None
 R = TypeVar("R", DumpConfig, TrainConfig)
 
 
-def _with_rows(
-    config: R, data: Data | Source, unlabelled: Data | None, notify: Callable[[str], None]
-) -> tuple[R, Source | None]:
+def _with_rows(config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter) -> tuple[R, Source | None]:
     """The configuration with its rows named, and the source, where rows are in memory already: names are looked up
     later, when the rest of what is asked has been found to be good.
     """
@@ -316,6 +314,6 @@ def _with_rows(
         more = None if unlabelled is None else os.fspath(unlabelled)
         return replace(config, data=os.fspath(data), unlabelled=more), None
     source = sources.load(
-        data, config.columns, config.workspace.data, notify, unlabelled=unlabelled, seed=config.data_seed
+        data, config.columns, config.workspace.data, reporter, unlabelled=unlabelled, seed=config.data_seed
     )
     return replace(config, data=source.name), source

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from logitcache.reporter import SILENT
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same numbers on a machine with a GPU as without
@@ -120,7 +122,7 @@ def load_source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], An
     from logitcache.config.data import Columns
     from logitcache.data.source import load
 
-    return lambda path: load(str(path), Columns(), tmp_path_factory.getbasetemp() / "embedded", lambda _: None)
+    return lambda path: load(str(path), Columns(), tmp_path_factory.getbasetemp() / "embedded", SILENT)
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +166,7 @@ def finished(
 
     folder = tmp_path_factory.mktemp("finished")
     settings = quick(folder)
-    source = load(str(singles_data), Columns(), folder / "data", lambda _: None)
+    source = load(str(singles_data), Columns(), folder / "data", SILENT)
     cache_folder = settings.workspace.cache("singles", "train", "teacher")
     dump_split(
         load_teacher(str(checkpoint()), device="cpu"), source, "train", cache_folder, DumpSettings(48, shard_rows=25)

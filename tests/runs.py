@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+from logitcache.reporter import Notes, Stage
 from logitcache.student.trainer import DistillTrainer
 
 
@@ -21,16 +22,59 @@ class Interrupt(Exception):
     """A power cut."""
 
 
-def stop_at(step: int) -> Callable[[int, int], None]:
-    def on_step(done: int, of: int) -> None:
+class Steps(Notes):
+    """Calls a function with the number of steps done and in all, after each step of a training."""
+
+    def __init__(self, step: Callable[[int, int], object], write: Callable[[str], object] = lambda text: None) -> None:
+        super().__init__(write)
+        self.step = step
+
+    def advanced(self, stage: Stage) -> None:
+        if stage.unit == "steps":
+            self.step(stage.done, stage.total)
+
+
+def stop_at(step: int) -> Steps:
+    def stop(done: int, of: int) -> None:
         if done == step:
             raise Interrupt
 
-    return on_step
+    return Steps(stop)
 
 
-def no_step(done: int, of: int) -> None:
-    raise AssertionError("this run was there already")
+class NoSteps(Notes):
+    """Fails where a step of a training is taken."""
+
+    def __init__(self, write: Callable[[str], object] = lambda text: None) -> None:
+        super().__init__(write)
+
+    def advanced(self, stage: Stage) -> None:
+        assert stage.unit != "steps", "this run was there already"
+
+
+class Amounts(Notes):
+    """Keeps the total of each stage, and what each advance of one says: (rows, tokens), given to ``advance`` first."""
+
+    def __init__(
+        self,
+        advance: Callable[[int, int], object] = lambda rows, tokens: None,
+        note: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        super().__init__(note)
+        self.advance = advance
+        self.totals: list[int] = []
+        self.steps: list[tuple[int, int]] = []
+        self.before = (0, 0)
+
+    def started(self, stage: Stage) -> None:
+        self.totals.append(stage.total)
+        self.before = (stage.done, stage.tokens)
+
+    def advanced(self, stage: Stage) -> None:
+        step = (stage.done - self.before[0], stage.tokens - self.before[1])
+        self.advance(*step)
+        self.steps.append(step)
+        self.before = (stage.done, stage.tokens)
 
 
 def weights(folder: Path) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from logitcache.config.signatures import DumpOptions, TrainOptions
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.reporter import SILENT, Notes
 from logitcache_cli.main import cli
-from tests.runs import result, same
+from tests.runs import Amounts, result, same
 
 SMALL: dict[str, Any] = {"student": "1x32", "vocabulary": 150, "epochs": 1.0, "max_length": 32}
 CALLS = {"dump": (DumpConfig, DumpOptions), "train": (TrainConfig, TrainOptions)}
@@ -60,9 +61,17 @@ def test_importing_loads_nothing_heavy() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_notes_go_to_a_function(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notes: list[str] = []
+    (tmp_path / "train.csv").write_text("text,label\na,x\n,\nb,y\n")
+    logitcache.load(tmp_path, notify=notes.append)
+    assert notes
+    assert capsys.readouterr().err == ""
+
+
 @pytest.fixture
 def silent() -> dict[str, Any]:
-    return {"notify": lambda note: None}
+    return {"reporter": SILENT}
 
 
 def test_a_call_is_the_command(
@@ -136,8 +145,10 @@ def test_an_unknown_setting_is_named(source: Source, setting: str) -> None:
 
 WRONG = [  # of every kind of option there is
     *(("dump", name, value) for name in ("teacher", "workspace") for value in (None, 3)),
-    *(("train", name, value) for name in ("student", "workspace", "notify", "seed", "epochs") for value in (None, [])),
-    *(("dump", name, [1]) for name in ("split", "out", "reuse", "revision", "device", "overwrite", "begin", "text")),
+    *(("train", name, value) for name in ("student", "workspace", "seed", "epochs") for value in (None, [])),
+    *((function, "reporter", value) for function in ("dump", "train") for value in (None, print)),
+    *((function, "notify", "print") for function in ("dump", "train")),
+    *(("dump", name, [1]) for name in ("split", "out", "reuse", "revision", "device", "overwrite", "text")),
     *(("train", name, 3) for name in ("tokenizer", "cache", "tau_squared", "labels", "report_to", "metric")),
     *(("train", "cache", [value]) for value in (None, 3)),
     *(("train", "labels", [value]) for value in (None, 3)),
@@ -258,29 +269,23 @@ def test_notes_go_to_stderr_unless_somebody_takes_them(tmp_path: Path, capsys: p
     out, err = capsys.readouterr()
     assert (out, err) == ("", "data: rows in memory: 2 train rows\n")
     notes: list[str] = []
-    logitcache.load(rows, workspace=tmp_path, notify=notes.append)
+    logitcache.load(rows, workspace=tmp_path, reporter=Notes(notes.append))
     assert (notes, capsys.readouterr().err) == ([err.strip()], "")
 
 
-def test_progress_counts_every_row_and_step(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:
-    totals, seen, steps = [], [], []
-
-    def begin(rows: int) -> Callable[[int, int], None]:
-        totals.append(rows)
-        return lambda rows, tokens: seen.append(rows)
-
+def test_progress_counts_every_row_and_step(source: Source, tmp_path: Path) -> None:
+    amounts = Amounts()
     train_only = replace(source, splits={"train": source.split("train")})
     logitcache.dump(
         "1x32",
         train_only,
         finetune_epochs=1,
         workspace=tmp_path,
-        begin=begin,
-        on_step=lambda done, total: steps.append((done, total)),
-        **silent,
+        reporter=amounts,
     )
-    assert (totals, sum(seen)) == ([60], 60)
-    assert steps == [(1, 2), (2, 2)]
+    assert amounts.totals == [2, 60]  # steps of the fine-tuning, then rows
+    assert amounts.steps[:2] == [(1, 0), (1, 0)]
+    assert sum(rows for rows, _ in amounts.steps[2:]) == 60
 
 
 def test_a_comparison_can_be_drawn(finished: dict[str, Path], tmp_path: Path) -> None:

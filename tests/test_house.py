@@ -24,7 +24,7 @@ PYTHON = sorted(
 
 # Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing of each other.
 FLOORS = (
-    ("errors", "records", "identity", "hub", "ranks"),
+    ("errors", "records", "identity", "reporter", "hub", "ranks"),
     ("config",),
     ("targets", "store"),
     ("data",),
@@ -46,6 +46,7 @@ GROUND = FLOORS[0]
 WITHOUT_TORCH = (
     "logitcache/errors.py",
     "logitcache/identity.py",
+    "logitcache/reporter.py",
     "logitcache/config/",
     "logitcache/store/",
     "logitcache/cache/",

@@ -26,6 +26,7 @@ from logitcache.data.sources.files import Table
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.records import Answers, Dense
+from logitcache.reporter import SILENT
 from logitcache.stages.relabelled import check_gold_labels
 from logitcache.teacher.plan import class_names
 
@@ -112,7 +113,7 @@ def read(writing: Writing, rows: list[int]) -> tuple[Any, Classification]:
     columns = {"text": [f"text {i}" for i in range(len(rows))], "label": values}
     table = Table("rows", columns, range(len(rows)), typed=writing.typed)
     names = None if writing.given is None else ClassNames(writing.given)
-    numbers, label_names, count = labels({"train": table}, "label", names, lambda _: None)
+    numbers, label_names, count = labels({"train": table}, "label", names, SILENT)
     return numbers["train"], Classification(count, label_names)
 
 
@@ -123,7 +124,7 @@ def taught(world: World, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cache = stub(logits[:, match.order], label, class_names(task, match))
     label, task = read(world.trained, world.rows)
     joined = join([cache], {"train": 0}, task=task)
-    check_gold_labels(joined, as_rows(label), lambda _: None)
+    check_gold_labels(joined, as_rows(label), SILENT)
     rows = as_rows(label)
     return joined.take(rows.row_id, rows.row_hash, np.zeros_like(label)).payload.logits, label
 

@@ -19,6 +19,7 @@ import torch
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import load
+from logitcache.reporter import SILENT
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
@@ -55,7 +56,7 @@ def test_no_file_of_a_dump_names_who_made_it_or_where(
     home.mkdir()
     for name, there in (("teacher", checkpoint()), ("singles", singles_data)):
         (home / name).symlink_to(there)
-    source = load(str(home / "singles"), Columns(), home / "data", lambda _: None)
+    source = load(str(home / "singles"), Columns(), home / "data", SILENT)
     teacher = load_teacher(str(home / "teacher"), device="cpu")
     dump_split(teacher, source, "train", home / "cache", DumpSettings(48, shard_rows=25))
     written = [path for path in (home / "cache").rglob("*") if path.is_file() and not path.name.endswith(".lock")]

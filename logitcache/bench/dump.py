@@ -31,10 +31,10 @@ from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
 from logitcache.data.collate import pad
 from logitcache.data.preprocess.tokens import Prepared
-from logitcache.data.source import Notify
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.records import Array, Int64
+from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import room_for
@@ -61,7 +61,7 @@ class Taken:
     memory: list[dict[str, int]] = field(default_factory=list)
 
 
-def bench(asked: DumpBenchConfig, command: Sequence[str], notify: Notify = lambda _: None) -> Document:
+def bench(asked: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
     """Measure, and tell it as a document. What was measured before an interrupt is kept, with ``complete`` false.
 
     Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of other labels.
@@ -69,30 +69,30 @@ def bench(asked: DumpBenchConfig, command: Sequence[str], notify: Notify = lambd
     asked.check()
     asked.workspace.folder.mkdir(parents=True, exist_ok=True)  # a dump writes, and so does this: where its caches lie
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=asked.workspace.folder) as name:
-        material, taken, complete = load(asked, Path(name), notify), Taken(), True
+        material, taken, complete = load(asked, Path(name), reporter), Taken(), True
         try:
-            _measure(material, taken, Path(name), notify)
+            _measure(material, taken, Path(name), reporter)
         except INTERRUPTED:  # the command line is ended by the latter
-            notify("interrupted: what was measured until now is kept")
+            reporter.note("interrupted: what was measured until now is kept")
             complete = False
         setting, results = _setting(material), _results(material, taken)
         device = str(material.teacher.model.device)
         return document("dump", command, setting, results, device=device, seed=asked.seed, complete=complete)
 
 
-def _measure(material: Material, taken: Taken, folder: Path, notify: Notify) -> None:
+def _measure(material: Material, taken: Taken, folder: Path, reporter: Reporter) -> None:
     asked, device = material.asked, str(material.teacher.model.device)
     taken.peak, taken.counted = matrix_peak(device, asked.dtype), _counted(material)
     timed = cases(material, folder / "cache")
-    _in_turn(timed, asked.rounds, material, taken.times, taken.errors, notify)
+    _in_turn(timed, asked.rounds, material, taken.times, taken.errors, reporter)
     if DUMP not in taken.errors:
-        notify("where one dump's time goes")
-        taken.where, taken.behind = dump_phases.where(timed[DUMP], material.fence)
+        reporter.note("where one dump's time goes")
+        taken.where, taken.behind = dump_phases.where(partial(whole_dump, material, folder / "cache"), material.fence)
     del timed  # and the batches with it
-    notify("throughput by batch size")
-    _in_turn(_sweep(material), min(asked.rounds, SWEEP_ROUNDS), material, taken.sweep, {}, lambda _: None)
+    reporter.note("throughput by batch size")
+    _in_turn(_sweep(material), min(asked.rounds, SWEEP_ROUNDS), material, taken.sweep, {}, SILENT)
     for rows in asked.memory_rows:
-        notify(f"memory of a dump of {rows:,} rows")
+        reporter.note(f"memory of a dump of {rows:,} rows")
         taken.memory.append({"rows": rows, "peak_bytes": dump_phases.peak_memory_of(rows, folder)})
 
 
@@ -102,7 +102,7 @@ def cases(material: Material, cache: Path) -> dict[str, Case]:
     by_length = material.by_length(material.asked.batch_tokens)
     wide = partial(_padded_to, rows, width=material.settings.max_length)
     return {
-        DUMP: partial(_whole_dump, material, cache),
+        DUMP: partial(whole_dump, material, cache),
         BARE: _forward(material.teacher, [pad(rows, places) for places in by_length]),
         FILE_ORDER: _forward(material.teacher, [pad(rows, places) for places in batches]),
         MAXIMUM: _forward(material.teacher, [wide(places) for places in batches]),
@@ -110,9 +110,10 @@ def cases(material: Material, cache: Path) -> dict[str, Case]:
     }
 
 
-def _whole_dump(material: Material, cache: Path) -> None:
+def whole_dump(material: Material, cache: Path, reporter: Reporter = SILENT) -> None:
+    """Dump the rows into ``cache``, in place of what lies there."""
     shutil.rmtree(cache, ignore_errors=True)
-    dump_split(material.teacher, material.source, "train", cache, material.settings)
+    dump_split(material.teacher, material.source, "train", cache, material.settings, reporter=reporter)
 
 
 def _forward(teacher: TeacherModel, inputs: Sequence[Mapping[str, Array]]) -> Case:
@@ -169,7 +170,7 @@ def _sweep(material: Material) -> dict[str, Case]:
 
 
 def _in_turn(
-    cases: Mapping[str, Case], rounds: int, material: Material, times: Times, errors: dict[str, str], notify: Notify
+    cases: Mapping[str, Case], rounds: int, material: Material, times: Times, errors: dict[str, str], reporter: Reporter
 ) -> None:
     """As :func:`turns.in_turn`, but what was measured stays where it breaks off, and where memory does not suffice for
     one case the others go on.
@@ -180,7 +181,7 @@ def _in_turn(
         for name in order:
             if name not in errors:
                 _once(name, cases[name], material, times.setdefault(name, []), errors)
-        notify(f"round {turn + 1} of {rounds}")
+        reporter.note(f"round {turn + 1} of {rounds}")
 
 
 def _once(name: str, case: Case, material: Material, blocks: list[list[float]], errors: dict[str, str]) -> None:

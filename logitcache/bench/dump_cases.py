@@ -23,13 +23,14 @@ from logitcache.data import source as sources
 from logitcache.data.order import token_batches
 from logitcache.data.preprocess.padding import Padding
 from logitcache.data.preprocess.tokens import Prepared
-from logitcache.data.source import Notify, Source
+from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, fit_tokenizer, load_tokenizer, quiet
 from logitcache.models.settings import name_pad_token
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Int64
+from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
@@ -82,10 +83,10 @@ class Material:
         return {DUMP: tight, BARE: tight, FILE_ORDER: loose, MAXIMUM: widest, PIPELINE: loose}
 
 
-def load(asked: DumpBenchConfig, folder: Path, notify: Notify) -> Material:
+def load(asked: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
     """The teacher and the first rows of the train split. Raises SpecError, FingerprintMismatch."""
-    device, source = check_device(asked.device), _source(asked, notify)
-    teacher, random_head = _teacher(asked, source, device, folder, notify)
+    device, source = check_device(asked.device), _source(asked, reporter)
+    teacher, random_head = _teacher(asked, source, device, folder, reporter)
     longest = min(asked.tokens or asked.max_length, teacher.max_length)
     if asked.tokens is not None and longest < asked.tokens:
         raise SpecError(f"--tokens: expected at most {longest}, which the teacher takes, found {asked.tokens}.")
@@ -93,25 +94,27 @@ def load(asked: DumpBenchConfig, folder: Path, notify: Notify) -> Material:
     plan = planned(teacher, source, "train", settings)
     shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
     rows = plan.prepare(0, len(plan.rows))
-    notify(f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.ids.lengths().mean():.1f} tokens each")
+    reporter.note(
+        f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.ids.lengths().mean():.1f} tokens each"
+    )
     return Material(asked, teacher, random_head, source, rows, settings, shards)
 
 
-def _source(asked: DumpBenchConfig, notify: Notify) -> Source:
+def _source(asked: DumpBenchConfig, reporter: Reporter) -> Source:
     if asked.tokens is None:
-        found = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
+        found = sources.load(asked.data, asked.columns, asked.workspace.data, reporter, seed=asked.data_seed)
         rows = found.table("train")
         return found.with_tables({"train": rows.select(np.arange(min(asked.rows, len(rows))))})
     words = asked.tokens - 2  # one opens a text, one closes it
     labels = (np.arange(asked.rows) % CLASSES).tolist()
     made = {"train": {"text": list(dump_phases.made_up(asked.rows, words, words, asked.seed)), "label": labels}}
     columns = Columns(label_names=tuple(map(str, range(CLASSES))))
-    source = sources.load(made, columns, asked.workspace.data, lambda _: None, name=f"{asked.tokens} tokens")
+    source = sources.load(made, columns, asked.workspace.data, SILENT, name=f"{asked.tokens} tokens")
     return source.with_tables({"train": source.table("train")})
 
 
 def _teacher(
-    asked: DumpBenchConfig, source: Source, device: torch.device, folder: Path, notify: Notify
+    asked: DumpBenchConfig, source: Source, device: torch.device, folder: Path, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
     """The teacher, and whether its head is random: weights decide nothing that is measured here."""
     trust = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
@@ -119,7 +122,7 @@ def _teacher(
         try:
             return load_teacher(asked.teacher, asked.dtype, str(device), **trust), False  # type: ignore[arg-type]
         except UntrainedHead:
-            notify(f"{asked.teacher} has no trained head: a random one is timed")
+            reporter.note(f"{asked.teacher} has no trained head: a random one is timed")
         tokenizer = load_tokenizer(asked.teacher, **trust)  # type: ignore[arg-type]
         task = Classification(source.num_labels, source.label_names)
         with quiet():

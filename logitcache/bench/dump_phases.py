@@ -11,10 +11,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import wraps
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +22,11 @@ from logitcache.bench.turns import Case, timed
 from logitcache.bench.workload import config_of, random_model
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
-from logitcache.store.writer import CacheWriter
-from logitcache.targets.dense import DenseCodec
-from logitcache.teacher import dump as stage
-from logitcache.teacher import model as asking
-from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.plan import Planned
+from logitcache.reporter import Reporter
 
-# What belongs to which part of a dump. The writer is another thread: on the one that asks the teacher, writing is
+# The phases of a dump that it reports. The writer is another thread: on the one that asks the teacher, "write" is
 # claiming the folder, waiting for shards and sealing.
-PARTS: tuple[tuple[str, Any, str], ...] = (
-    ("plan", stage, "planned"),  # digests of weights, rows and tokenizer; how the teacher is asked in batches
-    ("tokenise", Planned, "prepare"),
-    ("pad", asking, "pad"),
-    ("forward", TeacherModel, "logits"),
-    ("encode", DenseCodec, "encode"),
-    ("write", CacheWriter, "__init__"),
-    ("write", CacheWriter, "write"),
-    ("write", CacheWriter, "seal"),
-    ("write", Future, "result"),
-    ("report", stage, "report"),
-)
-NAMES = tuple(dict.fromkeys(part for part, _, _ in PARTS))
+NAMES = ("plan", "tokenise", "pad", "forward", "encode", "write", "report")
 SAMPLED = 0.05  # seconds between two looks at a process's memory
 WORDS = [f"word{i}" for i in range(2000)]  # of made-up texts
 TINY, TINY_LENGTH = "1x32", 24  # the teacher of the memory figures: what is left is the cache's own
@@ -57,58 +38,45 @@ dump(*sys.argv[1:3], workspace=sys.argv[3], max_length=int(sys.argv[4]), device=
 """
 
 
-@dataclass
-class Spent:
-    """Seconds of each part on the thread that made this, without the parts inside it; ``behind``: of other threads."""
+class Spent(Reporter):
+    """Seconds of each phase on the thread that made this, without the phases inside it; ``behind``: of other threads.
 
-    fence: Case
-    parts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    behind: float = 0.0
-    _inner: float = 0.0  # of parts inside the one that runs
-    _thread: int = field(default_factory=threading.get_ident)
-
-    def timing(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(call)
-        def counted(*given: Any, **named: Any) -> Any:
-            here, outer, started = threading.get_ident() == self._thread, self._inner, time.perf_counter()
-            if here:
-                self._inner = 0.0
-            try:
-                return call(*given, **named)
-            finally:
-                if part == "forward":
-                    self.fence()
-                took = time.perf_counter() - started
-                if here:
-                    self.parts[part] += took - self._inner
-                    self._inner = outer + took
-                else:
-                    self.behind += took
-
-        return counted
-
-
-def where(dump: Case, fence: Case) -> tuple[dict[str, float], float]:
-    """Seconds of each part of one dump, which add up to it, and of the writer's thread beside it. The device is waited
-    for after each forward pass, so that what it does is counted there.
+    After each forward pass the device is waited for (``fence``), so that what it does is counted there.
     """
+
+    def __init__(self, fence: Case) -> None:
+        self.fence = fence
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.behind = 0.0
+        self._inner = 0.0  # seconds of phases inside the one that runs
+        self._thread = threading.get_ident()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        own = threading.get_ident() == self._thread
+        outer = self._inner
+        started = time.perf_counter()
+        if own:
+            self._inner = 0.0
+        try:
+            yield
+        finally:
+            if name == "forward":
+                self.fence()
+            seconds = time.perf_counter() - started
+            if own:
+                self.seconds[name] += seconds - self._inner
+                self._inner = outer + seconds
+            else:
+                self.behind += seconds
+
+
+def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, float], float]:
+    """Seconds of each phase of one dump, which add up to it, and of the writer's thread beside it."""
     spent = Spent(fence)
-    with ExitStack() as stack:
-        for part, owner, name in PARTS:
-            stack.enter_context(_replaced(owner, name, spent.timing(part, vars(owner)[name])))
-        whole = timed(dump, fence)
-    told = {name: spent.parts.get(name, 0.0) for name in NAMES}
+    whole = timed(partial(dump, spent), fence)
+    told = {name: spent.seconds.get(name, 0.0) for name in NAMES}
     return {**told, "rest": max(0.0, whole - sum(told.values()))}, spent.behind
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = vars(owner)[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def word_tokenizer(words: Sequence[str], longest: int) -> Any:

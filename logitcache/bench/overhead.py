@@ -32,9 +32,9 @@ from logitcache.cost import flops
 from logitcache.cost.costs import LINES, Costs, Runs
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.data.source import Notify
 from logitcache.errors import SpecError
 from logitcache.models.call import out_of_memory
+from logitcache.reporter import SILENT, Reporter
 from logitcache.student.trainer import to_torch
 
 NEEDED = ("ls", "ls-control")  # what every other is compared with
@@ -52,7 +52,7 @@ class Measured:
     error: str | None = None
 
 
-def bench(settings: OverheadConfig, command: Sequence[str], notify: Notify = lambda _: None) -> Document:
+def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
     """Measure, and tell. Interrupted, it tells what was measured until then (``complete`` is false).
 
     Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of other labels; a method
@@ -60,14 +60,14 @@ def bench(settings: OverheadConfig, command: Sequence[str], notify: Notify = lam
     """
     settings.check()
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]
-    work = _fitting(settings, notify)
+    work = _fitting(settings, reporter)
     with TemporaryDirectory(prefix="logitcache-bench-") as folder:
-        run = _Run(settings, work, {name: Measured() for name in names}, notify)
+        run = _Run(settings, work, {name: Measured() for name in names}, reporter)
         try:
             run.measure(Path(folder) / "cache")
             complete = True
         except INTERRUPTED:
-            notify("interrupted: what was measured until now is kept")
+            reporter.note("interrupted: what was measured until now is kept")
             complete = False
         told = run.told()
     return document("overhead", command, run.setting(), told, device=work.device, seed=settings.work.seed) | {
@@ -75,12 +75,12 @@ def bench(settings: OverheadConfig, command: Sequence[str], notify: Notify = lam
     }
 
 
-def _fitting(settings: OverheadConfig, notify: Notify) -> Workload:
+def _fitting(settings: OverheadConfig, reporter: Reporter) -> Workload:
     """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a block: a second epoch's
     batches would not be the same for all.
     """
     try:
-        work = load(settings.work, notify)
+        work = load(settings.work, reporter)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -102,14 +102,14 @@ class _Run:
     settings: OverheadConfig
     work: Workload
     found: dict[str, Measured]
-    notify: Notify
+    reporter: Reporter
     dumps: list[Answered] = field(default_factory=list)  # one of each round
     dump_joules: list[float] = field(default_factory=list)
     added: Added | None = None
 
     def measure(self, folder: Path) -> None:
         settings, work = self.settings, self.work
-        self.notify(f"dump: {len(work.rows):,} rows past the teacher")
+        self.reporter.note(f"dump: {len(work.rows):,} rows past the teacher")
         cache = answered(work, folder).cache
         if settings.memory:
             self._memory(folder)
@@ -117,7 +117,7 @@ class _Run:
         try:
             made = {name: cases.case(name) for name in self._well()}
             self._time(made, folder.parent)
-            self.notify("where the time goes: a block of each, watched")
+            self.reporter.note("where the time goes: a block of each, watched")
             for name in self._well():
                 self.found[name].phases = phases(made[name], settings.settle, settings.steps)
         finally:
@@ -131,18 +131,18 @@ class _Run:
 
     def _memory(self, folder: Path) -> None:
         for name, found in self.found.items():
-            self.notify(f"memory: {name}, in a process of its own")
+            self.reporter.note(f"memory: {name}, in a process of its own")
             found.peak = peak(self.settings.work, name, folder)
             found.error = found.peak.error
             if found.error is not None:
-                self.notify(f"{name}: {found.error} ({found.peak.allocated / 1e9:.1f} GB); the others go on")
+                self.reporter.note(f"{name}: {found.error} ({found.peak.allocated / 1e9:.1f} GB); the others go on")
 
     def _time(self, made: dict[str, Case], folder: Path) -> None:
         settings, energy = self.settings, Energy(self.work.device)
         for case in made.values():  # what is made once is made before anything counts
             self._block(case, energy, counted=False)
         for turn, order in enumerate(turns.rotated(list(made), settings.rounds), 1):
-            self.notify(f"round {turn} of {settings.rounds}: {settings.steps} steps of each method")
+            self.reporter.note(f"round {turn} of {settings.rounds}: {settings.steps} steps of each method")
             for name in order:
                 if self.found[name].error is None:
                     self._block(made[name], energy)
@@ -166,7 +166,7 @@ class _Run:
             if not out_of_memory(error):
                 raise
             found.error = why(error)
-            self.notify(f"{case.name}: {found.error}; the others go on")
+            self.reporter.note(f"{case.name}: {found.error}; the others go on")
             return
         after = energy.joules()
         if counted:

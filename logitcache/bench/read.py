@@ -31,6 +31,7 @@ from logitcache.bench.turns import Blocks, Case, Ratio, Times, in_turn, ratio, r
 from logitcache.cache.cache import Cache
 from logitcache.config.bench import ReadBenchConfig
 from logitcache.records import Int64
+from logitcache.reporter import Reporter
 
 BATCH = 32
 ORDERS = RANDOM, SEQUENTIAL = "random", "sequential"
@@ -41,8 +42,6 @@ MOST_CALLS = 500  # batches of one repeat
 LOADER_WIDTH, LOADER_BATCHES = 64, 200
 PASS_ROWS = 1024  # asked for at once where everything is read once
 COLD_ROUNDS, OPENINGS = 3, 9
-
-Notify = Callable[[str], None]
 
 
 def rows_of(config: ReadBenchConfig, width: int, way: Way | None = None) -> int:
@@ -88,7 +87,7 @@ class _Found:
     opening: dict[str, Any] | None = None
 
 
-def bench(asked: ReadBenchConfig, command: Sequence[str], notify: Notify) -> Document:
+def bench(asked: ReadBenchConfig, command: Sequence[str], reporter: Reporter) -> Document:
     """Measure and write down: the document ``read``. What is made lies in a folder for temporary files and is deleted.
     An interrupt ends it with the whole rounds that were measured until then, and ``complete`` false.
     """
@@ -97,9 +96,9 @@ def bench(asked: ReadBenchConfig, command: Sequence[str], notify: Notify) -> Doc
     try:
         with tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
             for width in dict.fromkeys(asked.widths):
-                _of_width(asked, Path(folder), width, found, notify)
+                _of_width(asked, Path(folder), width, found, reporter)
             if asked.open_rows:
-                notify(f"open: writing {asked.open_rows:,} rows")
+                reporter.note(f"open: writing {asked.open_rows:,} rows")
                 found.opening = _opening(Path(folder) / "large", asked.open_rows)
     except INTERRUPTED:  # the command line makes the second of a signal
         complete = False
@@ -116,23 +115,23 @@ def bench(asked: ReadBenchConfig, command: Sequence[str], notify: Notify) -> Doc
     return document("read", command, setting, results, complete=complete)
 
 
-def _of_width(asked: ReadBenchConfig, above: Path, width: int, found: _Found, notify: Notify) -> None:
+def _of_width(asked: ReadBenchConfig, above: Path, width: int, found: _Found, reporter: Reporter) -> None:
     """Everything of one number of classes."""
     with tempfile.TemporaryDirectory(dir=above) as name:
         folder = Path(name)
-        notify(f"width {width}: writing {rows_of(asked, width):,} rows in {len(WAYS)} ways")
+        reporter.note(f"width {width}: writing {rows_of(asked, width):,} rows in {len(WAYS)} ways")
         _make(folder, asked, width)
         if asked.cold:
-            found.cold += _cold(folder, asked, width, notify)
+            found.cold += _cold(folder, asked, width, reporter)
         opened = {way.name: way.open(_place(folder, way)) for way in WAYS}
         for each in opened.values():
             _read_once(each)
         for order in ORDERS:
-            notify(f"width {width}: {order}, {asked.rounds} rounds")
+            reporter.note(f"width {width}: {order}, {asked.rounds} rounds")
             _plain(asked, opened, width, order, found)
         if width == (LOADER_WIDTH if LOADER_WIDTH in asked.widths else asked.widths[0]):
             for workers in asked.workers:
-                notify(f"width {width}: a DataLoader with {workers} workers")
+                reporter.note(f"width {width}: a DataLoader with {workers} workers")
                 with _ended_at_once():
                     _loaders(asked, folder, width, workers, found)
 
@@ -321,18 +320,18 @@ def _undisturbed(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _cold(folder: Path, asked: ReadBenchConfig, width: int, notify: Notify) -> list[ColdPass]:
+def _cold(folder: Path, asked: ReadBenchConfig, width: int, reporter: Reporter) -> list[ColdPass]:
     """Every way that has files of its own, read once from the disk; none where the system keeps files in memory."""
     ways = {way.name: way for way in WAYS if way.of is None}
     times: dict[str, list[float]] = {name: [] for name in ways}
-    notify(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
+    reporter.note(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
     written_out()
     for order in rotated(list(ways), COLD_ROUNDS):
         for name in order:
             place = _place(folder, ways[name])
             gc.collect()  # files that are mapped stay in memory
             if not cool(place.rglob("*")):
-                notify(f"width {width}: the files of {name} stay in memory: nothing is measured from the disk")
+                reporter.note(f"width {width}: the files of {name} stay in memory: nothing is measured from the disk")
                 return []
             times[name].append(timed(partial(_pass, ways[name], place)))
     return [_cold_pass(way, width, asked, times[way.name]) for way in ways.values()]

@@ -27,13 +27,14 @@ from logitcache.data.order import subset
 from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.selection import held_out
-from logitcache.data.source import Notify, Rows, Source
+from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input, quiet, unloadable
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Ragged
+from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import TeacherModel, load_teacher
 
@@ -97,17 +98,19 @@ class Workload:
         return self.teacher_rows is self.rows
 
 
-def load(asked: WorkloadConfig, notify: Notify = lambda _: None) -> Workload:
+def load(asked: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
     """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch for a teacher of
     other labels than the data's.
     """
     asked.check()
     device = str(check_device(asked.device))
     with quiet():
-        found = _shapes(asked, device, notify) if asked.shape_only else _checkpoints(asked, device, notify)
+        found = _shapes(asked, device, reporter) if asked.shape_only else _checkpoints(asked, device, reporter)
     for what, model in (("student", found.student), ("teacher", found.teacher.model)):
         named = asked.student if what == "student" else asked.teacher
-        notify(f"{what}: {named}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, on {device}")
+        reporter.note(
+            f"{what}: {named}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, on {device}"
+        )
     return found
 
 
@@ -148,12 +151,12 @@ def random_model(
     return model
 
 
-def _shapes(asked: WorkloadConfig, device: str, notify: Notify) -> Workload:
+def _shapes(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
     trust = asked.trust_remote_code
     theirs = config_of(asked.teacher, revision=asked.revision, trust_remote_code=trust)
     configs = [config_of(asked.student, asked.vocabulary), theirs]
     if asked.tokens is None:
-        source = _source(asked, notify)
+        source = _source(asked, reporter)
         whole = source.split("train")
         lengths, known = _lengths(asked, _some(whole, asked), whole), len(whole)
         task, name = Classification(source.num_labels, source.label_names), source.name
@@ -174,8 +177,8 @@ def _shapes(asked: WorkloadConfig, device: str, notify: Notify) -> Workload:
     return Workload(asked, device, student, asked_teacher, tokenizer, task, rows, rows, known, name, True)
 
 
-def _checkpoints(asked: WorkloadConfig, device: str, notify: Notify) -> Workload:
-    source = _source(asked, notify)
+def _checkpoints(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
+    source = _source(asked, reporter)
     whole = source.split("train")
     some, task = _some(whole, asked), Classification(source.num_labels, source.label_names)
     folder, max_length = asked.workspace.tokenizers, asked.max_length
@@ -184,7 +187,7 @@ def _checkpoints(asked: WorkloadConfig, device: str, notify: Notify) -> Workload
     init = asked.init or ("random" if is_shape(asked.student) else "pretrained")
     student = build_student(asked.student, init, task, tokenizer, length, asked.seed)
     nn.Module.to(student, torch.device(device))
-    teacher, random_head = _teacher(asked, task, whole, device, notify)
+    teacher, random_head = _teacher(asked, task, whole, device, reporter)
     rows = prepare(tokenizer, some, min(length, longest_input(student, tokenizer)))
     same = teacher.tokenizer is tokenizer or tokenizer_fingerprint(teacher.tokenizer) == tokenizer_fingerprint(
         tokenizer
@@ -194,9 +197,9 @@ def _checkpoints(asked: WorkloadConfig, device: str, notify: Notify) -> Workload
     return Workload(asked, device, student, teacher, tokenizer, task, rows, seen, len(whole), source.name, random_head)
 
 
-def _source(asked: WorkloadConfig, notify: Notify) -> Source:
-    source = sources.load(asked.data, asked.columns, asked.workspace.data, notify, seed=asked.data_seed)
-    return held_out(source, notify)
+def _source(asked: WorkloadConfig, reporter: Reporter) -> Source:
+    source = sources.load(asked.data, asked.columns, asked.workspace.data, reporter, seed=asked.data_seed)
+    return held_out(source, reporter)
 
 
 def _some(whole: Rows, asked: WorkloadConfig) -> Rows:
@@ -209,7 +212,7 @@ def _some(whole: Rows, asked: WorkloadConfig) -> Rows:
 
 
 def _teacher(
-    asked: WorkloadConfig, task: Classification, whole: Rows, device: str, notify: Notify
+    asked: WorkloadConfig, task: Classification, whole: Rows, device: str, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
     if is_shape(asked.teacher):
         folder = asked.workspace.tokenizers
@@ -220,7 +223,7 @@ def _teacher(
     try:
         teacher = load_teacher(asked.teacher, asked.dtype, device, **loading)  # type: ignore[arg-type]
     except UntrainedHead:
-        notify(f"teacher: {asked.teacher} has no trained head: a random one is timed")
+        reporter.note(f"teacher: {asked.teacher} has no trained head: a random one is timed")
         own = load_tokenizer(asked.teacher, asked.revision, asked.trust_remote_code)
         model = build_student(asked.teacher, "pretrained", task, own, asked.max_length, asked.seed, **loading)  # type: ignore[arg-type]
         return _timed(model, own, asked, device), True

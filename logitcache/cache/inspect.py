@@ -17,6 +17,7 @@ from logitcache.data.sources import docstrings
 from logitcache.data.sources.find import lying_here
 from logitcache.errors import FormatError, SpecError, short
 from logitcache.records import Array, Float32
+from logitcache.reporter import SILENT
 from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
@@ -181,7 +182,7 @@ def _text(
     note = f"the cache calls its rows {short(repr(name))}, and nothing of that name lies here: name them with --data"
     for place in _places(name, workspace, data is not None):
         try:
-            loaded = source.load(str(place), columns, workspace, lambda _: None)
+            loaded = source.load(str(place), columns, workspace, SILENT)
             rows = loaded.dumped.get(split)
         except SpecError as error:
             if data is not None:

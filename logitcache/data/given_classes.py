@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from logitcache.data.label_values import Columns, Notify, first_place
+from logitcache.data.label_values import Columns, first_place
 from logitcache.data.names import BOOLEANS, ClassNames, folded, folds, integer, is_number, labels_option, listed
 from logitcache.errors import SpecError
+from logitcache.reporter import Reporter
 
 
 def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type, Any], str | None]:
@@ -24,7 +25,7 @@ def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type
 
 
 def given_classes(
-    present: Sequence[Any], given: ClassNames, columns: Columns, column: str | None, notify: Notify
+    present: Sequence[Any], given: ClassNames, columns: Columns, column: str | None, reporter: Reporter
 ) -> dict[Any, int]:
     """The class number of each value: texts by name, in any spelling that one name alone has; numbers by the numbers
     that were given, else by name where names are numbers, else as places in the list, from 0.
@@ -32,18 +33,18 @@ def given_classes(
     Raises SpecError naming the first row whose value is none of the classes.
     """
     if all(isinstance(value, str) for value in present):
-        return _by_name({value: value for value in present}, given.names, columns, column, notify)
+        return _by_name({value: value for value in present}, given.names, columns, column, reporter)
     if all(isinstance(value, bool) for value in present):
         return _of_booleans(present, given.names, columns)
     if given.numbers is not None:
         return _by_number(present, given.numbers, columns)
     if any(integer(name) is not None for name in given.names):
-        return _by_name({value: str(value) for value in present}, given.names, columns, column, notify)
+        return _by_name({value: str(value) for value in present}, given.names, columns, column, reporter)
     return _by_place(present, given.names, columns, column)
 
 
 def _by_name(
-    texts: Mapping[Any, str], names: tuple[str, ...], columns: Columns, column: str | None, notify: Notify
+    texts: Mapping[Any, str], names: tuple[str, ...], columns: Columns, column: str | None, reporter: Reporter
 ) -> dict[Any, int]:
     number = {name: index for index, name in enumerate(names)}
     forms = folds(names)
@@ -64,7 +65,7 @@ def _by_name(
     if spelled:
         text, name = spelled[0]
         more = f", and {len(spelled) - 1:,} more in the same way" if len(spelled) > 1 else ""
-        notify(f"column {column!r}: {text!r} is taken for the class {name!r}{more}")
+        reporter.note(f"column {column!r}: {text!r} is taken for the class {name!r}{more}")
     return classes
 
 

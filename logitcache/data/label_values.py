@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from logitcache.data.sources.files import Column, Table
 from logitcache.data.spool import by_block
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Int64
+from logitcache.reporter import Reporter
 
-Notify = Callable[[str], None]
 IGNORED = -100  # what trainers pass over
 NO_CLASS = (-1, IGNORED)  # what data sets write into a test split whose labels are kept back
 # What pandas.read_csv takes for a missing value, the empty text apart.
@@ -118,7 +118,7 @@ def first_place(columns: Columns, value: Any) -> str:
     return values.where(position)
 
 
-def cleaned(columns: Columns, names: Collection[str], column: str | None, notify: Notify) -> Columns:
+def cleaned(columns: Columns, names: Collection[str], column: str | None, reporter: Reporter) -> Columns:
     """The same columns with plain values: no lists, no spaces around texts, None wherever there is no label. A text
     among ``names`` is a class as it stands.
 
@@ -126,10 +126,10 @@ def cleaned(columns: Columns, names: Collection[str], column: str | None, notify
     -100 beside labels.
     """
     columns = {split: _without_lists(values, column) for split, values in columns.items()}
-    columns = {split: _trimmed(values, names, column, notify) for split, values in columns.items()}
+    columns = {split: _trimmed(values, names, column, reporter) for split, values in columns.items()}
     texts = {value for values in columns.values() for value in values.distinct if isinstance(value, str) and value}
-    columns = {split: _without_missing(values, names, texts, column, notify) for split, values in columns.items()}
-    return _without_withheld(columns, names, column, notify)
+    columns = {split: _without_missing(values, names, texts, column, reporter) for split, values in columns.items()}
+    return _without_withheld(columns, names, column, reporter)
 
 
 def _without_lists(values: Values, column: str | None) -> Values:
@@ -169,14 +169,14 @@ def _list_in(text: str) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 
-def _trimmed(values: Values, names: Collection[str], column: str | None, notify: Notify) -> Values:
+def _trimmed(values: Values, names: Collection[str], column: str | None, reporter: Reporter) -> Values:
     """Space around a text is no part of it; that is said where it matters."""
     distinct = [value.strip() if isinstance(value, str) and value not in names else value for value in values.distinct]
     changed = [i for i, value in enumerate(values.distinct) if isinstance(value, str) and value != distinct[i] != ""]
     if changed:
         rows = sum(map(values.count, changed))
         first = values.distinct[changed[0]]
-        notify(
+        reporter.note(
             f"column {column!r}: the space around a label is no part of it: {rows:,} rows, the first "
             f"{values.where(changed[0])} ({first!r})"
         )
@@ -184,7 +184,7 @@ def _trimmed(values: Values, names: Collection[str], column: str | None, notify:
 
 
 def _without_missing(
-    values: Values, names: Collection[str], texts: set[str], column: str | None, notify: Notify
+    values: Values, names: Collection[str], texts: set[str], column: str | None, reporter: Reporter
 ) -> Values:
     """None for an empty text, NaN, and (in a file of texts) what pandas takes for a missing value. ``texts``: all that
     stand in the column, in any split.
@@ -195,7 +195,7 @@ def _without_missing(
             distinct[position] = None
         elif isinstance(value, float) and value != value:
             distinct[position] = None
-            _say(values, position, column, "NaN", "is no label", notify)
+            _say(values, position, column, "NaN", "is no label", reporter)
         elif isinstance(value, str) and value not in names and value.casefold() in _LOOKS_MISSING:
             if values.table.typed or value not in MISSING_TEXTS:
                 meaning = "is taken for a class. Leave the field empty where it means no label"
@@ -204,16 +204,16 @@ def _without_missing(
                 classes = sorted((texts - MISSING_TEXTS) | {value})
                 advice = labels_option(classes) if len(classes) <= LISTED else "name all classes with --labels"
                 meaning = f"is taken for a missing label, as pandas does. To keep it as a class: {advice}"
-            _say(values, position, column, repr(value), meaning, notify)
+            _say(values, position, column, repr(value), meaning, reporter)
     return replace(values, distinct=distinct)
 
 
-def _say(values: Values, position: int, column: str | None, value: str, meaning: str, notify: Notify) -> None:
+def _say(values: Values, position: int, column: str | None, value: str, meaning: str, reporter: Reporter) -> None:
     rows = values.count(position)
-    notify(f"column {column!r}: {value} ({rows:,} rows, the first {values.where(position)}) {meaning}")
+    reporter.note(f"column {column!r}: {value} ({rows:,} rows, the first {values.where(position)}) {meaning}")
 
 
-def _without_withheld(columns: Columns, names: Collection[str], column: str | None, notify: Notify) -> Columns:
+def _without_withheld(columns: Columns, names: Collection[str], column: str | None, reporter: Reporter) -> Columns:
     """A split other than train in which nothing but -1 (or -100) stands has no labels; nor has data that holds nothing
     else. Raises SpecError for -100 beside labels.
     """
@@ -225,7 +225,7 @@ def _without_withheld(columns: Columns, names: Collection[str], column: str | No
             continue
         values = columns[split]
         kept[split] = replace(values, distinct=[None] * len(values.distinct))
-        notify(f"column {column!r}: every label of {values.table.path} is {number}: these rows have no label")
+        reporter.note(f"column {column!r}: every label of {values.table.path} is {number}: these rows have no label")
     for values in kept.values():
         ignored = next((i for i, v in enumerate(values.distinct) if _number_of(v) == IGNORED), None)
         if ignored is not None and str(IGNORED) not in names:

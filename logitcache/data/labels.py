@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from logitcache.data.given_classes import given_classes, given_names, out_of_range
-from logitcache.data.label_values import Columns, Notify, cleaned, first_place, present_values, read_values
+from logitcache.data.label_values import Columns, cleaned, first_place, present_values, read_values
 from logitcache.data.names import (
     BOOLEANS,
     LISTED,
@@ -28,6 +28,7 @@ from logitcache.data.names import (
 from logitcache.data.sources.files import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
+from logitcache.reporter import Reporter
 
 UNLABELLED = -1
 MAX_CLASSES = 2**24  # the widest column a cache has; a larger label is an identifier, not a class
@@ -38,7 +39,7 @@ Classes = Mapping[Any, int]  # value of a column -> class number
 
 
 def labels(
-    tables: Tables, column: str | None, given: ClassNames | None, notify: Notify
+    tables: Tables, column: str | None, given: ClassNames | None, reporter: Reporter
 ) -> tuple[dict[str | None, Int64], Names, int]:
     """Labels of each table as class numbers (-1: none), the names in label order (None where labels are bare numbers
     from 0), and how many classes.
@@ -50,11 +51,11 @@ def labels(
     columns = read_values(tables, column)
     columns, declared = _named_by_class_label(columns, column, given)
     names = given or declared
-    columns = cleaned(columns, () if names is None else names.names, column, notify)
+    columns = cleaned(columns, () if names is None else names.names, column, reporter)
     columns = _of_one_kind(columns, names, column)
     present = present_values(columns)
     if names is not None:
-        classes = given_classes(present, names, columns, column, notify)
+        classes = given_classes(present, names, columns, column, reporter)
         # a ClassLabel that was made without names has the numbers for names
         bare = given is None and names.names == tuple(map(str, range(len(names.names))))
         return _numbered(columns, classes), None if bare else names.names, len(names.names)
@@ -64,7 +65,7 @@ def labels(
             found = f"expected class numbers below {MAX_CLASSES}, found {count - 1}. Name the column of the label."
             raise SpecError(f"column {column!r}: {found}", where=first_place(columns, count - 1))
         return _numbered(columns, {value: value for value in present}), None, count
-    own = _own_names(columns, present, column, notify)
+    own = _own_names(columns, present, column, reporter)
     number = {name: index for index, name in enumerate(own)}
     return _numbered(columns, {value: number[_text(value)] for value in present}), own, len(own)
 
@@ -196,7 +197,7 @@ def _check_kinds(columns: Columns, column: str | None, *, alike: bool) -> None:
             )
 
 
-def _own_names(columns: Columns, present: list[Any], column: str | None, notify: Notify) -> tuple[str, ...]:
+def _own_names(columns: Columns, present: list[Any], column: str | None, reporter: Reporter) -> tuple[str, ...]:
     """The values as names of classes, in order: false and true, numbers by value, texts by letters.
 
     Raises SpecError where two differ in nothing but their spelling.
@@ -207,14 +208,14 @@ def _own_names(columns: Columns, present: list[Any], column: str | None, notify:
         names = tuple(map(str, sorted(present)))
         minus = " Where -1 means no label, leave the field empty." if UNLABELLED in present else ""
         option = f" To name them, or others too: {labels_option(names)}" if len(names) <= LISTED else ""
-        notify(
+        reporter.note(
             f"column {column!r}: the numbers {listed(names)} do not begin at 0: each is the name of a class."
             f"{minus}{option}"
         )
         return names
     names = _sorted(present)
     if "-1" in names:
-        notify(f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty.")
+        reporter.note(f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty.")
     forms: dict[str, str] = {}
     for name in names:
         other = forms.setdefault(folded(name), name)

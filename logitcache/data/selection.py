@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from logitcache.data.division import RULE, Division, divide
 from logitcache.data.labels import UNLABELLED
 from logitcache.data.rows import Rows, Source
-from logitcache.data.sources.find import UNLABELLED_SPLIT, Notify
+from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.sources.presets import Preset, draw
 from logitcache.errors import SpecError
+from logitcache.reporter import Reporter
 
 
-def divided(source: Source, name: str, notify: Notify) -> Source:
+def divided(source: Source, name: str, reporter: Reporter) -> Source:
     """The source with some labelled rows of train held out, where no labelled row was given to score on."""
     train = source.splits.get("train")
     given = [rows for split, rows in source.splits.items() if split != "train"]
@@ -34,7 +35,7 @@ def divided(source: Source, name: str, notify: Notify) -> Source:
     is_rest[np.concatenate(list(held.values()))] = False
     parts = {split: train.select(places) for split, places in held.items()}
     sizes = " and ".join(f"{count:,} {split} rows" for split, count in counts.items())
-    notify(
+    reporter.note(
         f"{name}: no labelled rows are given to score on, so {sizes} are held out of its {len(train):,} ({RULE}). "
         f"A dump covers all {len(train):,}"
     )
@@ -46,15 +47,15 @@ def divided(source: Source, name: str, notify: Notify) -> Source:
     return replace(divided, splits=splits, tables={"train": train})
 
 
-def held_out(source: Source, notify: Notify) -> Source:
+def held_out(source: Source, reporter: Reporter) -> Source:
     """The source as it is trained on: where no labelled row was given to score on, some of train are held out."""
     if source.division is not None:
         return source
-    source = divided(source, source.name, notify)
+    source = divided(source, source.name, reporter)
     if source.division is None:
         return source
     for split in ("train", UNLABELLED_SPLIT):
-        source = without(source, split, source.name, notify)
+        source = without(source, split, source.name, reporter)
     return source
 
 
@@ -73,7 +74,7 @@ def drawn(source: Source, preset: Preset, seed: int) -> Source:
     return replace(source, name=name, splits=splits, tables={"train": table}, division=division)
 
 
-def without(source: Source, split: str, where: str, notify: Notify) -> Source:
+def without(source: Source, split: str, where: str, reporter: Reporter) -> Source:
     """The source without unlabelled rows of a split that nobody is to learn from: those whose text is held out, and
     those without any text. They stay in the table.
     """
@@ -88,7 +89,7 @@ def without(source: Source, split: str, where: str, notify: Notify) -> Source:
     for left_out, why in reasons:
         if left_out.any():
             first = rows.row_id[left_out.argmax()]
-            notify(
+            reporter.note(
                 f"{where}: {left_out.sum():,} rows without a label are not trained on, for {why} (first: row {first})"
             )
     if not (hidden | empty).any():

@@ -22,12 +22,12 @@ from logitcache.data.sources.files import Table
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Found
-from logitcache.data.sources.find import Notify as Notify
 from logitcache.data.sources.presets import Preset
 from logitcache.data.sources.texts import texts
 from logitcache.data.spool import Spool, by_block, strings
 from logitcache.errors import SpecError
 from logitcache.records import Int64
+from logitcache.reporter import Reporter
 
 SPLITS = ("train", "dev", "test")
 
@@ -36,7 +36,7 @@ def load(
     data: Data,
     columns: Columns,
     cache: Path,
-    notify: Notify,
+    reporter: Reporter,
     *,
     unlabelled: Data | None = None,
     seed: int = 0,
@@ -54,16 +54,16 @@ def load(
     "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
-    found, more = _both(find.find(data, cache, notify), unlabelled, cache, notify)
+    found, more = _both(find.find(data, cache, reporter), unlabelled, cache, reporter)
     tables = {split: read() for split, read in found.tables.items()}
     for split, table in tables.items():
         if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
-            notify(f"{table.path}: no rows, so the {split} split is left out")
+            reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     names = column_names(list(tables.values()), columns, found.where)
     for note in choice_notes(list(tables.values()), columns, names):
-        notify(note)
-    numbers, label_names, count = labels(tables, names.label, find.label_names(columns.label_names, found), notify)
+        reporter.note(note)
+    numbers, label_names, count = labels(tables, names.label, find.label_names(columns.label_names, found), reporter)
     rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
     known_as = name or found.name
     if found.preset is not None and found.preset.per_class is not None:
@@ -72,22 +72,22 @@ def load(
         ordered = {str(split or "train"): rows[split] for split in (None, *SPLITS, *rows) if split in rows}
         source = Source(known_as, ordered, label_names, count)
         if None in rows:
-            source = divided(source, Path(found.where).name, notify)
-    source = without(source, "train", Path(found.where).name, notify)
+            source = divided(source, Path(found.where).name, reporter)
+    source = without(source, "train", Path(found.where).name, reporter)
     if found.what:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
-        notify(f"data: {found.what}: {sizes} rows")
+        reporter.note(f"data: {found.what}: {sizes} rows")
     if more is not None:
-        source = _with_unlabelled(source, more, names, notify)
+        source = _with_unlabelled(source, more, names, reporter)
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)
 
 
-def _both(found: Found, unlabelled: Data | None, cache: Path, notify: Notify) -> tuple[Found, Found | None]:
+def _both(found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter) -> tuple[Found, Found | None]:
     """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
     if UNLABELLED_SPLIT not in found.tables:
-        more = None if unlabelled is None else find.find(unlabelled, cache, notify, find.UNLABELLED_WORDS)
+        more = None if unlabelled is None else find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS)
         return found, more
     if unlabelled is not None:
         raise SpecError(
@@ -123,15 +123,15 @@ def _rows(table: Table, names: Columns, label: Int64) -> Rows:
     return Rows(first, second, label, row_id, row_hash.finish())
 
 
-def _with_unlabelled(source: Source, found: Found, names: Columns, notify: Notify) -> Source:
+def _with_unlabelled(source: Source, found: Found, names: Columns, reporter: Reporter) -> Source:
     """The source with all rows of another one as its unlabelled split, without their labels."""
     table = find.single(found)
     rows = _rows(table, names, np.full(len(table), UNLABELLED, np.int64))
-    notify(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
+    reporter.note(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
     ignored = [
         c for c in table.columns if c not in (names.text, names.text_pair) and c in (names.label, *LABEL_COLUMNS)
     ]
     if ignored:
-        notify(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
+        reporter.note(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
     more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
-    return without(more, UNLABELLED_SPLIT, "unlabelled", notify)
+    return without(more, UNLABELLED_SPLIT, "unlabelled", reporter)

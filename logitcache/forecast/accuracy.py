@@ -5,7 +5,7 @@ the plan's own doing; how far the machine drifts stands beside it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from logitcache.config.bench import PlanConfig
 from logitcache.forecast.calibrate import SETTLE, Calibration, Speeds
 from logitcache.forecast.forecast import ONLINE, Forecast, dump_seconds, forecast, memory_of
 from logitcache.forecast.setup import Ready, make_ready
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.work import Work
@@ -50,7 +51,7 @@ class Found:
 def bench(
     asked: PlanConfig,
     command: Sequence[str],
-    notify: Callable[[str], None] = lambda _: None,
+    reporter: Reporter = SILENT,
     *,
     rounds: int = ROUNDS,
     steps: int = STEPS,
@@ -63,7 +64,7 @@ def bench(
     asked.check()
     rows = ROWS if asked.work.rows is None else asked.work.rows
     asked = replace(asked, work=replace(asked.work, rows=rows))
-    ready, found = make_ready(asked, notify, only=rows), Found()
+    ready, found = make_ready(asked, reporter, only=rows), Found()
     with Calibration(ready.work, ready.dumps[0], asked.seconds) as calibration:
         try:
             for number, order in enumerate(rotated([DUMP, STEP], rounds)):
@@ -71,17 +72,17 @@ def bench(
                 found.plan = forecast(asked, ready, speeds, None)
                 for what in order:
                     found.rounds.append(_round(what, calibration, ready, speeds, steps, found))
-                    notify(f"round {number + 1} of {rounds}: {told(found.rounds[-1])}")
+                    reporter.note(f"round {number + 1} of {rounds}: {told(found.rounds[-1])}")
             for name in (LS, ONLINE) if memory else ():
-                notify(f"memory: {name}, in a process of its own")
+                reporter.note(f"memory: {name}, in a process of its own")
                 share = _memory(name, asked, ready)
                 if share is None:
-                    notify(f"{name}: does not fit in memory, which is not compared")
+                    reporter.note(f"{name}: does not fit in memory, which is not compared")
                 else:
                     found.memory[name] = share
             found.complete = True
         except INTERRUPTED:
-            notify("interrupted: what was measured is kept")
+            reporter.note("interrupted: what was measured is kept")
     return _document(asked, command, ready, found, rounds, steps)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from logitcache.forecast.finetuning import finetune_steps
 from logitcache.forecast.setup import SAMPLE, Ready, make_ready
 from logitcache.forecast.sizes import Memory, on_disk
 from logitcache.models.call import out_of_memory
+from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.report import DEV_ROWS
 
 ONLINE = "kd-online"
@@ -98,7 +99,7 @@ class Forecast:
         }
 
 
-def plan(asked: PlanConfig, notify: Callable[[str], None] = lambda _: None) -> Forecast:
+def plan(asked: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
     """What it would cost. Nothing is run but some seconds of the real thing, or with ``calibrate`` off nothing at all.
 
     Raises SpecError for what cannot be done as asked, or does not fit in memory, FingerprintMismatch for a teacher of
@@ -106,7 +107,7 @@ def plan(asked: PlanConfig, notify: Callable[[str], None] = lambda _: None) -> F
     """
     asked.check()
     try:
-        return _plan(asked, notify)
+        return _plan(asked, reporter)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -114,15 +115,15 @@ def plan(asked: PlanConfig, notify: Callable[[str], None] = lambda _: None) -> F
         raise SpecError(f"expected a student and a teacher that fit in memory, found {why(error)}. {advice}") from None
 
 
-def _plan(asked: PlanConfig, notify: Callable[[str], None]) -> Forecast:
+def _plan(asked: PlanConfig, reporter: Reporter) -> Forecast:
     device = None if asked.calibrate else device_of(asked.work.device)
     on_paper = device is not None and flops.gpu(asked.work.device or "") is not None
     work = replace(asked.work, rows=asked.work.rows or SAMPLE, device="cpu" if on_paper else asked.work.device)
-    ready = make_ready(replace(asked, work=work), notify)
+    ready = make_ready(replace(asked, work=work), reporter)
     ready = replace(ready, process=0) if on_paper else ready
     if device is not None:
         return forecast(asked, ready, from_flops(ready.work, device, ready.finetune), device)
-    notify("calibrating: some of the teacher's batches, some training steps")
+    reporter.note("calibrating: some of the teacher's batches, some training steps")
     with Calibration(ready.work, ready.dumps[0], asked.seconds, ready.finetune) as calibration:
         return forecast(asked, ready, calibration.speeds(), None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import SpecError
 from logitcache.forecast.sizes import UnreadTeacher
 from logitcache.records import Int64
+from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.report import DEV_ROWS
 
@@ -61,12 +62,12 @@ class Ready:
         return self.dumps[0].plan.preparation
 
 
-def make_ready(asked: PlanConfig, notify: Callable[[str], None], *, only: int | None = None) -> Ready:
+def make_ready(asked: PlanConfig, reporter: Reporter, *, only: int | None = None) -> Ready:
     """Load what is asked for, and lay out the dumps: of ``only`` so many train rows, evenly spread, where that is
     said.
     """
     process = peak_memory()
-    work = load(asked.work, notify)
+    work = load(asked.work, reporter)
     source = _source(asked, work)
     if only is not None:
         source = _few(source, only)
@@ -116,8 +117,8 @@ def _source(asked: PlanConfig, work: Workload) -> Source:
     given = asked.work
     if given.tokens is None:
         folder, seed = given.workspace.data, given.data_seed
-        source = sources.load(given.data, given.columns, folder, lambda _: None, unlabelled=asked.unlabelled, seed=seed)
-        return held_out(source, lambda _: None)
+        source = sources.load(given.data, given.columns, folder, SILENT, unlabelled=asked.unlabelled, seed=seed)
+        return held_out(source, SILENT)
     text = pa.array([""] * len(work.rows), pa.large_string())
     rows = Rows(text, None, work.rows.label, work.rows.row_id, work.rows.row_hash)
     return Source(work.source, {"train": rows}, work.task.label_names, work.num_labels)

@@ -9,28 +9,28 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from logitcache.models.load import load_tokenizer
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store import files
 from logitcache.store.lock import lock_folder
 
 ALPHABET = 1000  # characters a learnt vocabulary knows
 
 
-def build_tokenizer(
-    texts: list[str], size: int, max_length: int, folder: Path, notify: Callable[[str], None] = lambda _: None
-) -> Any:
+def build_tokenizer(texts: list[str], size: int, max_length: int, folder: Path, reporter: Reporter = SILENT) -> Any:
     """A lower-case WordPiece tokenizer learnt from these texts, saved in (and loaded from) ``folder``.
 
-    For students and teachers made from nothing but rows. The folder's name should tell the texts apart. ``notify`` is
-    told whom this waits for. Raises DiskError.
+    For students and teachers made from nothing but rows. The folder's name should tell the texts apart. ``reporter``
+    is told whom this waits for. Raises DiskError.
     """
     if not _is_complete(folder):
         content = f"the vocabulary {folder.name}"
-        lock = lock_folder(folder.parent, name=f".{folder.name}.lock", wait=math.inf, content=content, notify=notify)
+        lock = lock_folder(
+            folder.parent, name=f".{folder.name}.lock", wait=math.inf, content=content, reporter=reporter
+        )
         try:
             if not _is_complete(folder):
                 _learn(texts, size, max_length, folder)

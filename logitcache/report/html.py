@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ from logitcache.report.drawing import NARROW, WIDE, Look, Picture, render
 from logitcache.report.sections import SECTIONS, section_of
 from logitcache.report.style import CSS, SHADES
 from logitcache.report.words import held, plain
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import write_atomic
 
 _NOTHING_RUNS = "default-src 'none'; style-src 'unsafe-inline'"
@@ -27,10 +28,8 @@ _FONT = re.compile("font-family:[^;]*;?")
 _REFERENCE = re.compile(r"^#|(?<=url\()#")
 
 
-def report(
-    files: Sequence[Path], out: Path, *, mixed: bool = False, notify: Callable[[str], None] = lambda _: None
-) -> None:
-    """Write a page of these benches' documents; it and ``notify`` say where they are of different models or data.
+def report(files: Sequence[Path], out: Path, *, mixed: bool = False, reporter: Reporter = SILENT) -> None:
+    """Write a page of these benches' documents; it and ``reporter`` say where they are of different models or data.
     Raises SpecError for files that no bench wrote or that do not belong together (``mixed`` allows several machines),
     and for a page that does not end in .html in a folder that exists.
     """
@@ -41,7 +40,7 @@ def report(
     benches = load(files, mixed=mixed)
     different = differences(benches)
     if different:
-        notify(different)
+        reporter.note(different)
     write_atomic(out, page(benches).encode())
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from logitcache.config.dump import DumpConfig
-from logitcache.data.source import Notify, Source
+from logitcache.data.source import Source
 from logitcache.data.sources import docstrings, presets
 from logitcache.data.sources.find import lying_here
 from logitcache.errors import SpecError, short
+from logitcache.reporter import Reporter
 from logitcache.stages.dump import load
 from logitcache.teacher.plan import Said
 
 
-def rows_of(said: Said, config: DumpConfig, notify: Notify) -> Source:
+def rows_of(said: Said, config: DumpConfig, reporter: Reporter) -> Source:
     """The rows that a cache names, where something of that name lies here; of several, what holds those very rows.
     Raises SpecError where nothing does, or it cannot be read.
     """
@@ -23,7 +24,7 @@ def rows_of(said: Said, config: DumpConfig, notify: Notify) -> Source:
     errors: list[SpecError] = []
     for place in places:
         try:
-            source = load(replace(config, data=place), notify)
+            source = load(replace(config, data=place), reporter)
         except SpecError as error:
             errors.append(error)
             continue

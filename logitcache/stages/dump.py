@@ -5,7 +5,6 @@ where there are any.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +14,15 @@ from logitcache.cache.cache import Cache
 from logitcache.config.dump import DumpConfig
 from logitcache.data import source as sources
 from logitcache.data.selection import held_out
-from logitcache.data.source import UNLABELLED_SPLIT, Notify, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
+from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.finetune import ready_teacher
-from logitcache.stages.run import OnStep
 from logitcache.stages.train import check_unlabelled
 from logitcache.store.writer import check_place
 from logitcache.teacher.dump import dump_split
-from logitcache.teacher.panel import Panel, Progress
+from logitcache.teacher.panel import Panel
 from logitcache.teacher.report import DumpReport
 
 
@@ -31,17 +30,14 @@ def dump(
     config: DumpConfig,
     *,
     source: Source | None = None,
-    notify: Notify = lambda _: None,
-    begin: Callable[[int], Progress] = lambda rows: lambda rows, tokens: None,
-    on_step: OnStep = lambda step, of: None,
+    reporter: Reporter = SILENT,
 ) -> DumpReport:
     """Make (or finish) the cache of one split, and of the unlabelled rows if there are any and the split is train.
 
-    ``begin`` is told how many rows a cache will have and gives what takes its progress; ``on_step`` gets the steps of a
-    fine-tuning. Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
+    Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
     config.check()
-    source = held_out(source or load(config, notify), notify)
+    source = held_out(source or load(config, reporter), reporter)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)
@@ -50,18 +46,18 @@ def dump(
         source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
-    panel = asked_teacher(config, source, notify, on_step, reuse)
-    reports = [_dump(config, panel, source, split, reuse, notify, begin) for split in splits]
+    panel = asked_teacher(config, source, reporter, reuse)
+    reports = [_dump(config, panel, source, split, reuse, reporter) for split in splits]
     return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
 
 
-def load(config: DumpConfig, notify: Notify) -> Source:
+def load(config: DumpConfig, reporter: Reporter) -> Source:
     """The data that a dump names."""
     return sources.load(
         config.data,
         config.columns,
         config.workspace.data,
-        notify,
+        reporter,
         unlabelled=config.unlabelled,
         seed=config.data_seed,
     )
@@ -70,8 +66,7 @@ def load(config: DumpConfig, notify: Notify) -> Source:
 def asked_teacher(
     config: DumpConfig,
     source: Source,
-    notify: Notify = lambda _: None,
-    on_step: OnStep = lambda step, of: None,
+    reporter: Reporter = SILENT,
     reuse: Cache | None = None,
 ) -> Panel:
     """Whoever a dump asks, trained first where it has to be: of several parts that are started at once, one trains it
@@ -79,7 +74,7 @@ def asked_teacher(
     """
     spec, length = replace(config.teacher, device=_device(config)), config.settings.max_length
     with on_its_own():  # parts may be ranks of a launcher, but they share no training
-        return ready_teacher(spec, config.finetune, source, length, config.workspace, notify, on_step, reuse=reuse)
+        return ready_teacher(spec, config.finetune, source, length, config.workspace, reporter, reuse=reuse)
 
 
 def _device(config: DumpConfig) -> str | None:
@@ -95,8 +90,7 @@ def _dump(
     source: Source,
     split: str,
     reuse: Cache | None,
-    notify: Notify,
-    begin: Callable[[int], Progress],
+    reporter: Reporter,
 ) -> DumpReport:
     return dump_split(
         panel,
@@ -108,8 +102,7 @@ def _dump(
         reuse=reuse,
         overwrite=config.overwrite,
         part=config.part,
-        notify=notify,
-        progress=begin(len(source.table(split))),
+        reporter=reporter,
     )
 
 

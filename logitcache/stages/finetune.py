@@ -22,13 +22,13 @@ from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
-from logitcache.data.source import Notify, Source
+from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
+from logitcache.reporter import SILENT, Reporter
 from logitcache.stages import train as training
 from logitcache.stages.folder import is_done
 from logitcache.stages.job import Job, check_folds, ready, with_tokenizer
-from logitcache.stages.run import OnStep
 from logitcache.teacher.model import TeacherModel, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 
@@ -39,8 +39,7 @@ def ready_teacher(
     source: Source,
     max_length: int,
     workspace: Workspace,
-    notify: Notify = lambda _: None,
-    on_step: OnStep = lambda step, of: None,
+    reporter: Reporter = SILENT,
     *,
     reuse: Cache | None = None,
 ) -> Panel:
@@ -55,7 +54,7 @@ def ready_teacher(
     trained = _as_it_is(spec, finetune)
     if finetune.folds is None and trained is not None:
         names = ", ".join(trained.label_names[:8]) + (", …" if len(trained.label_names) > 8 else "")
-        notify(f"teacher: {spec.name}, {len(trained.label_names)} labels ({names}), computing in {spec.dtype}")
+        reporter.note(f"teacher: {spec.name}, {len(trained.label_names)} labels ({names}), computing in {spec.dtype}")
         return OneTeacher(trained)
     if trained is not None:
         raise SpecError(
@@ -65,11 +64,11 @@ def ready_teacher(
         )
     config = _config(spec, finetune, source, max_length, workspace)
     why = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
-    say = partial(_say, notify, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
-    train = partial(_train, source=source, say=say, notify=notify, on_step=on_step)
+    say = partial(_say, reporter, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
+    train = partial(_train, source=source, say=say, reporter=reporter)
     if finetune.folds is None:
         return OneTeacher(_load(spec, train(config)))
-    return _fold_teachers(spec, finetune.folds, config, source, train, notify)
+    return _fold_teachers(spec, finetune.folds, config, source, train, reporter)
 
 
 def _as_it_is(spec: TeacherSpec, finetune: Finetune) -> TeacherModel | None:
@@ -105,11 +104,11 @@ def _config(
     )
 
 
-def _say(notify: Notify, why: str, job: Job) -> None:
+def _say(reporter: Reporter, why: str, job: Job) -> None:
     """The plan of a fine-tuning, before it begins."""
     config, rows = job.config, len(job.train)
     steps = ceil(config.epochs * ceil(rows / config.batch_size))
-    notify(
+    reporter.note(
         f"{why}. Fine-tuning on {job.source.name}/train first: {config.epochs:g} epochs over {rows:,} labelled rows, "
         f"{steps:,} steps of {config.batch_size}, into {job.out}"
     )
@@ -142,17 +141,17 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
     return next((f for f in found if saved_digest(f, dtype) == teacher.get("weights")), None)
 
 
-def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], notify: Notify, on_step: OnStep) -> Path:
+def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], reporter: Reporter) -> Path:
     """Fine-tune (or find) a teacher under the name of what is asked."""
-    job = with_tokenizer(ready(config, source, lambda _: None), lambda _: None)
+    job = with_tokenizer(ready(config, source, SILENT), SILENT)
     place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
     job = replace(job, out=place)
     if is_done(job):
-        notify(f"teacher: {place} (fine-tuned before)")
+        reporter.note(f"teacher: {place} (fine-tuned before)")
         return place
     say(job)
     asked = replace(config, out=place)
-    with training.trained(asked, source=source, notify=notify, on_step=on_step, wait=True) as folder:
+    with training.trained(asked, source=source, reporter=reporter, name="fine-tune", wait=True) as folder:
         return folder
 
 
@@ -169,12 +168,12 @@ def _fold_teachers(
     config: TrainConfig,
     source: Source,
     train: Callable[[TrainConfig], Path],
-    notify: Notify,
+    reporter: Reporter,
 ) -> FoldTeachers:
     check_folds(source.split("train"), source, folds)
     folders = []
     for fold in range(folds):
-        notify(f"fold {fold + 1} of {folds}: a teacher that does not see its rows")
+        reporter.note(f"fold {fold + 1} of {folds}: a teacher that does not see its rows")
         folders.append(train(replace(config, without_fold=(fold, folds))))
     return FoldTeachers([_loader(spec, folder) for folder in folders])
 

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from logitcache.data.source import Notify
 from logitcache.errors import FingerprintMismatch, Locked, SpecError, short
 from logitcache.ranks import of_first
+from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.job import FORMAT, Job
 from logitcache.store import files
 from logitcache.store.lock import Lock, lock_folder, refuse_held
@@ -47,7 +47,7 @@ class OtherRun(FingerprintMismatch):
 
 
 @contextmanager
-def held(job: Job, *, wait: bool = False, notify: Notify = lambda _: None) -> Iterator[bool]:
+def held(job: Job, *, wait: bool = False, reporter: Reporter = SILENT) -> Iterator[bool]:
     """Hold the run's folder while the context lasts, and say whether this very run is there already. Of several ranks
     the first holds it, for all.
 
@@ -55,10 +55,10 @@ def held(job: Job, *, wait: bool = False, notify: Notify = lambda _: None) -> It
     has ended. Raises what :func:`is_done` raises, at once where the other command's run is another one than this.
     """
     with ExitStack() as stack:
-        yield of_first(lambda: _hold(job, wait, notify, stack.callback))
+        yield of_first(lambda: _hold(job, wait, reporter, stack.callback))
 
 
-def _hold(job: Job, wait: bool, notify: Notify, at_the_end: Callable[..., Any]) -> bool:
+def _hold(job: Job, wait: bool, reporter: Reporter, at_the_end: Callable[..., Any]) -> bool:
     try:
         is_done(job)  # what is refused is not touched, not even by a lock
     except FingerprintMismatch:
@@ -78,7 +78,7 @@ def _hold(job: Job, wait: bool, notify: Notify, at_the_end: Callable[..., Any]) 
                 raise
             is_done(job)
             if not told:
-                notify(f"{locked.where}: waiting. {locked.message}")
+                reporter.note(f"{locked.where}: waiting. {locked.message}")
             told = True
             time.sleep(POLL)
         except OSError:  # nothing can be written there, nor need be

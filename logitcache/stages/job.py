@@ -19,11 +19,12 @@ from logitcache.data import source as sources
 from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.selection import held_out
-from logitcache.data.source import UNLABELLED_SPLIT, Notify, Rows, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.reporter import Reporter
 from logitcache.student.methods import METHODS, Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
@@ -109,7 +110,7 @@ def _checkpoint(path: str) -> str:
     return f"{folder.resolve().name}@{identity.digest_json({p.name: identity.digest_file(p) for p in files})[:12]}"
 
 
-def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
+def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job:
     """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
@@ -118,13 +119,13 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
-    source = held_out(source or load(config, notify), notify)
+    source = held_out(source or load(config, reporter), reporter)
     config = replace(config, metric=config.metric or source.metric)
-    _say_held_out(source, notify)
-    train = _rows_seen(config, source, notify)
+    _say_held_out(source, reporter)
+    train = _rows_seen(config, source, reporter)
     if config.folds is not None:
         check_folds(train, source, config.folds)
-    task = _task(source, train, notify)
+    task = _task(source, train, reporter)
     check_metric(config.metric or "", task.num_labels)
     out = config.out or config.workspace.run(source.name, config.method, config.seed)
     config = _with_selection(config, source)
@@ -132,11 +133,11 @@ def ready(config: TrainConfig, source: Source | None, notify: Notify) -> Job:
     return Job(config, source, task, goal, train, out)
 
 
-def with_tokenizer(job: Job, notify: Notify) -> Job:
+def with_tokenizer(job: Job, reporter: Reporter) -> Job:
     """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so whatever can be
     refused without it is refused before.
     """
-    tokenizer = _tokenizer(job.config, job.source, notify)
+    tokenizer = _tokenizer(job.config, job.source, reporter)
     return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
 
 
@@ -145,7 +146,7 @@ def fit_settings(config: TrainConfig) -> FitSettings:
     return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})
 
 
-def _tokenizer(config: TrainConfig, source: Source, notify: Notify) -> Any:
+def _tokenizer(config: TrainConfig, source: Source, reporter: Reporter) -> Any:
     return student_tokenizer(
         config.student,
         config.tokenizer,
@@ -155,7 +156,7 @@ def _tokenizer(config: TrainConfig, source: Source, notify: Notify) -> Any:
         config.workspace.tokenizers,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
-        notify=notify,
+        reporter=reporter,
     )
 
 
@@ -165,13 +166,13 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
 
 
-def load(config: TrainConfig, notify: Notify) -> Source:
+def load(config: TrainConfig, reporter: Reporter) -> Source:
     """The data that a run names."""
     return sources.load(
         config.data,
         config.columns,
         config.workspace.data,
-        notify,
+        reporter,
         unlabelled=config.unlabelled,
         seed=config.data_seed,
     )
@@ -192,21 +193,21 @@ def check_folds(rows: Rows, source: Source, folds: int) -> None:
             )
 
 
-def _say_held_out(source: Source, notify: Notify) -> None:
+def _say_held_out(source: Source, reporter: Reporter) -> None:
     """Say what the scores of a run cannot speak of: rows that are trained on, or texts that stand in train too."""
     if source.division is not None and not source.division.held_out:
-        notify(
+        reporter.note(
             f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
             f"two classes with {FEWEST} rows): scores are of training rows and cannot speak of quality"
         )
     for split, shared in source.shared().items():
-        notify(
+        reporter.note(
             f"{source.name}: {shared.rows:,} of {shared.of:,} {split} texts also stand in train (first: {split} row "
             f"{shared.first}): their score is no test"
         )
 
 
-def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
+def _rows_seen(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
     """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
     whole = source.split("train")
     bare, labelled = np.flatnonzero(whole.label < 0), np.flatnonzero(whole.label >= 0)
@@ -225,10 +226,14 @@ def _rows_seen(config: TrainConfig, source: Source, notify: Notify) -> Rows:
     count = len(bare) + (0 if more is None else len(more))
     if not METHODS[config.method].needs_teacher:
         if count:
-            notify(f"{source.name}: {count:,} unlabelled rows are left out: {config.method} learns from labels alone")
+            reporter.note(
+                f"{source.name}: {count:,} unlabelled rows are left out: {config.method} learns from labels alone"
+            )
         return whole if len(labelled) == len(whole) else whole.select(labelled)
     if count:
-        notify(f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)")
+        reporter.note(
+            f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)"
+        )
     places = np.sort(np.concatenate([labelled, bare]))
     rows = whole if len(places) == len(whole) else whole.select(places)
     return rows if more is None else rows.followed_by(more, len(source.table("train")))
@@ -248,12 +253,12 @@ def _with_selection(config: TrainConfig, source: Source) -> TrainConfig:
     return replace(config, select=config.select or ("best" if can else "last"))
 
 
-def _task(source: Source, train: Rows, notify: Notify) -> Classification:
+def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
     if len(np.unique(train.label[train.label >= 0])) < 2:
         raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
     task = Classification(source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(train.label.tolist()))
     if without:
         names = ", ".join(source.label_names[i] if source.label_names else str(i) for i in without[:8])
-        notify(f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}")
+        reporter.note(f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}")
     return task

@@ -15,9 +15,10 @@ from logitcache.cache.joined import Joined
 from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.match import Kind, Match, map_advice, pairs_of, suggestion
 from logitcache.data.names import LISTED, listed, map_option
-from logitcache.data.source import Notify, Rows
+from logitcache.data.source import Rows
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Int64
+from logitcache.reporter import Reporter
 from logitcache.teacher.gold import CHECKED_ROWS, better_order, confirmed, spread
 
 
@@ -55,7 +56,7 @@ class Relabelled:
         return {label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed}
 
 
-def check_gold_labels(teacher: Joined, train: Rows, notify: Notify) -> None:
+def check_gold_labels(teacher: Joined, train: Rows, reporter: Reporter) -> None:
     """Compare the labels of the training rows with those beside their answers, class by class, by name.
 
     Single corrected labels are said. Raises FingerprintMismatch where classes look renumbered, or where they were
@@ -69,9 +70,9 @@ def check_gold_labels(teacher: Joined, train: Rows, notify: Notify) -> None:
     if labels.moved():
         raise _renumbered(labels, match, where)
     if not labels.rows and match.kind is Kind.NUMBERED:
-        _check_answers(teacher, train, where, notify)
+        _check_answers(teacher, train, where, reporter)
     if labels.changed:
-        notify(
+        reporter.note(
             f"{where}: {labels.changed:,} of {labels.rows:,} rows have another label than when they were dumped; "
             "they are trained on with their new labels"
         )
@@ -114,7 +115,7 @@ def _labels_then(cache: Cache, row_id: Int64, place: Int64) -> Int64:
     return np.where(is_single[text], labels, -1)
 
 
-def _check_answers(teacher: Joined, train: Rows, where: str, notify: Notify) -> None:
+def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter) -> None:
     """Compare the labels of the training rows with the cached answers, where the cache itself has no labels.
 
     Where both sides have numbers alone and another order of the columns agrees far better, that is said. Where one side
@@ -135,7 +136,7 @@ def _check_answers(teacher: Joined, train: Rows, where: str, notify: Notify) -> 
         )
         if not match.numbers_alone:
             raise FingerprintMismatch(found, where=where)
-        notify(f"{where}: {found}")
+        reporter.note(f"{where}: {found}")
     if not match.numbers_alone and not confirmed(gold, answers, len(match.data)):
         raise FingerprintMismatch(
             f"the cache's labels are {listed(match.own)}, the data's {listed(match.data)}, no row is labelled in both, "

@@ -6,7 +6,6 @@ The folder holds the student (as `transformers` loads it), ``predictions.parquet
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ import torch
 from logitcache.cache.joined import Joined
 from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.data.preprocess.tokens import Prepared, prepare
-from logitcache.data.source import UNLABELLED_SPLIT, Notify
+from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.errors import SpecError
 from logitcache.models.load import longest_input, quiet
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.ranks import first_alone, is_first, meet
+from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
 from logitcache.stages.outcome import result_dict, write_predictions
@@ -30,16 +30,15 @@ from logitcache.student.fit import Diverged, fit
 from logitcache.student.model import build_student
 from logitcache.student.trainer import disk
 
-OnStep = Callable[[int, int], None]
 
-
-def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> None:
+def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train") -> None:
     """Train, evaluate, and write the result folder. ``result.json`` comes last. ``teacher`` answers for every training
-    row of a method that has one. Of several ranks the first alone writes and speaks.
+    row of a method that has one. ``name`` is what the stage of its steps is called. Of several ranks the first alone
+    writes and speaks.
     """
     config, settings = job.config, fit_settings(job.config)
     if not is_first():
-        notify, on_step = _silent, _still
+        reporter = SILENT
     tokenizer, max_length = job.tokenizer, job.max_length
     assert config.init is not None
     student = build_student(
@@ -54,18 +53,18 @@ def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> No
     )
     weights = "fresh weights" if config.init == "random" else "its own weights"
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"
-    notify(f"student: {config.student}, {size}, {weights}; {config.method}, seed {config.seed}, on {_rows(job)}")
+    reporter.note(f"student: {config.student}, {size}, {weights}; {config.method}, seed {config.seed}, on {_rows(job)}")
     max_length = min(max_length, longest_input(student, tokenizer))
-    padding = _padding(job, student, tokenizer, max_length, notify)
-    rows = _prepare(job, tokenizer, max_length, notify)
+    padding = _padding(job, student, tokenizer, max_length, reporter)
+    rows = _prepare(job, tokenizer, max_length, reporter)
     prepared = {split: replace(part, padding=padding) for split, part in rows.items()}
     with first_alone():
         if is_first():
             claim(job)
-            _sweep(job.out / "checkpoints", notify)
+            _sweep(job.out / "checkpoints", reporter)
     try:
-        with disk(job.out):
-            fitted = fit(student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, on_step)
+        with disk(job.out), reporter.stage(name, "steps") as stage:
+            fitted = fit(student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, stage)
     except SpecError as error:
         diverged = isinstance(error, Diverged)
         begun = checkpoints.last(job.out / "checkpoints") is not None
@@ -78,18 +77,10 @@ def run(job: Job, teacher: Joined | None, notify: Notify, on_step: OnStep) -> No
         _clear(job.out)
     meet()
     scores = ", ".join(f"{split} {values[config.metric or 'accuracy']:.4f}" for split, values in fitted.scores.items())
-    notify(f"{job.out}: {config.metric} {scores}")
+    reporter.note(f"{job.out}: {config.metric} {scores}")
 
 
-def _silent(note: str) -> None:
-    """Another rank says it."""
-
-
-def _still(step: int, of: int) -> None:
-    """Another rank shows it."""
-
-
-def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, notify: Notify) -> Padding:
+def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter) -> Padding:
     """How the student's batches are made; the tokenizer that is saved beside it says the same of the side."""
     own = Padding.of(tokenizer)
     with quiet():
@@ -98,19 +89,19 @@ def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, notify: No
         except SpecError as error:
             raise error.at(job.config.student) from error.__cause__
     if note := padding_remark(padding, own):
-        notify(f"{job.config.student}: {note}")
+        reporter.note(f"{job.config.student}: {note}")
     if padding.side is not Side.NONE:
         tokenizer.padding_side = str(padding.side)
     return padding
 
 
-def _sweep(folder: Path, notify: Notify) -> None:
+def _sweep(folder: Path, reporter: Reporter) -> None:
     """Say what a kill has cost, if it cost a checkpoint."""
     torn = checkpoints.sweep(folder)
     if torn:
         last = checkpoints.last(folder)
         goes_on = "this run begins anew" if last is None else f"this run goes on from {last.name}"
-        notify(f"{folder}: {', '.join(torn)} was not written whole, and is removed; {goes_on}")
+        reporter.note(f"{folder}: {', '.join(torn)} was not written whole, and is removed; {goes_on}")
 
 
 def _rows(job: Job) -> str:
@@ -126,7 +117,7 @@ def _clear(out: Path) -> None:
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
-def _prepare(job: Job, tokenizer: object, max_length: int, notify: Notify) -> dict[str, Prepared]:
+def _prepare(job: Job, tokenizer: object, max_length: int, reporter: Reporter) -> dict[str, Prepared]:
     """Tokenise the rows trained on, and every held-out split that has labels."""
     prepared = {"train": prepare(tokenizer, job.train, max_length)}
     for name, rows in job.source.splits.items():
@@ -135,7 +126,7 @@ def _prepare(job: Job, tokenizer: object, max_length: int, notify: Notify) -> di
             continue
         if len(labelled) < len(rows):
             bare = len(rows) - len(labelled)
-            notify(f"{job.source.name}/{name}: {bare} of {len(rows)} rows have no label: not evaluated")
+            reporter.note(f"{job.source.name}/{name}: {bare} of {len(rows)} rows have no label: not evaluated")
         if len(labelled):
             prepared[name] = prepare(tokenizer, rows.select(labelled), max_length)
     return prepared

@@ -16,11 +16,11 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from logitcache.errors import DiskError, Locked
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store import files
 
 LOCK = ".logitcache.lock"
@@ -43,15 +43,15 @@ class Lock:
         shared: bool = False,
         wait: float = 0.0,
         content: str = "this cache",
-        notify: Callable[[str], None] = lambda _: None,
+        reporter: Reporter = SILENT,
     ) -> None:
         """``shared`` is held by any number at once, and by nobody while one holds it alone. ``content`` is what the
-        folder holds, for messages; ``notify`` is told whom this one waits for.
+        folder holds, for messages; ``reporter`` is told whom this one waits for.
 
         Raises Locked naming its holder where somebody has it for longer than ``wait`` seconds, and at once where this
         very thread has it, which would wait for itself; DiskError where the file system has no locks.
         """
-        self.path, self.content, self.notify = folder / name, content, notify
+        self.path, self.content, self.reporter = folder / name, content, reporter
         self.thread = threading.get_ident()
         holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         with files.disk(self.path, len(holder)):
@@ -78,7 +78,7 @@ class Lock:
                 if not patient:
                     raise _locked(holder, self.path.parent, self.content) from None
                 if not waiting:
-                    self.notify(f"{self.path.parent}: waiting for {holder}, which is writing {self.content}")
+                    self.reporter.note(f"{self.path.parent}: waiting for {holder}, which is writing {self.content}")
                 waiting = True
                 time.sleep(POLL)
                 continue

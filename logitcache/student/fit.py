@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from logitcache.data.tasks.classification import Classification, score
 from logitcache.errors import SpecError
 from logitcache.ranks import is_first
 from logitcache.records import Float32, Int64
+from logitcache.reporter import Stage
 from logitcache.student import checkpoints
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
@@ -77,13 +77,14 @@ def fit(
     teacher: Joined | None,
     settings: FitSettings,
     out: Path,
-    on_step: Callable[[int, int], None],
+    stage: Stage,
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``.
+    ``stage`` is told of the steps.
 
     On several ranks, each has the figures and the first saves.
     """
-    clock = StepClock(on_step)
+    clock = StepClock(stage)
     every = [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
     last = checkpoints.last(out / "checkpoints")
     collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher})

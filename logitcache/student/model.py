@@ -5,7 +5,6 @@ small BERT by its shape.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from logitcache.models.settings import (
     single_precision,
 )
 from logitcache.models.vocabulary import build_tokenizer
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import sync_file
 
 ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
@@ -55,7 +55,7 @@ def student_tokenizer(
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
+    reporter: Reporter = SILENT,
 ) -> Any:
     """The named tokenizer, the checkpoint's own (at the student's ``revision``), or (for a shape) a WordPiece
     vocabulary learnt from these rows and kept in ``folder``.
@@ -66,7 +66,7 @@ def student_tokenizer(
         return _checkpoint_tokenizer(student, revision, trust_remote_code)
     texts, pairs = rows.texts()
     name = identity.digest_json([rows.digest(), vocabulary, max_length])[:12]
-    return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name, notify)
+    return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name, reporter)
 
 
 def _checkpoint_tokenizer(student: str, revision: str | None, trust_remote_code: bool) -> Any:

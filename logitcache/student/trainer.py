@@ -32,6 +32,7 @@ from logitcache.errors import OutOfSpace, SpecError
 from logitcache.models.call import ModelFailed, classify
 from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64
+from logitcache.reporter import Stage
 from logitcache.student import checkpoints
 from logitcache.student.methods import METHODS, Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
@@ -291,8 +292,8 @@ class StepClock(TrainerCallback, ExportableState):
     Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
     """
 
-    def __init__(self, on_step: Callable[[int, int], None]) -> None:
-        self.on_step = on_step
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
         self.seconds: list[float] = []
         self.last: float | None = None
         self.started = time.perf_counter()
@@ -308,6 +309,7 @@ class StepClock(TrainerCallback, ExportableState):
         saved = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
         self.seconds = list(saved.get("seconds", []))
         self.started = time.perf_counter() - saved.get("spent", 0.0)
+        self.stage.start(state.max_steps, state.global_step)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.last = None
@@ -320,7 +322,7 @@ class StepClock(TrainerCallback, ExportableState):
         if self.last is not None:
             self.seconds.append(now - self.last)
         self.last = now
-        self.on_step(state.global_step, state.max_steps)
+        self.stage.advance()
 
 
 @contextmanager

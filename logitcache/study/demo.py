@@ -17,8 +17,8 @@ from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.order import subset
-from logitcache.data.source import Notify, Source
-from logitcache.stages.run import OnStep
+from logitcache.data.source import Source
+from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.train import train
 from logitcache.student.methods import METHODS
 from logitcache.study.tables import Comparison, compare
@@ -57,21 +57,19 @@ class DemoResult:
     comparison: Comparison
 
 
-def demo(
-    folder: Path, size: DemoSize = FULL, *, notify: Notify = lambda _: None, on_step: OnStep = lambda step, of: None
-) -> DemoResult:
+def demo(folder: Path, size: DemoSize = FULL, *, reporter: Reporter = SILENT) -> DemoResult:
     """Run (or finish) the demo in ``folder``. Every method and every seed is in the comparison."""
     space = Workspace(folder)
-    source = demo_source(sources.load("docstrings", Columns(), space.data, notify), size)
+    source = demo_source(sources.load("docstrings", Columns(), space.data, reporter), size)
     common = TrainConfig(max_length=MAX_LENGTH, group_by_length=True, workspace=space)
-    notify(
+    reporter.note(
         f"training a teacher: {size.teacher}, {size.teacher_epochs:g} passes over {len(source.splits['train']):,} rows"
     )
     asked = replace(common, student=size.teacher, epochs=size.teacher_epochs, select="last", out=folder / "teacher")
-    teacher = train(asked, source=source, notify=notify, on_step=on_step)
+    teacher = train(asked, source=source, reporter=reporter)
     place = space.cache(source.name, "train", teacher.name)
     report = dump_split(
-        load_teacher(str(teacher)), source, "train", place, DumpSettings(max_length=MAX_LENGTH), notify=notify
+        load_teacher(str(teacher)), source, "train", place, DumpSettings(max_length=MAX_LENGTH), reporter=reporter
     )
     student = replace(
         common,
@@ -81,9 +79,9 @@ def demo(
         learning_rate=1e-3,
         cache=place,
     )
-    notify(f"training students: {size.student}, {size.student_epochs:g} passes over {size.student_rows:,} rows")
+    reporter.note(f"training students: {size.student}, {size.student_epochs:g} passes over {size.student_rows:,} rows")
     runs = tuple(
-        train(_with(student, method, seed), source=source, notify=notify, on_step=on_step)
+        train(_with(student, method, seed), source=source, reporter=reporter)
         for seed in SEEDS  # methods side by side, so that a drift of the machine's speed meets them all
         for method in METHODS
     )

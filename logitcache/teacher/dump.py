@@ -15,12 +15,13 @@ from pathlib import Path
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings as DumpSettings
 from logitcache.data.match import Kind, shown
-from logitcache.data.source import Notify, Source
+from logitcache.data.source import Source
 from logitcache.errors import SpecError
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store.lock import Lock
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.panel import Panel, Progress
+from logitcache.teacher.panel import Panel
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.report import DumpReport, report, unfinished
 from logitcache.teacher.reuse import Known
@@ -40,8 +41,7 @@ def dump_split(
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
     lock: Lock | None = None,
-    notify: Notify = lambda _: None,
-    progress: Progress = lambda rows, tokens: None,
+    reporter: Reporter = SILENT,
 ) -> DumpReport:
     """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not see the teacher.
 
@@ -56,25 +56,29 @@ def dump_split(
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
         raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
-    asked = planned(teacher, source, split, settings, label_map)
-    notify(shown(asked.match))
+    with reporter.phase("plan"):
+        asked = planned(teacher, source, split, settings, label_map)
+    reporter.note(shown(asked.match))
     known = None if reuse is None else Known(reuse)
     if known is not None:
         known.check(asked.plan)
     if asked.note:
-        notify(f"{asked.panel.first.name}: {asked.note}")
+        reporter.note(f"{asked.panel.first.name}: {asked.note}")
     if not own_classes:
-        asked.check_gold(source, notify)
-    with CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock) as writer:
+        asked.check_gold(source, reporter)
+    with reporter.phase("write"):
+        claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock)
+    with claimed as writer:
         started = time.perf_counter()
-        done = Work(writer, asked, known, notify, progress).finish()
+        done = Work(writer, asked, known, reporter).finish()
         seconds = time.perf_counter() - started
         if done.sealed:  # said while nobody can replace it
             unnamed = asked.match.kind is Kind.NUMBERED
-            told = report(Cache.open(folder), asked.panel, source, split, unnamed, asks=known is None)
+            with reporter.phase("report"):
+                told = report(Cache.open(folder), asked.panel, source, split, unnamed, asks=known is None)
         else:
             told = unfinished(writer)
-    _say(asked, done, known, folder, part, notify)
+    _say(asked, done, known, folder, part, reporter)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(
         told,
@@ -88,10 +92,12 @@ def dump_split(
 
 
 def _say(
-    asked: Planned, done: Done, known: Known | None, folder: Path, part: tuple[int, int] | None, notify: Notify
+    asked: Planned, done: Done, known: Known | None, folder: Path, part: tuple[int, int] | None, reporter: Reporter
 ) -> None:
     copied = f", {done.copied:,} were copied" if known is not None else ""
     which = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
-    notify(f"{folder}: {done.asked:,} of {len(asked.rows):,} rows saw the teacher{copied}{which}")
+    reporter.note(f"{folder}: {done.asked:,} of {len(asked.rows):,} rows saw the teacher{copied}{which}")
     if done.skipped:
-        notify(f"{folder}: {done.skipped:,} rows have no answer (not finite, or too wide for the codec): skipped")
+        reporter.note(
+            f"{folder}: {done.skipped:,} rows have no answer (not finite, or too wide for the codec): skipped"
+        )

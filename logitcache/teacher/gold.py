@@ -7,7 +7,6 @@ assumed; if both sides number the classes alike, as ``LABEL_1`` and ``1``, it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import lgamma, log
 
 import numpy as np
@@ -18,6 +17,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64
+from logitcache.reporter import Reporter
 from logitcache.teacher.panel import Panel, answer
 
 CHECKED_ROWS = 128
@@ -32,7 +32,7 @@ def check_gold(
     source: Source,
     max_length: int,
     batch_tokens: int,
-    notify: Callable[[str], None],
+    reporter: Reporter,
 ) -> None:
     """Ask up to 128 labelled rows, as many of each class as there are. ``rows`` are those to be dumped; where another
     split has more labelled ones, those are asked. Where another order of the columns agrees far better, that order is
@@ -65,7 +65,7 @@ def check_gold(
     )
     if not match.numbers_alone:
         raise FingerprintMismatch(found, where=panel.first.name)
-    notify(f"{panel.first.name}: {found}")
+    reporter.note(f"{panel.first.name}: {found}")
 
 
 def spread(labels: Int64, count: int) -> Int64:

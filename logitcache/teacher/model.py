@@ -38,6 +38,7 @@ from logitcache.models.load import (
 from logitcache.models.own_code import code_digest
 from logitcache.models.settings import check_problem, pads_by_config, plain_outputs
 from logitcache.records import Answers, Array, Dense, Float32, Int64
+from logitcache.reporter import SILENT, Reporter
 
 # In a configuration, but no part of the arithmetic, or recorded elsewhere.
 NOT_COMPUTED = {
@@ -101,10 +102,13 @@ class TeacherModel:
             raise error.at(self.name) from error.__cause__
         return logits if self.order is None else logits[:, torch.from_numpy(self.order).to(logits.device)]
 
-    def answers(self, rows: Prepared, places: Int64) -> torch.Tensor:
+    def answers(self, rows: Prepared, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
         """The logits of the rows at these places, asked in one batch: f32[B, K]."""
+        with reporter.phase("pad"):
+            inputs = pad(rows, places, self.padding)
         try:
-            return self.logits(pad(rows, places, self.padding))
+            with reporter.phase("forward"):
+                return self.logits(inputs)
         except ModelFailed as error:
             raise error.named(int(rows.row_id[places[error.row]])) from error.__cause__
 

@@ -25,11 +25,11 @@ from logitcache.models.call import out_of_memory
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Array, Float32, Int64
+from logitcache.reporter import Stage
 from logitcache.store.manifest import differences
 from logitcache.teacher.model import TeacherModel
 
 _ALIKE = "Train the teachers of all folds alike."
-Progress = Callable[[int, int], None]  # rows and tokens just done
 
 
 def folds_of(row_hash: Int64, folds: int) -> Int64:
@@ -131,22 +131,21 @@ def _kind(teacher: TeacherModel) -> dict[str, Any]:
     return {**shared, **teacher.arithmetic(), "tokenizer": tokenizer_fingerprint(teacher.tokenizer)}
 
 
-def answer(
-    panel: Panel, rows: Prepared, batch_tokens: int, progress: Progress = lambda rows, tokens: None
-) -> tuple[Float32, int]:
+def answer(panel: Panel, rows: Prepared, batch_tokens: int, stage: Stage | None = None) -> tuple[Float32, int]:
     """The panel's logits for these rows, in their order, f32[N, K], and the token budget they were computed with.
 
-    Where a batch does not fit in memory, all rows are computed again with half the budget, and so on. Raises SpecError
-    where a single row does not fit.
+    ``stage`` is told of the rows and tokens that are done. Where a batch does not fit in memory, all rows are computed
+    again with half the budget, and so on. Raises SpecError where a single row does not fit.
     """
+    stage = stage or Stage("answer", "rows")
     while True:
-        done = Tally(progress)
+        before = (stage.done, stage.tokens)
         try:
-            return _all(panel, rows, batch_tokens, done), batch_tokens
+            return _all(panel, rows, batch_tokens, stage), batch_tokens
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-        done.take_back()
+        stage.advance(before[0] - stage.done, before[1] - stage.tokens)
         longest = int(rows.ids.lengths().max())
         if batch_tokens <= longest:  # the longest row goes first, and went alone
             raise _no_room(f"a single row of {longest} tokens", panel.first)
@@ -161,7 +160,7 @@ def answer_some(panel: Panel, rows: Prepared, batch_tokens: int, wanted: Int64) 
     for teacher, places in panel.assign(rows):
         here = np.isin(places, wanted)
         if here.any():
-            logits[places] = _ask(teacher, rows.select(places), batch_tokens, lambda rows, tokens: None, here)
+            logits[places] = _ask(teacher, rows.select(places), batch_tokens, Stage("answer", "rows"), here)
         del teacher
     return logits[wanted]
 
@@ -178,16 +177,16 @@ def answer_alone(panel: Panel, rows: Prepared, times: int = 1) -> Float32:
     return logits
 
 
-def _all(panel: Panel, rows: Prepared, batch_tokens: int, progress: Progress) -> Float32:
+def _all(panel: Panel, rows: Prepared, batch_tokens: int, stage: Stage) -> Float32:
     logits = np.empty((len(rows), len(panel.first.label_names)), np.float32)
     for teacher, places in panel.assign(rows):
-        logits[places] = _ask(teacher, rows.select(places), batch_tokens, progress)
+        logits[places] = _ask(teacher, rows.select(places), batch_tokens, stage)
         del teacher  # or it would still be held while the next one is loaded
     return logits
 
 
 def _ask(
-    teacher: TeacherModel, rows: Prepared, batch_tokens: int, progress: Progress, wanted: Array | None = None
+    teacher: TeacherModel, rows: Prepared, batch_tokens: int, stage: Stage, wanted: Array | None = None
 ) -> Float32:
     """One teacher's logits, computed longest first in batches of a token budget; NaN for batches without a row that is
     ``wanted`` (bool[N]), where that is said.
@@ -198,26 +197,12 @@ def _ask(
         batches = [places for places in batches if wanted[places].any()]
     parts = []
     for places in batches:
-        parts.append(teacher.answers(rows, places))
-        progress(len(places), int(lengths[places].sum()))
+        parts.append(teacher.answers(rows, places, stage.reporter))
+        stage.advance(len(places), int(lengths[places].sum()))
     computed = torch.cat(parts).cpu().numpy()
     logits = np.full((len(rows), computed.shape[1]), np.nan, np.float32)
     logits[np.concatenate(batches)] = computed
     return logits
-
-
-class Tally:
-    """Passes progress on, and can take it back where the work was in vain."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.rows, self.tokens = progress, 0, 0
-
-    def __call__(self, rows: int, tokens: int) -> None:
-        self.rows, self.tokens = self.rows + rows, self.tokens + tokens
-        self.progress(rows, tokens)
-
-    def take_back(self) -> None:
-        self.progress(-self.rows, -self.tokens)
 
 
 @contextmanager

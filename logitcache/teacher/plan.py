@@ -19,6 +19,7 @@ from logitcache.models.load import DTYPES, quiet
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Int64
+from logitcache.reporter import Reporter
 from logitcache.store.columns import Column
 from logitcache.store.manifest import ROOT_COLUMNS, Plan, differences
 from logitcache.targets.dense import DenseCodec
@@ -107,11 +108,11 @@ class Planned:
             return prepare(tokenizer, self.rows, max_length, start, stop)
         return prepare(tokenizer, self.rows.select(start + places), max_length)
 
-    def check_gold(self, source: Source, notify: Callable[[str], None]) -> None:
+    def check_gold(self, source: Source, reporter: Reporter) -> None:
         """Raises FingerprintMismatch where columns that were matched by number look permuted."""
         preparation = self.plan.preparation
         length, budget = preparation["max_length"], preparation["batch_tokens"]
-        check_gold(self.panel, self.match, self.rows, source, length, budget, notify)
+        check_gold(self.panel, self.match, self.rows, source, length, budget, reporter)
 
     def check_same(self, there: Plan, *, padding: bool = True) -> None:
         """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart; unless

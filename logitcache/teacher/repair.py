@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.data.source import Notify
 from logitcache.errors import FormatError, IncompleteCache
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store import stores
 from logitcache.store.files import refuse_link, remove
 from logitcache.store.lock import Lock
@@ -31,7 +31,6 @@ from logitcache.store.reader import strangers
 from logitcache.store.shards import LocalFolder
 from logitcache.store.writer import MANIFEST, PLAN, SHARDS, CacheWriter
 from logitcache.teacher.conditions import differing
-from logitcache.teacher.panel import Progress
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.work import Work
 
@@ -69,8 +68,7 @@ class RepairReport:
 def repair(
     folder: Path,
     ask: Ask,
-    notify: Notify = lambda _: None,
-    begin: Callable[[int], Progress] = lambda rows: lambda rows, tokens: None,
+    reporter: Reporter = SILENT,
 ) -> RepairReport:
     """Make the broken shards of a cache again, mend the files beside them, and seal it.
 
@@ -79,7 +77,7 @@ def repair(
     where somebody has changed it meanwhile; Locked.
     """
     with ExitStack() as held:  # nobody writes there between the diagnosis and the repair
-        return _repair(folder, ask, notify, begin, _lock(folder, held))
+        return _repair(folder, ask, reporter, _lock(folder, held))
 
 
 def _lock(folder: Path, held: ExitStack) -> Lock | None:
@@ -94,14 +92,12 @@ def _lock(folder: Path, held: ExitStack) -> Lock | None:
     return lock
 
 
-def _repair(
-    folder: Path, ask: Ask, notify: Notify, begin: Callable[[int], Progress], lock: Lock | None
-) -> RepairReport:
+def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> RepairReport:
     found = diagnose(folder)
     if found.well:
         return RepairReport(folder, found.plan.shard_count, [], [], 0)
     if found.broken:
-        notify(f"{folder}: {len(found.broken)} of {found.plan.shard_count} shards have to be made again")
+        reporter.note(f"{folder}: {len(found.broken)} of {found.plan.shard_count} shards have to be made again")
     asked = ask(found.plan) if found.broken else None
     mended = [*found.small, *found.strangers]
     # before a writer looks: it would take a shard without its receipt for one that is gone
@@ -114,7 +110,7 @@ def _repair(
         for index in found.broken:
             writer.discard(index)
         if asked is not None:
-            work = Work(writer, _as_planned(asked, found.plan), None, notify, begin(_rows(writer)), _budgets(found))
+            work = Work(writer, _as_planned(asked, found.plan), None, reporter, _budgets(found))
             rows, differ = work.finish().asked, _differ(found, writer)
         elif not (found.sealed and writer.complete) and not writer.seal():
             raise IncompleteCache("shards have changed meanwhile. Run the same repair again.", where=folder)
@@ -126,10 +122,6 @@ def _budgets(found: Diagnosis) -> dict[int, int]:
     """Shards that were once made in smaller batches than the plan's are so again."""
     said = {index: receipt.conditions for index, receipt in found.receipts.items()}
     return {index: each["batch_tokens"] for index, each in said.items() if "batch_tokens" in each}
-
-
-def _rows(writer: CacheWriter) -> int:
-    return sum(stop - start for start, stop in map(writer.plan.shard, writer.missing))
 
 
 def _as_planned(asked: Planned, plan: Plan) -> Planned:

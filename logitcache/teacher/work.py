@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from logitcache.data.preprocess.tokens import Prepared
-from logitcache.data.source import Notify
 from logitcache.errors import SpecError
 from logitcache.records import Array, Float32, Int64
+from logitcache.reporter import SILENT, Reporter, Stage
 from logitcache.store.manifest import QUANTILES
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.conditions import conditions
-from logitcache.teacher.panel import Progress, answer
+from logitcache.teacher.panel import answer
 from logitcache.teacher.plan import Planned
 from logitcache.teacher.report import confidence
 from logitcache.teacher.reuse import Known
@@ -44,8 +44,7 @@ class Work:
     writer: CacheWriter
     planned: Planned
     known: Known | None = None
-    notify: Notify = lambda _: None
-    progress: Progress = lambda rows, tokens: None
+    reporter: Reporter = SILENT
     budgets: Mapping[int, int] = field(default_factory=dict)  # of shards that were once made with less than the plan's
 
     def finish(self) -> Done:
@@ -53,29 +52,37 @@ class Work:
         shard yet is forgotten if its answers cannot be used.
         """
         todo, done = self.writer.missing, Done()
+        rows = sum(stop - start for start, stop in map(self.planned.plan.shard, todo))
         try:
-            self._write_shards(todo, done)
+            with self.reporter.stage("dump", "rows", rows) as stage:
+                self._write_shards(todo, done, stage)
         except SpecError:
             if not self.writer.receipts and self.writer.part is None:
                 self.writer.forget()  # a plan that no shard was made for would only refuse the mended teacher
             raise
         there = self.writer.complete  # another part was as quick: it has sealed the cache, and speaks of it
-        done.sealed = not todo if there else self.writer.seal()
+        with self.reporter.phase("write"):
+            done.sealed = not todo if there else self.writer.seal()
         return done
 
-    def _write_shards(self, todo: list[int], done: Done) -> None:
+    def _write_shards(self, todo: list[int], done: Done, stage: Stage) -> None:
         here, budget = conditions(self.planned.panel.first), self.planned.plan.preparation["batch_tokens"]
         pending: Future[None] | None = None
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
             for index in todo:
                 start = self.budgets.get(index, budget)
-                columns, found, fits = self._shard(index, start, done)
+                columns, found, fits = self._shard(index, start, done, stage)
                 budget = fits if fits < start else budget
-                _wait(pending)  # at most one shard waits to be written: memory stays flat
+                self._wait(pending)  # at most one shard waits to be written: memory stays flat
                 pending = pool.submit(self._encode_and_write, index, columns, {**here, **found})
-            _wait(pending)
+            self._wait(pending)
 
-    def _shard(self, index: int, budget: int, done: Done) -> tuple[dict[str, Array], dict[str, Any], int]:
+    def _wait(self, pending: Future[None] | None) -> None:
+        if pending is not None:
+            with self.reporter.phase("write"):
+                pending.result()
+
+    def _shard(self, index: int, budget: int, done: Done, stage: Stage) -> tuple[dict[str, Array], dict[str, Any], int]:
         """The codec's columns of one shard's rows, what was particular about making them, and the token budget that
         fits in memory. The budget of a plan is what is tried first; a smaller one is kept for the shards after it.
         """
@@ -86,12 +93,17 @@ class Work:
         columns: dict[str, Array] = {}
         found: dict[str, Any] = {}
         if len(new):
-            prepared = planned.prepare(start, end, new)
-            logits, fits = answer(planned.panel, prepared, budget, self.progress)
-            columns = planned.codec.encode(self._usable(logits, prepared.row_id))
+            with self.reporter.phase("tokenise"):
+                prepared = planned.prepare(start, end, new)
+            logits, fits = answer(planned.panel, prepared, budget, stage)
+            usable = self._usable(logits, prepared.row_id)
+            with self.reporter.phase("encode"):
+                columns = planned.codec.encode(usable)
             found |= self._cut(prepared, start + new)
             if fits < budget:
-                self.notify(f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}")
+                self.reporter.note(
+                    f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}"
+                )
             if fits < planned.plan.preparation["batch_tokens"]:
                 found["batch_tokens"] = fits
             budget, done.asked, done.tokens = fits, done.asked + len(new), done.tokens + len(prepared.ids.values)
@@ -99,7 +111,7 @@ class Work:
             columns = _merge(columns, new, self.known.stored(place[place >= 0]), len(place))
             found["reused"] = {"rows": len(place) - len(new), "cache": self.known.cache.fingerprint}
             done.copied += len(place) - len(new)
-            self.progress(len(place) - len(new), 0)
+            stage.advance(len(place) - len(new))
         return columns, {**found, **self._skipped(columns, start, done)}, budget
 
     def _cut(self, prepared: Prepared, places: Int64) -> dict[str, Any]:
@@ -147,7 +159,8 @@ class Work:
         entropy, top = confidence(logits[~np.isnan(logits).any(axis=1)])
         sketches = {"entropy": _quantiles(entropy), "top_probability": _quantiles(top)}
         arrays = {"row_hash": rows.row_hash[start:end], "label": rows.label[start:end], **columns}
-        self.writer.write(index, arrays, sketches, conditions)
+        with self.reporter.phase("write"):
+            self.writer.write(index, arrays, sketches, conditions)
 
 
 def _named(row_id: Int64) -> str:
@@ -171,8 +184,3 @@ def _merge(new: dict[str, Array], places: Int64, old: dict[str, Array], rows: in
         if name in new:
             merged[name][places] = new[name]
     return merged
-
-
-def _wait(pending: Future[None] | None) -> None:
-    if pending is not None:
-        pending.result()

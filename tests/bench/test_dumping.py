@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,10 @@ from logitcache.bench.dump_cases import BARE, CLASSES, DUMP, FILE_ORDER, MAXIMUM
 from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.report.terminal import bench_text
+from logitcache.reporter import SILENT, Notes
 from logitcache_cli.bench_dump import command
 
 COMMAND = ["logitcache", "bench", "dump"]
-
-
-def silent(_: str) -> None:
-    pass
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +55,7 @@ def asked(
 
 @pytest.fixture(scope="module")
 def told(asked: DumpBenchConfig) -> dict[str, Any]:
-    return bench(asked, COMMAND, silent)
+    return bench(asked, COMMAND, SILENT)
 
 
 @pytest.fixture
@@ -125,7 +123,7 @@ def test_larger_budgets_are_tried_until_one_batch_holds_all(told: dict[str, Any]
 def test_each_case_puts_the_batches_it_names_to_the_teacher(
     asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
 ) -> None:
-    material = load(asked, tmp_path, silent)
+    material = load(asked, tmp_path, SILENT)
     seen, sizes = shapes(material), material.sizes()
     for name, case in dumping.cases(material, tmp_path / "cache").items():
         seen.clear()
@@ -139,7 +137,7 @@ def test_each_case_puts_the_batches_it_names_to_the_teacher(
 def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
     asked: DumpBenchConfig, shapes: Callable[[Material], list[tuple[int, int]]], tmp_path: Path
 ) -> None:
-    material = load(replace(asked, rows=50), tmp_path, silent)
+    material = load(replace(asked, rows=50), tmp_path, SILENT)
     seen = shapes(material)
     dumping.cases(material, tmp_path / "cache")[DUMP]()
     expected = list(material.sizes()[DUMP])
@@ -149,18 +147,16 @@ def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
 
 def test_pairs_are_measured_too(asked: DumpBenchConfig, checkpoint: Callable[..., Path], pairs_data: Path) -> None:
     names = ("contradiction", "entailment", "neutral")
-    told = bench(replace(asked, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)), COMMAND, silent)
+    told = bench(replace(asked, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)), COMMAND, SILENT)
     assert [case["error"] for case in told["cases"]] == [None] * len(CASES)
 
 
 def test_the_parts_of_a_dump_add_up_to_it(asked: DumpBenchConfig, tmp_path: Path) -> None:
-    material = load(asked, tmp_path, silent)
-    before = [vars(owner)[name] for _, owner, name in dump_phases.PARTS]
-    parts, behind = dump_phases.where(dumping.cases(material, tmp_path / "cache")[DUMP], material.fence)
+    material = load(asked, tmp_path, SILENT)
+    parts, behind = dump_phases.where(partial(dumping.whole_dump, material, tmp_path / "cache"), material.fence)
     assert list(parts) == [*dump_phases.NAMES, "rest"]
     assert all(parts[name] > 0 for name in ("plan", "tokenise", "pad", "forward", "encode", "write", "report"))
     assert behind > 0
-    assert [vars(owner)[name] for _, owner, name in dump_phases.PARTS] == before
 
 
 def test_a_part_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,18 +167,20 @@ def test_a_part_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> N
         now[0] += seconds
 
     spent = dump_phases.Spent(fence=lambda: wait(1))
-    inner = spent.timing("forward", lambda: wait(2))  # and one of the fence
 
-    def outer() -> None:
+    def write() -> None:
+        with spent.phase("write"):
+            wait(8)
+
+    with spent.phase("report"):
         wait(4)
-        inner()
-        inner()
-
-    spent.timing("report", outer)()
-    thread = threading.Thread(target=spent.timing("write", lambda: wait(8)))
+        for _ in range(2):
+            with spent.phase("forward"):
+                wait(2)  # and one of the fence
+    thread = threading.Thread(target=write)
     thread.start()
     thread.join()
-    assert dict(spent.parts) == {"forward": 6, "report": 4}
+    assert dict(spent.seconds) == {"forward": 6, "report": 4}
     assert spent.behind == 8
 
 
@@ -192,7 +190,7 @@ def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBenchConfig, e
         if message == "round 2 of 3":
             raise error
 
-    told = bench(replace(asked, rounds=3), COMMAND, interrupt)
+    told = bench(replace(asked, rounds=3), COMMAND, Notes(interrupt))
     assert not told["complete"]
     assert [case["ratio_to_dump"]["rounds"] for case in told["cases"]] == [2] * len(CASES)
     assert told["where"] is None
@@ -205,7 +203,7 @@ def test_an_interrupt_before_anything_was_measured(asked: DumpBenchConfig, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dumping, "matrix_peak", interrupt)
-    told = bench(asked, COMMAND, silent)
+    told = bench(asked, COMMAND, SILENT)
     assert (told["complete"], told["cases"], told["peak"]) == (False, [], None)
     assert "Interrupted" in bench_text(told)
 
@@ -219,7 +217,7 @@ def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeyp
         return whole(self, *given, **named)
 
     monkeypatch.setattr(torch.nn.Module, "__call__", little)
-    told = bench(asked, COMMAND, silent)
+    told = bench(asked, COMMAND, SILENT)
     assert told["complete"]
     failed = {case["name"]: case["error"] for case in told["cases"] if case["error"]}
     assert list(failed) == [MAXIMUM]
@@ -230,19 +228,19 @@ def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeyp
 
 def test_a_checkpoint_without_a_head_gets_a_random_one(asked: DumpBenchConfig, headless: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    material = load(replace(asked, teacher=str(headless)), tmp_path, said.append)
+    material = load(replace(asked, teacher=str(headless)), tmp_path, Notes(said.append))
     assert material.random_head
     assert any("random one" in line for line in said)
-    assert not load(asked, tmp_path, silent).random_head
+    assert not load(asked, tmp_path, SILENT).random_head
 
 
 def test_a_folder_s_configuration_is_a_shape(
     asked: DumpBenchConfig, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    material = load(replace(asked, shape_only=True, dtype="bfloat16"), tmp_path, silent)
+    material = load(replace(asked, shape_only=True, dtype="bfloat16"), tmp_path, SILENT)
     assert material.random_head
     assert material.teacher.model.dtype == torch.bfloat16
-    other = load(asked, tmp_path, silent)
+    other = load(asked, tmp_path, SILENT)
     assert material.shape == other.shape
     assert (material.lengths == other.lengths).all()  # by its own tokenizer
     assert material.teacher.weights_digest() != other.teacher.weights_digest()
@@ -250,11 +248,11 @@ def test_a_folder_s_configuration_is_a_shape(
 
 def test_made_up_rows_are_all_of_one_length(asked: DumpBenchConfig, tmp_path: Path) -> None:
     shape = replace(asked, teacher="1x32", data="nowhere", tokens=20, rows=50, shape_only=True)
-    material = load(shape, tmp_path, silent)
+    material = load(shape, tmp_path, SILENT)
     assert (material.lengths == 20).all()
     assert material.source.num_labels == CLASSES
     assert np.bincount(material.rows.label).min() > 0
-    told = bench(shape, COMMAND, silent)
+    told = bench(shape, COMMAND, SILENT)
     assert set(told["setting"]["padded_tokens"].values()) == {50 * 20}
 
 
@@ -276,14 +274,14 @@ def test_what_cannot_be_measured_is_refused_on_one_line(
     asked: DumpBenchConfig, change: dict[str, Any], flag: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        bench(replace(asked, **change), COMMAND, silent)
+        bench(replace(asked, **change), COMMAND, SILENT)
     assert flag in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_teacher_of_other_labels_is_refused(asked: DumpBenchConfig, checkpoint: Callable[..., Path]) -> None:
     with pytest.raises(FingerprintMismatch):
-        bench(replace(asked, teacher=str(checkpoint("bert", ("one", "two", "three")))), COMMAND, silent)
+        bench(replace(asked, teacher=str(checkpoint("bert", ("one", "two", "three")))), COMMAND, SILENT)
 
 
 def test_memory_is_the_other_process_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +302,7 @@ def test_memory_of_a_dump(asked: DumpBenchConfig, tmp_path: Path) -> None:
 
 def test_memory_is_told_by_rows(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dump_phases, "peak_memory_of", lambda rows, folder: rows * 2**20)
-    told = bench(replace(asked, rounds=1, memory_rows=(3, 5)), COMMAND, silent)
+    told = bench(replace(asked, rounds=1, memory_rows=(3, 5)), COMMAND, SILENT)
     assert told["memory"] == [{"rows": 3, "peak_bytes": 3 * 2**20}, {"rows": 5, "peak_bytes": 5 * 2**20}]
     assert "A dump of 5 rows holds 5.00 MiB at most" in bench_text(told)
 

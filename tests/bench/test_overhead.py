@@ -22,6 +22,7 @@ from logitcache.config.bench import CASES, OverheadConfig
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.report.terminal import bench_text
 from logitcache.report.words import method
+from logitcache.reporter import Notes
 from logitcache_cli.main import cli
 
 NOWHERE = ["logitcache", "bench", "overhead"]
@@ -182,7 +183,7 @@ def test_memory_that_was_too_much_keeps_a_method_out(settings: OverheadConfig, m
 
     monkeypatch.setattr(overhead, "peak", fake)
     said: list[str] = []
-    found = bench(replace(settings, memory=True, rounds=1, methods=FEW), NOWHERE, said.append)
+    found = bench(replace(settings, memory=True, rounds=1, methods=FEW), NOWHERE, Notes(said.append))
     assert found["methods"]["kd-online"]["error"] == "ended by the system"
     assert found["methods"]["kd-online"]["peak_memory_bytes"] == 7
     assert found["methods"]["kd"]["memory_ratio_to_ls"] == 1.0

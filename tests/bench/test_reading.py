@@ -22,6 +22,7 @@ from logitcache.bench.formats import OURS, WAYS, Opened, Way
 from logitcache.bench.read import BATCH, bench, rows_of
 from logitcache.config.bench import ReadBenchConfig
 from logitcache.errors import SpecError
+from logitcache.reporter import SILENT, Notes, Reporter
 from logitcache_cli import bench_read
 
 ROWS, WIDTH = 300, 5  # not a multiple of a batch, a row group or a chunk
@@ -131,7 +132,7 @@ def test_wide_rows_are_fewer() -> None:
 
 def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
     said: list[str] = []
-    told = bench(SMALL, ["logitcache", "bench", "read"], said.append)
+    told = bench(SMALL, ["logitcache", "bench", "read"], Notes(said.append))
     plain = {(c["name"], c["width"], c["order"]) for c in told["cases"] if c["workers"] is None}
     assert plain == {(way.name, width, order) for way in WAYS for width in (3, WIDTH) for order in reading.ORDERS}
     loaders = {(c["name"], c["workers"], c["width"]) for c in told["cases"] if c["workers"] is not None}
@@ -158,7 +159,7 @@ def test_files_are_read_from_the_disk_by_all_ways_or_by_none(let_go: bool, monke
     monkeypatch.setattr(reading, "COLD_ROUNDS", 2)
     monkeypatch.setattr(reading, "written_out", lambda: None)
     monkeypatch.setattr(reading, "cool", lambda files: cooled.append(len(list(files))) or let_go)
-    told = bench(replace(SMALL, widths=(WIDTH,), workers=(), open_rows=0, cold=True), ["x"], lambda _: None)
+    told = bench(replace(SMALL, widths=(WIDTH,), workers=(), open_rows=0, cold=True), ["x"], SILENT)
     own = [way.name for way in WAYS if way.of is None]
     assert [each["name"] for each in told["cold"]] == (own if let_go else [])
     assert len(cooled) == (len(own) * reading.COLD_ROUNDS if let_go else 1)
@@ -189,7 +190,7 @@ def test_an_interrupt_keeps_what_was_measured(
         whole(asked, opened, width, order, found)
 
     monkeypatch.setattr(reading, "_plain", interrupted)
-    told = bench(replace(SMALL, workers=()), ["x"], lambda _: None)
+    told = bench(replace(SMALL, workers=()), ["x"], SILENT)
     assert not told["complete"]
     assert {case["width"] for case in told["cases"]} == {3}
     assert told["open"] is None
@@ -215,7 +216,7 @@ def test_an_interrupt_within_an_order_keeps_its_whole_rounds(whole: int, monkeyp
     reader = reading._reader
     monkeypatch.setattr(reading, "REPEAT_SECONDS", 0.0)  # a repeat is one batch
     monkeypatch.setattr(reading, "_reader", lambda opened, order: counted(reader(opened, order)))
-    told = bench(replace(SMALL, rounds=4, widths=(WIDTH,), workers=(), open_rows=0), ["x"], lambda _: None)
+    told = bench(replace(SMALL, rounds=4, widths=(WIDTH,), workers=(), open_rows=0), ["x"], SILENT)
     assert not told["complete"]
     kept = {(case["name"], case["order"], case["ratio_to_logitcache"]["rounds"]) for case in told["cases"]}
     assert kept == ({(way.name, "random", whole) for way in WAYS} if whole else set())
@@ -268,9 +269,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The command with a bench that measures one width, and what it was asked."""
     seen: dict[str, Any] = {}
 
-    def measured(asked: ReadBenchConfig, command: Any, notify: Any) -> Any:
+    def measured(asked: ReadBenchConfig, command: Any, reporter: Reporter) -> Any:
         seen["asked"] = asked
-        done = bench(replace(SMALL, widths=(3,), workers=(0,), open_rows=20_000), command, notify)
+        done = bench(replace(SMALL, widths=(3,), workers=(0,), open_rows=20_000), command, reporter)
         return {**done, "complete": not seen.get("stop")}
 
     monkeypatch.setattr(reading, "bench", measured)

@@ -15,6 +15,7 @@ from logitcache.bench.workload import KNOWN, config_of, load, random_model
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.models.load import load_tokenizer
+from logitcache.reporter import SILENT, Notes
 
 PUBLISHED = {  # parameters in millions, of the checkpoints with a classification head
     "roberta-large": 355,
@@ -56,7 +57,7 @@ def _texts(real: Any) -> Any:
     from logitcache.config.data import Columns
     from logitcache.data.source import load as load_rows
 
-    return load_rows(real.data, Columns(), Path("unused"), lambda _: None).split("train")
+    return load_rows(real.data, Columns(), Path("unused"), SILENT).split("train")
 
 
 def test_the_same_seed_draws_the_same(tiny: Any) -> None:
@@ -75,7 +76,7 @@ def test_a_teacher_of_other_labels_is_refused(real: Any, checkpoint: Callable[..
 
 def test_a_teacher_without_a_head_is_timed_with_a_random_one(real: Any, headless: Path) -> None:
     said: list[str] = []
-    work = load(replace(real, teacher=str(headless)), said.append)
+    work = load(replace(real, teacher=str(headless)), Notes(said.append))
     assert work.random_head
     assert any("no trained head" in line for line in said)
 

@@ -8,6 +8,7 @@ import pytest
 
 import logitcache
 from logitcache.errors import SpecError
+from logitcache.reporter import SILENT
 from tests.cli.desk import Desk
 
 URL = "s3://bucket/c1"
@@ -61,7 +62,7 @@ def test_a_call_writes_to_no_url(desk: Desk) -> None:
 
 
 def test_a_file_url_is_a_path(desk: Desk) -> None:
-    made = logitcache.dump("teacher", "singles", out=f"file://{desk.at('made')}", device="cpu", notify=lambda _: None)
+    made = logitcache.dump("teacher", "singles", out=f"file://{desk.at('made')}", device="cpu", reporter=SILENT)
     assert made.cache == Path(desk.at("made"))
     with pytest.raises(SpecError, match="file://made: expected a file of this machine, found a URL with a host"):
         logitcache.dump("teacher", "singles", out="file://made")

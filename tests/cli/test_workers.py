@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.cache.cache import Cache
+from logitcache.reporter import Notes
 from logitcache_cli import dump as module
 from logitcache_cli import workers
 from logitcache_cli.main import cli
@@ -57,21 +58,21 @@ def test_what_workers_say_is_brought_together(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(workers, "SCRIPT", FAKE)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     said: list[str] = []
-    monkeypatch.setattr(workers, "notify", said.append)
-    assert workers.run_parts(["dump"], 3, workers.once(set())) == [f"{i}/3 7\n" for i in (1, 2, 3)]
+    reporter = workers.Once(Notes(said.append))
+    assert workers.run_parts(["dump"], 3, reporter) == [f"{i}/3 7\n" for i in (1, 2, 3)]
     assert sorted(said) == ["note: the same", *(f"part {i}: dump: some rows" for i in (1, 2, 3))]
     monkeypatch.delenv("OMP_NUM_THREADS")
     share = max(1, len(os.sched_getaffinity(0)) // 2)
-    assert workers.run_parts(["dump"], 2, workers.once(set())) == [f"{i}/2 {share}\n" for i in (1, 2)]
+    assert workers.run_parts(["dump"], 2, reporter) == [f"{i}/2 {share}\n" for i in (1, 2)]
 
 
 def test_the_first_failure_ends_all_with_its_code_and_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SCRIPT", FAKE)
     said: list[str] = []
-    monkeypatch.setattr(workers, "notify", said.append)
+    reporter = workers.Once(Notes(said.append))
     started = time.monotonic()
     with click.Context(cli), pytest.raises(click.exceptions.Exit) as left:
-        workers.run_parts(["dump", "--fail"], 3, workers.once(set()))
+        workers.run_parts(["dump", "--fail"], 3, reporter)
     assert left.value.exit_code == 2
     assert [line for line in said if "Error" in line] == ["SpecError: here: no."]
     assert time.monotonic() - started < 50  # nobody slept to the end

@@ -11,6 +11,7 @@ from logitcache.data.source import load
 from logitcache.data.sources.files import find_files, read_table, read_tables
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
+from logitcache.reporter import Notes
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -21,7 +22,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 def notes_of(path: Path, columns: Columns | None = None) -> list[str]:
     notes: list[str] = []
-    load(str(path), columns or Columns(), path.parent, notes.append)
+    load(str(path), columns or Columns(), path.parent, Notes(notes.append))
     return [note.replace(f"{path.parent}/", "") for note in notes]
 
 

@@ -21,6 +21,7 @@ from logitcache.data.selection import held_out
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
+from logitcache.reporter import SILENT, Notes
 
 NAMES = ("dev", "test")
 # Texts and labels of a table: few texts make repetitions, also with other labels; None is no label.
@@ -42,7 +43,7 @@ def records(table: Table) -> list[dict[str, Any]]:
 
 
 def loaded(data: Any, folder: Path, notes: list[str] | None = None) -> Source:
-    return load(data, Columns(), folder, ([] if notes is None else notes).append)
+    return load(data, Columns(), folder, Notes(([] if notes is None else notes).append))
 
 
 def in_memory(table: Table) -> dict[str, list[Any]]:
@@ -126,7 +127,7 @@ def test_a_table_is_divided_alike_in_every_form(tmp_path_factory: pytest.TempPat
         in_memory(table),
         {"train": in_memory(table)},
     ]
-    sources = [held_out(loaded(form, folder), lambda _: None) for form in forms]
+    sources = [held_out(loaded(form, folder), SILENT) for form in forms]
     selections = [{name: rows.row_id.tolist() for name, rows in source.splits.items()} for source in sources]
     assert all(selection == selections[0] for selection in selections)
     assert len({source.table("train").digest() for source in sources}) == 1
@@ -164,10 +165,10 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
     bare = {"text": ["a", "b"]}
     given = loaded({"train": train, "test": bare}, tmp_path)  # as competitions give it: nothing to score on
     assert {name: len(rows) for name, rows in given.splits.items()} == {"train": 100, "test": 2}
-    source = held_out(given, lambda _: None)  # as whoever trains does
+    source = held_out(given, SILENT)  # as whoever trains does
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 90, "dev": 10, "test": 2}
     source = held_out(
-        loaded({"train": train, "dev": bare, "test": bare}, tmp_path), lambda _: None
+        loaded({"train": train, "dev": bare, "test": bare}, tmp_path), SILENT
     )  # no name is left for rows held out
     assert ({name: len(rows) for name, rows in source.splits.items()}, source.division) == (
         {"train": 100, "dev": 2, "test": 2},

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from logitcache.data.sources import docstrings
 from logitcache.errors import FormatError, OutOfSpace, SpecError
+from logitcache.reporter import Notes
 
 Files = Mapping[str, str | bytes]
 
@@ -110,12 +111,12 @@ def test_labels_json_names_classes_and_versions(tmp_path: Path, packages: dict[s
 
 def test_second_call_does_not_rebuild(tmp_path: Path, packages: dict[str, Path]) -> None:
     told: list[str] = []
-    first = docstrings.build(tmp_path / "out", told.append, packages=packages)
+    first = docstrings.build(tmp_path / "out", Notes(told.append), packages=packages)
     assert [line for line in told if "riverlib" in line]
     assert "1,200 rows" in told[-1]
     before = {path.name: path.stat() for path in (first, *first.iterdir())}
     told.clear()
-    assert docstrings.build(tmp_path / "out", told.append, packages=packages) == first
+    assert docstrings.build(tmp_path / "out", Notes(told.append), packages=packages) == first
     assert told == []
     assert {path.name: path.stat() for path in (first, *first.iterdir())} == before
     assert list((tmp_path / "out").iterdir()) == [first]

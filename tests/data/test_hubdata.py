@@ -14,6 +14,7 @@ from logitcache.data.selection import held_out
 from logitcache.data.source import Source, load
 from logitcache.data.sources.datasets import HubName, is_saved, parse
 from logitcache.errors import SpecError
+from logitcache.reporter import SILENT, Notes
 from tests.fake_hub import FakeHub, closed_port, run_python
 
 NAMES = ("bad", "fair", "good")
@@ -40,7 +41,7 @@ def write(path: Path, rows: list[Row]) -> None:
 
 
 def read(path: Path | str, notes: list[str] | None = None, **columns: Any) -> Source:
-    return load(str(path), Columns(**columns), Path("unused"), ([] if notes is None else notes).append)
+    return load(str(path), Columns(**columns), Path("unused"), Notes(([] if notes is None else notes).append))
 
 
 def refused(path: Path | str, **columns: Any) -> str:
@@ -96,7 +97,7 @@ def test_one_saved_data_set_is_one_table_of_which_some_rows_are_held_out(tmp_pat
     made(rows).save_to_disk(tmp_path / "bare")
     datasets.Dataset.from_list(rows, split="train[:50%]").save_to_disk(tmp_path / "named")
     assert list(read(tmp_path / "bare").splits) == ["train", "dev", "test"]
-    named = held_out(read(tmp_path / "named"), lambda _: None)
+    named = held_out(read(tmp_path / "named"), SILENT)
     assert {split: len(part) for split, part in named.splits.items()} == {"train": 48, "dev": 6, "test": 6}
     assert list(named.dumped) == ["train"]
     assert len(named.table("train")) == 60
@@ -214,13 +215,14 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from logitcache.data.source import Columns, load
+from logitcache.reporter import Notes
 from logitcache.errors import SpecError
 
 answers = []
 for name, columns, unlabelled in json.loads(sys.argv[1]):
     notes = []
     try:
-        source = load(name, Columns(**columns), Path("unused"), notes.append, unlabelled=unlabelled)
+        source = load(name, Columns(**columns), Path("unused"), Notes(notes.append), unlabelled=unlabelled)
     except SpecError as error:
         answers.append([str(error), notes])
         continue

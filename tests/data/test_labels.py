@@ -23,6 +23,7 @@ from logitcache.data.labels import labels
 from logitcache.data.source import Source, load
 from logitcache.data.sources.files import Table
 from logitcache.errors import SpecError
+from logitcache.reporter import SILENT, Notes
 
 Load = Callable[..., Source]
 
@@ -37,7 +38,7 @@ def read(tmp_path: Path) -> Load:
             (tmp_path / "data").mkdir(exist_ok=True)
             (tmp_path / "data" / name).write_text(rows, "utf-8")
         told: list[str] = [] if notes is None else notes
-        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", told.append)
+        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", Notes(told.append))
 
     return load_files
 
@@ -303,7 +304,7 @@ def test_rows_of_a_large_column_are_mapped_at_once() -> None:
     column = pa.array(np.array(["neg", "pos", "NaN", " neg"])[np.arange(rows) % 4])
     table = Table("rows", {"label": column}, range(rows), typed=False)
     started = time.process_time()
-    numbers, names, _ = labels({"train": table}, "label", None, lambda _: None)
+    numbers, names, _ = labels({"train": table}, "label", None, SILENT)
     assert time.process_time() - started < 0.5
     assert names == ("neg", "pos")
     np.testing.assert_array_equal(numbers["train"][:5], [0, 1, -1, 0, 0])

@@ -13,6 +13,7 @@ from logitcache.data.source import load
 from logitcache.data.sources import docstrings
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
+from logitcache.reporter import SILENT, Notes
 
 Record = dict[str, Any]
 
@@ -32,7 +33,7 @@ def test_a_folder_goes_before_the_preset_of_its_name(tmp_path: Path, monkeypatch
     more(tmp_path, "a", "b", name="sst2/train.jsonl")
     monkeypatch.chdir(tmp_path)
     notes: list[str] = []
-    assert load("sst2", Columns(), tmp_path, notes.append).label_names == ("odd",)
+    assert load("sst2", Columns(), tmp_path, Notes(notes.append)).label_names == ("odd",)
     assert notes == ["data: the folder sst2, not the preset glue/sst2: 2 train rows"]
 
 
@@ -45,8 +46,8 @@ def three(tmp_path: Path) -> Path:
 def test_unlabelled_rows_are_a_split_of_their_own(tmp_path: Path) -> None:
     data, notes = three(tmp_path), []
     path = more(tmp_path, "new", "dev 1", "train 0", "new", "test 0")
-    plain = load(str(data), Columns(), tmp_path, print)
-    source = load(str(data), Columns(), tmp_path, notes.append, unlabelled=str(path))
+    plain = load(str(data), Columns(), tmp_path, SILENT)
+    source = load(str(data), Columns(), tmp_path, Notes(notes.append), unlabelled=str(path))
     rows = source.split("unlabelled")
     assert list(source.splits) == ["train", "dev", "test", "unlabelled"]
     assert rows.texts() == (["new", "train 0", "new"], None)
@@ -75,7 +76,7 @@ def test_which_rows_of_an_unlabelled_source_are_taken(tmp_path: Path, files: tup
     for name in files:
         path = more(tmp_path, f"of {name}", name=f"more/{name}")
     asked = path if len(files) == 1 else path.parent
-    source = load(str(three(tmp_path)), Columns(), tmp_path, print, unlabelled=str(asked))
+    source = load(str(three(tmp_path)), Columns(), tmp_path, SILENT, unlabelled=str(asked))
     assert source.split("unlabelled").texts()[0] == [f"of {taken}"]
 
 
@@ -90,11 +91,11 @@ def test_unlabelled_rows_that_cannot_be_taken_are_refused(tmp_path: Path) -> Non
         ("nowhere.jsonl", "nowhere.jsonl: no such file or folder."),
     ):
         with pytest.raises(SpecError) as caught:
-            load(data, Columns(), tmp_path, print, unlabelled=str(tmp_path / name))
+            load(data, Columns(), tmp_path, SILENT, unlabelled=str(tmp_path / name))
         assert said in str(caught.value)
 
 
 def test_a_name_that_is_empty_is_not_the_folder_one_stands_in(tmp_path: Path) -> None:
     for asked, beside in (("", None), (str(three(tmp_path)), "")):
         with pytest.raises(SpecError, match="expected a name or a path for the data, found an empty one"):
-            load(asked, Columns(), tmp_path, print, unlabelled=beside)
+            load(asked, Columns(), tmp_path, SILENT, unlabelled=beside)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
 from logitcache.errors import SpecError
+from logitcache.reporter import Notes
 
 Record = dict[str, Any]
 RECORDS = st.lists(
@@ -66,7 +67,7 @@ HOLDERS: dict[str, Callable[[list[Record]], Any]] = {
 
 def loaded(data: Any, folder: Path, **more: Any) -> tuple[Source, list[str]]:
     notes: list[str] = []
-    return load(data, Columns(), folder, notes.append, **more), notes
+    return load(data, Columns(), folder, Notes(notes.append), **more), notes
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
@@ -191,7 +192,8 @@ def test_what_is_no_rows_is_refused_by_its_place(tmp_path: Path, data: Any, said
 def test_columns_load_no_library_that_made_none(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from logitcache.data.source import Columns, load;"
-        "load({'train': {'text': ['a'], 'label': [0]}}, Columns(), Path('.'), print);"
+        "from logitcache.reporter import SILENT;"
+        "load({'train': {'text': ['a'], 'label': [0]}}, Columns(), Path('.'), SILENT);"
         "sys.exit(str({'datasets', 'torch', 'transformers'} & set(sys.modules) or '') or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

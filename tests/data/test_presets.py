@@ -17,6 +17,7 @@ from logitcache.data.sources.files import Table
 from logitcache.data.sources.presets import PRESETS, draw, find, mark, marked
 from logitcache.data.tasks.classification import METRICS
 from logitcache.errors import SpecError
+from logitcache.reporter import Notes
 
 SCRIPT = """
 import json, sys
@@ -24,12 +25,13 @@ from dataclasses import replace
 from pathlib import Path
 from logitcache.data.sources import presets
 from logitcache.data.source import Columns, load
+from logitcache.reporter import Notes
 
 presets.PRESETS["fewrel"] = replace(presets.PRESETS["fewrel"], per_class=(3, 1, 1), label_names=("P6", "P17"))
 answers = []
 for name, seed, columns in json.loads(sys.argv[1]):
     notes = []
-    source = load(name, Columns(**columns), Path("unused"), notes.append, seed=seed)
+    source = load(name, Columns(**columns), Path("unused"), Notes(notes.append), seed=seed)
     splits = {s: [*rows.texts(), rows.label.tolist(), rows.row_id.tolist()] for s, rows in source.splits.items()}
     answers.append([source.name, source.label_names, source.num_labels, source.metric, notes, splits])
 print(json.dumps(answers))
@@ -210,7 +212,7 @@ def copies(tmp_path: Path) -> dict[str, Path]:
 
 def told(data: str, folder: Path, **columns: Any) -> tuple[Any, list[str]]:
     notes: list[str] = []
-    return load(data, Columns(**columns), folder, notes.append), notes
+    return load(data, Columns(**columns), folder, Notes(notes.append)), notes
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

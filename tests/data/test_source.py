@@ -16,6 +16,7 @@ from logitcache.data.source import Rows, Source, load
 from logitcache.data.sources import docstrings
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
+from logitcache.reporter import SILENT, Notes
 
 Record = dict[str, Any]
 Load = Callable[..., Source]
@@ -30,7 +31,7 @@ def read(tmp_path: Path) -> Load:
             (tmp_path / "data").mkdir(exist_ok=True)
             (tmp_path / "data" / name).write_text(content if isinstance(content, str) else lines(content), "utf-8")
         told: list[str] = [] if notes is None else notes
-        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", told.append)
+        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", Notes(told.append))
 
     return load_files
 
@@ -364,8 +365,8 @@ def test_an_embedded_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder.mkdir(parents=True)
     (folder / "train.jsonl").write_text(lines(labelled("b", "a")), "utf-8")
     (folder / "labels.json").write_text('{"labels": ["b", "a"]}', "utf-8")
-    monkeypatch.setattr(docstrings, "build", lambda cache, notify: folder)
-    source = load("docstrings", Columns(), tmp_path, print)
+    monkeypatch.setattr(docstrings, "build", lambda cache, reporter: folder)
+    source = load("docstrings", Columns(), tmp_path, SILENT)
     assert (source.name, source.label_names) == ("docstrings", ("b", "a"))
     assert source.split("train").label.tolist() == [0, 1]
 
@@ -373,14 +374,14 @@ def test_an_embedded_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_numbers_written_as_text_are_ordered_by_value(tmp_path: Path) -> None:
     rows = [{"text": f"row {i}", "label": str(i)} for i in (10, 2, 1)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert load(str(tmp_path), Columns(), tmp_path, print).label_names == ("1", "2", "10")
+    assert load(str(tmp_path), Columns(), tmp_path, SILENT).label_names == ("1", "2", "10")
 
 
 def test_a_file_that_is_left_out_is_named(tmp_path: Path) -> None:
     for name in ("train", "test", "extra"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": name, "label": 0}) + "\n")
     said: list[str] = []
-    load(str(tmp_path), Columns(), tmp_path, said.append)
+    load(str(tmp_path), Columns(), tmp_path, Notes(said.append))
     assert len(said) == 1
     assert "extra.jsonl" in said[0]
     assert "test.jsonl" not in said[0]

@@ -13,6 +13,7 @@ from logitcache.config.data import Columns
 from logitcache.data.source import load
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
+from logitcache.reporter import SILENT, Notes
 
 
 def parquet(path: Path, **columns: pa.Array) -> Path:
@@ -31,7 +32,7 @@ def test_arrow_columns_of_every_kind_are_one_source(tmp_path: Path, kind: pa.Dat
             tmp_path / f"{number}" / "train.parquet", text=pa.array(texts).cast(kind), label=pa.array(labels, label)
         )
         notes: list[str] = []
-        source = load(str(tmp_path / f"{number}"), Columns(), tmp_path, notes.append)
+        source = load(str(tmp_path / f"{number}"), Columns(), tmp_path, Notes(notes.append))
         rows = source.split("train")
         assert rows.texts()[0] == texts
         assert rows.row_hash.tolist() == row_hashes(texts).tolist()
@@ -57,7 +58,7 @@ def test_arrow_columns_that_are_none_are_refused_by_row(
 ) -> None:
     path = parquet(tmp_path / "train.parquet", text=pa.array(text), label=pa.array(label))
     with pytest.raises(SpecError) as caught:
-        load(str(path), Columns(), tmp_path, print)
+        load(str(path), Columns(), tmp_path, SILENT)
     assert str(caught.value).startswith(f"{path} row {row}: ")
     assert said in str(caught.value)
 
@@ -66,4 +67,4 @@ def test_bytes_that_are_no_text_are_refused_by_row(tmp_path: Path) -> None:
     broken = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
     path = parquet(tmp_path / "train.parquet", text=broken)
     with pytest.raises(SpecError, match="row 1: column 'text': expected UTF-8"):
-        load(str(path), Columns(), tmp_path, print)
+        load(str(path), Columns(), tmp_path, SILENT)

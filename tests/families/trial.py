@@ -29,6 +29,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.models.probe import find_padding
 from logitcache.records import Answers, Dense, Int64
+from logitcache.reporter import SILENT
 from logitcache.student.methods import objective
 from logitcache.student.model import build_student, save, student_tokenizer
 from logitcache.student.trainer import Distiller
@@ -74,7 +75,7 @@ class Bench:
 
     def source(self) -> Source:
         data = {"train": rows.table(self.name, self.kind)}
-        return load(data, Columns(), self.folder / "data", lambda _: None, name=f"{self.name}-{self.kind}")
+        return load(data, Columns(), self.folder / "data", SILENT, name=f"{self.name}-{self.kind}")
 
     def fields(self) -> list[tuple[str, ...]]:
         """The text, or the two texts, of each row."""

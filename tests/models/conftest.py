@@ -11,6 +11,7 @@ import pytest
 
 from logitcache.config.data import Columns
 from logitcache.data.source import Source, load
+from logitcache.reporter import SILENT
 from tests.models import tiny
 
 
@@ -37,4 +38,4 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         table["text_pair"] = texts(24, 1)[::-1]
     rows = {**table, "label": [tiny.LABELS[i % 3] for i in range(24)]}
     columns = Columns(label_names=tiny.LABELS)
-    return load({"train": rows}, columns, tmp_path_factory.mktemp("data"), lambda _: None, name=str(request.param))
+    return load({"train": rows}, columns, tmp_path_factory.mktemp("data"), SILENT, name=str(request.param))

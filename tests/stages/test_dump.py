@@ -21,7 +21,7 @@ from logitcache.stages.dump import dump
 from logitcache.stages.train import train
 from logitcache.teacher.model import load_teacher
 from logitcache.teacher.panel import folds_of
-from tests.runs import no_step, result, tree
+from tests.runs import Amounts, NoSteps, result, tree
 
 
 @pytest.fixture
@@ -48,15 +48,15 @@ def told(cache: Path) -> tuple[str, int]:
 
 
 def test_unlabelled_rows_get_a_cache_of_their_own(more: DumpConfig, asked: DumpConfig) -> None:
-    counted: list[int] = []
-    report = dump(more, begin=lambda rows: counted.append(rows) or (lambda rows, tokens: None))
+    amounts = Amounts()
+    report = dump(more, reporter=amounts)
     caches = more.workspace.folder / "caches"
     name = Path(more.teacher.name).name
     assert report.cache == caches / f"singles-train-{name}"
     assert report.unlabelled is not None
     assert report.unlabelled.cache == caches / f"singles-unlabelled-{name}"
     assert (told(report.cache), told(report.unlabelled.cache)) == (("train", 60), ("unlabelled", 30))
-    assert (counted, report.unlabelled.scores) == ([60, 30], {})
+    assert (amounts.totals, report.unlabelled.scores) == ([60, 30], {})
     train_cache = tree(report.cache)
     assert dump(asked).unlabelled is None
     assert tree(report.cache) == train_cache  # the labelled rows' cache is the same with and without them
@@ -90,7 +90,7 @@ def test_what_was_dumped_is_found_by_kd(more: DumpConfig, config: TrainConfig) -
 @pytest.mark.parametrize("split", ["validation", "unlabelled"])
 def test_a_split_that_is_not_there_is_refused_before_a_teacher_is_trained(asked: DumpConfig, split: str) -> None:
     with pytest.raises(SpecError, match=f"expected a split '{split}', found train, dev, test"):
-        dump(replace(asked, teacher=TeacherSpec("1x32", device="cpu"), split=split), on_step=no_step)
+        dump(replace(asked, teacher=TeacherSpec("1x32", device="cpu"), split=split), reporter=NoSteps())
     assert not asked.workspace.folder.exists()
 
 
@@ -132,7 +132,7 @@ def refused(config: DumpConfig, said: str) -> None:
     """Before anything is trained or written."""
     before = tree(config.workspace.folder)
     with pytest.raises(SpecError, match=said):
-        dump(config, on_step=no_step)
+        dump(config, reporter=NoSteps())
     assert tree(config.workspace.folder) == before
 
 
@@ -229,7 +229,7 @@ def test_a_second_dump_trains_and_asks_nothing(more: DumpConfig, headless: Path)
     config = replace(more, teacher=TeacherSpec(str(headless), device="cpu"))
     dump(config)
     before, notes = tree(config.workspace.folder), list[Any]()
-    again = dump(config, notify=notes.append, on_step=no_step)
+    again = dump(config, reporter=NoSteps(notes.append))
     assert again.unlabelled is not None
     assert (again.teacher_rows, again.unlabelled.teacher_rows) == (0, 0)
     assert tree(config.workspace.folder) == before

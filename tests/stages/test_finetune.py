@@ -20,12 +20,13 @@ from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.load import UntrainedHead, quiet
+from logitcache.reporter import Notes
 from logitcache.stages.finetune import ready_teacher
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel, folds_of
-from tests.runs import Interrupt, Seen, no_step, same, stop_at, tree, watch
+from tests.runs import Interrupt, NoSteps, Seen, Steps, same, stop_at, tree, watch
 
 QUICK = Finetune(epochs=2.0, learning_rate=1e-3, batch_size=16)
 
@@ -47,13 +48,19 @@ class Bench:
         self.source, self.workspace, self.notes = source, Workspace(folder), list[str]()
 
     def ready(
-        self, name: Any, finetune: Finetune = QUICK, max_length: int = 32, source: Source | None = None, **more: Any
+        self,
+        name: Any,
+        finetune: Finetune = QUICK,
+        max_length: int = 32,
+        source: Source | None = None,
+        reporter: Notes | None = None,
+        **more: Any,
     ) -> Panel:
         spec = TeacherSpec(str(name), device="cpu")
         self.notes.clear()
-        return ready_teacher(
-            spec, finetune, source or self.source, max_length, self.workspace, self.notes.append, **more
-        )
+        reporter = reporter or Notes()
+        reporter.write = self.notes.append
+        return ready_teacher(spec, finetune, source or self.source, max_length, self.workspace, reporter, **more)
 
     def folders(self) -> list[Path]:
         return sorted((self.workspace.folder / "teachers").glob("*"))
@@ -74,7 +81,7 @@ def test_a_checkpoint_without_a_head_is_fine_tuned_once(bench: Bench, headless: 
     )
     assert done.startswith(f"{folder}: accuracy ")
     before = tree(bench.workspace.folder)
-    again = bench.ready(headless, on_step=no_step)
+    again = bench.ready(headless, reporter=NoSteps())
     assert bench.notes == [f"teacher: {folder} (fine-tuned before)"]
     assert tree(bench.workspace.folder) == before
     assert again.identity() == first.identity()
@@ -111,7 +118,7 @@ def test_never_refuses_what_has_no_head(bench: Bench, headless: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "never"])
 def test_a_trained_teacher_is_taken_as_it_is(bench: Bench, checkpoint: Callable[..., Path], mode: str) -> None:
-    panel = bench.ready(checkpoint(), replace(QUICK, mode=mode), on_step=no_step)
+    panel = bench.ready(checkpoint(), replace(QUICK, mode=mode), reporter=NoSteps())
     assert isinstance(panel, OneTeacher)
     model = load_teacher(str(checkpoint()))
     assert panel.identity() == {"weights": model.weights_digest(), "settings": model.settings_digest()}
@@ -143,7 +150,7 @@ def test_other_settings_make_another_teacher(bench: Bench, headless: Path, chang
     one, two = bench.ready(headless), bench.ready(headless, replace(QUICK, **change))
     assert one.identity() != two.identity()
     assert len(bench.folders()) == 2
-    assert bench.ready(headless, on_step=no_step).identity() == one.identity()
+    assert bench.ready(headless, reporter=NoSteps()).identity() == one.identity()
 
 
 def test_other_lengths_data_and_checkpoints_make_another_teacher(
@@ -163,9 +170,9 @@ def test_other_lengths_data_and_checkpoints_make_another_teacher(
 def test_a_killed_fine_tuning_goes_on(bench: Bench, headless: Path, tmp_path: Path) -> None:
     """Four steps an epoch: killed in the second."""
     with pytest.raises(Interrupt):
-        bench.ready(headless, on_step=stop_at(6))
+        bench.ready(headless, reporter=stop_at(6))
     steps: list[int] = []
-    panel = bench.ready(headless, on_step=lambda done, of: steps.append(done))
+    panel = bench.ready(headless, reporter=Steps(lambda done, of: steps.append(done)))
     assert steps == [5, 6, 7, 8]
     assert panel.identity() == Bench(bench.source, tmp_path / "whole").ready(headless).identity()
 
@@ -199,7 +206,7 @@ def test_no_fold_is_answered_by_a_teacher_that_saw_its_rows(bench: Bench, headle
     ]
     plans = [note for note in bench.notes if "Fine-tuning on singles/train first" in note]
     assert [f"over {(fold != k).sum()} labelled rows" in plan for k, plan in enumerate(plans)] == [True] * 3
-    assert bench.ready(headless, folds, on_step=no_step).identity() == panel.identity()
+    assert bench.ready(headless, folds, reporter=NoSteps()).identity() == panel.identity()
     assert [note for note in bench.notes if "(fine-tuned before)" in note] == bench.notes[1::2]
 
 
@@ -210,10 +217,10 @@ def test_a_class_that_is_all_in_one_fold_is_refused_before_training(bench: Bench
     source = replace(bench.source, splits={"train": rows.select(places)})
     count = int((rows.label[places] == 1).sum())
     with pytest.raises(SpecError, match=rf"singles: --folds 3: .* found all {count} of 'pos' in fold 1: its teacher"):
-        bench.ready(headless, replace(QUICK, folds=3), source=source, on_step=no_step)
+        bench.ready(headless, replace(QUICK, folds=3), source=source, reporter=NoSteps())
     for folds in (1, 101):
         with pytest.raises(SpecError, match=f"--folds: expected a whole number from 2 to 100, found {folds}"):
-            bench.ready(headless, replace(QUICK, folds=folds), on_step=no_step)
+            bench.ready(headless, replace(QUICK, folds=folds), reporter=NoSteps())
     assert not bench.workspace.folder.exists()
 
 

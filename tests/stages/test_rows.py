@@ -24,6 +24,7 @@ from logitcache.data.selection import held_out
 from logitcache.data.source import Rows, Source, load
 from logitcache.errors import AlignmentError, SpecError
 from logitcache.identity import row_hashes
+from logitcache.reporter import SILENT, Notes
 from logitcache.stages import train as training
 from logitcache.stages.job import Job, ready
 from logitcache.stages.relabelled import relabelled
@@ -62,7 +63,7 @@ def cache_of(rows: Rows, split: str, folder: Path) -> Cache:
 def loaded(table: list[tuple[int, int | None]], bare: list[int], lone: bool, folder: Path) -> Source:
     rows = {"text": [f"text {text}" for text, _ in table], "label": [label for _, label in table]}
     unlabelled = {"text": [f"text {text}" for text in bare]} if bare else None
-    return load({"train": rows} if lone else rows, Columns(), folder, lambda _: None, unlabelled=unlabelled)
+    return load({"train": rows} if lone else rows, Columns(), folder, SILENT, unlabelled=unlabelled)
 
 
 @settings(max_examples=60)
@@ -79,7 +80,7 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     if bare and not len(source.splits["unlabelled"]):  # all of them held out: a run without them
         source = loaded(table, [], lone, folder)
     try:
-        job = ready(TrainConfig(method="kd", rows=limit), source, lambda _: None)
+        job = ready(TrainConfig(method="kd", rows=limit), source, SILENT)
     except SpecError as error:
         if "two classes" not in str(error):  # few rows may have one class
             raise
@@ -111,7 +112,7 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
     source = loaded(changed, [], False, folder) if {0, 1} <= {label for _, label in changed} else dumped
     try:
         config = TrainConfig(method="kd", workspace=Workspace(folder))
-        job = ready(config, replace(source, num_labels=WIDTH), lambda _: None)
+        job = ready(config, replace(source, num_labels=WIDTH), SILENT)
     except SpecError as error:
         if "two classes" not in str(error):
             raise
@@ -136,7 +137,7 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
 
 def given_teacher(job: Job) -> Joined:
     """A run's teacher, its rows located."""
-    teacher = training._given(job, lambda _: None)
+    teacher = training._given(job, SILENT)
     assert teacher is not None
     return teacher.located(job.train.row_id, job.train.row_hash)
 
@@ -184,16 +185,20 @@ def table_of(count: int) -> dict[str, list[Any]]:
 def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path, checkpoint: Any, lone: bool) -> None:
     table = table_of(120)
     data: Any = {"train": table} if lone else table
-    source = held_out(logitcache.load(data, workspace=tmp_path, notify=lambda _: None), lambda _: None)
+    source = held_out(logitcache.load(data, workspace=tmp_path, reporter=SILENT), SILENT)
     notes: list[str] = []
-    report = logitcache.dump(checkpoint(), data, workspace=tmp_path, device="cpu", codec="float32", notify=notes.append)
+    report = logitcache.dump(
+        checkpoint(), data, workspace=tmp_path, device="cpu", codec="float32", reporter=Notes(notes.append)
+    )
     assert (report.rows, report.dev_rows) == (120, 12)
     cache = Cache.open(report.cache)
     assert (cache.row_hashes() == row_hashes(table["text"])).all()
     assert report.dev_scores["accuracy"] == pytest.approx(
         (cache.take(source.split("dev").row_id).payload.logits.argmax(1) == source.split("dev").label).mean()
     )
-    out = logitcache.train("kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, notify=notes.append)
+    out = logitcache.train(
+        "kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, reporter=Notes(notes.append)
+    )
     result = logitcache.study.results.read_result(out)
     assert result.train_rows == 96
     assert result.cache_rows == 120
@@ -203,7 +208,7 @@ def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path
     assert result.division is not None
     assert result.division.held_out == {"dev": 12, "test": 12}
     with pytest.raises(SpecError, match="held out of the table of train"):
-        logitcache.dump(checkpoint(), data, split="dev", workspace=tmp_path, device="cpu", notify=notes.append)
+        logitcache.dump(checkpoint(), data, split="dev", workspace=tmp_path, device="cpu", reporter=Notes(notes.append))
 
 
 def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_cannot(tmp_path: Path) -> None:
@@ -216,8 +221,8 @@ def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_canno
     ]
     for data, counts, said in cases:
         notes: list[str] = []
-        source = held_out(load(data, Columns(), tmp_path, lambda _: None), lambda _: None)
-        job = ready(TrainConfig(), source, notes.append)
+        source = held_out(load(data, Columns(), tmp_path, SILENT), SILENT)
+        job = ready(TrainConfig(), source, Notes(notes.append))
         division = job.asked()["division"]
         assert (None if division is None else division["held_out"]) == counts
         assert [said in note for note in notes] == [True] * bool(said)
@@ -228,7 +233,7 @@ def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, chec
     same rows holds out the same ones.
     """
     table = table_of(120)
-    dumped = logitcache.dump(checkpoint(), table, workspace=tmp_path, device="cpu", notify=lambda _: None)
+    dumped = logitcache.dump(checkpoint(), table, workspace=tmp_path, device="cpu", reporter=SILENT)
     corrected = {**table, "label": [*table["label"][:110], *["pos"] * 10]}
     turned = {name: column[::-1] for name, column in table.items()}
     half = {name: column[:60] for name, column in table.items()}
@@ -243,14 +248,14 @@ def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, chec
             cache=dumped.cache,
             out=tmp_path / f"run-{number}",
             max_length=32,
-            notify=notes.append,
+            reporter=Notes(notes.append),
         )
         assert any("other rows may have been held out" in note for note in notes) == is_said
 
 
 def test_a_seed_draws_from_one_table_and_finds_the_cache_of_its_own_draw(tmp_path: Path) -> None:
     """Rows are the same for all seeds, but a teacher that was fine-tuned for one has seen what another holds out."""
-    table = load({"train": table_of(120)}, Columns(), tmp_path, lambda _: None).table("train")
+    table = load({"train": table_of(120)}, Columns(), tmp_path, SILENT).table("train")
     cache_of(table, "train", tmp_path / "caches" / "seed0")
     work = Workspace(tmp_path)
     assert len(find_cache(work, table)) == len(find_cache(work, table, source="memory")) == 120

@@ -16,6 +16,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
+from logitcache.reporter import Notes
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
@@ -45,7 +46,7 @@ def test_skipped_rows_are_left_out_and_counted(
 ) -> None:
     cache, notes, seen = dumped("tedious"), list[Any](), watch(monkeypatch)
     assert 0 < len(cache.skipped) < 30
-    out = train(replace(config, method="kd", cache=cache.folder, epochs=1.0), notify=notes.append)
+    out = train(replace(config, method="kd", cache=cache.folder, epochs=1.0), reporter=Notes(notes.append))
     assert_seen(seen, out.name, np.setdiff1d(np.arange(60), cache.skipped).tolist())
     said = f"{len(cache.skipped)} rows are left out: the teacher's answers to them were not finite"
     assert any(said in note for note in notes)

@@ -1,4 +1,4 @@
-"""A run's teacher: from the right cache only, found, joined or averaged; and Self-KD's own."""
+"""A run's teacher: from the right cache only, found, joined or averaged; unlabelled rows and folds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from logitcache.data.order import subset
 from logitcache.data.selection import held_out
 from logitcache.data.source import Source
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
+from logitcache.reporter import SILENT, Notes
 from logitcache.stages.job import load
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
 from logitcache.teacher.panel import folds_of
-from tests.runs import Interrupt, Seen, no_step, result, same, stop_at, tree, watch
+from tests.runs import NoSteps, Seen, result, same, tree, watch
 
 
 @pytest.fixture
@@ -89,10 +90,10 @@ def test_texts_at_other_places_are_found_by_content_and_it_is_said(
     """
     data, notes = altered(singles_data, tmp_path / "altered", change), list[str]()
     config = replace(kd, data=data, epochs=1.0)
-    out = train(config, notify=notes.append)
+    out = train(config, reporter=Notes(notes.append))
     said = [note for note in notes if "were found by content" in note]
     assert [f"rows {moved:,} were found" in note for note in said] == [True] * bool(moved)
-    texts = np.array(load(config, lambda _: None).table("train").texts()[0], object)
+    texts = np.array(load(config, SILENT).table("train").texts()[0], object)
     (cache,) = (Cache.open(folder) for folder in config.caches)
     expected = cache.for_texts(texts[seen.row_id[out.name]].tolist()).payload.logits
     np.testing.assert_allclose(seen.teacher[out.name], expected, atol=1e-5)
@@ -130,61 +131,6 @@ def test_kd_finds_the_one_cache_of_its_rows(
         train(replace(kd, seed=1))
 
 
-def self_cache(config: TrainConfig) -> Cache:
-    """The one cache that a Self-KD run made of its first copy."""
-    (folder,) = (config.workspace.folder / "self-kd").glob("cache-*")
-    return Cache.open(folder)
-
-
-def test_self_kd_learns_from_the_base_run_that_is_there(config: TrainConfig) -> None:
-    base = train(config)
-    before = tree(base)
-    out = train(replace(config, method="self-kd"))
-    assert tree(base) == before
-    cache = self_cache(config)
-    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(base)).weights_digest()
-    assert result(out)["cache_fingerprint"] == cache.fingerprint
-    assert result(out)["alpha"] == 0.5
-    assert not same(base, out)
-    everything = tree(config.workspace.folder)
-    assert train(replace(config, method="self-kd"), on_step=no_step) == out
-    assert tree(config.workspace.folder) == everything
-
-
-def test_self_kd_trains_its_first_copy_where_there_is_none(config: TrainConfig, tmp_path: Path) -> None:
-    out = train(replace(config, method="self-kd", seed=2))
-    assert same(out.with_name("base-seed2"), train(replace(config, seed=2, out=tmp_path / "base")))
-
-
-def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) -> None:
-    base = train(replace(config, epochs=1.0))
-    before = tree(base)
-    out = train(replace(config, method="self-kd"))
-    copy = next((config.workspace.folder / "self-kd").glob("copy-*"))
-    assert tree(base) == before
-    assert result(copy)["config"]["epochs"] == 3.0
-    cache = self_cache(config)
-    assert result(out)["cache_fingerprint"] == cache.fingerprint
-    assert cache.manifest.plan.teacher["weights"] == load_teacher(str(copy)).weights_digest()
-
-
-def test_self_kd_takes_a_cache_that_is_named(config: TrainConfig, finished: dict[str, Path]) -> None:
-    out = train(replace(config, method="self-kd", cache=finished["cache"], epochs=1.0))
-    assert result(out)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
-    assert not out.with_name("base-seed0").exists()
-
-
-def test_a_broken_off_self_kd_ends_as_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:
-    first = replace(config, method="self-kd")
-    with pytest.raises(Interrupt):
-        train(first, on_step=stop_at(12))  # the first copy's
-    steps: list[int] = []
-    with pytest.raises(Interrupt):
-        train(first, on_step=lambda done, of: steps.append(done) if len(steps) < 30 else stop_at(done)(done, of))
-    assert steps[:2] == [9, 10]
-    assert same(train(first), train(replace(first, workspace=Workspace(tmp_path / "whole"))))
-
-
 @pytest.fixture
 def more(config: TrainConfig, unlabelled_data: Path) -> TrainConfig:
     """An epoch of the quick run over 60 labelled rows, with 30 unlabelled ones beside."""
@@ -211,7 +157,7 @@ def dumped(checkpoint: Callable[..., Path]) -> Callable[..., Cache]:
     """``dumped(config, split, kind)``: a tiny teacher's answers to a split of a run's data, in the run's workspace."""
 
     def dump(config: TrainConfig, split: str = "train", kind: str = "bert") -> Cache:
-        source = load(config, lambda _: None)
+        source = load(config, SILENT)
         folder = config.workspace.cache(source.name, split, kind)
         dump_split(load_teacher(str(checkpoint(kind)), device="cpu"), source, split, folder, DumpSettings(48))
         return Cache.open(folder)
@@ -230,7 +176,7 @@ def test_methods_without_a_teacher_never_see_a_row_without_a_label_and_say_so(
     more: TrainConfig, gaps: TrainConfig, seen: Seen, method: str, where: str
 ) -> None:
     notes = list[str]()
-    out = train(replace(more if where == "beside" else gaps, method=method), notify=notes.append)
+    out = train(replace(more if where == "beside" else gaps, method=method), reporter=Notes(notes.append))
     labelled = [i for i in range(60) if where == "beside" or i % 3 != 1]
     assert sorted(seen.row_id[out.name]) == labelled
     assert min(seen.label[out.name]) == 0
@@ -243,7 +189,7 @@ def test_a_base_run_is_the_same_with_and_without_unlabelled_rows(more: TrainConf
     plain = replace(more, unlabelled=None)
     out = train(plain)
     before = tree(out)
-    assert train(more, on_step=no_step) == out
+    assert train(more, reporter=NoSteps()) == out
     assert tree(out) == before
     other = train(replace(more, out=tmp_path / "other"))
     assert same(other, out)
@@ -259,7 +205,7 @@ def test_kd_with_unlabelled_rows_finds_both_caches(
         train(kd)
     caches.append(dumped(more, "unlabelled"))
     notes = list[str]()
-    out = train(kd, notify=notes.append)
+    out = train(kd, reporter=Notes(notes.append))
     joined = join(caches, {"train": 0, "unlabelled": 60})
     answers = [cache.take(np.arange(len(cache))).payload.logits for cache in caches]
     assert result(out)["cache_fingerprint"] == joined.fingerprint
@@ -294,12 +240,12 @@ def test_the_train_rows_again_without_their_labels_are_another_part(
     data.parent.mkdir()
     data.write_bytes((singles_data / "train.jsonl").read_bytes())
     config = replace(config, method="kd", data=str(data.parent), unlabelled=str(data), epochs=1.0)
-    source = load(config, lambda _: None)
+    source = load(config, SILENT)
     parts = {"train": 0, "unlabelled": 60}
     assert source.table("train").digest() == source.table("unlabelled").digest()
     caches = [dumped(config, split) for split in parts]
     assert result(train(config))["cache_fingerprint"] == join(caches, parts).fingerprint
-    learnt = held_out(source, lambda _: None)  # nobody gave rows to score on
+    learnt = held_out(source, SILENT)  # nobody gave rows to score on
     kept = len(learnt.split("train"))
     assert kept == len(learnt.split("unlabelled")) < 60
     assert rows_of(train(replace(config, method="self-kd"))) == (kept, kept)
@@ -330,7 +276,7 @@ def test_self_kd_learns_from_unlabelled_rows_too(more: TrainConfig, seen: Seen) 
     assert sorted(len(cache) for cache in caches) == [30, 60]
     assert {cache.manifest.plan.teacher["weights"] for cache in caches} == {load_teacher(str(base)).weights_digest()}
     assert sorted(seen.row_id[out.name]) == list(range(90))
-    assert train(replace(more, method="self-kd"), on_step=no_step) == out
+    assert train(replace(more, method="self-kd"), reporter=NoSteps()) == out
 
 
 def test_two_teachers_are_averaged(config: TrainConfig, seen: Seen, dumped: Callable[..., Cache]) -> None:
@@ -355,9 +301,9 @@ def test_averaged_teachers_answer_for_unlabelled_rows_too(more: TrainConfig, dum
 
 def test_self_kd_in_folds_learns_from_copies_that_did_not_see_the_row(more: TrainConfig, seen: Seen) -> None:
     config = replace(more, method="self-kd", folds=3)
-    source, notes = load(config, lambda _: None), list[str]()
+    source, notes = load(config, SILENT), list[str]()
     fold = folds_of(source.split("train").row_hash, 3)
-    out = train(config, notify=notes.append)
+    out = train(config, reporter=Notes(notes.append))
     said = [note for note in notes if note.startswith("fold ")]
     assert said == [f"fold {k} of 3: a first copy that does not see its rows" for k in (1, 2, 3)]
     copies = {tuple(result(p)["config"]["without_fold"]): p for p in config.workspace.folder.glob("self-kd/copy-*")}
@@ -370,7 +316,7 @@ def test_self_kd_in_folds_learns_from_copies_that_did_not_see_the_row(more: Trai
     assert check_answers(source, copies, fold, seen, out.name)
     assert not (config.workspace.folder / "runs" / "singles" / "base-seed0").exists()
     everything = tree(config.workspace.folder)
-    assert train(config, on_step=no_step) == out
+    assert train(config, reporter=NoSteps()) == out
     assert tree(config.workspace.folder) == everything
 
 
@@ -393,5 +339,5 @@ def test_self_kd_in_folds_refuses_a_class_that_is_all_in_one(
     rows = [{"text": f"the film was {i}", "label": i % 2} for i in range(20)] + [{"text": "a rare one", "label": 2}] * 3
     data = write(tmp_path / "rare" / "train.jsonl", rows)
     with pytest.raises(SpecError, match=r"--folds 4: .* found all 3 of '2' in fold \d"):
-        train(replace(config, method="self-kd", folds=4, data=str(data)), on_step=no_step)
+        train(replace(config, method="self-kd", folds=4, data=str(data)), reporter=NoSteps())
     assert not config.workspace.folder.exists()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from logitcache.errors import DiskError, Locked, OutOfSpace
+from logitcache.reporter import Notes
 from logitcache.store import lock as locks
 from logitcache.store.lock import LOCK, Lock, alive, lock_folder, refuse_held
 
@@ -94,7 +95,7 @@ def test_who_waits_says_for_whom_once(tmp_path: Path) -> None:
     pid, come = holding(tmp_path)
     notes = list[str]()
     with pytest.raises(Locked, match=f"process {pid} on .* is writing this vocabulary"):
-        Lock(tmp_path, wait=0.3, content="this vocabulary", notify=notes.append)
+        Lock(tmp_path, wait=0.3, content="this vocabulary", reporter=Notes(notes.append))
     assert notes == [
         f"{tmp_path}: waiting for process {pid} on {socket.gethostname()!r}, which is writing this vocabulary"
     ]

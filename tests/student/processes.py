@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from logitcache.reporter import NOTES
+
 PATIENCE = 300  # seconds
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -134,7 +136,7 @@ def train_killed(config: Any, what: str, last: int | None, counted: str) -> None
         return computed
 
     DistillTrainer.compute_loss = loss  # type: ignore[method-assign]
-    train(config, notify=lambda note: print(note, file=sys.stderr))
+    train(config, reporter=NOTES)
     Path(counted).write_text(str(fate.count))
 
 

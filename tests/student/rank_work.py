@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from logitcache.data.order import permutation
 from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.tasks.classification import Classification
 from logitcache.models.load import quiet
+from logitcache.reporter import NOTES
 from logitcache.student.methods import objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 from logitcache.student.trainer import DistillTrainer, FitSettings, arguments
@@ -156,4 +156,4 @@ def train_or_die(config: Any, last: int | None, folder: Path) -> None:
         return compute(self, model, inputs, *args, **kwargs)
 
     DistillTrainer.compute_loss = loss  # type: ignore[method-assign]
-    train(config, notify=lambda note: print(note, file=sys.stderr))
+    train(config, reporter=NOTES)

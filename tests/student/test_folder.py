@@ -15,15 +15,16 @@ import pytest
 from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, Locked, SpecError
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.reporter import SILENT, Notes
 from logitcache.stages.folder import claim, held, is_done
 from logitcache.stages.job import Job, ready, with_tokenizer
 from logitcache.stages.train import train
 from logitcache.store.lock import LOCK, Lock
-from tests.runs import Interrupt, no_step, result, same, stop_at, tree
+from tests.runs import Interrupt, NoSteps, result, same, stop_at, tree
 
 
 def made(config: TrainConfig) -> Job:
-    return with_tokenizer(ready(config, None, lambda _: None), lambda _: None)
+    return with_tokenizer(ready(config, None, SILENT), SILENT)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_who_waits_looks_again(job: Job) -> None:
     thread = threading.Thread(target=first)
     thread.start()
     holding.wait(60)
-    with held(job, wait=True, notify=note) as done:
+    with held(job, wait=True, reporter=Notes(note)) as done:
         assert done
     thread.join()
     assert len(notes) == 1
@@ -148,7 +149,7 @@ def test_nobody_waits_for_another_run(job: Job) -> None:
 def test_a_run_records_what_its_tokenizer_does_and_goes_on_with_no_other(config: TrainConfig, tmp_path: Path) -> None:
     config = replace(config, out=tmp_path / "out")
     with pytest.raises(Interrupt):
-        train(config, on_step=stop_at(10))
+        train(config, reporter=stop_at(10))
     recorded = json.loads((tmp_path / "out" / "run.json").read_text())["tokenizer_fingerprint"]
     job = made(config)
     assert recorded == {**json.loads(json.dumps(tokenizer_fingerprint(job.tokenizer))), "max_length": 32}
@@ -160,7 +161,7 @@ def test_a_run_records_what_its_tokenizer_does_and_goes_on_with_no_other(config:
         )
     before = tree(tmp_path / "out")
     with pytest.raises(FingerprintMismatch, match=r"made with tokenizer_fingerprint\.normalizer = "):
-        train(config, on_step=no_step)
+        train(config, reporter=NoSteps())
     assert tree(tmp_path / "out") == before
 
 
@@ -170,7 +171,7 @@ def stopped(config: TrainConfig, tmp_path: Path) -> TrainConfig:
     config = replace(config, method="self-kd", out=tmp_path / "out")
     train(replace(config, method="base", out=None))
     with pytest.raises(Interrupt):
-        train(config, on_step=stop_at(10))
+        train(config, reporter=stop_at(10))
     return config
 
 
@@ -181,7 +182,7 @@ def test_a_first_copy_that_was_replaced_is_noticed(stopped: TrainConfig) -> None
     (other / "model.safetensors").replace(first / "model.safetensors")
     assert json.loads((first / "run.json").read_text()) == recorded
     with pytest.raises(FingerprintMismatch, match=r"out: this run was made with cache = \w+, now it is \w+"):
-        train(stopped, on_step=no_step)
+        train(stopped, reporter=NoSteps())
 
 
 def test_a_first_copy_that_is_the_same_is_gone_on_with(stopped: TrainConfig, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from logitcache.config.shapes import parse_shape
 from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.reporter import SILENT, Notes
 from logitcache.stages.folder import claim, is_done
 from logitcache.stages.job import NOT_RECORDED, Job, load, ready
 from logitcache.student.model import build_student, student_tokenizer
@@ -20,7 +21,7 @@ from logitcache.teacher.panel import folds_of
 
 
 def made(config: TrainConfig) -> Job:
-    return ready(config, None, lambda _: None)
+    return ready(config, None, SILENT)
 
 
 def files(folder: Path) -> list[str]:
@@ -207,8 +208,8 @@ def test_a_cache_is_one_path_or_several() -> None:
 
 
 def test_the_metric_is_the_datas_own_unless_one_is_named(config: TrainConfig) -> None:
-    source = replace(load(config, lambda _: None), metric="mcc")
-    jobs = [ready(replace(config, metric=metric), source, lambda _: None) for metric in (None, "macro_f1")]
+    source = replace(load(config, SILENT), metric="mcc")
+    jobs = [ready(replace(config, metric=metric), source, SILENT) for metric in (None, "macro_f1")]
     assert [job.asked()["metric"] for job in jobs] == ["mcc", "macro_f1"]
 
 
@@ -224,7 +225,7 @@ def test_without_a_fold_its_labelled_rows_are_left_out(config: TrainConfig, meth
 def test_unlabelled_rows_stand_behind_the_train_split(config: TrainConfig, unlabelled_data: Path) -> None:
     """Whatever part of the train split is used; the run's own settings say which they were, by digest."""
     config, notes = replace(config, unlabelled=str(unlabelled_data)), list[str]()
-    kd = ready(replace(config, method="kd", rows=20), None, notes.append)
+    kd = ready(replace(config, method="kd", rows=20), None, Notes(notes.append))
     assert kd.train.row_id[20:].tolist() == list(range(60, 90))
     assert (set(kd.train.label[20:]), kd.train.label[:20].min()) == ({-1}, 0)
     assert kd.starts() == {"train": 0, "unlabelled": 60}

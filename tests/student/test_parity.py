@@ -23,6 +23,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source, load
 from logitcache.data.tasks.classification import Classification
 from logitcache.records import Batch
+from logitcache.reporter import SILENT
 from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import Distiller
 from logitcache.teacher.dump import dump_split
@@ -89,7 +90,7 @@ def test_the_first_loss_from_joined_caches_is_the_live_teachers(
 ) -> None:
     """Two caches, one of rows without labels: those learn from the teacher alone, as if alpha were 1."""
     teacher, pupil = load_teacher(str(checkpoint("roberta")), device="cpu"), student(dropout=0.1)
-    more = load(str(unlabelled_data), Columns(), tmp_path, lambda _: None).split("train")
+    more = load(str(unlabelled_data), Columns(), tmp_path, SILENT).split("train")
     more = replace(more, row_id=np.arange(len(more)), label=np.full(len(more), -1))
     source = replace(sources["singles"], splits={**sources["singles"].splits, "unlabelled": more})
     whole = source.split("train").followed_by(more, 60)

@@ -16,7 +16,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.errors import FormatError, SpecError
 from logitcache.stages.train import train
 from logitcache.student import checkpoints
-from tests.runs import result, same, tree
+from tests.runs import Steps, result, same, tree
 from tests.student.processes import ended, start, train_killed
 
 PASSES = 45  # three epochs of fifteen micro-batches: seven steps of two, and one of one
@@ -197,7 +197,7 @@ def test_checkpoints_within_epochs_change_nothing(asked: TrainConfig, whole: tup
     assert train(replace(asked, out=out, checkpoint_steps=5)) == out
 
 
-class Steps:
+class Saved:
     """Which steps had a checkpoint of their own, at each step."""
 
     def __init__(self, folder: Path) -> None:
@@ -211,8 +211,8 @@ class Steps:
 def test_a_checkpoint_is_taken_after_so_many_steps_and_after_each_epoch(
     config: TrainConfig, tmp_path: Path, every: int
 ) -> None:
-    steps = Steps(tmp_path / "out" / "checkpoints")
-    train(replace(config, select="last", checkpoint_steps=every, out=tmp_path / "out"), on_step=steps)
+    steps = Saved(tmp_path / "out" / "checkpoints")
+    train(replace(config, select="last", checkpoint_steps=every, out=tmp_path / "out"), reporter=Steps(steps))
     taken = [max([s for s in range(1, done) if s % every == 0 or s % 8 == 0], default=None) for done in range(1, 25)]
     assert [max(steps.seen[done], default=None) for done in range(1, 25)] == taken
 

@@ -17,9 +17,10 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.errors import FingerprintMismatch, LogitCacheError, OutOfSpace, SpecError
+from logitcache.reporter import Notes
 from logitcache.stages.train import train
 from logitcache.student import fit
-from tests.runs import Interrupt, no_step, result, same, stop_at, tree
+from tests.runs import Interrupt, NoSteps, Steps, result, same, stop_at, tree
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(kd: TrainConfig, whole: dict
 def test_a_run_that_is_there_is_returned_as_it_is(kd: TrainConfig) -> None:
     out, notes = train(kd), list[str]()
     before = tree(out)
-    assert train(kd, notify=notes.append, on_step=no_step) == out
+    assert train(kd, reporter=NoSteps(notes.append)) == out
     assert tree(out) == before
     assert notes[-1] == f"{out}: this run is there already"
 
@@ -73,11 +74,11 @@ def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
     kd = replace(kd, select=select)
     assert kd.out is not None
     with pytest.raises(Interrupt):
-        train(kd, on_step=stop_at(step))
+        train(kd, reporter=stop_at(step))
     assert any((kd.out / "checkpoints").glob("checkpoint-*")) == (step > 8)
     assert not (kd.out / "result.json").exists()
     steps: list[int] = []
-    train(kd, on_step=lambda done, of: steps.append(done))
+    train(kd, reporter=Steps(lambda done, of: steps.append(done)))
     assert steps == list(range((step - 1) // 8 * 8 + 1, 25))
     assert same(kd.out, whole[select])
     for key in ("metrics", "rows_seen", "steps", "selected_epoch", "fidelity"):
@@ -121,7 +122,7 @@ def test_a_resumed_epoch_goes_on_in_its_own_order(
 
     monkeypatch.setattr(fit, "Collator", Spy)
     with pytest.raises(Interrupt):
-        train(kd, on_step=stop_at(11))
+        train(kd, reporter=stop_at(11))
     seen.clear()
     train(kd)
     assert np.array_equal(seen, np.concatenate([permutation(60, 0, 1), permutation(60, 0, 2)]))
@@ -144,7 +145,7 @@ def test_two_checkpoints_of_one_name_are_two_students(config: TrainConfig, tmp_p
     second = train(replace(config, epochs=1.0, seed=1, out=tmp_path / "b" / "m"))
     student = replace(config, student=str(first), init="pretrained", epochs=1.0)
     out = train(student)
-    assert train(student, on_step=no_step) == out
+    assert train(student, reporter=NoSteps()) == out
     with pytest.raises(FingerprintMismatch, match="made with student = m@"):
         train(replace(student, student=str(second)))
 
@@ -217,7 +218,7 @@ def test_rows_without_a_label_are_not_evaluated_and_it_is_said(
     write(tmp_path / "d" / "dev.jsonl", [*rows[:4], {"text": "of it", "label": None}])
     write(tmp_path / "d" / "test.jsonl", [{"text": "very bright"}])
     notes: list[str] = []
-    out = train(replace(config, data=str(tmp_path / "d"), epochs=1.0), notify=notes.append)
+    out = train(replace(config, data=str(tmp_path / "d"), epochs=1.0), reporter=Notes(notes.append))
     assert result(out)["data"]["eval_rows"] == {"dev": 4}
     assert any("dev: 1 of 5 rows have no label: not evaluated" in note for note in notes)
     assert any("test: 1 of 1 rows have no label: not evaluated" in note for note in notes)

@@ -74,7 +74,7 @@ def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
     seen = watch(monkeypatch)
     whole = train(replace(kd, out=tmp_path / "whole"))
     with pytest.raises(Interrupt):
-        train(replace(kd, out=tmp_path / "broken"), on_step=stop_at(12))  # within the second epoch
+        train(replace(kd, out=tmp_path / "broken"), reporter=stop_at(12))  # within the second epoch
     broken = train(replace(kd, out=tmp_path / "broken"))
     assert same(whole, broken)
     assert seen.row_id["whole"][:60] == windowed_permutation(60, WINDOW, 0, 0).tolist()

@@ -30,7 +30,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for label in words
         ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(docstrings, "build", lambda place, notify=None: folder)
+    monkeypatch.setattr(docstrings, "build", lambda place, reporter=None: folder)
     monkeypatch.setattr(module, "SEEDS", (0,))
     return tmp_path / "out"
 

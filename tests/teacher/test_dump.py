@@ -24,6 +24,7 @@ from logitcache.teacher import work
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import shard_rows
+from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
@@ -93,7 +94,7 @@ def test_a_broken_off_dump_goes_on(teacher: TeacherModel, train_only: Source, tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=stop)
+        dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS, reporter=Amounts(stop))
     with pytest.raises(LogitCacheError, match="not finished"):
         Cache.open(tmp_path / "c")
     asked.clear()
@@ -115,9 +116,9 @@ def test_the_same_dump_twice_is_the_same_bytes_and_names_no_place(
 
 
 def test_progress_counts_every_row_and_token(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
-    steps: list[tuple[int, int]] = []
-    dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS, progress=lambda *done: steps.append(done))
-    assert np.sum(steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
+    amounts = Amounts()
+    dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS, reporter=amounts)
+    assert np.sum(amounts.steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
 
 
 @pytest.mark.parametrize("codec", ["float32", "float16"])
@@ -304,7 +305,7 @@ def test_receipts_record_the_budget_that_fitted(
     """The plan is what was asked for; a shard computed otherwise says so, and the next begins with what fitted."""
     dump_split(teacher, train_only, "train", tmp_path / "whole", SETTINGS)
     said: list[str] = []
-    steps: list[tuple[int, int]] = []
+    amounts = Amounts(note=said.append)
     little_memory(120)
     dump_split(
         teacher,
@@ -312,8 +313,7 @@ def test_receipts_record_the_budget_that_fitted(
         "train",
         tmp_path / "c",
         SETTINGS,
-        notify=said.append,
-        progress=lambda *done: steps.append(done),
+        reporter=amounts,
     )
     whole, found = (Cache.open(tmp_path / name) for name in ("whole", "c"))
     assert found.manifest.plan == whole.manifest.plan
@@ -321,7 +321,7 @@ def test_receipts_record_the_budget_that_fitted(
     assert [r.conditions.get("batch_tokens") for r in found.manifest.receipts] == [100, 100, 100]
     assert [r.conditions.get("batch_tokens") for r in whole.manifest.receipts] == [None, None, None]
     assert [s for s in said if "memory" in s] == ["shard 0: out of memory; computed in batches of 100 tokens, not 200"]
-    assert np.sum(steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
+    assert np.sum(amounts.steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
 
 
 def test_a_dump_that_never_fits_leaves_nothing(

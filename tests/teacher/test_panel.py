@@ -22,9 +22,11 @@ from logitcache.data.preprocess.tokens import Prepared, prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.identity import digest_json, row_hashes
+from logitcache.reporter import Stage
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, answer, folds_of, room_for
+from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]
 FoldLoader = Callable[[int], Callable[[], TeacherModel]]
@@ -187,14 +189,14 @@ def test_what_does_not_fit_is_computed_in_smaller_batches(
     panel = OneTeacher(teacher) if kind == "one" else folds
     expected, ordinary = answer(panel, rows, 1000)
     assert ordinary == 1000
-    steps: list[tuple[int, int]] = []
+    amounts = Amounts()
     longest = int(rows.ids.lengths().max())
     little_memory(longest * 3, error)
-    found, budget = answer(panel, rows, 1000, lambda *done: steps.append(done))
+    found, budget = answer(panel, rows, 1000, Stage("rows", "rows", amounts))
     assert budget in {1000 >> n for n in range(1, 10)}
     assert longest <= budget <= longest * 3 < 2 * budget + longest
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.sum(steps, axis=0).tolist() == [len(rows), len(rows.ids.values)]
+    assert np.sum(amounts.steps, axis=0).tolist() == [len(rows), len(rows.ids.values)]
 
 
 def test_what_was_done_before_memory_ran_out_is_taken_back(
@@ -211,8 +213,9 @@ def test_what_was_done_before_memory_ran_out_is_taken_back(
         return whole(self, inputs)
 
     monkeypatch.setattr(TeacherModel, "logits", logits)
-    steps: list[int] = []
-    answer(OneTeacher(teacher), rows, 200, lambda rows, tokens: steps.append(rows))
+    amounts = Amounts()
+    answer(OneTeacher(teacher), rows, 200, Stage("rows", "rows", amounts))
+    steps = [rows for rows, _ in amounts.steps]
     assert min(steps) < 0
     assert (max(np.cumsum(steps)), sum(steps)) == (len(rows), len(rows))
 

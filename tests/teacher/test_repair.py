@@ -23,7 +23,7 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import Planned, planned, settings_of
 from logitcache.teacher.repair import Ask, RepairReport, repair
-from tests.runs import tree
+from tests.runs import Amounts, tree
 
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=9)  # 60 rows: 6 of 9 and one of 6
 Break = Callable[[Path], object]
@@ -159,10 +159,10 @@ def test_what_stands_in_two_places_is_mended_without_the_teacher(broken: Path, w
 def test_broken_shards_see_the_teacher_again_and_no_others(broken: Path, whole: Path, ask: Ask, name: str) -> None:
     change, shards = SHARDS[name]
     change(broken)
-    counted: list[int] = []
-    report = repair(broken, ask, begin=lambda rows: counted.append(rows) or (lambda rows, tokens: None))
+    amounts = Amounts()
+    report = repair(broken, ask, amounts)
     rows = sum(6 if index == 6 else 9 for index in shards)
-    assert (report.repaired, report.teacher_rows, counted, report.conditions) == (shards, rows, [rows], {})
+    assert (report.repaired, report.teacher_rows, amounts.totals, report.conditions) == (shards, rows, [rows], {})
     assert tree(broken) == tree(whole)
     assert Cache.open(broken).verify() == []
 
@@ -252,7 +252,7 @@ def test_a_repair_that_was_broken_off_goes_on(broken: Path, whole: Path, ask: As
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        repair(broken, ask, begin=lambda rows: stop)
+        repair(broken, ask, Amounts(stop))
     assert not (broken / "manifest.json").exists()
     assert repair(broken, ask).repaired == [1, 4]
     assert tree(broken) == tree(whole)

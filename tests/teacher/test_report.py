@@ -23,6 +23,7 @@ from logitcache.data.division import Division
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Scores, score
 from logitcache.errors import FingerprintMismatch
+from logitcache.reporter import Notes
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, Panel
@@ -165,7 +166,7 @@ def test_numbers_that_both_sides_give_are_kept_and_a_better_order_is_said(
 ) -> None:
     """A teacher of LABEL_0 and LABEL_1, asked for the labels 0 and 1 and wrong about every row."""
     said: list[str] = []
-    gold_by_teacher(unnamed, replace(source, label_names=None), tmp_path, "train", notify=said.append)
+    gold_by_teacher(unnamed, replace(source, label_names=None), tmp_path, "train", reporter=Notes(said.append))
     (note,) = [each for each in said if "right on 0%, with its columns in another order on 100%" in each]
     assert "To take the columns in that order: --label-map 0=LABEL_1,1=LABEL_0" in note
     assert (answers(tmp_path / "report") == answers(tmp_path / "train")).all()

@@ -24,6 +24,7 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers
 from logitcache.teacher.reuse import Known
+from tests.runs import Amounts
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_caches.py"))
 make_plan: Callable[..., Plan] = fakes["plan"]
@@ -107,14 +108,12 @@ def test_exactly_the_unknown_rows_pass_the_teacher(
 ) -> None:
     edit, unknown = EDITS[name]
     data = edited(edit)
-    seen, steps = rows_through(teacher), list[tuple[int, int]]()
-    report = dump_split(
-        teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, progress=lambda *done: steps.append(done)
-    )
+    seen, amounts = rows_through(teacher), Amounts()
+    report = dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, reporter=amounts)
     rows = len(data.table("train"))
     assert sum(seen) == unknown
     assert (report.rows, report.teacher_rows, report.reused_rows) == (rows, unknown, rows - unknown)
-    assert np.sum(steps, axis=0)[0] == rows
+    assert np.sum(amounts.steps, axis=0)[0] == rows
     dump_split(teacher, data, "train", tmp_path / "fresh", SETTINGS)
     check_copied(Cache.open(tmp_path / "c"), old, Cache.open(tmp_path / "fresh"))
 
@@ -198,7 +197,7 @@ def test_a_broken_off_dump_goes_on(
         done.append(rows)
 
     with pytest.raises(KeyboardInterrupt):
-        dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, progress=stop)
+        dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, reporter=Amounts(stop))
     assert not (tmp_path / "c" / "manifest.json").exists()
     seen = rows_through(teacher)
     report = dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old)

@@ -17,6 +17,7 @@ from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import AlignmentError, FingerprintMismatch, IncompleteCache, Locked, SpecError
+from logitcache.reporter import Notes
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.conditions import conditions, differing
 from logitcache.teacher.dump import dump_split
@@ -106,7 +107,7 @@ def test_they_are_skipped_where_the_plan_says_so(
 ) -> None:
     broken, rows = odd(value)
     notes: list[str] = []
-    report = dump_split(broken, train_only, "train", tmp_path / "c", SKIP, notify=notes.append)
+    report = dump_split(broken, train_only, "train", tmp_path / "c", SKIP, reporter=Notes(notes.append))
     cache = Cache.open(tmp_path / "c")
     assert (report.skipped_rows, cache.skipped.tolist(), cache.verify()) == (len(rows), rows, [])
     assert any(f"{len(rows):,} rows have no answer" in note for note in notes)

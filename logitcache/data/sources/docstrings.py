@@ -23,7 +23,7 @@ import re
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ENOSPC
@@ -33,6 +33,7 @@ from pathlib import Path
 
 from logitcache.errors import FormatError, OutOfSpace, SpecError
 from logitcache.identity import digest_json
+from logitcache.reporter import SILENT, Reporter
 from logitcache.store.lock import lock_folder
 
 NAMES: tuple[str, ...] = ("docstrings",)
@@ -85,14 +86,12 @@ class _Row:
         return SPLITS[max(0, int(self.digest[:8], 16) % 10 - 7)]
 
 
-def build(
-    folder: Path, notify: Callable[[str], None] | None = None, *, packages: Mapping[str, Path] | None = None
-) -> Path:
+def build(folder: Path, reporter: Reporter = SILENT, *, packages: Mapping[str, Path] | None = None) -> Path:
     """Build the data set ``docstrings`` in ``folder``, unless it stands there already, and return its own folder.
 
     That is ``folder/docstrings-<digest of builder and package versions>`` with train.jsonl, dev.jsonl, test.jsonl
-    (``text`` and ``label`` per line) and labels.json. It appears whole or not at all. ``notify`` gets a line of
-    progress per package. ``packages`` maps class names to folders of sources; by default the installed
+    (``text`` and ``label`` per line) and labels.json. It appears whole or not at all. ``reporter`` gets a note
+    per package. ``packages`` maps class names to folders of sources; by default the installed
     :data:`PACKAGES` are the classes.
 
     Raises SpecError (a package is not installed or has no usable docstrings, a folder that cannot be written),
@@ -106,23 +105,23 @@ def build(
     destination = folder / f"{NAMES[0]}-{digest_json([_BUILDER, versions])[:12]}"
     if not _is_complete(destination):
         try:
-            _build_alone(packages, versions, destination, notify or (lambda _: None))
+            _build_alone(packages, versions, destination, reporter)
         except OSError as error:
             raise _unwritable(error, destination) from error
     return destination
 
 
 def _build_alone(
-    packages: Mapping[str, Path], versions: Mapping[str, str], destination: Path, notify: Callable[[str], None]
+    packages: Mapping[str, Path], versions: Mapping[str, str], destination: Path, reporter: Reporter
 ) -> None:
     """Build the set, or wait for who is building it."""
     folder, content = destination.parent, "the data set docstrings"
     was_there = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = lock_folder(folder, name=f".{destination.name}.lock", wait=math.inf, content=content, notify=notify)
+    lock = lock_folder(folder, name=f".{destination.name}.lock", wait=math.inf, content=content, reporter=reporter)
     try:
         if not _is_complete(destination):
-            _publish(_build(packages, notify), versions, destination)
+            _publish(_build(packages, reporter), versions, destination)
     finally:
         lock.release()
         if not was_there:
@@ -154,12 +153,12 @@ def _digest_sources(source: Path) -> str:
     return digest_json([[path.relative_to(source).as_posix(), path.read_bytes().hex()] for path in _sources(source)])
 
 
-def _build(packages: Mapping[str, Path], notify: Callable[[str], None]) -> list[_Row]:
+def _build(packages: Mapping[str, Path], reporter: Reporter) -> list[_Row]:
     """All rows of the set, in the order of their digests."""
     found: dict[str, list[str]] = {}
     for name, source in packages.items():
         found[name] = _summaries(name, source)
-        notify(f"docstrings: {name}: {len(found[name]):,} summaries")
+        reporter.note(f"docstrings: {name}: {len(found[name]):,} summaries")
     rows = _drop_ambiguous(found)
     for name in packages:
         if not rows[name]:
@@ -167,7 +166,7 @@ def _build(packages: Mapping[str, Path], notify: Callable[[str], None]) -> list[
                 f"data set docstrings: expected docstrings in the sources of {name}, found none. Install it again."
             )
     kept = [row for name in packages for row in _cap(rows[name])]
-    notify(f"docstrings: {len(kept):,} rows, at most {ROWS_PER_PACKAGE:,} of a package")
+    reporter.note(f"docstrings: {len(kept):,} rows, at most {ROWS_PER_PACKAGE:,} of a package")
     return sorted(kept, key=lambda row: row.digest)
 
 

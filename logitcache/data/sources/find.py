@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,11 @@ from logitcache.data.sources.files import (
 )
 from logitcache.data.sources.presets import Preset
 from logitcache.errors import SpecError
+from logitcache.reporter import Reporter
 
 UNLABELLED_SPLIT = "unlabelled"
 LABELS = "labels.json"
 UNLABELLED_WORDS = {**SPLIT_WORDS, **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT)}
-Notify = Callable[[str], None]
 Data: TypeAlias = (
     str | os.PathLike[str] | Mapping[str, Any] | Any
 )  # a name or path; columns, or tables, or such by split
@@ -53,27 +53,27 @@ class Found:
     preset: Preset | None = None
 
 
-def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPLIT_WORDS) -> Found:
+def find(data: Data, cache: Path, reporter: Reporter, words: Mapping[str, str] = SPLIT_WORDS) -> Found:
     """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits by their names.
     What is no name is rows in memory.
 
     Raises SpecError where there is nothing, or it cannot be read.
     """
     if not isinstance(data, str | os.PathLike):
-        return _memory(data, notify)
+        return _memory(data, reporter)
     data = os.fspath(data)
     if not data:
         raise SpecError(f"expected a name or a path for the data, found an empty one. Give {_names()}, or a path.")
     if data in docstrings.NAMES:
-        return _files(docstrings.build(cache, notify), data, f"the built-in set {data}", words, notify)
+        return _files(docstrings.build(cache, reporter), data, f"the built-in set {data}", words, reporter)
     path, preset = Path(data), presets.find(data)
     if path.exists():
-        return _local(path, words, notify, f"the folder {path}, not the preset {preset.name}" if preset else "")
+        return _local(path, words, reporter, f"the folder {path}, not the preset {preset.name}" if preset else "")
     if preset is not None:
         return _preset(preset)
     before, _, folder = data.partition("=")
     if folder and (preset := presets.find(before)) is not None:
-        return _preset_in(preset, Path(folder), notify)
+        return _preset_in(preset, Path(folder), reporter)
     name = datasets.parse(data)
     if name is None or ending(path) in READERS:
         raise SpecError(
@@ -82,7 +82,7 @@ def find(data: Data, cache: Path, notify: Notify, words: Mapping[str, str] = SPL
             "PRESET=FOLDER is a preset whose files are in a folder.",
             where=data,
         )
-    return _hub(name, words, notify)
+    return _hub(name, words, reporter)
 
 
 def lying_here(name: str) -> list[Path]:
@@ -109,52 +109,52 @@ def single(found: Found) -> Table:
     return tables[split]()
 
 
-def _memory(data: Any, notify: Notify) -> Found:
+def _memory(data: Any, reporter: Reporter) -> Found:
     tables, where = memory.tables(data), memory.WHERE
-    named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, notify)
+    named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, reporter)
     if None not in tables and "train" not in named and len(named) < len(tables):  # it may be among the others
         listed = ", ".join(map(str, tables))
         raise SpecError(expected="a split train", found=listed, advice="Rename the one that is meant.", where=where)
     return Found(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
 
 
-def _local(path: Path, words: Mapping[str, str], notify: Notify, what: str) -> Found:
+def _local(path: Path, words: Mapping[str, str], reporter: Reporter, what: str) -> Found:
     if path.is_dir() and datasets.is_saved(path):
         tables = datasets.saved(path)
-        named = tables if None in tables else _by_split(tables, words, path, notify)
+        named = tables if None in tables else _by_split(tables, words, path, reporter)
         return Found(path.resolve().name, path, named, what or f"{path}, saved by datasets", path)
-    return _files(path, path.name if path.is_dir() else path.stem, what, words, notify)
+    return _files(path, path.name if path.is_dir() else path.stem, what, words, reporter)
 
 
-def _files(path: Path, name: str, what: str, words: Mapping[str, str], notify: Notify) -> Found:
+def _files(path: Path, name: str, what: str, words: Mapping[str, str], reporter: Reporter) -> Found:
     path = inner(path)
     files = find_files(path, words)
     used = [file for parts in files.values() for file in parts]
-    _say_ignored(path, used, words, notify)
+    _say_ignored(path, used, words, reporter)
     if not what and any(ending(file) == ".parquet" for file in used):
         what = str(path)
-    tables = {split: partial(_read, parts, notify) for split, parts in files.items()}
+    tables = {split: partial(_read, parts, reporter) for split, parts in files.items()}
     return Found(name, path, tables, what, path if path.is_dir() else path.parent)
 
 
-def _read(parts: list[Path], notify: Notify, plain_quotes: bool = False) -> Table:
+def _read(parts: list[Path], reporter: Reporter, plain_quotes: bool = False) -> Table:
     """The parts of a split as one table; what has to be known of its rows is said."""
     table = read_tables(parts, plain_quotes=plain_quotes)
     for note in table.notes():
-        notify(note)
+        reporter.note(note)
     return table
 
 
-def _say_ignored(path: Path, used: Iterable[Path], words: Mapping[str, str], notify: Notify) -> None:
+def _say_ignored(path: Path, used: Iterable[Path], words: Mapping[str, str], reporter: Reporter) -> None:
     """A data file whose name tells no split, beside files that do, is left out; never silently."""
     if not path.is_dir():
         return
     ignored = ", ".join(sorted(file.name for file in set(data_files(path)) - set(used)))
     if ignored:
-        notify(f"{path}: not read, for their names tell no split: {ignored}")
+        reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
     others = ", ".join(unread(path, words))
     if others:
-        notify(f"{path}: not read, for files with these endings are not: {others}")
+        reporter.note(f"{path}: not read, for files with these endings are not: {others}")
 
 
 def label_names(names: tuple[str, ...] | None, found: Found) -> ClassNames | None:
@@ -231,7 +231,7 @@ def _preset(preset: Preset) -> Found:
     return Found(_folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset)
 
 
-def _preset_in(preset: Preset, folder: Path, notify: Notify) -> Found:
+def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Found:
     """A preset's facts over files on this machine: a copy of the repository as `hf download` leaves it, the folder in
     it that holds them, a folder of files named as any, or one saved by `datasets`.
     """
@@ -244,19 +244,19 @@ def _preset_in(preset: Preset, folder: Path, notify: Notify) -> Found:
         tables = {ours: saved[theirs] for ours, theirs in preset.splits.items() if theirs in saved}
         listed = ", ".join(map(str, saved))
     else:
-        tables = _preset_files(preset, folder, root, notify)
+        tables = _preset_files(preset, folder, root, reporter)
         listed = ", ".join(file.name for file in data_files(root)) or "no data file"
     if "train" not in tables:
         expected = f"expected the split {preset.splits['train']} of {preset.repo}"
         raise SpecError(f"{expected}, found {listed}. Fetch it again, or name the folder that holds it.", where=root)
     lacking = [theirs for ours, theirs in preset.splits.items() if ours not in tables]
     if lacking:
-        notify(f"{root}: the preset {preset.name} has more: no {', '.join(lacking)} here")
+        reporter.note(f"{root}: the preset {preset.name} has more: no {', '.join(lacking)} here")
     openers: dict[str | None, Opener] = {ours: _marked(read, preset) for ours, read in tables.items()}
     return Found(_folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset)
 
 
-def _preset_files(preset: Preset, folder: Path, root: Path, notify: Notify) -> dict[str, Opener]:
+def _preset_files(preset: Preset, folder: Path, root: Path, reporter: Reporter) -> dict[str, Opener]:
     """What is there of a preset's splits: files that the preset names by a pattern, else files by the words in their
     names. A quote in their tsv files is an ordinary character: GLUE's own are written so.
     """
@@ -268,11 +268,11 @@ def _preset_files(preset: Preset, folder: Path, root: Path, notify: Notify) -> d
         found = next((f for end in ends[:-1] if (f := sorted(folder.glob(end)))), [])
         if found:
             parts = [file for files in whole_files(found) for file in files]
-            tables[ours] = partial(_read, parts, notify, plain_quotes=True)
+            tables[ours] = partial(_read, parts, reporter, plain_quotes=True)
     if not tables and data_files(root):
         by_split = find_files(root)
         tables = {
-            str(split): partial(_read, files, notify, plain_quotes=True)
+            str(split): partial(_read, files, reporter, plain_quotes=True)
             for split, files in by_split.items()
             if split in preset.splits
         }
@@ -284,7 +284,7 @@ def _marked(opener: Opener, preset: Preset) -> Opener:
     return opener if entities is None else lambda: presets.marked(opener(), entities, preset.text)
 
 
-def _hub(name: HubName, words: Mapping[str, str], notify: Notify) -> Found:
+def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Found:
     where = f"data set {name}"
     try:
         commit = datasets.commit_of(name)
@@ -292,7 +292,7 @@ def _hub(name: HubName, words: Mapping[str, str], notify: Notify) -> Found:
         nothing = f"no such file or folder, and no name among {_names()}; as a data set of the hub"
         raise SpecError(f"{nothing}: {error.problem}", advice=error.advice, where=str(name)) from error
     tables = datasets.fetch(name, commit)
-    named = _by_split(tables, words, where, notify)
+    named = _by_split(tables, words, where, reporter)
     if not {"train", UNLABELLED_SPLIT} & set(named):
         raise SpecError(
             expected="a split train", found=", ".join(map(str, tables)), advice="Choose another set.", where=where
@@ -301,7 +301,7 @@ def _hub(name: HubName, words: Mapping[str, str], notify: Notify) -> Found:
 
 
 def _by_split(
-    tables: Mapping[str | None, Opener], words: Mapping[str, str], where: Path | str, notify: Notify
+    tables: Mapping[str | None, Opener], words: Mapping[str, str], where: Path | str, reporter: Reporter
 ) -> dict[str | None, Opener]:
     """Tables by our names of their splits. Raises SpecError where no name is known, or two are one."""
     ours = {theirs: split_named(str(theirs), words) for theirs in tables}
@@ -318,7 +318,7 @@ def _by_split(
             f"expected splits called train, validation or test, found {listed or 'none'}. Rename them.", where=where
         )
     if listed:
-        notify(f"{where}: not read, for their names tell no split: {listed}")
+        reporter.note(f"{where}: not read, for their names tell no split: {listed}")
     return {split: tables[theirs] for theirs, split in ours.items() if split is not None}
 
 
