@@ -179,7 +179,6 @@ def join(
     Raises SpecError for a part without a cache, a cache without a part, or several for one part that nobody asked to
     average; FingerprintMismatch for other labels.
     """
-    _check_different(caches)
     return join_parts(assigned(caches, starts, rows), starts, teachers, task=task, label_map=label_map)
 
 
@@ -193,6 +192,8 @@ def join_parts(
 ) -> Joined:
     """:func:`join`, where it is known which caches answer for which part."""
     _check_counts(answering, teachers)
+    for caches in answering.values():
+        _check_different(caches)
     _check_same_teachers(answering)
     ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
     first = next(cache for name in starts for cache in ordered[name])
