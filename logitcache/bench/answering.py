@@ -14,12 +14,12 @@ from logitcache.bench.turns import timed
 from logitcache.bench.workload import Workload
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.source import Rows, Source
-from logitcache.records import Int64
+from logitcache.records import Examples, Int64
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.panel import OneTeacher
 from logitcache.teacher.plan import Planned, planned
+from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Work
 
 
@@ -37,15 +37,15 @@ class UnreadTeacher(OneTeacher):
 class TokenisedPlan(Planned):
     """A dump of rows that are tokens already; where the plan has more rows than ``tokens``, these are repeated."""
 
-    tokens: Prepared | None = None
+    tokens: Examples | None = None
 
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Prepared:
+    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
         assert self.tokens is not None
         rows = np.arange(start, stop) if places is None else start + places
         return self.tokens.select(rows % len(self.tokens))
 
 
-def plan_dump(work: Workload, source: Source, split: str, settings: DumpSettings, tokens: Prepared | None) -> Planned:
+def plan_dump(work: Workload, source: Source, split: str, settings: DumpSettings, tokens: Examples | None) -> Planned:
     """A dump of a split by the workload's teacher; with ``tokens`` no text is read."""
     plan = planned(UnreadTeacher(work.teacher), source, split, settings, probe=False)
     return plan if tokens is None else TokenisedPlan(**vars(plan), tokens=tokens)
@@ -61,7 +61,8 @@ def tokens_as_source(work: Workload) -> Source:
 def write_cache(plan: Planned, folder: Path) -> float:
     """Seconds of a dump as its report counts them: forward passes, encoding, checksums, fsynced files."""
     with CacheWriter(folder, plan.plan) as writer:
-        return timed(lambda: Work(writer, plan).finish())
+        summary = Summary.of_table(len(plan.rows), plan.codec.width)
+        return timed(lambda: Work(writer, plan, summary).finish())
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from logitcache.cost import flops
 from logitcache.cost.costs import LINES, Costs, Runs
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.errors import SpecError
 from logitcache.models.call import out_of_memory
+from logitcache.records import Examples
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.trainer import to_torch
 
@@ -215,7 +215,7 @@ class _Run:
             analytic += flops.forward_flops(flops.shape_of(work.teacher.model), rows, length)
         return {"counted": float(counted), "analytic": float(analytic)}
 
-    def _batch(self, rows: Prepared) -> dict[str, torch.Tensor]:
+    def _batch(self, rows: Examples) -> dict[str, torch.Tensor]:
         """The first batch of the training."""
         config = self.settings.work
         places = permutation(len(rows), config.seed, 0)[: config.batch_size]
@@ -234,7 +234,7 @@ class _Run:
             "train_rows": work.train_rows,
             "classes": work.num_labels,
             "batch_size": config.batch_size,
-            "tokens": float(work.rows.ids.lengths().mean()),
+            "tokens": float(work.rows.lengths().mean()),
             "padded_tokens": self._mean_width(work.rows) * config.batch_size,
             "precision": config.precision,
             "teacher_dtype": config.dtype,
@@ -250,12 +250,12 @@ class _Run:
             "same_inputs": work.same_inputs,
         }
 
-    def _mean_width(self, rows: Prepared) -> float:
+    def _mean_width(self, rows: Examples) -> float:
         """Padded length of the batches that are counted."""
         settings = self.settings
         size = settings.work.batch_size
         order = permutation(len(rows), settings.work.seed, 0)
-        lengths = rows.ids.lengths()
+        lengths = rows.lengths()
         first = settings.settle * size
         last = first + settings.steps * size
         return float(np.mean([lengths[order[start : start + size]].max() for start in range(first, last, size)]))
@@ -279,7 +279,7 @@ class _Run:
             seconds = turns.spread(case.blocks)
             method["step_seconds"] = seconds
             method["rows_per_second"] = rows / seconds["median"]
-            tokens = rows * float(self.work.rows.ids.lengths().mean())
+            tokens = rows * float(self.work.rows.lengths().mean())
             method["tokens_per_second"] = tokens / seconds["median"]
             if smoothing.blocks:
                 method["ratio_to_ls"] = turns.ratio(case.blocks, smoothing.blocks).to_dict()

@@ -25,8 +25,7 @@ from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
 from logitcache.data.order import subset
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.selection import held_out
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -34,7 +33,7 @@ from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input, quiet, unloadable
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
-from logitcache.records import Int64, Ragged
+from logitcache.records import Examples, Int64, Padding, Ragged, Side
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -79,8 +78,8 @@ class Workload:
     teacher: TeacherModel
     tokenizer: Any  # the student's
     task: Classification
-    rows: Prepared  # in the student's tokens; row_id from 0
-    teacher_rows: Prepared  # the same rows in the teacher's; the same object where the tokenizer is
+    rows: Examples  # in the student's tokens; row_id from 0
+    teacher_rows: Examples  # the same rows in the teacher's; the same object where the tokenizer is
     train_rows: int  # of the whole split
     source: str
     random_head: bool  # the teacher's head is not trained: its answers mean nothing, and take as long
@@ -288,10 +287,10 @@ def _lengths(asked: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
         folder = asked.workspace.tokenizers / f"lengths-{split.digest()[:12]}"
         texts, pairs = split.texts()
         tokenizer = build_tokenizer(texts + (pairs or []), VOCABULARY, 512, folder)
-    return prepare(tokenizer, sample, asked.max_length).ids.lengths()
+    return prepare(tokenizer, sample, asked.max_length).lengths()
 
 
-def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, seed: int) -> Prepared:
+def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, seed: int) -> Examples:
     """Rows of these lengths, of tokens that both models know."""
     source = np.random.default_rng(seed)
     n = len(lengths)
@@ -302,7 +301,9 @@ def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, 
     pad = pads[0] if pads else 0
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
-    return Prepared(np.arange(n), row_hash, label, ids, None, np.zeros(n, np.bool_), Padding(Side.RIGHT, pad, 0))
+    padding = Padding(Side.RIGHT, pad, 0)
+    zeros = np.zeros(n, np.int64)
+    return Examples(np.arange(n), zeros, row_hash, label, {"input_ids": ids}, zeros.astype(np.bool_), padding)
 
 
 def _padder(pad_id: int) -> Any:

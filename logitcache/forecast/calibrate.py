@@ -24,10 +24,9 @@ from logitcache.config.teacher import Finetune
 from logitcache.cost.flops import DTYPES, Device, shape_of
 from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.forecast.epoch import mean_width, share_of_epoch, training_batches
 from logitcache.forecast.finetuning import step_from_flops, step_timed
-from logitcache.records import Array, Int64
+from logitcache.records import Array, Examples, Int64
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
 
@@ -82,8 +81,8 @@ def from_flops(work: Workload, device: Device, finetune: Finetune | None = None)
     config = work.asked
     rows = config.batch_size
     batching = (rows, config.seed, config.group_by_length)
-    width = mean_width(work.rows.ids.lengths(), *batching)
-    teacher_lengths = work.teacher_rows.ids.lengths()
+    width = mean_width(work.rows.lengths(), *batching)
+    teacher_lengths = work.teacher_rows.lengths()
     teacher_width = mean_width(teacher_lengths, *batching)
     student = shape_of(work.student)
     teacher = shape_of(work.teacher.model)
@@ -150,7 +149,7 @@ class Calibration:
 
     def pace(self) -> Pace:
         """Times some of the batches that a shard of the dump would be cut into."""
-        lengths = self.work.teacher_rows.ids.lengths()
+        lengths = self.work.teacher_rows.lengths()
         plan = self.planned.plan
         shard = np.resize(np.arange(len(lengths)), min(plan.rows, plan.shard_rows))
         batches = token_batches(lengths[shard], plan.preparation["batch_tokens"])
@@ -192,20 +191,20 @@ class Calibration:
         steps = int(np.clip(self.seconds / probe, *STEPS))
         return self._of_epoch(self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps)
 
-    def _batches(self, rows: Prepared) -> list[Int64]:
+    def _batches(self, rows: Examples) -> list[Int64]:
         config = self.work.asked
-        return training_batches(rows.ids.lengths(), config.batch_size, config.seed, config.group_by_length)
+        return training_batches(rows.lengths(), config.batch_size, config.seed, config.group_by_length)
 
-    def _of_epoch(self, seconds: Sequence[float], rows: Prepared, first: int, last: int) -> float:
+    def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
         """The mean. Rows of like length make batches of unlike width: those first..last stand for all by theirs."""
         return float(np.mean(seconds)) * self.share(first, last, rows)
 
-    def share(self, first: int, last: int, rows: Prepared | None = None) -> float:
+    def share(self, first: int, last: int, rows: Examples | None = None) -> float:
         """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped by length."""
         if not self.work.asked.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows
-        return share_of_epoch(rows.ids.lengths(), self._batches(rows), first, last)
+        return share_of_epoch(rows.lengths(), self._batches(rows), first, last)
 
     def tokenise(self) -> float:
         """Seconds of one row."""
@@ -231,7 +230,7 @@ class Calibration:
         ):
             return timed(write_shard)
 
-    def _forward(self, answer: Callable[[Any], object], rows: Prepared) -> float:
+    def _forward(self, answer: Callable[[Any], object], rows: Examples) -> float:
         """Mean seconds of a training's first batches."""
         batches = [pad(rows, places) for places in self._batches(rows)[:BATCHES]]
         answer(batches[0])

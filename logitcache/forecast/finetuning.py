@@ -32,7 +32,7 @@ def finetune_steps(finetune: Finetune, rows: int) -> int:
 
 def step_from_flops(work: Workload, finetune: Finetune, device: Device) -> float:
     """Seconds of one step, on paper."""
-    width = mean_width(work.teacher_rows.ids.lengths(), finetune.batch_size, finetune.seed, grouped=True)
+    width = mean_width(work.teacher_rows.lengths(), finetune.batch_size, finetune.seed, grouped=True)
     return device.step_seconds(shape_of(work.teacher.model), finetune.batch_size, width)
 
 
@@ -45,7 +45,7 @@ def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: floa
     """
     affordable = seconds / 2 / (PASSES * max(forward, 1e-9))
     rows = int(np.clip(affordable, 2, min(finetune.batch_size, len(work.teacher_rows))))
-    lengths = work.teacher_rows.ids.lengths()
+    lengths = work.teacher_rows.lengths()
     epoch = mean_tokens(lengths, training_batches(lengths, finetune.batch_size, finetune.seed, grouped=True))
     teacher = copy.deepcopy(work.teacher.model)
     nn.Module.float(teacher).requires_grad_(True)
@@ -72,7 +72,7 @@ def _timed(
         probe = float(np.mean(case.block(SETTLE, 1)))
         steps = int(np.clip(seconds / probe, 1, MOST))
         step = float(np.mean(case.block(SETTLE, steps)))
-    lengths = work.teacher_rows.ids.lengths()
+    lengths = work.teacher_rows.lengths()
     batches = training_batches(lengths, size, finetune.seed, grouped=True)
     tokens = mean_tokens(lengths, batches) / share_of_epoch(lengths, batches, SETTLE, SETTLE + steps)
     return tokens, step

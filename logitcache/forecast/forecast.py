@@ -226,7 +226,7 @@ def _finetuned(inputs: Inputs, speeds: Speeds) -> Finetuned | None:
     if inputs.finetune is None or speeds.finetune_step is None:
         return None
     steps = finetune_steps(inputs.finetune, inputs.all_labelled_rows)
-    longest = int(inputs.work.teacher_rows.ids.lengths().max())
+    longest = int(inputs.work.teacher_rows.lengths().max())
     teacher = shape_of(inputs.work.teacher.model)
     memory = Memory(teacher, inputs.finetune.batch_size, longest, "float32", inputs.process)
     return Finetuned(steps, steps * speeds.finetune_step, memory.training())
@@ -237,7 +237,7 @@ def memory_of(inputs: Inputs) -> tuple[Memory, int]:
     work = inputs.work
     config = work.asked
     rows = config.batch_size // config.accumulate
-    longest = int(work.rows.ids.lengths().max())
+    longest = int(work.rows.lengths().max())
     memory = Memory(shape_of(work.student), rows, longest, flops.DTYPES[config.precision], inputs.process)
     return memory, memory.answering(shape_of(work.teacher.model), config.dtype, inputs.batch_tokens)
 
@@ -273,7 +273,7 @@ def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[
         "shard_rows": plan.shard_rows,
         "batch_tokens": plan.preparation["batch_tokens"],
         "max_length": plan.preparation["max_length"],
-        "tokens": float(work.rows.ids.lengths().mean()),
+        "tokens": float(work.rows.lengths().mean()),
         "dtype": config.work.dtype,
         "precision": config.work.precision,
         "device": work.device if device is None else device.name,
@@ -307,7 +307,7 @@ def _notes(config: PlanConfig, inputs: Inputs, device: Device | None, first: boo
 
 
 def _lengths_note(inputs: Inputs) -> str:
-    labelled = inputs.work.teacher_rows.ids.lengths().mean()
+    labelled = inputs.work.teacher_rows.lengths().mean()
     all_rows = np.mean(np.concatenate(inputs.lengths))
     return (
         f"steps were taken from labelled rows, of {labelled:.0f} tokens; all rows to be dumped have {all_rows:.0f} "

@@ -93,7 +93,7 @@ def _dev_rows(config: PlanConfig, source: Source) -> int:
 def _lengths(dump: Planned) -> Int64:
     """Tokens of some of its rows, evenly spread."""
     places = np.unique(np.linspace(0, len(dump.rows) - 1, SAMPLE).astype(np.int64))
-    return dump.prepare(0, len(dump.rows), places).ids.lengths()
+    return dump.prepare(0, len(dump.rows), places).lengths()
 
 
 def is_trained_first(finetune: Finetune, work: Workload) -> bool:
