@@ -15,7 +15,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.cache.index import HashIndex, check_views, located, place
 from logitcache.cache.layout import LABEL, POSITION, codec_of
-from logitcache.errors import AlignmentError, FormatError, visible
+from logitcache.errors import AlignmentError, FormatError, SpecError, visible
 from logitcache.records import LOGITS, Answers, Array, Int64
 from logitcache.records import Block as Block
 from logitcache.store import stores
@@ -132,8 +132,13 @@ class Cache:
 
     def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
         """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
-        AlignmentError naming the first text that is not here, or has no answer.
+        AlignmentError naming the first text that is not here, or has no answer; SpecError for what is no list of texts.
         """
+        if isinstance(texts, str):
+            raise SpecError(expected="texts", found="one text", advice="Give a list of texts.")
+        if pairs is not None and len(texts) != len(pairs):
+            advice = "Give a second text for each."
+            raise SpecError(expected=f"{len(texts)} second texts", found=len(pairs), advice=advice)
         row_hash = identity.row_hashes(texts, pairs)
         return self.take(np.arange(len(row_hash)), row_hash)
 

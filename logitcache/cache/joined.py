@@ -23,7 +23,7 @@ from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT, Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
-from logitcache.records import Answers, Array, Float32, Int64, common_positions, end_to_end, same_positions
+from logitcache.records import Answers, Float32, Int64, common_positions, end_to_end, same_positions
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,10 @@ class Joined:
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
-        """Each part, and the places in ``row_id`` of its rows."""
-        part_of_row = self._part_of(row_id)
-        return [(part, np.flatnonzero(part_of_row == number)) for number, part in enumerate(self.parts)]
-
-    def _part_of(self, row_id: Int64) -> Array:
-        """Which part each row is of; a negative row is the first one's to refuse."""
+        """Each part, and the places in ``row_id`` of its rows; a negative row is the first part's to refuse."""
         starts = [part.start for part in self.parts]
-        return np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
+        number = np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
+        return [(part, np.flatnonzero(number == index)) for index, part in enumerate(self.parts)]
 
 
 def mean_teacher(logits: Sequence[Float32]) -> Float32:
@@ -185,7 +181,6 @@ def join(
     Raises SpecError for a part without a cache, a cache without a part, or several for one part that nobody asked to
     average; FingerprintMismatch for other labels.
     """
-    _check_different(caches)
     return join_parts(assigned(caches, starts, rows), starts, teachers, task=task, label_map=label_map)
 
 
@@ -199,16 +194,18 @@ def join_parts(
 ) -> Joined:
     """:func:`join`, where it is known which caches answer for which part."""
     _check_counts(answering, teachers)
+    for caches in answering.values():
+        _check_different(caches)
     _check_same_teachers(answering)
-    by_part = {name: sorted(found, key=lambda cache: cache.fingerprint) for name, found in answering.items()}
-    first = next(cache for name in starts for cache in by_part[name])
+    ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
+    first = next(cache for name in starts for cache in ordered[name])
     task = task or Classification(len(first.label_names), first.label_names)
     match = match_labels(first.label_names, task, str(first.where), label_map, who="cache")
     parts = []
     for name, start in starts.items():
-        orders = [_like(first, cache)[match.order] for cache in by_part[name]]
+        orders = [_like(first, cache)[match.order] for cache in ordered[name]]
         plain = tuple(None if (order == np.arange(len(order))).all() else order for order in orders)
-        parts.append(Part(name, start, tuple(by_part[name]), plain))
+        parts.append(Part(name, start, tuple(ordered[name]), plain))
     return Joined(tuple(parts), match)
 
 
@@ -219,7 +216,7 @@ def assigned(caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None)
     texts = {} if rows is None else by_part(rows, starts)
     answering: dict[str, list[Cache]] = {name: [] for name in starts}
     for cache in caches:
-        answering[_part_of(cache, list(starts), texts)].append(cache)
+        answering[_part_for(cache, list(starts), texts)].append(cache)
     for name, (row_id, row_hash) in texts.items():
         if not answering[name]:
             answering[name] = [cache for cache in caches if cache.has(row_id, row_hash)]
@@ -235,7 +232,8 @@ def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]
     }
 
 
-def _part_of(cache: Cache, parts: list[str], texts: dict[str, tuple[Int64, Int64]]) -> str:
+def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
+    """The part that a cache answers for: that of its split's name, unless it has all texts of another part alone."""
     split = str(cache.manifest.plan.data.get("split"))
     named = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
     if parts == [named] or (named in texts and cache.has(*texts[named])):

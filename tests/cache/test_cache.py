@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
-from logitcache.errors import AlignmentError, CorruptShard, FormatError, IncompleteCache, LogitCacheError
-from logitcache.identity import digest_json
+from logitcache.errors import AlignmentError, CorruptShard, FormatError, IncompleteCache, LogitCacheError, SpecError
+from logitcache.identity import digest_json, row_hashes
 from logitcache.store.manifest import NewerFormat, Plan, write_json
-from tests.fake_caches import answers, make
+from logitcache.store.writer import CacheWriter
+from tests.fake_caches import answers, make, write_shard
 from tests.fake_caches import plan as make_plan
 
 
@@ -98,6 +99,27 @@ def test_check_names_the_row_whose_text_is_another(cache: Cache) -> None:
     hashes[2] += 1
     with pytest.raises(AlignmentError, match=r"cache: row 5: .*1 of 3 rows have no answer.*--reuse .*cache, with"):
         cache.check(ids, hashes)
+
+
+def test_answers_are_given_for_texts(tmp_path: Path) -> None:
+    texts, pairs = ["a", "b", "a", "c"], ["x", "y", "x", ""]
+    of = make_plan(4, 4)
+    for name, second in (("singles", None), ("pairs", pairs)):
+        writer = CacheWriter(tmp_path / name, of)
+        write_shard(writer, 0, {**answers(of), "row_hash": row_hashes(texts, second)})
+        writer.seal()
+        cache = Cache.open(writer.folder)
+        taken = cache.for_texts(["c", "a", "c"], None if second is None else ["", "x", ""])
+        np.testing.assert_array_equal(taken.payload.logits, cache.take(np.array([3, 0, 3])).payload.logits)
+        assert cache.find(row_hashes(["b", "d"], None if second is None else ["y", "y"])).tolist() == [1, -1]
+        with pytest.raises(AlignmentError, match=r"row 1: expected a text .* 1 of 2 rows"):
+            cache.for_texts(["a", "d"], None if second is None else ["x", "x"])
+    with pytest.raises(AlignmentError, match="row 0"):  # of pairs, one text alone is another row
+        cache.for_texts(["a"])
+    with pytest.raises(SpecError, match="expected texts, found one text"):
+        cache.for_texts("abc")
+    with pytest.raises(SpecError, match="expected 2 second texts, found 1"):
+        cache.for_texts(["a", "b"], ["x"])
 
 
 @pytest.mark.parametrize("view", [1, -1, np.array([0, 1])])

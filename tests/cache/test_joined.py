@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from scipy.special import logsumexp, softmax
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined, Part, join, mean_teacher
+from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.identity import check_rows
@@ -37,12 +39,19 @@ def hashes(split: str, rows: int) -> np.ndarray:
     return np.arange(rows) * 1000 + sum(map(ord, split))
 
 
-def make(folder: Path, split: str = "train", seed: int = 0, rows: int | None = None, **changes: Any) -> Cache:
+def make(
+    folder: Path,
+    split: str = "train",
+    seed: int = 0,
+    rows: int | None = None,
+    row_hash: np.ndarray | None = None,
+    **changes: Any,
+) -> Cache:
     """A cache of one split in shards of four: each ``seed`` is another teacher of the same rows."""
     rows = SETS.get(split, 10) if rows is None else rows
     plan = make_plan(rows, 4, dtype="float32")
     plan = replace(plan, data={**plan.data, "split": split, "seed": seed}, **changes)
-    whole = {**fakes["answers"](plan, seed), "row_hash": hashes(split, rows)}
+    whole = {**fakes["answers"](plan, seed), "row_hash": hashes(split, rows) if row_hash is None else row_hash}
     writer = CacheWriter(folder / f"{split}-{seed}-{rows}", plan)
     for index in writer.missing:
         fakes["write_shard"](writer, index, whole)
@@ -89,6 +98,31 @@ def test_caches_answer_for_the_part_their_split_names(caches: dict[str, list[Cac
         ]
         assert len(joined) == 17
     assert join([train, bare], STARTS).fingerprint == join([bare, train], STARTS).fingerprint
+
+
+def test_a_cache_answers_for_the_part_whose_texts_it_has(tmp_path: Path, caches: dict[str, list[Cache]]) -> None:
+    """One that was made of all rows for both parts; two that were both made of a train split each for its own. Where
+    names and texts agree, names have the word.
+    """
+    known = np.concatenate([hashes("train", 10), hashes("unlabelled", 7)])
+    order = np.random.default_rng(0).permutation(17)
+    whole = make(tmp_path / "whole", "train", rows=17, row_hash=known[order])
+    bare = make(tmp_path / "bare", "train", 1, rows=7, row_hash=hashes("unlabelled", 7))
+    numbers = np.arange(17)
+    rows = Rows(pa.array(["x"] * 17, pa.large_string()), None, numbers % 3, numbers, known)
+    joined = join([whole], STARTS, rows=rows)
+    assert [part.caches for part in joined.parts] == [(whole,), (whole,)]
+    assert (joined.fingerprint, len(joined), str(joined)) == (whole.fingerprint, 17, whole.where)
+    expected = whole.take(order.argsort()).logits
+    for teacher in (joined, joined.located(numbers, known)):
+        np.testing.assert_array_equal(take(teacher, numbers).logits, expected)
+    train = caches["train"][0]
+    for named in ([train, bare], [bare, train]):
+        assert [part.caches for part in join(named, STARTS, rows=rows).parts] == [(train,), (bare,)]
+    with pytest.raises(SpecError, match="expected a cache of the unlabelled rows, found none"):
+        join([train], STARTS, rows=rows)
+    twice = join([caches["unlabelled"][0], whole], STARTS, rows=rows)
+    assert [part.caches for part in twice.parts] == [(whole,), (caches["unlabelled"][0],)]
 
 
 def test_one_cache_joined_is_that_cache(caches: dict[str, list[Cache]]) -> None:

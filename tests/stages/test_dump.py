@@ -122,7 +122,7 @@ def test_a_cache_is_not_made_out_of_itself(asked: DumpConfig, named: bool) -> No
     before = tree(cache)
     config = replace(asked, reuse=cache.parent / ".." / cache.parent.name / cache.name, overwrite=True)
     with pytest.raises(
-        SpecError, match=r"--reuse: expected another folder than the new cache's, found the same\. Name a new --out"
+        SpecError, match=r"--reuse: expected another folder than the new cache's, found the same, .*\. Name a new --out"
     ):
         dump(replace(config, out=cache) if named else config)
     assert tree(cache) == before
