@@ -8,9 +8,11 @@ from pathlib import Path
 
 from logitcache.bench.workload import Workload
 from logitcache.cache.cache import Cache
+from logitcache.cache.layout import columns_of
 from logitcache.config.teacher import DumpSettings
-from logitcache.store.columns import Column
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.data.tasks.classification import Classification
+from logitcache.store.columns import ROW
+from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.panel import OneTeacher, answer
@@ -34,10 +36,10 @@ def answered(work: Workload, folder: Path, dtype: str = "float16") -> Answered:
     fsynced files. Tokenising is not in it.
     """
     codec, rows = DenseCodec(work.num_labels, dtype), work.rows
-    columns = (*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items()))
+    columns = columns_of(codec, ROW)
     names = work.task.label_names or tuple(f"LABEL_{i}" for i in range(work.num_labels))
     teacher, data = {"name": work.teacher.name, "label_names": list(names)}, {"split": "train"}
-    plan = Plan(teacher, {}, data, {}, {"logits": codec.to_dict()}, columns, len(rows), len(rows))
+    plan = Plan(Classification.name, teacher, {}, data, {}, {"logits": codec.to_dict()}, columns, len(rows), len(rows))
     started = time.perf_counter()
     logits, _ = answer(OneTeacher(work.teacher), work.teacher_rows, DumpSettings().batch_tokens)
     with CacheWriter(folder, plan) as writer:

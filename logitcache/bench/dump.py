@@ -30,10 +30,9 @@ from logitcache.bench.turns import Blocks, Case
 from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
 from logitcache.data.collate import pad
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
-from logitcache.records import Array, Int64
+from logitcache.records import Array, Examples, Int64
 from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
@@ -131,7 +130,7 @@ def _forward(teacher: TeacherModel, inputs: Sequence[Mapping[str, Array]]) -> Ca
     return run
 
 
-def _padded_to(rows: Prepared, places: Int64, width: int) -> dict[str, Array]:
+def _padded_to(rows: Examples, places: Int64, width: int) -> dict[str, Array]:
     fill = {"input_ids": rows.padding.token, "attention_mask": 0, "token_type_ids": rows.padding.segment}
     return {
         name: np.pad(value, ((0, 0), (0, width - value.shape[1])), constant_values=fill[name])

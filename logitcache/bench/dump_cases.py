@@ -21,15 +21,13 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.cost.flops import Shape, shape_of
 from logitcache.data import source as sources
 from logitcache.data.order import token_batches
-from logitcache.data.preprocess.padding import Padding
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, fit_tokenizer, load_tokenizer, quiet
 from logitcache.models.settings import name_pad_token
 from logitcache.models.vocabulary import build_tokenizer
-from logitcache.records import Int64
+from logitcache.records import Examples, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -50,7 +48,7 @@ class Material:
     teacher: TeacherModel
     random_head: bool
     source: Source  # of one split: a dump would ask about dev rows too, and the others do not
-    rows: Prepared
+    rows: Examples
     settings: DumpSettings
     shards: tuple[tuple[int, int], ...]
 
@@ -60,7 +58,7 @@ class Material:
 
     @cached_property
     def lengths(self) -> Int64:
-        return self.rows.ids.lengths()
+        return self.rows.lengths()
 
     @property
     def fence(self) -> Case:
@@ -94,9 +92,7 @@ def load(asked: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
     plan = planned(teacher, source, "train", settings)
     shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
     rows = plan.prepare(0, len(plan.rows))
-    reporter.note(
-        f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.ids.lengths().mean():.1f} tokens each"
-    )
+    reporter.note(f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.lengths().mean():.1f} tokens each")
     return Material(asked, teacher, random_head, source, rows, settings, shards)
 
 

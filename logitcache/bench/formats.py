@@ -15,9 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from logitcache.cache.cache import Cache
+from logitcache.cache.layout import columns_of
+from logitcache.data.tasks.classification import Classification
 from logitcache.records import Array, Int64
-from logitcache.store.columns import Column
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.columns import ROW
+from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 
@@ -67,9 +69,9 @@ def drawn(rows: int, width: int) -> Array:
 def make_cache(folder: Path, rows: int, width: int, shard_rows: int, logits: Logits) -> None:
     """A whole cache without a teacher, written as a dump writes one."""
     codec, source = DenseCodec(width, "float16"), np.random.default_rng(0)
-    columns = (*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items()))
+    columns = columns_of(codec, ROW)
     teacher = {"name": "none", "label_names": [f"class {i}" for i in range(width)]}
-    plan = Plan(teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, shard_rows)
+    plan = Plan(Classification.name, teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, shard_rows)
     with CacheWriter(folder, plan) as writer:
         for index in writer.missing:
             first, end = plan.shard(index)

@@ -200,7 +200,7 @@ class _Run:
     def setting(self) -> dict[str, Any]:
         """What was measured."""
         work, asked = self.work, self.settings.work
-        lengths = work.rows.ids.lengths()
+        lengths = work.rows.lengths()
         padded = [lengths[places].max() for places in self._batches()]
         models = {"student": (asked.student, work.student), "teacher": (asked.teacher, work.teacher.model)}
         shapes = {what: (Path(name).name, flops.shape_of(model)) for what, (name, model) in models.items()}
@@ -255,7 +255,7 @@ class _Run:
         step = seconds["median"] if seconds else None
         used, base = found.peak, ls.peak
         rows = self.settings.work.batch_size
-        tokens = rows * float(self.work.rows.ids.lengths().mean())
+        tokens = rows * float(self.work.rows.lengths().mean())
         return {
             "step_seconds": seconds,
             "ratio_to_ls": turns.ratio(found.blocks, ls.blocks).to_dict() if timed and ls.blocks else None,
@@ -298,7 +298,7 @@ class _Run:
         batches = self._batches()
         size = self.settings.work.batch_size
         lengths = [
-            sum(float(rows.ids.lengths()[places].max()) for places in batches) / len(batches)
+            sum(float(rows.lengths()[places].max()) for places in batches) / len(batches)
             for rows in (work.rows, work.teacher_rows)
         ]
         return {

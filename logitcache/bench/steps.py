@@ -24,8 +24,9 @@ from logitcache.cache.cache import Cache
 from logitcache.config.bench import CONTROL, ONLINE, STOCK
 from logitcache.data.collate import Collator, Teacher
 from logitcache.data.order import permutation
+from logitcache.models.call import at_positions
 from logitcache.models.load import quiet
-from logitcache.records import Dense, Target
+from logitcache.records import Dense
 from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import DistillTrainer
 from logitcache.teacher.model import LiveTeacher, TeacherModel
@@ -45,17 +46,17 @@ class OnlineTrainer(DistillTrainer):
         """It answers in the loop, so the collator holds none."""
 
     def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """f32[B, K]."""
+        """f32[B, K], or f32[B, T, K]."""
         with torch.no_grad(), self.accelerator.autocast():  # what accelerate puts around the student's forward
             logits: Tensor = self.teacher.model(**inputs).logits.float()
             order = self.teacher.order
-            return logits if order is None else logits[:, torch.from_numpy(order).to(logits.device)]
+            return logits if order is None else logits[..., torch.from_numpy(order).to(logits.device)]
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         batch = inputs["batch"]
-        answers = {"teacher": Target(batch.where, Dense(self.ask(batch.inputs)))}
+        answers = {"teacher": Dense(at_positions(self.ask(batch.inputs), batch.where))}
         asked = {**inputs, "batch": replace(batch, targets=answers)}
         return super().compute_loss(model, asked, return_outputs, num_items_in_batch)
 
@@ -173,12 +174,11 @@ class Cases:
     @cached_property
     def _dicts(self) -> list[dict[str, Any]]:
         rows, found = self.work.rows, []
+        indptr = rows.inputs["input_ids"].indptr
         for place in permutation(len(rows), self.work.asked.seed, 0):
-            start, stop = rows.ids.indptr[place], rows.ids.indptr[place + 1]
-            row = {"input_ids": rows.ids.values[start:stop].tolist(), "attention_mask": [1] * int(stop - start)}
-            if rows.segment is not None:
-                row["token_type_ids"] = rows.segment.values[start:stop].tolist()
-            found.append({**row, "labels": int(rows.label[place])})
+            start, stop = indptr[place], indptr[place + 1]
+            row: dict[str, Any] = {name: column.values[start:stop].tolist() for name, column in rows.inputs.items()}
+            found.append({**row, "attention_mask": [1] * int(stop - start), "labels": int(rows.label[place])})
         return found
 
     def _arguments(self, **more: Any) -> TrainingArguments:

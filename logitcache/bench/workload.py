@@ -24,8 +24,7 @@ from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
 from logitcache.data.order import subset
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.selection import held_out
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
@@ -33,7 +32,7 @@ from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input, quiet, unloadable
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
-from logitcache.records import Ragged
+from logitcache.records import Examples, Padding, Ragged, Side
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -78,8 +77,8 @@ class Workload:
     teacher: TeacherModel
     tokenizer: Any  # the student's
     task: Classification
-    rows: Prepared  # in the student's tokens; row_id from 0
-    teacher_rows: Prepared  # the same rows in the teacher's; the same object where the tokenizer is
+    rows: Examples  # in the student's tokens; row_id from 0
+    teacher_rows: Examples  # the same rows in the teacher's; the same object where the tokenizer is
     train_rows: int  # of the whole split
     source: str
     random_head: bool  # nobody has trained the teacher's: its answers mean nothing, and take as long
@@ -249,10 +248,10 @@ def _lengths(asked: WorkloadConfig, some: Rows, whole: Rows) -> Any:
         folder = asked.workspace.tokenizers / f"lengths-{whole.digest()[:12]}"
         texts, pairs = whole.texts()
         tokenizer = build_tokenizer(texts + (pairs or []), VOCABULARY, 512, folder)
-    return prepare(tokenizer, some, asked.max_length).ids.lengths()
+    return prepare(tokenizer, some, asked.max_length).lengths()
 
 
-def _random_rows(lengths: Any, configs: list[PreTrainedConfig], classes: int, seed: int) -> Prepared:
+def _random_rows(lengths: Any, configs: list[PreTrainedConfig], classes: int, seed: int) -> Examples:
     """Rows of these lengths, of tokens that both models know."""
     draw, n = np.random.default_rng(seed), len(lengths)
     words, pads = min(int(config.vocab_size) for config in configs), [config.pad_token_id for config in configs]
@@ -260,7 +259,9 @@ def _random_rows(lengths: Any, configs: list[PreTrainedConfig], classes: int, se
     pad = next((int(each) for each in pads if each is not None), 0)
     row_hash, label = draw.integers(-(2**62), 2**62, n), draw.integers(0, classes, n)  # whatever the vocabulary
     ids = Ragged(draw.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
-    return Prepared(np.arange(n), row_hash, label, ids, None, np.zeros(n, np.bool_), Padding(Side.RIGHT, pad, 0))
+    none = np.zeros(n, np.int64)
+    padding = Padding(Side.RIGHT, pad, 0)
+    return Examples(np.arange(n), none, row_hash, label, {"input_ids": ids}, none.astype(np.bool_), padding)
 
 
 def _padder(pad_id: int) -> Any:

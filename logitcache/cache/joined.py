@@ -23,7 +23,7 @@ from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT, Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
-from logitcache.records import Answers, Dense, Float32, Int64
+from logitcache.records import Answers, Float32, Int64, common_positions, end_to_end, same_positions
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,23 @@ class Part:
     places: tuple[Int64 | None, ...] = ()  # of each cache, once located: where row i lies in it; None: at i
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """The answers for these rows of the part. Raises AlignmentError for a text that is not in every cache."""
-        answers = []
+        """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
+        for a text that is not in every cache.
+        """
+        several = []
         for cache, order, place in self.placed(row_id):
             try:
                 taken = cache.take(place, row_hash, view)
             except AlignmentError:  # it names places in the cache: the same refusal names the rows
                 taken = cache.take(row_id, row_hash, view)
-            answers.append(_in_order(taken, order))
-        if len(answers) == 1:
-            return answers[0]
-        logits = mean_teacher([one.payload.logits for one in answers])
-        return replace(answers[0], payload=Dense(logits))
+            several.append(_in_order(taken, order))
+        first = several[0]
+        if len(several) == 1:
+            return first
+        if not all(same_positions(first, answers) for answers in several):
+            shared = common_positions(*several)
+            several = [answers.select(places) for answers, places in zip(several, shared, strict=True)]
+        return several[0].with_logits(mean_teacher([answers.logits for answers in several]))
 
     def placed(self, row_id: Int64) -> Iterator[tuple[Cache, Int64 | None, Int64]]:
         """Each cache, the order of its columns, and the places of these rows in it as far as they were located."""
@@ -75,7 +80,7 @@ class Part:
 def _in_order(answers: Answers, order: Int64 | None) -> Answers:
     if order is None:
         return answers
-    return replace(answers, payload=Dense(answers.payload.logits[:, order]))
+    return answers.with_logits(answers.logits[:, order])
 
 
 @dataclass(frozen=True)
@@ -119,13 +124,10 @@ class Joined:
         """The teachers' answers for these rows, in this order; rows may repeat. Raises AlignmentError."""
         if len(self.parts) == 1:
             return self.parts[0].take(row_id, row_hash, view)
-        logits = np.empty((len(row_id), len(self.label_names)), np.float32)
-        answered = np.empty(len(row_id), np.int64)
-        for part, index in self.rows_by_part(row_id):
-            answers = part.take(row_id[index] - part.start, row_hash[index], view[index])
-            answered[index] = answers.row_hash
-            logits[index] = answers.payload.logits
-        return Answers(answered, np.ones(len(row_id), np.int64), Dense(logits))
+        parts = self.rows_by_part(row_id)
+        answers = [part.take(row_id[index] - part.start, row_hash[index], view[index]) for part, index in parts]
+        order = np.concatenate([index for _, index in parts])
+        return end_to_end(answers).rows(np.argsort(order))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Joined:
         """The same teachers, with the places of these rows looked up once, so that no step looks for them. Raises

@@ -22,6 +22,7 @@ from logitcache.forecast.setup import Ready, make_ready
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
+from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Work
 
 DUMP, STEP, LS = "dump", "step", "ls"
@@ -106,7 +107,8 @@ def _round(what: str, calibration: Calibration, ready: Ready, speeds: Speeds, st
 def measured(made: Planned, folder: Path) -> float:
     """Seconds of a real dump, as its report counts them."""
     with CacheWriter(folder, made.plan) as writer:
-        return timed(lambda: Work(writer, made).finish())
+        summary = Summary.of_table(len(made.rows), made.codec.width)
+        return timed(lambda: Work(writer, made, summary).finish())
 
 
 def _memory(name: str, asked: PlanConfig, ready: Ready) -> float | None:

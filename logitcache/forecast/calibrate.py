@@ -23,10 +23,9 @@ from logitcache.config.teacher import Finetune
 from logitcache.cost.flops import DTYPES, Device, shape_of
 from logitcache.data.collate import pad
 from logitcache.data.order import token_batches
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.forecast.epoch import mean_width, share_of_epoch, training_batches
 from logitcache.forecast.finetuning import step_from_flops, step_timed
-from logitcache.records import Array, Int64
+from logitcache.records import Array, Examples, Int64
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
 
@@ -76,7 +75,7 @@ class Speeds:
 
 def from_flops(work: Workload, device: Device, finetune: Finetune | None = None) -> Speeds:
     """The same from a device's peak alone. Tokenising and writing count nothing."""
-    asked, lengths, theirs = work.asked, work.rows.ids.lengths(), work.teacher_rows.ids.lengths()
+    asked, lengths, theirs = work.asked, work.rows.lengths(), work.teacher_rows.lengths()
     student, teacher = shape_of(work.student), shape_of(work.teacher.model)
     batches = asked.batch_size, asked.seed, asked.group_by_length
     rows, width, own = asked.batch_size, mean_width(lengths, *batches), mean_width(theirs, *batches)
@@ -134,12 +133,12 @@ class Calibration:
         """Times some of the batches that a shard of the dump would be cut into."""
         rows, plan = self.work.teacher_rows, self.planned.plan
         shard = np.resize(np.arange(len(rows)), min(plan.rows, plan.shard_rows))
-        lengths = rows.ids.lengths()[shard]
+        lengths = rows.lengths()[shard]
         batches = token_batches(lengths, plan.preparation["batch_tokens"])
         some = np.unique(np.linspace(0, len(batches) - 1, WIDTHS).round().astype(int))
         places = self._cut([shard[batches[i]] for i in some], lengths)
         times = self._in_turn([self._asking(each) for each in places])
-        widths = np.array([rows.ids.lengths()[each].max() for each in places])
+        widths = np.array([rows.lengths()[each].max() for each in places])
         tokens = widths * np.array([len(each) for each in places]) * self.together
         return Pace(widths[::-1], np.array(times)[::-1] / tokens[::-1])
 
@@ -172,20 +171,20 @@ class Calibration:
         steps = int(np.clip(self.seconds / probe, fewest, most))
         return self._of_epoch(self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps)
 
-    def _batches(self, rows: Prepared) -> list[Int64]:
+    def _batches(self, rows: Examples) -> list[Int64]:
         asked = self.work.asked
-        return training_batches(rows.ids.lengths(), asked.batch_size, asked.seed, asked.group_by_length)
+        return training_batches(rows.lengths(), asked.batch_size, asked.seed, asked.group_by_length)
 
-    def _of_epoch(self, seconds: Sequence[float], rows: Prepared, first: int, last: int) -> float:
+    def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
         """The mean. Rows of like length make batches of unlike width: those first..last stand for all by theirs."""
         return float(np.mean(seconds)) * self.share(first, last, rows)
 
-    def share(self, first: int, last: int, rows: Prepared | None = None) -> float:
+    def share(self, first: int, last: int, rows: Examples | None = None) -> float:
         """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped by length."""
         seen = self.work.rows if rows is None else rows
         if not self.work.asked.group_by_length:
             return 1.0
-        return share_of_epoch(seen.ids.lengths(), self._batches(seen), first, last)
+        return share_of_epoch(seen.lengths(), self._batches(seen), first, last)
 
     def tokenise(self) -> float:
         """Seconds of one row."""
@@ -203,7 +202,7 @@ class Calibration:
             with CacheWriter(Path(folder) / "cache", small) as writer:
                 return timed(lambda: _write(writer, {**_root(rows), **codec.encode(logits)}))
 
-    def _forward(self, ask: Callable[[Any], object], rows: Prepared) -> float:
+    def _forward(self, ask: Callable[[Any], object], rows: Examples) -> float:
         """Mean seconds of a training's first batches."""
         inputs = [pad(rows, places) for places in self._batches(rows)[:BATCHES]]
         cases = [lambda given=given: ask(given) for given in inputs]

@@ -29,7 +29,7 @@ def finetune_steps(finetune: Finetune, rows: int) -> int:
 
 def step_from_flops(work: Workload, finetune: Finetune, device: Device) -> float:
     """Seconds of one step, on paper."""
-    width = mean_width(work.teacher_rows.ids.lengths(), finetune.batch_size, finetune.seed, grouped=True)
+    width = mean_width(work.teacher_rows.lengths(), finetune.batch_size, finetune.seed, grouped=True)
     return device.step_seconds(shape_of(work.teacher.model), finetune.batch_size, width)
 
 
@@ -42,7 +42,7 @@ def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: floa
     """
     fit = seconds / 2 / (PASSES * max(forward, 1e-9))
     few = int(np.clip(fit, 2, min(finetune.batch_size, len(work.teacher_rows))))
-    lengths = work.teacher_rows.ids.lengths()
+    lengths = work.teacher_rows.lengths()
     wanted = mean_tokens(lengths, training_batches(lengths, finetune.batch_size, finetune.seed, grouped=True))
     teacher = copy.deepcopy(work.teacher.model)
     nn.Module.float(teacher).requires_grad_(True)
@@ -69,6 +69,6 @@ def _timed(
         probe = float(np.mean(case.block(SETTLE, 1)))
         steps = int(np.clip(seconds / probe, 1, MOST))
         timed = float(np.mean(case.block(SETTLE, steps)))
-    lengths = rows.ids.lengths()
+    lengths = rows.lengths()
     batches = training_batches(lengths, size, finetune.seed, grouped=True)
     return mean_tokens(lengths, batches) / share_of_epoch(lengths, batches, SETTLE, SETTLE + steps), timed

@@ -215,7 +215,7 @@ def _finetuned(ready: Ready, speeds: Speeds) -> Finetuned | None:
         return None
     steps = finetune_steps(ready.finetune, ready.all_labelled_rows)
     work, size = ready.work, ready.finetune.batch_size
-    longest = int(work.teacher_rows.ids.lengths().max())
+    longest = int(work.teacher_rows.lengths().max())
     memory = Memory(shape_of(work.teacher.model), size, longest, "float32", ready.process).training()
     return Finetuned(steps, steps * speeds.finetune_step, memory)
 
@@ -223,7 +223,7 @@ def _finetuned(ready: Ready, speeds: Speeds) -> Finetuned | None:
 def memory_of(ready: Ready) -> tuple[Memory, int]:
     """What trains, and what a teacher takes besides."""
     work, asked = ready.work, ready.work.asked
-    longest, dtype = int(work.rows.ids.lengths().max()), flops.DTYPES[asked.precision]
+    longest, dtype = int(work.rows.lengths().max()), flops.DTYPES[asked.precision]
     together = asked.batch_size // asked.accumulate
     memory = Memory(shape_of(work.student), together, longest, dtype, ready.process)
     budget = int(ready.settings()["batch_tokens"])
@@ -261,7 +261,7 @@ def _setting(asked: PlanConfig, ready: Ready, device: Device | None) -> dict[str
         "shard_rows": plan.shard_rows,
         "batch_tokens": plan.preparation["batch_tokens"],
         "max_length": plan.preparation["max_length"],
-        "tokens": float(work.rows.ids.lengths().mean()),
+        "tokens": float(work.rows.lengths().mean()),
         "dtype": asked.work.dtype,
         "precision": asked.work.precision,
         "device": work.device if device is None else device.name,
@@ -290,7 +290,7 @@ def _notes(asked: PlanConfig, ready: Ready, device: Device | None, first: bool) 
 
 
 def _of_unlabelled(ready: Ready) -> str:
-    labelled = ready.work.teacher_rows.ids.lengths().mean()
+    labelled = ready.work.teacher_rows.lengths().mean()
     return (
         f"steps were taken from labelled rows, of {labelled:.0f} tokens; all rows to be dumped have "
         f"{np.mean(np.concatenate(ready.lengths)):.0f} on average"

@@ -14,12 +14,11 @@ from logitcache.bench.workload import Workload, load
 from logitcache.config.bench import PlanConfig
 from logitcache.config.teacher import DumpSettings, Finetune
 from logitcache.data import source as sources
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import SpecError
 from logitcache.forecast.sizes import UnreadTeacher
-from logitcache.records import Int64
+from logitcache.records import Examples, Int64
 from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.report import DEV_ROWS
@@ -31,9 +30,9 @@ SAMPLE = 2048  # rows whose lengths stand for all
 class Rehearsed(Planned):
     """A dump whose rows were never texts: tokens are drawn, and the sample's stand for all."""
 
-    drawn: Prepared | None = None
+    drawn: Examples | None = None
 
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Prepared:
+    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
         assert self.drawn is not None
         rows = np.arange(start, stop) if places is None else start + places
         return self.drawn.select(rows % len(self.drawn))
@@ -101,7 +100,7 @@ def _dev_rows(asked: PlanConfig, source: Source) -> int:
 def _lengths(dump: Planned) -> Int64:
     """Tokens of some of its rows, evenly spread."""
     places = np.unique(np.linspace(0, len(dump.rows) - 1, SAMPLE).astype(np.int64))
-    return dump.prepare(0, len(dump.rows), places).ids.lengths()
+    return dump.prepare(0, len(dump.rows), places).lengths()
 
 
 def is_trained_first(finetune: Finetune, work: Workload) -> bool:

@@ -64,8 +64,8 @@ def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def given(found: Any) -> np.ndarray:
     """The logits in what a way gives, whatever it gives them in."""
-    if hasattr(found, "payload"):
-        found = found.payload.logits
+    if hasattr(found, "payloads"):
+        found = found.logits
     if isinstance(found, dict):
         found = found["logits"]
     return np.asarray(found, np.float16)

@@ -59,9 +59,9 @@ def test_take_gives_what_was_written(caches: dict[tuple[int, int, str], Cache], 
     ids = np.array(data.draw(st.lists(st.integers(0, rows - 1), max_size=60)), np.int64)
     taken = opened.take(ids)
     assert taken.row_hash.tolist() == whole["row_hash"][ids].tolist()
-    assert taken.counts.tolist() == [1] * len(ids)
-    assert taken.payload.logits.dtype == np.float32
-    np.testing.assert_array_equal(taken.payload.logits, whole["logits"][ids].astype(np.float32))
+    assert taken.indptr.tolist() == list(range(len(ids) + 1))
+    assert taken.logits.dtype == np.float32
+    np.testing.assert_array_equal(taken.logits, whole["logits"][ids].astype(np.float32))
     opened.check(ids, whole["row_hash"][ids])
 
 
@@ -72,9 +72,11 @@ def test_blocks_are_all_rows_in_order(tmp_path: Path, rows: int) -> None:
     blocks = list(opened)
     assert max(len(block.row_id) for block in blocks) <= BLOCK_ROWS
     assert np.concatenate([b.row_id for b in blocks]).tolist() == list(range(rows))
-    np.testing.assert_array_equal(np.concatenate([b.row_hash for b in blocks]), whole["row_hash"])
+    np.testing.assert_array_equal(np.concatenate([b.answers.row_hash for b in blocks]), whole["row_hash"])
     np.testing.assert_array_equal(np.concatenate([b.label for b in blocks]), whole["label"])
-    np.testing.assert_array_equal(np.concatenate([b.logits.logits for b in blocks]), whole["logits"].astype(np.float32))
+    np.testing.assert_array_equal(
+        np.concatenate([b.answers.logits for b in blocks]), whole["logits"].astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("outside", [-1, 10, 2**40])
@@ -108,7 +110,7 @@ def test_answers_are_given_for_texts(tmp_path: Path) -> None:
         writer.seal()
         cache = Cache.open(writer.folder)
         taken = cache.for_texts(["c", "a", "c"], None if second is None else ["", "x", ""])
-        np.testing.assert_array_equal(taken.payload.logits, cache.take(np.array([3, 0, 3])).payload.logits)
+        np.testing.assert_array_equal(taken.logits, cache.take(np.array([3, 0, 3])).logits)
         assert cache.find(row_hashes(["b", "d"], None if second is None else ["y", "y"])).tolist() == [1, -1]
         with pytest.raises(AlignmentError, match=r"row 1: expected a text .* 1 of 2 rows"):
             cache.for_texts(["a", "d"], None if second is None else ["x", "x"])
@@ -172,10 +174,10 @@ def test_nothing_that_is_read_is_run(cache: Cache, monkeypatch: pytest.MonkeyPat
 def test_a_cache_travels_by_its_place_not_its_bytes(tmp_path: Path) -> None:
     """As it does to a DataLoader's workers."""
     cache = make(tmp_path, make_plan(rows=5000, shard_rows=5000, width=64))
-    before = cache.take(np.arange(5000)).payload.logits
+    before = cache.take(np.arange(5000)).logits
     travelled = pickle.dumps(cache)
     assert len(travelled) < 10_000
-    np.testing.assert_array_equal(pickle.loads(travelled).take(np.arange(5000)).payload.logits, before)
+    np.testing.assert_array_equal(pickle.loads(travelled).take(np.arange(5000)).logits, before)
 
 
 def test_nothing_is_read_before_it_is_asked_for(cache: Cache) -> None:

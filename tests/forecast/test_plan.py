@@ -94,7 +94,7 @@ def test_a_plan_adds_up_what_it_knows_of_single_things(asked: PlanConfig) -> Non
     ready = make_ready(asked, SILENT)
     widths = np.array([1.0, 32.0])
     speeds = Speeds(step=1.0, own_forward=0.1, teacher_forward=0.5, pace=Pace(widths, np.array([2.0, 2.0])), write=3.0)
-    lengths = ready.work.teacher_rows.ids.lengths()
+    lengths = ready.work.teacher_rows.lengths()
     one_batch = 60 * lengths.max() * 2.0  # all rows fit in a budget of 4,096 tokens
     dev = 24 * np.resize(lengths, 24).max() * 2.0
     assert dump_seconds(ready, speeds) == pytest.approx(one_batch + 3.0 + dev)

@@ -246,7 +246,7 @@ def test_a_step_has_a_part_that_no_batch_makes_longer(asked: PlanConfig, monkeyp
 
     monkeypatch.setattr(finetuning, "_timed", timed)
     work = make_ready(replace(asked, work=replace(asked.work, teacher="1x32")), SILENT).work
-    lengths = work.teacher_rows.ids.lengths()
+    lengths = work.teacher_rows.lengths()
     wanted = mean_tokens(lengths, training_batches(lengths, 32, 0, grouped=True))
     for forward in (1.0, 1e-9):  # of a few rows, and of all
         found = finetuning.step_timed(work, Finetune(), 12.0, forward)

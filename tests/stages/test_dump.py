@@ -111,7 +111,7 @@ def test_known_rows_are_copied(asked: DumpConfig, tmp_path: Path) -> None:
     new = dump(config)
     assert (new.teacher_rows, new.reused_rows) == (2, 58)
     keep = np.setdiff1d(np.arange(60), [3, 40])
-    one, two = (Cache.open(folder).take(keep).payload.logits for folder in (old.cache, new.cache))
+    one, two = (Cache.open(folder).take(keep).logits for folder in (old.cache, new.cache))
     assert np.array_equal(one, two)
 
 

@@ -89,11 +89,11 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     texts = job.train.texts()[0]
     answers = teacher.take(job.train.row_id, row_hashes(texts), np.zeros_like(job.train.row_id))
-    np.testing.assert_array_equal(answers.payload.logits, answer(row_hashes(texts)))
+    np.testing.assert_array_equal(answers.logits, answer(row_hashes(texts)))
     held = {text for name in ("dev", "test") if name in source.splits for text in source.splits[name].texts()[0]}
     assert not held & set(texts)
     whole = cache_of(source.table("train"), "train", folder / "again").take(np.arange(len(table)))
-    np.testing.assert_array_equal(whole.payload.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
+    np.testing.assert_array_equal(whole.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
 
 
 @settings(max_examples=30)
@@ -132,7 +132,7 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
             continue
         teacher = given_teacher(asked)
         answers = teacher.take(job.train.row_id, job.train.row_hash, np.zeros_like(job.train.row_id))
-        np.testing.assert_array_equal(answers.payload.logits, answer(row_hashes(texts)))
+        np.testing.assert_array_equal(answers.logits, answer(row_hashes(texts)))
 
 
 def given_teacher(job: Job) -> Joined:
@@ -194,7 +194,7 @@ def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path
     cache = Cache.open(report.cache)
     assert (cache.row_hashes() == row_hashes(table["text"])).all()
     assert report.dev_scores["accuracy"] == pytest.approx(
-        (cache.take(source.split("dev").row_id).payload.logits.argmax(1) == source.split("dev").label).mean()
+        (cache.take(source.split("dev").row_id).logits.argmax(1) == source.split("dev").label).mean()
     )
     out = logitcache.train(
         "kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, reporter=Notes(notes.append)

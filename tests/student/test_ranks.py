@@ -14,9 +14,9 @@ import pytest
 from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
 from logitcache.data.order import PADDING, permutation
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.errors import SpecError
 from logitcache.ranks import is_first, ranks
+from logitcache.records import Examples
 from logitcache.stages.train import train
 from logitcache.student import checkpoints
 from logitcache.student.places import EpochOrder
@@ -66,7 +66,7 @@ def test_workers_read_each_row_once(
 
 
 @pytest.fixture
-def made(rows: Prepared, cache: Cache, checkpoint: Callable[..., Path], tmp_path: Path) -> Made:
+def made(rows: Examples, cache: Cache, checkpoint: Callable[..., Path], tmp_path: Path) -> Made:
     """``made(ranks, cases)``: what each rank of these trainings saw and got."""
 
     def make(ranks: int, cases: list[Case]) -> dict[Case, list[dict[str, np.ndarray[Any, Any]]]]:

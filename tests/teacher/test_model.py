@@ -64,7 +64,7 @@ def test_answers_through_a_batch_are_those_by_hand(
     path, source = checkpoint(kind, LABELS[data]), sources[data]
     teacher = planned(load_teacher(str(path), device="cpu"), source, "train", DumpSettings(max_length)).panel.first
     rows = replace(prepare(teacher.tokenizer, source.split("train"), max_length), padding=teacher.padding)
-    lengths = rows.ids.lengths()
+    lengths = rows.lengths()
     assert lengths.max() > lengths.min()  # so there is padding
     assert rows.cut.any() == (max_length == 12)  # and truncation
     expected = by_hand(path, source, max_length)
@@ -74,7 +74,7 @@ def test_answers_through_a_batch_are_those_by_hand(
     assert set(batch.inputs) == set(teacher.tokenizer.model_input_names)
     np.testing.assert_allclose(teacher.logits(batch.inputs), expected[places], atol=1e-5)
     above = expected - expected.max(1, keepdim=True).values
-    np.testing.assert_allclose(batch.targets["live"].payload.logits, above[places], atol=2e-5)
+    np.testing.assert_allclose(batch.targets["live"].logits, above[places], atol=2e-5)
 
 
 def test_the_tiny_models_tell_segments_and_rows_apart(sources: dict[str, Source], checkpoint: Checkpoint) -> None:
