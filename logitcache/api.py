@@ -7,7 +7,7 @@ Every option is declared in ``logitcache.config``; the signatures here are made 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from logitcache.data.source import Data, Source
 from logitcache.data.sources.memory import UNNAMED
 from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.report.plots import dots
-from logitcache.reporter import NOTES, Reporter
+from logitcache.reporter import NOTES, Notes, Reporter
 from logitcache.stages import dump as dumping
 from logitcache.stages import train as training
 from logitcache.stages.again import rows_of
@@ -40,7 +40,6 @@ from logitcache.teacher.plan import Planned, Said, planned, recorded_map, task_o
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
-C = TypeVar("C")
 Place = str | os.PathLike[str]
 MENDED_HERE = "a cache is mended here. Repair it where it was dumped, and copy it there again"
 
@@ -51,6 +50,7 @@ def load(
     unlabelled: Data | None = None,
     name: str | None = None,
     reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[RowsOptions],
 ) -> Source:
     """The rows that ``--data`` (and ``--unlabelled``) name, with their splits, labels and identities.
@@ -63,6 +63,7 @@ def load(
     if name is not None and (not isinstance(name, str) or not name.strip(".") or {*name} & {"/", "\\"}):
         # it becomes a part of folders' names
         raise SpecError(f"name: expected a name without separators, found {name!r}. Correct it.")
+    reporter = _listener(reporter, notify)
     config = build(RowsConfig, options)
     return sources.load(
         data,
@@ -81,14 +82,17 @@ def dump(
     *,
     unlabelled: Data | None = None,
     reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[DumpOptions],
 ) -> DumpReport:
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
     ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names.
-    ``reporter`` shows notes and progress. Raises the kinds of :class:`LogitCacheError` that the command ends with.
+    ``reporter`` shows notes and progress; ``notify``, a function, gets the notes in its place. Raises the kinds of
+    :class:`LogitCacheError` that the command ends with.
     """
-    config = _checked(DumpConfig, {**options, "teacher": teacher}, reporter)
+    reporter = _listener(reporter, notify)
+    config = build(DumpConfig, {**options, "teacher": teacher})
     config, source = _with_rows(config, data, unlabelled, reporter)
     with _told_of_names(source, config.workspace):
         return dumping.dump(config, source=source, reporter=reporter)
@@ -101,6 +105,7 @@ def repair(
     *,
     unlabelled: Data | None = None,
     reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[AgainOptions],
 ) -> RepairReport:
     """Make the broken shards of a cache again, and only those: ``logitcache repair``.
@@ -108,7 +113,8 @@ def repair(
     ``teacher``, ``data`` and ``options`` are those of :func:`dump` that say who was asked about which rows; by default
     what the cache names. They are only used where a shard is broken. Raises FingerprintMismatch where they are others.
     """
-    config = _checked(AgainConfig, {**options, "teacher": teacher}, reporter)
+    reporter = _listener(reporter, notify)
+    config = build(AgainConfig, {**options, "teacher": teacher})
     return repair_asked(cache, config, data, unlabelled, reporter=reporter)
 
 
@@ -140,6 +146,7 @@ def verify_live(
     unlabelled: Data | None = None,
     seed: int = 0,
     reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[AgainOptions],
 ) -> Live:
     """Ask the teacher about some rows of a cache again, drawn by ``seed``: ``logitcache verify --live``.
@@ -147,7 +154,8 @@ def verify_live(
     ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where they are not those the
     cache was made with.
     """
-    config = _checked(AgainConfig, {**options, "teacher": teacher}, reporter)
+    reporter = _listener(reporter, notify)
+    config = build(AgainConfig, {**options, "teacher": teacher})
     return verify_asked(cache, rows, config, data, unlabelled, seed=seed, reporter=reporter)
 
 
@@ -182,19 +190,21 @@ def train(
     *,
     unlabelled: Data | None = None,
     reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
     **options: Unpack[TrainOptions],
 ) -> Path:
     """Train one student and return its result folder: ``logitcache train``.
 
     ``data`` is what :func:`load` takes, or what it gave. ``options`` are the command's by their names: ``student``,
     ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``reporter``
-    shows notes and progress.
+    and ``notify`` as there.
     Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
+    reporter = _listener(reporter, notify)
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
         values["cache"] = _cache_places(values["cache"])
-    config = _checked(TrainConfig, values, reporter)
+    config = build(TrainConfig, values)
     config, source = _with_rows(config, data, unlabelled, reporter)
     with _told_of_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
@@ -228,12 +238,20 @@ def _is_path(value: Any) -> bool:
     return True
 
 
-def _checked(config: type[C], values: Mapping[str, Any], reporter: Reporter) -> C:
-    """The configuration of a call. Raises SpecError, also where the reporter is none."""
+def _listener(reporter: Reporter, notify: Callable[[str], object] | None) -> Reporter:
+    """Whoever is told notes and progress: the reporter, or a function that gets the notes. Raises SpecError."""
+    if notify is not None:
+        if not callable(notify):
+            raise SpecError(expected="a function", found=short(repr(notify)), advice="Correct it.", where="notify")
+        return Notes(notify)
     if not isinstance(reporter, Reporter):
-        found = short(repr(reporter))
-        raise SpecError(f"reporter: expected a Reporter (such as logitcache.Notes(print)), found {found}. Correct it.")
-    return build(config, values)
+        raise SpecError(
+            expected="a Reporter (such as logitcache.Notes(print))",
+            found=short(repr(reporter)),
+            advice="Correct it.",
+            where="reporter",
+        )
+    return reporter
 
 
 def _cache_places(value: Any) -> Any:

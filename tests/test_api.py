@@ -61,6 +61,14 @@ def test_importing_loads_nothing_heavy() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_notes_go_to_a_function(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notes: list[str] = []
+    (tmp_path / "train.csv").write_text("text,label\na,x\n,\nb,y\n")
+    logitcache.load(tmp_path, notify=notes.append)
+    assert notes
+    assert capsys.readouterr().err == ""
+
+
 @pytest.fixture
 def silent() -> dict[str, Any]:
     return {"reporter": SILENT}
@@ -139,6 +147,7 @@ WRONG = [  # of every kind of option there is
     *(("dump", name, value) for name in ("teacher", "workspace") for value in (None, 3)),
     *(("train", name, value) for name in ("student", "workspace", "seed", "epochs") for value in (None, [])),
     *((function, "reporter", value) for function in ("dump", "train") for value in (None, print)),
+    *((function, "notify", "print") for function in ("dump", "train")),
     *(("dump", name, [1]) for name in ("split", "out", "reuse", "revision", "device", "overwrite", "text")),
     *(("train", name, 3) for name in ("tokenizer", "cache", "tau_squared", "labels", "report_to", "metric")),
     *(("train", "cache", [value]) for value in (None, 3)),

@@ -99,21 +99,20 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
 
 
 def _labels_then(cache: Cache, row_id: Int64, place: Int64) -> Int64:
-    """The labels of rows at the dump, -1 where nothing is known: i64[N]. Of a row that lies elsewhere now, a text that
-    was dumped with several labels says nothing.
+    """The labels of rows at the dump, -1 where nothing is known: i64[N]. Where some rows lie elsewhere now, a text that
+    was dumped with several labels says nothing: which of its rows is which cannot be told.
     """
     labels = cache.labels(place)
-    moved = np.flatnonzero(place != row_id)
-    if len(moved):
-        index = cache.index
-        is_first = np.ones(len(index.row_hash), bool)
-        is_first[1:] = index.row_hash[1:] != index.row_hash[:-1]
-        starts = np.flatnonzero(is_first)
-        ordered = cache.labels(index.row_id)
-        is_single = np.minimum.reduceat(ordered, starts) == np.maximum.reduceat(ordered, starts)
-        text = np.searchsorted(index.row_hash[starts], cache.row_hashes(place[moved]))
-        labels[moved[~is_single[text]]] = -1
-    return labels
+    if (place == row_id).all():
+        return labels
+    index = cache.index
+    is_first = np.ones(len(index.row_hash), bool)
+    is_first[1:] = index.row_hash[1:] != index.row_hash[:-1]
+    starts = np.flatnonzero(is_first)
+    ordered = cache.labels(index.row_id)
+    is_single = np.minimum.reduceat(ordered, starts) == np.maximum.reduceat(ordered, starts)
+    text = np.searchsorted(index.row_hash[starts], cache.row_hashes(place))
+    return np.where(is_single[text], labels, -1)
 
 
 def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter) -> None:

@@ -168,7 +168,7 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
     source = held_out(given, SILENT)  # as whoever trains does
     assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 90, "dev": 10, "test": 2}
     source = held_out(
-        loaded({"train": train, "dev": bare, "test": bare}, tmp_path), lambda _: None
+        loaded({"train": train, "dev": bare, "test": bare}, tmp_path), SILENT
     )  # no name is left for rows held out
     assert ({name: len(rows) for name, rows in source.splits.items()}, source.division) == (
         {"train": 100, "dev": 2, "test": 2},

@@ -4,6 +4,7 @@ answer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from hypothesis import strategies as st
 
 import logitcache
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import join
+from logitcache.cache.joined import Joined, join
 from logitcache.config.data import Columns
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.selection import held_out
 from logitcache.data.source import Rows, Source, load
-from logitcache.errors import SpecError
+from logitcache.errors import AlignmentError, SpecError
 from logitcache.identity import row_hashes
 from logitcache.reporter import SILENT, Notes
-from logitcache.stages.job import ready
+from logitcache.stages import train as training
+from logitcache.stages.job import Job, ready
 from logitcache.stages.workspace import find_cache
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
@@ -90,6 +92,52 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     assert not held & set(texts)
     whole = cache_of(source.table("train"), "train", folder / "again").take(np.arange(len(table)))
     np.testing.assert_array_equal(whole.payload.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
+
+
+@settings(max_examples=30)
+@given(TABLES, st.data())
+def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names_it(
+    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[int, int | None]], data: st.DataObject
+) -> None:
+    """Another order, a subset, repeated rows, other labels, changed words; the cache is named, or found."""
+    folder = tmp_path_factory.mktemp("changed")
+    dumped = loaded(table, [], False, folder)
+    cache = cache_of(dumped.table("train"), "train", folder / "caches" / "dumped")
+    places = data.draw(st.permutations(range(len(table))) | st.lists(st.integers(0, len(table) - 1), min_size=2))
+    changed = [table[place] for place in places]
+    for row in data.draw(st.lists(st.integers(0, len(places) - 1), max_size=3)):
+        changed[row] = (1000 + row, changed[row][1])
+    source = loaded(changed, [], False, folder) if {0, 1} <= {label for _, label in changed} else dumped
+    try:
+        config = TrainConfig(method="kd", workspace=Workspace(folder))
+        job = ready(config, replace(source, num_labels=WIDTH), SILENT)
+    except SpecError as error:
+        if "two classes" not in str(error):
+            raise
+        return
+    texts = job.train.texts()[0]
+    unknown = [int(row) for row, text in zip(job.train.row_id, texts, strict=True) if int(text.split()[1]) >= 1000]
+    for caches in ([], [cache.folder]):
+        asked = replace(job, config=replace(config, cache=caches))
+        if unknown:
+            said = (
+                rf"row {unknown[0]}: expected a text .*; {len(unknown)} of {len(texts)} rows"
+                if caches
+                else "found none"
+            )
+            with pytest.raises(AlignmentError if caches else SpecError, match=said):
+                given_teacher(asked)
+            continue
+        teacher = given_teacher(asked)
+        answers = teacher.take(job.train.row_id, job.train.row_hash, np.zeros_like(job.train.row_id))
+        np.testing.assert_array_equal(answers.payload.logits, answer(row_hashes(texts)))
+
+
+def given_teacher(job: Job) -> Joined:
+    """A run's teacher, its rows located."""
+    teacher = training._given(job, SILENT)
+    assert teacher is not None
+    return teacher.located(job.train.row_id, job.train.row_hash)
 
 
 def table_of(count: int) -> dict[str, list[Any]]:
