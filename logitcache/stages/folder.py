@@ -70,6 +70,13 @@ def _is_left_over(name: str) -> bool:
     return name.startswith(".") and name.endswith((".tmp", ".lock"))
 
 
+def cache_of(out: Path) -> str | None:
+    """The fingerprint of the cache that a run learns from which was begun in this folder. Raises SpecError."""
+    recorded = _recorded(out)
+    cache: str | None = None if recorded is None else recorded.get("cache")
+    return cache
+
+
 def check_foreign(out: Path) -> None:
     """Raises SpecError where a folder holds something that is no run."""
     _recorded(out)

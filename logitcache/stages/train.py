@@ -18,12 +18,13 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.division import stand_in
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
-from logitcache.errors import SpecError
+from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.load import quiet
 from logitcache.ranks import first_alone, is_first, meet, of_first, on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
-from logitcache.stages.folder import CONTENT, OtherRun, check_foreign, check_same, is_done
+from logitcache.stages.defaults import run_folder
+from logitcache.stages.folder import CONTENT, OtherRun, cache_of, check_foreign, check_same, is_done
 from logitcache.stages.job import Job, ready, with_tokenizer
 from logitcache.stages.relabelled import check_gold_labels
 from logitcache.stages.run import run
@@ -118,6 +119,7 @@ def prepared(config: TrainConfig, source: Source | None, reporter: Reporter) -> 
         if teacher.match.kind is not Kind.SAME:
             reporter.note(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
+        job = replace(job, out=_place_by_cache(job))
     check_foreign(job.out)
     if teacher is not None:
         job, teacher = _proved(job, teacher, reporter)
@@ -133,6 +135,20 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
     check_gold_labels(teacher, job.train, reporter)
     _say_located(teacher, job, reporter)
     return job, teacher
+
+
+def _place_by_cache(job: Job) -> Path:
+    """The run's folder. Where caches are named and no folder is, another cache than the workspace's own is another
+    folder, unless a run that learns from it has begun in the plain one.
+    """
+    fingerprint = job.cache_fingerprint
+    if job.requested.out is not None or not job.requested.caches or cache_of(job.out) == fingerprint:
+        return job.out
+    if job.config.method == "kd":
+        with suppress(LogitCacheError):  # none is found, or several
+            if _found(job, SILENT).fingerprint == fingerprint:
+                return job.out
+    return run_folder(job.requested, job.source, fingerprint)
 
 
 def check_unlabelled(source: Source, named: str | None) -> None:
@@ -152,8 +168,12 @@ def _given(job: Job, reporter: Reporter) -> Joined | None:
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
-    if config.method != "kd":
-        return None
+    return _found(job, reporter) if config.method == "kd" else None
+
+
+def _found(job: Job, reporter: Reporter) -> Joined:
+    """The one cache of each part of the rows in the workspace. Raises SpecError where there is none, or several."""
+    config, starts = job.config, job.starts()
     division, source = job.source.division, job.source
     # a teacher fine-tuned on another seed's draw has been trained on rows that this one holds out
     called = None if division is None or division.seed is None else source.name
@@ -273,16 +293,11 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
 
 
 def _as_base(job: Job) -> TrainConfig:
-    return replace(
-        job.config,
-        method="base",
-        alpha=None,
-        temperature=None,
-        tau_squared=None,
-        folds=None,
-        overwrite=False,
-        out=job.config.workspace.run(job.source.name, "base", job.config.seed),
-    )
+    """The base run of the same settings, in its default place."""
+    of_self_kd: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds"))
+    without = {**of_self_kd, "method": "base", "overwrite": False, "out": None}
+    place = run_folder(replace(job.requested, **without), job.source)
+    return replace(job.config, **{**without, "out": place})
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:

@@ -21,7 +21,7 @@ from logitcache.stages.job import Job, ready, with_tokenizer
 from logitcache.stages.stage import held
 from logitcache.stages.train import Training, train
 from logitcache.store.lock import LOCK, Lock
-from tests.runs import Interrupt, NoSteps, result, same, stop_at, tree
+from tests.runs import Interrupt, NoSteps, place_of, result, same, stop_at, tree
 
 
 def made(config: TrainConfig) -> Job:
@@ -181,7 +181,7 @@ def stopped(config: TrainConfig, tmp_path: Path) -> TrainConfig:
 
 
 def test_a_first_copy_that_was_replaced_is_noticed(stopped: TrainConfig) -> None:
-    first = stopped.workspace.run("singles", "base", 0)
+    first = place_of(replace(stopped, method="base", out=None))
     recorded = json.loads((first / "run.json").read_text())
     other = train(replace(stopped, method="base", seed=5, out=first.with_name("other")))
     (other / "model.safetensors").replace(first / "model.safetensors")
@@ -197,13 +197,14 @@ def test_a_first_copy_that_is_the_same_is_gone_on_with(stopped: TrainConfig, tmp
     out = train(stopped)
     alone = replace(stopped, out=None, workspace=type(stopped.workspace)(tmp_path / "alone"))
     assert same(out, train(alone))
-    assert result(out)["cache_fingerprint"] == result(alone.workspace.run("singles", "self-kd", 0))["cache_fingerprint"]
+    assert result(out)["cache_fingerprint"] == result(place_of(alone))["cache_fingerprint"]
 
 
 def test_a_self_kd_in_the_base_runs_place_has_its_first_copy_elsewhere(
     config: TrainConfig, checkpoint: Callable[..., Path]
 ) -> None:
-    place = config.workspace.run("singles", "base", 0)
-    out = train(replace(config, method="self-kd", epochs=1.0, out=place))
+    config = replace(config, epochs=1.0)
+    place = place_of(config)
+    out = train(replace(config, method="self-kd", out=place))
     assert result(out)["method"] == "self-kd"
     assert list((config.workspace.folder / "self-kd").glob("copy-*/result.json"))
