@@ -22,7 +22,7 @@ def main() -> None:
 
         def ours(halves: np.ndarray = halves, codec: DenseCodec = codec) -> None:
             for _ in range(CALLS):
-                codec.decode({"logits": halves})
+                codec.unpack({"logits": halves})
 
         def numpy(halves: np.ndarray = halves) -> None:
             for _ in range(CALLS):

@@ -25,10 +25,11 @@ from bench_dump import SETTINGS, load
 from common import ratio, write
 
 from logitcache.bench.turns import in_turn, spread
+from logitcache.cache.layout import columns_of
 from logitcache.store import extents, files
-from logitcache.store.columns import Column
+from logitcache.store.columns import ROW
 from logitcache.store.extents import Encoded, File
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.dump import dump_split
@@ -55,8 +56,8 @@ def plainly() -> Iterator[None]:
 
 def plan(rows: int, shard_rows: int) -> Plan:
     codec = DenseCodec(WIDTH, "float16")
-    columns = (*ROOT_COLUMNS, *(Column(name, dtype, width) for name, (dtype, width) in codec.columns().items()))
-    return Plan({}, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, shard_rows)
+    columns = columns_of(codec, ROW)
+    return Plan("classification", {}, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, shard_rows)
 
 
 def cache(folder: Path, of: Plan) -> None:

@@ -18,7 +18,9 @@ from common import ratio, write
 
 from logitcache.bench.turns import in_turn, spread
 from logitcache.cache.cache import Cache
-from logitcache.store.manifest import ROOT_COLUMNS, Column, Plan
+from logitcache.cache.layout import columns_of
+from logitcache.store.columns import ROW
+from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 
@@ -29,9 +31,9 @@ ROUNDS, REPEATS, CALLS = 15, 200, 20  # calls of one timed repeat: short, so tha
 
 def make(folder: Path, shards: int) -> Cache:
     codec = DenseCodec(WIDTH, "float16")
-    columns = (*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items()))
+    columns = columns_of(codec, ROW)
     teacher = {"name": "none", "label_names": [f"class {i}" for i in range(WIDTH)]}
-    plan = Plan(teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, ROWS, ROWS // shards)
+    plan = Plan("classification", teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, ROWS, ROWS // shards)
     draw = np.random.default_rng(0)
     with CacheWriter(folder, plan) as writer:
         for index in writer.missing:

@@ -19,10 +19,11 @@ from common import ratio, write
 from logitcache.bench.turns import in_turn
 from logitcache.cache.cache import Cache
 from logitcache.cache.convert import convert
+from logitcache.cache.layout import columns_of
 from logitcache.data.order import permutation, windowed_permutation
 from logitcache.records import Int64
-from logitcache.store.columns import Column
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.columns import ROW
+from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 
@@ -31,9 +32,9 @@ BATCH, SHARD_ROWS = 32, 32768
 
 def make(folder: Path, rows: int, classes: int) -> None:
     codec, draw = DenseCodec(classes), np.random.default_rng(0)
-    columns = (*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items()))
+    columns = columns_of(codec, ROW)
     names = {"label_names": [str(i) for i in range(classes)]}
-    plan = Plan(names, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, SHARD_ROWS)
+    plan = Plan("classification", names, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, SHARD_ROWS)
     with CacheWriter(folder, plan) as writer:
         for index in writer.missing:
             start, end = plan.shard(index)

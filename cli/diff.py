@@ -19,6 +19,8 @@ BESIDE = {
     "skipped_a": "answered in B alone",
     "skipped_b": "answered in A alone",
     "unanswered": "answered in neither",
+    "positions_a": "positions kept in A alone",
+    "positions_b": "positions kept in B alone",
 }
 
 

@@ -62,7 +62,7 @@ def _identity(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "label order", f"the teacher's own columns, as they stand here: {places}"
     if folds := teacher.get("folds"):
         yield "folds", f"{folds['count']} teachers: no row was answered by one that was trained on it"
-    yield "tokenizer", _short(shown["tokenizer"].get("vocabulary"))
+    yield "tokenizer", _short(shown["preprocessor"].get("vocabulary"))
     yield "max length", f"{prepared.get('max_length')} tokens"
     yield "fingerprint", shown["fingerprint"]
 

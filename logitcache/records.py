@@ -3,12 +3,16 @@
 Sizes: N rows, B rows of one batch, T tokens (padded), P kept positions, W width of a vector (K classes, V words, d
 hidden). A record of arrays is generic in its array type: numpy from the data rooms, torch in the student. ``map``
 carries one to the other.
+
+A *position* is where a row is asked for a vector. Each has a number in its row, by which teacher and student are
+joined, and a token, where the vector stands in the row as one model reads it: two tokenizers may differ in that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -20,6 +24,25 @@ Int32: TypeAlias = npt.NDArray[np.int32]
 Int64: TypeAlias = npt.NDArray[np.int64]
 Float32: TypeAlias = npt.NDArray[np.float32]
 Array: TypeAlias = npt.NDArray[Any]
+
+LOGITS = "logits"  # the payload that the methods learn from
+_IN_ROW = 1 << 32  # more positions than any row has
+
+
+def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
+    """Where the entries of these rows stand in a ragged column: (indptr of the chosen rows i64[n + 1], the
+    ``indptr[-1]`` places). Rows may repeat.
+    """
+    starts = indptr[rows]
+    lengths = indptr[rows + 1] - starts
+    ends = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    return ends, np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
+
+
+def rows_of(indptr: Int64) -> Int64:
+    """The row of each entry of a ragged column: i64[P]."""
+    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
 
 
 @dataclass(frozen=True)
@@ -37,10 +60,96 @@ class Ragged:
 
     def select(self, rows: Int64) -> Ragged:
         """The rows at these places, in this order; places may repeat."""
-        lengths = self.lengths()[rows]
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        places = np.repeat(self.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        indptr, places = chosen(self.indptr, rows)
         return Ragged(self.values[places], indptr)
+
+
+class Side(StrEnum):
+    """Where a batch is filled. ``NONE``: nowhere; rows of equal length are asked together."""
+
+    RIGHT = "right"
+    LEFT = "left"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How a batch is filled, and what the model is shown of that.
+
+    Nothing says for certain how a model was trained to be padded: tokenizers and configurations differ, and some models
+    read a filled position as text. So ``logitcache.models.probe`` chooses by evidence; this is what it chooses.
+    """
+
+    side: Side
+    token: int  # id of the filling
+    segment: int  # token type of the filling
+    mask: bool = True  # the model gets an attention mask
+    free: bool = False  # the model names no padding token: any that no row of the batch ends in will do
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Padding:
+        """The tokenizer's own."""
+        mask = "attention_mask" in tokenizer.model_input_names
+        return cls(Side(tokenizer.padding_side), tokenizer.pad_token_id, tokenizer.pad_token_type_id, mask)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a plan records."""
+        return {"side": str(self.side), "token": None if self.free else self.token, "mask": self.mask}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of one split (or a selection of them) as a model reads them, without padding: what batches are made of."""
+
+    row_id: Int64  # [N]
+    view: Int64  # [N]
+    row_hash: Int64  # [N]
+    label: Int64  # [N]; -1 where there is none
+    inputs: Mapping[str, Ragged]  # input_ids, and what else the model takes of each token
+    cut: Array  # bool[N]; rows that lost tokens at max_length
+    padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
+
+    def __len__(self) -> int:
+        return len(self.row_id)
+
+    def lengths(self) -> Int64:
+        """Tokens of each row: i64[N]."""
+        return self.inputs["input_ids"].lengths()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return len(self.inputs["input_ids"].values)
+
+    def select(self, places: Int64) -> Examples:
+        """The rows at these places, in this order; places may repeat."""
+        return Examples(
+            self.row_id[places],
+            self.view[places],
+            self.row_hash[places],
+            self.label[places],
+            {name: column.select(places) for name, column in self.inputs.items()},
+            self.cut[places],
+            self.padding,
+        )
+
+
+@dataclass(frozen=True)
+class Positions:
+    """The kept positions of some rows: those of row i are ``indptr[i]`` to ``indptr[i + 1]``, in ascending order of
+    their numbers.
+    """
+
+    indptr: Int64  # [N + 1]
+    index: Int64  # [P] number in its row
+    token: Int64  # [P] where the vector stands in the row as the model reads it, padding aside
+    label: Int64  # [P]; -1 where there is none
+    weight: Float32  # [P]
+
+    def select(self, places: Int64) -> Positions:
+        """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
+        indptr = np.searchsorted(places, self.indptr)
+        return Positions(indptr, self.index[places], self.token[places], self.label[places], self.weight[places])
 
 
 @dataclass(frozen=True)
@@ -54,38 +163,111 @@ class Dense(Generic[A]):
 
 
 @dataclass(frozen=True)
-class Target(Generic[A]):
-    """What one teacher said: ``where`` gives (row in batch, position) of each payload vector."""
-
-    where: A  # i64[P, 2]
-    payload: Dense[A]
-
-    def map(self, f: Callable[[A], C]) -> Target[C]:
-        return Target(f(self.where), self.payload.map(f))
-
-
-@dataclass(frozen=True)
 class Answers:
-    """What a teacher (a cache, or a live one) says of some rows, with the proof that these are the rows it was asked
-    about.
+    """What a teacher (a cache, or a live one) says of some rows at their kept positions, with the proof that these are
+    the rows it was asked about. The positions of row i are ``indptr[i]`` to ``indptr[i + 1]``, in ascending order of
+    their numbers.
     """
 
     row_hash: Int64  # [B]
-    counts: Int64  # [B] kept positions of each row
-    payload: Dense[Array]  # P = counts.sum()
+    indptr: Int64  # [B + 1]
+    index: Int64  # [P] number in its row
+    payloads: Mapping[str, Dense[Array]]  # by target, P vectors each
+
+    @property
+    def logits(self) -> Float32:
+        """Its vectors of the target ``logits``: f32[P, W]."""
+        return self.payloads[LOGITS].logits
+
+    @property
+    def payload(self) -> Dense[Array]:
+        """The target ``logits``, which the methods learn from."""
+        return self.payloads[LOGITS]
+
+    def with_logits(self, logits: Float32) -> Answers:
+        """The same positions with other logits, f32[P, W']."""
+        return Answers(self.row_hash, self.indptr, self.index, {LOGITS: Dense(logits)})
+
+    def rows(self, rows: Int64) -> Answers:
+        """The answers for the rows at these places, in this order; places may repeat."""
+        indptr, places = chosen(self.indptr, rows)
+        return Answers(self.row_hash[rows], indptr, self.index[places], self._payloads(places))
+
+    def select(self, places: Int64) -> Answers:
+        """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
+        return Answers(self.row_hash, np.searchsorted(places, self.indptr), self.index[places], self._payloads(places))
+
+    def _payloads(self, places: Int64) -> dict[str, Dense[Array]]:
+        return {name: payload.map(lambda vectors: vectors[places]) for name, payload in self.payloads.items()}
+
+
+def end_to_end(several: Sequence[Answers]) -> Answers:
+    """The answers of the first, then those of the second, and so on."""
+    counts = np.concatenate([np.diff(each.indptr) for each in several])
+    payloads = {
+        name: Dense(np.concatenate([each.payloads[name].logits for each in several])) for name in several[0].payloads
+    }
+    return Answers(
+        np.concatenate([each.row_hash for each in several]),
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+        np.concatenate([each.index for each in several]),
+        payloads,
+    )
+
+
+def same_positions(one: Positions | Answers, other: Positions | Answers) -> bool:
+    """Whether two have the same positions of the same rows."""
+    if len(one.index) != len(other.index):
+        return False
+    return not ((one.indptr != other.indptr).any() or (one.index != other.index).any())
+
+
+def common_positions(*several: Positions | Answers) -> list[Int64]:
+    """The places, in each of them, of the positions that all have: arrays of one length, ascending."""
+    keys = [rows_of(each.indptr) * _IN_ROW + each.index for each in several]
+    shared = keys[0]
+    for key in keys[1:]:
+        shared = np.intersect1d(shared, key, assume_unique=True)
+    return [np.searchsorted(key, shared) for key in keys]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of one view with their answers and labels."""
+
+    row_id: Int64  # [n]
+    view: int
+    answers: Answers
+    label: Int64  # [P] of each position; -1 where there is none
+
+    @property
+    def row_hash(self) -> Int64:
+        """The hash of each row's texts: i64[n]."""
+        return self.answers.row_hash
+
+    @property
+    def logits(self) -> Dense[Array]:
+        """The target ``logits`` of P positions."""
+        return self.answers.payload
+
+    def select(self, rows: Array) -> Block:
+        """Only these rows: bool[n]."""
+        places = np.flatnonzero(rows)
+        label = self.label[chosen(self.answers.indptr, places)[1]]
+        return Block(self.row_id[places], self.view, self.answers.rows(places), label)
 
 
 @dataclass(frozen=True)
 class Batch(Generic[A]):
-    """One step's worth of rows, as the student's forward takes it. A row of weight 0 is padding and counts nowhere."""
+    """One step's worth of rows, as the student's forward takes it. A position of weight 0 counts nowhere."""
 
     row_id: A  # i64[B]
     view: A  # i64[B]
     inputs: Mapping[str, A]  # exactly what the tokenizer's model_input_names ask for, each [B, T]
-    where: A  # i64[P, 2]  (row in batch, position)
-    labels: A  # i64[P]
+    where: A  # i64[P, 2]  (row in batch, column of the inputs)
+    label: A  # i64[P]
     weight: A  # f32[P]
-    targets: Mapping[str, Target[A]]
+    targets: Mapping[str, Dense[A]]  # P vectors each
 
     def map(self, f: Callable[[A], C]) -> Batch[C]:
         """The same batch with ``f`` applied to every array."""
@@ -94,7 +276,7 @@ class Batch(Generic[A]):
             f(self.view),
             {k: f(v) for k, v in self.inputs.items()},
             f(self.where),
-            f(self.labels),
+            f(self.label),
             f(self.weight),
             {k: t.map(f) for k, t in self.targets.items()},
         )

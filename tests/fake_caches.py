@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache.cache import Cache
+from logitcache.cache.layout import columns_of
+from logitcache.records import LOGITS, Answers, Dense
 from logitcache.store.columns import ROW, Column, above, ends, levels
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.manifest import Plan
 from logitcache.store.reader import Reader
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
@@ -23,7 +25,8 @@ SKETCHES = {
 CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.8.0"}
 # Two targets below ``row``, one of them with a level of its own: what token-level targets will bring.
 RAGGED = (
-    *ROOT_COLUMNS,
+    Column("row_hash", "int64"),
+    Column("label", "int64"),
     ends("logits"),
     ends("hidden"),
     Column("position", "int32", 0, "logits"),
@@ -34,14 +37,21 @@ RAGGED = (
 )
 
 
+def one_each(row_hash: np.ndarray, logits: np.ndarray) -> Answers:
+    """Answers of one position a row: row_hash i64[B], logits f32[B, K]."""
+    n = len(row_hash)
+    return Answers(row_hash, np.arange(n + 1), np.zeros(n, np.int64), {LOGITS: Dense(logits)})
+
+
 def plan(rows: int = 10, shard_rows: int = 4, width: int = 3, dtype: str = "float16", **changes: Any) -> Plan:
     """The plan of a small cache; ``changes`` replace whole fields."""
     codec = DenseCodec(width, dtype)
-    columns = (*ROOT_COLUMNS, *(Column(name, kind, w) for name, (kind, w) in codec.columns().items()))
+    columns = columns_of(codec, ROW)
     names = [f"class {i}" for i in range(width)]
     made = Plan(
+        task="classification",
         teacher={"name": "teacher", "weights": "ab12", "label_names": names, "dtype": "float32"},
-        tokenizer={"vocabulary": "cd34", "special": {"pad": 0}},
+        preprocessor={"vocabulary": "cd34", "special": {"pad": 0}},
         data={"source": "reviews", "split": "train", "rows": rows, "digest": "ef56"},
         preparation={"max_length": 128, "batch_tokens": 4096},
         targets={"logits": codec.to_dict()},

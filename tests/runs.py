@@ -123,9 +123,9 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Seen:
     def looked_at(self: DistillTrainer, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         name, batch = Path(str(self.args.output_dir)).parent.name, inputs["batch"]
         seen.row_id[name] += batch.row_id.tolist()
-        seen.label[name] += batch.labels.tolist()
+        seen.label[name] += batch.label.tolist()
         for target in batch.targets.values():
-            seen.teacher[name] += list(target.payload.logits.numpy())
+            seen.teacher[name] += list(target.logits.numpy())
         return compute(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(DistillTrainer, "compute_loss", looked_at)

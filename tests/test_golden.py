@@ -100,7 +100,7 @@ def test_a_golden_cache_teaches_what_it_taught(name: str) -> None:
     cache, texts = Cache.open(V1 / name), said(name)["texts"]
     assert cache.label_names == ("negative", "neutral", "positive")
     assert cache.row_hashes().tolist() == [second_reader.row_hash(text) for text in texts]
-    logits = cache.take(np.arange(len(texts))).payload.logits
+    logits = cache.take(np.arange(len(texts))).logits
     same_bits(logits, expected(name, "logits", (3,)).astype(np.float32))
 
 

@@ -25,10 +25,10 @@ from logitcache.data.source import Rows
 from logitcache.data.sources.files import Table
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
-from logitcache.records import Answers, Dense
 from logitcache.reporter import SILENT
 from logitcache.stages.relabelled import check_gold_labels
 from logitcache.teacher.plan import class_names
+from tests.fake_caches import one_each
 
 WORDS = ("good", "bad", "very good", "not so bad", "neutral", "joy", "old anger", "other")
 SPELLINGS = (
@@ -126,7 +126,7 @@ def taught(world: World, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     joined = join([cache], {"train": 0}, task=task)
     check_gold_labels(joined, as_rows(label), SILENT)
     rows = as_rows(label)
-    return joined.take(rows.row_id, rows.row_hash, np.zeros_like(label)).payload.logits, label
+    return joined.take(rows.row_id, rows.row_hash, np.zeros_like(label)).logits, label
 
 
 def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache:
@@ -141,7 +141,7 @@ def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache
             folder="a cache",
             fingerprint="f",
             manifest=SimpleNamespace(plan=plan),
-            take=lambda rows, row_hash, view: Answers(hashes[rows], np.ones(len(rows), np.int64), Dense(logits[rows])),
+            take=lambda rows, row_hash, view: one_each(hashes[rows], logits[rows]),
             labels=lambda rows: label[rows],
         ),
     )

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.records import Batch, Dense, Ragged, Target
+from logitcache.records import Batch, Dense, Ragged
 
 
 def ragged(rows: list[list[int]]) -> Ragged:
@@ -43,13 +43,13 @@ def test_select_of_a_selection() -> None:
 def batch() -> Batch[Any]:
     places = np.arange(2)
     where = np.stack([places, np.zeros_like(places)], axis=1)
-    target: Target[Any] = Target(where, Dense(np.array([[0.0, -1.0], [-2.0, 0.0]], np.float32)))
+    target: Dense[Any] = Dense(np.array([[0.0, -1.0], [-2.0, 0.0]], np.float32))
     return Batch(
         row_id=places + 10,
         view=np.zeros_like(places),
         inputs={"input_ids": np.ones((2, 3), np.int64), "attention_mask": np.ones((2, 3), np.int64)},
         where=where,
-        labels=places,
+        label=places,
         weight=np.ones(2, np.float32),
         targets={"logits": target},
     )
@@ -85,4 +85,4 @@ def test_to_moves_every_tensor() -> None:
 
 def test_records_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        batch().labels = np.zeros(2)  # type: ignore[misc]
+        batch().label = np.zeros(2)  # type: ignore[misc]

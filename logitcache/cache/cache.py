@@ -6,7 +6,6 @@ No torch, and nothing is read before it is asked for: opening costs one JSON fil
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -15,42 +14,36 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.index import HashIndex, check_views, located, place
-from logitcache.errors import AlignmentError, FormatError, visible
-from logitcache.records import Answers, Array, Dense, Int64
+from logitcache.cache.layout import LABEL, POSITION, codec_of
+from logitcache.errors import AlignmentError, FormatError, SpecError, visible
+from logitcache.records import LOGITS, Answers, Array, Int64
+from logitcache.records import Block as Block
 from logitcache.store import stores
-from logitcache.store.columns import Column
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.columns import ROW
 from logitcache.store.reader import Reader
 from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
-from logitcache.targets.codec import Codec, codec_from_dict
+from logitcache.store.shards import Places
 
 BLOCK_ROWS = 8192
-
-
-@dataclass(frozen=True)
-class Block:
-    """Decoded rows in row order."""
-
-    row_id: Int64  # [n]
-    row_hash: Int64  # [n]
-    label: Int64  # [n]; -1 where there is none
-    logits: Dense[Array]  # f32[n, K]
 
 
 class Cache:
     """What a teacher said of every row of one split of one source.
 
     >>> cache = Cache.open("caches/sst2")          # doctest: +SKIP
-    >>> cache.take(np.array([17, 3])).payload.logits   # f32[2, K], row maximum 0      # doctest: +SKIP
+    >>> cache.take(np.array([17, 3])).logits   # f32[2, K], row maximum 0      # doctest: +SKIP
     """
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.folder, self.manifest = reader, reader.folder, reader.manifest
         self.where = reader.where  # its folder, or the URL it was opened from
-        self.codec = _codec(self.where, self.manifest.plan)
-        self._rows = self.manifest.plan.rows
-        self._answer_columns = ("row_hash", *self.codec.columns())
+        try:
+            self.codec, self.level = codec_of(self.manifest.plan)  # of the vectors
+        except FormatError as error:
+            raise error.at(self.where) from None
+        self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
+        self._stored = tuple(self.codec.columns())
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, look: bool = True) -> Cache:
@@ -104,10 +97,10 @@ class Cache:
         return HashIndex(self.row_hashes(), self.skipped)
 
     def take(self, row_id: Int64, row_hash: Int64 | None = None, view: Int64 | int = 0) -> Answers:
-        """The teacher's answers for these rows, in this order; rows may repeat.
+        """The teacher's answers for these rows in these views, in this order; rows may repeat.
 
         With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another text is found by its
-        hash (:meth:`locate`). Raises AlignmentError for a row or a text that is not here, or has no answer.
+        hash (:meth:`locate`). Raises AlignmentError for a row, a text or a view that is not here, or has no answer.
         """
         row_id = np.asarray(row_id, dtype=np.int64)
         self._check_view(view)
@@ -115,18 +108,37 @@ class Cache:
             if row_hash is None:
                 raise self._not_here(row_id)
             row_id = self.locate(row_id, row_hash)
-        columns = self.reader.take(self.reader.places(row_id, view), self._answer_columns)
+        answers = self._answers(row_id, view)[0]
         # the bytes of a batch are compared in a tenth of the time that an array of truths takes
-        if row_hash is not None and columns["row_hash"].tobytes() != row_hash.tobytes():
+        if row_hash is not None and answers.row_hash.tobytes() != row_hash.tobytes():
             row_id = self.locate(row_id, row_hash)
-            columns = self.reader.take(self.reader.places(row_id, view), self._answer_columns)
+            answers = self._answers(row_id, view)[0]
         self._check_answered(row_id)
-        return Answers(columns["row_hash"], np.ones(len(row_id), np.int64), self.codec.decode(columns))
+        return answers
+
+    def _answers(self, row_id: Int64, view: Int64 | int, *more: str) -> tuple[Answers, dict[str, Array]]:
+        """What is stored of these rows, and ``more`` columns of the vectors' level."""
+        places = self.reader.places(row_id, view)
+        if self.level == ROW:
+            columns = self.reader.take(places, ("row_hash", *self._stored, *more))
+            row_hash, n = columns["row_hash"], len(row_id)
+            indptr, index = np.arange(n + 1), np.zeros(n, np.int64)
+        else:
+            row_hash = self.reader.take(places, ("row_hash",))["row_hash"]
+            indptr, below = self.reader.below(self.level, places)
+            columns = self.reader.take(below, (POSITION, *self._stored, *more))
+            index = columns[POSITION].astype(np.int64)
+        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(columns)}), columns
 
     def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
         """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
-        AlignmentError naming the first text that is not here, or has no answer.
+        AlignmentError naming the first text that is not here, or has no answer; SpecError for what is no list of texts.
         """
+        if isinstance(texts, str):
+            raise SpecError(expected="texts", found="one text", advice="Give a list of texts.")
+        if pairs is not None and len(texts) != len(pairs):
+            advice = "Give a second text for each."
+            raise SpecError(expected=f"{len(texts)} second texts", found=len(pairs), advice=advice)
         row_hash = identity.row_hashes(texts, pairs)
         return self.take(np.arange(len(row_hash)), row_hash)
 
@@ -158,15 +170,25 @@ class Cache:
         """
         return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))["row_hash"]
 
-    def labels(self, row_id: Int64) -> Int64:
-        """The gold labels that these rows had when they were dumped, as columns of the logits, -1 where there was none:
-        i64[N]. Raises AlignmentError for a row that is not here.
+    def labels(self, row_id: Int64, view: Int64 | int = 0) -> Int64:
+        """The gold labels that the positions of these rows had when they were dumped, as columns of the logits, -1
+        where there was none: i64[P]. Raises AlignmentError for a row that is not here.
         """
-        return self._columns(row_id, ("label",))["label"].astype(np.int64)
+        labels: Int64 = self.reader.take(self._vectors(row_id, view)[1], (LABEL,))[LABEL]
+        return labels
 
-    def stored(self, row_id: Int64) -> dict[str, Array]:
-        """The codec's columns of these rows, as they lie on disk. Raises AlignmentError for a row that is not here."""
-        return self._columns(row_id, tuple(self.codec.columns()))
+    def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
+        """The codec's columns of these rows' positions, as they lie on disk. Raises AlignmentError for a row that is
+        not here.
+        """
+        return self.reader.take(self._vectors(row_id, view)[1], self._stored)
+
+    def positions(self, row_id: Int64, view: Int64 | int = 0) -> tuple[Int64, Int64]:
+        """The kept positions of these rows: (indptr i64[n + 1], number of each in its row i64[P])."""
+        indptr, places = self._vectors(row_id, view)
+        if self.level == ROW:
+            return indptr, np.zeros(len(row_id), np.int64)
+        return indptr, self.reader.take(places, (POSITION,))[POSITION].astype(np.int64)
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
         """Prove that every one of these rows has an answer in the cache, at its place or by its text. Raises
@@ -201,43 +223,43 @@ class Cache:
     def _check_view(self, view: Int64 | int) -> None:
         is_first = view == 0 if isinstance(view, int) else not np.count_nonzero(view)
         if not is_first:
-            check_views(self.where, view, self.manifest.plan.views)
+            check_views(self.where, view, self._views)
 
     def _columns(self, row_id: Int64, names: tuple[str, ...]) -> dict[str, Array]:
+        return self.reader.take(self._places(row_id, 0), names)
+
+    def _places(self, row_id: Int64, view: Int64 | int) -> Places:
+        """Where these rows are. Raises AlignmentError for one that is not here."""
+        self._check_view(view)
         if self._outside(row_id):
             raise self._not_here(row_id)
-        return self.reader.take(self.reader.places(row_id), names)
+        return self.reader.places(row_id, view)
+
+    def _vectors(self, row_id: Int64, view: Int64 | int) -> tuple[Int64, Places]:
+        """Where the vectors of these rows are: (indptr i64[n + 1], places)."""
+        places = self._places(row_id, view)
+        if self.level == ROW:
+            return np.arange(len(row_id) + 1), places
+        return self.reader.below(self.level, places)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the index: a process that needs it builds its own."""
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __iter__(self) -> Iterator[Block]:
-        """All rows in row order, decoded, in blocks of at most 8,192."""
-        for start in range(0, len(self), BLOCK_ROWS):
-            rows = np.arange(start, min(start + BLOCK_ROWS, len(self)))
-            columns = self._columns(rows, ("row_hash", "label", *self.codec.columns()))
-            yield Block(rows, columns["row_hash"], columns["label"], self.codec.decode(columns))
+        """All rows in row order, decoded, in blocks of at most 8,192; of several views, one after the other."""
+        return self.blocks(0, len(self))
+
+    def blocks(self, start: int, stop: int) -> Iterator[Block]:
+        """Rows start..stop alone."""
+        for first in range(start, stop, BLOCK_ROWS):
+            rows = np.arange(first, min(first + BLOCK_ROWS, stop))
+            for view in range(self._views):
+                answers, columns = self._answers(rows, view, LABEL)
+                yield Block(rows, view, answers, columns[LABEL])
 
     def verify(self) -> list[Fault]:
         """Read every byte and compare checksums, the plan and every receipt too; the faults found, none if all is
         well.
         """
         return list(self.reader.faults())
-
-
-def _codec(where: str, plan: Plan) -> Codec:
-    """The codec of the logits. Raises FormatError where there is none, or the columns are not those it writes."""
-    value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}", where=where)
-    try:
-        codec = codec_from_dict(value if isinstance(value, dict) else {})
-    except FormatError as error:
-        raise error.at(where) from None
-    needed = {*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items())}
-    if not needed <= set(plan.columns):
-        raise FormatError(expected=f"the columns of {codec}", found=", ".join(map(str, plan.columns)), where=where)
-    if len(names) != codec.width:
-        raise FormatError(expected=f"a name for each of {codec.width} labels", found=len(names), where=where)
-    return codec

@@ -11,7 +11,7 @@ import numpy as np
 from logitcache.cache.cache import BLOCK_ROWS, Cache
 from logitcache.cache.distance import Float64, Spread, kl
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
-from logitcache.records import Array, Float32, Int64
+from logitcache.records import Answers, Array, Float32, Int64, common_positions, rows_of
 from logitcache.store.manifest import differences
 
 WORST = 5
@@ -31,6 +31,8 @@ class Difference:
     skipped: int = 0  # rows without an answer in one of them or in both: not compared
     skipped_a: int = 0  # of these, answered in B
     skipped_b: int = 0  # of these, answered in A
+    positions_a: int = 0  # of the rows compared, kept in A alone: not compared
+    positions_b: int = 0
     kl_ab: dict[str, float] = field(default_factory=dict)  # mean, p50, p95, p99, max of KL(A || B)
     kl_ba: dict[str, float] = field(default_factory=dict)
     largest_difference: float = 0.0  # of two logits, each minus its row's maximum
@@ -49,6 +51,7 @@ def difference(one: Cache, other: Cache) -> Difference:
     plans = (cache.manifest.plan.to_dict() for cache in (one, other))
     fields = {name: [left, right] for name, left, right in differences(*plans, without=("columns",))}
     told = Difference(str(one.where), str(other.where), fields=fields, conditions=_conditions(one, other))
+    views = min(cache.manifest.plan.views for cache in (one, other))
     seen = _Seen()
     for rows in _blocks(len(one)):
         place = other.place(rows, one.row_hashes(rows))
@@ -64,9 +67,9 @@ def difference(one: Cache, other: Cache) -> Difference:
         rows = rows[in_a & in_b]
         place = place[in_a & in_b]
         told.moved += int((place != rows).sum())
-        left = one.take(rows).payload.logits
-        right = other.take(place).payload.logits
-        seen.add(rows, left, right if order is None else right[:, order])
+        seen.rows += len(rows)
+        for view in range(views):
+            _compare(told, seen, rows, one.take(rows, view=view), other.take(place, view=view), order)
     for rows in _blocks(len(other)):
         told.only_b += int((one.place(rows, other.row_hashes(rows)) < 0).sum())
     if not seen.rows:
@@ -81,8 +84,18 @@ def difference(one: Cache, other: Cache) -> Difference:
         )
     _tell(told, seen, one.label_names)
     is_same = len(one) == len(other) and not (told.moved or told.only_a or told.skipped_a or told.skipped_b)
-    told.identical = is_same and not seen.largest
+    told.identical = is_same and not (seen.largest or told.positions_a or told.positions_b)
     return told
+
+
+def _compare(told: Difference, seen: _Seen, rows: Int64, one: Answers, other: Answers, order: Int64 | None) -> None:
+    """Add what is kept of these rows in both caches."""
+    left, right = common_positions(one, other)
+    told.positions_a += len(one.index) - len(left)
+    told.positions_b += len(other.index) - len(right)
+    logits = other.logits[right]
+    row = rows[rows_of(one.indptr)[left]]
+    seen.add(row, one.logits[left], logits if order is None else logits[:, order])
 
 
 def _blocks(rows: int) -> Iterator[Int64]:
@@ -94,7 +107,7 @@ class _Seen:
     """What is added up over blocks."""
 
     def __init__(self) -> None:
-        self.rows, self.unlike, self.largest = 0, 0, 0.0
+        self.rows, self.positions, self.unlike, self.largest = 0, 0, 0, 0.0
         self.ab, self.ba = Spread(), Spread()
         self.worst: list[tuple[float, float, int, int, int]] = []  # KL(A || B), KL(B || A), row, and both's best class
 
@@ -105,7 +118,7 @@ class _Seen:
         self.ab.add(ab)
         self.ba.add(ba)
         best = left.argmax(axis=1), right.argmax(axis=1)
-        self.rows += len(rows)
+        self.positions += len(rows)
         self.unlike += int((best[0] != best[1]).sum())
         self.largest = max(self.largest, float(np.abs(left - right).max()))
         self._keep(rows, ab, ba, best)
@@ -117,7 +130,8 @@ class _Seen:
 
 
 def _tell(told: Difference, seen: _Seen, names: tuple[str, ...]) -> None:
-    told.rows, told.largest_difference, told.disagreement = seen.rows, seen.largest, seen.unlike / seen.rows
+    told.rows, told.largest_difference = seen.rows, seen.largest
+    told.disagreement = seen.unlike / max(1, seen.positions)
     told.kl_ab, told.kl_ba = seen.ab.result(), seen.ba.result()
     told.worst = [
         {"row": row, "kl_ab": ab, "kl_ba": ba, "class_a": names[a], "class_b": names[b]}

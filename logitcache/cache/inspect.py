@@ -18,6 +18,7 @@ from logitcache.data.sources.find import lying_here
 from logitcache.errors import FormatError, SpecError, short
 from logitcache.records import Array, Float32
 from logitcache.reporter import SILENT
+from logitcache.store.columns import ROW
 from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
@@ -49,7 +50,8 @@ def describe(cache: Cache) -> dict[str, Any]:
         "columns": [column.to_dict() for column in plan.columns],
         "codecs": dict(plan.targets),
         "teacher": _teacher(plan.teacher, cache.where),
-        "tokenizer": dict(plan.tokenizer),
+        "task": plan.task,
+        "preprocessor": dict(plan.preprocessor),
         "data": dict(plan.data),
         "preparation": dict(plan.preparation),
         "conditions": conditions(receipts),
@@ -144,20 +146,32 @@ def row_of(cache: Cache, number: int, data: str | None, columns: Columns, worksp
     """
     if not 0 <= number < len(cache):
         raise SpecError(f"--row: expected one of 0 to {len(cache) - 1}, found {number}.", where=cache.where)
-    names = ("row_hash", "label", *cache.codec.columns())
-    stored = cache.reader.take(cache.reader.places(np.array([number])), names)
-    skipped, label, row_hash = number in cache.skipped, int(stored["label"][0]), int(stored["row_hash"][0])
-    logits = cache.codec.decode(stored).logits[0]
-    labels = cache.label_names
+    block = next(cache.blocks(number, number + 1))
+    row_hash = int(block.answers.row_hash[0])
+    skipped = number in cache.skipped
+    positions = [
+        _position(int(label), None if skipped else logits, cache.label_names)
+        for label, logits in zip(block.label, block.answers.logits, strict=True)
+    ]
+    if cache.level == ROW:
+        said = positions[0]
+    else:
+        numbers = block.answers.index.tolist()
+        said = {"positions": [{"position": n, **each} for n, each in zip(numbers, positions, strict=True)]}
     return {
         "row_id": number,
         "row_hash": _hex(row_hash),
-        "label": label,
-        "label_name": labels[label] if 0 <= label < len(labels) else None,
         "skipped": skipped,
-        **({"entropy": None, "top": []} if skipped else _answer(logits, labels)),
+        **said,
         **_text(cache, number, row_hash, data, columns, workspace),
     }
+
+
+def _position(label: int, logits: Float32 | None, labels: Sequence[str]) -> dict[str, Any]:
+    """One position: its label and the teacher's answer, None where there is none."""
+    name = labels[label] if 0 <= label < len(labels) else None
+    answer = {"entropy": None, "top": []} if logits is None else _answer(logits, labels)
+    return {"label": label, "label_name": name, **answer}
 
 
 def _answer(logits: Float32, labels: Sequence[str]) -> dict[str, Any]:

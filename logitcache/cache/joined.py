@@ -23,7 +23,7 @@ from logitcache.data.names import listed
 from logitcache.data.source import UNLABELLED_SPLIT, Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
-from logitcache.records import Answers, Array, Dense, Float32, Int64
+from logitcache.records import Answers, Float32, Int64, common_positions, end_to_end, same_positions
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,23 @@ class Part:
     places: tuple[Int64 | None, ...] = ()  # of each cache, once located: where row i lies in it; None: at i
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """The answers for these rows of the part. Raises AlignmentError for a text that is not in every cache."""
-        answers = []
+        """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
+        for a text that is not in every cache.
+        """
+        several = []
         for cache, order, place in self.placed(row_id):
             try:
                 taken = cache.take(place, row_hash, view)
             except AlignmentError:  # it names places in the cache: the same refusal names the rows
                 taken = cache.take(row_id, row_hash, view)
-            answers.append(_in_order(taken, order))
-        if len(answers) == 1:
-            return answers[0]
-        logits = mean_teacher([one.payload.logits for one in answers])
-        return replace(answers[0], payload=Dense(logits))
+            several.append(_in_order(taken, order))
+        first = several[0]
+        if len(several) == 1:
+            return first
+        if not all(same_positions(first, answers) for answers in several):
+            shared = common_positions(*several)
+            several = [answers.select(places) for answers, places in zip(several, shared, strict=True)]
+        return several[0].with_logits(mean_teacher([answers.logits for answers in several]))
 
     def placed(self, row_id: Int64) -> Iterator[tuple[Cache, Int64 | None, Int64]]:
         """Each cache, the order of its columns, and the places of these rows in it as far as they were located."""
@@ -75,7 +80,7 @@ class Part:
 def _in_order(answers: Answers, order: Int64 | None) -> Answers:
     if order is None:
         return answers
-    return replace(answers, payload=Dense(answers.payload.logits[:, order]))
+    return answers.with_logits(answers.logits[:, order])
 
 
 @dataclass(frozen=True)
@@ -119,11 +124,10 @@ class Joined:
         """The teachers' answers for these rows, in this order; rows may repeat. Raises AlignmentError."""
         if len(self.parts) == 1:
             return self.parts[0].take(row_id, row_hash, view)
-        logits = np.empty((len(row_id), len(self.label_names)), np.float32)
-        for part, index in self.rows_by_part(row_id):
-            answers = part.take(row_id[index] - part.start, row_hash[index], view[index])
-            logits[index] = answers.payload.logits
-        return Answers(row_hash, np.ones(len(row_id), np.int64), Dense(logits))
+        parts = self.rows_by_part(row_id)
+        answers = [part.take(row_id[index] - part.start, row_hash[index], view[index]) for part, index in parts]
+        by_part = np.concatenate([index for _, index in parts])
+        return end_to_end(answers).rows(np.argsort(by_part))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Joined:
         """The same teachers, with the places of these rows looked up once, so that no step looks for them. Raises
@@ -141,14 +145,10 @@ class Joined:
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
-        """Each part, and the places in ``row_id`` of its rows."""
-        part_of_row = self._part_of(row_id)
-        return [(part, np.flatnonzero(part_of_row == number)) for number, part in enumerate(self.parts)]
-
-    def _part_of(self, row_id: Int64) -> Array:
-        """Which part each row is of; a negative row is the first one's to refuse."""
+        """Each part, and the places in ``row_id`` of its rows; a negative row is the first part's to refuse."""
         starts = [part.start for part in self.parts]
-        return np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
+        number = np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
+        return [(part, np.flatnonzero(number == index)) for index, part in enumerate(self.parts)]
 
 
 def mean_teacher(logits: Sequence[Float32]) -> Float32:
@@ -181,7 +181,6 @@ def join(
     Raises SpecError for a part without a cache, a cache without a part, or several for one part that nobody asked to
     average; FingerprintMismatch for other labels.
     """
-    _check_different(caches)
     return join_parts(assigned(caches, starts, rows), starts, teachers, task=task, label_map=label_map)
 
 
@@ -195,16 +194,18 @@ def join_parts(
 ) -> Joined:
     """:func:`join`, where it is known which caches answer for which part."""
     _check_counts(answering, teachers)
+    for caches in answering.values():
+        _check_different(caches)
     _check_same_teachers(answering)
-    by_part = {name: sorted(found, key=lambda cache: cache.fingerprint) for name, found in answering.items()}
-    first = next(cache for name in starts for cache in by_part[name])
+    ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
+    first = next(cache for name in starts for cache in ordered[name])
     task = task or Classification(len(first.label_names), first.label_names)
     match = match_labels(first.label_names, task, str(first.where), label_map, who="cache")
     parts = []
     for name, start in starts.items():
-        orders = [_like(first, cache)[match.order] for cache in by_part[name]]
+        orders = [_like(first, cache)[match.order] for cache in ordered[name]]
         plain = tuple(None if (order == np.arange(len(order))).all() else order for order in orders)
-        parts.append(Part(name, start, tuple(by_part[name]), plain))
+        parts.append(Part(name, start, tuple(ordered[name]), plain))
     return Joined(tuple(parts), match)
 
 
@@ -215,7 +216,7 @@ def assigned(caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None)
     texts = {} if rows is None else by_part(rows, starts)
     answering: dict[str, list[Cache]] = {name: [] for name in starts}
     for cache in caches:
-        answering[_part_of(cache, list(starts), texts)].append(cache)
+        answering[_part_for(cache, list(starts), texts)].append(cache)
     for name, (row_id, row_hash) in texts.items():
         if not answering[name]:
             answering[name] = [cache for cache in caches if cache.has(row_id, row_hash)]
@@ -231,7 +232,8 @@ def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]
     }
 
 
-def _part_of(cache: Cache, parts: list[str], texts: dict[str, tuple[Int64, Int64]]) -> str:
+def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
+    """The part that a cache answers for: that of its split's name, unless it has all texts of another part alone."""
     split = str(cache.manifest.plan.data.get("split"))
     named = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
     if parts == [named] or (named in texts and cache.has(*texts[named])):

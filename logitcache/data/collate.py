@@ -9,10 +9,23 @@ from typing import Protocol
 import numpy as np
 
 from logitcache import identity
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.tasks.classification import Classification
-from logitcache.records import Answers, Array, Batch, Int64, Ragged, Target
+from logitcache.records import (
+    LOGITS,
+    Answers,
+    Array,
+    Batch,
+    Dense,
+    Examples,
+    Int64,
+    Padding,
+    Positions,
+    Ragged,
+    Side,
+    common_positions,
+    rows_of,
+    same_positions,
+)
 
 
 class Teacher(Protocol):
@@ -26,13 +39,14 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class Collator:
-    """Places in ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by row_hash.
+    """Places in ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by row_hash; its vectors
+    are joined by the number of the position in its row, and positions without an answer are left out.
 
     A place below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises AlignmentError naming
     the first row whose text is not the one its teacher answered.
     """
 
-    rows: Prepared
+    rows: Examples
     task: Classification
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
 
@@ -40,35 +54,60 @@ class Collator:
         rows, real = self.rows, places >= 0
         if not real.all():
             places = np.where(real, places, places[real][0] if real.any() else 0)
-        labels = rows.label[places]
-        view = np.zeros(len(places), np.int64)
+        positions = self.task.positions(rows, places)
+        answers = {name: self._ask(name, teacher, places) for name, teacher in self.teachers.items()}
+        positions, targets = _joined(positions, answers)
+        inputs = pad(rows, places)
+        where = where_of(positions, inputs, rows.padding.side)
         return Batch(
             row_id=rows.row_id[places],
-            view=view,
-            inputs=pad(rows, places),
-            where=self.task.where(len(places)),
-            labels=labels,
-            weight=real.astype(np.float32),
-            targets={name: self._ask(name, teacher, places, view) for name, teacher in self.teachers.items()},
+            view=rows.view[places],
+            inputs=inputs,
+            where=where,
+            label=positions.label,
+            weight=positions.weight * real[where[:, 0]],
+            targets=targets,
         )
 
-    def _ask(self, name: str, teacher: Teacher, places: Int64, view: Int64) -> Target[Array]:
+    def _ask(self, name: str, teacher: Teacher, places: Int64) -> Answers:
         row_id = self.rows.row_id[places]
         row_hash = self.rows.row_hash[places]
-        answers = teacher.take(row_id, row_hash, view)
+        answers = teacher.take(row_id, row_hash, self.rows.view[places])
         identity.check_rows(row_id, row_hash, answers.row_hash, name)
-        return Target(self.task.where(len(places)), answers.payload)
+        return answers
 
 
-def pad(rows: Prepared, places: Int64, padding: Padding | None = None) -> dict[str, Array]:
+def _joined(positions: Positions, answers: Mapping[str, Answers]) -> tuple[Positions, dict[str, Dense[Array]]]:
+    """The positions that every teacher has answered, and each teacher's vectors there."""
+    if all(same_positions(positions, each) for each in answers.values()):
+        return positions, {name: each.payloads[LOGITS] for name, each in answers.items()}
+    kept, *places = common_positions(positions, *answers.values())
+    parts = zip(answers.items(), places, strict=True)
+    return positions.select(kept), {name: each.select(at).payloads[LOGITS] for (name, each), at in parts}
+
+
+def where_of(positions: Positions, inputs: Mapping[str, Array], side: Side) -> Int64:
+    """(row in batch, column of the padded inputs) of each position: i64[P, 2]."""
+    row = rows_of(positions.indptr)
+    where = np.empty((len(row), 2), np.int64)
+    where[:, 0] = row
+    where[:, 1] = positions.token
+    if side is Side.LEFT:
+        mask = inputs["attention_mask"]
+        where[:, 1] += (mask.shape[1] - mask.sum(axis=1))[row]
+    return where
+
+
+def pad(rows: Examples, places: Int64, padding: Padding | None = None) -> dict[str, Array]:
     """The model inputs of these rows, filled up to the longest: each [B, T], i64.
 
     ``padding`` is the rows' own by default. Where its side is none, the rows are filled on the right, and
     ``logitcache.models.call`` takes the filling away again. The attention mask is there in any case.
     """
     padding = padding or rows.padding
-    starts = rows.ids.indptr[places]
-    lengths = (rows.ids.indptr[places + 1] - starts)[:, None]
+    indptr = rows.inputs["input_ids"].indptr
+    starts = indptr[places]
+    lengths = (indptr[places + 1] - starts)[:, None]
     width = lengths.max(initial=1)
     columns = np.arange(width)
     if padding.side is Side.LEFT:
@@ -77,10 +116,9 @@ def pad(rows: Prepared, places: Int64, padding: Padding | None = None) -> dict[s
     else:
         mask = columns < lengths
     gather = np.where(mask, starts[:, None] + columns, 0)
-    inputs = {"input_ids": _gather(rows.ids, gather, mask, padding.token), "attention_mask": mask.astype(np.int64)}
-    if rows.segment is not None:
-        inputs["token_type_ids"] = _gather(rows.segment, gather, mask, padding.segment)
-    return inputs
+    fill = {"input_ids": padding.token, "token_type_ids": padding.segment}
+    inputs = {name: _gather(column, gather, mask, fill[name]) for name, column in rows.inputs.items()}
+    return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask.astype(np.int64), **inputs}
 
 
 def _gather(column: Ragged, gather: Int64, mask: Array, fill: int) -> Array:

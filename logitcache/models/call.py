@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.errors import LogitCacheError, SpecError, short
 from logitcache.models.settings import configurations
-from logitcache.records import Array, Int64
+from logitcache.records import Array, Int64, Padding, Side
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # of a CPU, and of devices without an error of their own
 Inputs = Mapping[str, Tensor]
@@ -65,6 +64,15 @@ def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor
             raise
         places.append(rows)
     return torch.cat(parts)[torch.cat(places).argsort()]
+
+
+def at_positions(logits: Tensor, where: Tensor) -> Tensor:
+    """The vectors at kept positions, f32[P, W]: of f32[B, W], one for each row, or f32[B, T, W]. ``where`` i64[P, 2] is
+    (row in batch, column of the inputs).
+    """
+    if logits.dim() == 2:
+        return logits.index_select(0, where[:, 0])
+    return logits[where[:, 0], where[:, 1]]
 
 
 def ask(model: PreTrainedModel, inputs: Mapping[str, Array], padding: Padding) -> Tensor:

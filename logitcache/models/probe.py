@@ -27,12 +27,11 @@ import torch
 from transformers import PreTrainedModel
 
 from logitcache.data.collate import pad
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
-from logitcache.records import Array, Float32, Int64, Ragged
+from logitcache.records import Array, Examples, Float32, Int64, Padding, Ragged, Side
 
 LENGTHS = 8  # of probed rows, from the shortest to the longest
 NATURAL = 4  # rows probed as they are
@@ -62,7 +61,7 @@ class Probe:
     """Rows to be asked about in several ways. ``logits`` asks the model."""
 
     logits: Logits
-    rows: Prepared
+    rows: Examples
     dtype: torch.dtype
     budget: int = BUDGET
 
@@ -77,7 +76,7 @@ class Probe:
                 f"its logits for one row differ by up to {control:.2g} when it stands beside rows of its own length, "
                 "where nothing is padded: what it answers depends on the batch. Use another model."
             )
-        lengths = probe.rows.ids.lengths()
+        lengths = probe.rows.lengths()
         if lengths.min() == lengths.max():
             return candidates[0]
         allowed = tolerance(self.dtype, alone, control)
@@ -108,7 +107,7 @@ class Probe:
 
     def beside_their_like(self, padding: Padding) -> Float32:
         """Rows of equal length together; one that has no like, beside a copy of itself: f32[N, K]."""
-        lengths = self.rows.ids.lengths()
+        lengths = self.rows.lengths()
         groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
         return self._gather([group if len(group) > 1 else np.repeat(group, 2) for group in groups], padding)
 
@@ -116,7 +115,7 @@ class Probe:
         """Rows in batches of lengths that differ as much as can be: all of them, then the shorter half among
         themselves (the longer ones as before): f32[2, N, K].
         """
-        lengths = self.rows.ids.lengths()
+        lengths = self.rows.lengths()
         rows = max(2, self.budget // int(lengths.max()))
         order = np.argsort(lengths, kind="stable")
         whole = self._gather(_spread(order, rows), padding)
@@ -150,7 +149,7 @@ def _difference(answers: Float32, reference: Float32) -> float:
     return float("inf") if np.isnan(apart).any() else float(apart.max(initial=0.0))
 
 
-def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Prepared:
+def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are, and texts joined to
     longer ones and cut at :data:`LENGTHS` lengths, two at each.
     """
@@ -191,13 +190,11 @@ def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
     return Rows(pa.array(texts, pa.large_string()), second, np.zeros_like(numbers), numbers, numbers)
 
 
-def _together(parts: list[Prepared]) -> Prepared:
-    ids = _concatenated([part.ids for part in parts])
-    segments = [part.segment for part in parts if part.segment is not None]
-    numbers = np.arange(len(ids))
-    segment = _concatenated(segments) if segments else None
-    cut = np.zeros(len(ids), np.bool_)
-    return Prepared(numbers, numbers, np.zeros_like(numbers), ids, segment, cut, parts[0].padding)
+def _together(parts: list[Examples]) -> Examples:
+    inputs = {name: _concatenated([part.inputs[name] for part in parts]) for name in parts[0].inputs}
+    numbers = np.arange(len(inputs["input_ids"]))
+    none = np.zeros_like(numbers)
+    return Examples(numbers, none, numbers, none, inputs, none.astype(np.bool_), parts[0].padding)
 
 
 def _concatenated(parts: list[Ragged]) -> Ragged:
@@ -237,13 +234,14 @@ def padding_remark(found: Padding, own: Padding) -> str:
     return f"rows are padded on the {found.side}: with padding on the {own.side}, as its tokenizer says, answers differ"
 
 
-def check_token_types(model: PreTrainedModel, rows: Prepared) -> None:
+def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
     """Raises SpecError for token types that the model has no embedding for: a GPU would end in an error of its own."""
-    if rows.segment is None:
+    types = rows.inputs.get("token_type_ids")
+    if types is None:
         return
     tables = [module for name, module in model.named_modules() if name.endswith("token_type_embeddings")]
     sizes = [table.num_embeddings for table in tables if isinstance(table, torch.nn.Embedding)]
-    highest = int(rows.segment.values.max(initial=0))
+    highest = int(types.values.max(initial=0))
     if sizes and highest >= min(sizes):
         raise SpecError(
             f"expected token types below {min(sizes)}, which the model has embeddings for, found token type {highest} "

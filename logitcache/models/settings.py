@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from logitcache.data.preprocess.padding import Padding
 from logitcache.errors import SpecError
+from logitcache.records import Padding
 
 SINGLE_LABEL = "single_label_classification"
 NEW_PAD = "<|pad|>"  # of a tokenizer without a token to pad with

@@ -119,8 +119,10 @@ def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | No
     for split in splits:
         new = folder_of(config, source, split)
         if isinstance(config.reuse, Path) and new.resolve() == config.reuse.resolve():
-            advice = "Name a new --out."
             raise SpecError(
-                expected="another folder than the new cache's", found="the same", advice=advice, where="--reuse"
+                expected="another folder than the new cache's",
+                found=f"the same, {new}",
+                advice="Name a new --out.",
+                where="--reuse",
             )
     return Cache.open(config.reuse)

@@ -124,7 +124,7 @@ def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter)
     match = teacher.match
     sample = train.select(spread(train.label, CHECKED_ROWS))
     gold = sample.label
-    answers = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id)).payload.logits.argmax(axis=1)
+    answers = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id)).logits.argmax(axis=1)
     order = better_order(gold, answers, len(match.data))
     if order is not None:
         present = (answers == gold).mean()

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from logitcache.cache.joined import Joined
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.errors import SpecError
 from logitcache.models.load import longest_input, quiet
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.ranks import first_alone, is_first, meet
+from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
@@ -117,7 +117,7 @@ def _clear(out: Path) -> None:
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
-def _prepare(job: Job, tokenizer: object, max_length: int, reporter: Reporter) -> dict[str, Prepared]:
+def _prepare(job: Job, tokenizer: object, max_length: int, reporter: Reporter) -> dict[str, Examples]:
     """Tokenise the rows trained on, and every held-out split that has labels."""
     prepared = {"train": prepare(tokenizer, job.train, max_length)}
     for name, rows in job.source.splits.items():

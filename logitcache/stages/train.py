@@ -20,7 +20,7 @@ from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.load import quiet
-from logitcache.ranks import first_alone, is_first, meet, of_first, on_its_own
+from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first, on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.defaults import run_folder
@@ -104,7 +104,8 @@ def train(
     Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer),
     Locked (another command is writing there).
     """
-    return made(Training(*prepared(config, source, reporter), "train"), reporter)
+    with alone_if_one():
+        return made(Training(*prepared(config, source, reporter), "train"), reporter)
 
 
 def prepared(config: TrainConfig, source: Source | None, reporter: Reporter) -> tuple[Job, Joined | None]:
@@ -216,24 +217,12 @@ def _say_located(teacher: Joined, job: Job, reporter: Reporter) -> None:
 
 def _say_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Warn of caches that were dumped when other rows may have been held out."""
-    source, table = job.source, job.source.table("train")
-    division = source.division
-    if division is not None and not division.held_out:
-        return
-    labels = label_digest(table)
-    digest = table.digest()
+    source = job.source
     scored = [rows.row_hash[rows.label >= 0] for name, rows in source.splits.items() if name in ("dev", "test")]
     texts = np.concatenate([np.empty(0, np.int64), *scored])
     texts = texts[~stand_in(texts, source.split("train").row_hash)]  # those are spoken of already
     for cache in next(part.caches for part in teacher.parts if part.name == "train"):
-        data = cache.manifest.plan.data
-        other_draw = division is not None and division.seed is not None and data.get("source") != source.name
-        same_table = data.get("digest") == digest
-        if not other_draw and same_table and (division is None or data.get("labels") == labels):
-            continue
-        if not other_draw and not same_table and _same_rows(cache, table):
-            continue
-        if not (cache.labels(np.arange(len(cache))) >= 0).any():  # it was dumped without labels
+        if not _is_divided_otherwise(cache, source):
             continue
         seen = int((cache.find(texts) >= 0).sum())
         if seen:
@@ -244,16 +233,35 @@ def _say_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
             )
 
 
+def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
+    """Whether other rows may have been held out when a cache was dumped, which tells by labels and rows alone."""
+    division = source.division
+    if division is not None and not division.held_out:
+        return False
+    table = source.table("train")
+    data = cache.manifest.plan.data
+    other_draw = division is not None and division.seed is not None and data.get("source") != source.name
+    if not other_draw:
+        if data.get("digest") == table.digest():
+            same = division is None or data.get("labels") == label_digest(table)
+        else:
+            same = _same_rows(cache, table)
+        if same:
+            return False
+    was_labelled = bool((cache.labels(np.arange(len(cache))) >= 0).any())
+    return was_labelled
+
+
 def _same_rows(cache: Cache, table: Rows) -> bool:
     """Whether a cache has the rows of a table with their labels, in any order."""
     if len(cache) != len(table):
         return False
-    theirs = cache.row_hashes(), cache.labels(np.arange(len(cache)))
-    mine = table.row_hash, table.label
-    sorted_columns = [
-        column[np.lexsort((label, row_hash))] for row_hash, label in (theirs, mine) for column in (row_hash, label)
-    ]
-    return all(np.array_equal(sorted_columns[i], sorted_columns[i + 2]) for i in range(2))
+    row_hash = cache.row_hashes()
+    label = cache.labels(np.arange(len(cache)))
+    theirs = np.lexsort((label, row_hash))
+    ours = np.lexsort((table.label, table.row_hash))
+    same_texts = np.array_equal(row_hash[theirs], table.row_hash[ours])
+    return same_texts and np.array_equal(label[theirs], table.label[ours])
 
 
 def _self_taught(job: Job, reporter: Reporter) -> Joined:

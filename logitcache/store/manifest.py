@@ -26,7 +26,6 @@ from logitcache.store.shards import Shard
 FORMAT = "logitcache/1"
 MAX_BYTES = 64 << 20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
-ROOT_COLUMNS = (Column("row_hash", "int64"), Column("label", "int64"))
 
 
 class NewerFormat(FormatError):
@@ -37,8 +36,9 @@ class NewerFormat(FormatError):
 class Plan:
     """What a dump will contain. Every field is part of the cache's identity."""
 
+    task: str  # what the teacher was asked
     teacher: Mapping[str, Any]  # name, weights digest, label names in order, compute dtype
-    tokenizer: Mapping[str, Any]  # vocabulary and special ids
+    preprocessor: Mapping[str, Any]  # its kind, and all that it does to a row
     data: Mapping[str, Any]  # source, split, rows, digest
     preparation: Mapping[str, Any]  # max_length, batch_tokens
     targets: Mapping[str, Mapping[str, Any]]  # name: codec
@@ -56,18 +56,19 @@ class Plan:
     def from_dict(cls, value: Mapping[str, Any]) -> Plan:
         """Raises FormatError for another format or a missing or impossible field."""
         _check_format(value)
-        fields = {k: value.get(k) for k in ("teacher", "tokenizer", "data", "preparation", "targets")}
+        fields = {k: value.get(k) for k in ("teacher", "preprocessor", "data", "preparation", "targets")}
         counts = {k: value.get(k) for k in ("rows", "shard_rows", "views")}
-        columns, store = value.get("columns"), value.get("store")
+        columns, store, task = value.get("columns"), value.get("store"), value.get("task")
         whole = all(isinstance(v, dict) for v in fields.values()) and isinstance(columns, list)
         whole = whole and all(isinstance(c, dict) for c in columns or ()) and isinstance(store, str)
+        whole = whole and isinstance(task, str)
         whole = whole and all(isinstance(codec, dict) for codec in (fields["targets"] or {}).values())
         whole = whole and all(_is_count(v, k != "rows") for k, v in counts.items()) and counts["views"] < 2**20  # type: ignore[operator]
-        if not whole or len(value) != len(fields) + len(counts) + 3:
+        if not whole or len(value) != len(fields) + len(counts) + 4:
             raise FormatError("plan: a field is missing, unknown or of another type. Dump it again.")
         if store not in stores.NAMES:
             raise FormatError(f"plan: expected a store among {', '.join(stores.NAMES)}, found {str(store)[:60]!r}.")
-        plan = cls(**fields, columns=tuple(map(Column.from_dict, columns or ())), store=store, **counts)  # type: ignore[arg-type]
+        plan = cls(task=task, **fields, columns=tuple(map(Column.from_dict, columns or ())), store=store, **counts)  # type: ignore[arg-type]
         levels(plan.columns)
         return plan
 

@@ -12,11 +12,10 @@ import torch
 
 from logitcache.cache.joined import Joined
 from logitcache.data.collate import Collator
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.tasks.classification import Classification, score
 from logitcache.errors import SpecError
 from logitcache.ranks import is_first
-from logitcache.records import Float32, Int64
+from logitcache.records import Examples, Float32, Int64
 from logitcache.reporter import Stage
 from logitcache.student import checkpoints
 from logitcache.student.losses import kl_divergence
@@ -73,7 +72,7 @@ def fit(
     tokenizer: Any,
     objective: Objective,
     task: Classification,
-    prepared: dict[str, Prepared],
+    prepared: dict[str, Examples],
     teacher: Joined | None,
     settings: FitSettings,
     out: Path,
@@ -140,7 +139,7 @@ def _finite(logits: Any) -> Float32:
     return found
 
 
-def _samples(prepared: dict[str, Prepared]) -> dict[str, Prepared]:
+def _samples(prepared: dict[str, Examples]) -> dict[str, Examples]:
     """All rows of the held-out splits, and at most 2,000 train rows, evenly spread: labelled ones, so that they are the
     same for every method.
     """
@@ -149,7 +148,7 @@ def _samples(prepared: dict[str, Prepared]) -> dict[str, Prepared]:
     return {**prepared, "train": prepared["train"].select(labelled[places])}
 
 
-def predict(trainer: DistillTrainer, rows: Prepared, task: Classification) -> Prediction:
+def predict(trainer: DistillTrainer, rows: Examples, task: Classification) -> Prediction:
     """The student's logits for these rows, in their order; computed in order of length, so that little is padding."""
     ordered, order = _by_length(rows)
     output = trainer.predict(EvalPlaces(Collator(ordered, task)))
@@ -159,15 +158,15 @@ def predict(trainer: DistillTrainer, rows: Prepared, task: Classification) -> Pr
     return Prediction(rows.row_id, rows.label, logits)
 
 
-def _by_length(rows: Prepared) -> tuple[Prepared, Int64]:
+def _by_length(rows: Examples) -> tuple[Examples, Int64]:
     """Rows in order of length, and the place each came from."""
-    order = np.argsort(rows.ids.lengths(), kind="stable").astype(np.int64)
+    order = np.argsort(rows.lengths(), kind="stable").astype(np.int64)
     return rows.select(order), order
 
 
-def _fidelity(cached: Joined, train: Prepared, prediction: Prediction) -> Fidelity:
-    answers = cached.take(train.row_id, train.row_hash, np.zeros_like(train.row_id))
-    teacher = torch.from_numpy(answers.payload.logits)
+def _fidelity(cached: Joined, train: Examples, prediction: Prediction) -> Fidelity:
+    answers = cached.take(train.row_id, train.row_hash, train.view)
+    teacher = torch.from_numpy(answers.logits)
     student = torch.from_numpy(prediction.logits)
     agreement = (teacher.argmax(1) == student.argmax(1)).double().mean()
     return Fidelity(float(agreement), float(kl_divergence(teacher, student).mean()))

@@ -27,11 +27,10 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
-from logitcache.data.preprocess.padding import Padding
 from logitcache.errors import OutOfSpace, SpecError
-from logitcache.models.call import ModelFailed, classify
+from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.ranks import ranks
-from logitcache.records import Batch, Int64
+from logitcache.records import Batch, Int64, Padding
 from logitcache.reporter import Stage
 from logitcache.student import checkpoints
 from logitcache.student.methods import METHODS, Objective
@@ -89,11 +88,12 @@ class Distiller(nn.Module):
             logits = classify(self.student, batch.inputs, self.padding)
         except ModelFailed as error:
             raise error.named(int(batch.row_id[error.row])) from error.__cause__
+        logits = at_positions(logits, batch.where)
         target = next(iter(batch.targets.values()), None)
-        teacher = None if target is None else target.payload.logits
+        teacher = None if target is None else target.logits
         if not self.training:
             return torch.zeros((), device=logits.device), logits
-        loss = self.objective.loss(logits, batch.labels, teacher, some_unlabelled=self.some_unlabelled)
+        loss = self.objective.loss(logits, batch.label, teacher, some_unlabelled=self.some_unlabelled)
         return (loss * batch.weight).sum(), logits
 
 
@@ -102,7 +102,7 @@ def to_torch(batch: Batch[Any]) -> dict[str, Any]:
     counts rows by.
     """
     tensors = batch.map(torch.from_numpy)
-    return {"labels": tensors.labels, "batch": tensors}
+    return {"labels": tensors.label, "batch": tensors}
 
 
 def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
@@ -171,7 +171,7 @@ class DistillTrainer(Trainer):
             order = partial(windowed_permutation, len(rows), window, seed)
         if self.group_by_length:
             batch = together * args.gradient_accumulation_steps
-            order = partial(grouped_permutation, rows.ids.lengths(), batch, seed, window=window)
+            order = partial(grouped_permutation, rows.lengths(), batch, seed, window=window)
         sampler = EpochOrder(len(rows), order, together if args.world_size > 1 else 1)
         self.places.order = sampler
         return sampler

@@ -7,15 +7,18 @@ files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from logitcache.errors import FormatError
 from logitcache.records import Array, Dense, Float32
-from logitcache.targets.dense import DenseCodec
+from logitcache.targets.dense import DenseCodec, Kept
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Codec(Protocol):
-    """``decode(encode(x))`` is x up to the loss the codec states. Columns are named, each of one fixed width."""
+    """``unpack(pack(reduce(x)))`` is x up to the loss the codec states. Columns are named, each of one fixed width."""
 
     @property
     def width(self) -> int:
@@ -24,10 +27,20 @@ class Codec(Protocol):
     def columns(self) -> dict[str, tuple[str, int]]:
         """Name, dtype and width of each stored column."""
 
-    def encode(self, logits: Float32) -> dict[str, Array]:
-        """f32[P, W] to columns of P rows."""
+    @property
+    def largest_gap(self) -> float:
+        """How far below the largest of its vector a logit may be."""
 
-    def decode(self, columns: Mapping[str, Array]) -> Dense[Array]:
+    def reduce(self, vectors: Tensor) -> Kept:
+        """f[P, W] to what is stored of it, on the same device: nothing waits for that."""
+
+    def pack(self, kept: Kept) -> dict[str, Array]:
+        """The columns of P rows. What lies on a device is waited for."""
+
+    def encode(self, logits: Float32) -> dict[str, Array]:
+        """The columns of f32[P, W]: both steps for numpy's arrays."""
+
+    def unpack(self, columns: Mapping[str, Array]) -> Dense[Array]:
         """Columns of P rows to what the losses take."""
 
     def bytes_per_position(self) -> int: ...

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from logitcache.errors import FormatError, SpecError
 from logitcache.records import Array, Dense, Float32
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Kept: TypeAlias = "Mapping[str, Tensor]"  # the columns of a codec, on the device where they were computed
 DTYPES = ("float16", "float32")
 _MANY = 16_384
 _SHIFT, _KEEP = np.array(13, np.int32), np.array(0x8FFFE000, np.uint32).view(np.int32)
@@ -54,17 +58,33 @@ class DenseCodec:
     def bytes_per_position(self) -> int:
         return self.width * np.dtype(self.dtype).itemsize
 
-    def encode(self, logits: Float32) -> dict[str, Array]:
-        """f32[P, width] to ``{"logits": dtype[P, width]}``. A gap too wide for half precision is stored as its largest
-        finite one.
+    @property
+    def largest_gap(self) -> float:
+        """How far below the largest of its vector a logit may be."""
+        return float(np.finfo(self.dtype).max)
+
+    def reduce(self, vectors: Tensor) -> Kept:
+        """f32[P, width] to ``{"logits": dtype[P, width]}`` on the same device. A gap too wide for half precision is
+        stored as its largest finite one.
 
         That gap (65,504) is a probability of exactly 0 in every precision a loss uses, at every temperature below 600.
         """
-        with np.errstate(over="ignore"):  # a gap beyond single precision is -inf for a moment
-            shifted = logits - logits.max(axis=1, keepdims=True)
-        return {"logits": np.maximum(shifted, np.finfo(self.dtype).min).astype(self.dtype)}
+        import torch
 
-    def decode(self, columns: Mapping[str, Array]) -> Dense[Array]:
+        shifted = vectors - vectors.amax(dim=1, keepdim=True)  # a gap beyond single precision is -inf for a moment
+        return {"logits": shifted.clamp_(min=-self.largest_gap).to(getattr(torch, self.dtype))}
+
+    def pack(self, kept: Kept) -> dict[str, Array]:
+        """The same as numpy's arrays. What lies on a device is waited for."""
+        return {name: tensor.cpu().numpy() for name, tensor in kept.items()}
+
+    def encode(self, logits: Float32) -> dict[str, Array]:
+        """Both steps for numpy's arrays."""
+        import torch
+
+        return self.pack(self.reduce(torch.tensor(logits)))
+
+    def unpack(self, columns: Mapping[str, Array]) -> Dense[Array]:
         """``logits`` as f32[P, width], row maximum 0."""
         return Dense(_single(columns["logits"]))
 

@@ -25,6 +25,7 @@ from logitcache.teacher.panel import Panel
 from logitcache.teacher.plan import Planned, planned
 from logitcache.teacher.report import DumpReport, report, unfinished
 from logitcache.teacher.reuse import Known
+from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Done, Work
 
 
@@ -108,12 +109,15 @@ def fill(
         claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock)
     with claimed as writer:
         started = time.perf_counter()
-        done = Work(writer, asked, reuse, reporter).finish()
+        summary = Summary.of(source, split, len(asked.rows), asked.codec.width)
+        done = Work(writer, asked, summary, reuse, reporter).finish()
         seconds = time.perf_counter() - started
         if done.sealed:  # said while nobody can replace it
             unnamed = asked.match.kind is Kind.NUMBERED
             with reporter.phase("report"):
-                told = report(Cache.open(folder), asked.panel, source, split, unnamed, asks=reuse is None)
+                cache = Cache.open(folder)
+                summary.add_shards(cache, set(range(asked.plan.shard_count)) - set(done.shards))
+                told = report(cache, summary, asked.panel, source, split, unnamed, asks=reuse is None)
         else:
             told = unfinished(writer)
     _say(asked, done, reuse, folder, part, reporter)

@@ -18,7 +18,7 @@ from logitcache.data.source import Rows, Source
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64
 from logitcache.reporter import Reporter
-from logitcache.teacher.panel import Panel, answer
+from logitcache.teacher.panel import Panel, answer, positions_of
 
 CHECKED_ROWS = 128
 MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search for an order cubic
@@ -46,9 +46,10 @@ def check_gold(
     sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
     if not len(sample):
         return
-    logits, _ = answer(panel, prepare(panel.first.tokenizer, sample, max_length), batch_tokens)
+    examples = prepare(panel.first.tokenizer, sample, max_length)
+    logits, _ = answer(panel, examples, batch_tokens)
     finite = np.isfinite(logits).all(axis=1)
-    gold, answers = sample.label[finite], logits[finite].argmax(axis=1)
+    gold, answers = positions_of(panel, examples).label[finite], logits[finite].argmax(axis=1)
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return

@@ -22,7 +22,7 @@ from logitcache.data.order import subset
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import tolerance
-from logitcache.records import Array, Float32, Int64
+from logitcache.records import Array, Float32, Int64, rows_of
 from logitcache.teacher.conditions import conditions, differing
 from logitcache.teacher.panel import answer_alone, answer_some, room_for
 from logitcache.teacher.plan import Planned
@@ -51,7 +51,8 @@ def live(cache: Cache, asked: Planned, rows: int, seed: int = 0) -> Live:
     if not len(drawn):
         raise SpecError(expected="rows with an answer to ask about", found=f"none of {rows}", where=cache.where)
     batched, alone, doubled = (np.concatenate(parts) for parts in zip(*_answers(cache, asked, drawn), strict=True))
-    found = _judge(asked, drawn, cache.stored(drawn), batched, alone, doubled)
+    row = drawn[rows_of(cache.positions(drawn)[0])]
+    found = _judge(asked, row, cache.stored(drawn), batched, alone, doubled)
     here = conditions(asked.panel.first)
     receipts = [cache.manifest.receipts[index] for index in np.unique(drawn // cache.manifest.plan.shard_rows)]
     apart = {name: pair for receipt in receipts for name, pair in differing(receipt.conditions, here).items()}
@@ -75,26 +76,29 @@ def _answers(cache: Cache, asked: Planned, drawn: Int64) -> Iterator[tuple[Float
 
 
 def _judge(
-    asked: Planned, drawn: Int64, stored: dict[str, Array], batched: Float32, alone: Float32, doubled: Float32
+    asked: Planned, row: Int64, stored: dict[str, Array], batched: Float32, alone: Float32, doubled: Float32
 ) -> dict[str, Any]:
-    """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[n, K]."""
+    """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P, K]; ``row`` i64[P] is
+    the row of each position.
+    """
     codec = asked.codec
     again = codec.encode(batched)
-    there, reference = codec.decode(stored).logits, codec.decode(codec.encode(alone)).logits
+    there, reference = codec.unpack(stored).logits, codec.unpack(codec.encode(alone)).logits
     off = np.abs(there.astype(np.float64) - reference)
     control = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
     rounding: Float64 = np.spacing(np.abs(stored["logits"])).astype(np.float64)
     allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
     differ = kl(there, reference)
+    same = np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0)
     return {
-        "same_bytes": int(np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0).sum()),
+        "same_bytes": len(np.unique(row)) - len(np.unique(row[~same])),
         "agrees": bool((off <= allowed + rounding).all()),
         "difference": float(off.max()),
         "control": control,
         "allowed": allowed + float(rounding.max()),
         "kl_mean": float(differ.mean()),
         "kl_max": float(differ.max()),
-        "worst_row": int(drawn[off.max(axis=1).argmax()]),
+        "worst_row": int(row[off.max(axis=1).argmax()]),
     }
 
 

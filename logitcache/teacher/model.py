@@ -17,11 +17,10 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, located
-from logitcache.data.collate import pad
-from logitcache.data.preprocess.padding import Padding
-from logitcache.data.preprocess.tokens import Prepared
+from logitcache.data.collate import pad, where_of
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
-from logitcache.models.call import ModelFailed, ask
+from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
 from logitcache.models.load import (
     DTYPES,
@@ -37,7 +36,7 @@ from logitcache.models.load import (
 )
 from logitcache.models.own_code import code_digest
 from logitcache.models.settings import check_problem, pads_by_config, plain_outputs
-from logitcache.records import Answers, Array, Dense, Float32, Int64
+from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 
 # In a configuration, but no part of the arithmetic, or recorded elsewhere.
@@ -60,6 +59,7 @@ class TeacherModel:
     padding: Padding
     order: Int64 | None = None
     revision: str | None = None
+    kind: type[Classification] = Classification  # what it is asked
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -92,25 +92,29 @@ class TeacherModel:
         return {"settings": self.settings_digest(), **({} if code is None else {"code": code})}
 
     def logits(self, inputs: Mapping[str, Array]) -> torch.Tensor:
-        """f32[B, K] on the model's device, columns in the data's order. No gradient, no dropout. Raises SpecError where
-        the model's own code fails, except for want of memory.
+        """f32[B, K], or f32[B, T, K] of a model that answers for each token, on its device, with columns in the data's
+        order. No gradient, no dropout. Raises SpecError where the model's own code fails, except for want of memory.
         """
         try:
             with torch.inference_mode():
                 logits = ask(self.model, inputs, self.padding)
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
-        return logits if self.order is None else logits[:, torch.from_numpy(self.order).to(logits.device)]
+        return logits if self.order is None else logits[..., torch.from_numpy(self.order).to(logits.device)]
 
-    def answers(self, rows: Prepared, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
-        """The logits of the rows at these places, asked in one batch: f32[B, K]."""
+    def answers(self, rows: Examples, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
+        """The logits at the kept positions of the rows at these places, asked in one batch: f32[P, K]."""
         with reporter.phase("pad"):
             inputs = pad(rows, places, self.padding)
+            where = where_of(self.kind.positions(rows, places), inputs, self.padding.side)
         try:
             with reporter.phase("forward"):
-                return self.logits(inputs)
+                logits = self.logits(inputs)
         except ModelFailed as error:
             raise error.named(int(rows.row_id[places[error.row]])) from error.__cause__
+        if logits.dim() == 2 and np.array_equal(where[:, 0], np.arange(len(logits))):
+            return logits  # each row's own vector: no copy of what may be large
+        return at_positions(logits, torch.from_numpy(where).to(logits.device))
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:
@@ -187,7 +191,7 @@ class LiveTeacher:
     """
 
     teacher: TeacherModel
-    rows: Prepared  # tokenised by the teacher's tokenizer; row i is row_id i
+    rows: Examples  # tokenised by the teacher's tokenizer; row i is row_id i
 
     @property
     def where(self) -> str:
@@ -207,6 +211,7 @@ class LiveTeacher:
         """Answers as a cache gives them. Raises AlignmentError for a text that is not among its rows."""
         check_views(self.where, view, 1)
         places = located(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
+        positions = self.teacher.kind.positions(self.rows, places)
         logits: Float32 = self.teacher.answers(self.rows, places).cpu().numpy()
-        counts = np.ones(len(places), np.int64)
-        return Answers(self.rows.row_hash[places], counts, Dense(logits - logits.max(1, keepdims=True)))
+        payloads = {LOGITS: Dense(logits - logits.max(1, keepdims=True))}
+        return Answers(self.rows.row_hash[places], positions.indptr, positions.index, payloads)

@@ -11,20 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from logitcache import identity
 from logitcache.data.order import token_batches
-from logitcache.data.preprocess.padding import Padding
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
-from logitcache.records import Array, Float32, Int64
+from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Stage
 from logitcache.store.manifest import differences
 from logitcache.teacher.model import TeacherModel
@@ -47,7 +46,7 @@ class Panel(Protocol):
     def identity(self) -> dict[str, Any]:
         """What a plan records of who answers, besides names and precision: the weights."""
 
-    def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
+    def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
         """Each teacher that has something to answer, and the places in ``rows`` that it answers for."""
 
     def in_order(self, order: Int64 | None) -> Panel:
@@ -66,7 +65,7 @@ class OneTeacher:
     def identity(self) -> dict[str, Any]:
         return {"weights": self.first.weights_digest(), **self.first.arithmetic()}
 
-    def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
+    def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
         yield self.first, np.arange(len(rows))
 
     def in_order(self, order: Int64 | None) -> OneTeacher:
@@ -108,7 +107,7 @@ class FoldTeachers:
         folds = {"count": len(self.weights), "fold": "row_hash mod count", "weights": self.weights}
         return {"weights": identity.digest_json(self.weights), **self.first.arithmetic(), "folds": folds}
 
-    def assign(self, rows: Prepared) -> Iterator[tuple[TeacherModel, Int64]]:
+    def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
         fold = folds_of(rows.row_hash, len(self.loaders))
         for k in np.unique(fold):
             yield self._teacher(int(k)), np.flatnonzero(fold == k)
@@ -131,78 +130,125 @@ def _kind(teacher: TeacherModel) -> dict[str, Any]:
     return {**shared, **teacher.arithmetic(), "tokenizer": tokenizer_fingerprint(teacher.tokenizer)}
 
 
-def answer(panel: Panel, rows: Prepared, batch_tokens: int, stage: Stage | None = None) -> tuple[Float32, int]:
-    """The panel's logits for these rows, in their order, f32[N, K], and the token budget they were computed with.
+class Receiver(Protocol):
+    """Takes the answers of one batch after the other."""
+
+    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+        """``vectors`` f32[P, K], on the teacher's device, are of all kept positions of the rows at these places."""
+
+
+R = TypeVar("R", bound=Receiver)
+
+
+def ask_all(
+    panel: Panel,
+    rows: Examples,
+    batch_tokens: int,
+    begin: Callable[[], R],
+    stage: Stage | None = None,
+) -> tuple[R, int]:
+    """Ask about these rows, batch by batch: a receiver that ``begin`` has made, which was given all answers, and the
+    token budget they were computed with.
 
     ``stage`` is told of the rows and tokens that are done. Where a batch does not fit in memory, all rows are computed
-    again with half the budget, and so on. Raises SpecError where a single row does not fit.
+    again with half the budget and a new receiver, and so on. Raises SpecError where a single row does not fit.
     """
     stage = stage or Stage("answer", "rows")
     while True:
         before = (stage.done, stage.tokens)
+        receiver = begin()
         try:
-            return _all(panel, rows, batch_tokens, stage), batch_tokens
+            for teacher, places in panel.assign(rows):
+                _ask(teacher, rows, places, batch_tokens, receiver, stage)
+                del teacher  # or it would still be held while the next one is loaded
+            return receiver, batch_tokens
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
         stage.advance(before[0] - stage.done, before[1] - stage.tokens)
-        longest = int(rows.ids.lengths().max())
+        longest = int(rows.lengths().max())
         if batch_tokens <= longest:  # the longest row goes first, and went alone
             raise _no_room(f"a single row of {longest} tokens", panel.first)
         batch_tokens //= 2
 
 
-def answer_some(panel: Panel, rows: Prepared, batch_tokens: int, wanted: Int64) -> Float32:
-    """The logits of the rows at these places, f32[n, K], computed in the very batches that :func:`answer` makes of all
+def answer(panel: Panel, rows: Examples, batch_tokens: int, stage: Stage | None = None) -> tuple[Float32, int]:
+    """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and the token budget they were
+    computed with. Raises SpecError where a single row does not fit in memory.
+    """
+    indptr = positions_of(panel, rows).indptr
+    vectors, fits = ask_all(panel, rows, batch_tokens, partial(Vectors, indptr), stage)
+    return vectors.logits(), fits
+
+
+def answer_some(panel: Panel, rows: Examples, batch_tokens: int, wanted: Int64) -> Float32:
+    """The logits of the rows at these places, f32[P, K], computed in the very batches that :func:`answer` makes of all
     rows; batches without one of them are left out.
     """
-    logits = np.full((len(rows), len(panel.first.label_names)), np.nan, np.float32)
+    vectors = Vectors(positions_of(panel, rows).indptr)
     for teacher, places in panel.assign(rows):
-        here = np.isin(places, wanted)
-        if here.any():
-            logits[places] = _ask(teacher, rows.select(places), batch_tokens, Stage("answer", "rows"), here)
+        _ask(teacher, rows, places, batch_tokens, vectors, Stage("answer", "rows"), wanted)
         del teacher
-    return logits[wanted]
+    return vectors.logits()[chosen(vectors.indptr, wanted)[1]]
 
 
-def answer_alone(panel: Panel, rows: Prepared, times: int = 1) -> Float32:
-    """The logits of rows that are each asked alone, f32[N, K]: the reference, with no padding anywhere. With ``times``,
+def answer_alone(panel: Panel, rows: Examples, times: int = 1) -> Float32:
+    """The logits of rows that are each asked alone, f32[P, K]: the reference, with no padding anywhere. With ``times``,
     each in a batch of so many copies of itself.
     """
-    logits = np.empty((len(rows), len(panel.first.label_names)), np.float32)
+    vectors = Vectors(positions_of(panel, rows).indptr)
     for teacher, places in panel.assign(rows):
         for place in places:
-            logits[place] = teacher.answers(rows, np.repeat(place, times))[0].cpu().numpy()
+            copies = teacher.answers(rows, np.repeat(place, times))
+            vectors.add(place[None], copies[: len(copies) // times])
         del teacher
-    return logits
+    return vectors.logits()
 
 
-def _all(panel: Panel, rows: Prepared, batch_tokens: int, stage: Stage) -> Float32:
-    logits = np.empty((len(rows), len(panel.first.label_names)), np.float32)
-    for teacher, places in panel.assign(rows):
-        logits[places] = _ask(teacher, rows.select(places), batch_tokens, stage)
-        del teacher  # or it would still be held while the next one is loaded
-    return logits
+def positions_of(panel: Panel, rows: Examples) -> Positions:
+    """The kept positions of all of these rows, as the panel's tokenizer has them."""
+    return panel.first.kind.positions(rows, np.arange(len(rows)))
+
+
+class Vectors:
+    """Keeps all answers. ``indptr`` i64[N + 1] says how many positions each row has."""
+
+    def __init__(self, indptr: Int64) -> None:
+        self.indptr = indptr
+        self._places: list[Int64] = []
+        self._vectors: list[torch.Tensor] = []
+
+    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+        self._places.append(chosen(self.indptr, places)[1])
+        self._vectors.append(vectors)
+
+    def logits(self) -> Float32:
+        """f32[P, K]; NaN for rows that were not asked about."""
+        computed = torch.cat(self._vectors).cpu().numpy()
+        logits = np.full((self.indptr[-1], computed.shape[1]), np.nan, np.float32)
+        logits[np.concatenate(self._places)] = computed
+        return logits
 
 
 def _ask(
-    teacher: TeacherModel, rows: Prepared, batch_tokens: int, stage: Stage, wanted: Array | None = None
-) -> Float32:
-    """One teacher's logits, computed longest first in batches of a token budget; NaN for batches without a row that is
-    ``wanted`` (bool[N]), where that is said.
+    teacher: TeacherModel,
+    rows: Examples,
+    places: Int64,
+    batch_tokens: int,
+    receiver: Receiver,
+    stage: Stage,
+    wanted: Int64 | None = None,
+) -> None:
+    """Ask one teacher about the rows at these places, longest first in batches of a token budget; not in batches
+    without a row that is ``wanted``, where that is said.
     """
-    lengths = rows.ids.lengths()
-    batches = token_batches(lengths, batch_tokens)
-    if wanted is not None:
-        batches = [places for places in batches if wanted[places].any()]
-    parts = []
-    for places in batches:
-        parts.append(teacher.answers(rows, places, stage.reporter))
-        stage.advance(len(places), int(lengths[places].sum()))
-    computed = torch.cat(parts).cpu().numpy()
-    logits = np.full((len(rows), computed.shape[1]), np.nan, np.float32)
-    logits[np.concatenate(batches)] = computed
-    return logits
+    lengths = rows.lengths()
+    for batch in token_batches(lengths[places], batch_tokens):
+        asked = places[batch]
+        if wanted is not None and not np.isin(asked, wanted).any():
+            continue
+        receiver.add(asked, teacher.answers(rows, asked, stage.reporter))
+        stage.advance(len(asked), int(lengths[asked].sum()))
 
 
 @contextmanager

@@ -9,26 +9,27 @@ from typing import Any
 import numpy as np
 
 from logitcache import identity
+from logitcache.cache.layout import columns_of
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.match import Match, match_labels, pairs_of
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.models.load import DTYPES, quiet
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.tokenizer import tokenizer_fingerprint
-from logitcache.records import Int64
+from logitcache.records import Examples, Int64
 from logitcache.reporter import Reporter
 from logitcache.store.columns import Column
-from logitcache.store.manifest import ROOT_COLUMNS, Plan, differences
+from logitcache.store.manifest import Plan, differences
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.gold import check_gold
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import OneTeacher, Panel, room_for
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
-SHARD_BYTES, SHARD_FLOPS = 64e6, 1e14
+SHARD_BYTES, WIDE_SHARD_BYTES, SHARD_FLOPS = 64e6, 32e6, 1e14
 # A teacher is its weights and data are their rows, whatever they are called.
 NAMES = ("name", "revision", "source", "own_names")
 
@@ -101,7 +102,7 @@ class Planned:
     match: Match  # the teacher's columns for the data's classes
     note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
 
-    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Prepared:
+    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
         """Rows start..stop as the teacher reads them; only those at these places (counted from start), where given."""
         tokenizer, max_length = self.panel.first.tokenizer, self.plan.preparation["max_length"]
         if places is None or len(places) == stop - start:
@@ -219,8 +220,9 @@ def _plan(
     order = None if teacher.order is None else teacher.order.tolist()
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    columns = (*ROOT_COLUMNS, *(Column(name, dtype, width) for name, (dtype, width) in codec.columns().items()))
+    columns = columns_of(codec, teacher.kind.level)
     return Plan(
+        task=teacher.kind.name,
         teacher={
             "name": teacher.name,
             "revision": teacher.revision,
@@ -230,7 +232,7 @@ def _plan(
             "own_names": list(teacher.label_names),
             "dtype": teacher.dtype,
         },
-        tokenizer=tokenizer,
+        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer},
         data=data,
         preparation={
             "max_length": settings.max_length,
@@ -247,7 +249,11 @@ def _plan(
 
 
 def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) -> int:
-    """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least 1,024."""
-    by_bytes = SHARD_BYTES / sum(c.record_bytes() for c in columns)
+    """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least 1,024. Of vectors so
+    wide that those would be more than 64 MB, as many as 32 MB hold: a shard is in memory up to four times.
+    """
+    record = sum(c.record_bytes() for c in columns)
+    if MIN_SHARD_ROWS * record > SHARD_BYTES:
+        return 1 << int(np.log2(max(1.0, WIDE_SHARD_BYTES / record)))
     by_flops = SHARD_FLOPS / (2 * parameters * max_length)
-    return max(MIN_SHARD_ROWS, 1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, by_bytes, by_flops)))))
+    return max(MIN_SHARD_ROWS, 1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, SHARD_BYTES / record, by_flops)))))

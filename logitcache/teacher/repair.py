@@ -32,6 +32,7 @@ from logitcache.store.shards import LocalFolder
 from logitcache.store.writer import MANIFEST, PLAN, SHARDS, CacheWriter
 from logitcache.teacher.conditions import differing
 from logitcache.teacher.plan import Planned
+from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Work
 
 Ask = Callable[[Plan], Planned]  # loads whoever answered for the rows of a plan
@@ -110,7 +111,8 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
         for index in found.broken:
             writer.discard(index)
         if asked is not None:
-            work = Work(writer, _as_planned(asked, found.plan), None, reporter, _budgets(found))
+            summary = Summary.of_table(len(asked.rows), asked.codec.width)
+            work = Work(writer, _as_planned(asked, found.plan), summary, None, reporter, _budgets(found))
             rows, differ = work.finish().asked, _differ(found, writer)
         elif not (found.sealed and writer.complete) and not writer.seal():
             raise IncompleteCache("shards have changed meanwhile. Run the same repair again.", where=folder)

@@ -12,10 +12,10 @@ from logitcache.cache.cache import Cache
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Scores, score
-from logitcache.records import Array, Float32
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.panel import Panel, answer
+from logitcache.teacher.panel import Panel, answer, positions_of
+from logitcache.teacher.summary import Summary
 
 DEV_ROWS = 2000
 MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
@@ -57,59 +57,17 @@ class DumpReport:
     unlabelled: DumpReport | None = None  # of the unlabelled rows, where they were dumped too
 
 
-def confidence(logits: Float32) -> tuple[Float32, Float32]:
-    """Entropy in nats and top probability of each row, f[N]."""
-    shifted = logits - logits.max(1, keepdims=True)
-    exp = np.exp(shifted)
-    total = exp.sum(1)
-    return np.log(total) - (exp * shifted).sum(1) / total, 1 / total
-
-
-@dataclass
-class Tally:
-    """What is added up over the blocks of a cache."""
-
-    width: int  # classes
-    scores: Scores = field(default_factory=Scores)  # of all labelled rows
-    train: Scores = field(default_factory=Scores)  # of labelled rows that are not held out
-    dev: Scores = field(default_factory=Scores)  # of dev, where it is held out of this table
-    entropy: float = 0.0  # summed, in nats
-    answered: int = 0
-    dev_unanswered: int = 0
-
-    def __post_init__(self) -> None:
-        self.guesses = np.zeros(self.width, np.int64)  # rows by their likeliest class
-        self.low, self.high = np.ones(self.width), np.zeros(self.width)  # the range of each class's probability
-
-    def add(self, logits: Float32, label: Array, is_dev: Array, is_held_out: Array) -> None:
-        """``logits`` f[n, K], NaN where there is no answer; ``label`` i64[n]; bool[n] each: rows of dev, rows of any
-        held-out split.
-        """
-        kept = ~np.isnan(logits).any(axis=1)
-        self.dev_unanswered += int((is_dev & ~kept & (label >= 0)).sum())
-        logits, label, is_dev, is_held_out = logits[kept], label[kept], is_dev[kept], is_held_out[kept]
-        self.scores.add(logits, label)
-        self.train.add(logits[~is_held_out], label[~is_held_out])
-        self.dev.add(logits[is_dev], label[is_dev])
-        self.answered += len(logits)
-        if not len(logits):
-            return
-        self.entropy += float(confidence(logits)[0].sum(dtype=np.float64))
-        self.guesses += np.bincount(logits.argmax(1), minlength=self.width)
-        probability = softmax(logits)
-        self.low = np.minimum(self.low, probability.min(0))
-        self.high = np.maximum(self.high, probability.max(0))
-
-
-def report(cache: Cache, panel: Panel, source: Source, split: str, unnamed: bool, asks: bool) -> DumpReport:
-    """What the cache says, read back from it block by block. And of dev, where ``split`` is train: from the cache where
-    dev is held out of the same table; else (where ``asks``) the teacher on at most 2,000 of its rows, evenly spread.
+def report(
+    cache: Cache, tally: Summary, panel: Panel, source: Source, split: str, unnamed: bool, asks: bool
+) -> DumpReport:
+    """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from the cache where dev
+    is held out of the same table; else (where ``asks``) the teacher on at most 2,000 of its rows, evenly spread.
 
     ``unnamed``: the teacher's columns were matched by number.
     """
     width = len(cache.label_names)
-    tally = _tally(cache, source, split)
-    scores, entropy = tally.scores.result(), tally.entropy / tally.answered if tally.answered else None
+    scores = tally.scores.result()
+    entropy = tally.entropy / tally.positions if tally.positions else None
     if split == "train" and source.shares_table("dev"):
         dev_scores, dev_rows, left = tally.dev.result(), int(tally.dev.counts.sum()), tally.dev_unanswered
     else:
@@ -145,43 +103,20 @@ def report(cache: Cache, panel: Panel, source: Source, split: str, unnamed: bool
     )
 
 
-def _tally(cache: Cache, source: Source, split: str) -> Tally:
-    """Add up a cache; the rows that are held out of its table apart."""
-    tally = Tally(len(cache.label_names))
-    is_held_out = np.zeros(len(cache), bool)
-    is_dev = np.zeros(len(cache), bool)
-    if split == "train":
-        for name, rows in source.splits.items():
-            if source.shares_table(name):
-                is_held_out[rows.row_id] = True
-        if source.shares_table("dev"):
-            is_dev[source.splits["dev"].row_id] = True
-    for block in cache:
-        tally.add(block.logits.logits, block.label, is_dev[block.row_id], is_held_out[block.row_id])
-    return tally
-
-
 def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
     """How many rows of a cache were cut at max_length, and the first of them; copied rows are not counted."""
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
     return sum(each["rows"] for each in cut), min((each["first"] for each in cut), default=None)
 
 
-def softmax(logits: Float32) -> Float32:
-    """The probabilities of each row, f[N, K]."""
-    exp = np.exp(logits - logits.max(1, keepdims=True))
-    probability: Float32 = exp / exp.sum(1, keepdims=True)
-    return probability
-
-
-def _alike(tally: Tally, names: tuple[str, ...]) -> list[str]:
+def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
     """A teacher that gives one class to (nearly) every row, though the gold labels differ, or whose probabilities
     hardly change from row to row: nothing can be learnt from it.
     """
     if tally.answered < FEW_ROWS:
         return []
     top = int(tally.guesses.argmax())
-    share = tally.guesses[top] / tally.answered
+    share = tally.guesses[top] / tally.positions
     gold = tally.scores.counts
     right = gold[tally.scores.labels == top].sum() / gold.sum() if len(gold) else 0.0
     advice = "Look at its head, at the order of its labels and at what its texts should look like."
@@ -223,9 +158,10 @@ def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, flo
     preparation = cache.manifest.plan.preparation
     prepared = prepare(panel.first.tokenizer, sample, preparation["max_length"])
     logits, _ = answer(panel, prepared, preparation["batch_tokens"])
+    label = positions_of(panel, prepared).label
     finite = np.isfinite(logits).all(axis=1)
-    left = int((~finite & (sample.label >= 0)).sum())
-    return score(logits[finite], sample.label[finite]), int((sample.label[finite] >= 0).sum()), left
+    left = int((~finite & (label >= 0)).sum())
+    return score(logits[finite], label[finite]), int((label[finite] >= 0).sum()), left
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:

@@ -15,7 +15,7 @@ from logitcache.records import Array, Int64
 from logitcache.store.manifest import Plan, differences
 from logitcache.teacher.plan import NAMES
 
-SAME = ("teacher", "tokenizer", "preparation", "targets")
+SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
 
 def apart(expected: Plan, other: Plan) -> Iterator[tuple[str, Any, Any]]:

@@ -1,29 +1,32 @@
 """The shards of one cache that are still to be made: computed, encoded, written.
 
-A writer thread encodes and writes one shard while the next is computed. What a shard holds depends on its rows and the
+A writer thread writes one shard while the next is computed. What a shard holds depends on its rows and the
 plan alone, so whoever is killed loses one shard at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
-from logitcache.data.preprocess.tokens import Prepared
+from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION
 from logitcache.errors import SpecError
-from logitcache.records import Array, Float32, Int64
+from logitcache.records import Answers, Examples, Int64, end_to_end, rows_of
 from logitcache.reporter import SILENT, Reporter, Stage
-from logitcache.store.manifest import QUANTILES
+from logitcache.store.columns import ROW, ends
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.conditions import conditions
-from logitcache.teacher.panel import answer
+from logitcache.teacher.panel import ask_all, positions_of
 from logitcache.teacher.plan import Planned
-from logitcache.teacher.report import confidence
 from logitcache.teacher.reuse import Known
+from logitcache.teacher.shards import Assembly, Layout
+from logitcache.teacher.summary import Summary
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Done:
     tokens: int = 0  # real ones, of the rows asked about
     skipped: int = 0  # rows whose answer could not be used
     sealed: bool = False  # by this call, whether or not it found something to do
+    shards: list[int] = field(default_factory=list)  # made in this call
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Work:
 
     writer: CacheWriter
     planned: Planned
+    summary: Summary  # what is added up of the shards that are made
     known: Known | None = None
     reporter: Reporter = SILENT
     budgets: Mapping[int, int] = field(default_factory=dict)  # of shards that were once made with less than the plan's
@@ -71,10 +76,11 @@ class Work:
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
             for index in todo:
                 start = self.budgets.get(index, budget)
-                columns, found, fits = self._shard(index, start, done, stage)
+                shard, found, fits = self._shard(index, start, done, stage)
                 budget = fits if fits < start else budget
+                self._count(shard, index, done)
                 self._wait(pending)  # at most one shard waits to be written: memory stays flat
-                pending = pool.submit(self._encode_and_write, index, columns, {**here, **found})
+                pending = pool.submit(self._write, index, shard, {**here, **found})
             self._wait(pending)
 
     def _wait(self, pending: Future[None] | None) -> None:
@@ -82,105 +88,122 @@ class Work:
             with self.reporter.phase("write"):
                 pending.result()
 
-    def _shard(self, index: int, budget: int, done: Done, stage: Stage) -> tuple[dict[str, Array], dict[str, Any], int]:
-        """The codec's columns of one shard's rows, what was particular about making them, and the token budget that
-        fits in memory. The budget of a plan is what is tried first; a smaller one is kept for the shards after it.
+    def _shard(self, index: int, budget: int, done: Done, stage: Stage) -> tuple[Assembly, dict[str, Any], int]:
+        """One shard's answers, what was particular about making them, and the token budget that fits in memory. The
+        budget of a plan is what is tried first; a smaller one is kept for the shards after it.
         """
         planned = self.planned
         start, end = planned.plan.shard(index)
         place = np.full(end - start, -1) if self.known is None else self.known.find(planned.rows.row_hash[start:end])
         new = np.flatnonzero(place < 0)
-        columns: dict[str, Array] = {}
+        old = np.flatnonzero(place >= 0)
         found: dict[str, Any] = {}
+        with self.reporter.phase("tokenise"):
+            examples = planned.prepare(start, end, new)
+        layout = self._layout(start, end, examples, new, place)
+        begin = partial(Assembly, layout, planned.codec, self.summary.empty())
+        shard = begin()
         if len(new):
-            with self.reporter.phase("tokenise"):
-                prepared = planned.prepare(start, end, new)
-            logits, fits = answer(planned.panel, prepared, budget, stage)
-            usable = self._usable(logits, prepared.row_id)
-            with self.reporter.phase("encode"):
-                columns = planned.codec.encode(usable)
-            found |= self._cut(prepared, start + new)
+            shard, fits = self._answered(examples, new, budget, begin, stage)
+            self._check_usable(shard, start)
+            found |= self._cut(examples, start + new)
             if fits < budget:
                 self.reporter.note(
                     f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}"
                 )
             if fits < planned.plan.preparation["batch_tokens"]:
                 found["batch_tokens"] = fits
-            budget, done.asked, done.tokens = fits, done.asked + len(new), done.tokens + len(prepared.ids.values)
-        if self.known is not None and len(new) < len(place):
-            columns = _merge(columns, new, self.known.stored(place[place >= 0]), len(place))
-            found["reused"] = {"rows": len(place) - len(new), "cache": self.known.cache.fingerprint}
-            done.copied += len(place) - len(new)
-            stage.advance(len(place) - len(new))
-        return columns, {**found, **self._skipped(columns, start, done)}, budget
+            budget, done.asked, done.tokens = fits, done.asked + len(new), done.tokens + examples.tokens
+        if self.known is not None and len(old):
+            shard.copy(old, self.known.stored(place[old]), np.isin(place[old], self.known.cache.skipped))
+            found["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
+            done.copied += len(old)
+            stage.advance(len(old))
+        if shard.skipped.any():
+            found["skipped"] = (start + np.flatnonzero(shard.skipped)).tolist()
+        return shard, found, budget
 
-    def _cut(self, prepared: Prepared, places: Int64) -> dict[str, Any]:
+    def _answered(
+        self, examples: Examples, new: Int64, budget: int, begin: Callable[[], Assembly], stage: Stage
+    ) -> tuple[Assembly, int]:
+        """The teacher's answers to the rows at the places ``new`` of a shard."""
+        receiver, fits = ask_all(
+            self.planned.panel, examples, budget, lambda: _Placed(begin(), new, self.reporter), stage
+        )
+        with self.reporter.phase("encode"):
+            receiver.shard.finish()
+        return receiver.shard, fits
+
+    def _layout(self, start: int, end: int, examples: Examples, new: Int64, place: Int64) -> Layout:
+        """The kept positions of the rows of a shard. ``place`` is where the older cache has each row, or -1."""
+        rows = self.planned.rows
+        old = np.flatnonzero(place >= 0)
+        asked = positions_of(self.planned.panel, examples)
+        whole = Answers(examples.row_hash, asked.indptr, asked.index, {})
+        if self.known is not None:
+            copied = Answers(rows.row_hash[start + old], *self.known.cache.positions(place[old]), {})
+            whole = end_to_end([whole, copied]).rows(np.argsort(np.concatenate([new, old])))
+        row = start + rows_of(whole.indptr)
+        label = self.planned.panel.first.kind.labels(rows, row, whole.index)
+        return Layout(np.arange(start, end), rows.row_hash[start:end], whole.indptr, whole.index, label)
+
+    def _cut(self, examples: Examples, places: Int64) -> dict[str, Any]:
         """How many of these rows, at ``places`` of the table, were cut at max_length, and the first of them."""
-        cut = places[prepared.cut]
+        cut = places[examples.cut]
         return {"cut": {"rows": len(cut), "first": int(cut[0])}} if len(cut) else {}
 
-    def _usable(self, logits: Float32, row_id: Int64) -> Float32:
-        """The logits, f32[N, K]; a row that cannot be stored is NaN where the plan skips such rows. Raises SpecError
-        naming them where it stops.
-        """
+    def _check_usable(self, shard: Assembly, start: int) -> None:
+        """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips such rows."""
         codec, how = self.planned.codec, self.planned.plan.preparation["on_nonfinite"]
-        bad = ~np.isfinite(logits).all(axis=1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            wide = ~bad & (logits.max(axis=1) - logits.min(axis=1) > np.finfo(codec.dtype).max)
-        if not (bad | wide).any():
-            return logits
-        if how == "skip":
-            logits[bad | wide] = np.nan
-            return logits
+        if how == "skip" or not shard.skipped.any():
+            return
         where, after = self.planned.panel.first.name, "Nothing of their shard was written."
         skip = "or store them as nobody's answer (--on-nonfinite skip)."
-        if bad.any():
+        row_id = self.planned.rows.row_id[start : start + len(shard.skipped)]
+        if shard.not_finite.any():
             raise SpecError(
                 expected="finite logits",
-                found=f"NaN or infinity in {_named(row_id[bad])}",
+                found=f"NaN or infinity in {_named(row_id[shard.not_finite])}",
                 advice=f"{after} Try --dtype float32, mend the teacher, {skip}",
                 where=where,
             )
         wider = "Use --codec float32" if codec.dtype == "float16" else "Mend the teacher"
         raise SpecError(
-            f"expected logits that {codec.dtype} holds, found some more than {np.finfo(codec.dtype).max:.5g} below the "
-            f"largest of their row in {_named(row_id[wide])}. {after} {wider}, {skip}",
+            expected=f"logits that {codec.dtype} holds",
+            found=f"some more than {codec.largest_gap:.5g} below the largest of their row "
+            f"in {_named(row_id[shard.too_wide])}",
+            advice=f"{after} {wider}, {skip}",
             where=where,
         )
 
-    def _skipped(self, columns: Mapping[str, Array], start: int, done: Done) -> dict[str, Any]:
-        rows = np.flatnonzero(np.isnan(self.planned.codec.decode(columns).logits).any(axis=1))
-        done.skipped += len(rows)
-        return {"skipped": (start + rows).tolist()} if len(rows) else {}
+    def _count(self, shard: Assembly, index: int, done: Done) -> None:
+        """Add up what a shard that will be written says."""
+        done.skipped += int(shard.skipped.sum())
+        done.shards.append(index)
+        self.summary.merge(shard.summary)
 
-    def _encode_and_write(self, index: int, columns: dict[str, Array], conditions: dict[str, Any]) -> None:
-        (start, end), rows = self.planned.plan.shard(index), self.planned.rows
-        logits = self.planned.codec.decode(columns).logits
-        entropy, top = confidence(logits[~np.isnan(logits).any(axis=1)])
-        sketches = {"entropy": _quantiles(entropy), "top_probability": _quantiles(top)}
-        arrays = {"row_hash": rows.row_hash[start:end], "label": rows.label[start:end], **columns}
+    def _write(self, index: int, shard: Assembly, conditions: dict[str, Any]) -> None:
+        layout = shard.layout
+        arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns}
+        if self.planned.panel.first.kind.level != ROW:
+            arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
         with self.reporter.phase("write"):
-            self.writer.write(index, arrays, sketches, conditions)
+            self.writer.write(index, arrays, shard.sketches(), conditions)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A shard that is told of rows by their places among those that are asked."""
+
+    shard: Assembly
+    rows: Int64
+    reporter: Reporter
+
+    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+        with self.reporter.phase("encode"):
+            self.shard.add(self.rows[places], vectors)
 
 
 def _named(row_id: Int64) -> str:
     named = ", ".join(map(str, row_id[:5])) + (", …" if len(row_id) > 5 else "")
     return f"{len(row_id)} rows (row {named})"
-
-
-def _quantiles(values: Float32) -> list[float]:
-    """Empty where a shard has no answer."""
-    found: list[float] = np.quantile(values, QUANTILES).round(6).tolist() if len(values) else []
-    return found
-
-
-def _merge(new: dict[str, Array], places: Int64, old: dict[str, Array], rows: int) -> dict[str, Array]:
-    """Columns of ``rows`` rows: the new ones at ``places``, the old ones in the places between."""
-    rest = np.setdiff1d(np.arange(rows), places)
-    merged = {}
-    for name, values in old.items():
-        merged[name] = np.empty((rows, *values.shape[1:]), values.dtype)
-        merged[name][rest] = values
-        if name in new:
-            merged[name][places] = new[name]
-    return merged

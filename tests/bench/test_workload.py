@@ -38,7 +38,7 @@ def test_a_well_known_shape_has_the_parameters_of_its_checkpoint(name: str) -> N
 
 def test_shapes_need_neither_weights_nor_data(tiny: Any) -> None:
     work = load(tiny)
-    assert (len(work.rows), set(work.rows.ids.lengths())) == (40, {12})
+    assert (len(work.rows), set(work.rows.lengths())) == (40, {12})
     assert work.same_inputs
     assert work.random_head
     assert not work.teacher.model.training
@@ -48,8 +48,8 @@ def test_shapes_need_neither_weights_nor_data(tiny: Any) -> None:
 def test_random_tokens_have_the_lengths_of_the_data(tiny: Any, checkpoint: Callable[..., Path], real: Any) -> None:
     work = load(replace(tiny, tokens=None, rows=None, student=str(checkpoint()), data=real.data, max_length=32))
     source = load(real)
-    tokens = prepare(load_tokenizer(str(checkpoint())), _texts(real), 32).ids.lengths()
-    assert sorted(work.rows.ids.lengths()) == sorted(tokens)
+    tokens = prepare(load_tokenizer(str(checkpoint())), _texts(real), 32).lengths()
+    assert sorted(work.rows.lengths()) == sorted(tokens)
     assert work.train_rows == source.train_rows == 60
 
 
@@ -62,8 +62,8 @@ def _texts(real: Any) -> Any:
 
 def test_the_same_seed_draws_the_same(tiny: Any) -> None:
     one, two, other = load(tiny), load(tiny), load(replace(tiny, seed=1))
-    assert np.array_equal(one.rows.ids.values, two.rows.ids.values)
-    assert not np.array_equal(one.rows.ids.values, other.rows.ids.values)
+    assert np.array_equal(one.rows.inputs["input_ids"].values, two.rows.inputs["input_ids"].values)
+    assert not np.array_equal(one.rows.inputs["input_ids"].values, other.rows.inputs["input_ids"].values)
     nobody = load(replace(tiny, teacher="1x32"))  # who asks for memory has another teacher, and reads the same cache
     assert np.array_equal(one.rows.row_hash, nobody.rows.row_hash)
 

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
-from logitcache.errors import AlignmentError, CorruptShard, FormatError, IncompleteCache, LogitCacheError
-from logitcache.identity import digest_json
+from logitcache.errors import AlignmentError, CorruptShard, FormatError, IncompleteCache, LogitCacheError, SpecError
+from logitcache.identity import digest_json, row_hashes
 from logitcache.store.manifest import NewerFormat, Plan, write_json
-from tests.fake_caches import answers, make
+from logitcache.store.writer import CacheWriter
+from tests.fake_caches import answers, make, write_shard
 from tests.fake_caches import plan as make_plan
 
 
@@ -58,9 +59,9 @@ def test_take_gives_what_was_written(caches: dict[tuple[int, int, str], Cache], 
     ids = np.array(data.draw(st.lists(st.integers(0, rows - 1), max_size=60)), np.int64)
     taken = opened.take(ids)
     assert taken.row_hash.tolist() == whole["row_hash"][ids].tolist()
-    assert taken.counts.tolist() == [1] * len(ids)
-    assert taken.payload.logits.dtype == np.float32
-    np.testing.assert_array_equal(taken.payload.logits, whole["logits"][ids].astype(np.float32))
+    assert taken.indptr.tolist() == list(range(len(ids) + 1))
+    assert taken.logits.dtype == np.float32
+    np.testing.assert_array_equal(taken.logits, whole["logits"][ids].astype(np.float32))
     opened.check(ids, whole["row_hash"][ids])
 
 
@@ -71,9 +72,11 @@ def test_blocks_are_all_rows_in_order(tmp_path: Path, rows: int) -> None:
     blocks = list(opened)
     assert max(len(block.row_id) for block in blocks) <= BLOCK_ROWS
     assert np.concatenate([b.row_id for b in blocks]).tolist() == list(range(rows))
-    np.testing.assert_array_equal(np.concatenate([b.row_hash for b in blocks]), whole["row_hash"])
+    np.testing.assert_array_equal(np.concatenate([b.answers.row_hash for b in blocks]), whole["row_hash"])
     np.testing.assert_array_equal(np.concatenate([b.label for b in blocks]), whole["label"])
-    np.testing.assert_array_equal(np.concatenate([b.logits.logits for b in blocks]), whole["logits"].astype(np.float32))
+    np.testing.assert_array_equal(
+        np.concatenate([b.answers.logits for b in blocks]), whole["logits"].astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("outside", [-1, 10, 2**40])
@@ -96,6 +99,27 @@ def test_check_names_the_row_whose_text_is_another(cache: Cache) -> None:
     hashes[2] += 1
     with pytest.raises(AlignmentError, match=r"cache: row 5: .*1 of 3 rows have no answer.*--reuse .*cache, with"):
         cache.check(ids, hashes)
+
+
+def test_answers_are_given_for_texts(tmp_path: Path) -> None:
+    texts, pairs = ["a", "b", "a", "c"], ["x", "y", "x", ""]
+    of = make_plan(4, 4)
+    for name, second in (("singles", None), ("pairs", pairs)):
+        writer = CacheWriter(tmp_path / name, of)
+        write_shard(writer, 0, {**answers(of), "row_hash": row_hashes(texts, second)})
+        writer.seal()
+        cache = Cache.open(writer.folder)
+        taken = cache.for_texts(["c", "a", "c"], None if second is None else ["", "x", ""])
+        np.testing.assert_array_equal(taken.payload.logits, cache.take(np.array([3, 0, 3])).payload.logits)
+        assert cache.find(row_hashes(["b", "d"], None if second is None else ["y", "y"])).tolist() == [1, -1]
+        with pytest.raises(AlignmentError, match=r"row 1: expected a text .* 1 of 2 rows"):
+            cache.for_texts(["a", "d"], None if second is None else ["x", "x"])
+    with pytest.raises(AlignmentError, match="row 0"):  # of pairs, one text alone is another row
+        cache.for_texts(["a"])
+    with pytest.raises(SpecError, match="expected texts, found one text"):
+        cache.for_texts("abc")
+    with pytest.raises(SpecError, match="expected 2 second texts, found 1"):
+        cache.for_texts(["a", "b"], ["x"])
 
 
 @pytest.mark.parametrize("view", [1, -1, np.array([0, 1])])
@@ -150,10 +174,10 @@ def test_nothing_that_is_read_is_run(cache: Cache, monkeypatch: pytest.MonkeyPat
 def test_a_cache_travels_by_its_place_not_its_bytes(tmp_path: Path) -> None:
     """As it does to a DataLoader's workers."""
     cache = make(tmp_path, make_plan(rows=5000, shard_rows=5000, width=64))
-    before = cache.take(np.arange(5000)).payload.logits
+    before = cache.take(np.arange(5000)).logits
     travelled = pickle.dumps(cache)
     assert len(travelled) < 10_000
-    np.testing.assert_array_equal(pickle.loads(travelled).take(np.arange(5000)).payload.logits, before)
+    np.testing.assert_array_equal(pickle.loads(travelled).take(np.arange(5000)).logits, before)
 
 
 def test_nothing_is_read_before_it_is_asked_for(cache: Cache) -> None:

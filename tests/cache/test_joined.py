@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from scipy.special import logsumexp, softmax
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined, Part, join, mean_teacher
+from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.identity import check_rows
@@ -37,12 +39,19 @@ def hashes(split: str, rows: int) -> np.ndarray:
     return np.arange(rows) * 1000 + sum(map(ord, split))
 
 
-def make(folder: Path, split: str = "train", seed: int = 0, rows: int | None = None, **changes: Any) -> Cache:
+def make(
+    folder: Path,
+    split: str = "train",
+    seed: int = 0,
+    rows: int | None = None,
+    row_hash: np.ndarray | None = None,
+    **changes: Any,
+) -> Cache:
     """A cache of one split in shards of four: each ``seed`` is another teacher of the same rows."""
     rows = SETS.get(split, 10) if rows is None else rows
     plan = make_plan(rows, 4, dtype="float32")
     plan = replace(plan, data={**plan.data, "split": split, "seed": seed}, **changes)
-    whole = {**fakes["answers"](plan, seed), "row_hash": hashes(split, rows)}
+    whole = {**fakes["answers"](plan, seed), "row_hash": hashes(split, rows) if row_hash is None else row_hash}
     writer = CacheWriter(folder / f"{split}-{seed}-{rows}", plan)
     for index in writer.missing:
         fakes["write_shard"](writer, index, whole)
@@ -91,6 +100,31 @@ def test_caches_answer_for_the_part_their_split_names(caches: dict[str, list[Cac
     assert join([train, bare], STARTS).fingerprint == join([bare, train], STARTS).fingerprint
 
 
+def test_a_cache_answers_for_the_part_whose_texts_it_has(tmp_path: Path, caches: dict[str, list[Cache]]) -> None:
+    """One that was made of all rows for both parts; two that were both made of a train split each for its own. Where
+    names and texts agree, names have the word.
+    """
+    known = np.concatenate([hashes("train", 10), hashes("unlabelled", 7)])
+    order = np.random.default_rng(0).permutation(17)
+    whole = make(tmp_path / "whole", "train", rows=17, row_hash=known[order])
+    bare = make(tmp_path / "bare", "train", 1, rows=7, row_hash=hashes("unlabelled", 7))
+    numbers = np.arange(17)
+    rows = Rows(pa.array(["x"] * 17, pa.large_string()), None, numbers % 3, numbers, known)
+    joined = join([whole], STARTS, rows=rows)
+    assert [part.caches for part in joined.parts] == [(whole,), (whole,)]
+    assert (joined.fingerprint, len(joined), str(joined)) == (whole.fingerprint, 17, whole.where)
+    expected = whole.take(order.argsort()).logits
+    for teacher in (joined, joined.located(numbers, known)):
+        np.testing.assert_array_equal(take(teacher, numbers).logits, expected)
+    train = caches["train"][0]
+    for named in ([train, bare], [bare, train]):
+        assert [part.caches for part in join(named, STARTS, rows=rows).parts] == [(train,), (bare,)]
+    with pytest.raises(SpecError, match="expected a cache of the unlabelled rows, found none"):
+        join([train], STARTS, rows=rows)
+    twice = join([caches["unlabelled"][0], whole], STARTS, rows=rows)
+    assert [part.caches for part in twice.parts] == [(whole,), (caches["unlabelled"][0],)]
+
+
 def test_one_cache_joined_is_that_cache(caches: dict[str, list[Cache]]) -> None:
     cache = caches["train"][0]
     joined = join([cache], {"train": 0})
@@ -98,7 +132,7 @@ def test_one_cache_joined_is_that_cache(caches: dict[str, list[Cache]]) -> None:
     assert joined.label_names == cache.label_names
     ids = np.array([9, 0, 9, 4])
     one, other = cache.take(ids), take(joined, ids)
-    np.testing.assert_array_equal(one.payload.logits, other.payload.logits)
+    np.testing.assert_array_equal(one.logits, other.logits)
     np.testing.assert_array_equal(one.row_hash, other.row_hash)
 
 
@@ -113,13 +147,13 @@ def test_a_dev_cache_answers_for_train_and_the_hashes_have_the_word(tmp_path: Pa
 def test_taking_from_the_whole_is_taking_from_its_parts(both: Joined, averaged: Joined, ids: list[int]) -> None:
     for joined in (both, averaged):
         whole = take(joined, ids)
-        assert whole.counts.tolist() == [1] * len(ids)
-        assert whole.payload.logits.dtype == np.float32
+        assert whole.indptr.tolist() == list(range(len(ids) + 1))
+        assert whole.logits.dtype == np.float32
         for place, row in enumerate(ids):
             part = joined.parts[row >= 10]
             alone = part.take(np.array([row - part.start]), whole.row_hash[[place]], np.zeros(1, np.int64))
             assert whole.row_hash[place] == alone.row_hash[0]
-            np.testing.assert_array_equal(whole.payload.logits[place], alone.payload.logits[0])
+            np.testing.assert_array_equal(whole.logits[place], alone.logits[0])
         joined.located(np.array(ids, np.int64), whole.row_hash)
 
 
@@ -176,13 +210,13 @@ def test_columns_follow_names(caches: dict[str, list[Cache]], tmp_path: Path, na
     train = caches["train"][0]
     other = make(tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": list(names)})
     ids = np.arange(17)
-    plain = train.take(ids[:10]).payload.logits, other.take(ids[:7]).payload.logits
-    joined = take(join([train, other], STARTS), ids).payload.logits
+    plain = train.take(ids[:10]).logits, other.take(ids[:7]).logits
+    joined = take(join([train, other], STARTS), ids).logits
     np.testing.assert_array_equal(joined, np.concatenate([plain[0], plain[1][:, [1, 2, 0]]]))
     task = Classification(3, ("class 1", "class 2", "class 0"))
     ordered = join([train, other], STARTS, task=task)
     expected = np.concatenate([plain[0][:, [1, 2, 0]], plain[1][:, [2, 0, 1]]])
-    np.testing.assert_array_equal(take(ordered, ids).payload.logits, expected)
+    np.testing.assert_array_equal(take(ordered, ids).logits, expected)
     assert ordered.label_names == ("class 1", "class 2", "class 0")
 
 
@@ -213,7 +247,7 @@ def test_the_order_in_which_teachers_are_named_changes_nothing(caches: dict[str,
     for other in others:
         assert other.fingerprint == first.fingerprint
         ids = np.arange(10)
-        np.testing.assert_array_equal(take(other, ids).payload.logits, take(first, ids).payload.logits)
+        np.testing.assert_array_equal(take(other, ids).logits, take(first, ids).logits)
 
 
 def test_the_fingerprint_tells_teachers_and_parts_apart(
@@ -236,11 +270,11 @@ def test_it_travels_to_a_worker(averaged: Joined) -> None:
     """Before and after it was read from: DataLoader workers that are spawned get it pickled."""
     ids = np.array([11, 0, 16, 9])
     fresh = replace(averaged, parts=tuple(replace(p, caches=tuple(map(reopen, p.caches))) for p in averaged.parts))
-    expected = take(averaged, ids).payload.logits
+    expected = take(averaged, ids).logits
     for joined in (fresh, averaged):
         data = pickle.dumps(joined)
         assert len(data) < 40_000  # places, not mapped bytes
-        np.testing.assert_array_equal(take(pickle.loads(data), ids).payload.logits, expected)
+        np.testing.assert_array_equal(take(pickle.loads(data), ids).logits, expected)
 
 
 def reopen(cache: Cache) -> Cache:
@@ -307,8 +341,8 @@ def test_a_student_meets_the_mean_of_the_caches(caches: dict[str, list[Cache]], 
     answers = take(joined, rows)
     alone = [cache.take(rows) for cache in caches["train"][:2]]
     np.testing.assert_allclose(
-        softmax(answers.payload.logits, axis=1),
-        np.mean([softmax(one.payload.logits, axis=1) for one in alone], axis=0),
+        softmax(answers.logits, axis=1),
+        np.mean([softmax(one.logits, axis=1) for one in alone], axis=0),
         atol=1e-6,
     )
     check_rows(rows, hashes("train", 10)[rows], answers.row_hash, "joined")

@@ -88,11 +88,6 @@ def test_reuse_of_what_cannot_be_reused(desk: Desk, checkpoint: Callable[..., Pa
     desk.refused(desk.dump("--reuse", desk.at("cache")), 3, "CorruptShard", "00001.arrow")
 
 
-def test_reuse_for_two_caches_at_once(desk: Desk, unlabelled_data: Path) -> None:
-    arguments = desk.dump("--reuse", desk.at("cache"), "--unlabelled", str(unlabelled_data))
-    desk.refused(arguments, 2, "SpecError", "--reuse: expected one split", "train and unlabelled")
-
-
 @pytest.mark.parametrize("method", ["base", "ls", "tf-reg"])
 def test_a_cache_for_a_method_without_a_teacher(desk: Desk, method: str) -> None:
     arguments = desk.train("--cache", desk.at("cache"), method=method)

@@ -27,7 +27,8 @@ KEYS = {
     *(
         "fingerprint",
         "teacher",
-        "tokenizer",
+        "task",
+        "preprocessor",
         "data",
         "preparation",
         "conditions",
@@ -69,7 +70,7 @@ def test_one_json_document_and_nothing_else(finished: dict[str, Path]) -> None:
 
 def test_quantiles_are_those_of_all_rows(finished: dict[str, Path]) -> None:
     document = json.loads(inspect(finished["cache"], "--json"))
-    logits = np.concatenate([block.logits.logits for block in Cache.open(finished["cache"])]).astype(np.float64)
+    logits = np.concatenate([block.answers.logits for block in Cache.open(finished["cache"])]).astype(np.float64)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     rows = {"entropy": -(p * np.log(p)).sum(1), "top_probability": p.max(1)}
     assert set(document["quantiles"]) == set(rows)
@@ -93,7 +94,7 @@ def test_the_text_names_the_same(finished: dict[str, Path]) -> None:
 def test_a_row_with_its_text(finished: dict[str, Path], singles_data: Path) -> None:
     texts = [json.loads(line)["text"] for line in (singles_data / "train.jsonl").read_text().splitlines()]
     cache = Cache.open(finished["cache"])
-    logits = cache.take(np.array([17])).payload.logits[0].astype(np.float64)
+    logits = cache.take(np.array([17])).logits[0].astype(np.float64)
     found = row(finished["cache"], "--row", "17", "--data", singles_data)
     assert (found["row_id"], found["text"], found["text_pair"], found["text_note"]) == (17, texts[17], None, None)
     assert found["row_hash"] == f"{int(row_hashes([texts[17]])[0]) % 2**64:016x}"

@@ -82,7 +82,7 @@ def answered(desk: Desk) -> Callable[[Callable[[int], Any]], str]:
     rows = rows_of(("neg", "pos"), 48)
     plain = CliRunner().invoke(cli, desk.dump(data=desk.data(rows, name="plain")))
     assert plain.exit_code == 0, plain.output
-    answers = Cache.open(desk.at("out")).take(np.arange(len(rows))).payload.logits.argmax(axis=1)
+    answers = Cache.open(desk.at("out")).take(np.arange(len(rows))).logits.argmax(axis=1)
     shutil.rmtree(desk.at("out"))
     assert 8 <= answers.sum() <= 40
 

@@ -54,7 +54,7 @@ def test_fewer_names_than_logits(desk: Desk) -> None:
 
 def nobody(document: dict[str, Any]) -> None:
     plan = document["plan"]
-    plan.update(data={}, preparation={}, tokenizer={}, teacher={"label_names": plan["teacher"]["label_names"]})
+    plan.update(data={}, preparation={}, preprocessor={}, teacher={"label_names": plan["teacher"]["label_names"]})
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ def test_two_caches_are_told_apart(desk: Desk, named: list[str]) -> None:
     told = json.loads(found.stdout)
     assert set(told) == {
         *("a", "b", "identical", "rows", "moved", "only_a", "only_b", "skipped", "skipped_a", "skipped_b"),
+        *("positions_a", "positions_b"),
         *("kl_ab", "kl_ba"),
         *("largest_difference", "disagreement", "worst", "fields", "conditions"),
     }

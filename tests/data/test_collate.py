@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from logitcache.data.collate import Collator, pad
 from logitcache.data.order import PADDING
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError
 from logitcache.identity import row_hashes
 from logitcache.models.vocabulary import build_tokenizer
-from logitcache.records import Answers, Array, Dense, Int64
+from logitcache.records import Answers, Examples, Int64, Padding, Side
+from tests.fake_caches import one_each
 
 WORDS = ["the", "river", "runs", "under", "an", "old", "bridge"]
 TEXTS = [" ".join(WORDS[: i % 8]) for i in range(25)]  # some are empty, many are the same
@@ -34,7 +34,7 @@ class RowTeller:
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         logits = np.stack([row_id, row_id * 2, row_id * 3], axis=1).astype(np.float32)
-        return Answers(self.row_hash[row_id], np.ones(len(row_id), np.int64), Dense[Array](logits))
+        return one_each(self.row_hash[row_id], logits)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return build_tokenizer(TEXTS, 80, 24, tmp_path_factory.mktemp("tokenizer"))
 
 
-def prepared(tokenizer: Any, paired: bool = True) -> Prepared:
+def prepared(tokenizer: Any, paired: bool = True) -> Examples:
     pairs = TEXTS[::-1] if paired else None
     n = np.arange(len(TEXTS))
     second = None if pairs is None else pa.array(pairs, pa.large_string())
@@ -66,7 +66,9 @@ def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bo
 @settings(deadline=None)
 @given(PLACES)
 def test_padding_is_the_tokenizers_without_segments(tokenizer: Any, places: list[int]) -> None:
-    rows = replace(prepared(tokenizer), segment=None, padding=Padding(Side.RIGHT, 7, 0))
+    rows = prepared(tokenizer)
+    ids = {"input_ids": rows.inputs["input_ids"]}
+    rows = replace(rows, inputs=ids, padding=Padding(Side.RIGHT, 7, 0))
     found = pad(rows, np.array(places, np.int64))
     assert set(found) == {"input_ids", "attention_mask"}
     assert (found["input_ids"][found["attention_mask"] == 0] == 7).all()
@@ -84,9 +86,9 @@ def test_a_row_is_joined_with_its_own_answer(tokenizer: Any, selections: list[li
     ids = rows.row_id[places]
     assert batch.row_id.tolist() == ids.tolist()
     target = batch.targets["logits"]
-    assert target.payload.logits.tolist() == [[i, 2 * i, 3 * i] for i in ids.tolist()]
-    assert target.where.tolist() == batch.where.tolist() == [[i, 0] for i in range(len(places))]
-    assert batch.labels.tolist() == (ids % 3).tolist()
+    assert target.logits.tolist() == [[i, 2 * i, 3 * i] for i in ids.tolist()]
+    assert batch.where.tolist() == [[i, 0] for i in range(len(places))]
+    assert batch.label.tolist() == (ids % 3).tolist()
     assert batch.view.tolist() == [0] * len(places)
     assert batch.weight.tolist() == [1.0] * len(places)
     assert batch.weight.dtype == np.float32
@@ -100,13 +102,13 @@ def test_padding_rows_weigh_nothing_and_change_no_other(tokenizer: Any, last: li
     collate = Collator(rows, TASK, {"logits": RowTeller(rows.row_hash)})
     batch, real = collate(places), np.flatnonzero(places != PADDING)
     assert batch.weight.tolist() == [float(place != PADDING) for place in last]
-    assert len(batch.labels) == len(batch.row_id) == len(batch.where) == len(last)
+    assert len(batch.label) == len(batch.row_id) == len(batch.where) == len(last)
     if not len(real):
         return
     alone = collate(places[real])
     assert batch.row_id[real].tolist() == alone.row_id.tolist()
-    assert batch.labels[real].tolist() == alone.labels.tolist()
-    assert batch.targets["logits"].payload.logits[real].tolist() == alone.targets["logits"].payload.logits.tolist()
+    assert batch.label[real].tolist() == alone.label.tolist()
+    assert batch.targets["logits"].logits[real].tolist() == alone.targets["logits"].logits.tolist()
     assert batch.inputs.keys() == alone.inputs.keys()
     for name, array in batch.inputs.items():
         np.testing.assert_array_equal(array[real], alone.inputs[name])

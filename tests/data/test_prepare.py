@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.identity import row_hashes
 from logitcache.models.load import load_tokenizer
 from logitcache.models.vocabulary import build_tokenizer
+from logitcache.records import Examples
 
 WORDS = ["the", "river", "runs", "under", "an", "old", "bridge", "near", "mill", "unbelievably"]
 TEXTS = [" ".join(WORDS[i % 10 : i % 10 + n] or ["mill"]) for i in range(10) for n in (1, 3, 7)]
@@ -33,8 +34,9 @@ def rows_of(texts: list[str], pairs: list[str] | None = None) -> Rows:
     return Rows(pa.array(texts, pa.large_string()), second, n % 2, n, row_hashes(texts, pairs))
 
 
-def as_lists(rows: Prepared) -> list[list[int]]:
-    return [rows.ids.values[a:b].tolist() for a, b in zip(rows.ids.indptr[:-1], rows.ids.indptr[1:], strict=True)]
+def as_lists(rows: Examples) -> list[list[int]]:
+    ids = rows.inputs["input_ids"]
+    return [ids.values[a:b].tolist() for a, b in zip(ids.indptr[:-1], ids.indptr[1:], strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +68,17 @@ def test_ids_are_those_of_the_tokenizer_called_by_hand(
     # Lists of one: called with two bare strings, the tokenizer takes an empty second text for none.
     hand = [bert(*([[a], [b]] if paired else [[a]]), truncation=True, max_length=limit) for a, b in fields]
     assert as_lists(made) == [one["input_ids"][0] for one in hand]
-    assert made.segment is not None
-    assert made.segment.values.tolist() == [s for one in hand for s in one["token_type_ids"][0]]
-    assert made.ids.values.dtype == np.int32
-    assert made.segment.values.dtype == np.uint8
+    assert made.inputs["token_type_ids"].values.tolist() == [s for one in hand for s in one["token_type_ids"][0]]
+    assert made.inputs["input_ids"].values.dtype == np.int32
+    assert made.inputs["token_type_ids"].values.dtype == np.uint8
     longer = [len(bert(*([[a], [b]] if paired else [[a]]))["input_ids"][0]) > limit for a, b in fields]
     assert made.cut.tolist() == longer
-    assert made.ids.lengths().max() <= limit
+    assert made.lengths().max() <= limit
 
 
 def test_a_pair_has_two_segments(bert: Any) -> None:
     made = prepare(bert, rows_of(["the river"], ["old mill"]), LIMIT)
-    assert made.segment is not None
-    assert made.segment.values.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert made.inputs["token_type_ids"].values.tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_identity_and_labels_stand_beside(bert: Any) -> None:
@@ -93,10 +93,10 @@ def test_identity_and_labels_stand_beside(bert: Any) -> None:
 
 def test_an_empty_text_keeps_one_position(bare: Any) -> None:
     made = prepare(bare, rows_of(["old", "", "mill"]), LIMIT)
-    assert made.segment is None
+    assert "token_type_ids" not in made.inputs
     assert bare.pad_token_id == bare.eos_token_id
     assert as_lists(made)[1] == [bare.pad_token_id]
-    assert made.ids.lengths().tolist() == [3, 1, 4]
+    assert made.lengths().tolist() == [3, 1, 4]
 
 
 def test_an_empty_text_and_an_empty_pair(bert: Any) -> None:
@@ -115,8 +115,7 @@ def test_select_carries_every_column(bert: Any, chosen: list[int]) -> None:
     assert some.row_id.tolist() == chosen
     assert some.row_hash.tolist() == whole.row_hash[chosen].tolist()
     assert some.label.tolist() == whole.label[chosen].tolist()
-    assert some.segment is not None
-    assert some.segment.indptr.tolist() == some.ids.indptr.tolist()
+    assert some.inputs["token_type_ids"].indptr.tolist() == some.inputs["input_ids"].indptr.tolist()
     assert some.padding == whole.padding
     assert some.cut.tolist() == whole.cut[chosen].tolist()
 

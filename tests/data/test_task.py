@@ -7,15 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from logitcache.config.option import build
+from logitcache.config.train import TrainConfig
 from logitcache.data.tasks.classification import METRICS, Classification, check_metric, score
 from logitcache.errors import SpecError
+from logitcache.records import Examples, Padding, Side
 
 
-def test_where_is_the_one_slot_of_each_row() -> None:
-    where = Classification(3, None).where(4)
-    assert where.dtype == np.int64
-    assert where.tolist() == [[0, 0], [1, 0], [2, 0], [3, 0]]
-    assert Classification(3, None).where(0).shape == (0, 2)
+def test_a_row_is_one_position() -> None:
+    numbers = np.arange(5)
+    rows = Examples(numbers, numbers, numbers, numbers % 3, {}, numbers < 0, Padding(Side.RIGHT, 0, 0))
+    found = Classification.positions(rows, np.array([4, 0, 4, 2]))
+    assert found.indptr.tolist() == [0, 1, 2, 3, 4]
+    assert found.label.tolist() == [1, 0, 1, 2]
+    assert found.index.tolist() == found.token.tolist() == [0] * 4
+    assert found.weight.tolist() == [1.0] * 4
+    assert len(Classification.positions(rows, numbers[:0]).index) == 0
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -24,8 +31,8 @@ def test_known_metrics_pass(metric: str) -> None:
 
 
 def test_unknown_metric_and_f1_of_three_classes_are_refused() -> None:
-    with pytest.raises(SpecError, match="accuracy, macro_f1, f1, mcc, found 'auc'"):
-        check_metric("auc", 2)
+    with pytest.raises(SpecError, match="metric: expected one of accuracy, macro_f1, f1, mcc, found 'auc'"):
+        build(TrainConfig, {"method": "base", "metric": "auc"})
     with pytest.raises(SpecError, match=r"two classes, found 3\. Use macro_f1"):
         check_metric("f1", 3)
 

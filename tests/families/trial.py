@@ -22,19 +22,19 @@ from logitcache.cache.cache import Cache
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
-from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source, load
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.models.probe import find_padding
-from logitcache.records import Answers, Dense, Int64
+from logitcache.records import Answers, Int64, Padding, Side
 from logitcache.reporter import SILENT
 from logitcache.student.methods import objective
 from logitcache.student.model import build_student, save, student_tokenizer
 from logitcache.student.trainer import Distiller
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
+from tests.fake_caches import one_each
 from tests.families import rows
 from tests.families.zoo import LABELS, MAX_LENGTH, quiet
 
@@ -136,7 +136,7 @@ def teacher_trial(bench: Bench) -> Outcome:
     settings = DumpSettings(max_length=MAX_LENGTH, batch_tokens=BATCH_TOKENS, codec="float32")
     dump_split(teacher, bench.source(), "train", bench.folder / "cache", settings)
     cache = Cache.open(bench.folder / "cache")
-    logits = cache.take(np.arange(rows.ROWS)).payload.logits
+    logits = cache.take(np.arange(rows.ROWS)).logits
     with by_hand_must_answer():
         expected = by_hand(bench.checkpoint, bench.fields())
     gap = float((torch.from_numpy(logits).softmax(-1) - expected).abs().max())
@@ -156,7 +156,7 @@ class FixedTeacher:
     logits: np.ndarray[Any, Any]  # f32[N, K]
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        return Answers(self.hashes[row_id], np.ones(len(row_id), np.int64), Dense(self.logits[row_id]))
+        return one_each(self.hashes[row_id], self.logits[row_id])
 
 
 @contextmanager

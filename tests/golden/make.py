@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
+from logitcache.cache.layout import columns_of
 from logitcache.store.columns import ROW, Column, above, ends, levels
-from logitcache.store.manifest import ROOT_COLUMNS, Plan
+from logitcache.store.manifest import Plan
 from logitcache.store.reader import Reader
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
@@ -25,10 +26,11 @@ FOLDER = Path(__file__).parent / "v1"
 TEXTS = ["warm, funny and true", "dull", "", "the ＡＢＣ of boredom 🎬", "a film like any other"]
 LABELS = ["negative", "neutral", "positive"]
 RAGGED = (
-    *ROOT_COLUMNS,
+    Column("row_hash", "int64"),
     ends("logits"),
     ends("hidden"),
     Column("position", "int32", 0, "logits"),
+    Column("label", "int64", 0, "logits"),
     ends("logits.entry"),
     Column("token", "uint16", 0, "logits.entry"),
     Column("logit", "float16", 0, "logits.entry"),
@@ -46,10 +48,11 @@ CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.13.0"}
 def dense(dtype: str, store: str) -> Plan:
     """Five rows in shards of three."""
     codec = DenseCodec(len(LABELS), dtype)
-    columns = (*ROOT_COLUMNS, *(Column(name, kind, width) for name, (kind, width) in codec.columns().items()))
+    columns = columns_of(codec, ROW)
     return Plan(
+        task="classification",
         teacher={"name": "teacher", "weights": "5eed", "label_names": LABELS, "dtype": "float32"},
-        tokenizer={"vocabulary": "c0de"},
+        preprocessor={"kind": "tokenizer", "vocabulary": "c0de"},
         data={"source": "reviews", "split": "train", "rows": len(TEXTS), "digest": "da7a"},
         preparation={"max_length": 128, "batch_tokens": 4096},
         targets={"logits": codec.to_dict()},
@@ -70,7 +73,7 @@ def arrays_of(plan: Plan, index: int) -> dict[str, np.ndarray]:
     """One shard's columns: values with every bit pattern that matters somewhere, and no randomness."""
     start, end = plan.shard(index)
     hashes = identity.row_hashes(TEXTS)[start:end].repeat(plan.views)
-    arrays = {"row_hash": hashes, "label": (np.arange(start, end) % 4 - 1).repeat(plan.views)}
+    arrays = {"row_hash": hashes}
     records = {ROW: len(hashes)}
     for level in levels(plan.columns):
         if level != ROW:
@@ -84,6 +87,7 @@ def arrays_of(plan: Plan, index: int) -> dict[str, np.ndarray]:
             values = np.sin(whole) * 9 if column.dtype.startswith("float") else whole * 9973 % 50021
             arrays[column.name] = values.reshape(shape).astype(column.dtype)
     if plan.views == 1:
+        arrays["label"] = np.arange(start, end) % 4 - 1
         logits = np.sin(np.arange(start * 3, end * 3) + 1).reshape(-1, 3).astype(np.float32) * 7
         logits[0, 0] = -1e30  # a probability of 0
         arrays |= DenseCodec(3, plan.targets["logits"]["dtype"]).encode(logits)

@@ -22,8 +22,8 @@ CHUNK = 1024
 DTYPES = {"float16": "<f2", "float32": "<f4", "int64": "<i8", "int32": "<i4", "uint16": "<u2", "uint8": "u1"}
 LEVEL = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,2}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,127}")
-PLAN = {*("format", "teacher", "tokenizer", "data", "preparation", "targets", "columns", "rows", "shard_rows")} | {
-    *("views", "store")
+PLAN = {*("format", "task", "teacher", "preprocessor", "data", "preparation", "targets", "columns", "rows")} | {
+    *("shard_rows", "views", "store")
 }
 RECEIPT = {"plan", "first_row", "rows", "records", "files", "sketches", "conditions", "digest"}
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.call import classify, out_of_memory
+from logitcache.records import Padding, Side
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from tests.models.tiny import KINDS, LIMIT, Kind
@@ -60,7 +60,7 @@ def test_a_row_that_a_model_fails_on_is_named(
     teacher: TeacherModel, mixed: Source, monkeypatch: pytest.MonkeyPatch, side: Side
 ) -> None:
     rows = prepare(teacher.tokenizer, mixed.split("train").select(np.arange(24)[::-1].copy()), LIMIT)
-    sums = np.add.reduceat(rows.ids.values, rows.ids.indptr[:-1]).tolist()
+    sums = np.add.reduceat(rows.inputs["input_ids"].values, rows.inputs["input_ids"].indptr[:-1]).tolist()
     bad = next(place for place, total in enumerate(sums) if sums.count(total) == 1)
     failing(teacher, monkeypatch, lambda ids: sums[bad] in ids.sum(1).tolist())
     asked = TeacherModel(teacher.model, teacher.tokenizer, "name", "float32", Padding(side, 0, 0))

@@ -14,12 +14,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
-from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.models.load import load_tokenizer
 from logitcache.models.probe import find_padding
+from logitcache.records import Padding, Side
 from logitcache.student.methods import objective
 from logitcache.student.model import build_student, save
 from logitcache.student.trainer import Distiller
@@ -41,7 +41,7 @@ def test_cached_answers_are_those_of_rows_asked_alone(
         expected = by_hand(model, AutoTokenizer.from_pretrained(path), *rows.texts())
     settings = DumpSettings(LIMIT, batch_tokens=300, codec="float32")
     dump_split(load_teacher(str(path), device="cpu"), mixed, "train", tmp_path / "c", settings)
-    answers = Cache.open(tmp_path / "c").take(np.arange(len(rows))).payload.logits
+    answers = Cache.open(tmp_path / "c").take(np.arange(len(rows))).logits
     np.testing.assert_allclose(answers, expected - expected.max(1, keepdim=True).values, atol=2e-5)
 
 
@@ -63,7 +63,7 @@ def test_a_students_loss_and_gradient_are_those_of_rows_one_at_a_time(
     student.zero_grad()
     alone = by_hand(student, tokenizer, *rows.texts())
     torch.testing.assert_close(logits, alone, rtol=1e-4, atol=2e-5)
-    loss = torch.nn.functional.cross_entropy(alone, batch.labels, reduction="sum")
+    loss = torch.nn.functional.cross_entropy(alone, batch.label, reduction="sum")
     assert summed.item() == pytest.approx(loss.item(), rel=1e-5)
     loss.backward()
     for name, parameter in student.named_parameters():

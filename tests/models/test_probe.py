@@ -15,13 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.load import load_tokenizer
 from logitcache.models.probe import Probe, find_padding, padding_remark, probe_rows, tolerance
-from logitcache.records import Array, Ragged
+from logitcache.records import Array, Examples, Padding, Ragged, Side
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 from tests.models.tiny import KINDS, LIMIT, Kind, make
@@ -31,12 +29,12 @@ RIGHT, LEFT, NONE = (Padding(side, 0, 0) for side in (Side.RIGHT, Side.LEFT, Sid
 LENGTHS = np.array([2, 2, 3, 5, 9, 14, 20, 20])
 
 
-def rows_of(lengths: Any = LENGTHS) -> Prepared:
+def rows_of(lengths: Any = LENGTHS) -> Examples:
     """Row i is i + 1, over and over."""
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     numbers = np.arange(len(lengths))
     ids = Ragged(np.repeat(numbers + 1, lengths).astype(np.int32), indptr)
-    return Prepared(numbers, numbers, numbers, ids, None, numbers < 0, RIGHT)
+    return Examples(numbers, numbers * 0, numbers, numbers, {"input_ids": ids}, numbers < 0, RIGHT)
 
 
 def model(faults: dict[Side, float], row: int) -> Callable[[dict[str, Array], Padding], torch.Tensor]:
@@ -103,7 +101,7 @@ def test_rows_are_of_several_lengths_for_certain(kind_folder: Folder, mixed: Sou
     tokenizer = load_tokenizer(str(kind_folder(KINDS[0])))
     same = mixed.split("train").select(np.zeros(5, np.int64))
     for rows in (mixed.split("train"), same):
-        lengths = probe_rows(tokenizer, rows, LIMIT).ids.lengths()
+        lengths = probe_rows(tokenizer, rows, LIMIT).lengths()
         assert lengths.min() <= 6
         assert lengths.max() == LIMIT
         assert len(np.unique(lengths)) >= 6

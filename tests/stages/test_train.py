@@ -95,7 +95,7 @@ def test_texts_at_other_places_are_found_by_content_and_it_is_said(
     assert [f"rows {moved:,} were found" in note for note in said] == [True] * bool(moved)
     texts = np.array(load(config, SILENT).table("train").texts()[0], object)
     (cache,) = (Cache.open(folder) for folder in config.caches)
-    expected = cache.for_texts(texts[seen.row_id[out.name]].tolist()).payload.logits
+    expected = cache.for_texts(texts[seen.row_id[out.name]].tolist()).logits
     np.testing.assert_allclose(seen.teacher[out.name], expected, atol=1e-5)
 
 
@@ -207,7 +207,7 @@ def test_kd_with_unlabelled_rows_finds_both_caches(
     notes = list[str]()
     out = train(kd, reporter=Notes(notes.append))
     joined = join(caches, {"train": 0, "unlabelled": 60})
-    answers = [cache.take(np.arange(len(cache))).payload.logits for cache in caches]
+    answers = [cache.take(np.arange(len(cache))).logits for cache in caches]
     assert result(out)["cache_fingerprint"] == joined.fingerprint
     assert (result(out)["cache_rows"], rows_of(out), result(out)["rows_seen"]) == (90, (60, 30), 90)
     assert sorted(seen.row_id[out.name]) == list(range(90))
@@ -286,7 +286,7 @@ def test_two_teachers_are_averaged(config: TrainConfig, seen: Seen, dumped: Call
         train(kd)
     out = train(replace(kd, teachers="mean"))
     ids = np.array(seen.row_id[out.name])
-    assert np.array_equal(seen.teacher[out.name], mean_teacher([c.take(ids).payload.logits for c in caches]))
+    assert np.array_equal(seen.teacher[out.name], mean_teacher([c.take(ids).logits for c in caches]))
     assert result(out)["config"]["teachers"] == "mean"
     assert result(out)["cache_fingerprint"] not in {cache.fingerprint for cache in caches}
     with pytest.raises(FingerprintMismatch, match="cache = "):

@@ -62,4 +62,4 @@ def kept(home: Path) -> list[str]:
 
 def same(found: Cache, local: Cache, rows: np.ndarray = ROWS) -> bool:
     mine, theirs = found.take(rows), local.take(rows)
-    return bool((mine.payload.logits == theirs.payload.logits).all() and (mine.row_hash == theirs.row_hash).all())
+    return bool((mine.logits == theirs.logits).all() and (mine.row_hash == theirs.row_hash).all())

@@ -9,8 +9,9 @@ import pytest
 
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
+from logitcache.records import Examples
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 
@@ -31,7 +32,7 @@ def student(checkpoint: Callable[..., Path]) -> Callable[..., TeacherModel]:
 
 
 @pytest.fixture(scope="session")
-def rows(sources: dict[str, Source], student: Callable[..., TeacherModel]) -> Prepared:
+def rows(sources: dict[str, Source], student: Callable[..., TeacherModel]) -> Examples:
     return prepare(student().tokenizer, sources["singles"].split("train"), 48)
 
 

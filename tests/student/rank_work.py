@@ -18,9 +18,9 @@ from transformers import TrainerCallback
 from logitcache.cache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.tasks.classification import Classification
 from logitcache.models.load import quiet
+from logitcache.records import Examples
 from logitcache.reporter import NOTES
 from logitcache.student.methods import objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
@@ -82,7 +82,7 @@ class Seen(DistillTrainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
 
-def trained(case: Case, rows: Prepared, cache: Path, checkpoint: Path, folder: Path) -> None:
+def trained(case: Case, rows: Examples, cache: Path, checkpoint: Path, folder: Path) -> None:
     """Train on plain SGD, evaluate, and leave what was seen and what came of it."""
     model = load_teacher(str(checkpoint), device="cpu").model
     args = arguments(case.settings(), folder / "run", evaluate=False)
@@ -113,7 +113,7 @@ def trained(case: Case, rows: Prepared, cache: Path, checkpoint: Path, folder: P
     )
 
 
-def train_cases(cases: Sequence[Case], rows: Prepared, cache: Path, checkpoint: Path, folder: Path) -> None:
+def train_cases(cases: Sequence[Case], rows: Examples, cache: Path, checkpoint: Path, folder: Path) -> None:
     with quiet():
         for case in cases:
             trained(case, rows, cache, checkpoint, folder)

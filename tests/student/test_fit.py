@@ -102,7 +102,7 @@ def test_fidelity_is_measured_on_train_rows(finished: dict[str, Path]) -> None:
     table = pq.read_table(finished["kd"] / "predictions.parquet").to_pandas()
     train_rows = table[table.split == "train"]
     student = np.stack(train_rows.logits)
-    teacher = Cache.open(finished["cache"]).take(train_rows.row_id.to_numpy()).payload.logits
+    teacher = Cache.open(finished["cache"]).take(train_rows.row_id.to_numpy()).logits
     found = json.loads((finished["kd"] / "result.json").read_text())["fidelity"]
     assert found["agreement"] == pytest.approx((student.argmax(1) == teacher.argmax(1)).mean())
     divergence = rel_entr(softmax(teacher, axis=1), softmax(student, axis=1)).sum(1).mean()

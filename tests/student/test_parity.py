@@ -18,11 +18,10 @@ from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
-from logitcache.data.preprocess.padding import Padding, Side
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source, load
 from logitcache.data.tasks.classification import Classification
-from logitcache.records import Batch
+from logitcache.records import Batch, Padding, Side
 from logitcache.reporter import SILENT
 from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import Distiller
@@ -38,12 +37,12 @@ TASK = Classification(2, LABELS["singles"])
 def first_loss(model: Any, goal: Objective, batch: Batch[Any]) -> torch.Tensor:
     """Each row's loss, f32[P], with the dropout of one seed."""
     set_seed(0)
-    bare = bool((batch.labels < 0).any())
+    bare = bool((batch.label < 0).any())
     distiller = Distiller(model, goal, Padding(Side.RIGHT, 0, 0), some_unlabelled=bare).train()
     tensors = batch.map(torch.from_numpy)
     summed, logits = distiller(tensors)
-    teacher = next(iter(tensors.targets.values())).payload.logits
-    loss = goal.loss(logits, tensors.labels, teacher, some_unlabelled=bare)
+    teacher = next(iter(tensors.targets.values())).logits
+    loss = goal.loss(logits, tensors.label, teacher, some_unlabelled=bare)
     assert summed.item() == pytest.approx(loss.sum().item(), rel=1e-6)
     return loss.detach()
 
@@ -74,7 +73,7 @@ def test_the_first_loss_from_a_cache_is_the_live_teachers(
     batches = {name: Collator(mine, task, {name: one})(places) for name, one in teachers.items()}
     losses = {name: first_loss(pupil.model, goal, batch) for name, batch in batches.items()}
     np.testing.assert_allclose(losses["float32"], losses["live"], rtol=1e-6, atol=1e-6)
-    live = batches["live"].targets["live"].payload.logits
+    live = batches["live"].targets["live"].logits
     bound = half_precision_bound(live / temperature, goal) + 1e-5
     assert ((losses["float16"] - losses["live"]).abs().numpy() <= bound).all()
 
@@ -104,12 +103,12 @@ def test_the_first_loss_from_joined_caches_is_the_live_teachers(
         batch = Collator(mine, TASK, {name: one})(places)
         losses[name] = first_loss(pupil.model, goal, batch)
     np.testing.assert_allclose(losses["joined"], losses["live"], rtol=1e-6, atol=1e-6)
-    bare = np.flatnonzero(batch.labels < 0)
+    bare = np.flatnonzero(batch.label < 0)
     assert 0 < len(bare) < 32
-    labelled = replace(batch, labels=np.where(batch.labels < 0, 0, batch.labels))
+    labelled = replace(batch, label=np.where(batch.label < 0, 0, batch.label))
     alone = first_loss(pupil.model, objective("kd", 1.0, temperature=temperature), labelled)
     beside = first_loss(pupil.model, goal, labelled)
-    expected = np.where(batch.labels < 0, alone, beside)
+    expected = np.where(batch.label < 0, alone, beside)
     np.testing.assert_allclose(losses["joined"], expected, rtol=1e-6, atol=1e-6)
 
 

@@ -17,12 +17,10 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback, Tr
 from logitcache.cache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, token_batches
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, SpecError
 from logitcache.models.load import quiet
-from logitcache.records import Batch
+from logitcache.records import Batch, Examples, Padding, Side
 from logitcache.student.methods import objective
 from logitcache.student.trainer import (
     Distiller,
@@ -65,18 +63,18 @@ def orders(n: int) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
 
 
 @pytest.mark.parametrize("how", ["shuffled", "filtered", "repeated", "bucketed"])
-def test_a_row_keeps_its_teachers_answer(rows: Prepared, cache: Cache, how: str) -> None:
-    answers = np.concatenate([block.logits.logits for block in cache])
+def test_a_row_keeps_its_teachers_answer(rows: Examples, cache: Cache, how: str) -> None:
+    answers = np.concatenate([block.answers.logits for block in cache])
     chosen = rows.select(orders(len(rows))[how])
     places = np.random.default_rng(2).integers(0, len(chosen), 50)
     batch = Collator(chosen, TASK, {"kd": cache})(places)
     wanted = orders(len(rows))[how][places]
     assert np.array_equal(batch.row_id, wanted)
-    assert np.abs(batch.targets["kd"].payload.logits - answers[wanted]).max() == 0
-    assert np.array_equal(batch.labels, rows.label[wanted])
+    assert np.abs(batch.targets["kd"].logits - answers[wanted]).max() == 0
+    assert np.array_equal(batch.label, rows.label[wanted])
 
 
-def test_a_changed_word_is_met_at_the_first_batch(rows: Prepared, cache: Cache) -> None:
+def test_a_changed_word_is_met_at_the_first_batch(rows: Examples, cache: Cache) -> None:
     changed = replace(rows, row_hash=np.where(rows.row_id == 17, 1, rows.row_hash))
     with pytest.raises(AlignmentError, match=r"row 17: .*1 of 60 rows have no answer"):
         Collator(changed, TASK, {"kd": cache})(np.arange(60))
@@ -114,7 +112,7 @@ def trained(
 @pytest.mark.parametrize("n", [24, 22, 17])
 @pytest.mark.parametrize("accumulate", [2, 4, 8])
 def test_micro_batches_give_the_gradient_of_the_batch(
-    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path, n: int, accumulate: int
+    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path, n: int, accumulate: int
 ) -> None:
     """Also where the last batch is a partial one: 22 and 17 rows in batches of 8."""
     collator = Collator(rows.select(np.arange(n)), TASK, {"kd": cache})
@@ -130,20 +128,20 @@ def test_micro_batches_give_the_gradient_of_the_batch(
 
 
 def test_the_gradient_is_that_of_the_mean_loss(
-    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
+    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
 ) -> None:
     collator, watch = Collator(rows.select(np.arange(8)), TASK, {"kd": cache}), Watch()
     trained(student().model, collator, replace(SETTINGS, epochs=1.0), tmp_path, watch)
     model, batch = student().model, collator(np.arange(8)).map(torch.from_numpy)
     logits = model(**batch.inputs).logits
-    objective("kd").loss(logits, batch.labels, batch.targets["kd"].payload.logits).mean().backward()
+    objective("kd").loss(logits, batch.label, batch.targets["kd"].logits).mean().backward()
     expected = torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
     expected *= min(1.0, 1 / (expected.norm().item() + 1e-6))  # Trainer clips the norm to 1
     np.testing.assert_allclose(watch.gradients[0], expected, atol=2e-6)
 
 
 def test_rows_of_weight_zero_add_nothing(
-    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
+    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
 ) -> None:
     collator = Collator(rows, TASK, {"kd": cache})
     args = arguments(SETTINGS, tmp_path, evaluate=False)
@@ -158,12 +156,12 @@ def test_rows_of_weight_zero_add_nothing(
 
     some, all_of_them = collator(np.arange(5)), collator(np.arange(9))
     weight = np.array([1] * 5 + [0] * 4, np.float32)
-    labels = np.where(weight > 0, all_of_them.labels, 1 - all_of_them.labels)
-    np.testing.assert_allclose(gradient(replace(all_of_them, weight=weight, labels=labels)), gradient(some), atol=1e-6)
+    labels = np.where(weight > 0, all_of_them.label, 1 - all_of_them.label)
+    np.testing.assert_allclose(gradient(replace(all_of_them, weight=weight, label=labels)), gradient(some), atol=1e-6)
 
 
 def test_a_checkpoint_holds_the_plain_student(
-    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
+    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
 ) -> None:
     model = student(dropout=0.1).model
     trained(model, Collator(rows, TASK, {"kd": cache}), SETTINGS, tmp_path)
@@ -188,7 +186,7 @@ class Spy:
 
 
 def test_each_epoch_has_its_own_permutation(
-    rows: Prepared, student: Callable[..., TeacherModel], tmp_path: Path
+    rows: Examples, student: Callable[..., TeacherModel], tmp_path: Path
 ) -> None:
     spy = Spy(Collator(rows, TASK))
     trained(student().model, spy, replace(SETTINGS, epochs=3.0, seed=7), tmp_path, goal="base")
@@ -199,12 +197,12 @@ def test_each_epoch_has_its_own_permutation(
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_grouped_batches_are_of_like_length(
-    rows: Prepared, student: Callable[..., TeacherModel], tmp_path: Path, accumulate: int
+    rows: Examples, student: Callable[..., TeacherModel], tmp_path: Path, accumulate: int
 ) -> None:
     spy = Spy(Collator(rows, TASK))
     settings = replace(SETTINGS, epochs=2.0, accumulate=accumulate, group_by_length=True)
     trained(student().model, spy, settings, tmp_path, goal="base")
-    ids, lengths = np.concatenate(spy.seen), rows.ids.lengths()
+    ids, lengths = np.concatenate(spy.seen), rows.lengths()
     expected = [grouped_permutation(lengths, 8, 0, epoch) for epoch in range(2)]
     assert np.array_equal(ids, np.concatenate(expected))
     assert [sorted(epoch.tolist()) for epoch in expected] == [list(range(60))] * 2
@@ -233,7 +231,7 @@ def test_places_are_themselves() -> None:
     assert places.__getitems__([4, 0]).tolist() == [4, 0]
 
 
-def test_evaluation_computes_no_loss_and_no_gradient(rows: Prepared, student: Callable[..., TeacherModel]) -> None:
+def test_evaluation_computes_no_loss_and_no_gradient(rows: Examples, student: Callable[..., TeacherModel]) -> None:
     batch = Collator(rows, TASK)(np.arange(4)).map(torch.from_numpy)
     model = student().model
     summed, logits = Distiller(model, objective("base"), Padding(Side.RIGHT, 0, 0)).eval()(batch)
@@ -247,7 +245,7 @@ def plain(folder: Path, **more: Any) -> TrainingArguments:
 
 
 def test_the_trainer_alone_takes_plain_arguments(
-    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
+    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
 ) -> None:
     args = plain(tmp_path, remove_unused_columns=False, dataloader_pin_memory=False)
     args._n_gpu = 2  # as on a machine with two GPUs and no torchrun
@@ -268,7 +266,7 @@ def test_the_trainer_alone_takes_plain_arguments(
     ],
 )
 def test_what_the_trainer_cannot_do_is_refused(
-    rows: Prepared,
+    rows: Examples,
     cache: Cache,
     student: Callable[..., TeacherModel],
     tmp_path: Path,
@@ -289,7 +287,7 @@ def test_what_the_trainer_cannot_do_is_refused(
 
 
 def test_rows_without_a_label_are_learnt_from_the_teacher_alone(
-    rows: Prepared, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
+    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path
 ) -> None:
     """A batch of nothing but such rows moves the student as alpha 1 does."""
     moved = []

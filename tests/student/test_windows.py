@@ -16,8 +16,8 @@ from logitcache.cache.joined import join
 from logitcache.config.train import TrainConfig
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, windowed_permutation
-from logitcache.data.preprocess.tokens import Prepared
 from logitcache.data.tasks.classification import Classification
+from logitcache.records import Examples
 from logitcache.stages.train import train
 from logitcache.store import zarr
 from logitcache.student.methods import objective
@@ -39,7 +39,7 @@ def by_windows(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_rows_come_by_windows(
-    rows: Prepared, student: Callable[..., TeacherModel], by_windows: Cache, grouped: bool, tmp_path: Path
+    rows: Examples, student: Callable[..., TeacherModel], by_windows: Cache, grouped: bool, tmp_path: Path
 ) -> None:
     seen: list[Any] = []
 
@@ -52,7 +52,7 @@ def test_rows_come_by_windows(
     collator = Spy(rows, Classification(2, ("neg", "pos")), {"kd": teacher})
     args = arguments(SETTINGS, tmp_path / "run", evaluate=False)
     DistillTrainer(student().model, objective("kd"), collator, group_by_length=grouped, args=args).train()
-    lengths = rows.ids.lengths()
+    lengths = rows.lengths()
     expected = [
         grouped_permutation(lengths, 8, 0, epoch, WINDOW) if grouped else windowed_permutation(60, WINDOW, 0, epoch)
         for epoch in range(2)

@@ -18,7 +18,7 @@ LOGITS = hnp.arrays(
 
 def there_and_back(logits: Array, dtype: str = "float16") -> Array:
     codec = DenseCodec(logits.shape[1], dtype)
-    return codec.decode(codec.encode(logits)).logits
+    return codec.unpack(codec.encode(logits)).logits
 
 
 def divergence(p: Array, q: Array, temperature: float = 1.0) -> Array:
@@ -49,7 +49,7 @@ def test_columns_are_what_the_codec_declares(logits: Array) -> None:
             assert columns[name].shape == (len(logits), width)
         stored = sum(array.nbytes for array in columns.values())
         assert stored == len(logits) * codec.bytes_per_position()
-        assert codec.decode(columns).logits.dtype == np.float32
+        assert codec.unpack(columns).logits.dtype == np.float32
 
 
 @given(LOGITS)
@@ -118,6 +118,6 @@ def test_many_halves_are_decoded_to_the_bits_that_numpy_gives() -> None:
     every = np.arange(65536, dtype=np.uint16).view(np.float16)
     finite = np.where(np.isfinite(every), every, np.float16(0)).reshape(64, 1024)
     for halves in (finite, every.reshape(64, 1024)):
-        found = DenseCodec(1024).decode({"logits": halves}).logits
+        found = DenseCodec(1024).unpack({"logits": halves}).logits
         assert found.dtype == np.float32
         assert np.array_equal(found.view(np.uint32), halves.astype(np.float32).view(np.uint32))

@@ -63,7 +63,7 @@ def cases(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
     for split in PARTS:
         dump_split(models[0], halves, split, folder / split, SETTINGS)
     convert(folder / "0", folder / "windows", "zarr")
-    one, two = (cache.take(np.arange(22)).payload.logits for cache in caches)
+    one, two = (cache.take(np.arange(22)).logits for cache in caches)
     asked = planned(models[0], whole, "train", SETTINGS).panel.first
     located = rows_of(TEXTS[::-1])
     teachers: dict[str, Teacher] = {
@@ -99,8 +99,8 @@ def test_an_answer_is_that_of_the_rows_text(cases: dict[str, Case], kind: str, t
     row_hash = row_hashes([TEXTS[i] for i in text])
     answers = take(case.teacher, row_id, row_hash)
     assert answers.row_hash.tolist() == row_hash.tolist()
-    assert answers.payload.logits.dtype == np.float32
-    np.testing.assert_allclose(answers.payload.logits, case.logits[text], atol=2e-5)
+    assert answers.logits.dtype == np.float32
+    np.testing.assert_allclose(answers.logits, case.logits[text], atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,4 +134,4 @@ def test_it_travels_to_a_worker_without_its_index(cases: dict[str, Case], kind: 
     travelled = pickle.dumps(case.teacher)
     assert b"HashIndex" not in travelled
     answers = take(pickle.loads(travelled), [5, 4], row_hashes(TEXTS[4:6]))
-    np.testing.assert_allclose(answers.payload.logits, case.logits[4:6], atol=2e-5)
+    np.testing.assert_allclose(answers.logits, case.logits[4:6], atol=2e-5)

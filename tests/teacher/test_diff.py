@@ -90,7 +90,7 @@ def test_every_figure_is_that_of_all_rows(
     two = Cache.open(tmp_path / "c")
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
     told = difference(one, two)
-    left, right = (cache.take(np.arange(60)).payload.logits for cache in (one, two))
+    left, right = (cache.take(np.arange(60)).logits for cache in (one, two))
     forth, back = kl(left, right), kl(right, left)
     assert told.kl_ab["mean"] == pytest.approx(forth.mean())
     assert (told.kl_ab["max"], told.kl_ba["max"]) == (forth.max(), back.max())

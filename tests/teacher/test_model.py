@@ -64,7 +64,7 @@ def test_answers_through_a_batch_are_those_by_hand(
     path, source = checkpoint(kind, LABELS[data]), sources[data]
     teacher = planned(load_teacher(str(path), device="cpu"), source, "train", DumpSettings(max_length)).panel.first
     rows = replace(prepare(teacher.tokenizer, source.split("train"), max_length), padding=teacher.padding)
-    lengths = rows.ids.lengths()
+    lengths = rows.lengths()
     assert lengths.max() > lengths.min()  # so there is padding
     assert rows.cut.any() == (max_length == 12)  # and truncation
     expected = by_hand(path, source, max_length)
@@ -74,7 +74,7 @@ def test_answers_through_a_batch_are_those_by_hand(
     assert set(batch.inputs) == set(teacher.tokenizer.model_input_names)
     np.testing.assert_allclose(teacher.logits(batch.inputs), expected[places], atol=1e-5)
     above = expected - expected.max(1, keepdim=True).values
-    np.testing.assert_allclose(batch.targets["live"].payload.logits, above[places], atol=2e-5)
+    np.testing.assert_allclose(batch.targets["live"].logits, above[places], atol=2e-5)
 
 
 def test_the_tiny_models_tell_segments_and_rows_apart(sources: dict[str, Source], checkpoint: Checkpoint) -> None:
@@ -211,6 +211,19 @@ def test_a_pickle_beside_safetensors_is_no_matter(copied: Path) -> None:
     assert load_teacher(str(copied), device="cpu").revision is None
     (copied / "config.json").write_text("{")
     assert "config.json' is not a valid JSON file" in refusal(copied)
+
+
+def test_an_adapter_without_its_model_is_called_one(copied: Path) -> None:
+    (copied / "config.json").rename(copied / "adapter_config.json")
+    assert "found an adapter (adapter_config.json). Merge it into its model with peft" in refusal(copied)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_pointer_in_place_of_a_file_is_called_one(copied: Path, name: str) -> None:
+    (copied / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n")
+    message = refusal(copied)
+    assert f"expected {name}, found a Git LFS pointer" in message
+    assert "`git lfs pull`" in message
 
 
 def test_a_revision_is_the_hubs(copied: Path, tmp_path: Path) -> None:

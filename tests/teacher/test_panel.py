@@ -17,11 +17,11 @@ from hypothesis.extra.numpy import arrays
 
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.preprocess.padding import Padding, Side
-from logitcache.data.preprocess.tokens import Prepared, prepare
+from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.identity import digest_json, row_hashes
+from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import Stage
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
@@ -35,7 +35,7 @@ CPU_WORDS = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you trie
 
 
 @pytest.fixture(scope="module")
-def rows(teacher: TeacherModel, source: Source) -> Prepared:
+def rows(teacher: TeacherModel, source: Source) -> Examples:
     return prepare(teacher.tokenizer, source.split("train"), 48)
 
 
@@ -62,12 +62,12 @@ def test_folds_are_golden() -> None:
     assert folds_of(row_hashes(["", "a", "the film was bright", "東京"]), 5).tolist() == [3, 2, 2, 3]
 
 
-def alone(teacher: TeacherModel, rows: Prepared) -> Any:
+def alone(teacher: TeacherModel, rows: Examples) -> Any:
     return answer(OneTeacher(teacher), rows, 200)[0]
 
 
 def test_every_row_is_answered_by_its_folds_teacher(
-    folds: FoldTeachers, fold_loader: FoldLoader, rows: Prepared
+    folds: FoldTeachers, fold_loader: FoldLoader, rows: Examples
 ) -> None:
     logits, _ = answer(folds, rows, 200)
     of = folds_of(rows.row_hash, 3)
@@ -77,13 +77,13 @@ def test_every_row_is_answered_by_its_folds_teacher(
         assert (np.abs(logits - by[(of + other) % 3, np.arange(len(rows))]).max(1) > 1e-3).all()
 
 
-def test_rows_of_one_fold_ask_one_teacher(folds: FoldTeachers, rows: Prepared) -> None:
+def test_rows_of_one_fold_ask_one_teacher(folds: FoldTeachers, rows: Examples) -> None:
     places = np.flatnonzero(folds_of(rows.row_hash, 3) == 1)
     ((_, asked),) = folds.assign(rows.select(places))
     assert asked.tolist() == list(range(len(places)))
 
 
-def test_at_most_one_teacher_is_held_besides_the_first(fold_loader: FoldLoader, rows: Prepared) -> None:
+def test_at_most_one_teacher_is_held_besides_the_first(fold_loader: FoldLoader, rows: Examples) -> None:
     models: list[weakref.ref[Any]] = []
     most = 0
 
@@ -126,7 +126,7 @@ def test_teachers_that_differ_in_more_than_their_weights_are_refused(fold_loader
 
 
 def test_a_plan_records_the_folds_and_a_cache_tells_each_rows(
-    folds: FoldTeachers, fold_loader: FoldLoader, train_only: Source, rows: Prepared, tmp_path: Path
+    folds: FoldTeachers, fold_loader: FoldLoader, train_only: Source, rows: Examples, tmp_path: Path
 ) -> None:
     report = dump_split(folds, train_only, "train", tmp_path / "c", SETTINGS)
     cache = Cache.open(tmp_path / "c")
@@ -139,7 +139,7 @@ def test_a_plan_records_the_folds_and_a_cache_tells_each_rows(
     for k in range(3):
         here = np.flatnonzero(of == k)
         expected = alone(fold_loader(k)(), rows.select(here))
-        stored = cache.take(here).payload.logits
+        stored = cache.take(here).logits
         np.testing.assert_allclose(stored, expected - expected.max(1, keepdims=True), atol=1e-5)
 
 
@@ -171,7 +171,7 @@ def test_fold_teachers_answer_in_the_datas_order_and_the_plan_says_so(
         dump_split(panel, train_only, "train", tmp_path / name, SETTINGS)
     a, b = (Cache.open(tmp_path / name) for name in "ab")
     assert (a.manifest.plan.teacher["label_order"], b.manifest.plan.teacher["label_order"]) == (None, [1, 0])
-    np.testing.assert_allclose(*(c.take(np.arange(60)).payload.logits for c in (a, b)), atol=1e-5)
+    np.testing.assert_allclose(*(c.take(np.arange(60)).logits for c in (a, b)), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_fold_teachers_answer_in_the_datas_order_and_the_plan_says_so(
 def test_what_does_not_fit_is_computed_in_smaller_batches(
     teacher: TeacherModel,
     folds: FoldTeachers,
-    rows: Prepared,
+    rows: Examples,
     little_memory: Callable[..., None],
     error: Any,
     kind: str,
@@ -190,17 +190,17 @@ def test_what_does_not_fit_is_computed_in_smaller_batches(
     expected, ordinary = answer(panel, rows, 1000)
     assert ordinary == 1000
     amounts = Amounts()
-    longest = int(rows.ids.lengths().max())
+    longest = int(rows.lengths().max())
     little_memory(longest * 3, error)
     found, budget = answer(panel, rows, 1000, Stage("rows", "rows", amounts))
     assert budget in {1000 >> n for n in range(1, 10)}
     assert longest <= budget <= longest * 3 < 2 * budget + longest
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.sum(amounts.steps, axis=0).tolist() == [len(rows), len(rows.ids.values)]
+    assert np.sum(amounts.steps, axis=0).tolist() == [len(rows), rows.tokens]
 
 
 def test_what_was_done_before_memory_ran_out_is_taken_back(
-    teacher: TeacherModel, rows: Prepared, monkeypatch: pytest.MonkeyPatch
+    teacher: TeacherModel, rows: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory may run out in the middle: progress never says more than there is, and ends with every row."""
     whole, calls = TeacherModel.logits, 0
@@ -222,9 +222,9 @@ def test_what_was_done_before_memory_ran_out_is_taken_back(
 
 @pytest.mark.parametrize("budget", [1, 10, 21, 22, 4096])
 def test_a_single_row_that_does_not_fit_is_named_by_its_length(
-    teacher: TeacherModel, rows: Prepared, little_memory: Callable[..., None], budget: int
+    teacher: TeacherModel, rows: Examples, little_memory: Callable[..., None], budget: int
 ) -> None:
-    longest = int(rows.ids.lengths().max())
+    longest = int(rows.lengths().max())
     little_memory(longest - 1)
     with pytest.raises(SpecError, match=rf"out of memory on a single row of {longest} tokens. Lower --max-length"):
         answer(OneTeacher(teacher), rows, budget)
@@ -235,7 +235,7 @@ def test_a_single_row_that_does_not_fit_is_named_by_its_length(
 
 
 def test_another_fault_passes_through_at_once(
-    teacher: TeacherModel, rows: Prepared, little_memory: Callable[..., None]
+    teacher: TeacherModel, rows: Examples, little_memory: Callable[..., None]
 ) -> None:
     little_memory(0, "The size of tensor a (7) must match the size of tensor b (8)")
     with pytest.raises(RuntimeError, match="must match the size") as caught:

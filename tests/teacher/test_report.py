@@ -27,7 +27,8 @@ from logitcache.reporter import Notes
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, Panel
-from logitcache.teacher.report import MAX_ORDERED, DumpReport, _best_order, _near_chance, _remarks, confidence
+from logitcache.teacher.report import MAX_ORDERED, DumpReport, _best_order, _near_chance, _remarks
+from logitcache.teacher.summary import confidence
 
 Checkpoint = Callable[..., Path]
 SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
@@ -36,15 +37,16 @@ SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_
 def answers(folder: Path) -> Any:
     """All logits of a cache, f32[N, K]."""
     cache = Cache.open(folder)
-    return cache.take(np.arange(len(cache))).payload.logits
+    return cache.take(np.arange(len(cache))).logits
 
 
 @given(arrays(np.float32, (4, 5), elements=st.floats(-30, 30, width=32)))
 def test_confidence_is_that_of_scipy(logits: np.ndarray) -> None:
     p = softmax(logits.astype(np.float64), axis=1)
-    found, top = confidence(logits)
+    found, top, probability = confidence(logits)
     np.testing.assert_allclose(found, entropy(p, axis=1), atol=1e-5)
     np.testing.assert_allclose(top, p.max(1), atol=1e-6)
+    np.testing.assert_allclose(probability, p, atol=1e-6)
 
 
 def test_the_report_is_that_of_sklearn(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ def one_hot(answers: np.ndarray, classes: int) -> np.ndarray:
 
 def tallied(answers: np.ndarray, gold: np.ndarray, width: int) -> Scores:
     tally = Scores()
-    tally.add(one_hot(answers, width), gold)
+    tally.add_rows(one_hot(answers, width), gold)
     return tally
 
 

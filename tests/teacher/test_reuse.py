@@ -80,7 +80,7 @@ def check_copied(new: Cache, old: Cache, fresh: Cache) -> None:
     for row_hash, vectors in stored_by_hash(new).items():
         assert vectors <= before.get(row_hash, vectors)
     assert new.row_hashes().tolist() == fresh.row_hashes().tolist()
-    logits, expected = (cache.take(np.arange(len(cache))).payload.logits for cache in (new, fresh))
+    logits, expected = (cache.take(np.arange(len(cache))).logits for cache in (new, fresh))
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     assert new.verify() == []
 
@@ -168,7 +168,7 @@ def test_corrected_labels_cost_nothing_and_are_stored(
     report = dump_split(silent, data, "train", tmp_path / "c", SETTINGS, reuse=old)
     before, after = (np.concatenate([block.label for block in c]) for c in (old, Cache.open(tmp_path / "c")))
     assert after.tolist() == (1 - before).tolist()
-    right = (old.take(np.arange(60)).payload.logits.argmax(1) == after).mean()
+    right = (old.take(np.arange(60)).logits.argmax(1) == after).mean()
     assert report.scores["accuracy"] == pytest.approx(right)
 
 
@@ -275,7 +275,7 @@ def test_another_order_of_the_teachers_labels_is_refused(
 def test_other_tokens_are_refused(checkpoint: Checkpoint, train_only: Source, old: Cache, tmp_path: Path) -> None:
     other = load_teacher(str(checkpoint()), device="cpu")
     other.tokenizer.add_tokens(["bright!"])
-    with pytest.raises(FingerprintMismatch, match=r"tokenizer\.added_tokens"):
+    with pytest.raises(FingerprintMismatch, match=r"preprocessor\.added_tokens"):
         dump_split(other, train_only, "train", tmp_path / "c", SETTINGS, reuse=old)
 
 
@@ -293,7 +293,7 @@ def test_folds_are_reused_by_the_same_folds_alone(
 FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("teacher.dtype", {"teacher": {"dtype": "bfloat16"}}),
     ("teacher.label_names", {"teacher": {"label_names": ["class 0", "class 2", "class 1"]}}),
-    ("tokenizer.special.pad", {"tokenizer": {"special": {"pad": 1}}}),
+    ("preprocessor.special.pad", {"preprocessor": {"special": {"pad": 1}}}),
     ("preparation.truncation", {"preparation": {"truncation": "left"}}),
 ]
 

@@ -94,7 +94,7 @@ def test_a_gap_that_single_precision_holds_is_stored(
 ) -> None:
     teacher, rows = odd(-7e4)
     dump_split(teacher, train_only, "train", tmp_path / "c", replace(SETTINGS, codec="float32"))
-    assert (Cache.open(tmp_path / "c").take(np.array(rows)).payload.logits[:, 1] < -65504).all()
+    assert (Cache.open(tmp_path / "c").take(np.array(rows)).logits[:, 1] < -65504).all()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -7e4])
@@ -121,7 +121,7 @@ def test_they_are_skipped_where_the_plan_says_so(
     cache.check(kept, cache.row_hashes()[kept])
     dump_split(teacher, train_only, "train", tmp_path / "whole", SETTINGS)
     whole = Cache.open(tmp_path / "whole")
-    np.testing.assert_allclose(cache.take(kept).payload.logits, whole.take(kept).payload.logits, atol=1e-2)
+    np.testing.assert_allclose(cache.take(kept).logits, whole.take(kept).logits, atol=1e-2)
     again = dump_split(broken, train_only, "train", tmp_path / "d", SKIP, reuse=cache)
     assert (again.teacher_rows, Cache.open(tmp_path / "d").skipped.tolist()) == (0, rows)
 
@@ -152,7 +152,8 @@ def test_parts_in_any_order_make_what_one_makes(
     assert tree(tmp_path / "c") == tree(tmp_path / "lone")
     assert [report.complete for report in reports] == [False, False, True]
     assert sum(report.teacher_rows for report in reports) == 60
-    assert (reports[-1].scores, reports[-1].dev_scores) == (lone.scores, lone.dev_scores)
+    assert reports[-1].scores == pytest.approx(lone.scores, rel=1e-12)  # a sum of floats depends on its order
+    assert reports[-1].dev_scores == lone.dev_scores
     assert [bool(report.dev_scores) for report in reports] == [False, False, True]  # asked of by one alone
     assert re.match(r"[23] of 7 shards are written", reports[0].remarks[-1])
 

@@ -4,49 +4,18 @@ columns beside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from logitcache.data.preprocess.padding import Padding
 from logitcache.data.source import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
-from logitcache.records import Array, Int64, Ragged
+from logitcache.records import Examples, Padding, Ragged
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Tokenised rows of one split (or a selection of them), as ragged columns the collator gathers from."""
-
-    row_id: Int64  # [N]
-    row_hash: Int64  # [N]
-    label: Int64  # [N]; -1 where there is none
-    ids: Ragged  # i32[S]
-    segment: Ragged | None  # u8[S]; where the tokenizer gives token_type_ids
-    cut: Array  # bool[N]; rows that lost tokens at max_length
-    padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
-
-    def __len__(self) -> int:
-        return len(self.row_id)
-
-    def select(self, places: Int64) -> Prepared:
-        """The rows at these places, in this order; places may repeat."""
-        segment = None if self.segment is None else self.segment.select(places)
-        return Prepared(
-            self.row_id[places],
-            self.row_hash[places],
-            self.label[places],
-            self.ids.select(places),
-            segment,
-            self.cut[places],
-            self.padding,
-        )
-
-
-def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Prepared:
+def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Examples:
     """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
     stop = len(rows) if stop is None else stop
     part = slice(start, stop)
@@ -73,14 +42,17 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
             kinds = (row or [0] for row in encoded["token_type_ids"])
             segments.add(np.fromiter(chain.from_iterable(kinds), np.uint8))
     indptr = ends.finish()
-    return Prepared(
-        rows.row_id[part],
-        rows.row_hash[part],
-        rows.label[part],
-        Ragged(ids.finish(), indptr),
-        Ragged(segments.finish(), indptr) if typed else None,
-        cut,
-        Padding.of(tokenizer),
+    inputs = {"input_ids": Ragged(ids.finish(), indptr)}
+    if typed:
+        inputs["token_type_ids"] = Ragged(segments.finish(), indptr)
+    return Examples(
+        row_id=rows.row_id[part],
+        view=np.zeros(stop - start, np.int64),
+        row_hash=rows.row_hash[part],
+        label=rows.label[part],
+        inputs=inputs,
+        cut=cut,
+        padding=Padding.of(tokenizer),
     )
 
 

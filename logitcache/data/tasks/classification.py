@@ -1,21 +1,21 @@
 """What is asked of a row: where its kept positions are, how wide a vector is, and by which metric an answer is judged.
 
-Classification is the first task: one kept position per row, K class logits. Masked and causal language modelling, when
-they come, answer the same questions here and nowhere else (the causal shift included).
+Classification: one kept position per row, K class logits.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from logitcache.config.train import METRICS as METRICS
 from logitcache.data.labels import MAX_CLASSES
+from logitcache.data.rows import Rows
 from logitcache.errors import SpecError
-from logitcache.records import Array, Float32, Int64
-
-METRICS = ("accuracy", "macro_f1", "f1", "mcc")
+from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,25 @@ class Classification:
 
     num_labels: int
     label_names: tuple[str, ...] | None
+    name: ClassVar[str] = "classification"
+    preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
+    level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
 
-    def where(self, rows: int) -> Int64:
-        """(row in batch, position) of every kept position: the one slot of each row, i64[rows, 2]."""
-        return np.stack([np.arange(rows), np.zeros(rows, np.int64)], axis=1)
+    @staticmethod
+    def labels(rows: Rows, row: Int64, index: Int64) -> Int64:
+        """The labels of these positions: row i64[P] in the table, index i64[P] in the row."""
+        return rows.label[row]
+
+    @staticmethod
+    def positions(rows: Examples, places: Int64) -> Positions:
+        """The kept positions of the rows at these places: one each, the text as a whole."""
+        n = len(places)
+        zeros = np.zeros(n, np.int64)
+        return Positions(np.arange(n + 1), zeros, zeros, rows.label[places], np.ones(n, np.float32))
 
 
 def check_metric(metric: str, num_labels: int) -> str:
     """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes. Raises SpecError."""
-    if metric not in METRICS:
-        raise SpecError(expected=f"a metric among {', '.join(METRICS)}", found=repr(metric))
     if metric == "f1" and num_labels != 2:
         raise SpecError(f"metric 'f1' is for two classes, found {num_labels}. Use macro_f1.")
     return metric
@@ -46,7 +55,7 @@ def score(logits: Float32, labels: Int64) -> dict[str, float]:
     ``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere. Empty where no row is labelled.
     """
     tally = Scores()
-    tally.add(logits, labels)
+    tally.add_rows(logits, labels)
     return tally.result()
 
 
@@ -56,17 +65,29 @@ class Scores:
     def __init__(self) -> None:
         self._pairs, self.counts, self._nll, self._width = np.empty(0, np.int64), np.empty(0, np.int64), 0.0, 0
 
-    def add(self, logits: Float32, labels: Int64) -> None:
+    def add(self, block: Block) -> None:
+        """Rows with their answers and labels."""
+        self.add_rows(block.answers.logits, block.label)
+
+    def merge(self, other: Scores) -> None:
+        """What another one has added up, of other rows."""
+        self._width = max(self._width, other._width)
+        self._count(other._pairs, other.counts)
+        self._nll += other._nll
+
+    def _count(self, pairs: Int64, counts: Int64) -> None:
+        self._pairs, index = np.unique(np.concatenate([self._pairs, pairs]), return_inverse=True)
+        weights = np.concatenate([self.counts, counts])
+        self.counts = np.bincount(index, weights, len(self._pairs)).astype(np.int64)
+
+    def add_rows(self, logits: Float32, labels: Int64) -> None:
         """``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere."""
         from scipy.special import logsumexp
 
         kept = labels >= 0
         labels, logits = labels[kept], logits[kept].astype(np.float64)
         self._width = logits.shape[1]
-        pairs = np.concatenate([self._pairs, labels * MAX_CLASSES + logits.argmax(1)])
-        self._pairs, place = np.unique(pairs, return_inverse=True)
-        each = np.concatenate([self.counts, np.ones(len(labels), np.int64)])
-        self.counts = np.bincount(place, each, len(self._pairs)).astype(np.int64)
+        self._count(labels * MAX_CLASSES + logits.argmax(1), np.ones(len(labels), np.int64))
         # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits say
         self._nll += float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).sum())
 

@@ -1,0 +1,39 @@
+"""Which columns hold a teacher's answers: those of a row beside its hash, or a level of their own below it."""
+
+from __future__ import annotations
+
+from logitcache.errors import FormatError
+from logitcache.store.columns import ROW, Column, ends
+from logitcache.store.manifest import Plan
+from logitcache.targets.codec import Codec, codec_from_dict
+
+LEVEL = "logits"  # of the vectors, where a row has any number of them
+HASH = Column("row_hash", "int64")
+LABEL, POSITION = "label", "position"
+
+
+def columns_of(codec: Codec, level: str) -> tuple[Column, ...]:
+    """The columns of a cache. With the level ``row`` each row has one position, and its label is the row's; below it,
+    each position has its number in the row and a label.
+    """
+    vectors = (Column(name, dtype, width, level) for name, (dtype, width) in codec.columns().items())
+    label = Column(LABEL, "int64", 0, level)
+    if level == ROW:
+        return (HASH, label, *vectors)
+    return (HASH, ends(level), Column(POSITION, "int32", 0, level), label, *vectors)
+
+
+def codec_of(plan: Plan) -> tuple[Codec, str]:
+    """The codec of the logits, and the level of its columns. Raises FormatError where there is none, or the columns are
+    not those it writes.
+    """
+    value, names = plan.targets.get("logits"), plan.teacher.get("label_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FormatError(expected="the teacher's label names", found=f"{names!r:.60}")
+    codec = codec_from_dict(value if isinstance(value, dict) else {})
+    level = next((level for level in (ROW, LEVEL) if set(columns_of(codec, level)) <= set(plan.columns)), None)
+    if level is None:
+        raise FormatError(expected=f"the columns of {codec}", found=", ".join(map(str, plan.columns)))
+    if len(names) != codec.width:
+        raise FormatError(expected=f"a name for each of {codec.width} labels", found=len(names))
+    return codec, level

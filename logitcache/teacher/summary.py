@@ -1,0 +1,103 @@
+"""What is said of a teacher's answers, added up block by block while they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from logitcache.cache.cache import Cache
+from logitcache.data.source import Source
+from logitcache.data.tasks.classification import Scores
+from logitcache.records import Array, Block, Float32, rows_of
+
+
+def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
+    """Entropy in nats f[N], top probability f[N], and the probabilities f[N, K] of logits f[N, K]."""
+    shifted = logits - logits.max(1, keepdims=True)
+    exp = np.exp(shifted)
+    total = exp.sum(1)
+    entropy = np.log(total) - (exp * shifted).sum(1) / total
+    exp /= total[:, None]
+    return entropy, 1 / total, exp
+
+
+class Summary:
+    """What is added up over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of dev and of any
+    held-out split.
+    """
+
+    def __init__(self, width: int, is_dev: Array, is_held_out: Array) -> None:
+        self.width = width  # classes
+        self.is_dev, self.is_held_out = is_dev, is_held_out
+        self.scores = Scores()  # of all labelled rows
+        self.train = Scores()  # of labelled rows that are not held out
+        self.dev = Scores()  # of dev, where it is held out of this table
+        self.entropy = 0.0  # summed, in nats
+        self.answered = 0  # rows
+        self.positions = 0
+        self.dev_unanswered = 0  # labelled rows of dev
+        self.guesses = np.zeros(width, np.int64)  # positions by their likeliest class
+        self.low, self.high = np.ones(width), np.zeros(width)  # the range of each class's probability
+
+    @classmethod
+    def of_table(cls, rows: int, width: int) -> Summary:
+        """Of a table that nothing is held out of."""
+        return cls(width, np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
+
+    @classmethod
+    def of(cls, source: Source, split: str, rows: int, width: int) -> Summary:
+        """Of the table that a split is selected from."""
+        summary = cls.of_table(rows, width)
+        if split == "train":
+            for name, part in source.splits.items():
+                if source.shares_table(name):
+                    summary.is_held_out[part.row_id] = True
+            if source.shares_table("dev"):
+                summary.is_dev[source.splits["dev"].row_id] = True
+        return summary
+
+    def empty(self) -> Summary:
+        """Nothing added, of the same table."""
+        return Summary(self.width, self.is_dev, self.is_held_out)
+
+    def skip(self, block: Block) -> None:
+        """Rows without an answer."""
+        labelled = np.unique(rows_of(block.answers.indptr)[block.label >= 0])
+        self.dev_unanswered += int(self.is_dev[block.row_id[labelled]].sum())
+
+    def add(self, block: Block) -> tuple[Float32, Float32]:
+        """Rows with an answer; gives entropy and top probability of their positions, f32[P] each."""
+        logits = block.answers.logits
+        entropy, top, probability = confidence(logits)
+        self.scores.add(block)
+        self.train.add(block.select(~self.is_held_out[block.row_id]))
+        self.dev.add(block.select(self.is_dev[block.row_id]))
+        self.answered += len(block.row_id)
+        self.positions += len(logits)
+        if len(logits):
+            self.entropy += float(entropy.sum(dtype=np.float64))
+            self.guesses += np.bincount(logits.argmax(1), minlength=self.width)
+            self.low = np.minimum(self.low, probability.min(0))
+            self.high = np.maximum(self.high, probability.max(0))
+        return entropy, top
+
+    def add_shards(self, cache: Cache, shards: Collection[int]) -> None:
+        """Read back shards that were made before, block by block."""
+        for index in sorted(shards):
+            for block in cache.blocks(*cache.manifest.plan.shard(index)):
+                lost = np.isin(block.row_id, cache.skipped)
+                self.skip(block.select(lost))
+                self.add(block.select(~lost))
+
+    def merge(self, other: Summary) -> None:
+        """Add what another one has added up, of other rows."""
+        for name in ("scores", "train", "dev"):
+            getattr(self, name).merge(getattr(other, name))
+        self.entropy += other.entropy
+        self.answered += other.answered
+        self.positions += other.positions
+        self.dev_unanswered += other.dev_unanswered
+        self.guesses += other.guesses
+        self.low = np.minimum(self.low, other.low)
+        self.high = np.maximum(self.high, other.high)
