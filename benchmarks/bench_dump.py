@@ -23,6 +23,7 @@ from logitcache.bench.dump_cases import load as loaded
 from logitcache.config.bench import DumpBenchConfig
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
+from logitcache.reporter import Notes
 from logitcache.teacher.model import TeacherModel
 
 SETTINGS = DumpSettings()
@@ -48,7 +49,7 @@ def main() -> None:
     asked = parser.parse_args()
     settings = {"rounds": asked.rounds, "memory_rows": tuple(asked.memory_rows)}
     command = ["python", "benchmarks/bench_dump.py", *map(nameless, sys.argv[1:])]
-    told = bench(DumpBenchConfig(**vars(wanted(asked)) | settings), command, lambda said: print(said, file=sys.stderr))
+    told = bench(DumpBenchConfig(**vars(wanted(asked)) | settings), command, Notes())
     write(RESULTS / "dump.json", told)
     print(json.dumps(told, indent=1))
 

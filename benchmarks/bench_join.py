@@ -20,13 +20,11 @@ from bench_take import BATCH, CALLS, REPEATS, ROUNDS, ROWS, make
 from common import ratio, write
 
 from logitcache import identity
+from logitcache.bench.formats import make_cache
 from logitcache.bench.turns import in_turn, spread
 from logitcache.cache.cache import Cache
 from logitcache.cache.index import HashIndex
 from logitcache.cache.joined import join
-from logitcache.store.manifest import ROOT_COLUMNS, Column, Plan
-from logitcache.store.writer import CacheWriter
-from logitcache.targets.dense import DenseCodec
 
 SIZES = (10**6, 10**7)
 SHARD_ROWS = 2**20
@@ -87,19 +85,7 @@ def taking(folder: Path) -> dict[str, Any]:
 
 def small(folder: Path, rows: int) -> Cache:
     """A cache of two classes."""
-    codec = DenseCodec(2, "float16")
-    columns = (*ROOT_COLUMNS, *(Column(name, *kind) for name, kind in codec.columns().items()))
-    teacher = {"name": "none", "label_names": ["no", "yes"]}
-    plan = Plan(teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, SHARD_ROWS)
-    draw = np.random.default_rng(0)
-    with CacheWriter(folder, plan) as writer:
-        for index in writer.missing:
-            start, stop = plan.shard(index)
-            count = stop - start
-            logits = codec.encode(np.zeros((count, 2), np.float32))
-            hashes = draw.integers(-(2**63), 2**63 - 1, count)
-            writer.write(index, {"row_hash": hashes, "label": np.zeros(count, np.int64), **logits}, {}, {})
-        writer.seal()
+    make_cache(folder, rows, 2, SHARD_ROWS, lambda first, end: np.zeros((end - first, 2), np.float16))
     return Cache.open(folder)
 
 

@@ -19,6 +19,7 @@ from logitcache.bench.document import write
 from logitcache.bench.overhead import bench
 from logitcache.config.bench import OverheadConfig, WorkloadConfig
 from logitcache.report.overhead import ratio_picture
+from logitcache.reporter import Notes
 
 SIZES = {
     "small": OverheadConfig(WorkloadConfig(student="2x128", teacher="4x256", rows=2048), rounds=31, steps=20, settle=4),
@@ -41,7 +42,7 @@ def main() -> None:
     asked = parser.parse_args()
     for name in asked.size or SIZES:
         settings = SIZES[name] if asked.rounds is None else replace(SIZES[name], rounds=asked.rounds)
-        told = bench(settings, ["python", *sys.argv], lambda said: print(said, file=sys.stderr))
+        told = bench(settings, ["python", *sys.argv], Notes())
         write(RESULTS / f"overhead-{name}.json", told)
         if name == "small":
             ratio_picture(told, RESULTS / "overhead.png")

@@ -16,6 +16,7 @@ from common import RESULTS
 from logitcache.bench.document import write
 from logitcache.config.bench import PlanConfig, WorkloadConfig
 from logitcache.forecast.accuracy import bench
+from logitcache.reporter import Notes
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     asked = parser.parse_args()
     work = WorkloadConfig(teacher=asked.checkpoint, data=asked.data, rows=1024)
     command = ["python", *sys.argv]
-    told = bench(PlanConfig(work), command, lambda said: print(said, file=sys.stderr), rounds=asked.rounds, steps=64)
+    told = bench(PlanConfig(work), command, Notes(), rounds=asked.rounds, steps=64)
     write(RESULTS / "plan.json", told)
     print(told["accuracy"], told["drift"])
 

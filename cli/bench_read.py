@@ -1,4 +1,4 @@
-"""``logitcache bench read``: what a batch costs that is read from a cache, and from what else people keep logits in."""
+"""``logitcache bench read``: what a batch costs that is read from a cache."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from .options import Command, as_json, check_out, options, typed
 from .progress import finish_bench
 
 
-@click.command(
-    "read", cls=Command, short_help="Time reading against numpy, datasets, a file per sample, Zarr, Parquet."
-)
+@click.command("read", cls=Command, short_help="Time reading against a numpy memory map.")
 @options("bench read")
 @as_json
 def command(as_json: bool, out: Path | None, **values: Any) -> None:
-    """Time batches of 32 rows, random and in order, from a cache and from its rivals, made for it and deleted again.
+    """Time batches of 32 rows, random and in order, from a cache and from a numpy memory map, both deleted again.
 
     Made-up logits in a folder for temporary files (TMPDIR): about a gigabyte at most, beside it. Takes some minutes.
     """

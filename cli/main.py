@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import os
 import select
 import signal
@@ -41,6 +43,8 @@ _RESUMING = ("dump", "train", "repair", "convert", "merge", "demo")  # a second 
 _GRACE = 5.0  # seconds from the signal to the end
 _AGAIN = 0.02  # seconds until a signal is sent again that met a destructor
 _BROKEN_PIPE = 128 + signal.SIGPIPE
+_SPELL = "logitcache.spell"
+_SPELLINGS = {"±": "+-", "×": "x", "÷": "/", "²": "^2", "·": "*", "–": "-", "−": "-", "…": "...", "τ": "tau", "µ": "u"}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A place that was named cannot be used. Rooms check what they can; what only the system knows ends here.
 _NO_PLACE = (
@@ -53,10 +57,13 @@ class Logitcache(Lazy):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error that is no bug of ours becomes one line on stderr and the exit code of its kind."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors=_SPELL)
         try:
             with _stoppable(ctx):
                 result = super().invoke(ctx)
-                sys.stdout.flush()  # a closed pipe is met here, not at interpreter exit
+                if sys.stdout is not None:  # it is where a shell has closed it (>&-)
+                    sys.stdout.flush()  # a closed pipe is met here, not at interpreter exit
                 return result
         except LogitCacheError as error:
             _fail(ctx, error)
@@ -75,6 +82,17 @@ class Logitcache(Lazy):
             if error.errno not in _NO_PLACE or error.filename is None:
                 raise
             _fail(ctx, SpecError(f"cannot be used: {error.strerror}. Name another place.", where=error.filename))
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """What an output of fewer characters (a terminal of ASCII) gets in place of those that it lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_SPELLINGS.get(c) or ascii(c)[1:-1] for c in text), error.end
+
+
+codecs.register_error(_SPELL, _spelled)
 
 
 def _leave(ctx: click.Context, number: int) -> NoReturn:

@@ -24,9 +24,12 @@ def command(as_json: bool, **values: Any) -> None:
     Running the same command again goes on where it stopped, or returns what is there.
     """
     config = typed(TrainConfig, values)
+    from logitcache.ranks import is_first
     from logitcache.stages.train import train
 
     out = train(config, reporter=progress())
+    if not is_first():
+        return
     try:
         result = json.loads((out / "result.json").read_text())
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,12 @@ from click.core import ParameterSource
 
 from logitcache.reporter import Reporter, Stage
 
-SCRIPT = "from logitcache_cli.main import cli; cli()"
+SCRIPT = """
+from logitcache_cli.workers import end_with_parent
+end_with_parent()
+from logitcache_cli.main import cli
+cli()
+"""
 POLL = 0.05
 GRACE = 6.0  # seconds a worker has to leave: it takes 5 at most by itself
 
@@ -61,7 +67,12 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
         for index in range(workers):
             command = [sys.executable, "-c", SCRIPT, *words, "--json", "--part", f"{index + 1}/{workers}"]
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
             )
             processes.append(process)
             for target, stream in ((_keep, process.stdout), (_pass_on, process.stderr)):
@@ -69,13 +80,31 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
                 listeners.append(threading.Thread(target=target, args=args, daemon=True))
                 listeners[-1].start()
         failed = _wait(processes)
+        codes = [process.poll() for process in processes]
     finally:
         _end(processes)
         for listener in listeners:
             listener.join(GRACE)
+    for number, code in enumerate(codes, 1):
+        if code == -signal.SIGKILL:
+            reporter.note(
+                f"part {number} of {workers} was killed (SIGKILL; is there too little memory?). "
+                "The same command again goes on where it stopped."
+            )
     if failed:
         click.get_current_context().exit(failed if failed > 0 else 128 - failed)
     return outputs
+
+
+def end_with_parent() -> None:
+    """In a worker: be told to stop when the process that started this one is gone, and with it our stdin."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _keep(stream: IO[str], outputs: list[str], index: int) -> None:
@@ -110,3 +139,5 @@ def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()

@@ -13,6 +13,7 @@ from logitcache.errors import SpecError
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 NOUNS = {"model": "model", "dataset": "data set"}
+POINTER = b"version https://git-lfs.github.com/spec/"
 LOG_IN = "log in (`hf auth login`, or a token in HF_TOKEN)"
 
 
@@ -210,6 +211,21 @@ def _out_of_reach(kind: str, how: str, chain: list[BaseException], failure: Base
     words = "" if failure is None else f" ({': '.join(filter(None, [type(failure).__name__, str(failure)]))})"
     return SpecError(
         f"{endpoint()} cannot be reached{words}, {no_copy}", advice=f"Where the hub can be reached: {how}."
+    )
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what Git LFS leaves in place of one that was not fetched."""
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
+
+
+def pointer_in_place_of(what: str) -> SpecError:
+    """The error over such a file, without its place."""
+    return SpecError(
+        expected=what,
+        found="a Git LFS pointer, which stands for a file that was not fetched",
+        advice="Run `git lfs pull` in the repository, or download the file.",
     )
 
 

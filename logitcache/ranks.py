@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from logitcache.errors import SpecError
 
 LAUNCHED = ("RANK", "LOCAL_RANK")  # what a launcher sets beside WORLD_SIZE
+MEETING = ("MASTER_ADDR", "MASTER_PORT")  # and where the processes find one another
 T = TypeVar("T")
 
 
@@ -26,10 +27,12 @@ def ranks() -> int:
     if not wrong and int(size) > 1:
         values = {name: os.environ.get(name, "") for name in LAUNCHED}
         wrong = {name: value for name, value in values.items() if not value.isdecimal() or int(value) >= int(size)}
+        if not torch.distributed.is_initialized():
+            wrong |= {name: "" for name in MEETING if not os.environ.get(name)}
     if wrong:
         found = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in wrong.items())
         raise SpecError(
-            expected=f"{', '.join(LAUNCHED)} and WORLD_SIZE as torchrun sets them, or none of them",
+            expected=f"{', '.join((*LAUNCHED, *MEETING))} and WORLD_SIZE as torchrun sets them, or none of them",
             found=f"WORLD_SIZE={size}, {found}",
             advice="Start with torchrun, or unset WORLD_SIZE.",
         )
@@ -68,6 +71,13 @@ def on_its_own() -> Iterator[None]:
         yield
     finally:
         os.environ.update(before)
+
+
+@contextmanager
+def alone_if_one() -> Iterator[None]:
+    """What a launcher of one process has set is forgotten meanwhile: there is nobody to be introduced to."""
+    with on_its_own() if ranks() == 1 else nullcontext():
+        yield
 
 
 def meet() -> None:

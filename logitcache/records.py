@@ -179,6 +179,11 @@ class Answers:
         """Its vectors of the target ``logits``: f32[P, W]."""
         return self.payloads[LOGITS].logits
 
+    @property
+    def payload(self) -> Dense[Array]:
+        """The target ``logits``, which the methods learn from."""
+        return self.payloads[LOGITS]
+
     def with_logits(self, logits: Float32) -> Answers:
         """The same positions with other logits, f32[P, W']."""
         return Answers(self.row_hash, self.indptr, self.index, {LOGITS: Dense(logits)})
@@ -234,6 +239,16 @@ class Block:
     view: int
     answers: Answers
     label: Int64  # [P] of each position; -1 where there is none
+
+    @property
+    def row_hash(self) -> Int64:
+        """The hash of each row's texts: i64[n]."""
+        return self.answers.row_hash
+
+    @property
+    def logits(self) -> Dense[Array]:
+        """The target ``logits`` of P positions."""
+        return self.answers.payload
 
     def select(self, rows: Array) -> Block:
         """Only these rows: bool[n]."""

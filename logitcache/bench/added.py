@@ -4,13 +4,13 @@ of whole steps, so each piece is timed alone, many times.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from logitcache.bench.turns import timed
 from logitcache.bench.workload import Workload
 from logitcache.cache.cache import Cache
 from logitcache.data.collate import Collator
@@ -34,38 +34,36 @@ class Added:
 
 
 def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: int = REPEATS) -> Added:
-    """Measure them: gathering, comparing hashes and decoding; what its tensors cost on the way to the device; target
-    and loss, forward and backward.
+    """Measure gathering, comparing hashes and decoding; what the answers cost on the way to the device; target and
+    loss, forward and backward.
     """
-    plain, joined = Collator(work.rows, work.task), Collator(work.rows, work.task, {"cache": cache})
+    without = Collator(work.rows, work.task)
+    collator = Collator(work.rows, work.task, {"cache": cache})
     size = min(work.asked.batch_size, len(work.rows))
     places = np.random.default_rng(work.asked.seed).integers(0, len(work.rows), size)
-    bare, taught = plain(places), joined(places)
+    bare = without(places)
+    batch = collator(places)
     labels = torch.from_numpy(work.rows.label[places]).to(work.device)
-    answers = to_torch(taught)["batch"].targets["cache"].logits.to(work.device)
+    answers = to_torch(batch)["batch"].targets["cache"].logits.to(work.device)
     logits = torch.randn(size, work.num_labels, device=work.device, requires_grad=True)
 
     def loss(name: str) -> Callable[[], object]:
-        goal, teacher = objective(name), answers if name == "kd" else None
+        goal = objective(name)
+        teacher = answers if name == "kd" else None
         return lambda: goal.loss(logits, labels, teacher).sum().backward()  # type: ignore[no-untyped-call]
 
-    def moved(batch: object) -> Callable[[], object]:
-        return lambda: to_torch(batch)["batch"].to(work.device)  # type: ignore[arg-type]
+    def to_device(content: object) -> Callable[[], object]:
+        return lambda: to_torch(content)["batch"].to(work.device)  # type: ignore[arg-type]
 
     def median(call: Callable[[], object]) -> float:
-        times = []
-        for _ in range(repeats):
-            fence()
-            started = time.perf_counter()
-            call()
-            fence()
-            times.append(time.perf_counter() - started)
-        return float(np.median(times))
+        return float(np.median([timed(call, fence) for _ in range(repeats)]))
 
     return Added(
         {
-            "gather, hash compare, decode": max(0.0, median(lambda: joined(places)) - median(lambda: plain(places))),
-            "to the device": max(0.0, median(moved(taught)) - median(moved(bare))),
+            "gather, hash compare, decode": max(
+                0.0, median(lambda: collator(places)) - median(lambda: without(places))
+            ),
+            "to the device": max(0.0, median(to_device(batch)) - median(to_device(bare))),
             "target, loss, forward and backward": median(loss("kd")),
         },
         median(loss("ls")),

@@ -1,48 +1,81 @@
-"""The inference stage over a workload's rows: past the teacher once, into a cache that its cached methods read."""
+"""A workload's rows past its teacher and into a cache, by the inference stage that `logitcache dump` uses."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from logitcache import identity
+from logitcache.bench.turns import timed
 from logitcache.bench.workload import Workload
 from logitcache.cache.cache import Cache
-from logitcache.cache.layout import columns_of
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.tasks.classification import Classification
-from logitcache.store.columns import ROW
-from logitcache.store.manifest import Plan
+from logitcache.data.source import Rows, Source
+from logitcache.records import Examples, Int64
 from logitcache.store.writer import CacheWriter
-from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.panel import OneTeacher, answer
+from logitcache.teacher.panel import OneTeacher
+from logitcache.teacher.plan import Planned, planned
+from logitcache.teacher.summary import Summary
+from logitcache.teacher.work import Work
+
+
+class UnreadTeacher(OneTeacher):
+    """A teacher whose weights are not read for their digest: that of any is as long."""
+
+    def identity(self) -> dict[str, Any]:
+        return {"weights": identity.digest_json("weights"), **self.first.arithmetic()}
+
+    def in_order(self, order: Int64 | None) -> UnreadTeacher:
+        return UnreadTeacher(replace(self.first, order=order))
+
+
+@dataclass(frozen=True)
+class TokenisedPlan(Planned):
+    """A dump of rows that are tokens already; where the plan has more rows than ``tokens``, these are repeated."""
+
+    tokens: Examples | None = None
+
+    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
+        assert self.tokens is not None
+        rows = np.arange(start, stop) if places is None else start + places
+        return self.tokens.select(rows % len(self.tokens))
+
+
+def plan_dump(work: Workload, source: Source, split: str, settings: DumpSettings, tokens: Examples | None) -> Planned:
+    """A dump of a split by the workload's teacher; with ``tokens`` no text is read."""
+    plan = planned(UnreadTeacher(work.teacher), source, split, settings, probe=False)
+    return plan if tokens is None else TokenisedPlan(**vars(plan), tokens=tokens)
+
+
+def tokens_as_source(work: Workload) -> Source:
+    """The workload's own rows as a source: their labels and hashes, and no texts."""
+    texts = pa.array([""] * len(work.rows), pa.large_string())
+    rows = Rows(texts, None, work.rows.label, work.rows.row_id, work.rows.row_hash)
+    return Source(work.source, {"train": rows}, work.task.label_names, work.num_labels)
+
+
+def write_cache(plan: Planned, folder: Path) -> float:
+    """Seconds of a dump as its report counts them: forward passes, encoding, checksums, fsynced files."""
+    with CacheWriter(folder, plan.plan) as writer:
+        summary = Summary.of_table(len(plan.rows), plan.codec.width)
+        return timed(lambda: Work(writer, plan, summary).finish())
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A cache, and what it took to make."""
+    """A cache, and the seconds it took to make."""
 
     cache: Cache
-    rows: int
     seconds: float
-
-    @property
-    def rows_per_second(self) -> float:
-        return self.rows / self.seconds
 
 
 def answered(work: Workload, folder: Path, dtype: str = "float16") -> Answered:
-    """Every row of a workload answered by its teacher, and written as a dump writes it: forward, encoding, checksums,
-    fsynced files. Tokenising is not in it.
-    """
-    codec, rows = DenseCodec(work.num_labels, dtype), work.rows
-    columns = columns_of(codec, ROW)
-    names = work.task.label_names or tuple(f"LABEL_{i}" for i in range(work.num_labels))
-    teacher, data = {"name": work.teacher.name, "label_names": list(names)}, {"split": "train"}
-    plan = Plan(Classification.name, teacher, {}, data, {}, {"logits": codec.to_dict()}, columns, len(rows), len(rows))
-    started = time.perf_counter()
-    logits, _ = answer(OneTeacher(work.teacher), work.teacher_rows, DumpSettings().batch_tokens)
-    with CacheWriter(folder, plan) as writer:
-        writer.write(0, {"row_hash": rows.row_hash, "label": rows.label, **codec.encode(logits)}, {}, {})
-        writer.seal()
-    return Answered(Cache.open(folder), len(rows), time.perf_counter() - started)
+    """A cache of every row of a workload. Tokenising is not in its seconds."""
+    settings = DumpSettings(work.asked.max_length, codec=dtype)
+    plan = plan_dump(work, tokens_as_source(work), "train", settings, work.teacher_rows)
+    seconds = write_cache(plan, folder)
+    return Answered(Cache.open(folder), seconds)

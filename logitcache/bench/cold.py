@@ -29,12 +29,16 @@ def cool(files: Iterable[Path]) -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    found = [path for path in files if path.is_file() and path.stat().st_size]
-    for path in found:
+    whole = [path for path in files if path.is_file() and path.stat().st_size]
+    for path in whole:
         _let_go(path)
-    pages = [_pages(path) for path in found]
-    resident = sum(inside for _, inside in pages)
-    return bool(pages) and resident <= RESIDENT * sum(count for count, _ in pages)
+    total = 0
+    resident = 0
+    for path in whole:
+        pages, in_memory = _pages(path)
+        total += pages
+        resident += in_memory
+    return total > 0 and resident <= RESIDENT * total
 
 
 def _let_go(path: Path) -> None:
@@ -49,9 +53,12 @@ def _pages(path: Path) -> tuple[int, int]:
     """How many pages a file has, and how many of them are in memory."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         count = -(-len(mapped) // mmap.PAGESIZE)
-        seen = np.zeros(count, np.uint8)
+        flags = np.zeros(count, np.uint8)
         data = np.frombuffer(mapped, np.uint8)
-        address, length = ctypes.c_void_p(data.ctypes.data), ctypes.c_size_t(len(mapped))
-        failed = ctypes.CDLL(None).mincore(address, length, ctypes.c_void_p(seen.ctypes.data))
+        address = ctypes.c_void_p(data.ctypes.data)
+        length = ctypes.c_size_t(len(mapped))
+        failed = ctypes.CDLL(None).mincore(address, length, ctypes.c_void_p(flags.ctypes.data))
         del data  # it would keep the file mapped
-    return count, count if failed else int((seen & 1).sum())
+    if failed:
+        return count, count
+    return count, int((flags & 1).sum())

@@ -1,7 +1,7 @@
 """The document a bench writes: one JSON object, whatever was measured.
 
 ``schema`` says which form it has; ``complete`` is false where the bench was interrupted, and what was measured until
-then is there. Nothing in it names a host, a user or a place. The keys are told in ``docs/bench.md``.
+then is there. Nothing in it names a host, a user or a place. ``docs/bench.md`` describes the keys.
 """
 
 from __future__ import annotations
@@ -59,28 +59,29 @@ def nameless(word: str) -> str:
     return path.name if local and "://" not in word else word
 
 
-def write(path: Path, told: Mapping[str, Any]) -> None:
+def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write a document whole, or not at all. Raises OutOfSpace."""
-    write_atomic(path, (json.dumps(told, indent=1) + "\n").encode())
+    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read(path: Path) -> Document:
     """A document that a bench has written. Raises SpecError for what is none, or one of another schema."""
     try:
-        told = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise SpecError("expected a file that `logitcache bench` wrote, found none.", where=path) from None
+        raise SpecError(expected="a file that `logitcache bench` wrote", found="none", where=path) from None
     except (OSError, ValueError, RecursionError) as error:
         raise SpecError(f"expected JSON that `logitcache bench` wrote, found: {error}.", where=path) from None
-    schema = told.get("schema") if isinstance(told, dict) else None
+    schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
-        found = "none" if schema is None else repr(schema)
         raise SpecError(
-            f"expected schema {SCHEMA!r}, found {found:.60}. Run the bench again with this version.", where=path
+            expected=f"schema {SCHEMA!r}",
+            found="none" if schema is None else f"{schema!r:.60}",
+            advice="Run the bench again with this version.",
+            where=path,
         )
-    lacking = [key for key in NEEDED if key not in told]
-    if lacking or told["bench"] not in BENCHES:
-        raise SpecError(
-            f"expected a bench's document, found one without {', '.join(lacking) or 'its name'}.", where=path
-        )
-    return dict(told)
+    lacking = [key for key in NEEDED if key not in content]
+    if lacking or content["bench"] not in BENCHES:
+        found = f"one without {', '.join(lacking) or 'its name'}"
+        raise SpecError(expected="a bench's document", found=found, where=path)
+    return dict(content)

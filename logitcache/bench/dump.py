@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from logitcache.bench import dump_phases, turns
 from logitcache.bench.document import INTERRUPTED, Document, document
 from logitcache.bench.dump_cases import BARE, BATCH, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
 from logitcache.bench.machine import matrix_peak
-from logitcache.bench.turns import Blocks, Case
+from logitcache.bench.turns import Case, Times
 from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
 from logitcache.data.collate import pad
@@ -40,71 +40,75 @@ from logitcache.teacher.panel import room_for
 
 CASES = (DUMP, BARE, FILE_ORDER, MAXIMUM, PIPELINE)
 SWEEP = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)  # padded tokens of a batch
-SWEEP_ROWS = {"cpu": 512, "cuda": 16384}
+SWEEP_ROWS = {"cpu": 512, "cuda": 16384}  # by kind of device
 SWEEP_ROUNDS = 3
-
-Times: TypeAlias = dict[str, list[list[float]]]
 
 
 @dataclass
-class Taken:
+class Measured:
     """What has been measured so far."""
 
     times: Times = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     peak: float | None = None
     counted: float | None = None  # FLOPs of the first batch, by torch's counter
-    where: dict[str, float] | None = None
-    behind: float | None = None
-    sweep: Times = field(default_factory=dict)
+    phases: dict[str, float] | None = None
+    written_behind: float | None = None
+    budgets: Times = field(default_factory=dict)  # of batches of other token budgets
     memory: list[dict[str, int]] = field(default_factory=list)
 
 
 def bench(asked: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
-    """Measure, and tell it as a document. What was measured before an interrupt is kept, with ``complete`` false.
+    """Measure, and return the document. What was measured before an interrupt is kept, with ``complete`` false.
 
     Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of other labels.
     """
     asked.check()
-    asked.workspace.folder.mkdir(parents=True, exist_ok=True)  # a dump writes, and so does this: where its caches lie
+    asked.workspace.folder.mkdir(parents=True, exist_ok=True)  # dumps are written where the workspace's caches lie
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=asked.workspace.folder) as name:
-        material, taken, complete = load(asked, Path(name), reporter), Taken(), True
+        material = load(asked, Path(name), reporter)
+        measured = Measured()
+        complete = True
         try:
-            _measure(material, taken, Path(name), reporter)
+            _measure(material, measured, Path(name), reporter)
         except INTERRUPTED:  # the command line is ended by the latter
             reporter.note("interrupted: what was measured until now is kept")
             complete = False
-        setting, results = _setting(material), _results(material, taken)
+        setting = _setting(material)
+        results = _results(material, measured)
         device = str(material.teacher.model.device)
         return document("dump", command, setting, results, device=device, seed=asked.seed, complete=complete)
 
 
-def _measure(material: Material, taken: Taken, folder: Path, reporter: Reporter) -> None:
-    asked, device = material.asked, str(material.teacher.model.device)
-    taken.peak, taken.counted = matrix_peak(device, asked.dtype), _counted(material)
+def _measure(material: Material, measured: Measured, folder: Path, reporter: Reporter) -> None:
+    asked = material.asked
+    measured.peak = matrix_peak(str(material.teacher.model.device), asked.dtype)
+    measured.counted = _counted(material)
     timed = cases(material, folder / "cache")
-    _in_turn(timed, asked.rounds, material, taken.times, taken.errors, reporter)
-    if DUMP not in taken.errors:
+    _in_turn(timed, asked.rounds, material, measured.times, measured.errors, reporter)
+    if DUMP not in measured.errors:
         reporter.note("where one dump's time goes")
-        taken.where, taken.behind = dump_phases.where(partial(whole_dump, material, folder / "cache"), material.fence)
+        dump = partial(whole_dump, material, folder / "cache")
+        measured.phases, measured.written_behind = dump_phases.where(dump, material.fence)
     del timed  # and the batches with it
     reporter.note("throughput by batch size")
-    _in_turn(_sweep(material), min(asked.rounds, SWEEP_ROUNDS), material, taken.sweep, {}, SILENT)
+    _in_turn(_budgets(material), min(asked.rounds, SWEEP_ROUNDS), material, measured.budgets, {}, SILENT)
     for rows in asked.memory_rows:
         reporter.note(f"memory of a dump of {rows:,} rows")
-        taken.memory.append({"rows": rows, "peak_bytes": dump_phases.peak_memory_of(rows, folder)})
+        measured.memory.append({"rows": rows, "peak_bytes": dump_phases.peak_memory_of(rows, folder)})
 
 
 def cases(material: Material, cache: Path) -> dict[str, Case]:
     """What is measured in turn, by name; the dump is written to ``cache``."""
-    rows, batches = material.rows, material.in_file_order()
-    by_length = material.by_length(material.asked.batch_tokens)
-    wide = partial(_padded_to, rows, width=material.settings.max_length)
+    rows = material.rows
+    by_length = [pad(rows, batch) for batch in material.by_length(material.asked.batch_tokens)]
+    in_order = [pad(rows, batch) for batch in material.in_file_order()]
+    wide = [_padded_to(rows, batch, material.settings.max_length) for batch in material.in_file_order()]
     return {
         DUMP: partial(whole_dump, material, cache),
-        BARE: _forward(material.teacher, [pad(rows, places) for places in by_length]),
-        FILE_ORDER: _forward(material.teacher, [pad(rows, places) for places in batches]),
-        MAXIMUM: _forward(material.teacher, [wide(places) for places in batches]),
+        BARE: _forward(material.teacher, by_length),
+        FILE_ORDER: _forward(material.teacher, in_order),
+        MAXIMUM: _forward(material.teacher, wide),
         PIPELINE: _pipeline(material),
     }
 
@@ -115,57 +119,65 @@ def whole_dump(material: Material, cache: Path, reporter: Reporter = SILENT) -> 
     dump_split(material.teacher, material.source, "train", cache, material.settings, reporter=reporter)
 
 
-def _forward(teacher: TeacherModel, inputs: Sequence[Mapping[str, Array]]) -> Case:
-    """The bare forward pass. The batches are on the device before anything is timed: no loop of anybody's gets them
-    cheaper.
-    """
+def _forward(teacher: TeacherModel, batches: Sequence[Mapping[str, Array]]) -> Case:
+    """Bare forward passes. The batches are on the device before anything is timed: no loop gets them cheaper."""
     device = teacher.model.device
-    ready = [{name: torch.from_numpy(value).to(device) for name, value in each.items()} for each in inputs]
+    tensors = [{name: torch.from_numpy(values).to(device) for name, values in batch.items()} for batch in batches]
 
     def run() -> None:
         with torch.inference_mode():
-            for each in ready:
-                teacher.model(**each)
+            for batch in tensors:
+                teacher.model(**batch)
 
     return run
 
 
-def _padded_to(rows: Examples, places: Int64, width: int) -> dict[str, Array]:
+def _padded_to(rows: Examples, batch: Int64, width: int) -> dict[str, Array]:
     fill = {"input_ids": rows.padding.token, "attention_mask": 0, "token_type_ids": rows.padding.segment}
-    return {
-        name: np.pad(value, ((0, 0), (0, width - value.shape[1])), constant_values=fill[name])
-        for name, value in pad(rows, places).items()
-    }
+    padded = {}
+    for name, values in pad(rows, batch).items():
+        missing = width - values.shape[1]
+        padded[name] = np.pad(values, ((0, 0), (0, missing)), constant_values=fill[name])
+    return padded
 
 
 def _pipeline(material: Material) -> Case:
     """`transformers.pipeline` as its guide has it for many texts: one call with all of them and a batch size, texts cut
-    as the dump cuts them, every class's logit told.
+    as the dump cuts them, the logits of every class returned.
     """
-    teacher, (texts, pairs) = material.teacher, material.source.split("train").texts()
-    told: list[Any] = texts
+    teacher = material.teacher
+    texts, pairs = material.source.split("train").texts()
+    inputs: list[Any] = texts
     if pairs is not None:
-        told = [{"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)]
-    how = {"truncation": True, "max_length": material.settings.max_length, "top_k": None, "function_to_apply": "none"}
+        inputs = [{"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)]
     with quiet():
-        ask: Callable[..., Any] = transformers.pipeline(
+        classify: Callable[..., Any] = transformers.pipeline(
             "text-classification", model=teacher.model, tokenizer=teacher.tokenizer, device=teacher.model.device
         )
 
     def run() -> None:
         with quiet():
-            ask(told, batch_size=BATCH, **how)
+            classify(
+                inputs,
+                batch_size=BATCH,
+                truncation=True,
+                max_length=material.settings.max_length,
+                top_k=None,
+                function_to_apply="none",
+            )
 
     return run
 
 
-def _sweep(material: Material) -> dict[str, Case]:
+def _budgets(material: Material) -> dict[str, Case]:
     """Bare forward passes over the first rows, in batches of other token budgets: up to what makes one batch."""
-    rows = _swept(material)
-    cut = {budget: material.by_length(budget, rows) for budget in SWEEP}
-    few = [budget for budget, batches in cut.items() if len(batches) == 1][1:]  # one such is enough
-    padded = {budget: [pad(material.rows, places) for places in cut[budget]] for budget in SWEEP if budget not in few}
-    return {str(budget): _forward(material.teacher, inputs) for budget, inputs in padded.items()}
+    passes = {}
+    for budget in SWEEP:
+        batches = material.by_length(budget, _sweep_rows(material))
+        passes[str(budget)] = _forward(material.teacher, [pad(material.rows, batch) for batch in batches])
+        if len(batches) == 1:
+            break
+    return passes
 
 
 def _in_turn(
@@ -176,11 +188,11 @@ def _in_turn(
     """
     for name, case in cases.items():
         _once(name, case, material, [], errors)
-    for turn, order in enumerate(turns.rotated(list(cases), rounds)):
+    for turn, order in enumerate(turns.rotated(list(cases), rounds), 1):
         for name in order:
             if name not in errors:
                 _once(name, cases[name], material, times.setdefault(name, []), errors)
-        reporter.note(f"round {turn + 1} of {rounds}")
+        reporter.note(f"round {turn} of {rounds}")
 
 
 def _once(name: str, case: Case, material: Material, blocks: list[list[float]], errors: dict[str, str]) -> None:
@@ -199,14 +211,17 @@ def _counted(material: Material) -> float:
     """FLOPs of the first batch by torch's counter."""
     inputs = pad(material.rows, material.by_length(material.asked.batch_tokens)[0])
     device = material.teacher.model.device
+    tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
     # the counter sees neither what inference mode does nor every fused attention
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        material.teacher.model(**{name: torch.from_numpy(value).to(device) for name, value in inputs.items()})
+        material.teacher.model(**tensors)
     return float(counter.get_total_flops())
 
 
 def _setting(material: Material) -> dict[str, Any]:
-    asked, shape = material.asked, material.shape
+    asked = material.asked
+    shape = material.shape
+    first_shard = material.shards[0]
     padded = {name: sum(rows * width for rows, width in sizes) for name, sizes in material.sizes().items()}
     return {
         "teacher": {
@@ -220,7 +235,7 @@ def _setting(material: Material) -> dict[str, Any]:
         "classes": material.source.num_labels,
         "max_length": material.settings.max_length,
         "batch_tokens": asked.batch_tokens,
-        "shard_rows": material.shards[0][1] - material.shards[0][0],
+        "shard_rows": first_shard[1] - first_shard[0],
         "tokens": float(material.lengths.mean()),
         "padded_tokens": padded,
         "precision": asked.dtype,
@@ -229,56 +244,59 @@ def _setting(material: Material) -> dict[str, Any]:
     }
 
 
-def _results(material: Material, taken: Taken) -> dict[str, Any]:
-    dump, bare = taken.times.get(DUMP), taken.times.get(BARE)
-    cases = [_case(name, material, taken) for name in CASES if taken.times.get(name) or name in taken.errors]
+def _results(material: Material, measured: Measured) -> dict[str, Any]:
+    dump = measured.times.get(DUMP)
+    bare = measured.times.get(BARE)
+    names = [name for name in CASES if measured.times.get(name) or name in measured.errors]
+    batches = []
+    for budget, blocks in measured.budgets.items():
+        if blocks:
+            seconds = turns.spread(blocks)["median"]
+            rate = _sweep_rows(material) / seconds
+            batches.append({"batch_tokens": int(budget), "seconds": seconds, "rows_per_second": rate})
     return {
-        "cases": cases,
+        "cases": [_case(name, material, measured) for name in names],
         "dump_to_bare_forward": turns.ratio(dump, bare).to_dict() if dump and bare else None,
-        "peak": _peak(material, taken),
-        "where": taken.where,
-        "written_behind": taken.behind,
-        "batches": [_budget(material, int(budget), blocks) for budget, blocks in taken.sweep.items() if blocks],
-        "memory": taken.memory,
+        "peak": _peak(material, measured),
+        "where": measured.phases,
+        "written_behind": measured.written_behind,
+        "batches": batches,
+        "memory": measured.memory,
     }
 
 
-def _case(name: str, material: Material, taken: Taken) -> dict[str, Any]:
-    blocks, dump, error = taken.times.get(name), taken.times.get(DUMP), taken.errors.get(name)
-    told: dict[str, Any] = dict.fromkeys(("seconds", "rows_per_second", "tokens_per_second", "ratio_to_dump"))
-    if blocks and error is None:
-        seconds = turns.spread(blocks)
-        told |= {"seconds": seconds, "rows_per_second": len(material.rows) / seconds["median"]}
-        told["tokens_per_second"] = float(material.lengths.sum()) / seconds["median"]
-        told["ratio_to_dump"] = turns.ratio(blocks, dump).to_dict() if dump else None
-    return {"name": name, **told, "error": error}
+def _case(name: str, material: Material, measured: Measured) -> dict[str, Any]:
+    case: dict[str, Any] = dict.fromkeys(("name", "seconds", "rows_per_second", "tokens_per_second", "ratio_to_dump"))
+    case |= {"name": name, "error": measured.errors.get(name)}
+    blocks = measured.times.get(name)
+    dump = measured.times.get(DUMP)
+    if blocks and case["error"] is None:
+        case["seconds"] = turns.spread(blocks)
+        median = case["seconds"]["median"]
+        case["rows_per_second"] = len(material.rows) / median
+        case["tokens_per_second"] = float(material.lengths.sum()) / median
+        case["ratio_to_dump"] = turns.ratio(blocks, dump).to_dict() if dump else None
+    return case
 
 
-def _peak(material: Material, taken: Taken) -> dict[str, Any] | None:
+def _peak(material: Material, measured: Measured) -> dict[str, Any] | None:
     """What share of the machine's matrix products each case reaches, padding counted as work."""
-    if taken.peak is None:
+    if measured.peak is None:
         return None
-    sizes, peak = material.sizes(), taken.peak
+    sizes = material.sizes()
     flops = {name: sum(forward_flops(material.shape, *size) for size in sizes[name]) for name in CASES}
-    medians = {name: _median(blocks) for name, blocks in taken.times.items() if blocks and name not in taken.errors}
-    first = {"counted": taken.counted, "analytic": forward_flops(material.shape, *sizes[BARE][0])}
+    shares = {}
+    for name, blocks in measured.times.items():
+        if blocks and name not in measured.errors:
+            shares[name] = flops[name] / turns.spread(blocks)["median"] / measured.peak
     return {
-        "flops_per_second": peak,
+        "flops_per_second": measured.peak,
         "dtype": material.asked.dtype,
-        "share": {name: flops[name] / seconds / peak for name, seconds in medians.items()},
+        "share": shares,
         "flops": flops,
-        "first_batch": first,
+        "first_batch": {"counted": measured.counted, "analytic": forward_flops(material.shape, *sizes[BARE][0])},
     }
 
 
-def _budget(material: Material, budget: int, blocks: Blocks) -> dict[str, Any]:
-    seconds = _median(blocks)
-    return {"batch_tokens": budget, "seconds": seconds, "rows_per_second": _swept(material) / seconds}
-
-
-def _swept(material: Material) -> int:
-    return min(len(material.rows), SWEEP_ROWS["cuda" if material.teacher.model.device.type == "cuda" else "cpu"])
-
-
-def _median(blocks: Blocks) -> float:
-    return turns.spread(blocks)["median"]
+def _sweep_rows(material: Material) -> int:
+    return min(len(material.rows), SWEEP_ROWS[material.teacher.model.device.type])

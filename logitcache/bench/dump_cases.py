@@ -1,4 +1,4 @@
-"""A teacher and the rows it is asked about, made ready for measuring the inference stage."""
+"""A teacher and its rows, loaded for measuring the inference stage."""
 
 from __future__ import annotations
 
@@ -67,27 +67,31 @@ class Material:
     def by_length(self, budget: int, rows: int | None = None) -> list[Int64]:
         """Batches of a token budget as a dump makes them, of the first rows or of all: places in ``rows``."""
         shards = self.shards if rows is None else [(0, rows)]
-        cut = ((start, token_batches(self.lengths[start:end], budget)) for start, end in shards)
-        return [start + places for start, batches in cut for places in batches]
+        batches = []
+        for start, end in shards:
+            batches += [start + places for places in token_batches(self.lengths[start:end], budget)]
+        return batches
 
     def in_file_order(self) -> list[Int64]:
+        """Batches of 32 rows as the file has them."""
         return [np.arange(i, min(i + BATCH, len(self.rows))) for i in range(0, len(self.rows), BATCH)]
 
     def sizes(self) -> dict[str, Sizes]:
         """Of the batches that each case puts to the teacher."""
-        tight = [(len(places), int(self.lengths[places].max())) for places in self.by_length(self.asked.batch_tokens)]
-        loose = [(len(places), int(self.lengths[places].max())) for places in self.in_file_order()]
-        widest = [(rows, self.settings.max_length) for rows, _ in loose]
-        return {DUMP: tight, BARE: tight, FILE_ORDER: loose, MAXIMUM: widest, PIPELINE: loose}
+        by_length = [(len(batch), int(self.lengths[batch].max())) for batch in self.by_length(self.asked.batch_tokens)]
+        in_order = [(len(batch), int(self.lengths[batch].max())) for batch in self.in_file_order()]
+        widest = [(rows, self.settings.max_length) for rows, _ in in_order]
+        return {DUMP: by_length, BARE: by_length, FILE_ORDER: in_order, MAXIMUM: widest, PIPELINE: in_order}
 
 
 def load(asked: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
     """The teacher and the first rows of the train split. Raises SpecError, FingerprintMismatch."""
-    device, source = check_device(asked.device), _source(asked, reporter)
+    device = check_device(asked.device)
+    source = _source(asked, reporter)
     teacher, random_head = _teacher(asked, source, device, folder, reporter)
     longest = min(asked.tokens or asked.max_length, teacher.max_length)
     if asked.tokens is not None and longest < asked.tokens:
-        raise SpecError(f"--tokens: expected at most {longest}, which the teacher takes, found {asked.tokens}.")
+        raise SpecError(expected=f"at most {longest}, which the teacher takes", found=asked.tokens, where="--tokens")
     settings = DumpSettings(longest, asked.batch_tokens, shard_rows=asked.shard_rows)
     plan = planned(teacher, source, "train", settings)
     shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
@@ -98,21 +102,22 @@ def load(asked: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
 
 def _source(asked: DumpBenchConfig, reporter: Reporter) -> Source:
     if asked.tokens is None:
-        found = sources.load(asked.data, asked.columns, asked.workspace.data, reporter, seed=asked.data_seed)
-        rows = found.table("train")
-        return found.with_tables({"train": rows.select(np.arange(min(asked.rows, len(rows))))})
-    words = asked.tokens - 2  # one opens a text, one closes it
+        source = sources.load(asked.data, asked.columns, asked.workspace.data, reporter, seed=asked.data_seed)
+        rows = source.table("train")
+        return source.with_tables({"train": rows.select(np.arange(min(asked.rows, len(rows))))})
+    words = asked.tokens - 2  # one token opens a text, one closes it
+    texts = list(dump_phases.made_up(asked.rows, words, words, asked.seed))
     labels = (np.arange(asked.rows) % CLASSES).tolist()
-    made = {"train": {"text": list(dump_phases.made_up(asked.rows, words, words, asked.seed)), "label": labels}}
     columns = Columns(label_names=tuple(map(str, range(CLASSES))))
-    source = sources.load(made, columns, asked.workspace.data, SILENT, name=f"{asked.tokens} tokens")
+    made_up = {"train": {"text": texts, "label": labels}}
+    source = sources.load(made_up, columns, asked.workspace.data, SILENT, name=f"{asked.tokens} tokens")
     return source.with_tables({"train": source.table("train")})
 
 
 def _teacher(
     asked: DumpBenchConfig, source: Source, device: torch.device, folder: Path, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
-    """The teacher, and whether its head is random: weights decide nothing that is measured here."""
+    """The teacher, and whether its head is random: no figure of this bench depends on the weights."""
     trust = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
     if not asked.shape_only and not is_shape(asked.teacher):
         try:

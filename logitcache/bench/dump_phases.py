@@ -29,7 +29,8 @@ from logitcache.reporter import Reporter
 NAMES = ("plan", "tokenise", "pad", "forward", "encode", "write", "report")
 SAMPLED = 0.05  # seconds between two looks at a process's memory
 WORDS = [f"word{i}" for i in range(2000)]  # of made-up texts
-TINY, TINY_LENGTH = "1x32", 24  # the teacher of the memory figures: what is left is the cache's own
+TINY = "1x32"  # the teacher of the memory figures: the memory that is left is the dump's own
+TINY_LENGTH = 24  # tokens that it takes
 _STATUS = Path("/proc/self/status")
 _DUMP = """
 import sys
@@ -75,8 +76,9 @@ def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, fl
     """Seconds of each phase of one dump, which add up to it, and of the writer's thread beside it."""
     spent = Spent(fence)
     whole = timed(partial(dump, spent), fence)
-    told = {name: spent.seconds.get(name, 0.0) for name in NAMES}
-    return {**told, "rest": max(0.0, whole - sum(told.values()))}, spent.behind
+    seconds = {name: spent.seconds.get(name, 0.0) for name in NAMES}
+    seconds["rest"] = max(0.0, whole - sum(seconds.values()))
+    return seconds, spent.behind
 
 
 def word_tokenizer(words: Sequence[str], longest: int) -> Any:
@@ -87,19 +89,23 @@ def word_tokenizer(words: Sequence[str], longest: int) -> Any:
 
 def made_up(rows: int, shortest: int, longest: int, seed: int = 0) -> Iterator[str]:
     """Texts of ``shortest`` to ``longest`` words."""
-    draw = random.Random(seed)
-    return (" ".join(draw.choices(WORDS, k=draw.randint(shortest, longest))) for _ in range(rows))
+    source = random.Random(seed)
+    for _ in range(rows):
+        yield " ".join(source.choices(WORDS, k=source.randint(shortest, longest)))
 
 
 def peak_memory_of(rows: int, folder: Path) -> int:
     """The most memory of its own (``RssAnon``: pages of mapped files are the system's to take back) that a dump of so
     many made-up rows of 3 to 20 words needs, by a teacher of one layer, in a process of its own: bytes.
 
-    Raises SpecError where the system does not tell (it is not Linux), or where the dump does not succeed.
+    Raises SpecError where the system does not report it (it is not Linux), or where the dump does not succeed.
     """
     if not _STATUS.exists():
-        raise SpecError("--memory-rows: expected a system with /proc to look at, found none. Leave it out.")
-    teacher, data = folder / "teacher", folder / f"rows{rows}"
+        raise SpecError(
+            expected="a system with /proc to look at", found="none", advice="Leave it out.", where="--memory-rows"
+        )
+    teacher = folder / "teacher"
+    data = folder / f"rows{rows}"
     if not teacher.exists():
         with quiet():
             random_model(config_of(TINY), 2).save_pretrained(teacher)
@@ -108,15 +114,17 @@ def peak_memory_of(rows: int, folder: Path) -> int:
     with (data / "train.jsonl").open("w") as file:
         for i, text in enumerate(made_up(rows, 3, 20, seed=rows)):
             file.write(json.dumps({"text": text, "label": ("no", "yes")[i % 2]}) + "\n")
-    words = [sys.executable, "-c", _DUMP, str(teacher), str(data), str(folder / f"work{rows}"), str(TINY_LENGTH)]
-    return _watched(words, folder / "said.txt")
+    command = [sys.executable, "-c", _DUMP, str(teacher), str(data), str(folder / f"work{rows}"), str(TINY_LENGTH)]
+    return _peak_memory(command, folder / "stderr.txt")
 
 
-def _watched(words: Sequence[str], said: Path) -> int:
-    # one arena: what the allocator keeps for each thread is none of the dump's
-    settings, most = {**os.environ, "MALLOC_ARENA_MAX": "2"}, 0
-    with said.open("wb") as file:
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=file, env=settings)
+def _peak_memory(command: Sequence[str], log: Path) -> int:
+    """The largest RssAnon of a command that ends with 0, in bytes. ``log``: where its stderr goes."""
+    # few arenas: what the allocator keeps for each thread is not the dump's
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
+    most = 0
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, env=environment)
         try:
             while process.poll() is None:
                 most = max(most, _anonymous(process.pid))
@@ -125,8 +133,9 @@ def _watched(words: Sequence[str], said: Path) -> int:
             process.kill()
             process.wait()
     if process.returncode:
-        last = (said.read_text(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        raise SpecError(f"a dump in a process of its own did not succeed: {last}")
+        lines = log.read_text(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
+        raise SpecError(f"a dump in a process of its own did not succeed: {reason}")
     return most
 
 
@@ -135,4 +144,7 @@ def _anonymous(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon")), 0)
+    for line in status.splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -23,7 +23,7 @@ _SECONDS = 0.5
 
 def machine(device: str = "cpu") -> dict[str, Any]:
     """Processor, cores, memory and device; nothing that names a host or a user."""
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -32,9 +32,9 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "device": {"kind": "cpu", "name": _processor(), "memory_bytes": None},
     }
     if device.startswith("cuda"):
-        found = torch.cuda.get_device_properties(torch.device(device))
-        told["device"] = {"kind": "cuda", "name": found.name, "memory_bytes": found.total_memory}
-    return told
+        gpu = torch.cuda.get_device_properties(torch.device(device))
+        facts["device"] = {"kind": "cuda", "name": gpu.name, "memory_bytes": gpu.total_memory}
+    return facts
 
 
 def versions() -> dict[str, str]:
@@ -46,14 +46,14 @@ def peak_memory() -> int:
     """The largest resident set of this process so far, in bytes. What the system counts for a process may begin with
     its parent's; /proc, where there is one, does not.
     """
-    found = _status("self", "VmHWM")
-    if found is not None:
-        return found
+    peak = _status("self", "VmHWM")
+    if peak is not None:
+        return peak
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def resident(pid: int) -> int:
-    """The resident set of a process, in bytes; 0 where nobody tells, or it is gone."""
+    """The resident set of a process, in bytes; 0 where the system does not report it, or the process is gone."""
     return _status(pid, "VmRSS") or 0
 
 
@@ -62,21 +62,27 @@ def _status(pid: int | str, name: str) -> int | None:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
+    for line in lines:
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
 def matrix_peak(device: str, dtype: str = "float32") -> float:
     """FLOPs a second of a large square matrix product here: the best of half a second of them."""
-    n, kind = _PRODUCT[device.split(":")[0]], getattr(torch, dtype)
-    left, right = (torch.randn(n, n, device=device).to(kind) for _ in range(2))
-    best, until = float("inf"), time.perf_counter() + _SECONDS
-    while time.perf_counter() < until or best == float("inf"):
-        best = min(best, timed(lambda: left @ right, settled(device)))
+    n = _PRODUCT[device.split(":")[0]]
+    left = torch.randn(n, n, device=device).to(getattr(torch, dtype))
+    right = torch.randn_like(left)
+    fence = settled(device)
+    end = time.perf_counter() + _SECONDS
+    best = timed(lambda: left @ right, fence)
+    while time.perf_counter() < end:
+        best = min(best, timed(lambda: left @ right, fence))
     return 2 * n**3 / best
 
 
 class Energy:
-    """Joules a GPU has used so far, where NVML tells (the package nvidia-ml-py); None elsewhere."""
+    """Joules a GPU has used so far, where NVML counts them (the package nvidia-ml-py)."""
 
     def __init__(self, device: str) -> None:
         self._read: Callable[[], float] | None = None
@@ -96,6 +102,7 @@ class Energy:
         self._read = lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
 
     def joules(self) -> float | None:
+        """None where they are not counted."""
         return None if self._read is None else self._read()
 
 

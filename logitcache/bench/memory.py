@@ -17,10 +17,11 @@ from logitcache.bench.workload import load
 from logitcache.cache.cache import Cache
 from logitcache.config.bench import ONLINE, WorkloadConfig
 from logitcache.errors import LogitCacheError
+from logitcache.hub import first_line
 from logitcache.models.call import out_of_memory
 
 STEPS = 3
-NOBODY = "1x32"  # stands in for the teacher where nobody is asked: whoever has a cache needs none
+STAND_IN = "1x32"  # the teacher where none is called: a method that reads a cache needs none
 POLL_SECONDS = 0.05
 
 
@@ -35,56 +36,58 @@ class Peak:
     error: str | None = None
 
 
-def peak(asked: WorkloadConfig, name: str, cache: Path | None) -> Peak:
-    """Train a few steps of a case in a process of its own; ``cache``: where one is, for the cases that read one."""
+def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
+    """Train a few steps of a case in a process of its own; ``cache``: its folder, for the cases that read one."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(asked, name, cache, theirs), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(config, name, cache, sender), daemon=True)
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        most, found = _watch(process, ours)
+        most, outcome = _watch(process, receiver)
     except BaseException:
         process.kill()
         raise
     process.join()
-    if isinstance(found, Peak):
-        return found
-    if isinstance(found, LogitCacheError):
-        raise found
+    if isinstance(outcome, Peak):
+        return outcome
+    if isinstance(outcome, LogitCacheError):
+        raise outcome
     if process.exitcode != -signal.SIGKILL:
         raise RuntimeError(f"{name}: the process that its memory is measured in ended with {process.exitcode}")
     return Peak(most, None, f"ended by the system with {most / 1e9:.1f} GB in use: more than this machine has")
 
 
-def _watch(process: BaseProcess, ours: Connection) -> tuple[int, object]:
-    """The largest resident set that was seen, and what the process has said; None where it said nothing."""
+def _watch(process: BaseProcess, receiver: Connection) -> tuple[int, object]:
+    """The largest resident set that was seen, and what the process has sent; None where it sent nothing."""
     most = 0
-    while process.is_alive() or ours.poll():
+    while process.is_alive() or receiver.poll():
         most = max(most, resident(process.pid or 0))
-        if ours.poll(POLL_SECONDS):
+        if receiver.poll(POLL_SECONDS):
             try:
-                return most, ours.recv()
+                return most, receiver.recv()
             except EOFError:
                 break
     return most, None
 
 
-def _child(asked: WorkloadConfig, name: str, cache: Path | None, out: Connection) -> None:
+def _child(config: WorkloadConfig, name: str, cache: Path | None, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent
     try:
-        out.send(train(asked, name, cache))
+        sender.send(train(config, name, cache))
     except LogitCacheError as error:
-        out.send(error)
+        sender.send(error)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        out.send(Peak(*_used(asked.device), error=why(error)))
+        sender.send(Peak(*_used(config.device), error=why(error)))
 
 
-def train(asked: WorkloadConfig, name: str, folder: Path | None) -> Peak:
-    """Train a few steps here and tell the peak of this process."""
-    work = load(asked if name == ONLINE else replace(asked, teacher=NOBODY))
+def train(config: WorkloadConfig, name: str, folder: Path | None) -> Peak:
+    """The peak of this process over a few steps of training."""
+    if name != ONLINE:
+        config = replace(config, teacher=STAND_IN)
+    work = load(config)
     cases = Cases(work, None if folder is None else Cache.open(folder))
     if work.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
@@ -94,12 +97,13 @@ def train(asked: WorkloadConfig, name: str, folder: Path | None) -> Peak:
 
 
 def _used(device: str | None) -> tuple[int, int | None]:
-    if str(device).startswith("cuda") or (device is None and torch.cuda.is_available()):
+    on_gpu = torch.cuda.is_available() if device is None else device.startswith("cuda")
+    if on_gpu:
         return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     return peak_memory(), None
 
 
 def why(error: BaseException) -> str:
     """A lack of memory on one line."""
-    lines = str(error).strip().splitlines()
-    return f"out of memory: {lines[0][:200]}" if lines else "out of memory"
+    line = first_line(error)[:200]
+    return f"out of memory: {line}" if line else "out of memory"

@@ -19,14 +19,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.bench import turns
 from logitcache.bench.added import Added, added
-from logitcache.bench.answering import Answered, answered
+from logitcache.bench.answering import answered
 from logitcache.bench.document import INTERRUPTED, Document, document
 from logitcache.bench.machine import Energy
 from logitcache.bench.memory import Peak, peak, why
 from logitcache.bench.phases import phases
 from logitcache.bench.steps import Case, Cases
 from logitcache.bench.workload import Workload, load
-from logitcache.cache.cache import Cache
 from logitcache.config.bench import CASES, ONLINE, OverheadConfig
 from logitcache.cost import flops
 from logitcache.cost.costs import LINES, Costs, Runs
@@ -34,10 +33,25 @@ from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.errors import SpecError
 from logitcache.models.call import out_of_memory
+from logitcache.records import Examples
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.trainer import to_torch
 
 NEEDED = ("ls", "ls-control")  # what every other is compared with
+
+_KEYS = (
+    "step_seconds",
+    "ratio_to_ls",
+    "phases",
+    "rows_per_second",
+    "tokens_per_second",
+    "peak_memory_bytes",
+    "reserved_memory_bytes",
+    "memory_ratio_to_ls",
+    "flops_per_step",
+    "joules_per_step",
+    "error",
+)
 
 
 @dataclass
@@ -48,34 +62,33 @@ class Measured:
     joules: list[float] = field(default_factory=list)  # of a step, by round
     phases: dict[str, float] = field(default_factory=dict)
     peak: Peak | None = None
-    flops: tuple[float, float] | None = None  # counted, analytic
+    flops: dict[str, float] | None = None  # of a step: counted, analytic
     error: str | None = None
 
 
 def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
-    """Measure, and tell. Interrupted, it tells what was measured until then (``complete`` is false).
+    """Measure, and return the document. Interrupted, it has what was measured until then (``complete`` is false).
 
     Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of other labels; a method
-    that does not fit in memory is told with its ``error`` beside the others.
+    that does not fit in memory has its ``error`` in the document, beside the others.
     """
     settings.check()
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]
-    work = _fitting(settings, reporter)
+    work = _load(settings, reporter)
+    complete = True
     with TemporaryDirectory(prefix="logitcache-bench-") as folder:
         run = _Run(settings, work, {name: Measured() for name in names}, reporter)
         try:
             run.measure(Path(folder) / "cache")
-            complete = True
         except INTERRUPTED:
             reporter.note("interrupted: what was measured until now is kept")
             complete = False
-        told = run.told()
-    return document("overhead", command, run.setting(), told, device=work.device, seed=settings.work.seed) | {
-        "complete": complete
-    }
+        results = run.results()
+    seed = settings.work.seed
+    return document("overhead", command, run.setting(), results, device=work.device, seed=seed, complete=complete)
 
 
-def _fitting(settings: OverheadConfig, reporter: Reporter) -> Workload:
+def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
     """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a block: a second epoch's
     batches would not be the same for all.
     """
@@ -84,12 +97,14 @@ def _fitting(settings: OverheadConfig, reporter: Reporter) -> Workload:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise SpecError(f"expected a student and a teacher that fit in memory, found {why(error)}.") from None
-    steps, size = settings.settle + settings.steps, settings.work.batch_size
+        raise SpecError(expected="a student and a teacher that fit in memory", found=why(error)) from None
+    steps = settings.settle + settings.steps
+    size = settings.work.batch_size
     if steps * size > len(work.rows):
         raise SpecError(
-            f"expected rows for a block of {steps} steps of {size} (--settle, --steps, --batch-size), "
-            f"found {len(work.rows):,}. Give more --rows, or take fewer or smaller steps.",
+            expected=f"rows for a block of {steps} steps of {size} (--settle, --steps, --batch-size)",
+            found=f"{len(work.rows):,}",
+            advice="Give more --rows, or take fewer or smaller steps.",
             where=work.source,
         )
     return work
@@ -101,125 +116,130 @@ class _Run:
 
     settings: OverheadConfig
     work: Workload
-    found: dict[str, Measured]
+    measured: dict[str, Measured]  # by case
     reporter: Reporter
-    dumps: list[Answered] = field(default_factory=list)  # one of each round
+    dumps: list[float] = field(default_factory=list)  # seconds, one of each round
     dump_joules: list[float] = field(default_factory=list)
     added: Added | None = None
 
     def measure(self, folder: Path) -> None:
-        settings, work = self.settings, self.work
+        settings = self.settings
+        work = self.work
         self.reporter.note(f"dump: {len(work.rows):,} rows past the teacher")
         cache = answered(work, folder).cache
         if settings.memory:
-            self._memory(folder)
+            self._measure_memory(folder)
         cases = Cases(work, cache)
         try:
-            made = {name: cases.case(name) for name in self._well()}
-            self._time(made, folder.parent)
+            trainings = {name: cases.case(name) for name in self._without_error()}
+            self._measure_times(trainings, folder.parent)
             self.reporter.note("where the time goes: a block of each, watched")
-            for name in self._well():
-                self.found[name].phases = phases(made[name], settings.settle, settings.steps)
+            for name in self._without_error():
+                self.measured[name].phases = phases(trainings[name], settings.settle, settings.steps)
         finally:
             cases.close()
         self.added = added(work, cache, turns.settled(work.device))
-        for name in self._well():
-            self.found[name].flops = self._flops(name, cache)
+        for name in self._without_error():
+            self.measured[name].flops = self._flops(name)
 
-    def _well(self) -> list[str]:
-        return [name for name, found in self.found.items() if found.error is None]
+    def _without_error(self) -> list[str]:
+        return [name for name, case in self.measured.items() if case.error is None]
 
-    def _memory(self, folder: Path) -> None:
-        for name, found in self.found.items():
+    def _measure_memory(self, folder: Path) -> None:
+        for name, case in self.measured.items():
             self.reporter.note(f"memory: {name}, in a process of its own")
-            found.peak = peak(self.settings.work, name, folder)
-            found.error = found.peak.error
-            if found.error is not None:
-                self.reporter.note(f"{name}: {found.error} ({found.peak.allocated / 1e9:.1f} GB); the others go on")
+            case.peak = peak(self.settings.work, name, folder)
+            case.error = case.peak.error
+            if case.error is not None:
+                gigabytes = case.peak.allocated / 1e9
+                self.reporter.note(f"{name}: {case.error} ({gigabytes:.1f} GB); the others go on")
 
-    def _time(self, made: dict[str, Case], folder: Path) -> None:
-        settings, energy = self.settings, Energy(self.work.device)
-        for case in made.values():  # what is made once is made before anything counts
-            self._block(case, energy, counted=False)
-        for turn, order in enumerate(turns.rotated(list(made), settings.rounds), 1):
+    def _measure_times(self, trainings: dict[str, Case], folder: Path) -> None:
+        settings = self.settings
+        energy = Energy(self.work.device)
+        for training in trainings.values():  # what is made once is made before anything counts
+            self._block(training, 1, energy)
+        for case in self.measured.values():
+            case.blocks.clear()
+            case.joules.clear()
+        for turn, order in enumerate(turns.rotated(list(trainings), settings.rounds), 1):
             self.reporter.note(f"round {turn} of {settings.rounds}: {settings.steps} steps of each method")
             for name in order:
-                if self.found[name].error is None:
-                    self._block(made[name], energy)
+                if self.measured[name].error is None:
+                    self._block(trainings[name], settings.steps, energy)
             self._answer(folder / f"round{turn}", energy)
 
     def _answer(self, folder: Path, energy: Energy) -> None:
         """A dump of all rows, so that what it costs is measured in turn too."""
         before = energy.joules()
-        self.dumps.append(answered(self.work, folder))
+        self.dumps.append(answered(self.work, folder).seconds)
         after = energy.joules()
         if before is not None and after is not None:
             self.dump_joules.append(after - before)
 
-    def _block(self, case: Case, energy: Energy, counted: bool = True) -> None:
-        found, settings = self.found[case.name], self.settings
-        before: list[float | None] = []
-        case.clock.at_start = lambda: before.append(energy.joules())
+    def _block(self, training: Case, steps: int, energy: Energy) -> None:
+        """A block of so many steps. A case that does not fit in memory is not tried again."""
+        case = self.measured[training.name]
+        start: list[float | None] = []
+        training.clock.at_start = lambda: start.append(energy.joules())
         try:
-            seconds = case.block(settings.settle, settings.steps if counted else 1)
+            seconds = training.block(self.settings.settle, steps)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            found.error = why(error)
-            self.reporter.note(f"{case.name}: {found.error}; the others go on")
+            case.error = why(error)
+            self.reporter.note(f"{training.name}: {case.error}; the others go on")
             return
+        case.blocks.append(seconds)
+        before = start[0] if start else None
         after = energy.joules()
-        if counted:
-            found.blocks.append(seconds)
-            if after is not None and before and before[0] is not None:
-                found.joules.append((after - before[0]) / settings.steps)
+        if before is not None and after is not None:
+            case.joules.append((after - before) / steps)
 
-    def _flops(self, name: str, cache: Cache) -> tuple[float, float]:
+    def _flops(self, name: str) -> dict[str, float]:
         """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and from the shapes."""
-        work, batch = self.work, self._batch(self.settings.work.batch_size)
+        work = self.work
+        batch = self._batch(work.rows)
         rows, length = batch["input_ids"].shape
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused kernels are not counted
             work.student(**batch).logits.sum().backward()
-        counted, student = counter.get_total_flops(), flops.shape_of(work.student)
         work.student.zero_grad(set_to_none=True)
-        analytic = flops.step_flops(student, rows, length)
+        counted = counter.get_total_flops()
+        analytic = flops.step_flops(flops.shape_of(work.student), rows, length)
         if name == ONLINE:
-            inputs = self._batch(rows, teacher=True)
+            inputs = self._batch(work.teacher_rows)
+            length = inputs["input_ids"].shape[1]
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
                 work.teacher.model(**inputs)
             counted += counter.get_total_flops()
-            analytic += flops.forward_flops(flops.shape_of(work.teacher.model), rows, inputs["input_ids"].shape[1])
-        return float(counted), float(analytic)
+            analytic += flops.forward_flops(flops.shape_of(work.teacher.model), rows, length)
+        return {"counted": float(counted), "analytic": float(analytic)}
 
-    def _batch(self, size: int, teacher: bool = False) -> dict[str, torch.Tensor]:
-        rows = self.work.teacher_rows if teacher else self.work.rows
-        places = permutation(len(rows), self.settings.work.seed, 0)[:size]
+    def _batch(self, rows: Examples) -> dict[str, torch.Tensor]:
+        """The first batch of the training."""
+        config = self.settings.work
+        places = permutation(len(rows), config.seed, 0)[: config.batch_size]
         batch = to_torch(Collator(rows, self.work.task)(places))["batch"].to(self.work.device)
         return dict(batch.inputs)
 
     def setting(self) -> dict[str, Any]:
         """What was measured."""
-        work, asked = self.work, self.settings.work
-        lengths = work.rows.lengths()
-        padded = [lengths[places].max() for places in self._batches()]
-        models = {"student": (asked.student, work.student), "teacher": (asked.teacher, work.teacher.model)}
-        shapes = {what: (Path(name).name, flops.shape_of(model)) for what, (name, model) in models.items()}
+        work = self.work
+        config = self.settings.work
         return {
-            **{
-                what: {"name": name, "parameters": shape.parameters, "embedding_parameters": shape.embeddings}
-                for what, (name, shape) in shapes.items()
-            },
+            "student": _model(config.student, work.student),
+            "teacher": _model(config.teacher, work.teacher.model),
             "data": work.source,
             "rows": len(work.rows),
             "train_rows": work.train_rows,
             "classes": work.num_labels,
-            "batch_size": asked.batch_size,
-            "tokens": float(lengths.mean()),
-            "padded_tokens": float(sum(padded) * asked.batch_size / len(padded)),
-            "precision": asked.precision,
-            "teacher_dtype": asked.dtype,
-            "methods": list(self.found),
-            "max_length": asked.max_length,
+            "batch_size": config.batch_size,
+            "tokens": float(work.rows.lengths().mean()),
+            "padded_tokens": self._mean_width(work.rows) * config.batch_size,
+            "precision": config.precision,
+            "teacher_dtype": config.dtype,
+            "methods": list(self.measured),
+            "max_length": config.max_length,
             "rounds": self.settings.rounds,
             "steps": self.settings.steps,
             "settle": self.settings.settle,
@@ -230,53 +250,55 @@ class _Run:
             "same_inputs": work.same_inputs,
         }
 
-    def _batches(self) -> list[Any]:
-        """Places of the batches that are counted."""
-        size = self.settings.work.batch_size
-        order = permutation(len(self.work.rows), self.settings.work.seed, 0)
-        first, last = self.settings.settle * size, (self.settings.settle + self.settings.steps) * size
-        return [order[i : i + size] for i in range(first, last, size)]
+    def _mean_width(self, rows: Examples) -> float:
+        """Padded length of the batches that are counted."""
+        settings = self.settings
+        size = settings.work.batch_size
+        order = permutation(len(rows), settings.work.seed, 0)
+        lengths = rows.lengths()
+        first = settings.settle * size
+        last = first + settings.steps * size
+        return float(np.mean([lengths[order[start : start + size]].max() for start in range(first, last, size)]))
 
-    def told(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Any]:
         """The document's results."""
-        methods = {name: self._method(name) for name in self.found}
         return {
-            "methods": methods,
+            "methods": {name: self._method(case) for name, case in self.measured.items()},
             "added_work": self._added(),
             "dump": self._dump() if self.dumps else None,
             "expected": self._expected(),
             "costs": self._costs(),
         }
 
-    def _method(self, name: str) -> dict[str, Any]:
-        found, ls = self.found[name], self.found["ls"]
-        timed = bool(found.blocks)
-        seconds = turns.spread(found.blocks) if timed else None
-        step = seconds["median"] if seconds else None
-        used, base = found.peak, ls.peak
+    def _method(self, case: Measured) -> dict[str, Any]:
+        smoothing = self.measured["ls"]
         rows = self.settings.work.batch_size
-        tokens = rows * float(self.work.rows.lengths().mean())
-        return {
-            "step_seconds": seconds,
-            "ratio_to_ls": turns.ratio(found.blocks, ls.blocks).to_dict() if timed and ls.blocks else None,
-            "phases": found.phases or None,
-            "rows_per_second": rows / step if step else None,
-            "tokens_per_second": tokens / step if step else None,
-            "peak_memory_bytes": used.allocated if used else None,
-            "reserved_memory_bytes": used.reserved if used else None,
-            "memory_ratio_to_ls": used.allocated / base.allocated if used and base and not found.error else None,
-            "flops_per_step": dict(zip(("counted", "analytic"), found.flops, strict=True)) if found.flops else None,
-            "joules_per_step": float(sum(found.joules) / len(found.joules)) if found.joules else None,
-            "error": found.error,
-        }
+        method: dict[str, Any] = dict.fromkeys(_KEYS)
+        method |= {"phases": case.phases or None, "flops_per_step": case.flops, "error": case.error}
+        if case.blocks:
+            seconds = turns.spread(case.blocks)
+            method["step_seconds"] = seconds
+            method["rows_per_second"] = rows / seconds["median"]
+            tokens = rows * float(self.work.rows.lengths().mean())
+            method["tokens_per_second"] = tokens / seconds["median"]
+            if smoothing.blocks:
+                method["ratio_to_ls"] = turns.ratio(case.blocks, smoothing.blocks).to_dict()
+        if case.peak is not None:
+            method["peak_memory_bytes"] = case.peak.allocated
+            method["reserved_memory_bytes"] = case.peak.reserved
+            if smoothing.peak is not None and case.error is None:
+                method["memory_ratio_to_ls"] = case.peak.allocated / smoothing.peak.allocated
+        if case.joules:
+            method["joules_per_step"] = float(np.mean(case.joules))
+        return method
 
     def _dump(self) -> dict[str, Any]:
-        rates = [each.rows_per_second for each in self.dumps]
-        rate, rows = float(np.median(rates)), self.dumps[0].rows
-        return {"rows": rows, "seconds": rows / rate, "rows_per_second": rate, "rounds": len(rates)}
+        rows = len(self.work.rows)
+        seconds = float(np.median(self.dumps))
+        return {"rows": rows, "seconds": seconds, "rows_per_second": rows / seconds, "rounds": len(self.dumps)}
 
     def _added(self) -> dict[str, Any] | None:
-        blocks = self.found["ls"].blocks
+        blocks = self.measured["ls"].blocks
         if self.added is None or not blocks:
             return None
         step = turns.spread(blocks)["median"]
@@ -293,19 +315,17 @@ class _Run:
     def _expected(self) -> dict[str, Any]:
         """From FLOPs alone, beside what was measured."""
         work = self.work
-        student, teacher = flops.shape_of(work.student), flops.shape_of(work.teacher.model)
-        sizes, runs = (teacher.inner, student.inner), (self.settings.epochs, self.settings.seeds)
-        batches = self._batches()
-        size = self.settings.work.batch_size
-        lengths = [
-            sum(float(rows.lengths()[places].max()) for places in batches) / len(batches)
-            for rows in (work.rows, work.teacher_rows)
-        ]
+        settings = self.settings
+        student = flops.shape_of(work.student)
+        teacher = flops.shape_of(work.teacher.model)
+        widths = (self._mean_width(work.rows), self._mean_width(work.teacher_rows))
+        counted = flops.counted_online_ratio(teacher, student, settings.work.batch_size, *widths)
+        inner = (teacher.inner, student.inner)
         return {
-            "online_ratio_to_ls": flops.expected_online_ratio(*sizes),
-            "online_ratio_to_ls_counted": flops.counted_online_ratio(teacher, student, size, *lengths),
-            "cached_ratio_to_ls_one_student": flops.expected_cached_ratio(*sizes, runs[0]),
-            "cached_ratio_to_ls_all_students": flops.expected_cached_ratio(*sizes, *runs),
+            "online_ratio_to_ls": flops.expected_online_ratio(*inner),
+            "online_ratio_to_ls_counted": counted,
+            "cached_ratio_to_ls_one_student": flops.expected_cached_ratio(*inner, settings.epochs),
+            "cached_ratio_to_ls_all_students": flops.expected_cached_ratio(*inner, settings.epochs, settings.seeds),
             "explained": self._explained(),
             "note": "1 + 2 N_t / 6 N_s, without embeddings; counted: with attention, head, embeddings and optimiser",
         }
@@ -314,28 +334,38 @@ class _Run:
         """Why the teacher in the loop costs more or less than its FLOPs: FLOPs a second of its forward pass and of the
         student's passes, and the share of a step that is neither.
         """
-        online, ls = self.found.get(ONLINE), self.found["ls"]
-        if online is None or not online.phases or not ls.phases or online.flops is None or ls.flops is None:
+        online = self.measured.get(ONLINE, Measured())
+        smoothing = self.measured["ls"]
+        if not online.phases or not smoothing.phases or online.flops is None or smoothing.flops is None:
             return None
-        passes = ls.phases["forward"] + ls.phases["backward"]
+        passes = smoothing.phases["forward"] + smoothing.phases["backward"]
+        teacher_flops = online.flops["counted"] - smoothing.flops["counted"]
         return {
-            "teacher_flops_per_second": (online.flops[0] - ls.flops[0]) / max(online.phases["target"], 1e-9),
-            "student_flops_per_second": ls.flops[0] / passes,
-            "rest_of_step": 1 - passes / sum(ls.phases.values()),
+            "teacher_flops_per_second": teacher_flops / max(online.phases["target"], 1e-9),
+            "student_flops_per_second": smoothing.flops["counted"] / passes,
+            "rest_of_step": 1 - passes / sum(smoothing.phases.values()),
         }
 
     def _costs(self) -> dict[str, Any] | None:
-        """What it comes to over epochs and students, as far as the cases that it is made of were measured."""
-        settings, rows, base = self.settings, self.work.train_rows, self.found.get("base", Measured()).phases
-        kept = {name: self.found[name] for name in self._well() if self.found[name].blocks}
-        if not self.dumps or not set(kept) & set(LINES.values()):
+        """The costs of all epochs and students, as far as the cases that they are made of were measured."""
+        settings = self.settings
+        cases = {name: self.measured[name] for name in self._without_error() if self.measured[name].blocks}
+        if not self.dumps or not set(cases) & set(LINES.values()):
             return None
+        rows = self.work.train_rows
+        per_row = rows / len(self.work.rows)
+        base = self.measured.get("base", Measured()).phases
         return Costs(
-            steps={name: turns.spread(found.blocks)["median"] for name, found in kept.items()},
-            dump=rows / self._dump()["rows_per_second"],
+            steps={name: turns.spread(case.blocks)["median"] for name, case in cases.items()},
+            dump=per_row * float(np.median(self.dumps)),
             runs=Runs(rows, settings.work.batch_size, settings.epochs, settings.seeds),
             forward=base["forward"] / sum(base.values()) if base else 0.0,
-            joules={name: float(np.median(found.joules)) for name, found in kept.items() if found.joules},
-            dump_joules=float(np.median(self.dump_joules)) * rows / self.dumps[0].rows if self.dump_joules else None,
+            joules={name: float(np.median(case.joules)) for name, case in cases.items() if case.joules},
+            dump_joules=per_row * float(np.median(self.dump_joules)) if self.dump_joules else None,
             price_per_hour=settings.price_per_hour,
         ).to_dict()
+
+
+def _model(name: str, model: torch.nn.Module) -> dict[str, Any]:
+    shape = flops.shape_of(model)
+    return {"name": Path(name).name, "parameters": shape.parameters, "embedding_parameters": shape.embeddings}

@@ -14,14 +14,14 @@ from unittest import mock
 import accelerate.data_loader
 from transformers import TrainerCallback
 
-from logitcache.bench.steps import Case, OnlineTrainer, run_of
+from logitcache.bench.steps import Case, OnlineTrainer, student_of
 from logitcache.data.collate import Collator
 
 PHASES = ("data", "target", "transfer", "forward", "loss", "backward", "optimiser", "rest")
 
 
 class Stopwatches:
-    """Seconds of each phase; of nested ones, the inner one's count for it alone."""
+    """Seconds of each phase; those of a nested phase count for it alone."""
 
     def __init__(self, fence: Callable[[], object]) -> None:
         self.fence = fence
@@ -76,15 +76,18 @@ def phases(case: Case, settle: int, steps: int) -> dict[str, float]:
     watch = Stopwatches(case.clock.fence)
     case.clock.at_start = watch.seconds.clear
     with _watched(case, watch):
-        total = sum(case.block(settle, steps)) if case.clock.singly else steps * case.block(settle, steps)[0]
+        seconds = case.block(settle, steps)
     case.clock.at_start = lambda: None
+    total = steps * sum(seconds) / len(seconds)  # a GPU's block gives one time, its mean
     watch.seconds["rest"] = max(0.0, total - sum(watch.seconds.values()))
     return {phase: watch.seconds[phase] / steps for phase in PHASES}
 
 
 @contextmanager
 def _watched(case: Case, watch: Stopwatches) -> Iterator[None]:
-    trainer, student, callback = case.trainer, run_of(case.trainer), _Optimiser(watch)
+    trainer = case.trainer
+    student = student_of(trainer)
+    callback = _Optimiser(watch)
     hooks = [
         student.register_forward_pre_hook(lambda *_: watch.enter("forward")),
         student.register_forward_hook(lambda *_: watch.leave()),
@@ -100,8 +103,9 @@ def _watched(case: Case, watch: Stopwatches) -> Iterator[None]:
     if isinstance(trainer, OnlineTrainer):
         calls.append((trainer, "ask", "target"))
     with ExitStack() as stack:
-        for place, name, phase in calls:
-            stack.enter_context(mock.patch.object(place, name, watch.around(phase, getattr(place, name))))
+        for owner, name, phase in calls:
+            call = watch.around(phase, getattr(owner, name))
+            stack.enter_context(mock.patch.object(owner, name, call))
         stack.enter_context(mock.patch.object(Collator, "_ask", watch.around("target", Collator._ask)))
         trainer.add_callback(callback)
         try:

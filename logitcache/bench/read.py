@@ -1,9 +1,9 @@
-"""What reading costs: batches of 32 rows from a cache, and from what people keep logits in instead.
+"""What reading costs: batches of 32 rows from a cache, and from what else logits are kept in.
 
 All are measured in turn, on the same rows, everything having been read once before: the files are in memory, and every
-record batch of the cache has been checked. What stands for us is the reader alone, as the rivals are readers alone:
-logits as they are stored, with the hashes and labels that prove a join, which no rival has. ``logitcache take`` beside
-it is what a training step calls: it also makes float32 of the logits.
+record batch of the cache has been checked. ``logitcache`` is the reader alone, as the others are readers alone: logits
+as they are stored, with the hashes and labels that prove a join, which no other has. ``logitcache take`` is what a
+training step calls: it also makes float32 of the logits.
 """
 
 from __future__ import annotations
@@ -31,23 +31,29 @@ from logitcache.bench.turns import Blocks, Case, Ratio, Times, in_turn, ratio, r
 from logitcache.cache.cache import Cache
 from logitcache.config.bench import ReadBenchConfig
 from logitcache.records import Int64
-from logitcache.reporter import Reporter
+from logitcache.reporter import SILENT, Reporter
 
 BATCH = 32
-ORDERS = RANDOM, SEQUENTIAL = "random", "sequential"
+RANDOM = "random"
+SEQUENTIAL = "sequential"
+ORDERS = (RANDOM, SEQUENTIAL)
 MOST_BYTES = 200_000_000  # of one way's files, whatever the width
-REPEATS, LOADER_REPEATS = 15, 3  # of one case in each round
+LOADER_REPEATS = 3  # of one case in each round, behind a DataLoader
 REPEAT_SECONDS = 0.002  # of one repeat: long enough for the clock, short enough that few are interrupted
 MOST_CALLS = 500  # batches of one repeat
-LOADER_WIDTH, LOADER_BATCHES = 64, 200
+LOADER_WIDTH = 64
+LOADER_BATCHES = 200
 PASS_ROWS = 1024  # asked for at once where everything is read once
-COLD_ROUNDS, OPENINGS = 3, 9
+COLD_ROUNDS = 3
+OPENINGS = 9
 
 
 def rows_of(config: ReadBenchConfig, width: int, way: Way | None = None) -> int:
     """How many rows of this width there are, or one way has."""
     rows = max(BATCH, min(config.rows, MOST_BYTES // (2 * width + 16)))
-    return min(rows, config.files) if way is not None and way.sparse else rows
+    if way is not None and way.sparse:
+        return min(rows, config.files)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -78,75 +84,143 @@ class ColdPass:
     bytes_per_second: float  # of logits
 
 
-@dataclass
-class _Found:
-    """What was measured so far."""
-
-    cases: list[ReadCase] = field(default_factory=list)
-    cold: list[ColdPass] = field(default_factory=list)
-    opening: dict[str, Any] | None = None
-
-
-def bench(asked: ReadBenchConfig, command: Sequence[str], reporter: Reporter) -> Document:
-    """Measure and write down: the document ``read``. What is made lies in a folder for temporary files and is deleted.
-    An interrupt ends it with the whole rounds that were measured until then, and ``complete`` false.
+def bench(config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, ways: Sequence[Way] = WAYS) -> Document:
+    """Measure and write down: the document ``read``. The first of ``ways`` is what the others are compared with. What
+    is made lies in a folder for temporary files and is deleted. An interrupt ends it with the whole rounds that were
+    measured until then, and ``complete`` false.
     """
-    asked.check()
-    found, complete = _Found(), True
+    config.check()
+    reading = ReadBench(config, ways, reporter)
+    complete = True
     try:
         with tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
-            for width in dict.fromkeys(asked.widths):
-                _of_width(asked, Path(folder), width, found, reporter)
-            if asked.open_rows:
-                reporter.note(f"open: writing {asked.open_rows:,} rows")
-                found.opening = _opening(Path(folder) / "large", asked.open_rows)
+            for width in dict.fromkeys(config.widths):
+                reading.measure_width(Path(folder), width)
+            if config.open_rows:
+                reporter.note(f"open: writing {config.open_rows:,} rows")
+                reading.opening = _opening(Path(folder) / "large", config.open_rows)
     except INTERRUPTED:  # the command line makes the second of a signal
         complete = False
-    setting = {
-        **asdict(asked),
-        "batch": BATCH,
-        "rows_of": {str(width): rows_of(asked, width) for width in asked.widths},
-    }
+    rows = {str(width): rows_of(config, width) for width in config.widths}
+    setting = {**asdict(config), "batch": BATCH, "rows_of": rows}
     results = {
-        "cases": [case.to_dict() for case in found.cases],
-        "cold": [asdict(each) for each in found.cold],
-        "open": found.opening,
+        "cases": [case.to_dict() for case in reading.cases],
+        "cold": [asdict(cold_pass) for cold_pass in reading.cold],
+        "open": reading.opening,
     }
     return document("read", command, setting, results, complete=complete)
 
 
-def _of_width(asked: ReadBenchConfig, above: Path, width: int, found: _Found, reporter: Reporter) -> None:
-    """Everything of one number of classes."""
-    with tempfile.TemporaryDirectory(dir=above) as name:
-        folder = Path(name)
-        reporter.note(f"width {width}: writing {rows_of(asked, width):,} rows in {len(WAYS)} ways")
-        _make(folder, asked, width)
-        if asked.cold:
-            found.cold += _cold(folder, asked, width, reporter)
-        opened = {way.name: way.open(_place(folder, way)) for way in WAYS}
-        for each in opened.values():
-            _read_once(each)
-        for order in ORDERS:
-            reporter.note(f"width {width}: {order}, {asked.rounds} rounds")
-            _plain(asked, opened, width, order, found)
-        if width == (LOADER_WIDTH if LOADER_WIDTH in asked.widths else asked.widths[0]):
-            for workers in asked.workers:
-                reporter.note(f"width {width}: a DataLoader with {workers} workers")
-                with _ended_at_once():
-                    _loaders(asked, folder, width, workers, found)
+@dataclass
+class ReadBench:
+    """A bench and what it has measured so far."""
+
+    config: ReadBenchConfig
+    ways: Sequence[Way] = WAYS
+    reporter: Reporter = SILENT
+    cases: list[ReadCase] = field(default_factory=list)
+    cold: list[ColdPass] = field(default_factory=list)
+    opening: dict[str, Any] | None = None
+
+    def measure_width(self, parent: Path, width: int) -> None:
+        """Everything of one number of classes, in a folder below ``parent``."""
+        config = self.config
+        with tempfile.TemporaryDirectory(dir=parent) as name:
+            folder = Path(name)
+            self.reporter.note(f"width {width}: writing {rows_of(config, width):,} rows in {len(self.ways)} ways")
+            self._make(folder, width)
+            if config.cold:
+                self.cold += self._cold_passes(folder, width)
+            opened = {way.name: way.open(way.folder(folder)) for way in self.ways}
+            for store in opened.values():
+                _read_once(store)
+            for order in ORDERS:
+                self.reporter.note(f"width {width}: {order}, {config.rounds} rounds")
+                self.measure_calls(opened, width, order)
+            if width == (LOADER_WIDTH if LOADER_WIDTH in config.widths else config.widths[0]):
+                for workers in config.workers:
+                    self.reporter.note(f"width {width}: a DataLoader with {workers} workers")
+                    with _ended_at_once():
+                        self.measure_loaders(folder, width, workers)
+
+    def _make(self, folder: Path, width: int) -> None:
+        logits = formats.drawn(rows_of(self.config, width), width)
+        for way in self.ways:
+            if way.of is None:
+                way.folder(folder).mkdir()
+                way.make(way.folder(folder), logits[: rows_of(self.config, width, way)])
+
+    def measure_calls(self, opened: Mapping[str, Opened], width: int, order: str) -> None:
+        """Each way by plain calls."""
+        reads = {name: _reader(store, order) for name, store in opened.items()}
+        calls = {name: _calls(read) for name, read in reads.items()}
+        cases = {name: _repeated(read, calls[name]) for name, read in reads.items()}
+        rows = {name: store.rows for name, store in opened.items()}
+        case = partial(_case, width=width, order=order, workers=None)
+        self._in_turn(cases, calls, rows, case, self.config.repeats, settle=1)
+
+    def measure_loaders(self, folder: Path, width: int, workers: int) -> None:
+        """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its workers started
+        before.
+        """
+        stores = {way.name: Stored(way.open, way.folder(folder)) for way in self.ways if way.loads}
+        cases = {name: _epoch(_loader(store, workers)) for name, store in stores.items()}
+        calls = dict.fromkeys(stores, LOADER_BATCHES)
+        rows = {name: len(store) for name, store in stores.items()}
+        case = partial(_case, width=width, order=RANDOM, workers=workers)
+        self._in_turn(cases, calls, rows, case, min(LOADER_REPEATS, self.config.repeats), settle=0)
+
+    def _in_turn(
+        self,
+        cases: Mapping[str, Case],
+        calls: Mapping[str, int],
+        rows: Mapping[str, int],
+        case: Callable[..., ReadCase],
+        repeats: int,
+        settle: int,
+    ) -> None:
+        """Measure in turn; where that breaks off, the whole rounds that there are count. ``calls``: batches of a
+        repeat.
+        """
+        times: Times = {}
+        try:
+            in_turn(cases, self.config.rounds, repeats, settle, into=times)
+        finally:
+            if times and all(times.values()):
+                batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
+                self.cases += [case(name, rows[name], blocks, batches[OURS]) for name, blocks in batches.items()]
+
+    def _cold_passes(self, folder: Path, width: int) -> list[ColdPass]:
+        """Every way that has files of its own, read once from the disk; none where the system keeps files in memory."""
+        ways = {way.name: way for way in self.ways if way.of is None}
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        self.reporter.note(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
+        written_out()
+        for order in rotated(list(ways), COLD_ROUNDS):
+            for name in order:
+                files = ways[name].folder(folder)
+                gc.collect()  # files that are mapped stay in memory
+                if not cool(files.rglob("*")):
+                    self.reporter.note(
+                        f"width {width}: the files of {name} stay in memory: nothing is measured from the disk"
+                    )
+                    return []
+                times[name].append(timed(partial(_open_and_read, ways[name], files)))
+        passes = []
+        for name, way in ways.items():
+            rows = rows_of(self.config, width, way)
+            seconds = float(np.median(times[name]))
+            passes.append(ColdPass(name, width, rows, seconds, rows * width * 2 / seconds))
+        return passes
 
 
-def _make(folder: Path, asked: ReadBenchConfig, width: int) -> None:
-    logits = formats.drawn(rows_of(asked, width), width)
-    for way in WAYS:
-        if way.of is None:
-            place = _place(folder, way)
-            place.mkdir()
-            way.make(place, logits[: rows_of(asked, width, way)])
+def _case(name: str, rows: int, blocks: Blocks, ours: Blocks, width: int, order: str, workers: int | None) -> ReadCase:
+    seconds = spread(blocks)
+    return ReadCase(name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, ours))
 
 
-def _place(folder: Path, way: Way) -> Path:
-    return folder / (way.of or way.name)
+def _open_and_read(way: Way, files: Path) -> None:
+    _read_once(way.open(files))
 
 
 def _read_once(opened: Opened) -> None:
@@ -155,46 +229,16 @@ def _read_once(opened: Opened) -> None:
         opened.run(first, min(first + PASS_ROWS, opened.rows))
 
 
-def _plain(asked: ReadBenchConfig, opened: Mapping[str, Opened], width: int, order: str, found: _Found) -> None:
-    """Each way called as it is."""
-    reads = {name: _reader(each, order) for name, each in opened.items()}
-    calls = {name: _calls(read) for name, read in reads.items()}
-    cases = {name: _repeated(read, calls[name]) for name, read in reads.items()}
-    rows = {name: each.rows for name, each in opened.items()}
-
-    def told(times: Times) -> list[ReadCase]:
-        return _told({name: _each(times[name], calls[name]) for name in times}, rows, width, order)
-
-    _taken(cases, asked.rounds, asked.repeats, 1, told, found)
-
-
-def _taken(
-    cases: Mapping[str, Case],
-    rounds: int,
-    repeats: int,
-    settle: int,
-    told: Callable[[Times], list[ReadCase]],
-    found: _Found,
-) -> None:
-    """Measure in turn; where that breaks off, the whole rounds that there are count."""
-    times: Times = {}
-    try:
-        in_turn(cases, rounds, repeats, settle, into=times)
-    finally:
-        if times and all(times.values()):
-            found.cases += told(times)
-
-
 def _reader(opened: Opened, order: str) -> Case:
     """Reads the next batch, over and over."""
     if order == SEQUENTIAL:
         starts = cycle(range(0, opened.rows - BATCH + 1, BATCH))
         return lambda: opened.run(start := next(starts), start + BATCH)
-    batches = cycle(_batches(opened.rows, 2000))
+    batches = cycle(random_batches(opened.rows, 2000))
     return lambda: opened.take(next(batches))
 
 
-def _batches(rows: int, count: int) -> list[Int64]:
+def random_batches(rows: int, count: int) -> list[Int64]:
     """Random rows, the same for every way that has as many."""
     source = np.random.default_rng(1)
     return [source.integers(0, rows, BATCH) for _ in range(count)]
@@ -215,43 +259,16 @@ def _repeated(read: Case, calls: int) -> Case:
     return run
 
 
-def _each(blocks: Blocks, calls: int) -> list[list[float]]:
+def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
     """Seconds of one batch."""
     return [[seconds / calls for seconds in block] for block in blocks]
-
-
-def _told(
-    blocks: Mapping[str, Blocks],
-    rows: Mapping[str, int],
-    width: int,
-    order: str,
-    workers: int | None = None,
-) -> list[ReadCase]:
-    def told(name: str) -> ReadCase:
-        seconds, against = spread(blocks[name]), ratio(blocks[name], blocks[OURS])
-        return ReadCase(name, width, order, workers, rows[name], seconds, BATCH / seconds["median"], against)
-
-    return [told(name) for name in blocks]
-
-
-def _loaders(asked: ReadBenchConfig, folder: Path, width: int, workers: int, found: _Found) -> None:
-    """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its workers started before."""
-    chosen = {way.name: Stored(way.open, _place(folder, way)) for way in WAYS if way.loads}
-    loaders = {name: _loader(each, workers) for name, each in chosen.items()}
-    cases = {name: _epoch(loader) for name, loader in loaders.items()}
-    rows = {name: len(each) for name, each in chosen.items()}
-
-    def told(times: Times) -> list[ReadCase]:
-        return _told({name: _each(times[name], LOADER_BATCHES) for name in times}, rows, width, RANDOM, workers)
-
-    _taken(cases, asked.rounds, min(LOADER_REPEATS, asked.repeats), 0, told, found)
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
     """A whole batch is asked for at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
     from torch.utils.data import DataLoader
 
-    batches: Any = _batches(len(stored), LOADER_BATCHES)
+    batches: Any = random_batches(len(stored), LOADER_BATCHES)
     return DataLoader(
         stored,  # type: ignore[arg-type]  # what torch asks of a Dataset, and no more
         sampler=batches,
@@ -275,15 +292,16 @@ def _epoch(loader: Iterable[Any]) -> Case:
 class Stored:
     """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for itself."""
 
-    def __init__(self, how: Callable[[Path], Opened], place: Path) -> None:
-        self.how, self.place = how, place
+    def __init__(self, open_store: Callable[[Path], Opened], folder: Path) -> None:
+        self.open_store = open_store
+        self.folder = folder
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Stored, (self.how, self.place)
+        return Stored, (self.open_store, self.folder)
 
     @cached_property
     def opened(self) -> Opened:
-        return self.how(self.place)
+        return self.open_store(self.folder)
 
     def __len__(self) -> int:
         return self.opened.rows
@@ -292,19 +310,19 @@ class Stored:
         return self.opened.take(rows)
 
 
-def _logits(found: Any) -> Any:
+def _logits(batch: Any) -> Any:
     """The logits as a tensor, and nothing else: hashes are compared where they are read, and each tensor that travels
     from a worker costs more than reading it does.
     """
     import torch
 
-    logits = found["logits"] if isinstance(found, dict) else found
+    logits = batch["logits"] if isinstance(batch, dict) else batch
     return torch.from_numpy(logits) if isinstance(logits, np.ndarray) else logits
 
 
 @contextmanager
 def _ended_at_once() -> Iterator[None]:
-    """An interrupt ends the workers too, whom a DataLoader would wait for, longer than a command has to end."""
+    """An interrupt ends the workers too: a DataLoader would wait for them longer than a command has to end."""
     try:
         yield
     except INTERRUPTED:
@@ -315,35 +333,9 @@ def _ended_at_once() -> Iterator[None]:
 
 
 def _undisturbed(worker: int) -> None:
-    """What is to end a bench is the parent's to hear, which then ends its workers."""
+    """Workers leave signals to the parent, which then ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _cold(folder: Path, asked: ReadBenchConfig, width: int, reporter: Reporter) -> list[ColdPass]:
-    """Every way that has files of its own, read once from the disk; none where the system keeps files in memory."""
-    ways = {way.name: way for way in WAYS if way.of is None}
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    reporter.note(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
-    written_out()
-    for order in rotated(list(ways), COLD_ROUNDS):
-        for name in order:
-            place = _place(folder, ways[name])
-            gc.collect()  # files that are mapped stay in memory
-            if not cool(place.rglob("*")):
-                reporter.note(f"width {width}: the files of {name} stay in memory: nothing is measured from the disk")
-                return []
-            times[name].append(timed(partial(_pass, ways[name], place)))
-    return [_cold_pass(way, width, asked, times[way.name]) for way in ways.values()]
-
-
-def _pass(way: Way, place: Path) -> None:
-    _read_once(way.open(place))
-
-
-def _cold_pass(way: Way, width: int, asked: ReadBenchConfig, times: Sequence[float]) -> ColdPass:
-    rows, seconds = rows_of(asked, width, way), float(np.median(times))
-    return ColdPass(way.name, width, rows, seconds, rows * width * 2 / seconds)
 
 
 def _opening(folder: Path, rows: int) -> dict[str, Any]:

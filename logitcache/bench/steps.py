@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -49,8 +50,9 @@ class OnlineTrainer(DistillTrainer):
         """f32[B, K], or f32[B, T, K]."""
         with torch.no_grad(), self.accelerator.autocast():  # what accelerate puts around the student's forward
             logits: Tensor = self.teacher.model(**inputs).logits.float()
-            order = self.teacher.order
-            return logits if order is None else logits[..., torch.from_numpy(order).to(logits.device)]
+        if self.teacher.order is None:
+            return logits
+        return logits[:, torch.from_numpy(self.teacher.order).to(logits.device)]
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -65,13 +67,17 @@ class BlockClock(TrainerCallback):
     """The time of a block's steps: the first ``settle`` of them do not count, and with the last it ends."""
 
     def __init__(self, fence: Callable[[], object], singly: bool) -> None:
-        self.fence, self.singly = fence, singly
-        self.settle = self.steps = 0
+        self.fence = fence
+        self.singly = singly  # whether each step is waited for
+        self.settle = 0
+        self.steps = 0
         self.marks: list[float] = []
         self.at_start: Callable[[], None] = lambda: None  # called where counting begins
 
     def begin(self, settle: int, steps: int) -> None:
-        self.settle, self.steps, self.marks = settle, steps, []
+        self.settle = settle
+        self.steps = steps
+        self.marks = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         done = state.global_step - self.settle
@@ -87,7 +93,7 @@ class BlockClock(TrainerCallback):
         """Of each counted step; of a device that is not waited for after each, their mean."""
         if not self.singly:
             return [(self.marks[-1] - self.marks[0]) / (len(self.marks) - 1)]
-        return [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
+        return [after - before for before, after in pairwise(self.marks)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,8 @@ class Cases:
     """The cases of a workload. ``cache`` answers its rows, for those that read one."""
 
     def __init__(self, work: Workload, cache: Cache | None = None) -> None:
-        self.work, self.cache = work, cache
+        self.work = work
+        self.cache = cache
         self.folder = tempfile.TemporaryDirectory(prefix="logitcache-bench-")  # Trainer wants one; nothing is saved
         self.cuda = work.device.startswith("cuda")
 
@@ -138,8 +145,8 @@ class Cases:
 
     def _ours(self, name: str, clock: BlockClock) -> Trainer:
         work = self.work
+        method = {ONLINE: "kd", CONTROL: "ls"}.get(name, name)
         online = name == ONLINE and work.same_inputs
-        goal = objective({ONLINE: "kd", CONTROL: "ls"}.get(name, name))
         teachers: dict[str, Teacher] = {}
         if name in ("kd", "self-kd"):
             assert self.cache is not None, name
@@ -149,7 +156,7 @@ class Cases:
         kind = OnlineTrainer if online else DistillTrainer
         trainer = kind(
             work.student,
-            goal,
+            objective(method),
             Collator(work.rows, work.task, teachers),
             group_by_length=work.asked.group_by_length,
             args=self._arguments(),
@@ -173,27 +180,28 @@ class Cases:
 
     @cached_property
     def _dicts(self) -> list[dict[str, Any]]:
-        rows, found = self.work.rows, []
+        rows = self.work.rows
         indptr = rows.inputs["input_ids"].indptr
+        examples = []
         for place in permutation(len(rows), self.work.asked.seed, 0):
             start, stop = indptr[place], indptr[place + 1]
             row: dict[str, Any] = {name: column.values[start:stop].tolist() for name, column in rows.inputs.items()}
-            found.append({**row, "attention_mask": [1] * int(stop - start), "labels": int(rows.label[place])})
-        return found
+            examples.append({**row, "attention_mask": [1] * int(stop - start), "labels": int(rows.label[place])})
+        return examples
 
     def _arguments(self, **more: Any) -> TrainingArguments:
-        asked = self.work.asked
+        config = self.work.asked
         return TrainingArguments(
             output_dir=self.folder.name,
             max_steps=FOREVER,  # the clock ends a block
-            per_device_train_batch_size=asked.batch_size // asked.accumulate,
-            gradient_accumulation_steps=asked.accumulate,
+            per_device_train_batch_size=config.batch_size // config.accumulate,
+            gradient_accumulation_steps=config.accumulate,
             learning_rate=1e-5,
             lr_scheduler_type="constant",
-            seed=asked.seed,
+            seed=config.seed,
             use_cpu=not self.cuda,
-            bf16=asked.precision == "bf16",
-            fp16=asked.precision == "fp16",
+            bf16=config.precision == "bf16",
+            fp16=config.precision == "fp16",
             eval_strategy="no",
             save_strategy="no",
             logging_strategy="no",
@@ -209,7 +217,8 @@ class Cases:
         self.folder.cleanup()
 
 
-def run_of(trainer: Any) -> PreTrainedModel:
+def student_of(trainer: Any) -> PreTrainedModel:
     """The student that a case trains."""
-    model = trainer.model
-    return model.student if isinstance(trainer, DistillTrainer) else model  # type: ignore[no-any-return]
+    if isinstance(trainer, DistillTrainer):
+        return trainer.model.student  # type: ignore[no-any-return]
+    return trainer.model  # type: ignore[no-any-return]

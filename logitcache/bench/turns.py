@@ -60,8 +60,8 @@ def in_turn(
     for case in cases.values():
         case()
     for order in rotated(list(cases), rounds):
-        taken = {name: _block(cases[name], repeats, settle, fence) for name in order}
-        for name, block in taken.items():
+        blocks = {name: _block(cases[name], repeats, settle, fence) for name in order}
+        for name, block in blocks.items():
             times[name].append(block)
     return times
 
@@ -95,21 +95,24 @@ def ratio_of(ratios: Sequence[float]) -> Ratio:
     n = len(values)
     if not n:
         raise ValueError("expected at least one round, found none")
-    inside = 0  # rounds left out on each side
-    while inside + 1 < n / 2 and 1 - 2 * binom.cdf(inside + 1, n, 0.5) >= CONFIDENCE:
-        inside += 1
-    reached = float(max(0.0, 1 - 2 * binom.cdf(inside, n, 0.5)))
-    return Ratio(float(np.median(values)), float(values[inside]), float(values[n - 1 - inside]), reached, n)
+    dropped = 0  # rounds left out on each side
+    while dropped + 1 < n / 2 and 1 - 2 * binom.cdf(dropped + 1, n, 0.5) >= CONFIDENCE:
+        dropped += 1
+    confidence = float(max(0.0, 1 - 2 * binom.cdf(dropped, n, 0.5)))
+    return Ratio(float(np.median(values)), float(values[dropped]), float(values[n - 1 - dropped]), confidence, n)
 
 
 def spread(blocks: Blocks) -> dict[str, float]:
     """Median and quartiles of all counted repeats, in seconds."""
-    low, middle, high = np.quantile(np.concatenate([np.asarray(block, float) for block in blocks]), (0.25, 0.5, 0.75))
+    seconds = np.concatenate([np.asarray(block, float) for block in blocks])
+    low, middle, high = np.quantile(seconds, (0.25, 0.5, 0.75))
     return {"median": float(middle), "q1": float(low), "q3": float(high)}
 
 
 def settled(value: Any) -> Case:
-    """The fence of a device: waits until what was asked of it is done."""
+    """The fence of a device: waits until its work is done."""
     import torch
 
-    return torch.cuda.synchronize if str(value).startswith("cuda") else lambda: None
+    if str(value).startswith("cuda"):
+        return torch.cuda.synchronize
+    return lambda: None

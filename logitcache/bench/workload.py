@@ -7,6 +7,7 @@ the hub's ``config.json``. Tokens decide none either: there they are random, of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,7 @@ from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input, quiet, unloadable
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
-from logitcache.records import Examples, Padding, Ragged, Side
+from logitcache.records import Examples, Int64, Padding, Ragged, Side
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -69,7 +70,7 @@ KNOWN: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Workload:
-    """A student and a teacher on the device they are timed on, and the rows they see."""
+    """A student and a teacher on the device they are timed on, and the rows they are given."""
 
     asked: WorkloadConfig
     device: str
@@ -81,7 +82,7 @@ class Workload:
     teacher_rows: Examples  # the same rows in the teacher's; the same object where the tokenizer is
     train_rows: int  # of the whole split
     source: str
-    random_head: bool  # nobody has trained the teacher's: its answers mean nothing, and take as long
+    random_head: bool  # the teacher's head is not trained: its answers mean nothing, and take as long
 
     @property
     def num_labels(self) -> int:
@@ -104,13 +105,14 @@ def load(asked: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
     asked.check()
     device = str(check_device(asked.device))
     with quiet():
-        found = _shapes(asked, device, reporter) if asked.shape_only else _checkpoints(asked, device, reporter)
-    for what, model in (("student", found.student), ("teacher", found.teacher.model)):
-        named = asked.student if what == "student" else asked.teacher
-        reporter.note(
-            f"{what}: {named}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, on {device}"
-        )
-    return found
+        work = _shapes(asked, device, reporter) if asked.shape_only else _checkpoints(asked, device, reporter)
+    reporter.note(f"student: {asked.student}, {_size(work.student)}, on {device}")
+    reporter.note(f"teacher: {asked.teacher}, {_size(work.teacher.model)}, on {device}")
+    return work
+
+
+def _size(model: nn.Module) -> str:
+    return f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.1f} M parameters"
 
 
 def config_of(
@@ -125,9 +127,9 @@ def config_of(
         layers, width, heads = parse_shape(name)
         sizes = {"vocab_size": vocabulary, "max_position_embeddings": 512}
         return AutoConfig.for_model("bert", **sizes, **_encoder(layers, width, heads))
-    known = name.split("/")[-1]
-    if known in KNOWN and not Path(name).exists():
-        kind, sizes = KNOWN[known]
+    short_name = name.split("/")[-1]
+    if short_name in KNOWN and not Path(name).exists():
+        kind, sizes = KNOWN[short_name]
         return AutoConfig.for_model(kind, **sizes)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
@@ -151,49 +153,83 @@ def random_model(
 
 
 def _shapes(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
+    """Random weights and tokens; of the data, the rows' lengths and classes alone."""
     trust = asked.trust_remote_code
-    theirs = config_of(asked.teacher, revision=asked.revision, trust_remote_code=trust)
-    configs = [config_of(asked.student, asked.vocabulary), theirs]
+    student_config = config_of(asked.student, asked.vocabulary)
+    teacher_config = config_of(asked.teacher, revision=asked.revision, trust_remote_code=trust)
     if asked.tokens is None:
         source = _source(asked, reporter)
-        whole = source.split("train")
-        lengths, known = _lengths(asked, _some(whole, asked), whole), len(whole)
-        task, name = Classification(source.num_labels, source.label_names), source.name
+        split = source.split("train")
+        task = Classification(source.num_labels, source.label_names)
+        lengths = _lengths(asked, _sample(split, asked), split)
+        train_rows = len(split)
+        name = source.name
     else:
-        known, name = asked.rows or 64 * asked.batch_size, f"{asked.tokens} tokens"
-        lengths, task = np.full(known, asked.tokens), Classification(asked.classes, None)
-    student = random_model(configs[0], task.num_labels, asked.seed)
-    teacher = random_model(theirs, task.num_labels, asked.seed, trust_remote_code=trust)
-    rows = _random_rows(lengths, configs, task.num_labels, asked.seed)
+        task = Classification(asked.classes, None)
+        train_rows = asked.rows or 64 * asked.batch_size
+        lengths = np.full(train_rows, asked.tokens)
+        name = f"{asked.tokens} tokens"
+    student = random_model(student_config, task.num_labels, asked.seed)
+    teacher = random_model(teacher_config, task.num_labels, asked.seed, trust_remote_code=trust)
+    rows = _random_rows(lengths, [student_config, teacher_config], task.num_labels, asked.seed)
     tokenizer = _padder(rows.padding.token)
-    too_long = min(longest_input(model, tokenizer) for model in (student, teacher))
-    if lengths.max() > too_long:
-        raise SpecError(
-            f"expected rows of at most {too_long} tokens, which both models take, found {lengths.max()}. Take less."
-        )
-    asked_teacher = _timed(teacher, tokenizer, asked, device)
+    longest = min(longest_input(student, tokenizer), longest_input(teacher, tokenizer))
+    if lengths.max() > longest:
+        expected = f"rows of at most {longest} tokens, which both models take"
+        raise SpecError(expected=expected, found=lengths.max(), advice="Take less.")
     nn.Module.to(student, torch.device(device))
-    return Workload(asked, device, student, asked_teacher, tokenizer, task, rows, rows, known, name, True)
+    return Workload(
+        asked=asked,
+        device=device,
+        student=student,
+        teacher=_timed(teacher, tokenizer, asked, device),
+        tokenizer=tokenizer,
+        task=task,
+        rows=rows,
+        teacher_rows=rows,
+        train_rows=train_rows,
+        source=name,
+        random_head=True,
+    )
 
 
 def _checkpoints(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
+    """Weights and tokens as a training would have them."""
     source = _source(asked, reporter)
-    whole = source.split("train")
-    some, task = _some(whole, asked), Classification(source.num_labels, source.label_names)
-    folder, max_length = asked.workspace.tokenizers, asked.max_length
-    tokenizer = student_tokenizer(asked.student, asked.student_tokenizer, whole, asked.vocabulary, max_length, folder)
-    length = min(max_length, tokenizer.model_max_length)
+    split = source.split("train")
+    sample = _sample(split, asked)
+    task = Classification(source.num_labels, source.label_names)
+    folder = asked.workspace.tokenizers
+    tokenizer = student_tokenizer(
+        asked.student, asked.student_tokenizer, split, asked.vocabulary, asked.max_length, folder
+    )
+    length = min(asked.max_length, tokenizer.model_max_length)
     init = asked.init or ("random" if is_shape(asked.student) else "pretrained")
     student = build_student(asked.student, init, task, tokenizer, length, asked.seed)
     nn.Module.to(student, torch.device(device))
-    teacher, random_head = _teacher(asked, task, whole, device, reporter)
-    rows = prepare(tokenizer, some, min(length, longest_input(student, tokenizer)))
-    same = teacher.tokenizer is tokenizer or tokenizer_fingerprint(teacher.tokenizer) == tokenizer_fingerprint(
-        tokenizer
+    teacher, random_head = _teacher(asked, task, split, device, reporter)
+    rows = prepare(tokenizer, sample, min(length, longest_input(student, tokenizer)))
+    teacher_length = min(asked.max_length, teacher.max_length)
+    teacher_rows = rows
+    if teacher_length < length or not _same_tokenizer(teacher.tokenizer, tokenizer):
+        teacher_rows = prepare(teacher.tokenizer, sample, teacher_length)
+    return Workload(
+        asked=asked,
+        device=device,
+        student=student,
+        teacher=teacher,
+        tokenizer=tokenizer,
+        task=task,
+        rows=rows,
+        teacher_rows=teacher_rows,
+        train_rows=len(split),
+        source=source.name,
+        random_head=random_head,
     )
-    same = same and min(asked.max_length, teacher.max_length) >= length
-    seen = rows if same else prepare(teacher.tokenizer, some, min(asked.max_length, teacher.max_length))
-    return Workload(asked, device, student, teacher, tokenizer, task, rows, seen, len(whole), source.name, random_head)
+
+
+def _same_tokenizer(one: Any, other: Any) -> bool:
+    return one is other or tokenizer_fingerprint(one) == tokenizer_fingerprint(other)
 
 
 def _source(asked: WorkloadConfig, reporter: Reporter) -> Source:
@@ -201,21 +237,23 @@ def _source(asked: WorkloadConfig, reporter: Reporter) -> Source:
     return held_out(source, reporter)
 
 
-def _some(whole: Rows, asked: WorkloadConfig) -> Rows:
+def _sample(split: Rows, asked: WorkloadConfig) -> Rows:
     """As many labelled train rows as were asked for, numbered from 0."""
-    labelled = np.flatnonzero(whole.label >= 0)
-    if not len(labelled):
-        raise SpecError("expected labelled training rows, found none with a label.", where=asked.data)
-    chosen = labelled if asked.rows is None else labelled[subset(len(labelled), asked.rows, asked.seed)]
-    return replace(whole.select(chosen), row_id=np.arange(len(chosen)))
+    rows = np.flatnonzero(split.label >= 0)
+    if not len(rows):
+        raise SpecError(expected="labelled training rows", found="none with a label", where=asked.data)
+    if asked.rows is not None:
+        rows = rows[subset(len(rows), asked.rows, asked.seed)]
+    return replace(split.select(rows), row_id=np.arange(len(rows)))
 
 
 def _teacher(
-    asked: WorkloadConfig, task: Classification, whole: Rows, device: str, reporter: Reporter
+    asked: WorkloadConfig, task: Classification, split: Rows, device: str, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
+    """The teacher, and whether its head is random."""
     if is_shape(asked.teacher):
         folder = asked.workspace.tokenizers
-        tokenizer = student_tokenizer(asked.teacher, None, whole, VOCABULARY, asked.max_length, folder)
+        tokenizer = student_tokenizer(asked.teacher, None, split, VOCABULARY, asked.max_length, folder)
         model = build_student(asked.teacher, "random", task, tokenizer, asked.max_length, asked.seed)
         return _timed(model, tokenizer, asked, device), True
     loading = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
@@ -223,45 +261,49 @@ def _teacher(
         teacher = load_teacher(asked.teacher, asked.dtype, device, **loading)  # type: ignore[arg-type]
     except UntrainedHead:
         reporter.note(f"teacher: {asked.teacher} has no trained head: a random one is timed")
-        own = load_tokenizer(asked.teacher, asked.revision, asked.trust_remote_code)
-        model = build_student(asked.teacher, "pretrained", task, own, asked.max_length, asked.seed, **loading)  # type: ignore[arg-type]
-        return _timed(model, own, asked, device), True
+        tokenizer = load_tokenizer(asked.teacher, asked.revision, asked.trust_remote_code)
+        model = build_student(asked.teacher, "pretrained", task, tokenizer, asked.max_length, asked.seed, **loading)  # type: ignore[arg-type]
+        return _timed(model, tokenizer, asked, device), True
     check_count(teacher.label_names, task, asked.teacher)
     return teacher, False
 
 
 def _timed(model: PreTrainedModel, tokenizer: Any, asked: WorkloadConfig, device: str) -> TeacherModel:
+    """A model with fresh weights as a teacher."""
     model.requires_grad_(False)
     nn.Module.to(nn.Module.eval(model), torch.device(device), DTYPES[asked.dtype])
     return TeacherModel(model, tokenizer, Path(asked.teacher).name, asked.dtype, Padding.of(tokenizer))
 
 
-def _lengths(asked: WorkloadConfig, some: Rows, whole: Rows) -> Any:
-    """The rows' lengths in tokens: by the student's tokenizer, or where that is not to be had, by a vocabulary learnt
-    from them.
+def _lengths(asked: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
+    """The sample's lengths in tokens: by the student's tokenizer, or where it has none here, by a vocabulary learnt
+    from the split.
     """
-    try:
-        if is_shape(asked.student):
-            raise SpecError("a shape has no tokenizer of its own.")
-        tokenizer = load_tokenizer(asked.student)
-    except SpecError:
-        folder = asked.workspace.tokenizers / f"lengths-{whole.digest()[:12]}"
-        texts, pairs = whole.texts()
+    tokenizer = None
+    if not is_shape(asked.student):
+        with suppress(SpecError):
+            tokenizer = load_tokenizer(asked.student)
+    if tokenizer is None:
+        folder = asked.workspace.tokenizers / f"lengths-{split.digest()[:12]}"
+        texts, pairs = split.texts()
         tokenizer = build_tokenizer(texts + (pairs or []), VOCABULARY, 512, folder)
-    return prepare(tokenizer, some, asked.max_length).lengths()
+    return prepare(tokenizer, sample, asked.max_length).lengths()
 
 
-def _random_rows(lengths: Any, configs: list[PreTrainedConfig], classes: int, seed: int) -> Examples:
+def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, seed: int) -> Examples:
     """Rows of these lengths, of tokens that both models know."""
-    draw, n = np.random.default_rng(seed), len(lengths)
-    words, pads = min(int(config.vocab_size) for config in configs), [config.pad_token_id for config in configs]
+    source = np.random.default_rng(seed)
+    n = len(lengths)
+    row_hash = source.integers(-(2**62), 2**62, n)
+    label = source.integers(0, classes, n)
+    words = min(int(config.vocab_size) for config in configs)
+    pads = [int(config.pad_token_id) for config in configs if config.pad_token_id is not None]
+    pad = pads[0] if pads else 0
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    pad = next((int(each) for each in pads if each is not None), 0)
-    row_hash, label = draw.integers(-(2**62), 2**62, n), draw.integers(0, classes, n)  # whatever the vocabulary
-    ids = Ragged(draw.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
-    none = np.zeros(n, np.int64)
+    ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
     padding = Padding(Side.RIGHT, pad, 0)
-    return Examples(np.arange(n), none, row_hash, label, {"input_ids": ids}, none.astype(np.bool_), padding)
+    zeros = np.zeros(n, np.int64)
+    return Examples(np.arange(n), zeros, row_hash, label, {"input_ids": ids}, zeros.astype(np.bool_), padding)
 
 
 def _padder(pad_id: int) -> Any:

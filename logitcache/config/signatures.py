@@ -100,7 +100,7 @@ class TrainOptions(TypedDict, total=False):
     rows: int | None
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
-    metric: str | None
+    metric: Literal["accuracy", "macro_f1", "f1", "mcc"] | None
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool

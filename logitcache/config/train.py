@@ -14,6 +14,7 @@ from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
+METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
 WITH_TEACHER = ("self-kd", "kd")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -153,7 +154,8 @@ class TrainConfig:
     )
     metric: str | None = option(
         None,
-        "Metric of `best`: accuracy, macro_f1, mcc, or f1 (two classes). Default: the preset's, else accuracy.",
+        "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
+        choices=METRICS,
         group=TRAINING,
         cost=Cost.NONE,
     )

@@ -18,7 +18,8 @@ from logitcache.errors import SpecError
 STUDY = (*METHODS, ONLINE)  # cases: what a whole study is made of
 TAUGHT = ("self-kd", "kd", ONLINE)
 LINES = {"base": "base", "ls": "ls", "online": ONLINE, "cached": "kd"}  # curves, and the case that each is made of
-HOUR, KWH = 3600.0, 3.6e6  # seconds, joules
+HOUR = 3600.0  # seconds
+KWH = 3.6e6  # joules
 POINTS = 31  # of a curve
 
 
@@ -46,11 +47,6 @@ class StepCosts:
         named = {method.replace("-", "_"): steps[method] for method in METHODS}
         return cls(**named, online=steps[ONLINE], own_forward=forward * steps["base"])
 
-    @property
-    def self_online(self) -> float:
-        """Self-KD with the first copy in the loop: one more forward pass."""
-        return self.self_kd + self.own_forward
-
     def of(self, method: str) -> float:
         """A step of a method, by its name on the command line."""
         return float(getattr(self, method.replace("-", "_")))
@@ -70,14 +66,15 @@ class Runs:
     folds: int | None = None  # Self-KD's: so many first copies, each trained without one of them
 
     def __post_init__(self) -> None:
-        asked = {"rows": self.rows, "--batch-size": self.batch_size, "--epochs": self.epochs, "--seeds": self.seeds}
-        for name, value in asked.items():
+        counts = {"rows": self.rows, "--batch-size": self.batch_size, "--epochs": self.epochs, "--seeds": self.seeds}
+        for name, value in counts.items():
             if not 0 < value < float("inf"):
-                raise SpecError(f"{name}: expected a number above 0, found {value}. Correct it.")
+                raise SpecError(expected="a number above 0", found=value, advice="Correct it.", where=name)
 
     def epoch_steps(self, method: str) -> int:
         """Steps of one epoch."""
-        return ceil((self.rows + (self.unlabelled if method in TAUGHT else 0)) / self.batch_size)
+        unlabelled = self.unlabelled if method in TAUGHT else 0
+        return ceil((self.rows + unlabelled) / self.batch_size)
 
     def run_steps(self, method: str) -> int:
         """Steps of one run, as Trainer counts them."""
@@ -87,7 +84,8 @@ class Runs:
         """Steps of the first copies of one Self-KD run."""
         if self.folds is None:
             return self.run_steps("base")
-        return self.folds * ceil(self.epochs * ceil(self.rows * (1 - 1 / self.folds) / self.batch_size))
+        rows = self.rows * (1 - 1 / self.folds)
+        return self.folds * ceil(self.epochs * ceil(rows / self.batch_size))
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,7 @@ class Sums:
         return Sums(self.online + once, self.cached + once, self.base, self.ls)
 
     def times(self, factor: float) -> Sums:
+        """All of them multiplied."""
         return Sums(*(factor * value for value in vars(self).values()))
 
 
@@ -113,7 +112,9 @@ def break_even(dump: float, online: float, cached: float) -> float | None:
     """After how many epochs × students a cache has paid for itself; None: never. ``dump`` is its cost, ``online`` and
     ``cached`` are an epoch's.
     """
-    return dump / (online - cached) if online > cached else None
+    if online <= cached:
+        return None
+    return dump / (online - cached)
 
 
 def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = METHODS) -> Sums:
@@ -124,18 +125,25 @@ def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = ME
     they are trained too. Cached, each row is answered once. Raises SpecError for no or an unknown method.
     """
     check_some(tuple(methods), METHODS)
-    methods = list(dict.fromkeys(methods))  # named twice, run once
-    each = {method: runs.seeds * runs.run_steps(method) for method in METHODS}
-    trained = "self-kd" in methods and ("base" not in methods or runs.folds is not None)
-    copies = runs.seeds * runs.copy_steps() * steps.base if trained else 0.0
-    online = {"self-kd": steps.self_online, "kd": steps.online}
-    once = {"self-kd": steps.own_forward * runs.epoch_steps("self-kd") * runs.seeds, "kd": dump}
-    return Sums(
-        online=copies + sum(each[method] * online.get(method, steps.of(method)) for method in methods),
-        cached=copies + sum(each[method] * steps.of(method) + once.get(method, 0.0) for method in methods),
-        base=sum(each[method] for method in methods) * steps.base,
-        ls=sum(each[method] for method in methods) * steps.ls,
-    )
+    online = 0.0
+    cached = 0.0
+    all_steps = 0
+    for method in dict.fromkeys(methods):  # named twice, run once
+        count = runs.seeds * runs.run_steps(method)
+        all_steps += count
+        cached += count * steps.of(method)
+        online += count * steps.of(method)
+    if "kd" in methods:
+        cached += dump
+        online += runs.seeds * runs.run_steps("kd") * (steps.online - steps.kd)
+    if "self-kd" in methods:
+        cached += steps.own_forward * runs.epoch_steps("self-kd") * runs.seeds
+        online += runs.seeds * runs.run_steps("self-kd") * steps.own_forward
+        if "base" not in methods or runs.folds is not None:
+            copies = runs.seeds * runs.copy_steps() * steps.base
+            cached += copies
+            online += copies
+    return Sums(online, cached, all_steps * steps.base, all_steps * steps.ls)
 
 
 def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, list[float] | None]:
@@ -144,11 +152,15 @@ def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, lis
     """
     most = max(1, ceil(runs.epochs * runs.seeds))
     epochs = sorted({round(most * i / (POINTS - 1)) for i in range(POINTS)})
-    found: dict[str, list[float] | None] = {"epochs": [float(x) for x in epochs]}
+    lines: dict[str, list[float] | None] = {"epochs": [float(epoch) for epoch in epochs]}
     for name, case in LINES.items():
-        each, once = runs.epoch_steps(case) * steps.get(case, 0.0), dump if name == "cached" else 0.0
-        found[name] = [(once + x * each) / HOUR for x in epochs] if case in steps else None
-    return found
+        if case not in steps:
+            lines[name] = None
+            continue
+        start = dump if name == "cached" else 0.0
+        seconds = runs.epoch_steps(case) * steps[case]
+        lines[name] = [(start + epoch * seconds) / HOUR for epoch in epochs]
+    return lines
 
 
 @dataclass(frozen=True)
@@ -180,10 +192,13 @@ class Costs:
     def hours(self, runs: Runs) -> Sums | None:
         """Of all five methods; None unless all of STUDY were measured."""
         steps = StepCosts.measured(self.steps, self.forward)
-        return None if steps is None else total(steps, self.dump, runs).times(1 / HOUR)
+        if steps is None:
+            return None
+        return total(steps, self.dump, runs).times(1 / HOUR)
 
     @property
     def kwh(self) -> Sums | None:
+        """None where the joules of a case or of the dump are not known."""
         joules = StepCosts.measured(self.joules, self.forward)
         if joules is None or self.dump_joules is None:
             return None
@@ -191,8 +206,11 @@ class Costs:
 
     @property
     def money(self) -> Sums | None:
+        """None where the hours or the price are not known."""
         hours = self.hours(self.runs)
-        return None if hours is None or self.price_per_hour is None else hours.times(self.price_per_hour)
+        if hours is None or self.price_per_hour is None:
+            return None
+        return hours.times(self.price_per_hour)
 
     def to_dict(self) -> dict[str, Any]:
         """The key ``costs`` of the overhead bench's document."""
@@ -214,8 +232,8 @@ class Costs:
         hours = _plain(self.hours(runs))
         if hours is None:
             return None
-        told = {"epochs": runs.epochs, "seeds": runs.seeds, "methods": len(METHODS)}
-        return told | {f"{name}_hours": value for name, value in hours.items()}
+        protocol = {"epochs": runs.epochs, "seeds": runs.seeds, "methods": len(METHODS)}
+        return protocol | {f"{name}_hours": value for name, value in hours.items()}
 
 
 def check_price(price: float | None) -> None:

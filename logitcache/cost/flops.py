@@ -53,22 +53,32 @@ def shape_of(model: nn.Module) -> Shape:
     """The shape of a model of `transformers`, on any device, ``meta`` too. Raises SpecError for one whose
     configuration names neither layers nor width.
     """
-    tables = (m for m in model.modules() if isinstance(m, nn.Embedding))
-    embeddings = {id(p): p.numel() for m in tables for p in m.parameters()}
-    rest = {name: p.numel() for name, p in model.named_parameters() if id(p) not in embeddings}
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    table_weights = {id(weight) for table in tables for weight in table.parameters()}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    head = sum(n for name, n in rest.items() if not name.startswith(prefix) or "pooler" in name.split("."))
-    layers, width = (_number(model.config, what) for what in _NAMES)
-    return Shape(sum(embeddings.values()) + sum(rest.values()), sum(embeddings.values()), head, layers, width)
+    parameters = 0
+    embeddings = 0
+    head = 0
+    for name, weight in model.named_parameters():
+        parameters += weight.numel()
+        if id(weight) in table_weights:
+            embeddings += weight.numel()
+        elif not name.startswith(prefix) or "pooler" in name.split("."):
+            head += weight.numel()
+    return Shape(parameters, embeddings, head, _number(model.config, "layers"), _number(model.config, "width"))
 
 
-def _number(config: Any, what: str) -> int:
-    found = next((value for name in _NAMES[what] if isinstance(value := getattr(config, name, None), int)), None)
-    if found is None:
-        kind = getattr(config, "model_type", type(config).__name__)
-        names = ", ".join(_NAMES[what])
-        raise SpecError(f"expected a model whose configuration names its {what} ({names}), found {kind}. Use another.")
-    return found
+def _number(config: Any, quantity: str) -> int:
+    names = _NAMES[quantity]
+    for name in names:
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    raise SpecError(
+        expected=f"a model whose configuration names its {quantity} ({', '.join(names)})",
+        found=getattr(config, "model_type", type(config).__name__),
+        advice="Use another.",
+    )
 
 
 def forward_flops(shape: Shape, rows: int, length: float) -> float:
@@ -110,8 +120,10 @@ def counted_online_ratio(
 
     ``length`` is a padded batch's in the student's tokens, ``teacher_length`` in the teacher's (None: the same).
     """
+    if teacher_length is None:
+        teacher_length = length
     step = step_flops(student, rows, length) + update_flops(student, rows, length)
-    return 1 + forward_flops(teacher, rows, length if teacher_length is None else teacher_length) / step
+    return 1 + forward_flops(teacher, rows, teacher_length) / step
 
 
 @dataclass(frozen=True)
@@ -130,19 +142,21 @@ class Device:
         return self.share * self.peak.get(dtype, self.peak["float32"])
 
     def forward_seconds(self, shape: Shape, rows: int, length: float, dtype: str = "float32") -> float:
+        """Of a forward pass."""
         return forward_flops(shape, rows, length) / self.reached(dtype)
 
     def step_seconds(self, shape: Shape, rows: int, length: float, dtype: str = "float32") -> float:
         """Of a training step; the optimiser works in single precision, after the rest."""
-        computed = step_flops(shape, rows, length) / self.reached(dtype)
-        return computed + max(
-            update_flops(shape, rows, length) / self.reached("float32"), update_bytes(shape) / self.bandwidth
-        )
+        passes = step_flops(shape, rows, length) / self.reached(dtype)
+        arithmetic = update_flops(shape, rows, length) / self.reached("float32")
+        return passes + max(arithmetic, update_bytes(shape) / self.bandwidth)
 
 
 def _gpu(name: str, half: float, single: float, bandwidth: float, *, bfloat: bool = True) -> Device:
     """Peaks in TFLOPs a second, bandwidth in GB a second."""
-    peak = {"float16": half * 1e12, "float32": single * 1e12} | ({"bfloat16": half * 1e12} if bfloat else {})
+    peak = {"float16": half * 1e12, "float32": single * 1e12}
+    if bfloat:
+        peak["bfloat16"] = half * 1e12
     return Device(name, peak, bandwidth * 1e9)
 
 
@@ -168,7 +182,10 @@ CPU_SHARE = 0.5
 
 def gpu(name: str) -> Device | None:
     """The GPU that torch calls so, where it is in the table."""
-    return next((device for named, device in GPUS.items() if re.search(rf"\b{named}\b", name, re.I)), None)
+    for pattern, device in GPUS.items():
+        if re.search(rf"\b{pattern}\b", name, re.IGNORECASE):
+            return device
+    return None
 
 
 def cpu(cores: int) -> Device:

@@ -7,18 +7,35 @@ lie (``TMPDIR``).
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from logitcache.errors import OutOfSpace
 from logitcache.records import Array
 
 MEMORY_BYTES = 1 << 20
 BLOCK_ROWS = 8192
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Raises OutOfSpace where temporary files cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutOfSpace(
+            expected="room for temporary files",
+            found=f"none ({error.strerror or error})",
+            advice="Free some, or set TMPDIR to a folder with room, and run the same command again.",
+            where=os.environ.get("TMPDIR") or tempfile.tempdir,
+        ) from error
 
 
 class Spool:
@@ -35,16 +52,18 @@ class Spool:
         self._blocks.append(array)
         self._bytes += array.nbytes
         if self._file is not None or self._bytes > MEMORY_BYTES:
-            self._file = self._file or tempfile.TemporaryFile(prefix="logitcache-")  # noqa: SIM115
-            for each in self._blocks:
-                each.tofile(self._file)
+            with _room():
+                self._file = self._file or tempfile.TemporaryFile(prefix="logitcache-")  # noqa: SIM115
+                for each in self._blocks:
+                    self._file.write(each.data)
             self._blocks = []
 
     def finish(self) -> Array:
         """All that was added: [n]."""
         if self._file is None:
             return np.concatenate([np.empty(0, self.dtype), *self._blocks])
-        self._file.flush()
+        with _room():
+            self._file.flush()
         return np.asarray(np.memmap(self._file, self.dtype, "r"))
 
 

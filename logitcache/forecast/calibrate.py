@@ -1,6 +1,6 @@
-"""Some seconds of the real thing: the teacher's batches as a dump makes them, training steps as a run takes them.
+"""Times some of the teacher's batches, as a dump makes them, and some training steps, as a run takes them.
 
-What is learnt are times of single batches; what a whole dump or run takes is added up from the rows' own lengths.
+Single batches are timed; what a whole dump or run takes is added up from the lengths of the rows.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,15 @@ class Pace:
     def of(self, lengths: Int64, batch_tokens: int) -> float:
         """Seconds of all rows of these lengths, in a dump's batches."""
         batches = token_batches(lengths, batch_tokens)
-        width = np.array([max(1, int(lengths[places[0]])) for places in batches])
-        tokens = width * np.array([len(places) for places in batches])
-        return float((tokens * np.interp(width, self.widths, self.seconds)).sum())
+        widths = np.array([max(1, int(lengths[batch[0]])) for batch in batches])
+        rows = np.array([len(batch) for batch in batches])
+        seconds = np.interp(widths, self.widths, self.seconds)  # of a token
+        return float((rows * widths * seconds).sum())
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """What single things take, in seconds. ``watts`` is what the device drew, where that is known."""
+    """Seconds of a training step, of a batch's answers, and of the parts of a dump. ``watts``: the device's power."""
 
     step: float  # of training, with label smoothing
     own_forward: float  # the student's answers to a training batch
@@ -70,36 +72,46 @@ class Speeds:
     def dump(self, lengths: Int64, rows: int, shard_rows: int, batch_tokens: int) -> float:
         """Seconds of a dump of so many rows, whose lengths are those of a sample: i64[n]."""
         shard = np.resize(lengths, min(rows, shard_rows))
-        return rows / len(shard) * self.pace.of(shard, batch_tokens) + rows * self.tokenise + self.write
+        shards = rows / len(shard)
+        return shards * self.pace.of(shard, batch_tokens) + rows * self.tokenise + self.write
 
 
 def from_flops(work: Workload, device: Device, finetune: Finetune | None = None) -> Speeds:
     """The same from a device's peak alone. Tokenising and writing count nothing."""
-    asked, lengths, theirs = work.asked, work.rows.lengths(), work.teacher_rows.lengths()
-    student, teacher = shape_of(work.student), shape_of(work.teacher.model)
-    batches = asked.batch_size, asked.seed, asked.group_by_length
-    rows, width, own = asked.batch_size, mean_width(lengths, *batches), mean_width(theirs, *batches)
-    widths: Array = np.unique(np.geomspace(1, theirs.max(), 32).round())
-    dtype = DTYPES[asked.precision]
+    config = work.asked
+    rows = config.batch_size
+    batching = (rows, config.seed, config.group_by_length)
+    width = mean_width(work.rows.lengths(), *batching)
+    teacher_lengths = work.teacher_rows.lengths()
+    teacher_width = mean_width(teacher_lengths, *batching)
+    student = shape_of(work.student)
+    teacher = shape_of(work.teacher.model)
+    widths: Array = np.unique(np.geomspace(1, teacher_lengths.max(), 32).round())
+    rows_alone = np.array([device.forward_seconds(teacher, 1, length, config.dtype) for length in widths])
+    dtype = DTYPES[config.precision]
     return Speeds(
         step=device.step_seconds(student, rows, width, dtype),
         own_forward=device.forward_seconds(student, rows, width, dtype),
-        teacher_forward=device.forward_seconds(teacher, rows, own, asked.dtype),
-        pace=Pace(widths, np.array([device.forward_seconds(teacher, 1, w, asked.dtype) / w for w in widths])),
+        teacher_forward=device.forward_seconds(teacher, rows, teacher_width, config.dtype),
+        pace=Pace(widths, rows_alone / widths),
         finetune_step=None if finetune is None else step_from_flops(work, finetune, device),
     )
 
 
 class Calibration:
-    """A workload made ready to be timed again and again. ``planned``: its dump; ``finetune``: how its teacher is
-    trained first.
+    """A workload that is timed again and again. ``planned``: its dump; ``seconds``: of a dump's batches, and again of
+    training steps; ``finetune``: how its teacher is trained first.
     """
 
     def __init__(
         self, work: Workload, planned: Planned, seconds: float = SECONDS, finetune: Finetune | None = None
     ) -> None:
-        self.work, self.planned, self.seconds, self.finetune = work, planned, seconds, finetune
-        self.fence, self.together = settled(work.device), TOGETHER if work.device.startswith("cuda") else 1
+        self.work = work
+        self.planned = planned
+        self.seconds = seconds
+        self.finetune = finetune
+        self.fence = settled(work.device)
+        self.together = TOGETHER if work.device.startswith("cuda") else 1
         self.cases = Cases(work, None)
         self.case: Case = self.cases.case("ls")
 
@@ -110,70 +122,78 @@ class Calibration:
         self.cases.close()
 
     def speeds(self) -> Speeds:
-        """What single things take just now."""
-        asked, work = self.work.asked, self.work
+        """Everything timed once more."""
+        work = self.work
         pace = self.pace()
-        energy, started = Energy(work.device), time.perf_counter()
-        before, step = energy.joules(), self.step()
-        after, spent = energy.joules(), time.perf_counter() - started
+        energy = Energy(work.device)
+        started = time.perf_counter()
+        before = energy.joules()
+        step = self.step()
+        after = energy.joules()
+        seconds = time.perf_counter() - started
+        watts = None if before is None or after is None else (after - before) / seconds
         forward = self._forward(work.teacher.logits, work.teacher_rows)
-        how = self.finetune
+        finetune_step = None
+        if self.finetune is not None:
+            finetune_step = step_timed(work, self.finetune, self.seconds, forward / work.asked.batch_size)
         return Speeds(
             step=step,
-            own_forward=self._forward(self._own_answers, work.rows),
+            own_forward=self._forward(self._student_answers, work.rows),
             teacher_forward=forward,
             pace=pace,
             tokenise=self.tokenise(),
             write=self.write(),
-            watts=None if before is None or after is None else (after - before) / spent,
-            finetune_step=None if how is None else step_timed(work, how, self.seconds, forward / asked.batch_size),
+            watts=watts,
+            finetune_step=finetune_step,
         )
 
     def pace(self) -> Pace:
         """Times some of the batches that a shard of the dump would be cut into."""
-        rows, plan = self.work.teacher_rows, self.planned.plan
-        shard = np.resize(np.arange(len(rows)), min(plan.rows, plan.shard_rows))
-        lengths = rows.lengths()[shard]
-        batches = token_batches(lengths, plan.preparation["batch_tokens"])
-        some = np.unique(np.linspace(0, len(batches) - 1, WIDTHS).round().astype(int))
-        places = self._cut([shard[batches[i]] for i in some], lengths)
-        times = self._in_turn([self._asking(each) for each in places])
-        widths = np.array([rows.lengths()[each].max() for each in places])
-        tokens = widths * np.array([len(each) for each in places]) * self.together
-        return Pace(widths[::-1], np.array(times)[::-1] / tokens[::-1])
+        lengths = self.work.teacher_rows.lengths()
+        plan = self.planned.plan
+        shard = np.resize(np.arange(len(lengths)), min(plan.rows, plan.shard_rows))
+        batches = token_batches(lengths[shard], plan.preparation["batch_tokens"])
+        numbers = np.unique(np.linspace(0, len(batches) - 1, WIDTHS).round().astype(int))
+        sample = self._cut([shard[batches[number]] for number in numbers])
+        seconds = self._medians([self._forward_pass(batch) for batch in sample])
+        widths = np.array([lengths[batch].max() for batch in sample])
+        tokens = widths * np.array([len(batch) for batch in sample]) * self.together
+        return Pace(widths[::-1], (seconds / tokens)[::-1])
 
-    def _cut(self, batches: list[Int64], lengths: Int64) -> list[Int64]:
-        """The same, of fewer rows where a machine would take too long over them: told by a few of them."""
+    def _cut(self, batches: list[Int64]) -> list[Int64]:
+        """The same batches with fewer rows, where all of them would take too long: judged by a few rows of one."""
         few = batches[len(batches) // 2][:LEAST_ROWS]
-        ask = self._asking(few)
-        ask()
-        expected = timed(ask, self.fence) / len(few) * sum(map(len, batches))
+        forward_pass = self._forward_pass(few)
+        forward_pass()
+        expected = timed(forward_pass, self.fence) / len(few) * sum(len(batch) for batch in batches)
         share = self.seconds / 3 / expected  # once to warm up, twice to be timed
-        return [each[: max(LEAST_ROWS, int(share * len(each)))] for each in batches]
+        return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
-    def _asking(self, places: Int64) -> Callable[[], object]:
+    def _forward_pass(self, batch: Int64) -> Callable[[], object]:
         """A dump's batch, from rows to logits; on a GPU several, for there the next one is padded meanwhile."""
-        teacher, rows = self.work.teacher, self.work.teacher_rows
-        return lambda: [teacher.logits(pad(rows, places)) for _ in range(self.together)]
+        teacher = self.work.teacher
+        rows = self.work.teacher_rows
+        return lambda: [teacher.logits(pad(rows, batch)) for _ in range(self.together)]
 
-    def _in_turn(self, cases: Sequence[Callable[[], object]]) -> list[float]:
-        """The median of each, round and round while there is time: three times at least, the first uncounted."""
-        until, times = time.perf_counter() + self.seconds, list[list[float]]()
-        while len(times) < 3 or time.perf_counter() < until:
-            times.append([timed(case, self.fence) for case in cases])
-        found: list[float] = np.median(times[1:], axis=0).tolist()
-        return found
+    def _medians(self, cases: Sequence[Callable[[], object]]) -> Array:
+        """The median seconds of each, f64[n], round and round while there is time: three times at least, the first
+        uncounted.
+        """
+        end = time.perf_counter() + self.seconds
+        rounds: list[list[float]] = []
+        while len(rounds) < 3 or time.perf_counter() < end:
+            rounds.append([timed(case, self.fence) for case in cases])
+        return np.asarray(np.median(rounds[1:], axis=0))
 
     def step(self) -> float:
-        """Seconds of a training step, told from as many as there is time for."""
-        fewest, most = STEPS
+        """Seconds of a training step, of as many as there is time for."""
         probe = float(np.mean(self.case.block(1, 1)))
-        steps = int(np.clip(self.seconds / probe, fewest, most))
+        steps = int(np.clip(self.seconds / probe, *STEPS))
         return self._of_epoch(self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps)
 
     def _batches(self, rows: Examples) -> list[Int64]:
-        asked = self.work.asked
-        return training_batches(rows.lengths(), asked.batch_size, asked.seed, asked.group_by_length)
+        config = self.work.asked
+        return training_batches(rows.lengths(), config.batch_size, config.seed, config.group_by_length)
 
     def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
         """The mean. Rows of like length make batches of unlike width: those first..last stand for all by theirs."""
@@ -181,10 +201,10 @@ class Calibration:
 
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
         """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped by length."""
-        seen = self.work.rows if rows is None else rows
         if not self.work.asked.group_by_length:
             return 1.0
-        return share_of_epoch(seen.lengths(), self._batches(seen), first, last)
+        rows = self.work.rows if rows is None else rows
+        return share_of_epoch(rows.lengths(), self._batches(rows), first, last)
 
     def tokenise(self) -> float:
         """Seconds of one row."""
@@ -193,39 +213,38 @@ class Calibration:
 
     def write(self) -> float:
         """Seconds of one shard, as large as the dump's last one, from logits to a sealed cache."""
-        plan, codec = self.planned.plan, self.planned.codec
+        plan = self.planned.plan
+        codec = self.planned.codec
         start, end = plan.shard(plan.shard_count - 1)
         rows = end - start
         logits = np.zeros((rows, codec.width), np.float32)
-        with tempfile.TemporaryDirectory(prefix="logitcache-plan-") as folder:
-            small = replace(plan, rows=rows)
-            with CacheWriter(Path(folder) / "cache", small) as writer:
-                return timed(lambda: _write(writer, {**_root(rows), **codec.encode(logits)}))
+        zeros: Int64 = np.zeros(rows, np.int64)
 
-    def _forward(self, ask: Callable[[Any], object], rows: Examples) -> float:
+        def write_shard() -> None:
+            writer.write(0, {"row_hash": zeros, "label": zeros, **codec.encode(logits)}, {}, {})
+            writer.seal()
+
+        with (
+            tempfile.TemporaryDirectory(prefix="logitcache-plan-") as folder,
+            CacheWriter(Path(folder) / "cache", replace(plan, rows=rows)) as writer,
+        ):
+            return timed(write_shard)
+
+    def _forward(self, answer: Callable[[Any], object], rows: Examples) -> float:
         """Mean seconds of a training's first batches."""
-        inputs = [pad(rows, places) for places in self._batches(rows)[:BATCHES]]
-        cases = [lambda given=given: ask(given) for given in inputs]
-        cases[0]()
-        return self._of_epoch([timed(case, self.fence) for case in cases], rows, 0, len(cases))
+        batches = [pad(rows, places) for places in self._batches(rows)[:BATCHES]]
+        answer(batches[0])
+        seconds = [timed(partial(answer, batch), self.fence) for batch in batches]
+        return self._of_epoch(seconds, rows, 0, len(seconds))
 
-    def _own_answers(self, inputs: Any) -> torch.Tensor:
-        """The student asked as a teacher would be, in its own precision."""
-        student, dtype = self.work.student, getattr(torch, DTYPES[self.work.asked.precision])
-        training, kind = student.training, student.device.type
+    def _student_answers(self, inputs: Any) -> torch.Tensor:
+        """The student's logits without a gradient, in its own precision."""
+        student = self.work.student
+        dtype = getattr(torch, DTYPES[self.work.asked.precision])
+        tensors = {name: torch.from_numpy(values).to(student.device) for name, values in inputs.items()}
+        training = student.training
         student.train(False)
-        with torch.inference_mode(), torch.autocast(kind, dtype, enabled=dtype is not torch.float32):
-            logits: torch.Tensor = student(
-                **{name: torch.from_numpy(each).to(student.device) for name, each in inputs.items()}
-            ).logits
+        with torch.inference_mode(), torch.autocast(student.device.type, dtype, enabled=dtype is not torch.float32):
+            logits: torch.Tensor = student(**tensors).logits
         student.train(training)
         return logits
-
-
-def _root(rows: int) -> dict[str, Array]:
-    return {"row_hash": np.zeros(rows, np.int64), "label": np.zeros(rows, np.int64)}
-
-
-def _write(writer: CacheWriter, arrays: dict[str, Array]) -> None:
-    writer.write(0, arrays, {}, {})
-    writer.seal()

@@ -1,4 +1,4 @@
-"""An epoch's batches, and what some of them say of all: with rows grouped by length, batches differ in width."""
+"""An epoch's batches, and how some of them stand for all: with rows grouped by length, batches differ in width."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from logitcache.records import Int64
 
 def training_batches(lengths: Int64, batch_size: int, seed: int, grouped: bool = False) -> list[Int64]:
     """The places of an epoch's batches, in the order of a training: the last may be short."""
-    order = grouped_permutation(lengths, batch_size, seed, 0) if grouped else permutation(len(lengths), seed, 0)
+    if grouped:
+        order = grouped_permutation(lengths, batch_size, seed, 0)
+    else:
+        order = permutation(len(lengths), seed, 0)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def mean_width(lengths: Int64, batch_size: int, seed: int, grouped: bool = False) -> float:
     """Padded length of a training batch, the mean of an epoch."""
-    return float(np.mean([lengths[places].max() for places in training_batches(lengths, batch_size, seed, grouped)]))
+    batches = training_batches(lengths, batch_size, seed, grouped)
+    return float(np.mean([lengths[batch].max() for batch in batches]))
 
 
 def mean_tokens(lengths: Int64, batches: Sequence[Int64]) -> float:
     """Padded tokens of a batch, the mean of these."""
-    return float(np.mean([lengths[places].max() * len(places) for places in batches]))
+    return float(np.mean([lengths[batch].max() * len(batch) for batch in batches]))
 
 
 def share_of_epoch(lengths: Int64, batches: Sequence[Int64], first: int, last: int) -> float:
     """Padded tokens of a batch of the epoch ÷ those of batches first..last, which were timed; 1 where those are all."""
-    return mean_tokens(lengths, batches) / mean_tokens(lengths, batches[first:last]) if last <= len(batches) else 1.0
+    if last > len(batches):
+        return 1.0
+    return mean_tokens(lengths, batches) / mean_tokens(lengths, batches[first:last])

@@ -1,4 +1,4 @@
-"""What it takes to train a teacher before it can answer: steps as a dump's fine-tuning takes them, on a copy of it."""
+"""What it takes to fine-tune a teacher: steps as a dump's fine-tuning takes them, on a copy of the teacher."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from logitcache.config.teacher import Finetune
 from logitcache.cost.flops import Device, shape_of
 from logitcache.forecast.epoch import mean_tokens, mean_width, share_of_epoch, training_batches
 
-SETTLE, MOST = 1, 8  # steps
+SETTLE = 1  # steps that are not counted
+MOST = 8  # steps that are
 PASSES = 3  # a step's forward and backward, in forward passes
 
 
 def finetune_steps(finetune: Finetune, rows: int) -> int:
     """Steps over so many labelled rows, of all folds' teachers."""
-    seen = rows if finetune.folds is None else rows * (1 - 1 / finetune.folds)
-    return (finetune.folds or 1) * ceil(finetune.epochs * ceil(seen / finetune.batch_size))
+    if finetune.folds is None:
+        return ceil(finetune.epochs * ceil(rows / finetune.batch_size))
+    seen = rows * (1 - 1 / finetune.folds)  # by one teacher
+    return finetune.folds * ceil(finetune.epochs * ceil(seen / finetune.batch_size))
 
 
 def step_from_flops(work: Workload, finetune: Finetune, device: Device) -> float:
@@ -37,38 +40,39 @@ def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: floa
     """Seconds of one step, the mean of an epoch: timed for about so many ``seconds``. ``forward``: seconds of the
     teacher's answer to one row.
 
-    Where a machine would take too long over all of a batch, on fewer rows: what a step takes whatever its batch (the
-    optimiser) is told from two numbers of them.
+    Where a whole batch would take too long, fewer rows are timed, and half of these: a line through both separates
+    what grows with the tokens from what a step takes whatever its batch (the optimiser).
     """
-    fit = seconds / 2 / (PASSES * max(forward, 1e-9))
-    few = int(np.clip(fit, 2, min(finetune.batch_size, len(work.teacher_rows))))
+    affordable = seconds / 2 / (PASSES * max(forward, 1e-9))
+    rows = int(np.clip(affordable, 2, min(finetune.batch_size, len(work.teacher_rows))))
     lengths = work.teacher_rows.lengths()
-    wanted = mean_tokens(lengths, training_batches(lengths, finetune.batch_size, finetune.seed, grouped=True))
+    epoch = mean_tokens(lengths, training_batches(lengths, finetune.batch_size, finetune.seed, grouped=True))
     teacher = copy.deepcopy(work.teacher.model)
     nn.Module.float(teacher).requires_grad_(True)
-    many, step = _timed(work, teacher, finetune, few, seconds)
-    if few == finetune.batch_size:
-        return step * wanted / many
-    fewer, shorter = _timed(work, teacher, finetune, max(1, few // 2), seconds / 2)
-    if many <= fewer:
-        return step * wanted / many
-    slope = float(np.clip((step - shorter) / (many - fewer), 0, step / many))
-    return step + slope * (wanted - many)
+    tokens, step = _timed(work, teacher, finetune, rows, seconds)
+    if rows == finetune.batch_size:
+        return step * epoch / tokens
+    half_tokens, half_step = _timed(work, teacher, finetune, max(1, rows // 2), seconds / 2)
+    if tokens <= half_tokens:
+        return step * epoch / tokens
+    slope = (step - half_step) / (tokens - half_tokens)
+    return step + float(np.clip(slope, 0, step / tokens)) * (epoch - tokens)
 
 
 def _timed(
     work: Workload, teacher: PreTrainedModel, finetune: Finetune, size: int, seconds: float
 ) -> tuple[float, float]:
     """Padded tokens, and seconds, of a step of so many rows."""
-    rows = work.teacher_rows
-    asked = replace(
+    config = replace(
         work.asked, batch_size=size, accumulate=1, group_by_length=True, precision="fp32", seed=finetune.seed
     )
-    with closing(Cases(replace(work, asked=asked, student=teacher, rows=rows))) as cases:
+    training = replace(work, asked=config, student=teacher, rows=work.teacher_rows)
+    with closing(Cases(training)) as cases:
         case = cases.case("base")
         probe = float(np.mean(case.block(SETTLE, 1)))
         steps = int(np.clip(seconds / probe, 1, MOST))
-        timed = float(np.mean(case.block(SETTLE, steps)))
-    lengths = rows.lengths()
+        step = float(np.mean(case.block(SETTLE, steps)))
+    lengths = work.teacher_rows.lengths()
     batches = training_batches(lengths, size, finetune.seed, grouped=True)
-    return mean_tokens(lengths, batches) / share_of_epoch(lengths, batches, SETTLE, SETTLE + steps), timed
+    tokens = mean_tokens(lengths, batches) / share_of_epoch(lengths, batches, SETTLE, SETTLE + steps)
+    return tokens, step

@@ -9,53 +9,46 @@ from typing import Any
 
 import numpy as np
 
-from logitcache import identity
 from logitcache.cost.flops import Shape
-from logitcache.records import Int64
 from logitcache.store import stores
 from logitcache.store.extents import File
 from logitcache.store.manifest import QUANTILES, Plan, Receipt, manifest_dict
 from logitcache.targets.dense import DTYPES as CODECS
 from logitcache.teacher.conditions import conditions
-from logitcache.teacher.panel import OneTeacher
 from logitcache.teacher.plan import Planned
 
 TRAINED_BYTES = 16  # of a parameter: weight, gradient and AdamW's two moments in single precision
 HALF_COPY = 2  # of a parameter, besides: what autocast keeps
-ACTIVATIONS, MASKS = 16, 2  # numbers and bytes that a layer keeps for each token and unit of its width
+ACTIVATIONS = 16  # numbers that a layer keeps for each token and unit of its width
+MASKS = 2  # bytes, besides
 ANSWERING = 10  # numbers that one layer holds at a time: the wide middle one, twice, and what goes in and out
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-class UnreadTeacher(OneTeacher):
-    """A teacher whose weights are not read for their digest: that of any is as long."""
-
-    def identity(self) -> dict[str, Any]:
-        return {"weights": identity.digest_json("weights"), **self.first.arithmetic()}
-
-    def in_order(self, order: Int64 | None) -> UnreadTeacher:
-        return UnreadTeacher(replace(self.first, order=order))
-
-
 def on_disk(planned: Planned) -> dict[str, int]:
     """Bytes of the whole folder of a planned dump, by codec: shards, receipts, plan and manifest."""
-    seen = conditions(planned.panel.first)
-    return {dtype: cache_bytes(_stored_as(planned, dtype), seen) for dtype in CODECS}
+    stated = conditions(planned.panel.first)
+    return {dtype: cache_bytes(_stored_as(planned, dtype), stated) for dtype in CODECS}
 
 
 def _stored_as(planned: Planned, dtype: str) -> Plan:
-    codec, plan = replace(planned.codec, dtype=dtype), planned.plan
-    names = codec.columns()
-    columns = tuple(replace(c, dtype=names[c.name][0]) if c.name in names else c for c in plan.columns)
-    return replace(plan, targets={"logits": codec.to_dict()}, columns=columns)
+    codec = replace(planned.codec, dtype=dtype)
+    kinds = codec.columns()
+    columns = []
+    for column in planned.plan.columns:
+        if column.name in kinds:
+            column = replace(column, dtype=kinds[column.name][0])
+        columns.append(column)
+    return replace(planned.plan, targets={"logits": codec.to_dict()}, columns=tuple(columns))
 
 
-def cache_bytes(plan: Plan, seen: Mapping[str, Any]) -> int:
-    """Bytes of a cache's folder. ``seen``: the conditions that its receipts state.
+def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
+    """Bytes of a cache's folder. ``stated``: the conditions in its receipts.
 
     Nothing is compressed, so a shard of zeros is as large as any: one of each number of rows is encoded, in memory.
     """
-    store, digest = stores.of(plan.store), plan.digest()
+    store = stores.of(plan.store)
+    digest = plan.digest()
     quantiles = [0.123456] * len(QUANTILES)
     sketches = {"entropy": quantiles, "top_probability": quantiles}
     encoded: dict[int, list[File]] = {}
@@ -63,13 +56,15 @@ def cache_bytes(plan: Plan, seen: Mapping[str, Any]) -> int:
     for index, (start, end) in enumerate(plan.shards()):
         rows = end - start
         if rows not in encoded:
-            zeros = {c.name: np.zeros(c.shape(rows), c.dtype) for c in plan.columns}
-            encoded[rows] = [each.described("") for each in store.encode(index, plan.columns, zeros).values()]
-        named = zip(store.names(index, plan.columns), encoded[rows], strict=True)
-        files = tuple(replace(file, name=name) for name, file in named)
-        receipts.append(Receipt(digest, start, rows, {"row": rows}, files, sketches, seen))
-    written = [plan.to_dict(), *(receipt.to_dict() for receipt in receipts), manifest_dict(plan, receipts)]
-    return sum(receipt.bytes for receipt in receipts) + sum(len(json.dumps(each, indent=1)) + 1 for each in written)
+            zeros = {column.name: np.zeros(column.shape(rows), column.dtype) for column in plan.columns}
+            shard = store.encode(index, plan.columns, zeros)
+            encoded[rows] = [file.described("") for file in shard.values()]
+        names = store.names(index, plan.columns)
+        files = tuple(replace(file, name=name) for name, file in zip(names, encoded[rows], strict=True))
+        receipts.append(Receipt(digest, start, rows, {"row": rows}, files, sketches, stated))
+    documents = [plan.to_dict(), *(receipt.to_dict() for receipt in receipts), manifest_dict(plan, receipts)]
+    texts = [json.dumps(document, indent=1) for document in documents]
+    return sum(receipt.bytes for receipt in receipts) + sum(len(text) + 1 for text in texts)
 
 
 @dataclass(frozen=True)
@@ -86,10 +81,13 @@ class Memory:
         """Weights, gradients, moments and what a forward pass keeps for the backward one (Korthikanti et al. 2022, eq.
         1, without the attention matrix: `transformers` does not keep it).
         """
-        shape, size = self.student, BYTES[self.dtype]
-        kept = (ACTIVATIONS * size + MASKS) * shape.layers * self.rows * self.length * shape.width
-        copies = HALF_COPY * shape.parameters if size == BYTES["float16"] else 0
-        return self.process + TRAINED_BYTES * shape.parameters + copies + kept
+        shape = self.student
+        size = BYTES[self.dtype]
+        per_parameter = TRAINED_BYTES
+        if size == BYTES["float16"]:
+            per_parameter += HALF_COPY
+        activations = (ACTIVATIONS * size + MASKS) * shape.layers * self.rows * self.length * shape.width
+        return self.process + per_parameter * shape.parameters + activations
 
     def answering(self, model: Shape, dtype: str, tokens: int) -> int:
         """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's numbers."""

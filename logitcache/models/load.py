@@ -90,7 +90,8 @@ def check_device(name: str | None) -> torch.device:
 
 def unloadable(what: str, path: str, error: BaseException, advice: str, revision: str | None = None) -> SpecError:
     """The error, to be raised, over a checkpoint of a teacher or a student that cannot be loaded."""
-    cause = _pickle(path, error, revision) or _reason(path, error)
+    names = _file_names(path, error, revision)
+    cause = _pointer(path) or _adapter(names) or _pickle(path, names) or _reason(path, error)
     return SpecError(f"no {what} can be loaded: {cause.problem}", advice=cause.advice or advice, where=path)
 
 
@@ -104,12 +105,34 @@ def _reason(path: str, error: BaseException) -> SpecError:
     return SpecError(f"there is no such folder; as a hub name: {cause.problem}", advice=cause.advice)
 
 
-def _pickle(path: str, error: BaseException, revision: str | None) -> SpecError | None:
-    """The error over a checkpoint whose weights are pickled alone; None where that is not the matter."""
-    remote = hub.on_hub(path)
-    if not isinstance(error, OSError) or (remote and hub.explain(path, error, "model")):
+def _file_names(path: str, error: BaseException, revision: str | None) -> list[str]:
+    """Names of a checkpoint's files; none where the hub does not give it."""
+    if not hub.on_hub(path):
+        return [file.name for file in Path(path).glob("*")]
+    return [] if hub.explain(path, error, "model") else hub.files(path, revision)
+
+
+def _pointer(path: str) -> SpecError | None:
+    """The error over a checkpoint that was cloned without its large files; None where that is not the matter."""
+    files = sorted(file for file in Path(path).glob("*") if file.is_file())
+    pointer = next(filter(hub.is_pointer, files), None)
+    return None if pointer is None else hub.pointer_in_place_of(pointer.name)
+
+
+def _adapter(names: list[str]) -> SpecError | None:
+    """The error over an adapter without the model that it adapts; None where that is not the matter."""
+    if "adapter_config.json" not in names or "config.json" in names:
         return None
-    names = hub.files(path, revision) if remote else [file.name for file in Path(path).glob("*")]
+    return SpecError(
+        expected="a whole model",
+        found="an adapter (adapter_config.json)",
+        advice="Merge it into its model with peft: AutoPeftModelForSequenceClassification.from_pretrained(ADAPTER)"
+        ".merge_and_unload().save_pretrained(FOLDER), and save its tokenizer there; then give that folder.",
+    )
+
+
+def _pickle(path: str, names: list[str]) -> SpecError | None:
+    """The error over a checkpoint whose weights are pickled alone; None where that is not the matter."""
     pickles = sorted(name for name in names if PICKLE.fullmatch(name))
     if not pickles or any(name.endswith(".safetensors") for name in names):
         return None
@@ -179,7 +202,7 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
         settings = {} if commit is None else commit.settings()
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
     except hub.unreadable() as error:
-        raise _no_tokenizer(path, hub.why(path, error)) from None
+        raise _no_tokenizer(path, _pointer(path) or hub.why(path, error)) from None
     if not trust_remote_code and _stands_in(tokenizer):
         raise _no_tokenizer(path, hub.own_code())
     unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)

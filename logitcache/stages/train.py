@@ -21,7 +21,7 @@ from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
-from logitcache.ranks import first_alone, is_first, meet, of_first
+from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.folder import OtherRun, check_foreign, check_same, held
 from logitcache.stages.job import Job, ready, with_tokenizer
@@ -49,7 +49,7 @@ def train(
     Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer),
     Locked (another command is writing there).
     """
-    with trained(config, source=source, reporter=reporter) as out:
+    with alone_if_one(), trained(config, source=source, reporter=reporter) as out:
         return out
 
 

@@ -17,7 +17,14 @@ from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
-from logitcache.models.load import checkpoint_settings, fit_tokenizer, fresh_weights, load_tokenizer, unloadable
+from logitcache.models.load import (
+    checkpoint_settings,
+    fit_tokenizer,
+    fresh_weights,
+    load_tokenizer,
+    longest_input,
+    unloadable,
+)
 from logitcache.models.settings import (
     SINGLE_LABEL,
     agree_on_pad_token,
@@ -177,7 +184,12 @@ def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[s
 
 
 def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors lets nobody."""
+    """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors lets nobody.
+
+    The tokenizer is saved with the longest input that the student takes, so that ``pipeline(..., truncation=True)``
+    takes any text.
+    """
+    tokenizer.model_max_length = longest_input(student, tokenizer)
     student.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     os.umask(umask := os.umask(0))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import runpy
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,18 @@ from logitcache.bench import formats
 from logitcache.bench import read as reading
 from logitcache.bench.cold import cool
 from logitcache.bench.document import read
-from logitcache.bench.formats import OURS, WAYS, Opened, Way
-from logitcache.bench.read import BATCH, bench, rows_of
+from logitcache.bench.formats import OURS, Opened, Way
+from logitcache.bench.read import BATCH, rows_of
 from logitcache.config.bench import ReadBenchConfig
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes, Reporter
 from logitcache_cli import bench_read
 
 ROWS, WIDTH = 300, 5  # not a multiple of a batch, a row group or a chunk
-LOADING = {way.name for way in WAYS if way.loads}
+RIVALS = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rivals.py"))["RIVALS"]
+WAYS = (*formats.WAYS, *(replace(way, loads=False) for way in RIVALS))  # what runpy has read is not to be pickled
+LOADING = {way.name for way in formats.WAYS if way.loads}
+bench = partial(reading.bench, ways=WAYS)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +105,14 @@ def test_ours_gives_the_proof_of_a_join_too(stores: Callable[[Way], Opened]) -> 
 
 @pytest.mark.parametrize(
     "way",
-    [pytest.param(way, id=way.name, marks=[pytest.mark.slow] * (way.name != OURS)) for way in WAYS if way.loads],
+    [
+        pytest.param(way, id=way.name, marks=[pytest.mark.slow] * (way.name != OURS))
+        for way in formats.WAYS
+        if way.loads
+    ],
 )
 def test_a_dataloader_gives_the_batches_of_the_plain_call(way: Way, folder: Path, logits: np.ndarray) -> None:
-    batches = reading._batches(ROWS, 3)
+    batches = reading.random_batches(ROWS, 3)
     for workers in (0, 1):
         found = list(reading._loader(reading.Stored(way.open, folder / (way.of or way.name)), workers))
         assert all(isinstance(each, torch.Tensor) for each in found)
@@ -117,7 +126,7 @@ def test_workers_are_no_forks_of_a_process_with_threads(folder: Path) -> None:
 
 
 def test_rows_are_drawn_alike_for_all_and_within_what_there_is() -> None:
-    first, again = reading._batches(50, 20), reading._batches(50, 20)
+    first, again = reading.random_batches(50, 20), reading.random_batches(50, 20)
     np.testing.assert_array_equal(first, again)
     assert all(len(rows) == BATCH and rows.min() >= 0 and rows.max() < 50 for rows in first)
 
@@ -127,7 +136,7 @@ def test_wide_rows_are_fewer() -> None:
     assert rows_of(asked, 2) == rows_of(asked, 64) == 200_000
     assert 0 < rows_of(asked, 1000) * 2016 <= 200_000_000
     sparse = next(way for way in WAYS if way.sparse)
-    assert rows_of(asked, 64, sparse) == formats.FILES
+    assert rows_of(asked, 64, sparse) == asked.files
 
 
 def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
@@ -182,14 +191,14 @@ def test_a_file_that_is_held_in_memory_is_not_cold(tmp_path: Path) -> None:
 def test_an_interrupt_keeps_what_was_measured(
     stop: type[BaseException], monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> None:
-    whole = reading._plain
+    whole = reading.ReadBench.measure_calls
 
-    def interrupted(asked: ReadBenchConfig, opened: Any, width: int, order: str, found: Any) -> None:
+    def interrupted(self: reading.ReadBench, opened: Any, width: int, order: str) -> None:
         if width == WIDTH:
             raise stop
-        whole(asked, opened, width, order, found)
+        whole(self, opened, width, order)
 
-    monkeypatch.setattr(reading, "_plain", interrupted)
+    monkeypatch.setattr(reading.ReadBench, "measure_calls", interrupted)
     told = bench(replace(SMALL, workers=()), ["x"], SILENT)
     assert not told["complete"]
     assert {case["width"] for case in told["cases"]} == {3}
@@ -238,9 +247,9 @@ def test_an_interrupt_within_a_dataloader_s_rounds_keeps_the_whole_ones(
         return run
 
     monkeypatch.setattr(reading, "_epoch", epoch)
-    found = reading._Found()
+    found = reading.ReadBench(replace(SMALL, rounds=3))
     with pytest.raises(SystemExit):
-        reading._loaders(replace(SMALL, rounds=3), folder, WIDTH, 0, found)
+        found.measure_loaders(folder, WIDTH, 0)
     assert {(case.name, case.ratio_to_logitcache.rounds) for case in found.cases} == {(name, 1) for name in LOADING}
 
 
@@ -268,10 +277,11 @@ def run(*arguments: str) -> Any:
 def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The command with a bench that measures one width, and what it was asked."""
     seen: dict[str, Any] = {}
+    whole = reading.bench
 
     def measured(asked: ReadBenchConfig, command: Any, reporter: Reporter) -> Any:
         seen["asked"] = asked
-        done = bench(replace(SMALL, widths=(3,), workers=(0,), open_rows=20_000), command, reporter)
+        done = whole(replace(SMALL, widths=(3,), workers=(0,), open_rows=20_000), command, reporter)
         return {**done, "complete": not seen.get("stop")}
 
     monkeypatch.setattr(reading, "bench", measured)
@@ -291,7 +301,7 @@ def test_the_command_prints_a_table_and_ends_like_an_interrupt(told: dict[str, A
     told["stop"] = True
     done = run()
     assert done.exit_code == 130
-    assert all(way.name in done.stdout for way in WAYS)
+    assert all(way.name in done.stdout for way in formats.WAYS)
     assert "÷ logitcache" in done.stdout
     assert "A cache of 20,000 rows is open after" in done.stdout
     assert "Interrupted: this is what was measured until then." in done.stdout

@@ -15,7 +15,7 @@ import torch
 from logitcache.bench.added import added
 from logitcache.bench.answering import answered
 from logitcache.bench.phases import PHASES, phases
-from logitcache.bench.steps import Cases, run_of
+from logitcache.bench.steps import Cases, student_of
 from logitcache.bench.workload import load
 from logitcache.config.bench import CASES
 
@@ -32,7 +32,7 @@ def seen(cases: Cases, name: str, steps: int) -> tuple[list[np.ndarray[Any, Any]
     """What the student of a case reads, and its losses, while its weights stay as they are."""
     case, inputs, losses = cases.case(name), [], []
     case.trainer.args.learning_rate = 0.0
-    hook = run_of(case.trainer).register_forward_pre_hook(
+    hook = student_of(case.trainer).register_forward_pre_hook(
         lambda module, args, kwargs: inputs.append(kwargs["input_ids"].numpy().copy()), with_kwargs=True
     )
     whole = case.trainer.compute_loss

@@ -175,6 +175,11 @@ def test_a_bug_ends_with_its_traceback() -> None:
     assert err.startswith("Traceback ")
 
 
+def test_an_output_of_ascii_alone_gets_signs_spelled_and_names_escaped() -> None:
+    text = "0.5 ± 0.1 × Zürich"
+    assert text.encode("ascii", main._SPELL) == rb"0.5 +- 0.1 x Z\xfcrich"
+
+
 def test_a_reader_that_leaves_is_met_in_silence(tmp_path: Path) -> None:
     go = tmp_path / "go"
     body = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\n    print('x' * 100)"

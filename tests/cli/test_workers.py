@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +67,31 @@ def test_what_workers_say_is_brought_together(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("OMP_NUM_THREADS")
     share = max(1, len(os.sched_getaffinity(0)) // 2)
     assert workers.run_parts(["dump"], 2, reporter) == [f"{i}/2 {share}\n" for i in (1, 2)]
+
+
+KILLED = """
+import os, signal, sys, time
+if "1/2" in sys.argv:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(60)
+"""
+
+
+def test_a_worker_that_is_killed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SCRIPT", KILLED)
+    notes: list[str] = []
+    with click.Context(cli), pytest.raises(click.exceptions.Exit) as left:
+        workers.run_parts(["dump"], 2, Notes(notes.append))
+    assert left.value.exit_code == 137
+    assert notes[-1].startswith("part 1 of 2 was killed (SIGKILL")
+
+
+def test_a_worker_ends_when_its_parent_is_gone() -> None:
+    waiting = "from logitcache_cli.workers import end_with_parent; import time; end_with_parent(); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", waiting], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.close()  # as the system does for a parent that was killed
+    assert process.wait(30) == -signal.SIGTERM
 
 
 def test_the_first_failure_ends_all_with_its_code_and_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from logitcache.config.option import build
+from logitcache.config.train import TrainConfig
 from logitcache.data.tasks.classification import METRICS, Classification, check_metric, score
 from logitcache.errors import SpecError
 from logitcache.records import Examples, Padding, Side
@@ -29,8 +31,8 @@ def test_known_metrics_pass(metric: str) -> None:
 
 
 def test_unknown_metric_and_f1_of_three_classes_are_refused() -> None:
-    with pytest.raises(SpecError, match="accuracy, macro_f1, f1, mcc, found 'auc'"):
-        check_metric("auc", 2)
+    with pytest.raises(SpecError, match="metric: expected one of accuracy, macro_f1, f1, mcc, found 'auc'"):
+        build(TrainConfig, {"method": "base", "metric": "auc"})
     with pytest.raises(SpecError, match=r"two classes, found 3\. Use macro_f1"):
         check_metric("f1", 3)
 

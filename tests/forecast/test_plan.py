@@ -25,7 +25,7 @@ from logitcache.forecast import accuracy
 from logitcache.forecast.calibrate import Pace, Speeds, from_flops
 from logitcache.forecast.epoch import mean_width, training_batches
 from logitcache.forecast.forecast import device_of, dump_seconds, plan
-from logitcache.forecast.setup import make_ready
+from logitcache.forecast.setup import load_inputs
 from logitcache.forecast.sizes import Memory, cache_bytes
 from logitcache.report.terminal import bench_text
 from logitcache.reporter import SILENT, Notes
@@ -91,7 +91,7 @@ def test_bytes_of_several_shards_and_of_one(
 
 
 def test_a_plan_adds_up_what_it_knows_of_single_things(asked: PlanConfig) -> None:
-    ready = make_ready(asked, SILENT)
+    ready = load_inputs(asked, SILENT)
     widths = np.array([1.0, 32.0])
     speeds = Speeds(step=1.0, own_forward=0.1, teacher_forward=0.5, pace=Pace(widths, np.array([2.0, 2.0])), write=3.0)
     lengths = ready.work.teacher_rows.lengths()
@@ -186,7 +186,7 @@ def test_a_calibrated_plan(asked: PlanConfig) -> None:
 
 
 def test_flops_and_calibration_speak_of_the_same_things(asked: PlanConfig) -> None:
-    ready = make_ready(asked, SILENT)
+    ready = load_inputs(asked, SILENT)
     one, eight = (from_flops(ready.work, cpu(cores)) for cores in (1, 8))
     assert dump_seconds(ready, one) == pytest.approx(8 * dump_seconds(ready, eight))
     assert one.own_forward == pytest.approx(8 * eight.own_forward)
@@ -194,7 +194,7 @@ def test_flops_and_calibration_speak_of_the_same_things(asked: PlanConfig) -> No
 
 
 def test_memory_grows_with_what_is_kept(asked: PlanConfig) -> None:
-    shape = shape_of(make_ready(asked, SILENT).work.student)
+    shape = shape_of(load_inputs(asked, SILENT).work.student)
     small, long = Memory(shape, 8, 16, "float32").training(), Memory(shape, 8, 32, "float32").training()
     assert small - (long - small) == 16 * shape.parameters
     assert long - small == 8 * 16 * 66 * shape.width * shape.layers

@@ -24,7 +24,7 @@ from logitcache.forecast.calibrate import Calibration
 from logitcache.forecast.epoch import mean_tokens, share_of_epoch, training_batches
 from logitcache.forecast.finetuning import finetune_steps
 from logitcache.forecast.forecast import Forecast, plan
-from logitcache.forecast.setup import make_ready
+from logitcache.forecast.setup import load_inputs
 from logitcache.report.terminal import plan_text
 from logitcache.reporter import SILENT
 from logitcache.stages.finetune import ready_teacher
@@ -107,7 +107,7 @@ def test_a_fine_tuning_has_as_many_steps_as_a_dumps(folds: int | None, asked: Pl
     ready_teacher(TeacherSpec("1x32", device="cpu"), how, source, 32, asked.work.workspace, reporter=Steps(count))
     foretold = finetune_steps(how, 60)
     assert abs(sum(last.values()) - foretold) <= (folds or 0)  # a fold is a seventh larger or smaller than another
-    ready = make_ready(replace(asked, finetune=how, work=replace(asked.work, teacher="1x32")), SILENT)
+    ready = load_inputs(replace(asked, finetune=how, work=replace(asked.work, teacher="1x32")), SILENT)
     assert ready.finetune == how
 
 
@@ -118,7 +118,7 @@ def test_folds_are_trained_without_one_of_them() -> None:
 
 def test_a_fine_tuning_is_timed_by_training_a_copy(asked: PlanConfig) -> None:
     work = replace(asked.work, teacher="2x64")
-    ready = make_ready(replace(asked, work=work), SILENT)
+    ready = load_inputs(replace(asked, work=work), SILENT)
     before = {name: each.clone() for name, each in ready.work.teacher.model.state_dict().items()}
     with Calibration(ready.work, ready.dumps[0], 0.01, ready.finetune) as calibration:
         speeds = calibration.speeds()
@@ -166,8 +166,8 @@ def test_shards_and_store_are_those_asked_for(store: str, asked: PlanConfig, loa
 def test_another_split_is_dumped_alone(asked: PlanConfig, unlabelled_data: Path) -> None:
     told = plan(replace(asked, split="dev", unlabelled=str(unlabelled_data))).to_dict()
     assert (told["setting"]["rows"], told["setting"]["unlabelled_rows"]) == (24, 30)
-    assert make_ready(asked, SILENT).dev_rows == 24
-    assert make_ready(replace(asked, split="dev"), SILENT).dev_rows == 0  # whom a dump of dev asks once
+    assert load_inputs(asked, SILENT).dev_rows == 24
+    assert load_inputs(replace(asked, split="dev"), SILENT).dev_rows == 0  # whom a dump of dev asks once
     with pytest.raises(SpecError, match="nosuch"):
         plan(replace(asked, split="nosuch"))
 
@@ -245,7 +245,7 @@ def test_a_step_has_a_part_that_no_batch_makes_longer(asked: PlanConfig, monkeyp
         return 10.0 * size, 7.0 + 0.1 * 10 * size
 
     monkeypatch.setattr(finetuning, "_timed", timed)
-    work = make_ready(replace(asked, work=replace(asked.work, teacher="1x32")), SILENT).work
+    work = load_inputs(replace(asked, work=replace(asked.work, teacher="1x32")), SILENT).work
     lengths = work.teacher_rows.lengths()
     wanted = mean_tokens(lengths, training_batches(lengths, 32, 0, grouped=True))
     for forward in (1.0, 1e-9):  # of a few rows, and of all

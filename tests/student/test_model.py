@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, pipeline
 
 from logitcache.config.shapes import check_revision
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
-from logitcache.student.model import build_student
+from logitcache.student.model import build_student, save
 
 
 def test_a_fresh_head_is_as_it_should_be_but_a_body_is_whole(
@@ -42,3 +42,14 @@ def test_only_the_hub_has_revisions(headless: Path) -> None:
         with pytest.raises(SpecError, match=f"expected a hub name beside --revision v1, found {what}. Leave"):
             check_revision(name, "v1")
     check_revision("org/name", "v1")
+
+
+def test_a_student_is_saved_with_the_longest_input_it_takes(headless: Path, tmp_path: Path) -> None:
+    """So that `pipeline(..., truncation=True)` takes any text, whatever the tokenizer said before."""
+    tokenizer = AutoTokenizer.from_pretrained(headless)
+    tokenizer.model_max_length = int(1e30)
+    model = build_student(str(headless), "pretrained", Classification(2, ("neg", "pos")), tokenizer, 32, 0)
+    save(model, tokenizer, tmp_path)
+    classify = pipeline("text-classification", model=str(tmp_path))
+    assert classify("a bright film " * 200, truncation=True)
+    assert AutoTokenizer.from_pretrained(tmp_path).model_max_length == model.config.max_position_embeddings

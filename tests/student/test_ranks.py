@@ -201,7 +201,8 @@ def test_a_run_goes_on_with_another_number_of_ranks(
 def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(
     shared: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name, value in {"WORLD_SIZE": "5", "RANK": "0", "LOCAL_RANK": "0"}.items():
+    meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in {"WORLD_SIZE": "5", "RANK": "0", "LOCAL_RANK": "0", **meeting}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SpecError, match=r"a multiple of 10 \(2 micro-batches on each of 5 processes\), found 24"):
         train(replace(shared, out=tmp_path / "out"))
@@ -216,6 +217,7 @@ def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(
         {"WORLD_SIZE": "2", "LOCAL_RANK": "1"},
         {"WORLD_SIZE": "2", "RANK": "2", "LOCAL_RANK": "0"},
         {"WORLD_SIZE": "two", "RANK": "0", "LOCAL_RANK": "0"},
+        {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
     ],
 )
 def test_variables_of_a_launcher_that_are_half_set_are_refused(
@@ -239,3 +241,10 @@ def test_one_process_is_the_first_whatever_its_number(
         monkeypatch.setenv(name, value)
     assert ranks() == 1
     assert is_first()
+
+
+def test_a_launcher_of_one_process_needs_no_address(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate waited for others, or ended in a traceback."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert (train(replace(config, epochs=1.0)) / "result.json").is_file()

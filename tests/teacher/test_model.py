@@ -213,6 +213,19 @@ def test_a_pickle_beside_safetensors_is_no_matter(copied: Path) -> None:
     assert "config.json' is not a valid JSON file" in refusal(copied)
 
 
+def test_an_adapter_without_its_model_is_called_one(copied: Path) -> None:
+    (copied / "config.json").rename(copied / "adapter_config.json")
+    assert "found an adapter (adapter_config.json). Merge it into its model with peft" in refusal(copied)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_pointer_in_place_of_a_file_is_called_one(copied: Path, name: str) -> None:
+    (copied / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n")
+    message = refusal(copied)
+    assert f"expected {name}, found a Git LFS pointer" in message
+    assert "`git lfs pull`" in message
+
+
 def test_a_revision_is_the_hubs(copied: Path, tmp_path: Path) -> None:
     assert "expected a hub name beside --revision v1, found a path" in refusal(copied, revision="v1")
     assert "there is no such folder." in refusal(tmp_path / "nowhere", revision="v1")

@@ -18,12 +18,12 @@ from logitcache.data.sources.tables import Column as Column
 from logitcache.data.sources.tables import Table as Table
 from logitcache.data.sources.tables import joined
 from logitcache.errors import SpecError
+from logitcache.hub import is_pointer, pointer_in_place_of
 
 # NAME-00000-of-00003, and as older copies of the hub's have it with a digest behind
 _PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?")
 _MATCHED = re.compile(r"(.+)_(mis)?matched")
 _DIGITS = re.compile(r"([0-9]+)")
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _OTHER_KINDS = {
     b"\xff\xfe": "UTF-16 or UTF-32",
     b"\xfe\xff": "UTF-16",
@@ -274,15 +274,10 @@ T = TypeVar("T")
 
 def _checked(path: Path, read: Callable[[Path], T]) -> T:
     """What ``read`` makes of a file. Raises SpecError where the file is of another kind than its name says."""
+    if is_pointer(path):
+        raise pointer_in_place_of("data").at(path)
     with path.open("rb") as file:
         start = file.read(64)
-    if start.startswith(_POINTER):
-        raise SpecError(
-            expected="data",
-            found="a Git LFS pointer, which stands for a file that was not fetched",
-            advice="Run `git lfs pull` in the repository, or download the file.",
-            where=path,
-        )
     parquet = ending(path) == ".parquet"
     kind = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), None)
     if kind is not None and not parquet:
