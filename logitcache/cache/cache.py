@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from logitcache import identity
-from logitcache.cache.index import HashIndex, check_views, located, place
+from logitcache.cache.index import HashIndex, check_views, locate, lookup
 from logitcache.cache.layout import LABEL, POSITION, codec_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
 from logitcache.records import LOGITS, Answers, Array, Int64
@@ -146,23 +146,19 @@ class Cache:
         """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal texts the first."""
         return self.index.find(np.asarray(row_hash, dtype=np.int64))
 
-    def place(self, row_id: Int64, row_hash: Int64) -> Int64:
-        """Where each of these rows lies here: at its own place, if the text there has its hash, else where
-        :meth:`find` finds it; -1 where it does not lie here: i64[n].
+    def lookup(self, row_id: Int64, row_hash: Int64) -> Int64:
+        """The row of this cache that has the text of each of these rows: i64[n]. That is the row of the same number
+        where it has the text, else the one that :meth:`find` finds; -1 where there is none.
         """
-        return place(self, row_id, row_hash)
-
-    def has(self, row_id: Int64, row_hash: Int64) -> bool:
-        """Whether each of these rows lies here, at its own place or elsewhere."""
-        return bool((self.place(row_id, row_hash) >= 0).all())
+        return lookup(self, row_id, row_hash)
 
     def locate(self, row_id: Int64, row_hash: Int64) -> Int64:
-        """:meth:`place` of rows that all lie here. Raises AlignmentError naming the first row that does not."""
+        """:meth:`lookup` of texts that are all here. Raises AlignmentError naming the first row whose text is not."""
         advice = (
             f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
             "new --out."
         )
-        return located(self, row_id, row_hash, advice)
+        return locate(self, row_id, row_hash, advice)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
         """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for a row that is not

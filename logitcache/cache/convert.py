@@ -1,7 +1,7 @@
-"""Caches made of caches: the same answers in another store, parts of one dump put together, tables for viewers.
+"""Caches made of caches: the same answers in another store, parts of one dump put together, Parquet for viewers.
 
-Whatever is read is checked on the way, and what is written goes through the writer of caches: locked, atomic, and
-going on where it stopped.
+Every shard that is read is checked against its receipt. Shards are written by the writer of caches: under a lock,
+atomically, and the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from logitcache.store.writer import PLAN, CacheWriter, refuse_inside
 PARQUET = "parquet"
 KINDS = (*stores.NAMES, PARQUET)
 ROW_GROUP = 8192  # rows: what a viewer reads to show one
-METADATA = b"logitcache"
+METADATA = b"logitcache"  # key of what an exported file says of its cache
+RANGES = 8  # of missing rows, named in a message
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a conversion or a merge has left in a folder."""
+    """The result of a conversion or a merge."""
 
     rows: int
     shards: int
-    written: int  # shards that were not there before, or not as they were written
+    written: int  # shards that this command wrote: missing ones, and damaged ones again
     bytes: int
-    fingerprint: str  # of the cache that is there now; of the one it was made of, where it is no cache
+    fingerprint: str  # of the new cache; of an export, that of the cache that was exported
 
 
 def convert(cache: Path | str, out: Path, kind: str) -> Made:
@@ -62,7 +63,7 @@ def to_store(reader: Reader, out: Path, store: str) -> Made:
         for index, receipt in enumerate(reader.manifest.receipts):
             arrays = arrays_of(reader, index)
             if index in writer.receipts:
-                _check_there(writer, index, arrays, receipt)
+                _check_same_shard(writer, index, arrays, receipt)
             if not writer.holds(index):
                 writer.write(index, arrays, receipt.sketches, receipt.conditions)
                 written += 1
@@ -75,11 +76,12 @@ def _made(out: Path, written: int) -> Made:
     return Made(manifest.plan.rows, len(manifest.receipts), written, manifest.bytes, manifest.digest)
 
 
-def _check_there(writer: CacheWriter, index: int, arrays: Mapping[str, Array], receipt: Receipt) -> None:
-    """Raises FingerprintMismatch where a shard that was there holds other answers to the same rows."""
-    encoded, there = writer.store.encode(index, writer.plan.columns, arrays), writer.receipts[index]
-    files = tuple(each.described(name) for name, each in encoded.items())
-    if (there.files, there.sketches, there.conditions) != (files, receipt.sketches, receipt.conditions):
+def _check_same_shard(writer: CacheWriter, index: int, arrays: Mapping[str, Array], receipt: Receipt) -> None:
+    """Raises FingerprintMismatch where an earlier command wrote other answers to the same rows."""
+    encoded = writer.store.encode(index, writer.plan.columns, arrays)
+    files = tuple(data.described(name) for name, data in encoded.items())
+    written = writer.receipts[index]
+    if (written.files, written.sketches, written.conditions) != (files, receipt.sketches, receipt.conditions):
         raise FingerprintMismatch(
             f"shard {index} is there already, of another dump with this plan. Choose another place.",
             where=writer.folder,
@@ -88,79 +90,94 @@ def _check_there(writer: CacheWriter, index: int, arrays: Mapping[str, Array], r
 
 def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
     """All columns of a shard, every file of it checked first. Raises CorruptShard."""
-    shard, found = reader.shards[index], dict[str, Array]()
+    shard = reader.shards[index]
     for file in shard.files.values():
-        reader.files.path(file)  # fetched, it is checked against its receipt, and what is wrong there is named there
+        reader.files.path(file)  # a remote file is fetched and checked here, so that an error names it
     for fault in reader.faults_of(shard):
         raise reader.error(fault)
+    arrays: dict[str, Array] = {}
     for level, columns in levels(reader.manifest.plan.columns).items():
-        every = np.arange(shard.records[level])
-        found |= reader.tables[level].take(
-            Places(np.full(len(every), index), every), [column.name for column in columns]
-        )
-    for level, records in shard.records.items():
-        if level != ROW and not _fits(found[ends(level).name], records):
+        records = np.arange(shard.records[level])
+        places = Places(np.full(len(records), index), records)
+        arrays |= reader.tables[level].take(places, [column.name for column in columns])
+    for level, count in shard.records.items():
+        if level != ROW and not _are_ends(arrays[ends(level).name], count):
             raise FormatError(
-                f"{ends(level).name}: expected ends that rise to {records:,}, found others.",
+                f"{ends(level).name}: expected ends that rise to {count:,}, found others.",
                 where=reader.files.path(next(iter(shard.files.values()))),
             )
-    return found
+    return arrays
 
 
-def _fits(end: Array, records: int) -> bool:
+def _are_ends(end: Array, records: int) -> bool:
+    """Whether a column of ends rises from 0 or more to the number of records."""
     last = int(end[-1]) if len(end) else 0
-    return bool(last == records and (end >= 0).all() and (end[1:] >= end[:-1]).all())
+    never_falls = (end >= 0).all() and (end[1:] >= end[:-1]).all()
+    return last == records and bool(never_falls)
 
 
 def to_parquet(reader: Reader, out: Path) -> Made:
     """One file for each shard, with page checksums: a row for each row and view, levels below as lists in lists."""
-    about = _about(reader)
+    metadata = _metadata(reader)
     if out.exists() and not out.is_dir():
         raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=out)
     refuse_inside(out)
     lock = lock_folder(out, content="this export")
     try:
-        wanted = [f"{index:05d}.{PARQUET}" for index in range(len(reader.shards))]
+        names = [f"{index:05d}.{PARQUET}" for index in range(len(reader.shards))]
         for path in out.glob(TEMPORARY):
             remove(out, path.name)
-        there, written = _exported(out, wanted, about), 0
-        for index, name in enumerate(wanted):
-            data = _parquet(_table(reader, index, about))
-            if name not in there or (out / name).read_bytes() != data:
+        exported = _exported(out, names, metadata)
+        written = 0
+        for index, name in enumerate(names):
+            data = _parquet(_table(reader, index, metadata))
+            if name not in exported or (out / name).read_bytes() != data:
                 write_atomic(out / name, data)
                 written += 1
-        size = sum((out / name).stat().st_size for name in wanted)
+        size = sum((out / name).stat().st_size for name in names)
     finally:
         lock.release()
-    return Made(len(reader), len(wanted), written, size, reader.manifest.digest)
+    return Made(len(reader), len(names), written, size, reader.manifest.digest)
 
 
-def _about(reader: Reader) -> bytes:
-    """What stands in each file's metadata under ``logitcache``."""
+def _metadata(reader: Reader) -> bytes:
+    """The JSON under the key ``logitcache`` in each file's metadata: which cache was exported."""
     plan = reader.manifest.plan
-    names = plan.teacher.get("label_names")
-    value = {"fingerprint": reader.manifest.digest, "label_names": names, "data": plan.data, "targets": plan.targets}
-    return identity.canonical_json(value)
+    return identity.canonical_json(
+        {
+            "fingerprint": reader.manifest.digest,
+            "label_names": plan.teacher.get("label_names"),
+            "data": plan.data,
+            "targets": plan.targets,
+        }
+    )
 
 
-def _exported(out: Path, wanted: list[str], about: bytes) -> set[str]:
-    """The files of this export that are there. Raises SpecError where the folder holds something else."""
-    found = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-    for name in sorted(found):
-        if name not in wanted or _says(out / name) != about:
+def _exported(out: Path, names: list[str], metadata: bytes) -> set[str]:
+    """The names of this export's files that an earlier command wrote. Raises SpecError where the folder holds
+    something else.
+    """
+    exported = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    for name in sorted(exported):
+        if name not in names or _read_metadata(out / name) != metadata:
             raise SpecError(
-                f"expected an empty folder or the same cache's export, found {name}. Choose another place.", where=out
+                expected="an empty folder or the same cache's export",
+                found=name,
+                advice="Choose another folder.",
+                where=out,
             )
-    return found
+    return exported
 
 
-def _says(path: Path) -> bytes | None:
+def _read_metadata(path: Path) -> bytes | None:
+    """What :func:`_metadata` wrote into a file; None where it is no such file."""
     refuse_link(path)
     try:
-        metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+        schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
         return None
-    return metadata.get(METADATA)
+    entries: dict[bytes, bytes] = schema.metadata or {}
+    return entries.get(METADATA)
 
 
 def _parquet(table: pa.Table) -> memoryview:
@@ -169,25 +186,26 @@ def _parquet(table: pa.Table) -> memoryview:
     return memoryview(sink.getvalue()).cast("B")
 
 
-def _table(reader: Reader, index: int, about: bytes) -> pa.Table:
-    """A shard as a table: ``row_id``, ``view`` where there are several, and all columns but the ends, which the lists
-    say.
+def _table(reader: Reader, index: int, metadata: bytes) -> pa.Table:
+    """A shard as a table: ``row_id``, ``view`` where there are several, and all columns but those of ends, which become
+    the lengths of lists.
     """
-    shard, plan = reader.shards[index], reader.manifest.plan
-    arrays, found = arrays_of(reader, index), levels(plan.columns)
+    shard = reader.shards[index]
+    plan = reader.manifest.plan
+    arrays = arrays_of(reader, index)
     row_id = shard.first_row + np.arange(shard.rows).repeat(plan.views)
     columns = {"row_id": pa.array(row_id)}
     if plan.views > 1:
         columns["view"] = pa.array(np.tile(np.arange(plan.views), shard.rows))
-    skipped = {ends(level).name for level in found if level != ROW}
+    end_names = {ends(level).name for level in levels(plan.columns) if level != ROW}
     for column in plan.columns:
-        if column.name not in skipped:
-            columns[_free(column.name, columns)] = _lists(column, arrays)
-    return pa.table(columns).replace_schema_metadata({METADATA: about})
-
-
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    return _free(f"{name}_", taken) if name in taken else name
+        if column.name in end_names:
+            continue
+        name = column.name
+        while name in columns:  # a cache's own column may be called row_id
+            name += "_"
+        columns[name] = _lists(column, arrays)
+    return pa.table(columns).replace_schema_metadata({METADATA: metadata})
 
 
 def _lists(column: Column, arrays: Mapping[str, Array]) -> pa.Array:
@@ -213,17 +231,17 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
     for part, plan in zip(parts, plans, strict=True):
         _check_same(part, plans[0].to_dict(), plan.to_dict())
     with CacheWriter(out, plans[0]) as writer:
-        lacking = [index for index in writer.own if not writer.holds(index)]
-        written = len(lacking)
+        missing = [index for index in writer.own if not writer.holds(index)]
+        written = len(missing)
         for part in parts:
-            for index in list(lacking):
+            for index in list(missing):
                 receipt = _receipt(part, writer, index)
                 if receipt is not None:
                     writer.put(index, receipt, {file.name: data for file, data in _files(part, receipt)})
-                    lacking.remove(index)
-        if lacking:
+                    missing.remove(index)
+        if missing:
             raise IncompleteCache(
-                f"no part has {_rows(writer.plan, lacking)}. Merge again when they are dumped: what was copied stays.",
+                f"no part has {_rows(writer.plan, missing)}. Merge again when they are dumped: what was copied stays.",
                 where=out,
             )
         writer.seal()
@@ -241,13 +259,13 @@ def _plan(part: Path) -> Plan:
 
 
 def _check_same(part: Path, first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    for name, one, two in differences(first, other):
-        said = f"{name}: expected {short(one)} as in the first part, found {short(two)}."
-        raise FingerprintMismatch(f"{said} Merge parts of one dump.", where=part)
+    for name, in_first, in_other in differences(first, other):
+        problem = f"{name}: expected {short(in_first)} as in the first part, found {short(in_other)}"
+        raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
-    """What a part says of a shard; None where it has none. A receipt that nobody wrote like this is no shard."""
+    """A part's receipt of a shard; None where it has none. Raises CorruptShard for a receipt of another plan."""
     path = part / SHARDS / receipt_name(index)
     refuse_link(part / SHARDS)
     if not path.is_file():
@@ -264,7 +282,7 @@ def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
 
 
 def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
-    """A shard's files and their bytes, proved to be those that were written."""
+    """A shard's files and their bytes. Raises CorruptShard where size or digest are not those of the receipt."""
     for file in receipt.files:
         path = LocalFolder(part / SHARDS).path(file)
         refuse_links(part / SHARDS, file.name)
@@ -286,5 +304,6 @@ def _rows(plan: Plan, shards: Sequence[int]) -> str:
         if ranges and ranges[-1][1] == start:
             start = ranges.pop()[0]
         ranges.append((start, end))
-    said = [f"{start:,} to {end - 1:,}" for start, end in ranges]
-    return "rows " + ", ".join(said[:8]) + (f" and {len(said) - 8} more ranges" if len(said) > 8 else "")
+    words = [f"{start:,} to {end - 1:,}" for start, end in ranges]
+    line = "rows " + ", ".join(words[:RANGES])
+    return line if len(words) <= RANGES else f"{line} and {len(words) - RANGES} more ranges"

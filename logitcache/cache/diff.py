@@ -54,24 +54,24 @@ def difference(one: Cache, other: Cache) -> Difference:
     views = min(cache.manifest.plan.views for cache in (one, other))
     seen = _Seen()
     for rows in _blocks(len(one)):
-        place = other.place(rows, one.row_hashes(rows))
-        shared = place >= 0
+        others = other.lookup(rows, one.row_hashes(rows))
+        shared = others >= 0
         told.only_a += int((~shared).sum())
         rows = rows[shared]
-        place = place[shared]
+        others = others[shared]
         in_a = ~np.isin(rows, one.skipped)
-        in_b = ~np.isin(place, other.skipped)
+        in_b = ~np.isin(others, other.skipped)
         told.skipped += int((~in_a | ~in_b).sum())
         told.skipped_a += int((~in_a & in_b).sum())
         told.skipped_b += int((in_a & ~in_b).sum())
         rows = rows[in_a & in_b]
-        place = place[in_a & in_b]
-        told.moved += int((place != rows).sum())
+        others = others[in_a & in_b]
+        told.moved += int((others != rows).sum())
         seen.rows += len(rows)
         for view in range(views):
-            _compare(told, seen, rows, one.take(rows, view=view), other.take(place, view=view), order)
+            _compare(told, seen, rows, one.take(rows, view=view), other.take(others, view=view), order)
     for rows in _blocks(len(other)):
-        told.only_b += int((one.place(rows, other.row_hashes(rows)) < 0).sum())
+        told.only_b += int((one.lookup(rows, other.row_hashes(rows)) < 0).sum())
     if not seen.rows:
         kind = AlignmentError if told.only_a else SpecError
         why = f"the texts of {told.only_a:,} are not in B, {told.skipped:,} have no answer"

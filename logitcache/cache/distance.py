@@ -14,41 +14,54 @@ Float64 = npt.NDArray[np.float64]
 
 def kl(one: Float32, other: Float32) -> Float64:
     """KL(one || other) of each row in nats, computed in double precision: f64[N] of logits f[N, K]."""
-    p, q = _log_softmax(one), _log_softmax(other)
-    terms = np.exp(p) * (p - q)
-    found: Float64 = np.maximum(terms.sum(axis=1), 0.0)  # rounding makes some a little negative
-    return found
+    log_p = _log_softmax(one)
+    log_q = _log_softmax(other)
+    divergence = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
+    positive: Float64 = np.maximum(divergence, 0.0)  # rounding makes some a little negative
+    return positive
 
 
 def _log_softmax(logits: Float32) -> Float64:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    found: Float64 = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return found
+    log_softmax: Float64 = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_softmax
 
 
 class Spread:
     """Mean, quantiles and maximum of many values at or above 0, kept in a histogram: memory does not grow with them.
 
-    Bins are 1 % wide on a logarithmic scale from 1e-12 to 1e6; what lies below counts as 0.
+    Bins are 1 % wide on a logarithmic scale from 1e-12 to 1e6; values below count as 0.
     """
 
-    LOW, HIGH, STEP = 1e-12, 1e6, 1.01
+    LOW = 1e-12
+    HIGH = 1e6
+    STEP = 1.01
     QUANTILES = (0.5, 0.95, 0.99)
 
     def __init__(self) -> None:
         self.edges = np.exp(np.arange(np.log(self.LOW), np.log(self.HIGH), np.log(self.STEP)))
         self.counts = np.zeros(len(self.edges) + 1, np.int64)
-        self.total, self.largest = 0.0, 0.0
+        self.total = 0.0
+        self.largest = 0.0
 
     def add(self, values: Float64) -> None:
-        self.counts += np.bincount(np.searchsorted(self.edges, values, "right"), minlength=len(self.counts))
+        bins = np.searchsorted(self.edges, values, "right")
+        self.counts += np.bincount(bins, minlength=len(self.counts))
         self.total += float(values.sum())
         self.largest = max(self.largest, float(values.max(initial=0.0)))
 
     def result(self) -> dict[str, Any]:
         """``mean``, ``p50``, ``p95``, ``p99`` (each at most 1 % too low) and ``max``; zeros where nothing was added."""
-        n = int(self.counts.sum())
+        count = int(self.counts.sum())
+        if not count:
+            return dict.fromkeys(("mean", *map(_name, self.QUANTILES), "max"), 0.0)
         below = np.cumsum(self.counts)
-        lower = np.concatenate([[0.0], self.edges])
-        at = {f"p{q * 100:.0f}": float(lower[np.searchsorted(below, q * n)]) if n else 0.0 for q in self.QUANTILES}
-        return {"mean": self.total / max(1, n), **at, "max": self.largest}
+        lower_edges = np.concatenate([[0.0], self.edges])
+        quantiles = {
+            _name(share): float(lower_edges[np.searchsorted(below, share * count)]) for share in self.QUANTILES
+        }
+        return {"mean": self.total / count, **quantiles, "max": self.largest}
+
+
+def _name(share: float) -> str:
+    return f"p{share * 100:.0f}"

@@ -61,26 +61,26 @@ class Table(Protocol):
         """All rows by their hash, built when it is first needed."""
 
 
-def place(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
-    """Where in the table each text lies, or ABSENT: i64[n]. That is ``row_id`` where the table has the same text there,
-    else the first row of that text.
+def lookup(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
+    """The row of the table that has each text, or ABSENT: i64[n]. That is the row of the same number where it has the
+    text, else the first that has it.
     """
     is_inside = (row_id >= 0) & (row_id < len(table))
     fits = is_inside.copy()
     fits[is_inside] = table.row_hashes(row_id[is_inside]) == row_hash[is_inside]
     if fits.all():
         return row_id
-    places = row_id.copy()
-    places[~fits] = table.index.find(row_hash[~fits])
-    return places
+    rows = row_id.copy()
+    rows[~fits] = table.index.find(row_hash[~fits])
+    return rows
 
 
-def located(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
-    """:func:`place`, for texts that are all in the table. Raises AlignmentError naming the first row whose text is not,
+def locate(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
+    """:func:`lookup` of texts that are all in the table. Raises AlignmentError naming the first row whose text is not,
     and how many there are.
     """
-    places = place(table, row_id, row_hash)
-    absent = np.flatnonzero(places == ABSENT)
+    rows = lookup(table, row_id, row_hash)
+    absent = np.flatnonzero(rows == ABSENT)
     if len(absent):
         first = absent[0]
         raise AlignmentError(
@@ -89,7 +89,7 @@ def located(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
             advice=advice,
             where=table.where,
         )
-    return places
+    return rows
 
 
 def check_views(where: str, view: Int64 | int, views: int) -> None:

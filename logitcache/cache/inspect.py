@@ -191,32 +191,36 @@ def _text(
     cache: Cache, number: int, row_hash: int, data: str | None, columns: Columns, workspace: Path
 ) -> dict[str, str | None]:
     """The row's text, or why it is not shown."""
-    said = cache.manifest.plan.data
-    name, split = str(data or said.get("source")), str(said.get("split"))
+    recorded = cache.manifest.plan.data
+    name = str(data or recorded.get("source"))
+    split = str(recorded.get("split"))
     note = f"the cache calls its rows {short(repr(name))}, and nothing of that name lies here: name them with --data"
-    for place in _places(name, workspace, data is not None):
+    for path in _paths(name, workspace, data is not None):
         try:
-            loaded = source.load(str(place), columns, workspace, SILENT)
-            rows = loaded.dumped.get(split)
+            loaded = source.load(str(path), columns, workspace, SILENT)
         except SpecError as error:
             if data is not None:
                 raise
             note = str(error)
             continue
-        found = _found(rows, number)
-        if found == row_hash and rows is not None:
-            texts, pairs = rows.texts(number, number + 1)
+        rows = loaded.dumped.get(split)
+        index = None if rows is None else _index_of(rows, number, row_hash)
+        if rows is not None and index is not None:
+            texts, pairs = rows.texts(index, index + 1)
             return {"text": texts[0], "text_pair": pairs[0] if pairs else None, "text_note": None}
-        there = "there is none" if found is None else f"there it is another text (hash {_hex(found)})"
-        note = f"row {number} of {split} in {place}: {there}"
+        note = f"{path}: no row of {split} has this text (hash {_hex(row_hash)})"
     return {"text": None, "text_pair": None, "text_note": note}
 
 
-def _found(rows: Rows | None, number: int) -> int | None:
-    return None if rows is None or number >= len(rows) else int(rows.row_hash[number])
+def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
+    """Where a text stands among rows: at the row's own number, or the first row that has it; None where none has."""
+    if number < len(rows) and rows.row_hash[number] == row_hash:
+        return number
+    matches = np.flatnonzero(rows.row_hash == row_hash)
+    return int(matches[0]) if len(matches) else None
 
 
-def _places(name: str, workspace: Path, named: bool) -> list[Path]:
+def _paths(name: str, workspace: Path, named: bool) -> list[Path]:
     """Where a source may lie on this disk. Raises SpecError for a ``named`` one that lies nowhere."""
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))

@@ -34,17 +34,17 @@ class Part:
     start: int
     caches: tuple[Cache, ...]
     orders: tuple[Int64 | None, ...]  # of each cache: data_logits = cached_logits[:, order]; None: as they are
-    places: tuple[Int64 | None, ...] = ()  # of each cache, once located: where row i lies in it; None: at i
+    located_rows: tuple[Int64 | None, ...] = ()  # of each cache, once located: its row for row i; None: row i
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
         for a text that is not in every cache.
         """
         several = []
-        for cache, order, place in self.placed(row_id):
+        for cache, order, rows in self.rows_in_caches(row_id):
             try:
-                taken = cache.take(place, row_hash, view)
-            except AlignmentError:  # it names places in the cache: the same refusal names the rows
+                taken = cache.take(rows, row_hash, view)
+            except AlignmentError:  # it names rows of the cache: asked again, it names these
                 taken = cache.take(row_id, row_hash, view)
             several.append(_in_order(taken, order))
         first = several[0]
@@ -55,26 +55,24 @@ class Part:
             several = [answers.select(places) for answers, places in zip(several, shared, strict=True)]
         return several[0].with_logits(mean_teacher([answers.logits for answers in several]))
 
-    def placed(self, row_id: Int64) -> Iterator[tuple[Cache, Int64 | None, Int64]]:
-        """Each cache, the order of its columns, and the places of these rows in it as far as they were located."""
-        for cache, order, place_of_row in zip_longest(self.caches, self.orders, self.places):
-            # a row behind the located ones gets a wrong place, where its hash does not fit: it is found by that
-            yield cache, order, row_id if place_of_row is None else place_of_row.take(row_id, mode="clip")
+    def rows_in_caches(self, row_id: Int64) -> Iterator[tuple[Cache, Int64 | None, Int64]]:
+        """Each cache, the order of its columns, and its rows for these rows, as far as they were located."""
+        for cache, order, located in zip_longest(self.caches, self.orders, self.located_rows):
+            # clip: a row behind the located ones gets a wrong row, whose hash does not fit, and is then looked up
+            yield cache, order, row_id if located is None else located.take(row_id, mode="clip")
 
     def located(self, row_id: Int64, row_hash: Int64) -> Part:
-        """The same part, with the places of these rows looked up once. Raises AlignmentError for a text that is not in
-        every cache.
-        """
-        places: list[Int64 | None] = []
+        """The same part, with these rows looked up once. Raises AlignmentError for a text that a cache lacks."""
+        located_rows: list[Int64 | None] = []
         for cache in self.caches:
-            place = cache.locate(row_id, row_hash)
-            if (place == row_id).all():
-                places.append(None)
+            rows = cache.locate(row_id, row_hash)
+            if (rows == row_id).all():
+                located_rows.append(None)
                 continue
-            place_of_row = np.arange(row_id.max() + 1)
-            place_of_row[row_id] = place
-            places.append(place_of_row)
-        return replace(self, places=tuple(places))
+            located = np.arange(row_id.max() + 1)
+            located[row_id] = rows
+            located_rows.append(located)
+        return replace(self, located_rows=tuple(located_rows))
 
 
 def _in_order(answers: Answers, order: Int64 | None) -> Answers:
@@ -126,11 +124,11 @@ class Joined:
             return self.parts[0].take(row_id, row_hash, view)
         parts = self.rows_by_part(row_id)
         answers = [part.take(row_id[index] - part.start, row_hash[index], view[index]) for part, index in parts]
-        by_part = np.concatenate([index for _, index in parts])
-        return end_to_end(answers).rows(np.argsort(by_part))
+        order = np.concatenate([index for _, index in parts])
+        return end_to_end(answers).rows(np.argsort(order))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Joined:
-        """The same teachers, with the places of these rows looked up once, so that no step looks for them. Raises
+        """The same teachers, with these rows looked up once, so that no step looks for them. Raises
         AlignmentError naming the first row whose text is not in its caches.
         """
         parts = [part.located(row_id[index] - part.start, row_hash[index]) for part, index in self.rows_by_part(row_id)]
@@ -140,8 +138,8 @@ class Joined:
         """Which of these rows, once located, no teacher has skipped: bool[N]."""
         is_answered = np.ones(len(row_id), bool)
         for part, index in self.rows_by_part(row_id):
-            for cache, _, place in part.placed(row_id[index] - part.start):
-                is_answered[index] &= ~np.isin(place, cache.skipped)
+            for cache, _, rows in part.rows_in_caches(row_id[index] - part.start):
+                is_answered[index] &= ~np.isin(rows, cache.skipped)
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
@@ -219,7 +217,7 @@ def assigned(caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None)
         answering[_part_for(cache, list(starts), texts)].append(cache)
     for name, (row_id, row_hash) in texts.items():
         if not answering[name]:
-            answering[name] = [cache for cache in caches if cache.has(row_id, row_hash)]
+            answering[name] = [cache for cache in caches if _has(cache, row_id, row_hash)]
     return answering
 
 
@@ -232,14 +230,18 @@ def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]
     }
 
 
+def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
+    return bool((cache.lookup(row_id, row_hash) >= 0).all())
+
+
 def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
     """The part that a cache answers for: that of its split's name, unless it has all texts of another part alone."""
     split = str(cache.manifest.plan.data.get("split"))
     named = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
-    if parts == [named] or (named in texts and cache.has(*texts[named])):
+    if parts == [named] or (named in texts and _has(cache, *texts[named])):
         return named
     for name, rows in texts.items():
-        if cache.has(*rows):
+        if _has(cache, *rows):
             return name
     if named not in parts:
         raise SpecError(
@@ -266,8 +268,8 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
 
 def _check_different(caches: Sequence[Cache]) -> None:
     fingerprints = [cache.fingerprint for cache in caches]
-    for place, cache in enumerate(caches):
-        if cache.fingerprint in fingerprints[:place]:
+    for index, cache in enumerate(caches):
+        if cache.fingerprint in fingerprints[:index]:
             raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
 
 

@@ -85,8 +85,8 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
     for part, index in teacher.rows_by_part(train.row_id):
         mine = index[train.label[index] >= 0]
         row_id = train.row_id[mine] - part.start
-        for cache, order, place in part.placed(row_id):
-            stored = _labels_then(cache, row_id, place)
+        for cache, order, rows in part.rows_in_caches(row_id):
+            stored = _labels_then(cache, row_id, rows)
             labelled = stored >= 0
             before = stored[labelled]
             if order is not None:
@@ -98,12 +98,12 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
     return Relabelled(keys // MAX_CLASSES, keys % MAX_CLASSES, counts)
 
 
-def _labels_then(cache: Cache, row_id: Int64, place: Int64) -> Int64:
-    """The labels of rows at the dump, -1 where nothing is known: i64[N]. Where some rows lie elsewhere now, a text that
-    was dumped with several labels says nothing: which of its rows is which cannot be told.
+def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
+    """The labels at the dump of rows that are ``rows`` in the cache, -1 where nothing is known: i64[N]. Where some rows
+    have moved, a text that was dumped with several labels says nothing: which of its rows is which cannot be told.
     """
-    labels = cache.labels(place)
-    if (place == row_id).all():
+    labels = cache.labels(rows)
+    if (rows == row_id).all():
         return labels
     index = cache.index
     is_first = np.ones(len(index.row_hash), bool)
@@ -111,7 +111,7 @@ def _labels_then(cache: Cache, row_id: Int64, place: Int64) -> Int64:
     starts = np.flatnonzero(is_first)
     ordered = cache.labels(index.row_id)
     is_single = np.minimum.reduceat(ordered, starts) == np.maximum.reduceat(ordered, starts)
-    text = np.searchsorted(index.row_hash[starts], cache.row_hashes(place))
+    text = np.searchsorted(index.row_hash[starts], cache.row_hashes(rows))
     return np.where(is_single[text], labels, -1)
 
 

@@ -205,8 +205,8 @@ def _say_located(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Say how many rows lie elsewhere in a cache than in the data."""
     for part, index in teacher.rows_by_part(job.train.row_id):
         row_id = job.train.row_id[index] - part.start
-        for cache, _, place in part.placed(row_id):
-            moved = int((place != row_id).sum())
+        for cache, _, rows in part.rows_in_caches(row_id):
+            moved = int((rows != row_id).sum())
             if moved:
                 windows = "" if cache.window is None else WINDOWS
                 reporter.note(

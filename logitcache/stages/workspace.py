@@ -37,40 +37,68 @@ def find_cache(
     or several to choose from; and where the only one of the table is broken or unfinished, what is wrong with that.
     """
     digest = table.digest()
+    is_unlabelled = split == UNLABELLED_SPLIT
     of_table: list[Cache] = []
     others: list[Cache] = []
     broken: list[LogitCacheError] = []
-    for plan in sorted(workspace.caches.glob("*/plan.json")):
-        data = _data_of(plan)
-        is_of_table = data.get("digest") == digest and _is_unlabelled(data) == (split == UNLABELLED_SPLIT)
-        if source not in (None, data.get("source")):
-            is_of_table = False
+    for path in sorted(workspace.caches.glob("*/plan.json")):
+        data = _data_of(path)
+        is_called = source in (None, data.get("source"))
+        is_same_part = _is_unlabelled(data) == is_unlabelled
+        is_of_table = is_called and is_same_part and data.get("digest") == digest
         try:
-            (of_table if is_of_table else others).append(Cache.open(plan.parent))
+            cache = Cache.open(path.parent)
         except LogitCacheError as error:
-            broken += [error.at(plan.parent)] if is_of_table else []
+            if is_of_table:
+                broken.append(error.at(path.parent))
+            continue
+        if is_of_table:
+            of_table.append(cache)
+        elif is_called:
+            others.append(cache)
     if len(of_table) == 1:
         return of_table[0]
-    if broken and not of_table:
-        raise broken[0]
     if of_table:
         raise _ambiguous(of_table, split, workspace)
-    texts = table.row_hash if texts is None else texts
-    holding: dict[Cache, int] = {}
-    for cache in others:
-        if source in (None, cache.manifest.plan.data.get("source")):
-            try:
-                holding[cache] = int((cache.find(texts) >= 0).sum())
-            except LogitCacheError as error:
-                broken.append(error)
-    complete = [cache for cache, count in holding.items() if count == len(texts)]
-    if not complete:
-        raise broken[0] if broken else _none(holding, others, split, len(texts), workspace)
+    if broken:
+        raise broken[0]
+    complete = _with_all_texts(others, table.row_hash if texts is None else texts, split, workspace)
     if any(_answers_differ(complete[0], cache) for cache in complete):
         raise _ambiguous(complete, split, workspace)
-    is_unlabelled = split == UNLABELLED_SPLIT
     complete.sort(key=lambda cache: (len(cache), cache.fingerprint))
     return min(complete, key=lambda cache: _is_unlabelled(cache.manifest.plan.data) != is_unlabelled)
+
+
+def _with_all_texts(caches: list[Cache], texts: Int64, split: str, workspace: Workspace) -> list[Cache]:
+    """The caches that have every text. Raises SpecError where there is none: of the caches that can be read, the one
+    that has most of the texts is named; CorruptShard where one cannot be read.
+    """
+    counts: list[int] = []
+    readable: list[Cache] = []
+    broken: list[LogitCacheError] = []
+    for cache in caches:
+        try:
+            counts.append(int((cache.find(texts) >= 0).sum()))
+        except LogitCacheError as error:
+            broken.append(error)
+        else:
+            readable.append(cache)
+    most = max(counts, default=0)
+    complete = [cache for cache, count in zip(readable, counts, strict=True) if count == len(texts)]
+    if complete:
+        return complete
+    if broken:
+        raise broken[0]
+    names = ", ".join(str(cache.folder) for cache in caches)
+    found = f"none, only caches of other rows: {names}" if caches else "none"
+    how = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
+    dump = f"logitcache dump --teacher TEACHER --data DATA{how}"
+    advice = f"Make one: {dump}, or name one with --cache."
+    if most:
+        best = readable[counts.index(most)].folder
+        found = f"{found}; {best} has {most:,} of {len(texts):,} texts"
+        advice = f"Ask about the others alone: {dump} --reuse {best} --out FOLDER, and name that with --cache."
+    raise SpecError(expected=f"a cache of these {split} rows", found=found, advice=advice, where=workspace.caches)
 
 
 def _answers_differ(one: Cache, other: Cache) -> bool:
@@ -89,24 +117,6 @@ def _ambiguous(caches: list[Cache], split: str, workspace: Workspace) -> SpecErr
         found=f"{len(caches)}: {names}",
         advice=f"Choose one with --cache{_or_average(caches)}.",
         where=workspace.caches,
-    )
-
-
-def _none(holding: Mapping[Cache, int], others: list[Cache], split: str, texts: int, workspace: Workspace) -> SpecError:
-    """The refusal where no cache has all texts: the one that has most of them can be gone on from."""
-    how = " --unlabelled FILE" if split == UNLABELLED_SPLIT else ""
-    names = ", ".join(str(cache.folder) for cache in others)
-    more = f", only caches of other rows: {names}" if others else ""
-    advice = f"Make one: logitcache dump --teacher TEACHER --data DATA{how}, or name one with --cache."
-    best = max(holding, key=lambda cache: holding[cache], default=None)
-    if best is not None and holding[best]:
-        more += f"; {best.folder} has {holding[best]:,} of {texts:,} texts"
-        advice = (
-            f"Ask about the others alone: logitcache dump --teacher TEACHER --data DATA --reuse {best.folder} --out "
-            "FOLDER, and name that with --cache."
-        )
-    return SpecError(
-        expected=f"a cache of these {split} rows", found=f"none{more}", advice=advice, where=workspace.caches
     )
 
 

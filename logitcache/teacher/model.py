@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from logitcache import hub, identity
-from logitcache.cache.index import HashIndex, check_views, located
+from logitcache.cache.index import HashIndex, check_views, locate
 from logitcache.data.collate import pad, where_of
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
@@ -210,8 +210,8 @@ class LiveTeacher:
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         """Answers as a cache gives them. Raises AlignmentError for a text that is not among its rows."""
         check_views(self.where, view, 1)
-        places = located(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
-        positions = self.teacher.kind.positions(self.rows, places)
-        logits: Float32 = self.teacher.answers(self.rows, places).cpu().numpy()
+        rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
+        positions = self.teacher.kind.positions(self.rows, rows)
+        logits: Float32 = self.teacher.answers(self.rows, rows).cpu().numpy()
         payloads = {LOGITS: Dense(logits - logits.max(1, keepdims=True))}
-        return Answers(self.rows.row_hash[places], positions.indptr, positions.index, payloads)
+        return Answers(self.rows.row_hash[rows], positions.indptr, positions.index, payloads)

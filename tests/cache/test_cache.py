@@ -110,7 +110,7 @@ def test_answers_are_given_for_texts(tmp_path: Path) -> None:
         writer.seal()
         cache = Cache.open(writer.folder)
         taken = cache.for_texts(["c", "a", "c"], None if second is None else ["", "x", ""])
-        np.testing.assert_array_equal(taken.payload.logits, cache.take(np.array([3, 0, 3])).payload.logits)
+        np.testing.assert_array_equal(taken.logits, cache.take(np.array([3, 0, 3])).logits)
         assert cache.find(row_hashes(["b", "d"], None if second is None else ["y", "y"])).tolist() == [1, -1]
         with pytest.raises(AlignmentError, match=r"row 1: expected a text .* 1 of 2 rows"):
             cache.for_texts(["a", "d"], None if second is None else ["x", "x"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.cache.index import ABSENT, HashIndex, check_views, located, place
+from logitcache.cache.index import ABSENT, HashIndex, check_views, locate, lookup
 from logitcache.errors import AlignmentError
 from logitcache.records import Int64
 
@@ -58,18 +58,17 @@ def test_the_first_answered_row_of_a_text_is_found(table: Table, texts: list[int
 def test_a_place_that_fits_goes_before_the_index(table: Table, asked: list[tuple[int, int]]) -> None:
     row_id = np.array([row for row, _ in asked], np.int64)
     row_hash = np.array([text for _, text in asked], np.int64)
-    expected = [
-        row if 0 <= row < len(table) and table.row_hash[row] == text else first_row(table, text) for row, text in asked
-    ]
-    assert place(table, row_id, row_hash).tolist() == expected
-    if (row_id == np.array(expected)).all():
+    fits = [0 <= row < len(table) and table.row_hash[row] == text for row, text in asked]
+    expected = [row if fit else first_row(table, text) for fit, (row, text) in zip(fits, asked, strict=True)]
+    assert lookup(table, row_id, row_hash).tolist() == expected
+    if all(fits):
         assert "index" not in vars(table)
     absent = [row for row, found in zip(row_id.tolist(), expected, strict=True) if found == ABSENT]
     if not absent:
-        assert located(table, row_id, row_hash, "Do this.").tolist() == expected
+        assert locate(table, row_id, row_hash, "Do this.").tolist() == expected
         return
     with pytest.raises(AlignmentError) as caught:
-        located(table, row_id, row_hash, "Do this.")
+        locate(table, row_id, row_hash, "Do this.")
     message = str(caught.value)
     assert message.startswith(f"a table: row {absent[0]}: expected a text")
     assert f"{len(absent)} of {len(asked)} rows have no answer here. Do this." in message
