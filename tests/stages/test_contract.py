@@ -16,8 +16,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, Locked, SpecError
-from logitcache.reporter import SILENT, Notes
-from logitcache.reporter import Stage as Progress
+from logitcache.reporter import SILENT, Meter, Notes
 from logitcache.stages.caches import Dump
 from logitcache.stages.finetune import FineTuning
 from logitcache.stages.stage import Stage, held, made
@@ -89,7 +88,7 @@ class Work(Notes):
         self.done = 0
         self.stop = stop
 
-    def advanced(self, stage: Progress) -> None:
+    def advanced(self, stage: Meter) -> None:
         self.done += 1
         if self.done == self.stop:
             raise Interrupt
