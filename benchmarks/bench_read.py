@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from cold import cold_passes
 from common import RESULTS
 from rivals import RIVALS
 
@@ -23,7 +24,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ReadBenchConfig.rounds)
     asked = parser.parse_args()
     config = ReadBenchConfig(rounds=asked.rounds)
-    told = bench(config, ["python", *sys.argv], Notes(), ways=(*WAYS, *RIVALS))
+    ways = (*WAYS, *RIVALS)
+    told = bench(config, ["python", *sys.argv], Notes(), ways=ways)
+    told["cold"] = [cold_pass for width in config.widths for cold_pass in cold_passes(config, ways, width)]
     write(RESULTS / "read.json", told)
     for case in told["cases"]:
         kind = [str(case[key]) for key in ("name", "width", "order", "workers")]

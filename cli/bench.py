@@ -9,7 +9,7 @@ from .lazy import Lazy
 BENCHES = {
     "overhead": "A training step by method, beside label smoothing and the stock Trainer; break-even.",
     "dump": "A dump beside the teacher's bare forward pass and other ways to run it.",
-    "read": "Reading answers beside other formats.",
+    "read": "Reading from a cache beside a numpy memory map.",
     "plan": "How far `logitcache plan` is off on this machine.",
 }
 

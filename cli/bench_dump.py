@@ -1,4 +1,4 @@
-"""``logitcache bench dump``: the inference stage against the ways people put rows to a teacher without it."""
+"""``logitcache bench dump``: the inference stage beside other ways to ask a teacher."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .progress import finish_bench
 @options("bench dump")
 @as_json
 def command(as_json: bool, out: Path | None, **values: Any) -> None:
-    """Measure a whole dump beside the bare forward pass over the same batches, over batches of 32 rows in file order
-    and padded to the longest there may be, and `transformers.pipeline`: in turn, in one process.
+    """Measure a whole dump beside bare forward passes (over the same batches, over batches of 32 rows in file order,
+    and over those padded to the maximum length) and beside `transformers.pipeline`: in turn, in one process.
     """
     config = typed(DumpBenchConfig, values)
     check_out(out)

@@ -15,7 +15,7 @@ from .options import Command, as_json, check_out, options, typed
 from .progress import finish_bench
 
 
-@click.command(cls=Command, short_help="What a training step costs, by method.")
+@click.command(cls=Command, short_help="Measure what a training step costs, by method.")
 @options("bench overhead")
 @as_json
 def command(as_json: bool, out: Path | None, **values: Any) -> None:

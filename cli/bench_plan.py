@@ -15,11 +15,11 @@ from .options import Command, as_json, check_out, options, typed
 from .progress import finish_bench
 
 
-@click.command(cls=Command, short_help="Say how far `plan` is off here.")
+@click.command(cls=Command, short_help="Measure how far `plan` is off on this machine.")
 @options("bench plan")
 @as_json
 def command(as_json: bool, out: Path | None, rows: int, steps: int, rounds: int, memory: bool, **values: Any) -> None:
-    """Calibrate, forecast a dump and some training steps, measure them; again and again, in one process."""
+    """Calibrate, forecast a dump and some training steps, and measure them, several times in one process."""
     config = typed(PlanConfig, {**values, "rows": rows})
     check_out(out)
     from logitcache.forecast.accuracy import bench

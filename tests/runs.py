@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
-from logitcache.reporter import Notes, Stage
+from logitcache.config.train import TrainConfig
+from logitcache.reporter import SILENT, Notes, Stage
+from logitcache.stages.job import ready
 from logitcache.student.trainer import DistillTrainer
 
 
@@ -75,6 +77,11 @@ class Amounts(Notes):
         self.advance(*step)
         self.steps.append(step)
         self.before = (stage.done, stage.tokens)
+
+
+def place_of(config: TrainConfig) -> Path:
+    """The folder of a run that nobody named."""
+    return ready(config, None, SILENT).out
 
 
 def weights(folder: Path) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: in
     """
     without = Collator(work.rows, work.task)
     collator = Collator(work.rows, work.task, {"cache": cache})
-    size = min(work.asked.batch_size, len(work.rows))
-    places = np.random.default_rng(work.asked.seed).integers(0, len(work.rows), size)
+    size = min(work.config.batch_size, len(work.rows))
+    places = np.random.default_rng(work.config.seed).integers(0, len(work.rows), size)
     bare = without(places)
     batch = collator(places)
     labels = torch.from_numpy(work.rows.label[places]).to(work.device)
@@ -58,11 +58,10 @@ def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: in
     def median(call: Callable[[], object]) -> float:
         return float(np.median([timed(call, fence) for _ in range(repeats)]))
 
+    gathering = median(lambda: collator(places)) - median(lambda: without(places))
     return Added(
         {
-            "gather, hash compare, decode": max(
-                0.0, median(lambda: collator(places)) - median(lambda: without(places))
-            ),
+            "gather, hash compare, decode": max(0.0, gathering),
             "to the device": max(0.0, median(to_device(batch)) - median(to_device(bare))),
             "target, loss, forward and backward": median(loss("kd")),
         },

@@ -75,7 +75,7 @@ class Answered:
 
 def answered(work: Workload, folder: Path, dtype: str = "float16") -> Answered:
     """A cache of every row of a workload. Tokenising is not in its seconds."""
-    settings = DumpSettings(work.asked.max_length, codec=dtype)
+    settings = DumpSettings(work.config.max_length, codec=dtype)
     plan = plan_dump(work, tokens_as_source(work), "train", settings, work.teacher_rows)
     seconds = write_cache(plan, folder)
     return Answered(Cache.open(folder), seconds)

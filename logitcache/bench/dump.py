@@ -58,15 +58,15 @@ class Measured:
     memory: list[dict[str, int]] = field(default_factory=list)
 
 
-def bench(asked: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
+def bench(config: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
     """Measure, and return the document. What was measured before an interrupt is kept, with ``complete`` false.
 
     Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of other labels.
     """
-    asked.check()
-    asked.workspace.folder.mkdir(parents=True, exist_ok=True)  # dumps are written where the workspace's caches lie
-    with tempfile.TemporaryDirectory(prefix=".bench-", dir=asked.workspace.folder) as name:
-        material = load(asked, Path(name), reporter)
+    config.check()
+    config.workspace.folder.mkdir(parents=True, exist_ok=True)  # dumps are written where the workspace's caches lie
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=config.workspace.folder) as name:
+        material = load(config, Path(name), reporter)
         measured = Measured()
         complete = True
         try:
@@ -77,23 +77,23 @@ def bench(asked: DumpBenchConfig, command: Sequence[str], reporter: Reporter = S
         setting = _setting(material)
         results = _results(material, measured)
         device = str(material.teacher.model.device)
-        return document("dump", command, setting, results, device=device, seed=asked.seed, complete=complete)
+        return document("dump", command, setting, results, device=device, seed=config.seed, complete=complete)
 
 
 def _measure(material: Material, measured: Measured, folder: Path, reporter: Reporter) -> None:
-    asked = material.asked
-    measured.peak = matrix_peak(str(material.teacher.model.device), asked.dtype)
+    config = material.config
+    measured.peak = matrix_peak(str(material.teacher.model.device), config.dtype)
     measured.counted = _counted(material)
     timed = cases(material, folder / "cache")
-    _in_turn(timed, asked.rounds, material, measured.times, measured.errors, reporter)
+    _in_turn(timed, config.rounds, material, measured.times, measured.errors, reporter)
     if DUMP not in measured.errors:
         reporter.note("where one dump's time goes")
         dump = partial(whole_dump, material, folder / "cache")
         measured.phases, measured.written_behind = dump_phases.where(dump, material.fence)
     del timed  # and the batches with it
     reporter.note("throughput by batch size")
-    _in_turn(_budgets(material), min(asked.rounds, SWEEP_ROUNDS), material, measured.budgets, {}, SILENT)
-    for rows in asked.memory_rows:
+    _in_turn(_budgets(material), min(config.rounds, SWEEP_ROUNDS), material, measured.budgets, {}, SILENT)
+    for rows in config.memory_rows:
         reporter.note(f"memory of a dump of {rows:,} rows")
         measured.memory.append({"rows": rows, "peak_bytes": dump_phases.peak_memory_of(rows, folder)})
 
@@ -101,7 +101,7 @@ def _measure(material: Material, measured: Measured, folder: Path, reporter: Rep
 def cases(material: Material, cache: Path) -> dict[str, Case]:
     """What is measured in turn, by name; the dump is written to ``cache``."""
     rows = material.rows
-    by_length = [pad(rows, batch) for batch in material.by_length(material.asked.batch_tokens)]
+    by_length = [pad(rows, batch) for batch in material.by_length(material.config.batch_tokens)]
     in_order = [pad(rows, batch) for batch in material.in_file_order()]
     wide = [_padded_to(rows, batch, material.settings.max_length) for batch in material.in_file_order()]
     return {
@@ -209,7 +209,7 @@ def _once(name: str, case: Case, material: Material, blocks: list[list[float]], 
 
 def _counted(material: Material) -> float:
     """FLOPs of the first batch by torch's counter."""
-    inputs = pad(material.rows, material.by_length(material.asked.batch_tokens)[0])
+    inputs = pad(material.rows, material.by_length(material.config.batch_tokens)[0])
     device = material.teacher.model.device
     tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
     # the counter sees neither what inference mode does nor every fused attention
@@ -219,7 +219,7 @@ def _counted(material: Material) -> float:
 
 
 def _setting(material: Material) -> dict[str, Any]:
-    asked = material.asked
+    config = material.config
     shape = material.shape
     first_shard = material.shards[0]
     padded = {name: sum(rows * width for rows, width in sizes) for name, sizes in material.sizes().items()}
@@ -234,13 +234,13 @@ def _setting(material: Material) -> dict[str, Any]:
         "rows": len(material.rows),
         "classes": material.source.num_labels,
         "max_length": material.settings.max_length,
-        "batch_tokens": asked.batch_tokens,
+        "batch_tokens": config.batch_tokens,
         "shard_rows": first_shard[1] - first_shard[0],
         "tokens": float(material.lengths.mean()),
         "padded_tokens": padded,
-        "precision": asked.dtype,
-        "rounds": asked.rounds,
-        "shape_only": asked.shape_only,
+        "precision": config.dtype,
+        "rounds": config.rounds,
+        "shape_only": config.shape_only,
     }
 
 
@@ -291,7 +291,7 @@ def _peak(material: Material, measured: Measured) -> dict[str, Any] | None:
             shares[name] = flops[name] / turns.spread(blocks)["median"] / measured.peak
     return {
         "flops_per_second": measured.peak,
-        "dtype": material.asked.dtype,
+        "dtype": material.config.dtype,
         "share": shares,
         "flops": flops,
         "first_batch": {"counted": measured.counted, "analytic": forward_flops(material.shape, *sizes[BARE][0])},

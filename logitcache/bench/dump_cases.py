@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from logitcache.bench import dump_phases, turns
 from logitcache.bench.turns import Case
@@ -42,9 +43,9 @@ Sizes: TypeAlias = Sequence[tuple[int, int]]  # rows and padded tokens of a row,
 
 @dataclass(frozen=True)
 class Material:
-    """A teacher, the rows it is asked about and the batches they come in."""
+    """A teacher, its rows, and the batches they come in."""
 
-    asked: DumpBenchConfig
+    config: DumpBenchConfig
     teacher: TeacherModel
     random_head: bool
     source: Source  # of one split: a dump would ask about dev rows too, and the others do not
@@ -78,74 +79,82 @@ class Material:
 
     def sizes(self) -> dict[str, Sizes]:
         """Of the batches that each case puts to the teacher."""
-        by_length = [(len(batch), int(self.lengths[batch].max())) for batch in self.by_length(self.asked.batch_tokens)]
+        by_length = [(len(batch), int(self.lengths[batch].max())) for batch in self.by_length(self.config.batch_tokens)]
         in_order = [(len(batch), int(self.lengths[batch].max())) for batch in self.in_file_order()]
         widest = [(rows, self.settings.max_length) for rows, _ in in_order]
         return {DUMP: by_length, BARE: by_length, FILE_ORDER: in_order, MAXIMUM: widest, PIPELINE: in_order}
 
 
-def load(asked: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
+def load(config: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
     """The teacher and the first rows of the train split. Raises SpecError, FingerprintMismatch."""
-    device = check_device(asked.device)
-    source = _source(asked, reporter)
-    teacher, random_head = _teacher(asked, source, device, folder, reporter)
-    longest = min(asked.tokens or asked.max_length, teacher.max_length)
-    if asked.tokens is not None and longest < asked.tokens:
-        raise SpecError(expected=f"at most {longest}, which the teacher takes", found=asked.tokens, where="--tokens")
-    settings = DumpSettings(longest, asked.batch_tokens, shard_rows=asked.shard_rows)
+    device = check_device(config.device)
+    source = _source(config, reporter)
+    teacher, random_head = _teacher(config, source, device, folder, reporter)
+    longest = min(config.tokens or config.max_length, teacher.max_length)
+    if config.tokens is not None and longest < config.tokens:
+        raise SpecError(expected=f"at most {longest}, which the teacher takes", found=config.tokens, where="--tokens")
+    settings = DumpSettings(longest, config.batch_tokens, shard_rows=config.shard_rows)
     plan = planned(teacher, source, "train", settings)
     shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
     rows = plan.prepare(0, len(plan.rows))
     reporter.note(f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.lengths().mean():.1f} tokens each")
-    return Material(asked, teacher, random_head, source, rows, settings, shards)
+    return Material(config, teacher, random_head, source, rows, settings, shards)
 
 
-def _source(asked: DumpBenchConfig, reporter: Reporter) -> Source:
-    if asked.tokens is None:
-        source = sources.load(asked.data, asked.columns, asked.workspace.data, reporter, seed=asked.data_seed)
+def _source(config: DumpBenchConfig, reporter: Reporter) -> Source:
+    if config.tokens is None:
+        source = sources.load(config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed)
         rows = source.table("train")
-        return source.with_tables({"train": rows.select(np.arange(min(asked.rows, len(rows))))})
-    words = asked.tokens - 2  # one token opens a text, one closes it
-    texts = list(dump_phases.made_up(asked.rows, words, words, asked.seed))
-    labels = (np.arange(asked.rows) % CLASSES).tolist()
+        return source.with_tables({"train": rows.select(np.arange(min(config.rows, len(rows))))})
+    words = config.tokens - 2  # one token opens a text, one closes it
+    texts = list(dump_phases.made_up(config.rows, words, words, config.seed))
+    labels = (np.arange(config.rows) % CLASSES).tolist()
     columns = Columns(label_names=tuple(map(str, range(CLASSES))))
     made_up = {"train": {"text": texts, "label": labels}}
-    source = sources.load(made_up, columns, asked.workspace.data, SILENT, name=f"{asked.tokens} tokens")
+    source = sources.load(made_up, columns, config.workspace.data, SILENT, name=f"{config.tokens} tokens")
     return source.with_tables({"train": source.table("train")})
 
 
 def _teacher(
-    asked: DumpBenchConfig, source: Source, device: torch.device, folder: Path, reporter: Reporter
+    config: DumpBenchConfig, source: Source, device: torch.device, folder: Path, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
     """The teacher, and whether its head is random: no figure of this bench depends on the weights."""
-    trust = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
-    if not asked.shape_only and not is_shape(asked.teacher):
+    name = config.teacher
+    loading: Any = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    if config.shape_only or is_shape(name):
+        model, tokenizer = _random_teacher(config, source, folder)
+    else:
         try:
-            return load_teacher(asked.teacher, asked.dtype, str(device), **trust), False  # type: ignore[arg-type]
+            return load_teacher(name, config.dtype, str(device), **loading), False
         except UntrainedHead:
-            reporter.note(f"{asked.teacher} has no trained head: a random one is timed")
-        tokenizer = load_tokenizer(asked.teacher, **trust)  # type: ignore[arg-type]
+            reporter.note(f"{name} has no trained head: a random one is timed")
+        tokenizer = load_tokenizer(name, **loading)
         task = Classification(source.num_labels, source.label_names)
         with quiet():
-            model = build_student(asked.teacher, "pretrained", task, tokenizer, asked.max_length, asked.seed, **trust)  # type: ignore[arg-type]
-    else:
-        config = config_of(asked.teacher, **trust)  # type: ignore[arg-type]
-        tokenizer = _tokenizer(asked, source, int(config.vocab_size), folder)
-        with quiet():
-            model = random_model(config, source.num_labels, asked.seed, trust_remote_code=asked.trust_remote_code)
-        names = source.label_names or tuple(f"LABEL_{i}" for i in range(source.num_labels))
-        model.config.id2label = dict(enumerate(names))
-        name_pad_token(model, fit_tokenizer(tokenizer, model, asked.teacher).pad_token_id)
-    torch.nn.Module.to(torch.nn.Module.eval(model), device, DTYPES[asked.dtype])
-    name = Path(asked.teacher).resolve().name if Path(asked.teacher).exists() else asked.teacher
-    return TeacherModel(model, tokenizer, name, asked.dtype, Padding.of(tokenizer)), True
+            model = build_student(name, "pretrained", task, tokenizer, config.max_length, config.seed, **loading)
+    torch.nn.Module.to(torch.nn.Module.eval(model), device, DTYPES[config.dtype])
+    short_name = Path(name).resolve().name if Path(name).exists() else name
+    return TeacherModel(model, tokenizer, short_name, config.dtype, Padding.of(tokenizer)), True
 
 
-def _tokenizer(asked: DumpBenchConfig, source: Source, size: int, folder: Path) -> Any:
+def _random_teacher(config: DumpBenchConfig, source: Source, folder: Path) -> tuple[PreTrainedModel, Any]:
+    """A model of the teacher's shape, and a tokenizer for it."""
+    trust = config.trust_remote_code
+    architecture = config_of(config.teacher, revision=config.revision, trust_remote_code=trust)
+    tokenizer = _tokenizer(config, source, int(architecture.vocab_size), folder)
+    with quiet():
+        model = random_model(architecture, source.num_labels, config.seed, trust_remote_code=trust)
+    names = source.label_names or tuple(f"LABEL_{i}" for i in range(source.num_labels))
+    model.config.id2label = dict(enumerate(names))
+    name_pad_token(model, fit_tokenizer(tokenizer, model, config.teacher).pad_token_id)
+    return model, tokenizer
+
+
+def _tokenizer(config: DumpBenchConfig, source: Source, size: int, folder: Path) -> Any:
     """The folder's own; elsewhere one that is learnt from the rows, or knows the made-up words."""
-    if asked.tokens is not None:
-        return dump_phases.word_tokenizer(dump_phases.WORDS, asked.tokens)
-    if Path(asked.teacher).is_dir() and any(Path(asked.teacher).glob("tokenizer*")):
-        return load_tokenizer(asked.teacher)
+    if config.tokens is not None:
+        return dump_phases.word_tokenizer(dump_phases.WORDS, config.tokens)
+    if Path(config.teacher).is_dir() and any(Path(config.teacher).glob("tokenizer*")):
+        return load_tokenizer(config.teacher)
     texts, pairs = source.split("train").texts()
     return build_tokenizer(texts + (pairs or []), min(size, VOCABULARY), 512, folder / "tokenizer")

@@ -8,7 +8,6 @@ training step calls: it also makes float32 of the logits.
 
 from __future__ import annotations
 
-import gc
 import math
 import multiprocessing
 import signal
@@ -24,10 +23,9 @@ from typing import Any
 import numpy as np
 
 from logitcache.bench import formats
-from logitcache.bench.cold import cool, written_out
 from logitcache.bench.document import INTERRUPTED, Document, document
 from logitcache.bench.formats import OURS, WAYS, Opened, Way
-from logitcache.bench.turns import Blocks, Case, Ratio, Times, in_turn, ratio, rotated, spread, timed
+from logitcache.bench.turns import Blocks, Case, Ratio, Times, in_turn, ratio, spread, timed
 from logitcache.cache.cache import Cache
 from logitcache.config.bench import ReadBenchConfig
 from logitcache.records import Int64
@@ -43,8 +41,7 @@ REPEAT_SECONDS = 0.002  # of one repeat: long enough for the clock, short enough
 MOST_CALLS = 500  # batches of one repeat
 LOADER_WIDTH = 64
 LOADER_BATCHES = 200
-PASS_ROWS = 1024  # asked for at once where everything is read once
-COLD_ROUNDS = 3
+PASS_ROWS = 1024  # of one request, where everything is read once
 OPENINGS = 9
 
 
@@ -73,17 +70,6 @@ class ReadCase:
         return {**vars(self), "ratio_to_logitcache": self.ratio_to_logitcache.to_dict()}
 
 
-@dataclass(frozen=True)
-class ColdPass:
-    """All rows read once in order, from files that were not in memory, opening included; the median of some rounds."""
-
-    name: str
-    width: int
-    rows: int
-    seconds: float
-    bytes_per_second: float  # of logits
-
-
 def bench(config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, ways: Sequence[Way] = WAYS) -> Document:
     """Measure and write down: the document ``read``. The first of ``ways`` is what the others are compared with. What
     is made lies in a folder for temporary files and is deleted. An interrupt ends it with the whole rounds that were
@@ -105,10 +91,19 @@ def bench(config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, w
     setting = {**asdict(config), "batch": BATCH, "rows_of": rows}
     results = {
         "cases": [case.to_dict() for case in reading.cases],
-        "cold": [asdict(cold_pass) for cold_pass in reading.cold],
+        "cold": [],  # benchmarks/bench_read.py adds what it reads from the disk
         "open": reading.opening,
     }
     return document("read", command, setting, results, complete=complete)
+
+
+def make(config: ReadBenchConfig, ways: Sequence[Way], folder: Path, width: int) -> None:
+    """Write the files of all ways below a folder."""
+    logits = formats.drawn(rows_of(config, width), width)
+    for way in ways:
+        if way.of is None:
+            way.folder(folder).mkdir()
+            way.make(way.folder(folder), logits[: rows_of(config, width, way)])
 
 
 @dataclass
@@ -119,7 +114,6 @@ class ReadBench:
     ways: Sequence[Way] = WAYS
     reporter: Reporter = SILENT
     cases: list[ReadCase] = field(default_factory=list)
-    cold: list[ColdPass] = field(default_factory=list)
     opening: dict[str, Any] | None = None
 
     def measure_width(self, parent: Path, width: int) -> None:
@@ -128,12 +122,10 @@ class ReadBench:
         with tempfile.TemporaryDirectory(dir=parent) as name:
             folder = Path(name)
             self.reporter.note(f"width {width}: writing {rows_of(config, width):,} rows in {len(self.ways)} ways")
-            self._make(folder, width)
-            if config.cold:
-                self.cold += self._cold_passes(folder, width)
+            make(self.config, self.ways, folder, width)
             opened = {way.name: way.open(way.folder(folder)) for way in self.ways}
             for store in opened.values():
-                _read_once(store)
+                read_once(store)
             for order in ORDERS:
                 self.reporter.note(f"width {width}: {order}, {config.rounds} rounds")
                 self.measure_calls(opened, width, order)
@@ -142,13 +134,6 @@ class ReadBench:
                     self.reporter.note(f"width {width}: a DataLoader with {workers} workers")
                     with _ended_at_once():
                         self.measure_loaders(folder, width, workers)
-
-    def _make(self, folder: Path, width: int) -> None:
-        logits = formats.drawn(rows_of(self.config, width), width)
-        for way in self.ways:
-            if way.of is None:
-                way.folder(folder).mkdir()
-                way.make(way.folder(folder), logits[: rows_of(self.config, width, way)])
 
     def measure_calls(self, opened: Mapping[str, Opened], width: int, order: str) -> None:
         """Each way by plain calls."""
@@ -190,40 +175,13 @@ class ReadBench:
                 batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
                 self.cases += [case(name, rows[name], blocks, batches[OURS]) for name, blocks in batches.items()]
 
-    def _cold_passes(self, folder: Path, width: int) -> list[ColdPass]:
-        """Every way that has files of its own, read once from the disk; none where the system keeps files in memory."""
-        ways = {way.name: way for way in self.ways if way.of is None}
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        self.reporter.note(f"width {width}: from the disk, {COLD_ROUNDS} rounds")
-        written_out()
-        for order in rotated(list(ways), COLD_ROUNDS):
-            for name in order:
-                files = ways[name].folder(folder)
-                gc.collect()  # files that are mapped stay in memory
-                if not cool(files.rglob("*")):
-                    self.reporter.note(
-                        f"width {width}: the files of {name} stay in memory: nothing is measured from the disk"
-                    )
-                    return []
-                times[name].append(timed(partial(_open_and_read, ways[name], files)))
-        passes = []
-        for name, way in ways.items():
-            rows = rows_of(self.config, width, way)
-            seconds = float(np.median(times[name]))
-            passes.append(ColdPass(name, width, rows, seconds, rows * width * 2 / seconds))
-        return passes
-
 
 def _case(name: str, rows: int, blocks: Blocks, ours: Blocks, width: int, order: str, workers: int | None) -> ReadCase:
     seconds = spread(blocks)
     return ReadCase(name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, ours))
 
 
-def _open_and_read(way: Way, files: Path) -> None:
-    _read_once(way.open(files))
-
-
-def _read_once(opened: Opened) -> None:
+def read_once(opened: Opened) -> None:
     """All rows in order, by large blocks."""
     for first in range(0, opened.rows, PASS_ROWS):
         opened.run(first, min(first + PASS_ROWS, opened.rows))
@@ -265,7 +223,7 @@ def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
-    """A whole batch is asked for at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
+    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)

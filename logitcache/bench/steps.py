@@ -37,7 +37,7 @@ FOREVER = 1_000_000_000
 
 
 class OnlineTrainer(DistillTrainer):
-    """KD with its teacher in the loop: asked for every batch, in eval mode, without a gradient, on the student's own
+    """KD with its teacher in the loop: called for every batch, in eval mode, without a gradient, on the student's own
     inputs and in its precision.
     """
 
@@ -52,15 +52,15 @@ class OnlineTrainer(DistillTrainer):
             logits: Tensor = self.teacher.model(**inputs).logits.float()
         if self.teacher.order is None:
             return logits
-        return logits[:, torch.from_numpy(self.teacher.order).to(logits.device)]
+        return logits[..., torch.from_numpy(self.teacher.order).to(logits.device)]
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         batch = inputs["batch"]
         answers = {"teacher": Dense(at_positions(self.ask(batch.inputs), batch.where))}
-        asked = {**inputs, "batch": replace(batch, targets=answers)}
-        return super().compute_loss(model, asked, return_outputs, num_items_in_batch)
+        config = {**inputs, "batch": replace(batch, targets=answers)}
+        return super().compute_loss(model, config, return_outputs, num_items_in_batch)
 
 
 class BlockClock(TrainerCallback):
@@ -158,7 +158,7 @@ class Cases:
             work.student,
             objective(method),
             Collator(work.rows, work.task, teachers),
-            group_by_length=work.asked.group_by_length,
+            group_by_length=work.config.group_by_length,
             args=self._arguments(),
             callbacks=[clock],
         )
@@ -183,14 +183,15 @@ class Cases:
         rows = self.work.rows
         indptr = rows.inputs["input_ids"].indptr
         examples = []
-        for place in permutation(len(rows), self.work.asked.seed, 0):
+        for place in permutation(len(rows), self.work.config.seed, 0):
             start, stop = indptr[place], indptr[place + 1]
             row: dict[str, Any] = {name: column.values[start:stop].tolist() for name, column in rows.inputs.items()}
-            examples.append({**row, "attention_mask": [1] * int(stop - start), "labels": int(rows.label[place])})
+            row |= {"attention_mask": [1] * int(stop - start), "labels": int(rows.label[place])}
+            examples.append(row)
         return examples
 
     def _arguments(self, **more: Any) -> TrainingArguments:
-        config = self.work.asked
+        config = self.work.config
         return TrainingArguments(
             output_dir=self.folder.name,
             max_steps=FOREVER,  # the clock ends a block

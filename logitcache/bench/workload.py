@@ -72,7 +72,7 @@ KNOWN: Mapping[str, tuple[str, dict[str, Any]]] = {
 class Workload:
     """A student and a teacher on the device they are timed on, and the rows they are given."""
 
-    asked: WorkloadConfig
+    config: WorkloadConfig
     device: str
     student: PreTrainedModel
     teacher: TeacherModel
@@ -90,7 +90,7 @@ class Workload:
 
     @property
     def shape_only(self) -> bool:
-        return self.asked.shape_only
+        return self.config.shape_only
 
     @cached_property
     def same_inputs(self) -> bool:
@@ -98,16 +98,16 @@ class Workload:
         return self.teacher_rows is self.rows
 
 
-def load(asked: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
+def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
     """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch for a teacher of
     other labels than the data's.
     """
-    asked.check()
-    device = str(check_device(asked.device))
+    config.check()
+    device = str(check_device(config.device))
     with quiet():
-        work = _shapes(asked, device, reporter) if asked.shape_only else _checkpoints(asked, device, reporter)
-    reporter.note(f"student: {asked.student}, {_size(work.student)}, on {device}")
-    reporter.note(f"teacher: {asked.teacher}, {_size(work.teacher.model)}, on {device}")
+        work = _shapes(config, device, reporter) if config.shape_only else _checkpoints(config, device, reporter)
+    reporter.note(f"student: {config.student}, {_size(work.student)}, on {device}")
+    reporter.note(f"teacher: {config.teacher}, {_size(work.teacher.model)}, on {device}")
     return work
 
 
@@ -152,26 +152,26 @@ def random_model(
     return model
 
 
-def _shapes(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
+def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
     """Random weights and tokens; of the data, the rows' lengths and classes alone."""
-    trust = asked.trust_remote_code
-    student_config = config_of(asked.student, asked.vocabulary)
-    teacher_config = config_of(asked.teacher, revision=asked.revision, trust_remote_code=trust)
-    if asked.tokens is None:
-        source = _source(asked, reporter)
+    trust = config.trust_remote_code
+    student_config = config_of(config.student, config.vocabulary)
+    teacher_config = config_of(config.teacher, revision=config.revision, trust_remote_code=trust)
+    if config.tokens is None:
+        source = _source(config, reporter)
         split = source.split("train")
         task = Classification(source.num_labels, source.label_names)
-        lengths = _lengths(asked, _sample(split, asked), split)
+        lengths = _lengths(config, _sample(split, config), split)
         train_rows = len(split)
         name = source.name
     else:
-        task = Classification(asked.classes, None)
-        train_rows = asked.rows or 64 * asked.batch_size
-        lengths = np.full(train_rows, asked.tokens)
-        name = f"{asked.tokens} tokens"
-    student = random_model(student_config, task.num_labels, asked.seed)
-    teacher = random_model(teacher_config, task.num_labels, asked.seed, trust_remote_code=trust)
-    rows = _random_rows(lengths, [student_config, teacher_config], task.num_labels, asked.seed)
+        task = Classification(config.classes, None)
+        train_rows = config.rows or 64 * config.batch_size
+        lengths = np.full(train_rows, config.tokens)
+        name = f"{config.tokens} tokens"
+    student = random_model(student_config, task.num_labels, config.seed)
+    teacher = random_model(teacher_config, task.num_labels, config.seed, trust_remote_code=trust)
+    rows = _random_rows(lengths, [student_config, teacher_config], task.num_labels, config.seed)
     tokenizer = _padder(rows.padding.token)
     longest = min(longest_input(student, tokenizer), longest_input(teacher, tokenizer))
     if lengths.max() > longest:
@@ -179,10 +179,10 @@ def _shapes(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
         raise SpecError(expected=expected, found=lengths.max(), advice="Take less.")
     nn.Module.to(student, torch.device(device))
     return Workload(
-        asked=asked,
+        config=config,
         device=device,
         student=student,
-        teacher=_timed(teacher, tokenizer, asked, device),
+        teacher=_timed(teacher, tokenizer, config, device),
         tokenizer=tokenizer,
         task=task,
         rows=rows,
@@ -193,28 +193,28 @@ def _shapes(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
     )
 
 
-def _checkpoints(asked: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
+def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
     """Weights and tokens as a training would have them."""
-    source = _source(asked, reporter)
+    source = _source(config, reporter)
     split = source.split("train")
-    sample = _sample(split, asked)
+    sample = _sample(split, config)
     task = Classification(source.num_labels, source.label_names)
-    folder = asked.workspace.tokenizers
+    folder = config.workspace.tokenizers
     tokenizer = student_tokenizer(
-        asked.student, asked.student_tokenizer, split, asked.vocabulary, asked.max_length, folder
+        config.student, config.student_tokenizer, split, config.vocabulary, config.max_length, folder
     )
-    length = min(asked.max_length, tokenizer.model_max_length)
-    init = asked.init or ("random" if is_shape(asked.student) else "pretrained")
-    student = build_student(asked.student, init, task, tokenizer, length, asked.seed)
+    length = min(config.max_length, tokenizer.model_max_length)
+    init = config.init or ("random" if is_shape(config.student) else "pretrained")
+    student = build_student(config.student, init, task, tokenizer, length, config.seed)
     nn.Module.to(student, torch.device(device))
-    teacher, random_head = _teacher(asked, task, split, device, reporter)
+    teacher, random_head = _teacher(config, task, split, device, reporter)
     rows = prepare(tokenizer, sample, min(length, longest_input(student, tokenizer)))
-    teacher_length = min(asked.max_length, teacher.max_length)
+    teacher_length = min(config.max_length, teacher.max_length)
     teacher_rows = rows
     if teacher_length < length or not _same_tokenizer(teacher.tokenizer, tokenizer):
         teacher_rows = prepare(teacher.tokenizer, sample, teacher_length)
     return Workload(
-        asked=asked,
+        config=config,
         device=device,
         student=student,
         teacher=teacher,
@@ -232,62 +232,62 @@ def _same_tokenizer(one: Any, other: Any) -> bool:
     return one is other or tokenizer_fingerprint(one) == tokenizer_fingerprint(other)
 
 
-def _source(asked: WorkloadConfig, reporter: Reporter) -> Source:
-    source = sources.load(asked.data, asked.columns, asked.workspace.data, reporter, seed=asked.data_seed)
+def _source(config: WorkloadConfig, reporter: Reporter) -> Source:
+    source = sources.load(config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed)
     return held_out(source, reporter)
 
 
-def _sample(split: Rows, asked: WorkloadConfig) -> Rows:
-    """As many labelled train rows as were asked for, numbered from 0."""
+def _sample(split: Rows, config: WorkloadConfig) -> Rows:
+    """As many labelled train rows as the configuration wants, numbered from 0."""
     rows = np.flatnonzero(split.label >= 0)
     if not len(rows):
-        raise SpecError(expected="labelled training rows", found="none with a label", where=asked.data)
-    if asked.rows is not None:
-        rows = rows[subset(len(rows), asked.rows, asked.seed)]
+        raise SpecError(expected="labelled training rows", found="none with a label", where=config.data)
+    if config.rows is not None:
+        rows = rows[subset(len(rows), config.rows, config.seed)]
     return replace(split.select(rows), row_id=np.arange(len(rows)))
 
 
 def _teacher(
-    asked: WorkloadConfig, task: Classification, split: Rows, device: str, reporter: Reporter
+    config: WorkloadConfig, task: Classification, split: Rows, device: str, reporter: Reporter
 ) -> tuple[TeacherModel, bool]:
     """The teacher, and whether its head is random."""
-    if is_shape(asked.teacher):
-        folder = asked.workspace.tokenizers
-        tokenizer = student_tokenizer(asked.teacher, None, split, VOCABULARY, asked.max_length, folder)
-        model = build_student(asked.teacher, "random", task, tokenizer, asked.max_length, asked.seed)
-        return _timed(model, tokenizer, asked, device), True
-    loading = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
+    if is_shape(config.teacher):
+        folder = config.workspace.tokenizers
+        tokenizer = student_tokenizer(config.teacher, None, split, VOCABULARY, config.max_length, folder)
+        model = build_student(config.teacher, "random", task, tokenizer, config.max_length, config.seed)
+        return _timed(model, tokenizer, config, device), True
+    loading: Any = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
-        teacher = load_teacher(asked.teacher, asked.dtype, device, **loading)  # type: ignore[arg-type]
+        teacher = load_teacher(config.teacher, config.dtype, device, **loading)
     except UntrainedHead:
-        reporter.note(f"teacher: {asked.teacher} has no trained head: a random one is timed")
-        tokenizer = load_tokenizer(asked.teacher, asked.revision, asked.trust_remote_code)
-        model = build_student(asked.teacher, "pretrained", task, tokenizer, asked.max_length, asked.seed, **loading)  # type: ignore[arg-type]
-        return _timed(model, tokenizer, asked, device), True
-    check_count(teacher.label_names, task, asked.teacher)
+        reporter.note(f"teacher: {config.teacher} has no trained head: a random one is timed")
+        tokenizer = load_tokenizer(config.teacher, **loading)
+        model = build_student(config.teacher, "pretrained", task, tokenizer, config.max_length, config.seed, **loading)
+        return _timed(model, tokenizer, config, device), True
+    check_count(teacher.label_names, task, config.teacher)
     return teacher, False
 
 
-def _timed(model: PreTrainedModel, tokenizer: Any, asked: WorkloadConfig, device: str) -> TeacherModel:
+def _timed(model: PreTrainedModel, tokenizer: Any, config: WorkloadConfig, device: str) -> TeacherModel:
     """A model with fresh weights as a teacher."""
     model.requires_grad_(False)
-    nn.Module.to(nn.Module.eval(model), torch.device(device), DTYPES[asked.dtype])
-    return TeacherModel(model, tokenizer, Path(asked.teacher).name, asked.dtype, Padding.of(tokenizer))
+    nn.Module.to(nn.Module.eval(model), torch.device(device), DTYPES[config.dtype])
+    return TeacherModel(model, tokenizer, Path(config.teacher).name, config.dtype, Padding.of(tokenizer))
 
 
-def _lengths(asked: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
+def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
     """The sample's lengths in tokens: by the student's tokenizer, or where it has none here, by a vocabulary learnt
     from the split.
     """
     tokenizer = None
-    if not is_shape(asked.student):
+    if not is_shape(config.student):
         with suppress(SpecError):
-            tokenizer = load_tokenizer(asked.student)
+            tokenizer = load_tokenizer(config.student)
     if tokenizer is None:
-        folder = asked.workspace.tokenizers / f"lengths-{split.digest()[:12]}"
+        folder = config.workspace.tokenizers / f"lengths-{split.digest()[:12]}"
         texts, pairs = split.texts()
         tokenizer = build_tokenizer(texts + (pairs or []), VOCABULARY, 512, folder)
-    return prepare(tokenizer, sample, asked.max_length).lengths()
+    return prepare(tokenizer, sample, config.max_length).lengths()
 
 
 def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, seed: int) -> Examples:
@@ -301,9 +301,9 @@ def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, 
     pad = pads[0] if pads else 0
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
-    padding = Padding(Side.RIGHT, pad, 0)
-    zeros = np.zeros(n, np.int64)
-    return Examples(np.arange(n), zeros, row_hash, label, {"input_ids": ids}, zeros.astype(np.bool_), padding)
+    view: Int64 = np.zeros(n, np.int64)
+    cut = np.zeros(n, np.bool_)
+    return Examples(np.arange(n), view, row_hash, label, {"input_ids": ids}, cut, Padding(Side.RIGHT, pad, 0))
 
 
 def _padder(pad_id: int) -> Any:

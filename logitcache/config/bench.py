@@ -224,7 +224,6 @@ class ReadBenchConfig:
     )
     open_rows: int = option(10_000_000, "Rows of a cache that is opened; 0 leaves it out.", minimum=0, group=MEASURING)
     files: int = 2000  # rows that have a file each, at most
-    cold: bool = True  # also from the disk, where the system allows it
     repeats: int = 15
 
     def check(self) -> None:

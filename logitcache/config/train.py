@@ -197,7 +197,7 @@ class TrainConfig:
     )
     out: Path | None = option(
         None,
-        "Folder of the result. Default: in the workspace, by data, method and seed.",
+        "Folder of the result. Default: in the workspace, named by what is asked (below).",
         group="Output",
         cost=Cost.NONE,
         recorded=False,

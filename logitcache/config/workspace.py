@@ -39,8 +39,12 @@ class Workspace:
         kind = "" if folds is None else f"-{folds}folds"
         return self.caches / f"{_plain(source)}-{split}-{Path(teacher).resolve().name}{kind}"
 
-    def run(self, source: str, method: str, seed: int) -> Path:
-        return self.folder / "runs" / _plain(source) / f"{method}-seed{seed}"
+    def run(self, source: str, method: str, seed: int, student: str = "", digest: str = "") -> Path:
+        """Where a run lies: ``student`` is named where it is not the default, ``digest`` is of the options that differ
+        from their defaults.
+        """
+        parts = (method, student, f"seed{seed}", digest)
+        return self.folder / "runs" / _plain(source) / "-".join(filter(None, parts))
 
     def teacher(self, source: str, checkpoint: str, digest: str) -> Path:
         """Where a teacher lies that was fine-tuned here; ``digest`` is of everything that was asked of it."""

@@ -78,7 +78,7 @@ class Speeds:
 
 def from_flops(work: Workload, device: Device, finetune: Finetune | None = None) -> Speeds:
     """The same from a device's peak alone. Tokenising and writing count nothing."""
-    config = work.asked
+    config = work.config
     rows = config.batch_size
     batching = (rows, config.seed, config.group_by_length)
     width = mean_width(work.rows.lengths(), *batching)
@@ -135,7 +135,7 @@ class Calibration:
         forward = self._forward(work.teacher.logits, work.teacher_rows)
         finetune_step = None
         if self.finetune is not None:
-            finetune_step = step_timed(work, self.finetune, self.seconds, forward / work.asked.batch_size)
+            finetune_step = step_timed(work, self.finetune, self.seconds, forward / work.config.batch_size)
         return Speeds(
             step=step,
             own_forward=self._forward(self._student_answers, work.rows),
@@ -192,7 +192,7 @@ class Calibration:
         return self._of_epoch(self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps)
 
     def _batches(self, rows: Examples) -> list[Int64]:
-        config = self.work.asked
+        config = self.work.config
         return training_batches(rows.lengths(), config.batch_size, config.seed, config.group_by_length)
 
     def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
@@ -201,7 +201,7 @@ class Calibration:
 
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
         """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped by length."""
-        if not self.work.asked.group_by_length:
+        if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows
         return share_of_epoch(rows.lengths(), self._batches(rows), first, last)
@@ -240,7 +240,7 @@ class Calibration:
     def _student_answers(self, inputs: Any) -> torch.Tensor:
         """The student's logits without a gradient, in its own precision."""
         student = self.work.student
-        dtype = getattr(torch, DTYPES[self.work.asked.precision])
+        dtype = getattr(torch, DTYPES[self.work.config.precision])
         tensors = {name: torch.from_numpy(values).to(student.device) for name, values in inputs.items()}
         training = student.training
         student.train(False)

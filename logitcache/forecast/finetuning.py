@@ -64,9 +64,9 @@ def _timed(
 ) -> tuple[float, float]:
     """Padded tokens, and seconds, of a step of so many rows."""
     config = replace(
-        work.asked, batch_size=size, accumulate=1, group_by_length=True, precision="fp32", seed=finetune.seed
+        work.config, batch_size=size, accumulate=1, group_by_length=True, precision="fp32", seed=finetune.seed
     )
-    training = replace(work, asked=config, student=teacher, rows=work.teacher_rows)
+    training = replace(work, config=config, student=teacher, rows=work.teacher_rows)
     with closing(Cases(training)) as cases:
         case = cases.case("base")
         probe = float(np.mean(case.block(SETTLE, 1)))

@@ -103,7 +103,7 @@ class Forecast:
 def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
     """What it would cost. Nothing is run but some seconds of the real thing, or with ``calibrate`` off nothing at all.
 
-    Raises SpecError for what cannot be done as asked, or does not fit in memory, FingerprintMismatch for a teacher of
+    Raises SpecError for what cannot be done, or does not fit in memory, FingerprintMismatch for a teacher of
     other labels than the data's.
     """
     config.check()
@@ -235,7 +235,7 @@ def _finetuned(inputs: Inputs, speeds: Speeds) -> Finetuned | None:
 def memory_of(inputs: Inputs) -> tuple[Memory, int]:
     """What a training takes, and bytes that a teacher takes besides."""
     work = inputs.work
-    config = work.asked
+    config = work.config
     rows = config.batch_size // config.accumulate
     longest = int(work.rows.lengths().max())
     memory = Memory(shape_of(work.student), rows, longest, flops.DTYPES[config.precision], inputs.process)

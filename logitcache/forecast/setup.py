@@ -101,7 +101,7 @@ def is_trained_first(finetune: Finetune, work: Workload) -> bool:
     if finetune.mode == "never" and work.random_head and not work.shape_only:
         problem = "--finetune never: expected a trained head, found none"
         advice = "Leave --finetune never out, or name a trained teacher."
-        raise SpecError(problem, advice=advice, where=work.asked.teacher)
+        raise SpecError(problem, advice=advice, where=work.config.teacher)
     return finetune.mode == "always" or (finetune.mode == "auto" and work.random_head)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from logitcache.report.documents import Part, Spread
+from logitcache.report.documents import Part, Spread, numbers_of
 from logitcache.report.drawing import Picture
 from logitcache.report.words import NONE, Unit, digits, seconds, sizes
 
@@ -43,39 +43,46 @@ def section(title: str, headline: str, blocks: Sequence[Block | None], notes: Se
     return Section(title, headline, tuple(block for block in blocks if block is not None), tuple(notes))
 
 
-def table(columns: Mapping[str, Sequence[str]]) -> Table | None:
+def table(columns: Mapping[str, Iterable[str]]) -> Table | None:
     """A table of columns of one length by their headers, but for those that are empty in every row; None without rows.
     The first column stays.
     """
-    headers = list(columns)
-    shown = [header for header in headers[1:] if any(cell.strip(f"{NONE} ") for cell in columns[header])]
-    kept = [headers[0], *shown]
-    rows = tuple(zip(*(columns[header] for header in kept), strict=True))
-    return Table(tuple(kept), rows) if rows else None
+    header: list[str] = []
+    cells: list[list[str]] = []
+    for name, column in columns.items():
+        texts = list(column)
+        if not header or any(text.strip(f"{NONE} ") for text in texts):
+            header.append(name)
+            cells.append(texts)
+    rows = tuple(zip(*cells, strict=True))
+    return Table(tuple(header), rows) if rows else None
 
 
-def times(header: str, values: Sequence[float | None]) -> dict[str, list[str]]:
+def times(header: str, values: Iterable[float | None]) -> dict[str, Iterable[str]]:
     """A column of times, with the unit that fits them in its header."""
-    return _unit_column(header, seconds(values), values)
+    return _unit_column(header, seconds, list(values))
 
 
-def sizes_of(header: str, values: Sequence[float | None]) -> dict[str, list[str]]:
+def sizes_of(header: str, values: Iterable[float | None]) -> dict[str, Iterable[str]]:
     """A column of bytes, with the unit that fits them in its header."""
-    return _unit_column(header, sizes(values), values)
+    return _unit_column(header, sizes, list(values))
 
 
-def _unit_column(header: str, unit: Unit, values: Sequence[float | None]) -> dict[str, list[str]]:
-    return {f"{header}, {unit.name}": [unit.show(value) for value in values]}
+def _unit_column(
+    header: str, unit_of: Callable[[list[float | None]], Unit], values: list[float | None]
+) -> dict[str, Iterable[str]]:
+    unit = unit_of(values)
+    return {f"{header}, {unit.name}": map(unit.show, values)}
 
 
-def spreads(header: str, values: Sequence[Spread | None]) -> dict[str, list[str]]:
+def spreads(header: str, values: Sequence[Spread | None]) -> dict[str, Iterable[str]]:
     """Two columns: medians, with the unit that fits them, and quartiles."""
     medians = [None if spread is None else spread.median for spread in values]
     unit = seconds(medians)
     quartiles = [NONE if spread is None else f"{unit.show(spread.q1)}–{unit.show(spread.q3)}" for spread in values]
-    return {**_unit_column(header, unit, medians), "quartiles": quartiles}
+    return {f"{header}, {unit.name}": map(unit.show, medians), "quartiles": quartiles}
 
 
-def figures(parts: Iterable[Part], key: str) -> list[str]:
+def figures(parts: Iterable[Part], key: str) -> Iterable[str]:
     """A column of plain numbers."""
-    return [digits(part.number(key)) for part in parts]
+    return map(digits, numbers_of(parts, key))

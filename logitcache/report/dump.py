@@ -72,12 +72,12 @@ def _cases(document: Part, cases: Sequence[Part]) -> Block | None:
     ratios = _ratios(cases)
     compared = [ratios.get(part.text("name")) for part in cases]
     columns = {
-        "way": [case_label(part) for part in cases],
+        "way": map(case_label, cases),
         **spreads("time", [part.spread("seconds") for part in cases]),
         "rows/s": figures(cases, "rows_per_second"),
         "tokens/s": figures(cases, "tokens_per_second"),
-        "÷ dump": [median_of(ratio) for ratio in compared],
-        "interval": [interval_of(ratio) for ratio in compared],
+        "÷ dump": map(median_of, compared),
+        "interval": map(interval_of, compared),
     }
     bars = tuple(Bar(name, case(name), ratio) for name, ratio in ratios.items())
     picture = RatioBars(bars, "time for the same rows ÷ the dump's") if bars else None
@@ -98,8 +98,8 @@ def _peak(document: Part) -> Block | None:
         f"{product} reaches on this machine."
     )
     columns = {
-        "way": [case(key) for key in shares],
-        "share of the peak": [percent(share) for share in shares.values()],
+        "way": map(case, shares),
+        "share of the peak": map(percent, shares.values()),
     }
     return Block("Share of what the machine can do", caption, None, table(columns))
 
@@ -119,8 +119,8 @@ def _phases(document: Part) -> Block | None:
     if behind:
         caption += f" {time_text(behind)} of writing went on meanwhile."
     columns = {
-        "part": list(phases),
-        **times("time", list(phases.values())),
+        "part": phases,
+        **times("time", phases.values()),
         "share": [percent(value / total) for value in phases.values()],
     }
     picture = Stacks((("dump", phases),), tuple(phases), "time of one dump")
@@ -135,7 +135,7 @@ def _batches(document: Part) -> Block | None:
     tokens, rate = max(points, key=lambda point: point[1])
     caption = f"Of the sizes tried, batches of {tokens:,.0f} tokens are fastest, with {digits(rate)} rows/s."
     columns = {
-        "tokens of a batch": [whole(number) for number in numbers_of(batches, "batch_tokens")],
+        "tokens of a batch": map(whole, numbers_of(batches, "batch_tokens")),
         "time, s": figures(batches, "seconds"),
         "rows/s": figures(batches, "rows_per_second"),
     }

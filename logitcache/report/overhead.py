@@ -127,9 +127,9 @@ def _ratios(document: Part, steps: Mapping[str, Part]) -> Block | None:
     columns = {
         "method": [f"{method(name)} (failed)" if _failed(step) else method(name) for name, step in steps.items()],
         **spreads("step", [step.spread("step_seconds") for step in steps.values()]),
-        "÷ LS": [median_of(ratio) for ratio in ratios],
-        "interval": [interval_of(ratio) for ratio in ratios],
-        "confidence": [_confidence(ratio) for ratio in ratios],
+        "÷ LS": map(median_of, ratios),
+        "interval": map(interval_of, ratios),
+        "confidence": map(_confidence, ratios),
         "rows/s": figures(steps.values(), "rows_per_second"),
         "tokens/s": figures(steps.values(), "tokens_per_second"),
     }
@@ -200,7 +200,7 @@ def _added(document: Part) -> Block | None:
     pieces = work.numbers("pieces")
     columns = {
         "work": [plain(name, 60) for name in pieces],
-        **times("time", list(pieces.values())),
+        **times("time", pieces.values()),
         "share": [percent(value / total if total else None) for value in pieces.values()],
     }
     return Block("What cached KD does for its target", f"{caption}.", None, table(columns))
@@ -213,7 +213,7 @@ def _needs(steps: Mapping[str, Part]) -> Block | None:
     flops = counts(numbers_of(work, "counted"))
     ratios = numbers_of(parts, "memory_ratio_to_ls")
     columns = {
-        "method": [method(name) for name in measured],
+        "method": map(method, measured),
         **sizes_of("peak memory", numbers_of(parts, "peak_memory_bytes")),
         **sizes_of("reserved", numbers_of(parts, "reserved_memory_bytes")),
         "memory ÷ LS": [NONE if ratio is None else f"{ratio:.3f}" for ratio in ratios],

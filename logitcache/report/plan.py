@@ -74,7 +74,7 @@ def _methods(document: Part) -> Block | None:
         return None
     caption = f"A run of {case(name)} is planned to take {seconds(runs).text(time)}."
     columns = {
-        "method": [case(key) for key in methods],
+        "method": map(case, methods),
         **times("step", numbers_of(parts, "step_seconds")),
         **times("epoch", numbers_of(parts, "epoch_seconds")),
         **times("run", runs),
@@ -110,7 +110,7 @@ def _cache(document: Part) -> Block | None:
     smallest = min(codecs, key=lambda name: codecs[name].number("bytes") or 0.0)
     size = sizes(totals).text(codecs[smallest].number("bytes"))
     columns = {
-        "codec": [case(name) for name in codecs],
+        "codec": map(case, codecs),
         **sizes_of("size", totals),
         "bytes a row": figures(codecs.values(), "bytes_per_row"),
     }

@@ -147,9 +147,9 @@ def _cold(document: Part) -> Block | None:
     speed = rate.text(fastest.number("bytes_per_second"))
     columns = {
         "reader": [case(part.text("name")) for part in parts],
-        "width": [whole(width) for width in numbers_of(parts, "width")],
+        "width": map(whole, numbers_of(parts, "width")),
         **times("one pass", numbers_of(parts, "seconds")),
-        f"{rate.name}/s": [rate.show(value) for value in rates],
+        f"{rate.name}/s": map(rate.show, rates),
     }
     caption = f"With nothing in the system's cache, {name} reads fastest, {speed}/s."
     return Block("From a cold disk", caption, None, table(columns))

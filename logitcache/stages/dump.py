@@ -18,12 +18,15 @@ from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
+from logitcache.stages.caches import Dump
 from logitcache.stages.finetune import ready_teacher
+from logitcache.stages.stage import made
 from logitcache.stages.train import check_unlabelled
 from logitcache.store.writer import check_place
-from logitcache.teacher.dump import dump_split
+from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.panel import Panel
 from logitcache.teacher.report import DumpReport
+from logitcache.teacher.reuse import Known
 
 
 def dump(
@@ -92,18 +95,12 @@ def _dump(
     reuse: Cache | None,
     reporter: Reporter,
 ) -> DumpReport:
-    return dump_split(
-        panel,
-        source,
-        split,
-        folder_of(config, source, split),
-        config.settings,
-        label_map=config.label_map,
-        reuse=reuse,
-        overwrite=config.overwrite,
-        part=config.part,
-        reporter=reporter,
+    known = None if reuse is None else Known(reuse)
+    planned = checked_plan(
+        panel, source, split, config.settings, label_map=config.label_map, reuse=known, reporter=reporter
     )
+    place = folder_of(config, source, split)
+    return made(Dump(planned, source, place, reuse=known, overwrite=config.overwrite, part=config.part), reporter)
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:

@@ -26,11 +26,18 @@ from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages import train as training
-from logitcache.stages.folder import is_done
 from logitcache.stages.job import Job, check_folds, ready, with_tokenizer
+from logitcache.stages.stage import made
+from logitcache.stages.train import Training, prepared
 from logitcache.teacher.model import TeacherModel, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
+
+
+class FineTuning(Training):
+    """A training whose result is a teacher's folder."""
+
+    def found(self) -> str:
+        return f"teacher: {self.place} (fine-tuned before)"
 
 
 def ready_teacher(
@@ -145,14 +152,11 @@ def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], repo
     """Fine-tune (or find) a teacher under the name of what is asked."""
     job = with_tokenizer(ready(config, source, SILENT), SILENT)
     place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
-    job = replace(job, out=place)
-    if is_done(job):
-        reporter.note(f"teacher: {place} (fine-tuned before)")
-        return place
-    say(job)
-    asked = replace(config, out=place)
-    with training.trained(asked, source=source, reporter=reporter, name="fine-tune", wait=True) as folder:
-        return folder
+    stage = FineTuning(replace(job, out=place), None, "fine-tune")
+    if not stage.is_done():
+        say(stage.job)
+        stage = FineTuning(*prepared(replace(config, out=place), source, reporter), "fine-tune")
+    return made(stage, reporter, wait=True)
 
 
 def _load(spec: TeacherSpec, folder: Path) -> TeacherModel:

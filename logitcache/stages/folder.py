@@ -1,26 +1,16 @@
-"""A run's result folder: what it holds, and that one command at a time writes there.
-
-Whoever trains holds the folder's lock from before it looks until it has written its last file. So what is found there
-is one run's, and stays so until the lock is given back. A second command is refused at once, naming the first; one that
-needs what the first is making waits for it, looks again, and uses what it finds or goes on with it.
-"""
+"""A run's result folder: what it holds, and whose it is."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from logitcache.errors import FingerprintMismatch, Locked, SpecError, short
-from logitcache.ranks import of_first
-from logitcache.reporter import SILENT, Reporter
+from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.stages.job import FORMAT, Job
 from logitcache.store import files
-from logitcache.store.lock import Lock, lock_folder, refuse_held
 from logitcache.store.manifest import differences, read_json, write_json
 
 CONTENT = "this result folder"
@@ -44,65 +34,6 @@ class OtherRun(FingerprintMismatch):
     """A result folder that holds a run which was asked something else."""
 
     kind = "FingerprintMismatch"
-
-
-@contextmanager
-def held(job: Job, *, wait: bool = False, reporter: Reporter = SILENT) -> Iterator[bool]:
-    """Hold the run's folder while the context lasts, and say whether this very run is there already. Of several ranks
-    the first holds it, for all.
-
-    Where another command holds it: raises Locked, unless the run is there already; or, to ``wait``, returns when it
-    has ended. Raises what :func:`is_done` raises, at once where the other command's run is another one than this.
-    """
-    with ExitStack() as stack:
-        yield of_first(lambda: _hold(job, wait, reporter, stack.callback))
-
-
-def _hold(job: Job, wait: bool, reporter: Reporter, at_the_end: Callable[..., Any]) -> bool:
-    try:
-        is_done(job)  # what is refused is not touched, not even by a lock
-    except FingerprintMismatch:
-        if not wait:
-            refuse_held(job.out, CONTENT)
-        raise
-    was_there = job.out.exists()
-    told = False
-    while True:
-        try:
-            lock = lock_folder(job.out, content=CONTENT)
-            break
-        except Locked as locked:
-            if not wait:
-                if _is_there(job):
-                    return True
-                raise
-            is_done(job)
-            if not told:
-                reporter.note(f"{locked.where}: waiting. {locked.message}")
-            told = True
-            time.sleep(POLL)
-        except OSError:  # nothing can be written there, nor need be
-            if is_done(job):
-                return True
-            raise
-    at_the_end(_leave, lock, was_there)
-    return is_done(job)
-
-
-def _leave(lock: Lock, was_there: bool) -> None:
-    """Give the folder back; one that was made for this run goes if nothing came of it."""
-    folder = lock.path.parent
-    lock.release()
-    if not was_there:
-        with suppress(OSError):  # there is something in it
-            folder.rmdir()
-
-
-def _is_there(job: Job) -> bool:
-    try:
-        return is_done(job)
-    except FingerprintMismatch:
-        return False
 
 
 def is_done(job: Job) -> bool:
@@ -137,6 +68,13 @@ def _recorded(out: Path) -> dict[str, Any] | None:
 def _is_left_over(name: str) -> bool:
     """A lock, or what a kill has left of a write."""
     return name.startswith(".") and name.endswith((".tmp", ".lock"))
+
+
+def cache_of(out: Path) -> str | None:
+    """The fingerprint of the cache that a run learns from which was begun in this folder. Raises SpecError."""
+    recorded = _recorded(out)
+    cache: str | None = None if recorded is None else recorded.get("cache")
+    return cache
 
 
 def check_foreign(out: Path) -> None:

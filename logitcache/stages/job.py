@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from logitcache import identity
 from logitcache.config.option import options_of
-from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
 from logitcache.data.division import FEWEST
@@ -25,13 +23,13 @@ from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import Reporter
+from logitcache.stages.defaults import checkpoint_name, run_folder, with_init, with_selection
 from logitcache.student.methods import METHODS, Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
 from logitcache.teacher.panel import folds_of
 
 FORMAT = "logitcache-run/1"
-NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 # Paths, or recorded elsewhere in a result: not what makes two runs the same.
 NOT_RECORDED = {declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded}
 
@@ -40,7 +38,8 @@ NOT_RECORDED = {declared.path[0] for declared in options_of(TrainConfig) if not 
 class Job:
     """A run made ready."""
 
-    config: TrainConfig
+    config: TrainConfig  # with defaults that depend on student and data
+    requested: TrainConfig  # as it was given
     source: Source
     task: Classification
     objective: Objective
@@ -86,8 +85,8 @@ class Job:
             **values,
             **asdict(self.objective),
             "format": FORMAT,
-            "student": student if is_shape(student) else _checkpoint(student),
-            "tokenizer": None if self.config.tokenizer is None else _checkpoint(self.config.tokenizer),
+            "student": checkpoint_name(student),
+            "tokenizer": None if self.config.tokenizer is None else checkpoint_name(self.config.tokenizer),
             "tokenizer_fingerprint": self.reads,
             "data": self.source.digest(),
             "division": None if self.source.division is None else self.source.division.to_dict(),
@@ -97,25 +96,13 @@ class Job:
         }
 
 
-def _checkpoint(path: str) -> str:
-    """What a checkpoint is called in a result: a hub name as it is, a folder by its name and a digest of its files.
-
-    Two folders of one name, or one folder before and after a training, are two checkpoints.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        return path
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in NOT_OF_A_MODEL]
-    files = [p for p in files if not p.name.startswith(".")]  # such as the lock of whoever looks at it
-    return f"{folder.resolve().name}@{identity.digest_json({p.name: identity.digest_file(p) for p in files})[:12]}"
-
-
 def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job:
     """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     check_report(config.report_to)
-    config = _with_init(config)
+    requested = config
+    config = with_init(config)
     fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
@@ -127,10 +114,10 @@ def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job
         check_folds(train, source, config.folds)
     task = _task(source, train, reporter)
     check_metric(config.metric or "", task.num_labels)
-    out = config.out or config.workspace.run(source.name, config.method, config.seed)
-    config = _with_selection(config, source)
+    config = with_selection(config, source)
+    out = config.out or run_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
-    return Job(config, source, task, goal, train, out)
+    return Job(config, requested, source, task, goal, train, out)
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:
@@ -237,20 +224,6 @@ def _rows_seen(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
     places = np.sort(np.concatenate([labelled, bare]))
     rows = whole if len(places) == len(whole) else whole.select(places)
     return rows if more is None else rows.followed_by(more, len(source.table("train")))
-
-
-def _with_init(config: TrainConfig) -> TrainConfig:
-    init = config.init or ("random" if is_shape(config.student) else "pretrained")
-    return replace(config, init=init, learning_rate=config.learning_rate or (5e-4 if init == "random" else 2e-5))
-
-
-def _with_selection(config: TrainConfig, source: Source) -> TrainConfig:
-    dev = source.splits.get("dev")
-    can = dev is not None and bool((dev.label >= 0).any())
-    if config.select == "best" and not can:
-        advice = "Add one, or give --select last."
-        raise SpecError(f"--select best needs a labelled dev split, found none. {advice}", where=source.name)
-    return replace(config, select=config.select or ("best" if can else "last"))
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,22 +18,78 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.division import stand_in
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
-from logitcache.errors import SpecError
+from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.load import quiet
-from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first
+from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first, on_its_own
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages.folder import OtherRun, check_foreign, check_same, held
+from logitcache.stages.caches import Dump
+from logitcache.stages.defaults import run_folder
+from logitcache.stages.folder import CONTENT, OtherRun, cache_of, check_foreign, check_same, is_done
 from logitcache.stages.job import Job, ready, with_tokenizer
 from logitcache.stages.relabelled import check_gold_labels
 from logitcache.stages.run import run
+from logitcache.stages.stage import Stage, made
 from logitcache.stages.workspace import find_cache, self_cache
-from logitcache.store.lock import lock_folder
-from logitcache.teacher.dump import dump_split
+from logitcache.store.lock import Lock
+from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 from logitcache.teacher.plan import label_digest
 
+ANSWERS = "the answers of this first copy"
 FIRST_COPY = "first copy"  # what the reporter calls its training
+WINDOWS = ". Its store is read by windows of rows, which is slow in another order: convert it to arrow"
+R = TypeVar("R")
+
+
+class Run(Stage[R]):
+    """One student's training, with the answers that it learns from."""
+
+    content = CONTENT
+
+    def __init__(self, job: Job, teacher: Joined | None, name: str) -> None:
+        """``name`` is what the reporter calls the training; a Self-KD has no ``teacher`` until it runs."""
+        self.job = job
+        self.teacher = teacher
+        self.name = name
+        self.place = job.out
+
+    def asked(self) -> dict[str, Any]:
+        return self.job.asked()
+
+    def is_done(self) -> bool:
+        return is_done(self.job)
+
+    def found(self) -> str:
+        return f"{self.place}: this run is there already"
+
+    def run(self, reporter: Reporter, lock: Lock | None) -> None:
+        job, teacher = self.job, self.teacher
+        if job.self_taught:
+            teacher = _self_taught(job, reporter)
+            job = replace(job, cache_fingerprint=teacher.fingerprint)
+            of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
+            job, teacher = _proved(job, teacher, reporter)
+        if teacher is not None:
+            _say_division(teacher, job, reporter)
+        with quiet():
+            run(job, teacher, reporter, self.name)
+
+
+class Training(Run[Path]):
+    """A training whose result is its folder."""
+
+    def result(self) -> Path:
+        return self.place
+
+
+class FirstCopy(Run[TeacherModel]):
+    """A base run of which Self-KD asks the student: loaded while nobody can replace it."""
+
+    def result(self) -> TeacherModel:
+        teacher = load_copy(self.job.config.seed, self.place)
+        meet()  # of several ranks the first holds the folder, for all
+        return teacher
 
 
 def train(
@@ -49,25 +104,13 @@ def train(
     Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer),
     Locked (another command is writing there).
     """
-    with alone_if_one(), trained(config, source=source, reporter=reporter) as out:
-        return out
+    with alone_if_one():
+        return made(Training(*prepared(config, source, reporter), "train"), reporter)
 
 
-WINDOWS = ". Its store is read by windows of rows, which is slow in another order: convert it to arrow"
-
-
-@contextmanager
-def trained(
-    config: TrainConfig,
-    *,
-    source: Source | None = None,
-    reporter: Reporter = SILENT,
-    name: str = "train",
-    wait: bool = False,
-) -> Iterator[Path]:
-    """The result folder of :func:`train`, which nobody else writes to while the context lasts. ``name`` is what the
-    reporter calls the training. Where another command is making this very run, ``wait`` for it instead of raising
-    Locked.
+def prepared(config: TrainConfig, source: Source | None, reporter: Reporter) -> tuple[Job, Joined | None]:
+    """A run made ready, and the answers that it is to learn from, found and proved. Nothing is written but a
+    vocabulary that is learnt. Raises what :func:`train` raises.
     """
     job = ready(config, source, reporter)
     if job.unlabelled() is not None:
@@ -77,28 +120,11 @@ def trained(
         if teacher.match.kind is not Kind.SAME:
             reporter.note(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
+        job = replace(job, out=_place_by_cache(job))
     check_foreign(job.out)
     if teacher is not None:
         job, teacher = _proved(job, teacher, reporter)
-    job = with_tokenizer(job, reporter)
-    with held(job, wait=wait, reporter=reporter) as done:
-        if done:
-            reporter.note(f"{job.out}: this run is there already")
-        else:
-            _train(job, teacher, reporter, name)
-        yield job.out
-
-
-def _train(job: Job, teacher: Joined | None, reporter: Reporter, name: str) -> None:
-    if job.self_taught:
-        teacher = _self_taught(job, reporter)
-        job = replace(job, cache_fingerprint=teacher.fingerprint)
-        of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
-        job, teacher = _proved(job, teacher, reporter)
-    if teacher is not None:
-        _say_division(teacher, job, reporter)
-    with quiet():
-        run(job, teacher, reporter, name)
+    return with_tokenizer(job, reporter), teacher
 
 
 def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]:
@@ -110,6 +136,20 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
     check_gold_labels(teacher, job.train, reporter)
     _say_located(teacher, job, reporter)
     return job, teacher
+
+
+def _place_by_cache(job: Job) -> Path:
+    """The run's folder. Where caches are named and no folder is, another cache than the workspace's own is another
+    folder, unless a run that learns from it has begun in the plain one.
+    """
+    fingerprint = job.cache_fingerprint
+    if job.requested.out is not None or not job.requested.caches or cache_of(job.out) == fingerprint:
+        return job.out
+    if job.config.method == "kd":
+        with suppress(LogitCacheError):  # none is found, or several
+            if _found(job, SILENT).fingerprint == fingerprint:
+                return job.out
+    return run_folder(job.requested, job.source, fingerprint)
 
 
 def check_unlabelled(source: Source, named: str | None) -> None:
@@ -129,8 +169,12 @@ def _given(job: Job, reporter: Reporter) -> Joined | None:
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
-    if config.method != "kd":
-        return None
+    return _found(job, reporter) if config.method == "kd" else None
+
+
+def _found(job: Job, reporter: Reporter) -> Joined:
+    """The one cache of each part of the rows in the workspace. Raises SpecError where there is none, or several."""
+    config, starts = job.config, job.starts()
     division, source = job.source.division, job.source
     # a teacher fine-tuned on another seed's draw has been trained on rows that this one holds out
     called = None if division is None or division.seed is None else source.name
@@ -233,66 +277,53 @@ def _self_taught(job: Job, reporter: Reporter) -> Joined:
         for fold in range(folds):
             reporter.note(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
             copies.append(_copy_without(job, (fold, folds), reporter))
-        panel = FoldTeachers([partial(_load, job, copy) for copy in copies])
-    settings, starts = DumpSettings(max_length=job.config.max_length), job.starts()
-    return join([_self_cache(panel, job, name, settings, reporter) for name in starts], starts, task=job.task)
+        panel = FoldTeachers([partial(load_copy, job.config.seed, copy) for copy in copies])
+    starts = job.starts()
+    return join([_answers(panel, job, split, reporter) for split in starts], starts, task=job.task)
 
 
-def _load(job: Job, folder: Path) -> TeacherModel:
+def load_copy(seed: int, folder: Path) -> TeacherModel:
     """A first copy, called alike wherever it lies: its answers are the same."""
-    return replace(load_teacher(str(folder)), name=f"base-seed{job.config.seed}")
+    return replace(load_teacher(str(folder)), name=f"base-seed{seed}")
 
 
-def _self_cache(panel: Panel, job: Job, split: str, settings: DumpSettings, reporter: Reporter) -> Cache:
-    digest = str(panel.identity()["weights"])
-    folder = self_cache(job.config.workspace, job.source, split, digest, settings.max_length)
+def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
+    """What the first copy says of one part of the rows."""
+    settings = DumpSettings(max_length=job.config.max_length)
+    weights = str(panel.identity()["weights"])
+    place = self_cache(job.config.workspace, job.source, split, weights, settings.max_length)
     with first_alone():  # of several ranks the first asks, the others find what was answered
         if is_first():
-            content = "the answers of this first copy"
-            lock = lock_folder(folder, wait=math.inf, content=content, reporter=reporter)
-            try:
-                dump_split(panel, job.source, split, folder, settings, own_classes=True, lock=lock, reporter=reporter)
-            finally:
-                lock.release()
-    return Cache.open(folder)
+            planned = checked_plan(panel, job.source, split, settings, own_classes=True, reporter=reporter)
+            with on_its_own():
+                made(Dump(planned, job.source, place, content=ANSWERS), reporter, wait=True)
+    return Cache.open(place)
 
 
 def _as_base(job: Job) -> TrainConfig:
-    return replace(
-        job.config,
-        method="base",
-        alpha=None,
-        temperature=None,
-        tau_squared=None,
-        folds=None,
-        overwrite=False,
-        out=job.config.workspace.run(job.source.name, "base", job.config.seed),
-    )
+    """The base run of the same settings, in its default place."""
+    of_self_kd: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds"))
+    without = {**of_self_kd, "method": "base", "overwrite": False, "out": None}
+    place = run_folder(replace(job.requested, **without), job.source)
+    return replace(job.config, **{**without, "out": place})
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
     """The base run of this seed: the one in its default place, unless that has other settings or is this run's own
-    place; else one in a place of its own.
+    place; else one in a place of its own. One that another command is training is waited for.
     """
     base = _as_base(job)
     assert base.out is not None
     if base.out.resolve() != job.out.resolve():
         with suppress(OtherRun):
-            return _copy(job, base, reporter)
-    return _copy(job, replace(base, out=job.config.workspace.first_copy(identity.digest_json(job.asked()))), reporter)
-
-
-def _copy(job: Job, config: TrainConfig, reporter: Reporter) -> TeacherModel:
-    """A first copy, loaded while nobody can replace it. One that another command is training is waited for."""
-    with trained(config, source=job.source, reporter=reporter, name=FIRST_COPY, wait=True) as folder:
-        teacher = _load(job, folder)
-        meet()  # of several ranks the first holds the folder, for all
-        return teacher
+            return made(FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True)
+    place = job.config.workspace.first_copy(identity.digest_json(job.asked()))
+    copy = prepared(replace(base, out=place), job.source, reporter)
+    return made(FirstCopy(*copy, FIRST_COPY), reporter, wait=True)
 
 
 def _copy_without(job: Job, fold: tuple[int, int], reporter: Reporter) -> Path:
     """The first copy that never saw one fold's rows."""
     place = job.config.workspace.first_copy(identity.digest_json({**job.asked(), "without_fold": fold}))
-    copy = replace(_as_base(job), without_fold=fold, out=place)
-    with trained(copy, source=job.source, reporter=reporter, name=FIRST_COPY, wait=True) as folder:
-        return folder
+    copy = prepared(replace(_as_base(job), without_fold=fold, out=place), job.source, reporter)
+    return made(Training(*copy, FIRST_COPY), reporter, wait=True)

@@ -57,32 +57,70 @@ def dump_split(
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
         raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
+    known = None if reuse is None else Known(reuse)
+    asked = checked_plan(
+        teacher, source, split, settings, label_map=label_map, own_classes=own_classes, reuse=known, reporter=reporter
+    )
+    return fill(asked, source, folder, reuse=known, overwrite=overwrite, part=part, lock=lock, reporter=reporter)
+
+
+def checked_plan(
+    teacher: TeacherModel | Panel,
+    source: Source,
+    split: str,
+    settings: DumpSettings,
+    *,
+    label_map: Mapping[str, str] | None = None,
+    own_classes: bool = False,
+    reuse: Known | None = None,
+    reporter: Reporter = SILENT,
+) -> Planned:
+    """What a dump is to hold, refused where it cannot be made; nothing is written. Raises FingerprintMismatch,
+    SpecError, as :func:`dump_split` does.
+    """
     with reporter.phase("plan"):
         asked = planned(teacher, source, split, settings, label_map)
     reporter.note(shown(asked.match))
-    known = None if reuse is None else Known(reuse)
-    if known is not None:
-        known.check(asked.plan)
+    if reuse is not None:
+        reuse.check(asked.plan)
     if asked.note:
         reporter.note(f"{asked.panel.first.name}: {asked.note}")
     if not own_classes:
         asked.check_gold(source, reporter)
+    return asked
+
+
+def fill(
+    asked: Planned,
+    source: Source,
+    folder: Path,
+    *,
+    reuse: Known | None = None,
+    overwrite: bool = False,
+    part: tuple[int, int] | None = None,
+    lock: Lock | None = None,
+    reporter: Reporter = SILENT,
+) -> DumpReport:
+    """Make (or finish) the cache of a plan, and report what the teacher knows; the rest is as for :func:`dump_split`.
+    Raises FingerprintMismatch where the folder holds another plan, SpecError for answers that cannot be used, Locked.
+    """
+    split = str(asked.plan.data["split"])
     with reporter.phase("write"):
         claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock)
     with claimed as writer:
         started = time.perf_counter()
         summary = Summary.of(source, split, len(asked.rows), asked.codec.width)
-        done = Work(writer, asked, summary, known, reporter).finish()
+        done = Work(writer, asked, summary, reuse, reporter).finish()
         seconds = time.perf_counter() - started
         if done.sealed:  # said while nobody can replace it
             unnamed = asked.match.kind is Kind.NUMBERED
             with reporter.phase("report"):
                 cache = Cache.open(folder)
                 summary.add_shards(cache, set(range(asked.plan.shard_count)) - set(done.shards))
-                told = report(cache, summary, asked.panel, source, split, unnamed, asks=known is None)
+                told = report(cache, summary, asked.panel, source, split, unnamed, asks=reuse is None)
         else:
             told = unfinished(writer)
-    _say(asked, done, known, folder, part, reporter)
+    _say(asked, done, reuse, folder, part, reporter)
     rate = (done.asked / seconds, done.tokens / seconds) if done.asked else (0.0, 0.0)
     return replace(
         told,

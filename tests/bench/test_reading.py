@@ -18,7 +18,6 @@ from click.testing import CliRunner
 
 from logitcache.bench import formats
 from logitcache.bench import read as reading
-from logitcache.bench.cold import cool
 from logitcache.bench.document import read
 from logitcache.bench.formats import OURS, Opened, Way
 from logitcache.bench.read import BATCH, rows_of
@@ -28,7 +27,9 @@ from logitcache.reporter import SILENT, Notes, Reporter
 from logitcache_cli import bench_read
 
 ROWS, WIDTH = 300, 5  # not a multiple of a batch, a row group or a chunk
-RIVALS = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rivals.py"))["RIVALS"]
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RIVALS = runpy.run_path(str(BENCHMARKS / "rivals.py"))["RIVALS"]
+COLD = runpy.run_path(str(BENCHMARKS / "cold.py"))
 WAYS = (*formats.WAYS, *(replace(way, loads=False) for way in RIVALS))  # what runpy has read is not to be pickled
 LOADING = {way.name for way in formats.WAYS if way.loads}
 bench = partial(reading.bench, ways=WAYS)
@@ -54,7 +55,7 @@ def stores(folder: Path) -> Callable[[Way], Opened]:
     return lambda way: way.open(folder / (way.of or way.name))
 
 
-SMALL = ReadBenchConfig((3, WIDTH), 200, 2, (0, 1), 40_000, files=40, repeats=2, cold=False)
+SMALL = ReadBenchConfig((3, WIDTH), 200, 2, (0, 1), 40_000, files=40, repeats=2)
 
 
 @pytest.fixture(autouse=True)
@@ -162,29 +163,28 @@ def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
     assert not list(temporary.iterdir()), "what is made is deleted"
 
 
-@pytest.mark.parametrize("let_go", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.parametrize("let_go", [True, False])
 def test_files_are_read_from_the_disk_by_all_ways_or_by_none(let_go: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     cooled: list[int] = []
-    monkeypatch.setattr(reading, "COLD_ROUNDS", 2)
-    monkeypatch.setattr(reading, "written_out", lambda: None)
-    monkeypatch.setattr(reading, "cool", lambda files: cooled.append(len(list(files))) or let_go)
-    told = bench(replace(SMALL, widths=(WIDTH,), workers=(), open_rows=0, cold=True), ["x"], SILENT)
+    passes = COLD["cold_passes"]
+    monkeypatch.setitem(passes.__globals__, "ROUNDS", 2)
+    monkeypatch.setitem(passes.__globals__, "cool", lambda files: cooled.append(len(list(files))) or let_go)
+    found = passes(SMALL, WAYS, WIDTH)
     own = [way.name for way in WAYS if way.of is None]
-    assert [each["name"] for each in told["cold"]] == (own if let_go else [])
-    assert len(cooled) == (len(own) * reading.COLD_ROUNDS if let_go else 1)
+    assert [one["name"] for one in found] == (own if let_go else [])
+    assert len(cooled) == (len(own) * 2 if let_go else 1)
     assert all(cooled), "each has files"
-    for each in told["cold"]:
-        assert each["rows"] == (40 if each["name"] == "file per sample" else 200)
-        assert each["bytes_per_second"] * each["seconds"] == pytest.approx(each["rows"] * WIDTH * 2)
-    assert told["open"] is None
+    for one in found:
+        assert one["rows"] == (40 if one["name"] == "file per sample" else 200)
+        assert one["bytes_per_second"] * one["seconds"] == pytest.approx(one["rows"] * WIDTH * 2)
 
 
 def test_a_file_that_is_held_in_memory_is_not_cold(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(1 << 20))
     held = np.memmap(tmp_path / "x", np.uint8, "r")
     assert held.sum() == 0
-    assert not cool([tmp_path / "x"])
-    assert not cool([])
+    assert not COLD["cool"]([tmp_path / "x"])
+    assert not COLD["cool"]([])
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])

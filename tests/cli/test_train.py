@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,8 +38,10 @@ def test_one_json_document_and_nothing_else_on_stdout(train: Callable[..., Resul
     assert found.exit_code == 0
     document = json.loads(found.stdout)
     assert set(document) == KEYS
-    out = tmp_path / "work" / "runs" / "singles" / "ls-seed3"
-    assert (document["out"], document["method"], document["seed"]) == (str(out), "ls", 3)
+    out = Path(document["out"])
+    assert out.parent == tmp_path / "work" / "runs" / "singles"
+    assert out.name.startswith("ls-1x32-seed3-")
+    assert (document["method"], document["seed"]) == ("ls", 3)
     assert set(document["metrics"]) == {"train", "dev", "test"}
     assert document["cache_fingerprint"] is None
     shared, student, scores = found.stderr.splitlines()
@@ -133,7 +136,7 @@ def test_in_a_process_of_its_own(singles_data: Path, tmp_path: Path) -> None:
     assert labels == "labels: neg <- neg (column 0), pos <- pos (column 1)"
     assert first.startswith("student: 1x32, 0.0 M parameters, fresh weights; base, ")
     assert second == first.replace("; base, ", "; self-kd, ")
-    assert base.startswith(f"{run}/base-seed0: accuracy ")
+    assert re.match(rf"{run}/base-1x32-seed0-[0-9a-f]{{6}}: accuracy ", base)
     assert saw.startswith("logitcache-work/self-kd/cache-")
     assert saw.endswith(": 60 of 60 rows saw the teacher")
-    assert last.startswith(f"{run}/self-kd-seed0: accuracy ")
+    assert re.match(rf"{run}/self-kd-1x32-seed0-[0-9a-f]{{6}}: accuracy ", last)

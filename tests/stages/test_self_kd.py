@@ -12,7 +12,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.stages.train import train
 from logitcache.teacher.model import load_teacher
-from tests.runs import Interrupt, NoSteps, Steps, result, same, stop_at, tree
+from tests.runs import Interrupt, NoSteps, Steps, place_of, result, same, stop_at, tree
 
 
 def self_cache(config: TrainConfig) -> Cache:
@@ -37,15 +37,15 @@ def test_self_kd_learns_from_the_base_run_that_is_there(config: TrainConfig) -> 
 
 
 def test_self_kd_trains_its_first_copy_where_there_is_none(config: TrainConfig, tmp_path: Path) -> None:
-    out = train(replace(config, method="self-kd", seed=2))
-    assert same(out.with_name("base-seed2"), train(replace(config, seed=2, out=tmp_path / "base")))
+    train(replace(config, method="self-kd", seed=2))
+    assert same(place_of(replace(config, seed=2)), train(replace(config, seed=2, out=tmp_path / "base")))
 
 
 def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) -> None:
     base = train(replace(config, epochs=1.0))
     before = tree(base)
     out = train(replace(config, method="self-kd"))
-    copy = next((config.workspace.folder / "self-kd").glob("copy-*"))
+    copy = place_of(config)
     assert tree(base) == before
     assert result(copy)["config"]["epochs"] == 3.0
     cache = self_cache(config)
@@ -56,7 +56,7 @@ def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) 
 def test_self_kd_takes_a_cache_that_is_named(config: TrainConfig, finished: dict[str, Path]) -> None:
     out = train(replace(config, method="self-kd", cache=finished["cache"], epochs=1.0))
     assert result(out)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
-    assert not out.with_name("base-seed0").exists()
+    assert not place_of(replace(config, epochs=1.0)).exists()
 
 
 def test_a_broken_off_self_kd_ends_as_an_unbroken_one(config: TrainConfig, tmp_path: Path) -> None:

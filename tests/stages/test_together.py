@@ -38,14 +38,15 @@ TRAIN = ("train", "--data", "{}/data", "--workspace", "{}", "--student", "1x16",
 TRAIN += ("--batch-size", "12", "--max-length", "32", "--method")
 DUMP = ("dump", "--data", "{}/data", "--workspace", "{}", "--max-length", "32", "--shard-rows", "5", "--teacher")
 LEARNT = "tokenizers"
-BASE, SELF = "runs/data/base-seed0", "runs/data/self-kd-seed0"
+# What the trainings' options give; "other" is put where "base" goes.
+BASE, SELF = "runs/data/base-1x16-seed0-cdf7b8", "runs/data/self-kd-1x16-seed0-cdf7b8"
 COMMANDS = {
     "dump": Command((*DUMP, "{}/teacher", "--out", "{}/dumped"), ("dumped",)),
     "finetune": Command(
         (*DUMP, "{}/headless", "--finetune-epochs", "1", "--out", "{}/finetuned"), ("finetuned", "teachers")
     ),
     "base": Command((*TRAIN, "base"), (BASE, LEARNT)),
-    "other": Command((*TRAIN, "base", "--learning-rate", "0.01"), (BASE, LEARNT)),
+    "other": Command((*TRAIN, "base", "--learning-rate", "0.01", "--out", f"{{}}/{BASE}"), (BASE, LEARNT)),
     "self-kd": Command((*TRAIN, "self-kd"), (SELF, "self-kd", LEARNT)),
     "kd": Command((*TRAIN, "kd", "--cache", "{}/cache", "--out", "{}/taught"), ("taught", LEARNT), "cache"),
     "convert": Command(("convert", "{}/cache", "{}/converted", "--to", "zarr"), ("converted",), "cache"),

@@ -16,11 +16,12 @@ from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, Locked, SpecError
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import SILENT, Notes
-from logitcache.stages.folder import claim, held, is_done
+from logitcache.stages.folder import claim, is_done
 from logitcache.stages.job import Job, ready, with_tokenizer
-from logitcache.stages.train import train
+from logitcache.stages.stage import held
+from logitcache.stages.train import Training, train
 from logitcache.store.lock import LOCK, Lock
-from tests.runs import Interrupt, NoSteps, result, same, stop_at, tree
+from tests.runs import Interrupt, NoSteps, place_of, result, same, stop_at, tree
 
 
 def made(config: TrainConfig) -> Job:
@@ -32,6 +33,10 @@ def job(config: TrainConfig, tmp_path: Path) -> Job:
     return made(replace(config, out=tmp_path / "out"))
 
 
+def run_of(job: Job) -> Training:
+    return Training(job, None, "train")
+
+
 def finish(job: Job) -> None:
     claim(job)
     (job.out / "result.json").write_text("{}")
@@ -41,24 +46,24 @@ def test_a_folder_that_somebody_writes_to_is_refused_by_name(job: Job) -> None:
     job.out.mkdir()
     lock = Lock(job.out)
     expected = rf"out: process {os.getpid()} on '.*' is writing this result folder\. Wait for it, end it, or choose"
-    with pytest.raises(Locked, match=expected), held(job):
+    with pytest.raises(Locked, match=expected), held(run_of(job)):
         pass
     claim(replace(job, config=replace(job.config, seed=7)))  # with other settings it is somebody's all the same
-    with pytest.raises(Locked, match=expected), held(job):
+    with pytest.raises(Locked, match=expected), held(run_of(job)):
         pass
     lock.release()
-    with pytest.raises(FingerprintMismatch, match="seed = 7, now it is 0"), held(job):
+    with pytest.raises(FingerprintMismatch, match="seed = 7, now it is 0"), held(run_of(job)):
         pass
 
 
 def test_a_folder_is_held_until_the_end_and_left_as_it_was(job: Job) -> None:
-    with held(job) as done:
-        assert not done
+    with held(run_of(job)) as folder:
+        assert not folder.is_done
         assert (job.out / LOCK).exists()
-        with pytest.raises(Locked), held(job):
+        with pytest.raises(Locked), held(run_of(job)):
             pass
     assert not job.out.exists()
-    with held(job):
+    with held(run_of(job)):
         claim(job)
     assert [path.name for path in job.out.iterdir()] == ["run.json"]
 
@@ -66,10 +71,10 @@ def test_a_folder_is_held_until_the_end_and_left_as_it_was(job: Job) -> None:
 def test_a_run_that_is_there_is_said_even_while_somebody_holds_it(job: Job) -> None:
     finish(job)
     lock = Lock(job.out)
-    with held(job) as done:
-        assert done
+    with held(run_of(job)) as folder:
+        assert folder.is_done
     overwriting = replace(job, config=replace(job.config, overwrite=True))
-    with pytest.raises(Locked), held(overwriting):
+    with pytest.raises(Locked), held(run_of(overwriting)):
         pass
     lock.release()
 
@@ -78,8 +83,8 @@ def test_a_run_that_is_there_is_said_even_while_somebody_holds_it(job: Job) -> N
 def test_a_run_that_is_there_is_said_where_nothing_can_be_written(job: Job) -> None:
     finish(job)
     job.out.chmod(0o555)
-    with held(job) as done:
-        assert done
+    with held(run_of(job)) as folder:
+        assert folder.is_done
 
 
 def test_what_is_refused_is_not_touched(job: Job) -> None:
@@ -87,7 +92,7 @@ def test_what_is_refused_is_not_touched(job: Job) -> None:
     claim(replace(job, config=replace(job.config, seed=7)))
     (job.out / LOCK).write_text('{"pid": 1, "host": "another"}')
     before = tree(job.out)
-    with pytest.raises(FingerprintMismatch), held(job):
+    with pytest.raises(FingerprintMismatch), held(run_of(job)):
         pass
     assert tree(job.out) == before
 
@@ -97,11 +102,11 @@ def test_what_kills_have_left_is_nobodys(job: Job) -> None:
     (job.out / LOCK).write_text("")
     (job.out / ".run.json.1.tmp").write_text("{")
     assert not is_done(job)
-    with held(job):
+    with held(run_of(job)):
         claim(job)
     assert [path.name for path in job.out.iterdir()] == ["run.json"]
     (job.out / "run.json").rename(job.out / "thesis.tex")
-    with pytest.raises(SpecError, match=r"found thesis\.tex"), held(job):
+    with pytest.raises(SpecError, match=r"found thesis\.tex"), held(run_of(job)):
         pass
 
 
@@ -110,7 +115,7 @@ def test_who_waits_looks_again(job: Job) -> None:
     holding, go, notes = threading.Event(), threading.Event(), list[str]()
 
     def first() -> None:
-        with held(job):
+        with held(run_of(job)):
             holding.set()
             go.wait(60)
             finish(job)
@@ -122,8 +127,8 @@ def test_who_waits_looks_again(job: Job) -> None:
     thread = threading.Thread(target=first)
     thread.start()
     holding.wait(60)
-    with held(job, wait=True, reporter=Notes(note)) as done:
-        assert done
+    with held(run_of(job), wait=True, reporter=Notes(note)) as folder:
+        assert folder.is_done
     thread.join()
     assert len(notes) == 1
     assert f"process {os.getpid()} on" in notes[0]
@@ -141,7 +146,7 @@ def test_a_lock_in_a_checkpoints_folder_makes_it_no_other_student(
 def test_nobody_waits_for_another_run(job: Job) -> None:
     claim(replace(job, config=replace(job.config, seed=7)))
     lock = Lock(job.out)
-    with pytest.raises(FingerprintMismatch), held(job, wait=True):
+    with pytest.raises(FingerprintMismatch), held(run_of(job), wait=True):
         pass
     lock.release()
 
@@ -176,7 +181,7 @@ def stopped(config: TrainConfig, tmp_path: Path) -> TrainConfig:
 
 
 def test_a_first_copy_that_was_replaced_is_noticed(stopped: TrainConfig) -> None:
-    first = stopped.workspace.run("singles", "base", 0)
+    first = place_of(replace(stopped, method="base", out=None))
     recorded = json.loads((first / "run.json").read_text())
     other = train(replace(stopped, method="base", seed=5, out=first.with_name("other")))
     (other / "model.safetensors").replace(first / "model.safetensors")
@@ -192,13 +197,14 @@ def test_a_first_copy_that_is_the_same_is_gone_on_with(stopped: TrainConfig, tmp
     out = train(stopped)
     alone = replace(stopped, out=None, workspace=type(stopped.workspace)(tmp_path / "alone"))
     assert same(out, train(alone))
-    assert result(out)["cache_fingerprint"] == result(alone.workspace.run("singles", "self-kd", 0))["cache_fingerprint"]
+    assert result(out)["cache_fingerprint"] == result(place_of(alone))["cache_fingerprint"]
 
 
 def test_a_self_kd_in_the_base_runs_place_has_its_first_copy_elsewhere(
     config: TrainConfig, checkpoint: Callable[..., Path]
 ) -> None:
-    place = config.workspace.run("singles", "base", 0)
-    out = train(replace(config, method="self-kd", epochs=1.0, out=place))
+    config = replace(config, epochs=1.0)
+    place = place_of(config)
+    out = train(replace(config, method="self-kd", out=place))
     assert result(out)["method"] == "self-kd"
     assert list((config.workspace.folder / "self-kd").glob("copy-*/result.json"))

@@ -35,7 +35,6 @@ def test_defaults_follow_the_student_and_the_data(config: TrainConfig, checkpoin
     found = [(job.config.init, job.config.learning_rate) for job in (shape, pretrained, random)]
     assert found == [("random", 5e-4), ("pretrained", 2e-5), ("random", 5e-4)]
     assert shape.config.select == "best"
-    assert shape.out == config.workspace.folder / "runs" / "singles" / "base-seed0"
 
 
 def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:

@@ -20,7 +20,7 @@ from logitcache.errors import FingerprintMismatch, LogitCacheError, OutOfSpace, 
 from logitcache.reporter import Notes
 from logitcache.stages.train import train
 from logitcache.student import fit
-from tests.runs import Interrupt, NoSteps, Steps, result, same, stop_at, tree
+from tests.runs import Interrupt, NoSteps, Steps, place_of, result, same, stop_at, tree
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_full_disk_says_so(config: TrainConfig, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(config: TrainConfig, wrong: dict[str, Any]) -> None:
-    out = config.workspace.run("singles", "base", 0)
+    out = place_of(config)
     with pytest.raises(SpecError):
         train(replace(config, **wrong))
     assert not out.exists()

@@ -1,0 +1,112 @@
+"""Options that nobody gave: those that depend on the student or the data, and the folder of a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from logitcache import identity
+from logitcache.config.data import Columns
+from logitcache.config.shapes import is_shape
+from logitcache.config.train import TrainConfig
+from logitcache.data.source import UNLABELLED_SPLIT, Source
+from logitcache.errors import SpecError
+from logitcache.student.methods import METHODS, objective
+
+NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
+# Fields that stand in the folder's name, are told by what follows from them, or do not change a result.
+NOT_SETTINGS = {
+    "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
+    "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
+}  # fmt: skip
+
+
+def with_init(config: TrainConfig) -> TrainConfig:
+    """The configuration with the weights to begin with, and the learning rate that fits them."""
+    init = config.init or ("random" if is_shape(config.student) else "pretrained")
+    return replace(config, init=init, learning_rate=config.learning_rate or (5e-4 if init == "random" else 2e-5))
+
+
+def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
+    """The configuration with the weights to keep. Raises SpecError where the best ones cannot be told."""
+    dev = source.splits.get("dev")
+    can = dev is not None and bool((dev.label >= 0).any())
+    if config.select == "best" and not can:
+        advice = "Add one, or give --select last."
+        raise SpecError(f"--select best needs a labelled dev split, found none. {advice}", where=source.name)
+    return replace(config, select=config.select or ("best" if can else "last"))
+
+
+def run_folder(config: TrainConfig, source: Source, cache: str | None = None) -> Path:
+    """The folder of a run that nobody named: ``METHOD-seedN``, with the student's name where it is not the default.
+    Where other options differ from their defaults, or a ``cache`` is named (by its fingerprint), a digest of these
+    follows, so that other settings are another folder. The same settings always have the same folder.
+    """
+    default = TrainConfig()
+    settings = _settings(config, source)
+    plain = _settings(replace(default, method=config.method, student=config.student, seed=config.seed), source)
+    differing = {name: value for name, value in settings.items() if value != plain[name]}
+    checkpoint = None if is_shape(config.student) else _folder_digest(config.student)
+    if checkpoint is not None:
+        differing["student"] = checkpoint
+    if config.columns != Columns():
+        differing["columns"] = repr(config.columns)
+    if config.unlabelled is not None and METHODS[config.method].needs_teacher:
+        differing["unlabelled"] = source.splits[UNLABELLED_SPLIT].digest()
+    if cache is not None:
+        differing["cache"] = cache
+    student = "" if config.student == default.student else called(config.student)
+    digest = identity.digest_json(differing)[:6] if differing else ""
+    return config.workspace.run(source.name, config.method, config.seed, student, digest)
+
+
+def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
+    """What decides a run's result beside its data, method, student's name and seed, with defaults filled in."""
+    goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
+    config = with_selection(with_init(replace(config, metric=config.metric or source.metric)), source)
+    values = {field.name: getattr(config, field.name) for field in fields(config) if field.name not in NOT_SETTINGS}
+    return {
+        **values,
+        **asdict(goal),
+        "label_map": config.label_map or None,
+        "tokenizer": None if config.tokenizer is None else checkpoint_name(config.tokenizer),
+    }
+
+
+def called(student: str) -> str:
+    """What a student is called in a folder's name."""
+    if not is_shape(student) and Path(student).is_dir():
+        return Path(student).resolve().name
+    return re.sub(r"[/:@]", "-", student)
+
+
+def checkpoint_name(path: str) -> str:
+    """What a checkpoint is called in a result: a hub name as it is, a folder by its name and a digest of its files.
+
+    Two folders of one name, or one folder before and after a training, are two checkpoints.
+    """
+    digest = _folder_digest(path)
+    return path if digest is None else f"{Path(path).resolve().name}@{digest}"
+
+
+def _folder_digest(path: str) -> str | None:
+    """Digest of a checkpoint's files; None for what is no folder."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return None
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in NOT_OF_A_MODEL]
+    files = [p for p in files if not p.name.startswith(".")]  # such as the lock of whoever looks at it
+    digests = {}
+    for file in files:
+        status = file.stat()
+        digests[file.name] = _file_digest(file.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
+    return identity.digest_json(digests)[:12]
+
+
+@lru_cache(maxsize=1024)
+def _file_digest(file: Path, size: int, changed: int, inode: int) -> str:
+    """Digest of a file, read once as long as it is not changed."""
+    return identity.digest_file(file)
