@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
-from logitcache.cache.distance import Float64, Spread, kl
+from logitcache.cache.distance import Spread, kl
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
-from logitcache.records import Answers, Array, Float32, Int64, common_positions, rows_of
+from logitcache.records import Answers, Float32, Int64, common_positions, rows_of
 from logitcache.store.manifest import differences
 
 WORST = 5
@@ -42,60 +42,67 @@ class Difference:
     conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ: [those of A, those of B]
 
 
-def difference(one: Cache, other: Cache) -> Difference:
-    """Compare each row of the first cache with the one of the same text in the second: at the same place, or the first
-    row that has the text. Raises FingerprintMismatch where they do not answer about the same labels, AlignmentError
-    where they share no text, SpecError where no row has an answer in both.
+def difference(a: Cache, b: Cache) -> Difference:
+    """Compare each row of A with the row of the same text in B: at the same place, or the first row that has the text.
+    Raises FingerprintMismatch where they do not answer about the same labels, AlignmentError where they share no text,
+    SpecError where no row has an answer in both.
     """
-    order = _label_order(one, other)
-    plans = (cache.manifest.plan.to_dict() for cache in (one, other))
-    fields = {name: [left, right] for name, left, right in differences(*plans, without=("columns",))}
-    told = Difference(str(one.where), str(other.where), fields=fields, conditions=_conditions(one, other))
-    views = min(cache.manifest.plan.views for cache in (one, other))
-    seen = _Seen()
-    for rows in _blocks(len(one)):
-        others = other.lookup(rows, one.row_hashes(rows))
-        shared = others >= 0
-        told.only_a += int((~shared).sum())
-        rows = rows[shared]
-        others = others[shared]
-        in_a = ~np.isin(rows, one.skipped)
-        in_b = ~np.isin(others, other.skipped)
-        told.skipped += int((~in_a | ~in_b).sum())
-        told.skipped_a += int((~in_a & in_b).sum())
-        told.skipped_b += int((in_a & ~in_b).sum())
-        rows = rows[in_a & in_b]
-        others = others[in_a & in_b]
-        told.moved += int((others != rows).sum())
-        seen.rows += len(rows)
+    order = _label_order(a, b)
+    differing = differences(a.manifest.plan.to_dict(), b.manifest.plan.to_dict(), without=("columns",))
+    fields = {name: [in_a, in_b] for name, in_a, in_b in differing}
+    result = Difference(a.where, b.where, fields=fields, conditions=_conditions(a, b))
+    views = min(a.manifest.plan.views, b.manifest.plan.views)
+    totals = _Totals()
+    for block in _blocks(len(a)):
+        rows_a, rows_b = _answered_in_both(a, b, block, result)
+        totals.rows += len(rows_a)
         for view in range(views):
-            _compare(told, seen, rows, one.take(rows, view=view), other.take(others, view=view), order)
-    for rows in _blocks(len(other)):
-        told.only_b += int((one.lookup(rows, other.row_hashes(rows)) < 0).sum())
-    if not seen.rows:
-        kind = AlignmentError if told.only_a else SpecError
-        why = f"the texts of {told.only_a:,} are not in B, {told.skipped:,} have no answer"
+            _compare(result, totals, rows_a, a.take(rows_a, view=view), b.take(rows_b, view=view), order)
+    for block in _blocks(len(b)):
+        result.only_b += int((a.lookup(block, b.row_hashes(block)) < 0).sum())
+    if not totals.rows:
+        kind = AlignmentError if result.only_a else SpecError
         raise kind(
             expected="rows that both caches answer",
-            found=f"none of {len(one):,}",
-            reason=why,
+            found=f"none of {len(a):,}",
+            reason=f"the texts of {result.only_a:,} are not in B, {result.skipped:,} have no answer",
             advice="Compare caches of the same data.",
-            where=told.b,
+            where=result.b,
         )
-    _tell(told, seen, one.label_names)
-    is_same = len(one) == len(other) and not (told.moved or told.only_a or told.skipped_a or told.skipped_b)
-    told.identical = is_same and not (seen.largest or told.positions_a or told.positions_b)
-    return told
+    _finish(result, totals, a.label_names)
+    same_rows = not (result.moved or result.only_a or result.only_b or result.skipped_a or result.skipped_b)
+    same_positions = not (result.positions_a or result.positions_b)
+    result.identical = len(a) == len(b) and same_rows and same_positions and totals.largest == 0
+    return result
 
 
-def _compare(told: Difference, seen: _Seen, rows: Int64, one: Answers, other: Answers, order: Int64 | None) -> None:
-    """Add what is kept of these rows in both caches."""
-    left, right = common_positions(one, other)
-    told.positions_a += len(one.index) - len(left)
-    told.positions_b += len(other.index) - len(right)
-    logits = other.logits[right]
-    row = rows[rows_of(one.indptr)[left]]
-    seen.add(row, one.logits[left], logits if order is None else logits[:, order])
+def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
+    """Those of some rows of A that have an answer in A and in B, and their rows in B; the others are counted."""
+    rows_b = b.lookup(rows, a.row_hashes(rows))
+    is_shared = rows_b >= 0
+    result.only_a += int((~is_shared).sum())
+    rows_a = rows[is_shared]
+    rows_b = rows_b[is_shared]
+    in_a = ~np.isin(rows_a, a.skipped)
+    in_b = ~np.isin(rows_b, b.skipped)
+    result.skipped += int((~in_a | ~in_b).sum())
+    result.skipped_a += int((~in_a & in_b).sum())
+    result.skipped_b += int((in_a & ~in_b).sum())
+    rows_a = rows_a[in_a & in_b]
+    rows_b = rows_b[in_a & in_b]
+    result.moved += int((rows_a != rows_b).sum())
+    return rows_a, rows_b
+
+
+def _compare(result: Difference, totals: _Totals, rows: Int64, a: Answers, b: Answers, order: Int64 | None) -> None:
+    """Add the positions of these rows that both caches keep; the others are counted."""
+    kept_a, kept_b = common_positions(a, b)
+    result.positions_a += len(a.index) - len(kept_a)
+    result.positions_b += len(b.index) - len(kept_b)
+    logits_b = b.logits[kept_b]
+    if order is not None:
+        logits_b = logits_b[:, order]
+    totals.add(rows[rows_of(a.indptr)[kept_a]], a.logits[kept_a], logits_b)
 
 
 def _blocks(rows: int) -> Iterator[Int64]:
@@ -103,72 +110,94 @@ def _blocks(rows: int) -> Iterator[Int64]:
         yield np.arange(start, min(start + BLOCK_ROWS, rows))
 
 
-class _Seen:
+@dataclass(frozen=True)
+class _Worst:
+    """A position that differs much."""
+
+    row: int
+    kl_ab: float
+    kl_ba: float
+    class_a: int  # the most probable class in A
+    class_b: int
+
+    @property
+    def largest(self) -> float:
+        return max(self.kl_ab, self.kl_ba)
+
+
+class _Totals:
     """What is added up over blocks."""
 
     def __init__(self) -> None:
-        self.rows, self.positions, self.unlike, self.largest = 0, 0, 0, 0.0
-        self.ab, self.ba = Spread(), Spread()
-        self.worst: list[tuple[float, float, int, int, int]] = []  # KL(A || B), KL(B || A), row, and both's best class
+        self.rows = 0
+        self.positions = 0
+        self.disagreeing = 0  # positions whose most probable class differs
+        self.largest = 0.0  # difference of two logits
+        self.kl_ab = Spread()
+        self.kl_ba = Spread()
+        self.worst: list[_Worst] = []
 
-    def add(self, rows: Int64, left: Float32, right: Float32) -> None:
+    def add(self, rows: Int64, logits_a: Float32, logits_b: Float32) -> None:
+        """Positions of both caches: their rows i64[P], their logits f32[P, K]."""
         if not len(rows):
             return
-        ab, ba = kl(left, right), kl(right, left)
-        self.ab.add(ab)
-        self.ba.add(ba)
-        best = left.argmax(axis=1), right.argmax(axis=1)
+        kl_ab = kl(logits_a, logits_b)
+        kl_ba = kl(logits_b, logits_a)
+        self.kl_ab.add(kl_ab)
+        self.kl_ba.add(kl_ba)
+        best_a = logits_a.argmax(axis=1)
+        best_b = logits_b.argmax(axis=1)
         self.positions += len(rows)
-        self.unlike += int((best[0] != best[1]).sum())
-        self.largest = max(self.largest, float(np.abs(left - right).max()))
-        self._keep(rows, ab, ba, best)
-
-    def _keep(self, rows: Int64, ab: Float64, ba: Float64, best: tuple[Array, Array]) -> None:
-        top = np.argsort(-np.maximum(ab, ba), kind="stable")[:WORST]
-        here = [(float(ab[i]), float(ba[i]), int(rows[i]), int(best[0][i]), int(best[1][i])) for i in top]
-        self.worst = sorted([*self.worst, *here], key=lambda each: (-max(each[:2]), each[2]))[:WORST]
+        self.disagreeing += int((best_a != best_b).sum())
+        self.largest = max(self.largest, float(np.abs(logits_a - logits_b).max()))
+        for i in np.argsort(-np.maximum(kl_ab, kl_ba), kind="stable")[:WORST]:
+            self.worst.append(_Worst(int(rows[i]), float(kl_ab[i]), float(kl_ba[i]), int(best_a[i]), int(best_b[i])))
+        self.worst = sorted(self.worst, key=lambda worst: (-worst.largest, worst.row))[:WORST]
 
 
-def _tell(told: Difference, seen: _Seen, names: tuple[str, ...]) -> None:
-    told.rows, told.largest_difference = seen.rows, seen.largest
-    told.disagreement = seen.unlike / max(1, seen.positions)
-    told.kl_ab, told.kl_ba = seen.ab.result(), seen.ba.result()
-    told.worst = [
-        {"row": row, "kl_ab": ab, "kl_ba": ba, "class_a": names[a], "class_b": names[b]}
-        for ab, ba, row, a, b in seen.worst
-        if max(ab, ba) > 0
-    ]
+def _finish(result: Difference, totals: _Totals, names: tuple[str, ...]) -> None:
+    result.rows = totals.rows
+    result.largest_difference = totals.largest
+    result.disagreement = totals.disagreeing / max(1, totals.positions)
+    result.kl_ab = totals.kl_ab.result()
+    result.kl_ba = totals.kl_ba.result()
+    for worst in totals.worst:
+        if worst.largest > 0:
+            classes = {"class_a": names[worst.class_a], "class_b": names[worst.class_b]}
+            result.worst.append({"row": worst.row, "kl_ab": worst.kl_ab, "kl_ba": worst.kl_ba, **classes})
 
 
-def _label_order(one: Cache, other: Cache) -> Int64 | None:
-    """Which column of the second cache each column of the first one is; None where they stand alike."""
-    if one.label_names == other.label_names:
+def _label_order(a: Cache, b: Cache) -> Int64 | None:
+    """Which column of B each column of A is; None where they stand alike."""
+    if a.label_names == b.label_names:
         return None
-    if sorted(one.label_names) != sorted(other.label_names):
+    if sorted(a.label_names) != sorted(b.label_names):
         raise FingerprintMismatch(
-            expected=f"the labels of {one.where} ({', '.join(one.label_names[:8])})",
-            found=", ".join(other.label_names[:8]),
+            expected=f"the labels of {a.where} ({', '.join(a.label_names[:8])})",
+            found=", ".join(b.label_names[:8]),
             advice="Compare caches of the same data.",
-            where=other.where,
+            where=b.where,
         )
-    return np.array([other.label_names.index(name) for name in one.label_names])
+    return np.array([b.label_names.index(name) for name in a.label_names])
 
 
-def _conditions(one: Cache, other: Cache) -> dict[str, list[Any]]:
-    """Conditions by name that are not the same in all shards of both: the values of each cache, every one once."""
-    values = [[receipt.conditions for receipt in cache.manifest.receipts] for cache in (one, other)]
-    names = sorted({name for each in values for said in each for name in said if name != "skipped"})
-    found = {}
-    for name in names:
-        pair = [_once([said.get(name) for said in each]) for each in values]
+def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
+    """Conditions by name that are not the same in all shards of both: the different values of each cache."""
+    receipts = (*a.manifest.receipts, *b.manifest.receipts)
+    names = {name for receipt in receipts for name in receipt.conditions}
+    apart = {}
+    for name in sorted(names - {"skipped"}):
+        pair = [_different_values(cache, name) for cache in (a, b)]
         if pair[0] != pair[1]:
-            found[name] = pair
-    return found
+            apart[name] = pair
+    return apart
 
 
-def _once(values: list[Any]) -> list[Any]:
-    kept: list[Any] = []
-    for value in values:
-        if value not in kept:
-            kept.append(value)
-    return kept
+def _different_values(cache: Cache, name: str) -> list[Any]:
+    """What the shards of a cache say of a condition, each value once, in the order of the shards."""
+    values: list[Any] = []
+    for receipt in cache.manifest.receipts:
+        value = receipt.conditions.get(name)
+        if value not in values:
+            values.append(value)
+    return values
