@@ -11,7 +11,7 @@ joined, and a token, where the vector stands in the row as one model reads it: t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -57,6 +57,11 @@ class Ragged:
 
     def lengths(self) -> Int64:
         return np.diff(self.indptr)
+
+    def followed_by(self, more: Ragged) -> Ragged:
+        """These rows and then more."""
+        indptr = np.concatenate([self.indptr, more.indptr[1:] + self.indptr[-1]])
+        return Ragged(np.concatenate([self.values, more.values]), indptr)
 
     def select(self, rows: Int64) -> Ragged:
         """The rows at these places, in this order; places may repeat."""
@@ -108,6 +113,7 @@ class Examples:
     inputs: Mapping[str, Ragged]  # input_ids, and what else the model takes of each token
     cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
+    units: Mapping[str, Ragged] = field(default_factory=dict)  # what a task has to know of parts of a row
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -115,6 +121,12 @@ class Examples:
     def lengths(self) -> Int64:
         """Tokens of each row: i64[N]."""
         return self.inputs["input_ids"].lengths()
+
+    @property
+    def labels(self) -> Int64:
+        """Every label, in order: of rows, or of their units."""
+        units = self.units.get("label")
+        return self.label if units is None else units.values
 
     @property
     def tokens(self) -> int:
@@ -131,6 +143,7 @@ class Examples:
             {name: column.select(places) for name, column in self.inputs.items()},
             self.cut[places],
             self.padding,
+            {name: column.select(places) for name, column in self.units.items()},
         )
 
 
@@ -252,7 +265,10 @@ class Block:
 
     def select(self, rows: Array) -> Block:
         """Only these rows: bool[n]."""
-        places = np.flatnonzero(rows)
+        return self.rows(np.flatnonzero(rows))
+
+    def rows(self, places: Int64) -> Block:
+        """The rows at these places, in this order."""
         label = self.label[chosen(self.answers.indptr, places)[1]]
         return Block(self.row_id[places], self.view, self.answers.rows(places), label)
 

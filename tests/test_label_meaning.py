@@ -132,7 +132,7 @@ def taught(world: World, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache:
     """A cache in memory."""
     hashes = np.arange(len(label))
-    plan = SimpleNamespace(data={"split": "train"}, teacher={})
+    plan = SimpleNamespace(task="classification", data={"split": "train"}, teacher={})
     return cast(
         "Cache",
         SimpleNamespace(
@@ -143,6 +143,8 @@ def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache
             manifest=SimpleNamespace(plan=plan),
             take=lambda rows, row_hash, view: one_each(hashes[rows], logits[rows]),
             labels=lambda rows: label[rows],
+            level="row",
+            positions=lambda rows: (np.arange(len(rows) + 1), np.zeros(len(rows), np.int64)),
         ),
     )
 

@@ -61,7 +61,7 @@ def tokens_as_source(work: Workload) -> Source:
 def write_cache(plan: Planned, folder: Path) -> float:
     """Seconds of a dump as its report counts them: forward passes, encoding, checksums, fsynced files."""
     with CacheWriter(folder, plan.plan) as writer:
-        summary = Summary.of_table(len(plan.rows), plan.codec.width)
+        summary = Summary.of_table(len(plan.rows), plan.task)
         return timed(lambda: Work(writer, plan, summary).finish())
 
 

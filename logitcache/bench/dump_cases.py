@@ -24,6 +24,7 @@ from logitcache.data import source as sources
 from logitcache.data.order import token_batches
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, fit_tokenizer, load_tokenizer, quiet
 from logitcache.models.settings import name_pad_token
@@ -104,6 +105,7 @@ def load(config: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
 def _source(config: DumpBenchConfig, reporter: Reporter) -> Source:
     if config.tokens is None:
         source = sources.load(config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed)
+        refuse_others(source, Classification)
         rows = source.table("train")
         return source.with_tables({"train": rows.select(np.arange(min(config.rows, len(rows))))})
     words = config.tokens - 2  # one token opens a text, one closes it

@@ -29,6 +29,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.selection import held_out
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input, quiet, unloadable
 from logitcache.models.tokenizer import tokenizer_fingerprint
@@ -234,6 +235,7 @@ def _same_tokenizer(one: Any, other: Any) -> bool:
 
 def _source(config: WorkloadConfig, reporter: Reporter) -> Source:
     source = sources.load(config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed)
+    refuse_others(source, Classification)
     return held_out(source, reporter)
 
 

@@ -198,6 +198,14 @@ def join_parts(
     ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
     first = next(cache for name in starts for cache in ordered[name])
     task = task or Classification(len(first.label_names), first.label_names)
+    for cache in (cache for several in ordered.values() for cache in several):
+        if cache.manifest.plan.task != task.name:
+            raise FingerprintMismatch(
+                expected=f"answers to {task.name}, as the data is for",
+                found=f"answers to {cache.manifest.plan.task}",
+                advice="Name a cache of this task, or give --task.",
+                where=cache.where,
+            )
     match = match_labels(first.label_names, task, str(first.where), label_map, who="cache")
     parts = []
     for name, start in starts.items():

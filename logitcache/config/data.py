@@ -10,6 +10,7 @@ from logitcache.config.option import Cost, option
 from logitcache.config.workspace import Workspace
 
 GROUP = "Data"
+TASKS = ("classification", "token-classification")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Columns:
         group=GROUP,
         parse=names_of,
         annotation="str | Sequence[str]",
+        recorded=False,
+    )
+    task: str | None = option(
+        None,
+        "What is asked of a row. Default: token-classification where the data has columns of lists, words and their "
+        "labels; else classification.",
+        choices=TASKS,
+        group=GROUP,
         recorded=False,
     )
 

@@ -14,6 +14,7 @@ class RowsOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
+    task: Literal["classification", "token-classification"] | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -29,6 +30,7 @@ class DumpOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
+    task: Literal["classification", "token-classification"] | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -58,6 +60,7 @@ class AgainOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
+    task: Literal["classification", "token-classification"] | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -78,6 +81,7 @@ class TrainOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
+    task: Literal["classification", "token-classification"] | None
     data_seed: int
     student: str
     revision: str | None
@@ -100,7 +104,7 @@ class TrainOptions(TypedDict, total=False):
     rows: int | None
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
-    metric: Literal["accuracy", "macro_f1", "f1", "mcc"] | None
+    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1"] | None
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool

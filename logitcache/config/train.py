@@ -15,6 +15,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
+ENTITY_F1 = "entity_f1"  # of tags of words
 METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
 WITH_TEACHER = ("self-kd", "kd")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -155,7 +156,7 @@ class TrainConfig:
     metric: str | None = option(
         None,
         "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
-        choices=METRICS,
+        choices=(*METRICS, ENTITY_F1),
         group=TRAINING,
         cost=Cost.NONE,
     )

@@ -18,7 +18,7 @@ from logitcache.data.division import Division, stand_in
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.spool import by_block, concatenated, taken
 from logitcache.errors import SpecError
-from logitcache.records import Int64
+from logitcache.records import Int64, Ragged
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Rows:
     label: Int64  # [N]; -1 where there is none
     row_id: Int64  # [N]
     row_hash: Int64  # [N]
+    tags: Ragged | None = None  # labels of the words of each row, where the rows are of words; -1: none
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -38,7 +39,8 @@ class Rows:
         """The rows at these places, in this order; they keep their row_id and row_hash."""
         pair = None if self.text_pair is None else taken(self.text_pair, places)
         label, row_id, row_hash = (_selected(column, places) for column in (self.label, self.row_id, self.row_hash))
-        return Rows(taken(self.text, places), pair, label, row_id, row_hash)
+        tags = None if self.tags is None else self.tags.select(places)
+        return Rows(taken(self.text, places), pair, label, row_id, row_hash, tags)
 
     def followed_by(self, more: Rows, start: int) -> Rows:
         """These rows and then more, whose row_id counts on from ``start``."""
@@ -51,7 +53,18 @@ class Rows:
             np.concatenate([self.label, more.label]),
             np.concatenate([self.row_id, more.row_id + start]),
             np.concatenate([self.row_hash, more.row_hash]),
+            None if self.tags is None or more.tags is None else self.tags.followed_by(more.tags),
         )
+
+    @property
+    def labels(self) -> Int64:
+        """Every label, in order: of rows, or of their words."""
+        return self.label if self.tags is None else self.tags.values
+
+    def labels_at(self, row: Int64, index: Int64) -> Int64:
+        """The labels of these positions: row i64[P] is a place here, index i64[P] a number in the row."""
+        labels: Int64 = self.label[row] if self.tags is None else self.tags.values[self.tags.indptr[row] + index]
+        return labels
 
     def texts(self, start: int = 0, stop: int | None = None) -> tuple[list[str], list[str] | None]:
         """The text fields of rows start..stop, as Python strings."""
@@ -92,6 +105,7 @@ class Source:
     metric: str = "accuracy"  # the one its field reports, of task.METRICS
     tables: dict[str, Rows] = field(default_factory=dict)  # by split; a split that is not here is a table itself
     division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
+    task: str = "classification"  # what is asked of a row
     unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
 
     def split(self, name: str) -> Rows:
@@ -150,5 +164,5 @@ class Source:
         same data.
         """
         splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
-        parts = [(f"{k}/{c}", a) for k, r in splits.items() for c, a in (("hash", r.row_hash), ("label", r.label))]
+        parts = [(f"{k}/{c}", a) for k, r in splits.items() for c, a in (("hash", r.row_hash), ("label", r.labels))]
         return identity.digest_arrays(parts)

@@ -13,20 +13,23 @@ import numpy as np
 from logitcache import identity
 from logitcache.config.data import Columns
 from logitcache.data.labels import UNLABELLED, labels
+from logitcache.data.preprocess import words
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
-from logitcache.data.sources.files import Table
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Found
 from logitcache.data.sources.presets import Preset
+from logitcache.data.sources.tables import Opened
 from logitcache.data.sources.texts import texts
 from logitcache.data.spool import Spool, by_block, strings
+from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.table import chosen
 from logitcache.errors import SpecError
-from logitcache.records import Int64
+from logitcache.records import Int64, Ragged
 from logitcache.reporter import Reporter
 
 SPLITS = ("train", "dev", "test")
@@ -60,11 +63,17 @@ def load(
         if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
             reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
-    names = column_names(list(tables.values()), columns, found.where)
+    kind, columns = chosen(list(tables.values()), columns, found.where)
+    opened = {split: kind.opened(table, columns) for split, table in tables.items()}
+    tables = {split: each.rows for split, each in opened.items()}
+    names = column_names([each for both in opened.values() for each in (both.rows, both.units)], columns, found.where)
+    if note := kind.note(names):
+        reporter.note(note)
     for note in choice_notes(list(tables.values()), columns, names):
         reporter.note(note)
-    numbers, label_names, count = labels(tables, names.label, find.label_names(columns.label_names, found), reporter)
-    rows = {split: _rows(table, names, numbers[split]) for split, table in tables.items()}
+    given = find.label_names(columns.label_names, found)
+    numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
+    rows = {split: _rows(each, names, numbers[split]) for split, each in opened.items()}
     known_as = name or found.name
     if found.preset is not None and found.preset.per_class is not None:
         source = drawn(Source(known_as, {"train": rows["train"]}, label_names, count), found.preset, seed)
@@ -78,7 +87,8 @@ def load(
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
         reporter.note(f"data: {found.what}: {sizes} rows")
     if more is not None:
-        source = _with_unlabelled(source, more, names, reporter)
+        source = _with_unlabelled(source, more, kind, names, reporter)
+    source = replace(source, task=kind.name)
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)
@@ -113,20 +123,27 @@ def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
     return Columns(text, pair, asked.label or preset.label, names)
 
 
-def _rows(table: Table, names: Columns, label: Int64) -> Rows:
+def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
+    """The rows of a table; ``labels`` are those of its units."""
     assert names.text is not None
+    table = opened.rows
+    tags = None if opened.indptr is None else Ragged(labels, opened.indptr)
+    label = labels if tags is None else words.rarest(tags)
     first = texts(table, names.text)
     second = None if names.text_pair is None else texts(table, names.text_pair)
     row_hash, row_id = Spool(np.int64), by_block(np.int64, len(first), lambda part: np.arange(part.start, part.stop))
     for block, pair in zip(strings(first), repeat(None) if second is None else strings(second), strict=False):
         row_hash.add(identity.row_hashes(block, pair))
-    return Rows(first, second, label, row_id, row_hash.finish())
+    return Rows(first, second, label, row_id, row_hash.finish(), tags)
 
 
-def _with_unlabelled(source: Source, found: Found, names: Columns, reporter: Reporter) -> Source:
+def _with_unlabelled(
+    source: Source, found: Found, kind: type[Classification], names: Columns, reporter: Reporter
+) -> Source:
     """The source with all rows of another one as its unlabelled split, without their labels."""
     table = find.single(found)
-    rows = _rows(table, names, np.full(len(table), UNLABELLED, np.int64))
+    opened = kind.opened(table, replace(names, label=None))
+    rows = _rows(opened, names, np.full(len(opened.units), UNLABELLED, np.int64))
     reporter.note(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
     ignored = [
         c for c in table.columns if c not in (names.text, names.text_pair) and c in (names.label, *LABEL_COLUMNS)

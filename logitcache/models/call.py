@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from logitcache.errors import LogitCacheError, SpecError, short
@@ -43,8 +44,9 @@ class ModelFailed(SpecError):
         return self
 
 
-def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
-    """Logits f32[B, K] of a batch made with this padding, with a gradient where one is wanted.
+def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding, *, per_token: bool = False) -> Tensor:
+    """Logits f32[B, K], or ``per_token`` f32[B, T, K], of a batch made with this padding, with a gradient where one is
+    wanted.
 
     Rows of equal length are asked together where the padding's side is none: one forward pass for each length. A batch
     that the model's own code fails on is asked in halves: some models refuse rows that do not fit together, and each
@@ -52,17 +54,20 @@ def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor
     """
     mask = inputs.get("attention_mask")
     if padding.side is not Side.NONE or mask is None or bool(mask.all()):
-        return _halved(model, inputs, padding)
+        return _halved(model, inputs, padding, per_token)
     lengths = mask.sum(1)
     parts, places = [], []
     for length in torch.unique(lengths).tolist():
         rows = (lengths == length).nonzero().squeeze(1)
         try:
-            parts.append(_halved(model, {name: values[rows, :length] for name, values in inputs.items()}, padding))
+            part = {name: values[rows, :length] for name, values in inputs.items()}
+            parts.append(_halved(model, part, padding, per_token))
         except ModelFailed as error:
             error.row = int(rows[error.row])
             raise
         places.append(rows)
+    if per_token:
+        parts = [functional.pad(part, (0, 0, 0, mask.shape[1] - part.shape[1])) for part in parts]
     return torch.cat(parts)[torch.cat(places).argsort()]
 
 
@@ -75,7 +80,7 @@ def at_positions(logits: Tensor, where: Tensor) -> Tensor:
     return logits[where[:, 0], where[:, 1]]
 
 
-def ask(model: PreTrainedModel, inputs: Mapping[str, Array], padding: Padding) -> Tensor:
+def ask(model: PreTrainedModel, inputs: Mapping[str, Array], padding: Padding, *, per_token: bool = False) -> Tensor:
     """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only where the caller says
     so (``torch.no_grad``, ``torch.inference_mode``).
     """
@@ -86,9 +91,9 @@ def ask(model: PreTrainedModel, inputs: Mapping[str, Array], padding: Padding) -
         torch.nn.Module.eval(model)
     tensors = {k: torch.from_numpy(v).to(model.device, non_blocking=True) for k, v in inputs.items()}
     if token is None:
-        return classify(model, tensors, padding)
+        return classify(model, tensors, padding, per_token=per_token)
     with _pad_token(model, token):
-        return classify(model, tensors, padding)
+        return classify(model, tensors, padding, per_token=per_token)
 
 
 def takes_mask(model: PreTrainedModel) -> bool:
@@ -112,25 +117,25 @@ def device_failed(error: BaseException) -> bool:
     return "CUDA error" in str(error)  # older versions of torch raise a plain RuntimeError
 
 
-def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
+def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: bool) -> Tensor:
     """One forward pass, or where it fails two of half the rows each, and so on."""
     rows = len(inputs["input_ids"])
     try:
-        return _forward(model, inputs, padding)
+        return _forward(model, inputs, padding, per_token)
     except ModelFailed:
         if rows == 1:
             raise
     half = rows // 2
-    first = _halved(model, {name: values[:half] for name, values in inputs.items()}, padding)
+    first = _halved(model, {name: values[:half] for name, values in inputs.items()}, padding, per_token)
     try:
-        second = _halved(model, {name: values[half:] for name, values in inputs.items()}, padding)
+        second = _halved(model, {name: values[half:] for name, values in inputs.items()}, padding, per_token)
     except ModelFailed as error:
         error.row += half
         raise
     return torch.cat([first, second])
 
 
-def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor:
+def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: bool) -> Tensor:
     """One forward pass."""
     if not padding.mask:
         inputs = {name: values for name, values in inputs.items() if name != "attention_mask"}
@@ -144,10 +149,13 @@ def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding) -> Tensor
         if out_of_memory(error) or device_failed(error):
             raise
         raise _failed(model, inputs, error) from error
-    if len(shape) != 2 or shape[0] != rows:
+    tokens = inputs["input_ids"].shape[1]
+    expected = f"({rows}, {tokens}, classes)" if per_token else f"({rows}, classes)"
+    if shape[:-1] != ((rows, tokens) if per_token else (rows,)):
+        what = "tokens" if per_token else "whole texts"
         raise SpecError(
-            f"{type(model).__name__}: expected logits of shape ({rows}, classes) for {rows} rows, found {shape}. "
-            "Use a model that classifies whole texts."
+            f"{type(model).__name__}: expected logits of shape {expected} for {rows} rows, found {shape}. "
+            f"Use a model that classifies {what}."
         )
     answer: Tensor = logits.float()
     return answer

@@ -204,7 +204,14 @@ def _concatenated(parts: list[Ragged]) -> Ragged:
 
 
 def find_padding(
-    model: PreTrainedModel, tokenizer: Any, own: Padding, rows: Rows, max_length: int, dtype: torch.dtype
+    model: PreTrainedModel,
+    tokenizer: Any,
+    own: Padding,
+    rows: Rows,
+    max_length: int,
+    dtype: torch.dtype,
+    *,
+    per_token: bool = False,
 ) -> Padding:
     """How this model is asked in batches, told by some of the rows it is to be asked about. ``own`` is what its
     tokenizer says.
@@ -215,7 +222,8 @@ def find_padding(
     sides, equal = _candidates(own, takes_mask(model))
     with torch.no_grad(), _undisturbed(model):
         while True:
-            probe = Probe(partial(ask, model), probe_rows(tokenizer, rows, max_length), dtype)
+            asking = partial(_ask_ends, model) if per_token else partial(ask, model)
+            probe = Probe(asking, probe_rows(tokenizer, rows, max_length), dtype)
             check_token_types(model, probe.rows)
             try:
                 return probe.choose(sides, equal)
@@ -223,6 +231,16 @@ def find_padding(
                 if not out_of_memory(error) or max_length < LEAST:
                     raise
             max_length //= 2  # the rows may be much shorter than the longest that was allowed
+
+
+def _ask_ends(model: PreTrainedModel, inputs: dict[str, Array], padding: Padding) -> torch.Tensor:
+    """The logits of each row's first and last token, one behind the other: f32[B, 2 K]."""
+    logits = ask(model, inputs, padding, per_token=True)
+    mask = inputs["attention_mask"]
+    rows = torch.arange(len(mask))
+    first = torch.from_numpy(mask.argmax(axis=1))
+    last = first + torch.from_numpy(mask.sum(axis=1)) - 1
+    return torch.cat([logits[rows, first], logits[rows, last]], dim=1)
 
 
 def padding_remark(found: Padding, own: Padding) -> str:

@@ -13,6 +13,7 @@ from logitcache.config.data import Columns
 from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
+from logitcache.data.tasks.table import own_metric
 from logitcache.errors import SpecError
 from logitcache.student.methods import METHODS, objective
 
@@ -66,7 +67,7 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
 def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
     """What decides a run's result beside its data, method, student's name and seed, with defaults filled in."""
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
-    config = with_selection(with_init(replace(config, metric=config.metric or source.metric)), source)
+    config = with_selection(with_init(replace(config, metric=config.metric or own_metric(source))), source)
     values = {field.name: getattr(config, field.name) for field in fields(config) if field.name not in NOT_SETTINGS}
     return {
         **values,

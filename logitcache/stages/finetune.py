@@ -23,6 +23,8 @@ from logitcache.config.teacher import Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
+from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
 from logitcache.reporter import SILENT, Reporter
@@ -58,7 +60,8 @@ def ready_teacher(
     """
     validate(finetune)
     check_device(spec.device)  # before a teacher is trained that could not be asked there
-    trained = _as_it_is(spec, finetune)
+    kind = TASKS[source.task]
+    trained = _as_it_is(spec, finetune, kind)
     if finetune.folds is None and trained is not None:
         names = ", ".join(trained.label_names[:8]) + (", …" if len(trained.label_names) > 8 else "")
         reporter.note(f"teacher: {spec.name}, {len(trained.label_names)} labels ({names}), computing in {spec.dtype}")
@@ -74,18 +77,23 @@ def ready_teacher(
     say = partial(_say, reporter, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
     train = partial(_train, source=source, say=say, reporter=reporter)
     if finetune.folds is None:
-        return OneTeacher(_load(spec, train(config)))
+        return OneTeacher(_load(spec, train(config), kind))
     return _fold_teachers(spec, finetune.folds, config, source, train, reporter)
 
 
-def _as_it_is(spec: TeacherSpec, finetune: Finetune) -> TeacherModel | None:
+def _as_it_is(spec: TeacherSpec, finetune: Finetune, kind: type[Classification]) -> TeacherModel | None:
     """The teacher, where it needs no training; None where it does."""
     finetune.check(spec.name)
     if is_shape(spec.name) or finetune.mode == "always":
         return None
     try:
         return load_teacher(
-            spec.name, spec.dtype, spec.device, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+            spec.name,
+            spec.dtype,
+            spec.device,
+            kind=kind,
+            revision=spec.revision,
+            trust_remote_code=spec.trust_remote_code,
         )
     except UntrainedHead:
         if finetune.mode == "never":
@@ -106,7 +114,6 @@ def _config(
         seed=finetune.seed,
         max_length=max_length,
         group_by_length=True,
-        metric=source.metric,
         workspace=workspace,
     )
 
@@ -159,10 +166,10 @@ def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], repo
     return made(stage, reporter, wait=True)
 
 
-def _load(spec: TeacherSpec, folder: Path) -> TeacherModel:
+def _load(spec: TeacherSpec, folder: Path, kind: type[Classification]) -> TeacherModel:
     """A fine-tuned teacher, called by the name of the checkpoint it began as."""
     own_code = spec.trust_remote_code
-    teacher = load_teacher(str(folder), spec.dtype, spec.device, trust_remote_code=own_code)
+    teacher = load_teacher(str(folder), spec.dtype, spec.device, kind=kind, trust_remote_code=own_code)
     return replace(teacher, name=Path(spec.name).name if Path(spec.name).exists() else spec.name)
 
 
@@ -179,8 +186,8 @@ def _fold_teachers(
     for fold in range(folds):
         reporter.note(f"fold {fold + 1} of {folds}: a teacher that does not see its rows")
         folders.append(train(replace(config, without_fold=(fold, folds))))
-    return FoldTeachers([_loader(spec, folder) for folder in folders])
+    return FoldTeachers([_loader(spec, folder, TASKS[source.task]) for folder in folders])
 
 
-def _loader(spec: TeacherSpec, folder: Path) -> Callable[[], TeacherModel]:
-    return lambda: _load(spec, folder)
+def _loader(spec: TeacherSpec, folder: Path, kind: type[Classification]) -> Callable[[], TeacherModel]:
+    return lambda: _load(spec, folder, kind)

@@ -19,6 +19,7 @@ from logitcache.data.order import subset
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
+from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
@@ -107,13 +108,13 @@ def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
     source = held_out(source or load(config, reporter), reporter)
-    config = replace(config, metric=config.metric or source.metric)
     _say_held_out(source, reporter)
     train = _rows_seen(config, source, reporter)
     if config.folds is not None:
         check_folds(train, source, config.folds)
     task = _task(source, train, reporter)
-    check_metric(config.metric or "", task.num_labels)
+    metric = config.metric or own_metric(source)
+    config = replace(config, metric=check_metric(metric, task))
     config = with_selection(config, source)
     out = config.out or run_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
@@ -227,10 +228,10 @@ def _rows_seen(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
-    if len(np.unique(train.label[train.label >= 0])) < 2:
+    if len(np.unique(train.labels[train.labels >= 0])) < 2:
         raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
-    task = Classification(source.num_labels, source.label_names)
-    without = sorted(set(range(task.num_labels)) - set(train.label.tolist()))
+    task = TASKS[source.task](source.num_labels, source.label_names)
+    without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
     if without:
         names = ", ".join(source.label_names[i] if source.label_names else str(i) for i in without[:8])
         reporter.note(f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}")

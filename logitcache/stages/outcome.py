@@ -17,9 +17,10 @@ import logitcache
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
+from logitcache.records import Block, rows_of
 from logitcache.stages.job import Job
 from logitcache.store.files import write_atomic
-from logitcache.student.fit import Fitted, Prediction
+from logitcache.student.fit import Fitted
 
 FORMAT = "logitcache-result/1"
 
@@ -76,20 +77,22 @@ def _cache(cache: Cache) -> dict[str, Any]:
     return {"fingerprint": cache.fingerprint, "rows": len(cache), **told}
 
 
-def write_predictions(path: Path, predictions: dict[str, Prediction]) -> None:
-    """One row per evaluated row: split, row_id, label, logits[K]."""
+def write_predictions(path: Path, predictions: dict[str, Block]) -> None:
+    """One row per evaluated position: split, row_id, position, label, logits[K]."""
     tables = [_table(split, p) for split, p in predictions.items()]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), sink, write_page_checksum=True)
     write_atomic(path, memoryview(sink.getvalue()))
 
 
-def _table(split: str, prediction: Prediction) -> pa.Table:
-    logits = np.ascontiguousarray(prediction.logits, np.float32)
+def _table(split: str, prediction: Block) -> pa.Table:
+    answers = prediction.answers
+    logits = np.ascontiguousarray(answers.logits, np.float32)
     return pa.table(
         {
             "split": pa.array([split] * len(logits)),
-            "row_id": prediction.row_id,
+            "row_id": prediction.row_id[rows_of(answers.indptr)],
+            "position": answers.index,
             "label": prediction.label,
             "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1]),
         }

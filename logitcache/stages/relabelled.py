@@ -17,8 +17,9 @@ from logitcache.data.match import Kind, Match, map_advice, pairs_of, suggestion
 from logitcache.data.names import LISTED, listed, map_option
 from logitcache.data.source import Rows
 from logitcache.errors import FingerprintMismatch
-from logitcache.records import Int64
+from logitcache.records import Int64, rows_of
 from logitcache.reporter import Reporter
+from logitcache.store.columns import ROW
 from logitcache.teacher.gold import CHECKED_ROWS, better_order, confirmed, spread
 
 
@@ -87,11 +88,13 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
         row_id = train.row_id[mine] - part.start
         for cache, order, rows in part.rows_in_caches(row_id):
             stored = _labels_then(cache, row_id, rows)
-            labelled = stored >= 0
+            indptr, position = cache.positions(rows)
+            now = train.labels_at(mine[rows_of(indptr)], position)
+            labelled = (stored >= 0) & (now >= 0)
             before = stored[labelled]
             if order is not None:
                 before = order.argsort()[before]  # the class that this column answers for
-            pairs = before * MAX_CLASSES + train.label[mine][labelled]
+            pairs = before * MAX_CLASSES + now[labelled]
             keys, number = np.unique(np.concatenate([keys, pairs]), return_inverse=True)
             weights = np.concatenate([counts, np.ones(len(pairs), np.int64)])
             counts = np.bincount(number, weights, len(keys)).astype(np.int64)
@@ -99,12 +102,14 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
 
 
 def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
-    """The labels at the dump of rows that are ``rows`` in the cache, -1 where nothing is known: i64[N]. Where some rows
+    """The labels at the dump of rows that are ``rows`` in the cache, -1 where nothing is known: i64[P]. Where some rows
     have moved, a text that was dumped with several labels says nothing: which of its rows is which cannot be told.
     """
     labels = cache.labels(rows)
     if (rows == row_id).all():
         return labels
+    if cache.level != ROW:  # of words nothing is told: which rows share a text is looked up by rows
+        return np.full_like(labels, -1)
     index = cache.index
     is_first = np.ones(len(index.row_hash), bool)
     is_first[1:] = index.row_hash[1:] != index.row_hash[:-1]
@@ -123,8 +128,9 @@ def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter)
     """
     match = teacher.match
     sample = train.select(spread(train.label, CHECKED_ROWS))
-    gold = sample.label
-    answers = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id)).logits.argmax(axis=1)
+    said = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id))
+    gold = sample.labels_at(rows_of(said.indptr), said.index)
+    answers = said.logits.argmax(axis=1)
     order = better_order(gold, answers, len(match.data))
     if order is not None:
         present = (answers == gold).mean()

@@ -85,7 +85,9 @@ def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, reporter: 
     own = Padding.of(tokenizer)
     with quiet():
         try:
-            padding = find_padding(student, tokenizer, own, job.train, max_length, torch.float32)
+            padding = find_padding(
+                student, tokenizer, own, job.train, max_length, torch.float32, per_token=job.task.per_token
+            )
         except SpecError as error:
             raise error.at(job.config.student) from error.__cause__
     if note := padding_remark(padding, own):
@@ -129,4 +131,7 @@ def _prepare(job: Job, tokenizer: object, max_length: int, reporter: Reporter) -
             reporter.note(f"{job.source.name}/{name}: {bare} of {len(rows)} rows have no label: not evaluated")
         if len(labelled):
             prepared[name] = prepare(tokenizer, rows.select(labelled), max_length)
+    for name, part in prepared.items():
+        if note := job.task.left_out(part):
+            reporter.note(f"{job.source.name}/{name}: {note}")
     return prepared

@@ -18,6 +18,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.division import stand_in
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.load import quiet
 from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first, on_its_own
@@ -87,7 +88,7 @@ class FirstCopy(Run[TeacherModel]):
     """A base run of which Self-KD asks the student: loaded while nobody can replace it."""
 
     def result(self) -> TeacherModel:
-        teacher = load_copy(self.job.config.seed, self.place)
+        teacher = load_copy(self.job.config.seed, type(self.job.task), self.place)
         meet()  # of several ranks the first holds the folder, for all
         return teacher
 
@@ -277,14 +278,14 @@ def _self_taught(job: Job, reporter: Reporter) -> Joined:
         for fold in range(folds):
             reporter.note(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
             copies.append(_copy_without(job, (fold, folds), reporter))
-        panel = FoldTeachers([partial(load_copy, job.config.seed, copy) for copy in copies])
+        panel = FoldTeachers([partial(load_copy, job.config.seed, type(job.task), copy) for copy in copies])
     starts = job.starts()
     return join([_answers(panel, job, split, reporter) for split in starts], starts, task=job.task)
 
 
-def load_copy(seed: int, folder: Path) -> TeacherModel:
+def load_copy(seed: int, kind: type[Classification], folder: Path) -> TeacherModel:
     """A first copy, called alike wherever it lies: its answers are the same."""
-    return replace(load_teacher(str(folder)), name=f"base-seed{seed}")
+    return replace(load_teacher(str(folder), kind=kind), name=f"base-seed{seed}")
 
 
 def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:

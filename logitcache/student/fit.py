@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,25 @@ import torch
 
 from logitcache.cache.joined import Joined
 from logitcache.data.collate import Collator
-from logitcache.data.tasks.classification import Classification, score
+from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.ranks import is_first
-from logitcache.records import Examples, Float32, Int64
+from logitcache.records import LOGITS, Answers, Block, Dense, Examples, Float32, Int64, common_positions
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
+from logitcache.student.gathered import FILLING, of_positions
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
 from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
-from logitcache.student.trainer import BestPlace, CheckpointEvery, DistillTrainer, FitSettings, StepClock, arguments
+from logitcache.student.trainer import (
+    BestPlace,
+    CheckpointEvery,
+    DistillTrainer,
+    FitSettings,
+    StepClock,
+    arguments,
+)
 
 TRAIN_SAMPLE = 2000  # labelled train rows scored after training, evenly spread
 
@@ -31,15 +40,6 @@ class Diverged(SpecError):
     """A student whose logits are no numbers any more: nothing to go on with."""
 
     kind = "SpecError"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A split's rows and what the student says of them."""
-
-    row_id: Int64  # [N]
-    label: Int64  # [N]
-    logits: Float32  # [N, K]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Fitted:
     """A trained student's figures."""
 
     scores: dict[str, dict[str, float]]
-    predictions: dict[str, Prediction]
+    predictions: dict[str, Block]
     fidelity: Fidelity | None
     steps: int
     rows_seen: int
@@ -95,7 +95,7 @@ def fit(
         group_by_length=settings.group_by_length,
         args=arguments(settings, out / "checkpoints", evaluate=dev is not None),
         eval_dataset=dev,
-        compute_metrics=_metrics,
+        compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
         callbacks=[clock, BestPlace(), *every],
     )
@@ -107,7 +107,7 @@ def fit(
     samples = _samples(prepared)
     predictions = {split: predict(trainer, rows, task) for split, rows in samples.items()}
     return Fitted(
-        scores={split: score(p.logits, p.label) for split, p in predictions.items()},
+        scores={split: task.score(p) for split, p in predictions.items()},
         predictions=predictions,
         fidelity=None if teacher is None else _fidelity(teacher, samples["train"], predictions["train"]),
         steps=step,
@@ -125,8 +125,13 @@ def _rows_seen(n: int, batch: int, step: int) -> int:
     return epochs * n + steps * batch
 
 
-def _metrics(prediction: Any) -> dict[str, float]:
-    return score(_finite(prediction.predictions), np.asarray(prediction.label_ids))
+def _metrics(task: Classification, prediction: Any) -> dict[str, float]:
+    logits, label = of_positions(prediction.predictions, prediction.label_ids)
+    counts = (np.asarray(prediction.label_ids) != FILLING).sum(axis=1)
+    numbers = np.arange(len(counts))
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    answers = Answers(numbers, indptr, np.zeros_like(label), {LOGITS: Dense(_finite(logits))})
+    return task.score(Block(numbers, 0, answers, label))
 
 
 def _finite(logits: Any) -> Float32:
@@ -148,14 +153,15 @@ def _samples(prepared: dict[str, Examples]) -> dict[str, Examples]:
     return {**prepared, "train": prepared["train"].select(labelled[places])}
 
 
-def predict(trainer: DistillTrainer, rows: Examples, task: Classification) -> Prediction:
+def predict(trainer: DistillTrainer, rows: Examples, task: Classification) -> Block:
     """The student's logits for these rows, in their order; computed in order of length, so that little is padding."""
     ordered, order = _by_length(rows)
     output = trainer.predict(EvalPlaces(Collator(ordered, task)))
-    computed = _finite(output.predictions)
-    logits = np.empty_like(computed)
-    logits[order] = computed
-    return Prediction(rows.row_id, rows.label, logits)
+    logits, label = of_positions(output.predictions, output.label_ids)
+    positions = task.positions(ordered, np.arange(len(ordered)))
+    payloads = {LOGITS: Dense(_finite(logits))}
+    computed = Block(ordered.row_id, 0, Answers(ordered.row_hash, positions.indptr, positions.index, payloads), label)
+    return computed.rows(np.argsort(order))
 
 
 def _by_length(rows: Examples) -> tuple[Examples, Int64]:
@@ -164,10 +170,11 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
     return rows.select(order), order
 
 
-def _fidelity(cached: Joined, train: Examples, prediction: Prediction) -> Fidelity:
+def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
     answers = cached.take(train.row_id, train.row_hash, train.view)
-    teacher = torch.from_numpy(answers.logits)
-    student = torch.from_numpy(prediction.logits)
+    theirs, ours = common_positions(answers, prediction.answers)
+    teacher = torch.from_numpy(answers.logits[theirs])
+    student = torch.from_numpy(prediction.answers.logits[ours])
     agreement = (teacher.argmax(1) == student.argmax(1)).double().mean()
     return Fidelity(float(agreement), float(kl_divergence(teacher, student).mean()))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, PreTrainedModel
+from transformers import AutoConfig, BertConfig, PreTrainedModel
 
 from logitcache import hub, identity
 from logitcache.config.shapes import is_shape, parse_shape
@@ -108,12 +108,13 @@ def build_student(
         "id2label": dict(enumerate(names)),
         "label2id": {n: i for i, n in enumerate(names)},
     }
+    auto = getattr(transformers, task.auto_model)
     transformers.set_seed(seed)
     if is_shape(student):
         config = _shape_config(student, len(tokenizer), max_length, labels)
-        model = _fresh(config)
+        model = _fresh(auto, config)
     else:
-        model = _from_checkpoint(student, init, labels, revision, trust_remote_code)
+        model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
     make_room_for_pad_token(model, tokenizer)
     fit_tokenizer(tokenizer, model, student)
     plain_outputs(model.config)
@@ -128,18 +129,16 @@ def _draw_head(model: PreTrainedModel) -> None:
     model.load_state_dict({name: tensor for name, tensor in fresh.items() if not name.startswith(prefix)}, strict=False)
 
 
-def _fresh(config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
+def _fresh(auto: Any, config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
     """Fresh weights in single precision, whatever precision the configuration names."""
     single_precision(config)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
-        config, dtype=torch.float32, trust_remote_code=trust_remote_code
-    )
+    model: PreTrainedModel = auto.from_config(config, dtype=torch.float32, trust_remote_code=trust_remote_code)
     model.float()
     return model
 
 
 def _from_checkpoint(
-    student: str, init: str, labels: dict[str, Any], revision: str | None, trust_remote_code: bool
+    auto: Any, student: str, init: str, labels: dict[str, Any], revision: str | None, trust_remote_code: bool
 ) -> PreTrainedModel:
     """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones.
 
@@ -155,11 +154,9 @@ def _from_checkpoint(
         if init == "random":
             for name, value in labels.items():
                 setattr(config, name, value)
-            model = _fresh(config, trust_remote_code)
+            model = _fresh(auto, config, trust_remote_code)
         else:
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                student, dtype="float32", output_loading_info=True, **settings, **labels
-            )
+            model, info = auto.from_pretrained(student, dtype="float32", output_loading_info=True, **settings, **labels)
             model.float()
     except hub.unreadable() as error:
         raise unloadable("student", student, error, ADVICE, revision) from None

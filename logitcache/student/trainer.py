@@ -33,6 +33,7 @@ from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64, Padding
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
+from logitcache.student.gathered import by_row
 from logitcache.student.methods import METHODS, Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 
@@ -77,15 +78,22 @@ class Distiller(nn.Module):
     """
 
     def __init__(
-        self, student: PreTrainedModel, objective: Objective, padding: Padding, *, some_unlabelled: bool = False
+        self,
+        student: PreTrainedModel,
+        objective: Objective,
+        padding: Padding,
+        *,
+        some_unlabelled: bool = False,
+        per_token: bool = False,
     ) -> None:
         super().__init__()
+        self.per_token = per_token
         self.student, self.objective, self.padding = student, objective, padding
         self.some_unlabelled = some_unlabelled
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         try:
-            logits = classify(self.student, batch.inputs, self.padding)
+            logits = classify(self.student, batch.inputs, self.padding, per_token=self.per_token)
         except ModelFailed as error:
             raise error.named(int(batch.row_id[error.row])) from error.__cause__
         logits = at_positions(logits, batch.where)
@@ -137,8 +145,9 @@ class DistillTrainer(Trainer):
         self.check_teacher(objective, collator)
         _check_arguments(kwargs.get("args"))
         self.collate, self.group_by_length = collator, group_by_length
-        bare = bool((collator.rows.label < 0).any())
-        distiller = Distiller(student, objective, collator.rows.padding, some_unlabelled=bare)
+        bare = bool((collator.rows.labels < 0).any())
+        padding, per_token = collator.rows.padding, collator.task.per_token
+        distiller = Distiller(student, objective, padding, some_unlabelled=bare, per_token=per_token)
         self.places = Places(len(collator.rows))
         super().__init__(
             model=distiller, data_collator=partial(_collate, collator), train_dataset=self.places, **kwargs
@@ -152,7 +161,7 @@ class DistillTrainer(Trainer):
             if len(collator.teachers) != 1:
                 found = ", ".join(collator.teachers) or "none"
                 raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
-        elif (collator.rows.label < 0).any():
+        elif (collator.rows.labels < 0).any():
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."
             )
@@ -181,7 +190,8 @@ class DistillTrainer(Trainer):
         if not batch_samples:
             return None
         total = torch.stack([sample["batch"].weight.sum() for sample in batch_samples]).sum().to(device)
-        return self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
+        total = self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
+        return total.clamp(min=1)  # of rows without a kept position: their loss is 0
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -196,7 +206,7 @@ class DistillTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             _, logits = model(inputs["batch"])
-        return None, logits.float(), inputs["labels"]
+        return None, *by_row(inputs["batch"], logits.float())
 
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)

@@ -26,6 +26,7 @@ FORMAT = "logitcache-result/1"
 RESULT, PREDICTIONS = "result.json", "predictions.parquet"
 
 _NUMBER = (int, float)
+MAX_POSITIONS = 1 << 20  # of a row
 _FIELDS: Mapping[str, tuple[type, ...]] = {
     "method": (str,),
     "seed": (int,),
@@ -235,6 +236,11 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = pc.max(pc.list_value_length(table["logits"])).as_py() if label_names is None else len(label_names)
+    if "position" in pq.read_schema(path).names:  # results of before have one position a row
+        positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
+        if positions.any():  # each is compared as a row is
+            row_id = table["row_id"].to_numpy() * MAX_POSITIONS + positions
+            table = table.set_column(1, "row_id", pa.array(row_id))
     splits = pc.unique(table["split"]).to_pylist()
     return {name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes) for name in splits}
 

@@ -109,7 +109,7 @@ def fill(
         claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock)
     with claimed as writer:
         started = time.perf_counter()
-        summary = Summary.of(source, split, len(asked.rows), asked.codec.width)
+        summary = Summary.of(source, split, len(asked.rows), asked.task)
         done = Work(writer, asked, summary, reuse, reporter).finish()
         seconds = time.perf_counter() - started
         if done.sealed:  # said while nobody can replace it

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, locate
@@ -97,7 +98,7 @@ class TeacherModel:
         """
         try:
             with torch.inference_mode():
-                logits = ask(self.model, inputs, self.padding)
+                logits = ask(self.model, inputs, self.padding, per_token=self.kind.per_token)
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
         return logits if self.order is None else logits[..., torch.from_numpy(self.order).to(logits.device)]
@@ -142,10 +143,11 @@ def load_teacher(
     dtype: str = "float32",
     device: str | None = None,
     *,
+    kind: type[Classification] = Classification,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> TeacherModel:
-    """Load a fine-tuned sequence classifier from a folder or the hub: safetensors only, in eval mode.
+    """Load a fine-tuned classifier of a ``kind`` from a folder or the hub: safetensors only, in eval mode.
 
     ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs only if
     ``trust_remote_code``. Raises UntrainedHead where the classification head was never trained, SpecError where there
@@ -155,7 +157,7 @@ def load_teacher(
     try:
         commit = hub.checkpoint(path, revision)
         with quiet():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
+            model, info = getattr(transformers, kind.auto_model).from_pretrained(
                 path,
                 dtype=DTYPES[dtype],
                 output_loading_info=True,
@@ -181,7 +183,7 @@ def load_teacher(
     padding = pads_by_config(model, tokenizer)
     model.eval().to(place)
     name = Path(path).resolve().name if sha is None else path
-    return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha)
+    return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha, kind=kind)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from logitcache.data.match import Match, match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.models.load import DTYPES, quiet
 from logitcache.models.probe import find_padding, padding_remark
@@ -100,6 +101,7 @@ class Planned:
     codec: DenseCodec
     plan: Plan
     match: Match  # the teacher's columns for the data's classes
+    task: Classification
     note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
 
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
@@ -162,7 +164,7 @@ def planned(
         "digest": rows.digest(),
         "labels": label_digest(rows),
     }
-    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), match, note)
+    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), match, task, note)
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
@@ -172,7 +174,15 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
         return panel, ""
     try:
         with quiet(), room_for(f"two rows of {max_length} tokens", first):
-            padding = find_padding(first.model, first.tokenizer, first.padding, rows, max_length, DTYPES[first.dtype])
+            padding = find_padding(
+                first.model,
+                first.tokenizer,
+                first.padding,
+                rows,
+                max_length,
+                DTYPES[first.dtype],
+                per_token=first.kind.per_token,
+            )
     except SpecError as error:
         raise error.at(first.name) from error.__cause__
     return panel.padded(padding), padding_remark(padding, first.padding)
@@ -180,7 +190,7 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
 
 def task_of(source: Source, own: tuple[str, ...]) -> Classification:
     """The data's classes; those of the teacher's columns where the data has no labels."""
-    return Classification(source.num_labels or len(own), source.label_names)
+    return TASKS[source.task](source.num_labels or len(own), source.label_names)
 
 
 def class_names(task: Classification, match: Match) -> tuple[str, ...]:
@@ -192,7 +202,7 @@ def class_names(task: Classification, match: Match) -> tuple[str, ...]:
 
 def _occurring(source: Source) -> list[int]:
     """The classes that some row has."""
-    labels = [np.unique(rows.label) for rows in source.splits.values()]
+    labels = [np.unique(rows.labels) for rows in source.splits.values()]
     return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
 
 
@@ -210,7 +220,7 @@ def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict
 
 def label_digest(rows: Rows) -> str:
     """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
-    return identity.digest_arrays([("label", rows.label)])
+    return identity.digest_arrays([("label", rows.labels)])
 
 
 def _plan(

@@ -111,7 +111,7 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
         for index in found.broken:
             writer.discard(index)
         if asked is not None:
-            summary = Summary.of_table(len(asked.rows), asked.codec.width)
+            summary = Summary.of_table(len(asked.rows), asked.task)
             work = Work(writer, _as_planned(asked, found.plan), summary, None, reporter, _budgets(found))
             rows, differ = work.finish().asked, _differ(found, writer)
         elif not (found.sealed and writer.complete) and not writer.seal():
@@ -128,7 +128,7 @@ def _budgets(found: Diagnosis) -> dict[int, int]:
 
 def _as_planned(asked: Planned, plan: Plan) -> Planned:
     """Under the names that the cache's plan has for the same things."""
-    return Planned(asked.panel, asked.rows, asked.codec, plan, asked.match)
+    return Planned(asked.panel, asked.rows, asked.codec, plan, asked.match, asked.task)
 
 
 def _differ(found: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:

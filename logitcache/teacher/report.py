@@ -11,7 +11,8 @@ import numpy as np
 from logitcache.cache.cache import Cache
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
-from logitcache.data.tasks.classification import Scores, score
+from logitcache.data.tasks.classification import Scores
+from logitcache.records import LOGITS, Answers, Block, Dense, rows_of
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.panel import Panel, answer, positions_of
@@ -72,7 +73,7 @@ def report(
         dev_scores, dev_rows, left = tally.dev.result(), int(tally.dev.counts.sum()), tally.dev_unanswered
     else:
         dev = source.splits.get("dev") if split == "train" and asks else None
-        dev_scores, dev_rows, left = _on_dev(panel, dev, cache)
+        dev_scores, dev_rows, left = _on_dev(panel, dev, cache, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
     share = (entropy or 0.0) / float(np.log(width))
     memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, split)
@@ -150,7 +151,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     )
 
 
-def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, float], int, int]:
+def _on_dev(panel: Panel, dev: Rows | None, cache: Cache, tally: Summary) -> tuple[dict[str, float], int, int]:
     """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
@@ -158,10 +159,13 @@ def _on_dev(panel: Panel, dev: Rows | None, cache: Cache) -> tuple[dict[str, flo
     preparation = cache.manifest.plan.preparation
     prepared = prepare(panel.first.tokenizer, sample, preparation["max_length"])
     logits, _ = answer(panel, prepared, preparation["batch_tokens"])
-    label = positions_of(panel, prepared).label
-    finite = np.isfinite(logits).all(axis=1)
-    left = int((~finite & (label >= 0)).sum())
-    return score(logits[finite], label[finite]), int((label[finite] >= 0).sum()), left
+    positions = positions_of(panel, prepared)
+    answers = Answers(prepared.row_hash, positions.indptr, positions.index, {LOGITS: Dense(logits)})
+    lost = np.zeros(len(prepared), np.bool_)
+    lost[rows_of(positions.indptr)[~np.isfinite(logits).all(axis=1)]] = True
+    labelled = prepared.label >= 0
+    scores = tally.task.score(Block(prepared.row_id, 0, answers, positions.label).select(~lost))
+    return scores, int((labelled & ~lost).sum()), int((labelled & lost).sum())
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from logitcache.cache.cache import Cache
 from logitcache.data.source import Source
-from logitcache.data.tasks.classification import Scores
+from logitcache.data.tasks.classification import Classification
 from logitcache.records import Array, Block, Float32, rows_of
 
 
@@ -27,12 +27,13 @@ class Summary:
     held-out split.
     """
 
-    def __init__(self, width: int, is_dev: Array, is_held_out: Array) -> None:
-        self.width = width  # classes
+    def __init__(self, task: Classification, is_dev: Array, is_held_out: Array) -> None:
+        self.task = task
+        width = task.num_labels
         self.is_dev, self.is_held_out = is_dev, is_held_out
-        self.scores = Scores()  # of all labelled rows
-        self.train = Scores()  # of labelled rows that are not held out
-        self.dev = Scores()  # of dev, where it is held out of this table
+        self.scores = task.scores()  # of all labelled rows
+        self.train = task.scores()  # of labelled rows that are not held out
+        self.dev = task.scores()  # of dev, where it is held out of this table
         self.entropy = 0.0  # summed, in nats
         self.answered = 0  # rows
         self.positions = 0
@@ -41,14 +42,14 @@ class Summary:
         self.low, self.high = np.ones(width), np.zeros(width)  # the range of each class's probability
 
     @classmethod
-    def of_table(cls, rows: int, width: int) -> Summary:
+    def of_table(cls, rows: int, task: Classification) -> Summary:
         """Of a table that nothing is held out of."""
-        return cls(width, np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
+        return cls(task, np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
 
     @classmethod
-    def of(cls, source: Source, split: str, rows: int, width: int) -> Summary:
+    def of(cls, source: Source, split: str, rows: int, task: Classification) -> Summary:
         """Of the table that a split is selected from."""
-        summary = cls.of_table(rows, width)
+        summary = cls.of_table(rows, task)
         if split == "train":
             for name, part in source.splits.items():
                 if source.shares_table(name):
@@ -59,7 +60,7 @@ class Summary:
 
     def empty(self) -> Summary:
         """Nothing added, of the same table."""
-        return Summary(self.width, self.is_dev, self.is_held_out)
+        return Summary(self.task, self.is_dev, self.is_held_out)
 
     def skip(self, block: Block) -> None:
         """Rows without an answer."""
@@ -77,7 +78,7 @@ class Summary:
         self.positions += len(logits)
         if len(logits):
             self.entropy += float(entropy.sum(dtype=np.float64))
-            self.guesses += np.bincount(logits.argmax(1), minlength=self.width)
+            self.guesses += np.bincount(logits.argmax(1), minlength=self.task.num_labels)
             self.low = np.minimum(self.low, probability.min(0))
             self.high = np.maximum(self.high, probability.max(0))
         return entropy, top

@@ -107,6 +107,8 @@ class Work:
             shard, fits = self._answered(examples, new, budget, begin, stage)
             self._check_usable(shard, start)
             found |= self._cut(examples, start + new)
+            if note := planned.task.left_out(examples):
+                self.reporter.note(f"shard {index}: {note}")
             if fits < budget:
                 self.reporter.note(
                     f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}"
@@ -144,7 +146,7 @@ class Work:
             copied = Answers(rows.row_hash[start + old], *self.known.cache.positions(place[old]), {})
             whole = end_to_end([whole, copied]).rows(np.argsort(np.concatenate([new, old])))
         row = start + rows_of(whole.indptr)
-        label = self.planned.panel.first.kind.labels(rows, row, whole.index)
+        label = rows.labels_at(row, whole.index)
         return Layout(np.arange(start, end), rows.row_hash[start:end], whole.indptr, whole.index, label)
 
     def _cut(self, examples: Examples, places: Int64) -> dict[str, Any]:

@@ -27,14 +27,14 @@ def test_a_row_is_one_position() -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_known_metrics_pass(metric: str) -> None:
-    assert check_metric(metric, 2) == metric
+    assert check_metric(metric, Classification(2, None)) == metric
 
 
 def test_unknown_metric_and_f1_of_three_classes_are_refused() -> None:
-    with pytest.raises(SpecError, match="metric: expected one of accuracy, macro_f1, f1, mcc, found 'auc'"):
+    with pytest.raises(SpecError, match="metric: expected one of accuracy, macro_f1, f1, mcc, entity_f1, found 'auc'"):
         build(TrainConfig, {"method": "base", "metric": "auc"})
     with pytest.raises(SpecError, match=r"two classes, found 3\. Use macro_f1"):
-        check_metric("f1", 3)
+        check_metric("f1", Classification(3, None))
 
 
 @given(st.integers(2, 5), st.integers(2, 30), st.integers(0, 2**32 - 1))

@@ -112,8 +112,8 @@ def test_scores_are_those_of_the_predictions(
 
 def test_predictions_have_fixed_types(finished: dict[str, Path]) -> None:
     schema = pq.read_schema(finished["kd"] / "predictions.parquet")
-    kinds = [pa.string(), pa.int64(), pa.int64(), pa.list_(pa.float32(), 2)]
-    assert schema.names == ["split", "row_id", "label", "logits"]
+    kinds = [pa.string(), pa.int64(), pa.int64(), pa.int64(), pa.list_(pa.float32(), 2)]
+    assert schema.names == ["split", "row_id", "position", "label", "logits"]
     assert [field.type for field in schema] == kinds
 
 

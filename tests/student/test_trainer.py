@@ -178,6 +178,7 @@ class Spy:
 
     def __init__(self, collator: Collator) -> None:
         self.collator, self.rows, self.teachers, self.seen = collator, collator.rows, collator.teachers, []
+        self.task = collator.task
 
     def __call__(self, places: Any) -> Any:
         batch = self.collator(places)

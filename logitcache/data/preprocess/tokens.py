@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.data.source import Rows
+from logitcache.data.preprocess import words
+from logitcache.data.rows import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
 from logitcache.records import Examples, Padding, Ragged
@@ -18,6 +19,8 @@ from logitcache.records import Examples, Padding, Ragged
 def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Examples:
     """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
     stop = len(rows) if stop is None else stop
+    if rows.tags is not None:
+        return words.prepare(tokenizer, rows, max_length, start, stop)
     part = slice(start, stop)
     special = tokenizer.num_special_tokens_to_add(pair=rows.text_pair is not None)
     if max_length <= special:

@@ -194,7 +194,8 @@ def table(data: Any, where: str) -> Table:
     """The rows of a ``datasets.Dataset`` as they are ordered there. Raises SpecError: two columns with one name."""
     import datasets
 
-    kinds = {name: kind for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)}
+    inner = {name: getattr(kind, "feature", kind) for name, kind in data.features.items()}  # of a list, its items
+    kinds = {name: kind for name, kind in inner.items() if isinstance(kind, datasets.ClassLabel)}
     return arrow_table(where, data.with_format("arrow")[:], {name: kind.names for name, kind in kinds.items()})
 
 

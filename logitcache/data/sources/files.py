@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from logitcache.data.sources import quoting
+from logitcache.data.sources.conll import read_conll
 from logitcache.data.sources.delimited import read_csv, read_tsv
 from logitcache.data.sources.jsonl import read_jsonl
 from logitcache.data.sources.parquet import read_parquet
@@ -309,4 +310,6 @@ READERS: dict[str, Callable[[Path], Table]] = {
     ".csv": read_csv,
     ".tsv": read_tsv,
     ".parquet": read_parquet,
+    ".conll": read_conll,
+    ".iob2": read_conll,
 }

@@ -77,6 +77,15 @@ class Table:
         return [remark.text(self.path) for remark in self.remarks]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A table of rows, and that of what their labels belong to: the same, or several units below each row."""
+
+    rows: Table
+    units: Table
+    indptr: Int64 | None = None  # [N + 1]; None: a row is one unit
+
+
 def joined(tables: Sequence[Table], path: Path) -> Table:
     """The rows of several tables, one behind the other, as one table called ``path``. Remarks of one kind become one.
 
@@ -118,6 +127,11 @@ def _behind(columns: list[Column]) -> Column:
     return [value for c in columns for value in (c if isinstance(c, list) else c.to_pylist())]
 
 
+def _inner(kind: pa.DataType) -> pa.DataType:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return kind.value_type if is_list else kind
+
+
 def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequence[str]]) -> Table:
     """Arrow columns as a table; ``classes`` are the names of columns of class numbers.
 
@@ -127,7 +141,7 @@ def arrow_table(path: Path | str, table: pa.Table, classes: Mapping[str, Sequenc
     named = {
         name: tuple(names)
         for name, names in classes.items()
-        if name in table.column_names and pa.types.is_integer(table.schema.field(name).type)
+        if name in table.column_names and pa.types.is_integer(_inner(table.schema.field(name).type))
     }
     columns = dict(zip(table.column_names, table.columns, strict=True))
     return Table(path, columns, range(table.num_rows), typed=True, unit="row", classes=named)

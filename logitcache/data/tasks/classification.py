@@ -6,14 +6,16 @@ Classification: one kept position per row, K class logits.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from logitcache.config.data import Columns
 from logitcache.config.train import METRICS as METRICS
 from logitcache.data.labels import MAX_CLASSES
-from logitcache.data.rows import Rows
+from logitcache.data.sources.tables import Opened, Table
 from logitcache.errors import SpecError
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
 
@@ -26,12 +28,49 @@ class Classification:
     label_names: tuple[str, ...] | None
     name: ClassVar[str] = "classification"
     preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
+    needs: ClassVar[str] = "a column of texts"
+    auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
+    per_token: ClassVar[bool] = False  # whether a model answers for each token: [B, T, K], not [B, K]
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What an answer can be judged by, its own first."""
+        return tuple(name for name in METRICS if name != "f1" or self.num_labels == 2)
+
+    def own_metric(self, usual: str) -> str:
+        """What an answer is judged by where nobody says: what the field of the data reports."""
+        return usual
+
+    def scores(self) -> Scores:
+        """What adds up answers."""
+        return Scores()
+
+    def score(self, block: Block) -> dict[str, float]:
+        """Every metric of these rows."""
+        scores = self.scores()
+        scores.add(block)
+        return scores.result()
+
     @staticmethod
-    def labels(rows: Rows, row: Int64, index: Int64) -> Int64:
-        """The labels of these positions: row i64[P] in the table, index i64[P] in the row."""
-        return rows.label[row]
+    def columns(tables: Sequence[Table], asked: Columns) -> Columns | None:
+        """The columns of this task, where the tables have them."""
+        return asked
+
+    @staticmethod
+    def note(names: Columns) -> str:
+        """What a user has to know where this task was found from the columns of the data; empty: nothing."""
+        return ""
+
+    @staticmethod
+    def left_out(rows: Examples) -> str:
+        """What of these rows has no position, in words; empty where everything has one."""
+        return ""
+
+    @staticmethod
+    def opened(table: Table, names: Columns) -> Opened:
+        """The table of the rows, and that of their labels."""
+        return Opened(table, table)
 
     @staticmethod
     def positions(rows: Examples, places: Int64) -> Positions:
@@ -41,11 +80,13 @@ class Classification:
         return Positions(np.arange(n + 1), zeros, zeros, rows.label[places], np.ones(n, np.float32))
 
 
-def check_metric(metric: str, num_labels: int) -> str:
+def check_metric(metric: str, task: Classification) -> str:
     """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes. Raises SpecError."""
-    if metric == "f1" and num_labels != 2:
-        raise SpecError(f"metric 'f1' is for two classes, found {num_labels}. Use macro_f1.")
-    return metric
+    if metric in task.metrics:
+        return metric
+    if metric == "f1":
+        raise SpecError(f"metric 'f1' is for two classes, found {task.num_labels}. Use macro_f1.")
+    raise SpecError(expected=f"a metric among {', '.join(task.metrics)}", found=repr(metric))
 
 
 def score(logits: Float32, labels: Int64) -> dict[str, float]:

@@ -1,0 +1,189 @@
+"""Rows of words, each with a label of its own: read from columns of lists, and made into tokens.
+
+A row's text is its words joined by newlines, which no word has: so its hash is one of the words and of nothing else.
+What teacher and student are joined by is the word; each keeps it at its first piece, in whichever tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from logitcache.config.data import Columns
+from logitcache.data.rows import Rows
+from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.spool import BLOCK_ROWS
+from logitcache.errors import SpecError, short
+from logitcache.records import Array, Examples, Int64, Padding, Ragged
+
+WORDS = ("words", "tokens")
+TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
+SEPARATOR = "\n"
+NO_WORD = -1  # the token of a word that the tokenizer has cut away
+
+
+def columns_of(tables: Sequence[Table], asked: Columns) -> Columns | None:
+    """The columns of words and of their labels, where the tables have both; None where they have not."""
+    have = list(dict.fromkeys(name for table in tables for name in table.columns))
+    words = asked.text or next((name for name in WORDS if name in have), None)
+    tags = asked.label or next((name for name in TAGS if name in have), None)
+    if words is None or not any(_is_lists(table, words) for table in tables):
+        return None
+    return replace(asked, text=words, label=tags)
+
+
+def _is_lists(table: Table, name: str) -> bool:
+    column = table.columns.get(name, [])
+    if isinstance(column, list):
+        return any(isinstance(value, list | tuple) for value in column[:BLOCK_ROWS])
+    return bool(pa.types.is_list(column.type) or pa.types.is_large_list(column.type))
+
+
+def opened(table: Table, names: Columns) -> Opened:
+    """The rows and the words of a table. Raises SpecError naming a row whose words are none, or that has not as many
+    labels as words.
+    """
+    assert names.text is not None
+    words = _lists(table, names.text)
+    labels = [None] * len(table) if names.label not in table.columns else _lists(table, str(names.label))
+    for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
+        _check(own, tags, table.place(row))
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    flat = [[None] * len(own) if tags is None else tags for own, tags in zip(words, labels, strict=True)]
+    row_of_word = np.repeat(np.arange(len(words)), lengths)
+    texts = pa.array([SEPARATOR.join(own) for own in words], pa.large_string())
+    units = replace(
+        table,
+        columns={} if names.label is None else {names.label: list(chain.from_iterable(flat))},
+        lines=np.asarray(table.lines, np.int64)[row_of_word],
+        parts=(),
+    )
+    return Opened(
+        replace(table, columns={names.text: texts}),
+        units,
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+    )
+
+
+def _lists(table: Table, name: str) -> list[Any]:
+    column = table.columns.get(name, [])
+    return column if isinstance(column, list) else column.to_pylist()
+
+
+def _check(words: Any, tags: Any, where: str) -> None:
+    if not isinstance(words, list | tuple):
+        raise SpecError(
+            expected="a list of words", found=short(repr(words)), advice="Correct the row or leave it out.", where=where
+        )
+    for word in words:
+        if not isinstance(word, str) or not word or SEPARATOR in word:
+            raise SpecError(
+                expected="words, none empty and none with a newline",
+                found=short(repr(word)),
+                advice="Correct the row or leave it out.",
+                where=where,
+            )
+    if tags is not None and (not isinstance(tags, list | tuple) or len(tags) != len(words)):
+        found = f"{len(tags)}" if isinstance(tags, list | tuple) else short(repr(tags))
+        raise SpecError(
+            expected=f"a label for each of {len(words)} words",
+            found=found,
+            advice="Correct the row or leave it out.",
+            where=where,
+        )
+
+
+def rarest(labels: Ragged) -> Int64:
+    """The rarest label of each row's words, -1 where none has one: what a row counts for where rows are held out."""
+    known = labels.values[labels.values >= 0]
+    counts = np.bincount(known, minlength=1)
+    order = np.argsort(counts, kind="stable")
+    rank = np.empty(len(counts), np.int64)
+    rank[order] = np.arange(len(counts))
+    found = np.full(len(labels), len(counts))
+    row = np.repeat(np.arange(len(labels)), labels.lengths())
+    labelled = labels.values >= 0
+    np.minimum.at(found, row[labelled], rank[labels.values[labelled]])
+    label: Int64 = np.append(order, -1)[found]
+    return label
+
+
+def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) -> Examples:
+    """Tokenise rows start..stop, word by word, cut to ``max_length`` tokens the way the tokenizer truncates. Raises
+    SpecError for a tokenizer that does not tell which word a token is of.
+    """
+    assert rows.tags is not None
+    if not tokenizer.is_fast:
+        raise SpecError(
+            expected="a tokenizer that tells which word a token is of",
+            found=f"{type(tokenizer).__name__}, which does not",
+            advice="Use a checkpoint with a tokenizer.json.",
+        )
+    ids, types, firsts = [], [], []
+    cut = np.zeros(stop - start, np.bool_)
+    for begin in range(start, stop, BLOCK_ROWS):
+        texts, _ = rows.texts(begin, min(begin + BLOCK_ROWS, stop))
+        words = [text.split(SEPARATOR) if text else [] for text in texts]
+        encoded = _encoded(tokenizer, words, max_length)
+        for row, own in enumerate(words):
+            is_cut = bool(encoded.encodings[row].overflowing)
+            cut[begin - start + row] = is_cut
+            ids.append(np.array(encoded["input_ids"][row], np.int32))
+            if "token_type_ids" in encoded:
+                types.append(np.array(encoded["token_type_ids"][row], np.uint8))
+            first_is_cut = is_cut and tokenizer.truncation_side == "left"
+            firsts.append(_first_pieces(encoded.word_ids(row), len(own), first_is_cut))
+    inputs = {"input_ids": _ragged(ids, np.int32)}
+    if types:
+        inputs["token_type_ids"] = _ragged(types, np.uint8)
+    part = slice(start, stop)
+    return Examples(
+        row_id=rows.row_id[part],
+        view=np.zeros(stop - start, np.int64),
+        row_hash=rows.row_hash[part],
+        label=rows.label[part],
+        inputs=inputs,
+        cut=cut,
+        padding=Padding.of(tokenizer),
+        units={"first": _ragged(firsts, np.int64), "label": rows.tags.select(np.arange(start, stop))},
+    )
+
+
+def _encoded(tokenizer: Any, words: list[list[str]], max_length: int) -> Any:
+    try:
+        return tokenizer(
+            words,
+            is_split_into_words=True,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
+        )
+    except (AssertionError, ValueError) as error:  # a byte-level tokenizer that was saved without a space before words
+        raise SpecError(
+            expected="a tokenizer that takes words",
+            found=f"{type(tokenizer).__name__}: {short(str(error))}",
+            advice='Set "add_prefix_space": true in its tokenizer_config.json, as token classifiers have it.',
+        ) from None
+
+
+def _first_pieces(word_of_token: list[int | None], words: int, first_is_cut: bool) -> Int64:
+    """The token of each word's first piece, or NO_WORD where it is cut away or has none: i64[words]."""
+    word = np.array([NO_WORD if each is None else each for each in word_of_token], np.int64)
+    token = np.flatnonzero(word >= 0)[::-1]  # backwards: the first piece of a word is written last
+    first = np.full(words, NO_WORD)
+    first[word[token]] = token
+    if first_is_cut and len(token):
+        first[word[token[-1]]] = NO_WORD  # what is left of it may not be its beginning
+    return first
+
+
+def _ragged(rows: list[Array], dtype: Any) -> Ragged:
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    values = np.concatenate([np.empty(0, dtype), *rows])
+    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))

@@ -1,0 +1,43 @@
+"""CoNLL files: a word a line with its columns, the label last; an empty line ends a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError
+
+_DOCUMENT = "-DOCSTART-"
+
+
+def read_conll(path: Path) -> Table:
+    """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document are no words. Raises
+    SpecError naming a line that has no label.
+    """
+    words: list[list[str]] = []
+    tags: list[list[str]] = []
+    lines: list[int] = []
+    open_row = False
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            fields = line.split()
+            if not fields or fields[0] == _DOCUMENT:
+                open_row = False
+                continue
+            if len(fields) < 2:
+                raise SpecError(
+                    expected="a word and its label, with spaces or tabs between them",
+                    found=repr(fields[0])[:60],
+                    advice="Correct or remove the line.",
+                    where=f"{path} line {number}",
+                )
+            if not open_row:
+                words.append([])
+                tags.append([])
+                lines.append(number)
+                open_row = True
+            words[-1].append(fields[0])
+            tags[-1].append(fields[-1])
+    return Table(path, {"words": words, "tags": tags}, np.array(lines, np.int64), typed=True)

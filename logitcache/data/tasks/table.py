@@ -1,0 +1,48 @@
+"""The tasks there are, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from logitcache.config.data import Columns
+from logitcache.data.rows import Source
+from logitcache.data.sources.tables import Table
+from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.token_classification import TokenClassification
+from logitcache.errors import SpecError
+
+Task = Classification  # what every task is like
+TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (TokenClassification, Classification)}  # the usual one last
+
+
+def chosen(tables: Sequence[Table], asked: Columns, where: Path | str) -> tuple[type[Task], Columns]:
+    """The task that is asked for, or the first one whose columns the data has, and these columns. Raises SpecError
+    where the data has not the columns of the task that is asked for.
+    """
+    for kind in TASKS.values() if asked.task is None else [TASKS[asked.task]]:
+        columns = kind.columns(tables, asked)
+        if columns is not None:
+            return kind, columns
+    raise SpecError(
+        expected=kind.needs,
+        found=", ".join(dict.fromkeys(name for table in tables for name in table.columns)) or "none",
+        advice="Name them with --text and --label.",
+        where=where,
+    )
+
+
+def own_metric(source: Source) -> str:
+    """What answers to this data are judged by where nobody says."""
+    return TASKS[source.task](source.num_labels, source.label_names).own_metric(source.metric)
+
+
+def refuse_others(source: Source, kind: type[Task]) -> None:
+    """Raises SpecError for data of another task than this."""
+    if source.task != kind.name:
+        raise SpecError(
+            expected=f"data for {kind.name}, for which alone this is measured",
+            found=f"data for {source.task}",
+            advice="Name other data.",
+            where=source.name,
+        )

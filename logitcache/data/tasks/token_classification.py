@@ -1,0 +1,119 @@
+"""Token classification: each word is a kept position, at its first piece; K class logits. Judged by entities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from logitcache.config.data import Columns
+from logitcache.config.train import ENTITY_F1
+from logitcache.data.preprocess import words
+from logitcache.data.tasks.classification import Classification, Scores
+from logitcache.records import Block, Examples, Int64, Positions
+
+
+@dataclass(frozen=True)
+class TokenClassification(Classification):
+    """K classes, one answer for each word of a row."""
+
+    name: ClassVar[str] = "token-classification"
+    preprocessor: ClassVar[str] = "words"
+    level: ClassVar[str] = "logits"
+    needs: ClassVar[str] = "columns of lists: words and their labels"
+    auto_model: ClassVar[str] = "AutoModelForTokenClassification"
+    per_token: ClassVar[bool] = True
+    columns = staticmethod(words.columns_of)
+    opened = staticmethod(words.opened)
+
+    @staticmethod
+    def positions(rows: Examples, places: Int64) -> Positions:
+        """The words of the rows at these places that their tokenizer has kept."""
+        first = rows.units["first"].select(places)
+        label = rows.units["label"].select(places)
+        index = np.arange(len(first.values)) - np.repeat(first.indptr[:-1], first.lengths())
+        weight = np.ones(len(index), np.float32)
+        every = Positions(first.indptr, index, first.values, label.values, weight)
+        return every.select(np.flatnonzero(first.values != words.NO_WORD))
+
+    @staticmethod
+    def note(names: Columns) -> str:
+        return f"task: token-classification; words: the column {names.text}, their labels: {names.label or 'none'}"
+
+    @staticmethod
+    def left_out(rows: Examples) -> str:
+        first = rows.units["first"].values
+        lost = int((first == words.NO_WORD).sum())
+        if not lost:
+            return ""
+        return f"{lost:,} of {len(first):,} words are behind the maximum length, or have no token: they are left out"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (ENTITY_F1, *super().metrics) if self._is_iob else super().metrics
+
+    def own_metric(self, usual: str) -> str:
+        return self.metrics[0]
+
+    @property
+    def _is_iob(self) -> bool:
+        names = self.label_names or ()
+        return "O" in names and all(name == "O" or name[:2] in ("B-", "I-") for name in names)
+
+    def scores(self) -> Scores:
+        return EntityScores(self.label_names or ()) if self._is_iob else Scores()
+
+
+class EntityScores(Scores):
+    """Those of words, and the F1 of entities over all types (``seqeval``'s, of tags in IOB2).
+
+    An entity is a run of words of one type: it begins at B, or at I behind a word outside or of another type.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.names = names
+        types = sorted({name[2:] for name in names if name != "O"})
+        # of each class, and last of words that have no label: no entity
+        self._type = np.array([-1 if name == "O" else types.index(name[2:]) for name in names] + [-1])
+        self._begins = np.array([name.startswith("B-") for name in names] + [False])
+        self.right = self.answered = self.gold = 0  # entities
+
+    def add(self, block: Block) -> None:
+        super().add(block)
+        known = block.label >= 0
+        guesses = np.where(known, block.answers.logits.argmax(1), -1) if len(known) else block.label
+        gold = self._entities(block.label, block.answers.indptr)
+        answered = self._entities(guesses, block.answers.indptr)
+        self.gold += len(gold)
+        self.answered += len(answered)
+        self.right += len(np.intersect1d(gold, answered, assume_unique=True))
+
+    def _entities(self, label: Int64, indptr: Int64) -> Int64:
+        """Each entity as one number, made of its first word, its end and its type."""
+        n = len(label)
+        kind = self._type[label]
+        starts_row = np.zeros(n, np.bool_)
+        starts_row[indptr[:-1][indptr[:-1] < indptr[1:]]] = True
+        other = np.ones(n, np.bool_)
+        other[1:] = kind[1:] != kind[:-1]
+        begins = (kind >= 0) & (self._begins[label] | starts_row | other)
+        borders = np.append(np.flatnonzero(begins | (kind < 0) | starts_row), n)
+        first = np.flatnonzero(begins)
+        end = borders[np.searchsorted(borders, first, "right")]
+        entities: Int64 = (first * (n + 1) + end) * len(self._type) + kind[first]
+        return entities
+
+    def merge(self, other: Scores) -> None:
+        assert isinstance(other, EntityScores)
+        super().merge(other)
+        self.gold += other.gold
+        self.answered += other.answered
+        self.right += other.right
+
+    def result(self) -> dict[str, float]:
+        scores = super().result()
+        if scores:
+            scores[ENTITY_F1] = 2 * self.right / max(1, self.gold + self.answered)
+        return scores

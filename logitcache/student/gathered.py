@@ -1,0 +1,34 @@
+"""What a student says of an evaluated batch, as Trainer gathers it: row by row, and as positions again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from logitcache.records import Batch, Float32, Int64
+
+FILLING = -100  # Trainer fills up with it too
+
+
+def by_row(batch: Batch[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits f32[B, M, K] and labels i64[B, M] of the rows of a batch, each filled up to the most positions of one with
+    what :func:`of_positions` takes away: Trainer cuts and gathers what it is given by rows.
+    """
+    row = batch.where[:, 0]
+    counts = torch.bincount(row, minlength=len(batch.row_id))
+    place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
+    width = int(counts.max()) if len(counts) else 0
+    filled = logits.new_full((len(counts), width, logits.shape[1]), FILLING)
+    labels = batch.label.new_full((len(counts), width), FILLING)
+    filled[row, place], labels[row, place] = logits, batch.label
+    return filled, labels
+
+
+def of_positions(predictions: Any, labels: Any) -> tuple[Float32, Int64]:
+    """The logits f32[P, K] and labels i64[P] of all positions, of what Trainer has gathered by rows."""
+    label = np.asarray(labels)
+    kept = label != FILLING
+    return np.asarray(predictions, np.float32)[kept], label[kept]
