@@ -15,7 +15,7 @@ from typing import IO
 import click
 from click.core import ParameterSource
 
-from logitcache.reporter import Reporter, Stage
+from logitcache.reporter import Meter, Reporter
 
 SCRIPT = """
 from logitcache_cli.workers import end_with_parent
@@ -51,7 +51,7 @@ class Once(Reporter):
             self.told.add(text)
             self.reporter.note(text)
 
-    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Stage]:
+    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
         return self.reporter.stage(name, unit, total)
 
 

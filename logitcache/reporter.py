@@ -20,7 +20,7 @@ LINE_SECONDS = 30  # between two lines about one stage
 
 
 @dataclass
-class Stage:
+class Meter:
     """Work of a known amount, and how much of it is done."""
 
     name: str
@@ -71,12 +71,12 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell one message."""
 
-    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Stage]:
+    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
         """A stage that lasts as long as the context. Without a total, it is to be started when that is known."""
-        return self._lasting(Stage(name, unit, self), total)
+        return self._lasting(Meter(name, unit, self), total)
 
     @contextmanager
-    def _lasting(self, stage: Stage, total: int | None) -> Iterator[Stage]:
+    def _lasting(self, stage: Meter, total: int | None) -> Iterator[Meter]:
         try:
             if total is not None:
                 stage.start(total)
@@ -88,13 +88,13 @@ class Reporter:
         """A part of the work that lasts as long as the context. Phases nest, and may run on several threads."""
         return nullcontext()
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Meter) -> None:
         """Called when the clock of a stage starts."""
 
-    def advanced(self, stage: Stage) -> None:
+    def advanced(self, stage: Meter) -> None:
         """Called when more of a started stage is done."""
 
-    def ended(self, stage: Stage) -> None:
+    def ended(self, stage: Meter) -> None:
         """Called when a stage ends, also where it fails, or was never started."""
 
 
@@ -131,10 +131,10 @@ class Lines(Notes):
         super().__init__(write)
         self.written: dict[int, float] = {}  # when the last line was written, by the stage's id
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Meter) -> None:
         self.written[id(stage)] = time.monotonic()
 
-    def advanced(self, stage: Stage) -> None:
+    def advanced(self, stage: Meter) -> None:
         now = time.monotonic()
         if now - self.written[id(stage)] <= LINE_SECONDS:
             return
@@ -147,7 +147,7 @@ class Lines(Notes):
         ]
         self.write(" ".join(filter(None, words)))
 
-    def ended(self, stage: Stage) -> None:
+    def ended(self, stage: Meter) -> None:
         self.written.pop(id(stage), None)
 
 
@@ -165,7 +165,7 @@ class Terminal(Reporter):
         # Through the bars' own console: what is written past it tears them.
         self.console.print(printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Meter) -> None:
         if self.bars is None:
             self.bars = self._new_bars()
             self.bars.start()
@@ -185,12 +185,12 @@ class Terminal(Reporter):
         )
         return Progress(*columns, console=self.console, transient=True)
 
-    def advanced(self, stage: Stage) -> None:
+    def advanced(self, stage: Meter) -> None:
         left = stage.seconds_left()
         shown = "" if left is None else f"{timedelta(seconds=round(left))} left"
         self.bars.update(self.tasks[id(stage)], completed=stage.done, rate=stage.rate(), left=shown)
 
-    def ended(self, stage: Stage) -> None:
+    def ended(self, stage: Meter) -> None:
         task = self.tasks.pop(id(stage), None)
         if task is None:
             return
@@ -210,18 +210,18 @@ class Notebook(Reporter):
     def note(self, text: str) -> None:
         to_stderr(text)
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Meter) -> None:
         from tqdm.auto import tqdm
 
         self.bars[id(stage)] = tqdm(
             desc=stage.name, total=stage.total, initial=stage.done, unit=f" {stage.unit}", leave=False
         )
 
-    def advanced(self, stage: Stage) -> None:
+    def advanced(self, stage: Meter) -> None:
         bar = self.bars[id(stage)]
         bar.update(stage.done - bar.n)
 
-    def ended(self, stage: Stage) -> None:
+    def ended(self, stage: Meter) -> None:
         bar = self.bars.pop(id(stage), None)
         if bar is not None:
             bar.close()

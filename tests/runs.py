@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from logitcache.config.train import TrainConfig
-from logitcache.reporter import SILENT, Notes, Stage
+from logitcache.reporter import SILENT, Meter, Notes
 from logitcache.stages.job import ready
 from logitcache.student.trainer import DistillTrainer
 
@@ -31,7 +31,7 @@ class Steps(Notes):
         super().__init__(write)
         self.step = step
 
-    def advanced(self, stage: Stage) -> None:
+    def advanced(self, stage: Meter) -> None:
         if stage.unit == "steps":
             self.step(stage.done, stage.total)
 
@@ -50,7 +50,7 @@ class NoSteps(Notes):
     def __init__(self, write: Callable[[str], object] = lambda text: None) -> None:
         super().__init__(write)
 
-    def advanced(self, stage: Stage) -> None:
+    def advanced(self, stage: Meter) -> None:
         assert stage.unit != "steps", "this run was there already"
 
 
@@ -68,11 +68,11 @@ class Amounts(Notes):
         self.steps: list[tuple[int, int]] = []
         self.before = (0, 0)
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Meter) -> None:
         self.totals.append(stage.total)
         self.before = (stage.done, stage.tokens)
 
-    def advanced(self, stage: Stage) -> None:
+    def advanced(self, stage: Meter) -> None:
         step = (stage.done - self.before[0], stage.tokens - self.before[1])
         self.advance(*step)
         self.steps.append(step)

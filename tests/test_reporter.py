@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from logitcache import reporter as module
-from logitcache.reporter import SILENT, Lines, Notebook, Notes, Reporter, Stage, Terminal, progress
+from logitcache.reporter import SILENT, Lines, Meter, Notebook, Notes, Reporter, Terminal, progress
 
 WIDTH = 100
 
@@ -44,7 +44,7 @@ def test_the_time_left_follows_from_what_was_done_since_the_clock_started(
     with pytest.MonkeyPatch.context() as patch:
         clock = [5.0]
         patch.setattr(module.time, "monotonic", lambda: clock[0])
-        stage = Stage("train", "steps")
+        stage = Meter("train", "steps")
         stage.start(total, earlier)
         assert stage.seconds_left() is None
         clock[0] += count / speed
@@ -192,7 +192,7 @@ def test_what_was_begun_is_ended_where_it_fails() -> None:
     ended: list[str] = []
 
     class Ends(Reporter):
-        def ended(self, stage: Stage) -> None:
+        def ended(self, stage: Meter) -> None:
             ended.append(stage.name)
 
     with pytest.raises(ValueError, match="no"), Ends().stage("dump", "rows"):

@@ -41,8 +41,6 @@ _SHADES = tuple(_PARTS.values())[:8]
 _BAR = 0.62  # height of a bar, of a line's
 _DECADES = 1e3  # of times on one axis, above which each second power of ten is named
 _CLOSER = 4  # times the break-even: how far the closer view reaches
-
-
 _NEAR = 0.2  # a break-even in this part of all epochs is drawn a second time, closer
 
 

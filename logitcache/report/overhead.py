@@ -354,10 +354,10 @@ def _expected(document: Part, steps: Mapping[str, Part]) -> Block | None:
             columns["÷ LS"].append(label)
             columns["expected"].append(f"{value:.3f}")
             columns["measured"].append(measured)
-    block_table = table(columns)
-    if block_table is None:
+    ratios_table = table(columns)
+    if ratios_table is None:
         return None
-    return Block("Measured beside expected", _expected_caption(expected, online), None, block_table)
+    return Block("Measured beside expected", _expected_caption(expected, online), None, ratios_table)
 
 
 def _cached_ratio(costs: Part, epochs: float) -> str:

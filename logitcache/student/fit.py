@@ -16,7 +16,7 @@ from logitcache.data.tasks.classification import Classification, score
 from logitcache.errors import SpecError
 from logitcache.ranks import is_first
 from logitcache.records import Examples, Float32, Int64
-from logitcache.reporter import Stage
+from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.losses import kl_divergence
 from logitcache.student.methods import Objective
@@ -76,7 +76,7 @@ def fit(
     teacher: Joined | None,
     settings: FitSettings,
     out: Path,
-    stage: Stage,
+    stage: Meter,
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``.
     ``stage`` is told of the steps.

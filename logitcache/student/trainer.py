@@ -31,7 +31,7 @@ from logitcache.errors import OutOfSpace, SpecError
 from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64, Padding
-from logitcache.reporter import Stage
+from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.methods import METHODS, Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
@@ -292,7 +292,7 @@ class StepClock(TrainerCallback, ExportableState):
     Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Meter) -> None:
         self.stage = stage
         self.seconds: list[float] = []
         self.last: float | None = None

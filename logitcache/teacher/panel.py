@@ -24,7 +24,7 @@ from logitcache.models.call import out_of_memory
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
-from logitcache.reporter import Stage
+from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
 from logitcache.teacher.model import TeacherModel
 
@@ -145,7 +145,7 @@ def ask_all(
     rows: Examples,
     batch_tokens: int,
     begin: Callable[[], R],
-    stage: Stage | None = None,
+    stage: Meter | None = None,
 ) -> tuple[R, int]:
     """Ask about these rows, batch by batch: a receiver that ``begin`` has made, which was given all answers, and the
     token budget they were computed with.
@@ -153,7 +153,7 @@ def ask_all(
     ``stage`` is told of the rows and tokens that are done. Where a batch does not fit in memory, all rows are computed
     again with half the budget and a new receiver, and so on. Raises SpecError where a single row does not fit.
     """
-    stage = stage or Stage("answer", "rows")
+    stage = stage or Meter("answer", "rows")
     while True:
         before = (stage.done, stage.tokens)
         receiver = begin()
@@ -172,7 +172,7 @@ def ask_all(
         batch_tokens //= 2
 
 
-def answer(panel: Panel, rows: Examples, batch_tokens: int, stage: Stage | None = None) -> tuple[Float32, int]:
+def answer(panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None) -> tuple[Float32, int]:
     """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and the token budget they were
     computed with. Raises SpecError where a single row does not fit in memory.
     """
@@ -187,7 +187,7 @@ def answer_some(panel: Panel, rows: Examples, batch_tokens: int, wanted: Int64) 
     """
     vectors = Vectors(positions_of(panel, rows).indptr)
     for teacher, places in panel.assign(rows):
-        _ask(teacher, rows, places, batch_tokens, vectors, Stage("answer", "rows"), wanted)
+        _ask(teacher, rows, places, batch_tokens, vectors, Meter("answer", "rows"), wanted)
         del teacher
     return vectors.logits()[chosen(vectors.indptr, wanted)[1]]
 
@@ -236,7 +236,7 @@ def _ask(
     places: Int64,
     batch_tokens: int,
     receiver: Receiver,
-    stage: Stage,
+    stage: Meter,
     wanted: Int64 | None = None,
 ) -> None:
     """Ask one teacher about the rows at these places, longest first in batches of a token budget; not in batches

@@ -18,7 +18,7 @@ import torch
 from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION
 from logitcache.errors import SpecError
 from logitcache.records import Answers, Examples, Int64, end_to_end, rows_of
-from logitcache.reporter import SILENT, Reporter, Stage
+from logitcache.reporter import SILENT, Meter, Reporter
 from logitcache.store.columns import ROW, ends
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.conditions import conditions
@@ -70,7 +70,7 @@ class Work:
             done.sealed = not todo if there else self.writer.seal()
         return done
 
-    def _write_shards(self, todo: list[int], done: Done, stage: Stage) -> None:
+    def _write_shards(self, todo: list[int], done: Done, stage: Meter) -> None:
         here, budget = conditions(self.planned.panel.first), self.planned.plan.preparation["batch_tokens"]
         pending: Future[None] | None = None
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
@@ -88,7 +88,7 @@ class Work:
             with self.reporter.phase("write"):
                 pending.result()
 
-    def _shard(self, index: int, budget: int, done: Done, stage: Stage) -> tuple[Assembly, dict[str, Any], int]:
+    def _shard(self, index: int, budget: int, done: Done, stage: Meter) -> tuple[Assembly, dict[str, Any], int]:
         """One shard's answers, what was particular about making them, and the token budget that fits in memory. The
         budget of a plan is what is tried first; a smaller one is kept for the shards after it.
         """
@@ -124,7 +124,7 @@ class Work:
         return shard, found, budget
 
     def _answered(
-        self, examples: Examples, new: Int64, budget: int, begin: Callable[[], Assembly], stage: Stage
+        self, examples: Examples, new: Int64, budget: int, begin: Callable[[], Assembly], stage: Meter
     ) -> tuple[Assembly, int]:
         """The teacher's answers to the rows at the places ``new`` of a shard."""
         receiver, fits = ask_all(

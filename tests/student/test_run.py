@@ -147,7 +147,7 @@ def test_two_checkpoints_of_one_name_are_two_students(config: TrainConfig, tmp_p
     out = train(student)
     assert train(student, reporter=NoSteps()) == out
     with pytest.raises(FingerprintMismatch, match="made with student = m@"):
-        train(replace(student, student=str(second)))
+        train(replace(student, student=str(second), out=out))
 
 
 def test_overwrite_loses_the_run_and_nothing_else(config: TrainConfig) -> None:

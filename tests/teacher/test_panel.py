@@ -22,7 +22,7 @@ from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.identity import digest_json, row_hashes
 from logitcache.records import Examples, Padding, Side
-from logitcache.reporter import Stage
+from logitcache.reporter import Meter
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, answer, folds_of, room_for
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_computed_in_smaller_batches(
     amounts = Amounts()
     longest = int(rows.lengths().max())
     little_memory(longest * 3, error)
-    found, budget = answer(panel, rows, 1000, Stage("rows", "rows", amounts))
+    found, budget = answer(panel, rows, 1000, Meter("rows", "rows", amounts))
     assert budget in {1000 >> n for n in range(1, 10)}
     assert longest <= budget <= longest * 3 < 2 * budget + longest
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -214,7 +214,7 @@ def test_what_was_done_before_memory_ran_out_is_taken_back(
 
     monkeypatch.setattr(TeacherModel, "logits", logits)
     amounts = Amounts()
-    answer(OneTeacher(teacher), rows, 200, Stage("rows", "rows", amounts))
+    answer(OneTeacher(teacher), rows, 200, Meter("rows", "rows", amounts))
     steps = [rows for rows, _ in amounts.steps]
     assert min(steps) < 0
     assert (max(np.cumsum(steps)), sum(steps)) == (len(rows), len(rows))
