@@ -59,6 +59,19 @@ def test_rows_of_words_are_read_from_jsonl(tmp_path: Path) -> None:
     assert [source.label_names[i] if i >= 0 else None for i in rows.label] == ["B-LOC", "O", None, "B-PER"]
 
 
+@pytest.mark.parametrize("lists", [("tokens",), ("tokens", "pos_tags")])
+def test_a_text_beside_its_words_is_classified(tmp_path: Path, lists: tuple[str, ...]) -> None:
+    rows = [{"text": f"a {x}", "label": x, **{name: ["a", x] for name in lists}} for x in ("good", "bad")]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load(str(tmp_path / "train.jsonl"), tmp_path).task == "classification"
+
+
+def test_words_beside_their_text_are_labelled(tmp_path: Path) -> None:
+    rows = [{"text": " ".join(w), "tokens": w, "ner_tags": t} for w, t in zip(WORDS, TAGS, strict=True)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load(str(tmp_path / "train.jsonl"), tmp_path).task == "token-classification"
+
+
 def test_conll_files_are_read(tmp_path: Path) -> None:
     lines = ["-DOCSTART- -X- O O", "", *("Anna NNP B-NP B-PER", "saw VBD B-VP O"), "", "", "nobody NN B-NP O"]
     (tmp_path / "train.conll").write_text("\n".join(lines))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
+from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.spool import BLOCK_ROWS
 from logitcache.errors import SpecError, short
@@ -28,13 +29,30 @@ NO_WORD = -1  # the token of a word that the tokenizer has cut away
 
 
 def columns_of(tables: Sequence[Table], asked: Columns) -> Columns | None:
-    """The columns of words and of their labels, where the tables have both; None where they have not."""
+    """The columns of words and of their labels, both of lists; None where there are none.
+
+    Where no task is named, many a data set has the words of a text beside the text and its one label: then it is a
+    text that is classified, as are words without labels.
+    """
     have = list(dict.fromkeys(name for table in tables for name in table.columns))
-    words = asked.text or next((name for name in WORDS if name in have), None)
-    tags = asked.label or next((name for name in TAGS if name in have), None)
-    if words is None or not any(_is_lists(table, words) for table in tables):
+
+    def of_lists(names: Sequence[str]) -> str | None:
+        lists = (name for name in names if name in have and any(_is_lists(table, name) for table in tables))
+        return next(lists, None)
+
+    words = of_lists(WORDS if asked.text is None else (asked.text,))
+    tags = of_lists(TAGS if asked.label is None else (asked.label,))
+    if words is None or (asked.task is None and (tags is None or _has_texts(tables, asked))):
         return None
-    return replace(asked, text=words, label=tags)
+    return replace(asked, text=words, label=asked.label or tags)
+
+
+def _has_texts(tables: Sequence[Table], asked: Columns) -> bool:
+    """Whether there is a column of texts, and one of a label for each, where nobody has named a column."""
+    if asked.text is not None or asked.label is not None:
+        return False
+    plain = {name for table in tables for name in table.columns if not _is_lists(table, name)}
+    return not plain.isdisjoint(TEXT_COLUMNS) and not plain.isdisjoint(LABEL_COLUMNS)
 
 
 def _is_lists(table: Table, name: str) -> bool:
