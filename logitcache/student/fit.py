@@ -127,7 +127,8 @@ def _rows_seen(n: int, batch: int, step: int) -> int:
 
 def _metrics(task: Classification, prediction: Any) -> dict[str, float]:
     logits, label = of_positions(prediction.predictions, prediction.label_ids)
-    counts = (np.asarray(prediction.label_ids) != FILLING).sum(axis=1)
+    labels = np.asarray(prediction.label_ids)
+    counts = (labels.reshape(len(labels), -1) != FILLING).sum(axis=1)
     numbers = np.arange(len(counts))
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     answers = Answers(numbers, indptr, np.zeros_like(label), {LOGITS: Dense(_finite(logits))})

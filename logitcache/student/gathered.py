@@ -28,7 +28,9 @@ def by_row(batch: Batch[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def of_positions(predictions: Any, labels: Any) -> tuple[Float32, Int64]:
-    """The logits f32[P, K] and labels i64[P] of all positions, of what Trainer has gathered by rows."""
+    """The logits f32[P, K] and labels i64[P] of all positions, of what Trainer has gathered by rows: [N, M, K] and
+    [N, M], or [N, K] and [N] where each row has one position.
+    """
     label = np.asarray(labels)
     kept = label != FILLING
     return np.asarray(predictions, np.float32)[kept], label[kept]

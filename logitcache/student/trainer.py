@@ -206,6 +206,8 @@ class DistillTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             _, logits = model(inputs["batch"])
+        if not self.collate.task.per_token:  # one position a row, as Trainer's own users have it
+            return None, logits.float(), inputs["batch"].label
         return None, *by_row(inputs["batch"], logits.float())
 
     def _get_output_dir(self, trial: Any) -> str:

@@ -126,7 +126,7 @@ def test_a_cache_made_with_padding_on_the_wrong_side_is_noticed(
     source = replace(train_only, label_names=LABELS, num_labels=len(LABELS))
     settings = DumpSettings(max_length=32, batch_tokens=200, shard_rows=25)
     with monkeypatch.context() as patched:
-        patched.setattr("logitcache.teacher.plan.find_padding", lambda model, tokenizer, own, *_: own)
+        patched.setattr("logitcache.teacher.plan.find_padding", lambda model, tokenizer, own, *_, **__: own)
         dump_split(teacher, source, "train", tmp_path / "wrong", settings)
     dump_split(teacher, source, "train", tmp_path / "right", settings)
     asked = planned(teacher, source, "train", settings)
