@@ -12,6 +12,7 @@ from logitcache.config.report import CompareConfig
 from logitcache.reporter import NOTES
 
 from .options import Command, as_json, options, typed
+from .progress import output
 
 
 @click.command("compare", cls=Command)
@@ -25,7 +26,6 @@ def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
     rows, and one plain sentence.
     """
     config = typed(CompareConfig, values)
-    from rich.console import Console
 
     from logitcache.study.tables import compare, render
 
@@ -43,6 +43,6 @@ def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
     if as_json:
         click.echo(json.dumps(comparison.to_json(), indent=2))
     else:
-        render(comparison, Console())
+        render(comparison, output())
     for note in comparison.notes:
         NOTES.note(f"note: {note}")

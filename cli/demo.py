@@ -6,14 +6,13 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from logitcache.reporter import NOTES, progress
 
 from .dump import render as render_dump
 from .dump import to_json
 from .options import Command, as_json, options
-from .progress import print_json
+from .progress import output, print_json
 
 OWN_DATA = """\
 The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/test files):
@@ -45,6 +44,6 @@ def command(quick: bool, out: Path, as_json: bool) -> None:
         print_json(result.comparison.to_json())
         return
     click.echo(render_dump(to_json(result.report)) + "\n")
-    render(result.comparison, Console())
+    render(result.comparison, output())
     seconds = time.perf_counter() - started
     click.echo(f"\npicture    {folder / 'verdict.png'}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA}")

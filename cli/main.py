@@ -55,6 +55,17 @@ _NO_PLACE = (
 class Logitcache(Lazy):
     """The group itself."""
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Also what is printed before a command is called (``--help``) ends in one line where the disk is full."""
+        try:
+            return super().main(*args, **settings)
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            click.echo(f"OutOfSpace: {_out_of_space(error)}", err=True)
+            _let_go_of_stdout()
+            sys.exit(OutOfSpace.exit_code)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error that is no bug of ours becomes one line on stderr and the exit code of its kind."""
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -74,7 +85,7 @@ class Logitcache(Lazy):
         except BrokenPipeError as error:
             if not _reader_gone():  # click would end here in silence
                 raise RuntimeError("a pipe broke that is not our output's: did a worker die?") from error
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+            _let_go_of_stdout()
             ctx.exit(_BROKEN_PIPE)
         except OSError as error:
             if error.errno in _NO_SPACE:
@@ -113,6 +124,11 @@ def _out_of_space(error: OSError) -> OutOfSpace:
         f"expected room to write, found none ({error.strerror}){limit}. Free some and run the same command again.",
         where=error.filename,
     )
+
+
+def _let_go_of_stdout() -> None:
+    """What is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reader_gone() -> bool:

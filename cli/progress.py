@@ -11,6 +11,17 @@ import click
 from .lazy import STOPPED
 
 
+def output() -> Any:
+    """Standard output as `rich` writes to it. A closed pipe is left to the group, where rich would end in silence."""
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return Output()
+
+
 def print_json(value: Any) -> None:
     """The one document of ``--json``."""
     click.echo(json.dumps(value, indent=1, allow_nan=False))

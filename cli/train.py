@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -25,17 +24,17 @@ def command(as_json: bool, **values: Any) -> None:
     """
     config = typed(TrainConfig, values)
     from logitcache.ranks import is_first
+    from logitcache.stages.folder import PRINTED, read_result
     from logitcache.stages.train import train
 
     out = train(config, reporter=progress())
     if not is_first():
         return
     try:
-        result = json.loads((out / "result.json").read_text())
+        result = read_result(out)
     except FileNotFoundError:
         raise Locked("another command has begun to overwrite this result. Run this one again.", where=out) from None
-    keys = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
     if as_json:
-        print_json({"out": str(out), **{key: result[key] for key in keys}})
+        print_json({"out": str(out), **{key: result[key] for key in PRINTED}})
     else:
         click.echo(out)

@@ -8,13 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from logitcache.errors import FingerprintMismatch, SpecError, short
+from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.stages.job import FORMAT, Job
 from logitcache.store import files
 from logitcache.store.manifest import differences, read_json, write_json
 
 CONTENT = "this result folder"
 POLL = 0.2  # seconds
+TRAIN_AGAIN = "Give --overwrite to train this student again."
+PRINTED = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
 LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder are not ours
 OWN_FILES = (
     "result.json",
@@ -39,13 +41,31 @@ class OtherRun(FingerprintMismatch):
 def is_done(job: Job) -> bool:
     """Whether this very run is there already.
 
-    Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run.
+    Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run, FormatError
+    where its result is not whole.
     """
     recorded = _recorded(job.out)
     if recorded is None or job.config.overwrite:
         return False
     check_same(job, recorded)
-    return (job.out / "result.json").is_file()
+    if not (job.out / "result.json").is_file():
+        return False
+    read_result(job.out)
+    return True
+
+
+def read_result(out: Path) -> dict[str, Any]:
+    """The content of a run's ``result.json``. Raises FormatError where it is not whole."""
+    path = out / "result.json"
+    try:
+        result = read_json(path)
+    except FormatError as error:
+        error.advice = TRAIN_AGAIN
+        raise
+    missing = [name for name in PRINTED if name not in result]
+    if missing:
+        raise FormatError(expected=f"a field `{missing[0]}`", found="none", advice=TRAIN_AGAIN, where=path)
+    return result
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:

@@ -205,15 +205,23 @@ def _check_fields(document: Mapping[str, Any], fields: Mapping[str, tuple[type, 
         if name not in document:
             raise FormatError(expected=f"a field `{prefix}{name}`", found="none")
         value = document[name]
+        _check_size(f"{prefix}{name}", value)
         if not isinstance(value, kinds) or isinstance(value, bool):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             raise FormatError(f"`{prefix}{name}`: expected {expected}, found {value!r}")
+
+
+def _check_size(name: str, value: Any) -> None:
+    if isinstance(value, int) and abs(value) >= 2**63:
+        digits = len(hex(abs(value))) - 2
+        raise FormatError(f"`{name}`: expected a number below 2**63, found one of {digits} hexadecimal digits")
 
 
 def _check_metrics(split: str, metrics: Any) -> None:
     if not isinstance(metrics, dict):
         raise FormatError(f"`metrics.{split}`: expected names and values, found {metrics!r}")
     for name, value in metrics.items():
+        _check_size(f"metrics.{split}.{name}", value)
         if isinstance(value, bool) or not isinstance(value, _NUMBER) or not math.isfinite(value):
             expected = "expected a finite number, found"
             raise FormatError(f"`metrics.{split}.{name}`: {expected} {value!r}")

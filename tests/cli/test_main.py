@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from click.testing import CliRunner, Result
 import logitcache
 from logitcache import errors
 from logitcache_cli import main
+from logitcache_cli.progress import output
 
 KINDS = {
     errors.SpecError: 2,
@@ -190,6 +192,29 @@ def test_a_reader_that_leaves_is_met_in_silence(tmp_path: Path) -> None:
         go.touch()
         assert process.wait(timeout=60) == 141
         assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_help_that_finds_no_room_is_one_line(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "logitcache_cli.main", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 7
+    assert done.stderr.startswith("OutOfSpace: expected room to write, found none")
+    assert done.stderr.count("\n") == 1
+
+
+def test_tables_leave_a_closed_pipe_to_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich would end the command with 1, in silence."""
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        output().print("a table")
 
 
 def test_a_broken_pipe_that_is_not_the_output_is_a_bug() -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from logitcache.config.train import TrainConfig
-from logitcache.errors import FingerprintMismatch, Locked, SpecError
+from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecError
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import SILENT, Notes
-from logitcache.stages.folder import claim, is_done
+from logitcache.stages.folder import PRINTED, claim, is_done
 from logitcache.stages.job import Job, ready, with_tokenizer
 from logitcache.stages.stage import held
 from logitcache.stages.train import Training, train
@@ -39,7 +39,7 @@ def run_of(job: Job) -> Training:
 
 def finish(job: Job) -> None:
     claim(job)
-    (job.out / "result.json").write_text("{}")
+    (job.out / "result.json").write_text(json.dumps(dict.fromkeys(PRINTED)))
 
 
 def test_a_folder_that_somebody_writes_to_is_refused_by_name(job: Job) -> None:
@@ -85,6 +85,15 @@ def test_a_run_that_is_there_is_said_where_nothing_can_be_written(job: Job) -> N
     job.out.chmod(0o555)
     with held(run_of(job)) as folder:
         assert folder.is_done
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"method": "base", "seed": 0, "met'])
+def test_a_result_that_is_not_whole_is_refused_with_what_to_do(job: Job, text: str) -> None:
+    finish(job)
+    (job.out / "result.json").write_text(text)
+    with pytest.raises(FormatError, match=r"result\.json: expected .* Give --overwrite to train this student again"):
+        is_done(job)
+    assert not is_done(replace(job, config=replace(job.config, overwrite=True)))
 
 
 def test_what_is_refused_is_not_touched(job: Job) -> None:

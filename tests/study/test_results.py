@@ -110,6 +110,9 @@ def test_a_foreign_json_is_refused(tmp_path: Path, text: str) -> None:
         ({"data": {"train_rows": 3}}, "data.digest"),
         ({"data": {"digest": "d", "train_rows": 3, "unlabelled_rows": None}}, "data.unlabelled_rows"),
         ({"seconds_per_step": "fast"}, "seconds_per_step"),
+        ({"seconds_per_step": 10**400}, "seconds_per_step"),
+        ({"rows_seen": 10**400}, "rows_seen"),
+        ({"metrics": {"test": {"accuracy": 10**400}}}, "metrics.test.accuracy"),
     ],
 )
 def test_a_field_of_another_kind_is_named(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
