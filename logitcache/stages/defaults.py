@@ -14,9 +14,11 @@ from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.table import own_metric
-from logitcache.errors import SpecError
+from logitcache.errors import FormatError, SpecError
+from logitcache.store.manifest import read_json
 from logitcache.student.methods import METHODS, objective
 
+SETTINGS = "settings"  # in run.json: what the settings of the run are called
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 # Fields that stand in the folder's name, are told by what follows from them, or do not change a result.
 NOT_SETTINGS = {
@@ -41,10 +43,31 @@ def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
     return replace(config, select=config.select or ("best" if can else "last"))
 
 
+def default_folder(config: TrainConfig, source: Source, cache: str | None = None) -> tuple[Path, str]:
+    """The folder of a run that nobody named, and what its settings are called. The first run of a method and a seed has
+    ``METHOD-seedN``; one of other settings has the folder of its own name (:func:`run_folder`).
+    """
+    own = run_folder(config, source, cache)
+    first = config.workspace.run(source.name, config.method, config.seed)
+    folder = own if own != first else first.with_name(f"{first.name}-default")
+    if not folder.exists() and settings_in(first) in (None, own.name):
+        folder = first
+    return folder, own.name
+
+
+def settings_in(folder: Path) -> str | None:
+    """What the settings of the run in a folder are called; None where there is no run, and where it cannot be read."""
+    try:
+        recorded = read_json(folder / "run.json")
+    except (OSError, FormatError):
+        return None
+    return str(recorded.get(SETTINGS, ""))
+
+
 def run_folder(config: TrainConfig, source: Source, cache: str | None = None) -> Path:
-    """The folder of a run that nobody named: ``METHOD-seedN``, with the student's name where it is not the default.
-    Where other options differ from their defaults, or a ``cache`` is named (by its fingerprint), a digest of these
-    follows, so that other settings are another folder. The same settings always have the same folder.
+    """The folder that is named by a run's settings: ``METHOD-seedN``, with the student's name where it is not the
+    default. Where other options differ from their defaults, or a ``cache`` is named (by its fingerprint), a digest of
+    these follows. The same settings always have the same folder.
     """
     default = TrainConfig()
     settings = _settings(config, source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
+from logitcache.stages.defaults import SETTINGS
 from logitcache.stages.job import FORMAT, Job
 from logitcache.store import files
 from logitcache.store.manifest import differences, read_json, write_json
@@ -110,7 +111,7 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
     if recorded is None or job.config.overwrite:
         return
     asked = json.loads(json.dumps(job.asked()))
-    unknown = ("cache",) if job.self_taught and job.cache_fingerprint is None else ()
+    unknown = ("cache", SETTINGS) if job.self_taught and job.cache_fingerprint is None else (SETTINGS,)
     for name, before, now in differences(recorded, asked, without=unknown):
         raise OtherRun(
             f"this run was made with {name} = {short(before)}, now it is {short(now)}. "
@@ -126,7 +127,7 @@ def claim(job: Job) -> None:
     job.out.mkdir(parents=True, exist_ok=True)
     for path in job.out.glob(files.TEMPORARY):
         files.remove(job.out, path.name)
-    write_json(job.out / "run.json", job.asked())
+    write_json(job.out / "run.json", {**job.asked(), SETTINGS: job.settings})
 
 
 def forget(out: Path) -> None:

@@ -24,7 +24,7 @@ from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import Reporter
-from logitcache.stages.defaults import checkpoint_name, run_folder, with_init, with_selection
+from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.student.methods import METHODS, Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
@@ -46,6 +46,7 @@ class Job:
     objective: Objective
     train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
+    settings: str  # what they are called in a folder's name
     tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
     reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
     cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
@@ -116,9 +117,9 @@ def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job
     metric = config.metric or own_metric(source)
     config = replace(config, metric=check_metric(metric, task))
     config = with_selection(config, source)
-    out = config.out or run_folder(requested, source)
+    folder, settings = default_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
-    return Job(config, requested, source, task, goal, train, out)
+    return Job(config, requested, source, task, goal, train, config.out or folder, settings)
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:

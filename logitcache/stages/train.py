@@ -24,7 +24,7 @@ from logitcache.models.load import quiet
 from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first, on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
-from logitcache.stages.defaults import run_folder
+from logitcache.stages.defaults import default_folder
 from logitcache.stages.folder import CONTENT, OtherRun, cache_of, check_foreign, check_same, is_done
 from logitcache.stages.job import Job, ready, with_tokenizer
 from logitcache.stages.relabelled import check_gold_labels
@@ -121,7 +121,7 @@ def prepared(config: TrainConfig, source: Source | None, reporter: Reporter) -> 
         if teacher.match.kind is not Kind.SAME:
             reporter.note(shown(teacher.match))
         job = replace(job, cache_fingerprint=teacher.fingerprint)
-        job = replace(job, out=_place_by_cache(job))
+        job = _placed_by_cache(job)
     check_foreign(job.out)
     if teacher is not None:
         job, teacher = _proved(job, teacher, reporter)
@@ -139,18 +139,19 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
     return job, teacher
 
 
-def _place_by_cache(job: Job) -> Path:
-    """The run's folder. Where caches are named and no folder is, another cache than the workspace's own is another
+def _placed_by_cache(job: Job) -> Job:
+    """The run with its folder. Where caches are named and no folder is, another cache than the workspace's own is another
     folder, unless a run that learns from it has begun in the plain one.
     """
     fingerprint = job.cache_fingerprint
     if job.requested.out is not None or not job.requested.caches or cache_of(job.out) == fingerprint:
-        return job.out
+        return job
     if job.config.method == "kd":
         with suppress(LogitCacheError):  # none is found, or several
             if _found(job, SILENT).fingerprint == fingerprint:
-                return job.out
-    return run_folder(job.requested, job.source, fingerprint)
+                return job
+    out, settings = default_folder(job.requested, job.source, fingerprint)
+    return replace(job, out=out, settings=settings)
 
 
 def check_unlabelled(source: Source, named: str | None) -> None:
@@ -302,11 +303,10 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
 
 
 def _as_base(job: Job) -> TrainConfig:
-    """The base run of the same settings, in its default place."""
+    """The base run of the same settings, in its default folder."""
     of_self_kd: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds"))
     without = {**of_self_kd, "method": "base", "overwrite": False, "out": None}
-    place = run_folder(replace(job.requested, **without), job.source)
-    return replace(job.config, **{**without, "out": place})
+    return replace(job.config, **without)
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
@@ -314,8 +314,7 @@ def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
     place; else one in a place of its own. One that another command is training is waited for.
     """
     base = _as_base(job)
-    assert base.out is not None
-    if base.out.resolve() != job.out.resolve():
+    if default_folder(base, job.source)[0].resolve() != job.out.resolve():
         with suppress(OtherRun):
             return made(FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True)
     place = job.config.workspace.first_copy(identity.digest_json(job.asked()))

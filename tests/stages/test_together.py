@@ -39,7 +39,7 @@ TRAIN += ("--batch-size", "12", "--max-length", "32", "--method")
 DUMP = ("dump", "--data", "{}/data", "--workspace", "{}", "--max-length", "32", "--shard-rows", "5", "--teacher")
 LEARNT = "tokenizers"
 # What the trainings' options give; "other" is put where "base" goes.
-BASE, SELF = "runs/data/base-1x16-seed0-cdf7b8", "runs/data/self-kd-1x16-seed0-cdf7b8"
+BASE, SELF = "runs/data/base-seed0", "runs/data/self-kd-seed0"
 COMMANDS = {
     "dump": Command((*DUMP, "{}/teacher", "--out", "{}/dumped"), ("dumped",)),
     "finetune": Command(
