@@ -140,8 +140,8 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
 
 
 def _placed_by_cache(job: Job) -> Job:
-    """The run with its folder. Where caches are named and no folder is, another cache than the workspace's own is another
-    folder, unless a run that learns from it has begun in the plain one.
+    """The run with its folder. Where caches are named and no folder is, another cache than the workspace's own is
+    another folder, unless a run that learns from it has begun in the plain one.
     """
     fingerprint = job.cache_fingerprint
     if job.requested.out is not None or not job.requested.caches or cache_of(job.out) == fingerprint:

@@ -163,6 +163,12 @@ def _check_conditions(said: Mapping[str, Any], rows: range) -> None:
         raise FormatError(f"receipt: expected the tokens of a batch as a whole number, found {short(repr(tokens))}.")
 
 
+def called(field: str) -> str:
+    """A plan's field in a message: users know the preprocessor as the tokenizer."""
+    kind, dot, part = field.partition(".")
+    return f"tokenizer{dot}{part}" if kind == "preprocessor" else field
+
+
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], *, without: Collection[str] = (), within: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:

@@ -31,6 +31,7 @@ from logitcache.store.lock import Lock, alive, lock_folder
 from logitcache.store.manifest import (
     Plan,
     Receipt,
+    called,
     differences,
     manifest_dict,
     read_json,
@@ -327,6 +328,6 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
         elif all(name in CALLED for name, _, _ in found):
             advice = f"Only the name differs: name it as before, and it goes on. {advice}"
         raise FingerprintMismatch(
-            f"this cache was begun with {short(field)} = {short(before)}, now it is {short(now)}. {advice}",
+            f"this cache was begun with {short(called(field))} = {short(before)}, now it is {short(now)}. {advice}",
             where=folder,
         )

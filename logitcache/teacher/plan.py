@@ -23,7 +23,7 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Int64
 from logitcache.reporter import Reporter
 from logitcache.store.columns import Column
-from logitcache.store.manifest import Plan, differences
+from logitcache.store.manifest import Plan, called, differences
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.gold import check_gold
 from logitcache.teacher.model import TeacherModel
@@ -124,7 +124,7 @@ class Planned:
         without = NAMES if padding else (*NAMES, "padding")
         for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
             raise FingerprintMismatch(
-                expected=f"{name} = {short(before)}, as the cache was made with",
+                expected=f"{called(name)} = {short(before)}, as the cache was made with",
                 found=short(now),
                 advice="Name the same teacher, data and settings.",
                 where=self.panel.first.name,

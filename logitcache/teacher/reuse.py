@@ -12,7 +12,7 @@ from typing import Any
 from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
-from logitcache.store.manifest import Plan, differences
+from logitcache.store.manifest import Plan, called, differences
 from logitcache.teacher.plan import NAMES
 
 SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
@@ -41,8 +41,8 @@ class Known:
         for name, here, there in apart(plan, self.cache.manifest.plan):
             hint = " (a teacher that was fine-tuned for it is named by its folder)" if "teacher" in name else ""
             raise FingerprintMismatch(
-                f"--reuse: expected a cache with {name} = {short(here)}, as in this dump, found {short(there)}. "
-                f"Name the same teacher and settings{hint}, or dump without --reuse.",
+                f"--reuse: expected a cache with {called(name)} = {short(here)}, as in this dump, "
+                f"found {short(there)}. Name the same teacher and settings{hint}, or dump without --reuse.",
                 where=self.cache.where,
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from logitcache.config.data import Columns
 from logitcache.config.train import METHODS, TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
-from logitcache.stages.defaults import run_folder
+from logitcache.stages.defaults import default_folder, run_folder
 from logitcache.stages.train import train
 from tests.runs import NoSteps, result
 
@@ -104,6 +105,22 @@ def test_another_alpha_is_another_run_beside_the_first(config: TrainConfig) -> N
     assert [result(run)["alpha"] for run in runs] == [0.1, 0.2]
     assert runs[0].parent == runs[1].parent
     assert train(quick, reporter=NoSteps()) == runs[0]  # 0.1 is the default
+    assert train(replace(quick, alpha=0.2), reporter=NoSteps()) == runs[1]
+    assert runs[0].name == "ls-seed0"
+
+
+def test_the_defaults_beside_a_first_run_of_other_settings_have_a_folder_too(source: Source, tmp_path: Path) -> None:
+    config = TrainConfig(method="base", workspace=Workspace(tmp_path))
+    first, own = default_folder(replace(config, epochs=1.0), source)
+    assert (first.name, own[:11]) == ("base-seed0", "base-seed0-")
+    first.mkdir(parents=True)
+    (first / "run.json").write_text(json.dumps({"settings": own}))
+    assert default_folder(replace(config, epochs=1.0), source)[0] == first
+    other = default_folder(config, source)[0]
+    assert other.name == "base-seed0-default"
+    other.mkdir()
+    (first / "run.json").unlink()
+    assert default_folder(config, source)[0] == other  # it is gone on with, though the first place is free
 
 
 def test_the_workspaces_own_cache_may_be_named(config: TrainConfig, finished: dict[str, Path], tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path, overwrite: bool) 
         ({"teacher": {**PLAN.teacher, "weights": "ff00"}}, "teacher.weights = ab12, now it is ff00"),
         ({"teacher": {**PLAN.teacher, "label_names": ["x"]}}, "teacher.label_names = ['class 0', "),
         ({"teacher": {**PLAN.teacher, "revision": "main"}}, "teacher.revision = None, now it is main"),
-        ({"preprocessor": {"vocabulary": "cd34", "special": {"pad": 9}}}, "preprocessor.special.pad = 0, now it is 9"),
+        ({"preprocessor": {"vocabulary": "cd34", "special": {"pad": 9}}}, "tokenizer.special.pad = 0, now it is 9"),
         ({"preparation": {"max_length": 64, "batch_tokens": 4096}}, "preparation.max_length = 128, now it is 64"),
         ({"data": {**PLAN.data, "digest": "x" * 99}}, "now it is " + "x" * 57 + "…"),
         ({"rows": 9}, "rows = 10, now it is 9"),

@@ -102,7 +102,7 @@ def trained(case: Case, rows: Examples, cache: Path, checkpoint: Path, folder: P
     trainer.train()
     found = trainer.predict(EvalPlaces(Collator(some, TASK)))
     np.savez(
-        folder / f"{case.rows}-{case.accumulate}-{case.workers}-{case.group_by_length}-{os.environ['RANK']}.npz",
+        folder / f"{case.rows}-{case.accumulate}-{case.workers}-{case.group_by_length}-{os.environ.get('RANK', 0)}.npz",
         seen=np.concatenate(trainer.seen, axis=1),
         sizes=[len(part[0]) for part in trainer.seen],
         gradients=watch.gradients,
@@ -149,7 +149,7 @@ def train_or_die(config: Any, last: int | None, folder: Path) -> None:
 
     def loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         batch = inputs["batch"]
-        with (folder / f"seen-{os.environ['RANK']}").open("a") as stream:
+        with (folder / f"seen-{os.environ.get('RANK', 0)}").open("a") as stream:
             ids = batch.row_id[batch.weight > 0].tolist()
             stream.write("".join(f"{self.state.global_step} {row}\n" for row in ids))
         fate.happened()

@@ -14,7 +14,7 @@ from logitcache.config.shapes import parse_shape
 from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT, Notes
-from logitcache.stages.folder import claim, is_done
+from logitcache.stages.folder import PRINTED, claim, is_done
 from logitcache.stages.job import NOT_RECORDED, Job, load, ready
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.panel import folds_of
@@ -116,7 +116,7 @@ def test_a_folder_is_new_ours_or_somebody_elses(config: TrainConfig, tmp_path: P
     assert not is_done(job)
     claim(job)
     assert not is_done(job)  # begun
-    (tmp_path / "out" / "result.json").write_text("{}")
+    (tmp_path / "out" / "result.json").write_text(json.dumps(dict.fromkeys(PRINTED)))
     assert is_done(job)
     again = replace(job, config=replace(job.config, overwrite=True))
     assert not is_done(again)

@@ -94,20 +94,20 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "another name": (teacher_with(lambda t: replace(t, name="another")), "teacher.name"),
     "a token more": (
         teacher_with(lambda t: t.tokenizer.add_tokens(["quite-new"]) and None),
-        "preprocessor.added_tokens",
+        "tokenizer.added_tokens",
     ),
-    "another normaliser": (teacher_with(lambda t: normalised(t)), "preprocessor.normalizer"),
+    "another normaliser": (teacher_with(lambda t: normalised(t)), "tokenizer.normalizer"),
     "no token types": (
         teacher_with(lambda t: setattr(t.tokenizer, "model_input_names", ["input_ids", "attention_mask"])),
-        "preprocessor.inputs",
+        "tokenizer.inputs",
     ),
     "cut on the other side": (
         teacher_with(lambda t: setattr(t.tokenizer, "truncation_side", "left")),
-        "preprocessor.truncation_side",
+        "tokenizer.truncation_side",
     ),
     "another padding token": (
         teacher_with(lambda t: setattr(t.tokenizer, "pad_token", t.tokenizer.sep_token)),
-        "preprocessor.special.pad",
+        "tokenizer.special.pad",
     ),
     "a word changed": (rows(lambda t, n: ([*t[:-1], t[-1] + " again"], n)), "data.digest"),
     "a row gone": (rows(lambda t, n: (t[:-1], n[:-1])), "data.digest"),

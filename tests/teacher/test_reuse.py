@@ -275,7 +275,7 @@ def test_another_order_of_the_teachers_labels_is_refused(
 def test_other_tokens_are_refused(checkpoint: Checkpoint, train_only: Source, old: Cache, tmp_path: Path) -> None:
     other = load_teacher(str(checkpoint()), device="cpu")
     other.tokenizer.add_tokens(["bright!"])
-    with pytest.raises(FingerprintMismatch, match=r"preprocessor\.added_tokens"):
+    with pytest.raises(FingerprintMismatch, match=r"tokenizer\.added_tokens"):
         dump_split(other, train_only, "train", tmp_path / "c", SETTINGS, reuse=old)
 
 
@@ -293,7 +293,7 @@ def test_folds_are_reused_by_the_same_folds_alone(
 FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("teacher.dtype", {"teacher": {"dtype": "bfloat16"}}),
     ("teacher.label_names", {"teacher": {"label_names": ["class 0", "class 2", "class 1"]}}),
-    ("preprocessor.special.pad", {"preprocessor": {"special": {"pad": 1}}}),
+    ("tokenizer.special.pad", {"preprocessor": {"special": {"pad": 1}}}),
     ("preparation.truncation", {"preparation": {"truncation": "left"}}),
 ]
 
