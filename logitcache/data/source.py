@@ -120,7 +120,7 @@ def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
     names = asked.label_names
     if names is None and asked.label is None:
         names = preset.label_names or None
-    return Columns(text, pair, asked.label or preset.label, names)
+    return replace(asked, text=text, text_pair=pair, label=asked.label or preset.label, label_names=names)
 
 
 def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:

@@ -108,9 +108,11 @@ def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
     labels = cache.labels(rows)
     if (rows == row_id).all():
         return labels
-    if cache.level != ROW:  # of words nothing is told: which rows share a text is looked up by rows
-        return np.full_like(labels, -1)
     index = cache.index
+    if cache.level != ROW:  # of words, those of rows at their own places and of texts that stand there once
+        hashes, counts = np.unique(index.row_hash, return_counts=True)
+        is_known = (rows == row_id) | (counts[np.searchsorted(hashes, cache.row_hashes(rows))] == 1)
+        return np.where(is_known[rows_of(cache.positions(rows)[0])], labels, -1)
     is_first = np.ones(len(index.row_hash), bool)
     is_first[1:] = index.row_hash[1:] != index.row_hash[:-1]
     starts = np.flatnonzero(is_first)
@@ -131,6 +133,7 @@ def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter)
     said = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id))
     gold = sample.labels_at(rows_of(said.indptr), said.index)
     answers = said.logits.argmax(axis=1)
+    gold, answers = gold[gold >= 0], answers[gold >= 0]
     order = better_order(gold, answers, len(match.data))
     if order is not None:
         present = (answers == gold).mean()

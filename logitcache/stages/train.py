@@ -31,6 +31,7 @@ from logitcache.stages.relabelled import check_gold_labels
 from logitcache.stages.run import run
 from logitcache.stages.stage import Stage, made
 from logitcache.stages.workspace import find_cache, self_cache
+from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
 from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -255,10 +256,12 @@ def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
 
 
 def _same_rows(cache: Cache, table: Rows) -> bool:
-    """Whether a cache has the rows of a table with their labels, in any order."""
+    """Whether a cache has the rows of a table with their labels, in any order; of words, the texts alone."""
     if len(cache) != len(table):
         return False
     row_hash = cache.row_hashes()
+    if cache.level != ROW:
+        return np.array_equal(np.sort(row_hash), np.sort(table.row_hash))
     label = cache.labels(np.arange(len(cache)))
     theirs = np.lexsort((label, row_hash))
     ours = np.lexsort((table.label, table.row_hash))
@@ -306,7 +309,7 @@ def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
     of_self_kd: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds"))
     without = {**of_self_kd, "method": "base", "overwrite": False, "out": None}
-    return replace(job.config, **without)
+    return replace(job.config, **without, revision=job.requested.revision)
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:

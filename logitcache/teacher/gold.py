@@ -50,6 +50,7 @@ def check_gold(
     logits, _ = answer(panel, examples, batch_tokens)
     finite = np.isfinite(logits).all(axis=1)
     gold, answers = positions_of(panel, examples).label[finite], logits[finite].argmax(axis=1)
+    gold, answers = gold[gold >= 0], answers[gold >= 0]  # a labelled row of words may have some without a label
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return

@@ -79,6 +79,32 @@ def test_conll_files_are_read(tmp_path: Path) -> None:
     assert as_lists(source) == [(["Anna", "saw"], ["B-PER", "O"]), (["nobody"], ["O"])]
 
 
+def test_comments_before_a_row_are_no_words_and_words_are_cut_at_tabs(tmp_path: Path) -> None:
+    text = "# id 5-aa\tdomain=train\nNew\u00a0York\tB-LOC\n#\tO\n\n# O\n# sent_id = 7\n\n# sent_id = 8\nBert B-PER\n"
+    (tmp_path / "train.conll").write_text(text)
+    rows = [(["New\u00a0York", "#"], ["B-LOC", "O"]), (["#", "#"], ["O", "7"]), (["Bert"], ["B-PER"])]
+    assert as_lists(load(str(tmp_path / "train.conll"), tmp_path)) == rows
+
+
+def test_a_first_column_that_counts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text("1\tBerlin\tB-LOC\n2\tsaw\tO\n\n1\tAnna\tB-PER\n")
+    with pytest.raises(SpecError, match=r"numbers that count them\. Put the words first"):
+        load(str(tmp_path / "train.conll"), tmp_path)
+
+
+def test_words_of_another_name_in_one_file_are_refused(tmp_path: Path) -> None:
+    jsonl(tmp_path / "train.jsonl")
+    rows = [{"tokens": own, "tags": labels} for own, labels in zip(WORDS, TAGS, strict=True)]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(SpecError, match="a column of words 'words', as in the other files, found tokens, tags"):
+        load(str(tmp_path), tmp_path)
+
+
+def test_words_in_arrays_of_numpy_are_words(tmp_path: Path) -> None:
+    rows = {"words": [np.array(own, object) for own in WORDS], "tags": [np.array(own, object) for own in TAGS]}
+    assert as_lists(load({"train": rows}, tmp_path)) == list(zip(WORDS, TAGS, strict=True))
+
+
 def test_a_word_without_a_label_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "train.conll").write_text("Anna B-PER\nsaw\n")
     with pytest.raises(SpecError, match=r"train.conll line 2: expected a word and its label"):
@@ -104,9 +130,10 @@ def test_data_sets_name_their_labels(tmp_path: Path) -> None:
     ("words", "tags", "said"),
     [
         (["a", "b"], ["O"], "a label for each of 2 words, found 1"),
-        (["a", ""], ["O", "O"], "words, none empty and none with a newline, found ''"),
-        (["a\nb"], ["O"], r"none with a newline, found 'a\\nb'"),
+        (["a", ""], ["O", "O"], "words, none empty, none with a newline and .* found ''"),
+        (["a\nb"], ["O"], r"half a character, found 'a\\nb'"),
         (["a", 3], ["O", "O"], "found 3"),
+        (["\ud83d"], ["O"], "none with half a character"),
         ("a b", ["O"], "a list of words, found 'a b'"),
     ],
 )

@@ -173,3 +173,25 @@ def test_a_cache_of_words_does_not_teach_whole_texts(world: dict[str, Any], tmp_
     table = {"text": ["a b", "b a"] * 30, "label": ["B-PER", "O"] * 30}
     with pytest.raises(FingerprintMismatch, match="expected answers to classification"):
         train("kd", table, student="1x32", cache=world["report"].cache, workspace=tmp_path, epochs=1)
+
+
+def test_words_in_another_order_of_rows_are_trained_on_and_renumbered_classes_are_not(
+    world: dict[str, Any], tmp_path: Path
+) -> None:
+    lines = (world["data"] / "train.jsonl").read_text().splitlines(keepends=True)
+    folders = {}
+    for name, swapped in (("turned", False), ("renumbered", True)):
+        folders[name] = tmp_path / name
+        folders[name].mkdir()
+        for split in ("train", "dev", "test"):
+            own = lines[:0:-1] if split == "train" else [(world["data"] / f"{split}.jsonl").read_text()]
+            text = "".join(own)
+            if swapped:
+                text = text.replace("B-PER", "B-XXX").replace("B-LOC", "B-PER").replace("B-XXX", "B-LOC")
+            (folders[name] / f"{split}.jsonl").write_text(text)
+    how: dict[str, Any] = {"student": "1x32", "cache": world["report"].cache, "epochs": 1, "max_length": 20}
+    notes: list[str] = []
+    train("kd", str(folders["turned"]), workspace=tmp_path / "w", reporter=Notes(notes.append), **how)
+    assert any("rows 119 were found by content" in note for note in notes)
+    with pytest.raises(FingerprintMismatch, match="B-"):
+        train("kd", str(folders["renumbered"]), workspace=tmp_path / "w", **how)

@@ -6,6 +6,7 @@ What teacher and student are joined by is the word; each keeps it at its first p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -25,6 +26,7 @@ from logitcache.records import Array, Examples, Int64, Padding, Ragged
 WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
 SEPARATOR = "\n"
+UNFIT = re.compile("[\n\ud800-\udfff]")
 NO_WORD = -1  # the token of a word that the tokenizer has cut away
 
 
@@ -58,8 +60,9 @@ def _has_texts(tables: Sequence[Table], asked: Columns) -> bool:
 def _is_lists(table: Table, name: str) -> bool:
     column = table.columns.get(name, [])
     if isinstance(column, list):
-        return any(isinstance(value, list | tuple) for value in column[:BLOCK_ROWS])
-    return bool(pa.types.is_list(column.type) or pa.types.is_large_list(column.type))
+        return any(isinstance(value, list | tuple | np.ndarray) for value in column[:BLOCK_ROWS])
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(column.type) for is_kind in kinds)
 
 
 def opened(table: Table, names: Columns) -> Opened:
@@ -67,6 +70,13 @@ def opened(table: Table, names: Columns) -> Opened:
     labels as words.
     """
     assert names.text is not None
+    if names.text not in table.columns:
+        raise SpecError(
+            expected=f"a column of words {names.text!r}, as in the other files",
+            found=", ".join(table.columns) or "none",
+            advice="Give it the same name.",
+            where=table.path,
+        )
     words = _lists(table, names.text)
     labels = [None] * len(table) if names.label not in table.columns else _lists(table, str(names.label))
     for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
@@ -90,7 +100,8 @@ def opened(table: Table, names: Columns) -> Opened:
 
 def _lists(table: Table, name: str) -> list[Any]:
     column = table.columns.get(name, [])
-    return column if isinstance(column, list) else column.to_pylist()
+    values = column if isinstance(column, list) else column.to_pylist()
+    return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
 
 
 def _check(words: Any, tags: Any, where: str) -> None:
@@ -99,9 +110,9 @@ def _check(words: Any, tags: Any, where: str) -> None:
             expected="a list of words", found=short(repr(words)), advice="Correct the row or leave it out.", where=where
         )
     for word in words:
-        if not isinstance(word, str) or not word or SEPARATOR in word:
+        if not isinstance(word, str) or not word or UNFIT.search(word):
             raise SpecError(
-                expected="words, none empty and none with a newline",
+                expected="words, none empty, none with a newline and none with half a character",
                 found=short(repr(word)),
                 advice="Correct the row or leave it out.",
                 where=where,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 _DOCUMENT = "-DOCSTART-"
+_COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=)")  # before the words of a row
 
 
 def read_conll(path: Path) -> Table:
-    """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document are no words. Raises
-    SpecError naming a line that has no label.
+    """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document, and comments
+    before a row, are no words. Raises SpecError naming a line that has no label, or where the first column counts.
     """
     words: list[list[str]] = []
     tags: list[list[str]] = []
@@ -22,9 +24,11 @@ def read_conll(path: Path) -> Table:
     open_row = False
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
-            fields = line.split()
+            fields = [field for field in line.strip("\r\n").split("\t" if "\t" in line else " ") if field]
             if not fields or fields[0] == _DOCUMENT:
                 open_row = False
+                continue
+            if not open_row and _COMMENT.match(line):
                 continue
             if len(fields) < 2:
                 raise SpecError(
@@ -40,4 +44,12 @@ def read_conll(path: Path) -> Table:
                 open_row = True
             words[-1].append(fields[0])
             tags[-1].append(fields[-1])
+    numbered = [row == [str(number) for number in range(1, len(row) + 1)] for row in words]
+    if sum(map(len, words)) > 1 and all(numbered):
+        raise SpecError(
+            expected="words in the first column",
+            found="numbers that count them",
+            advice="Put the words first, and their labels last.",
+            where=path,
+        )
     return Table(path, {"words": words, "tags": tags}, np.array(lines, np.int64), typed=True)
