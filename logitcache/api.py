@@ -31,6 +31,7 @@ from logitcache.reporter import NOTES, Notes, Reporter
 from logitcache.stages import dump as dumping
 from logitcache.stages import train as training
 from logitcache.stages.again import rows_of
+from logitcache.stages.job import load as load_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
@@ -277,7 +278,7 @@ def _asked_again(
     asked.check()
     asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, reporter)
     if source is None:
-        source = rows_of(said, asked, reporter) if data is None else dumping.load(asked, reporter)
+        source = rows_of(said, asked, reporter) if data is None else load_rows(asked, reporter)
     panel = dumping.asked_teacher(asked, source, reporter)
     label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
     return planned(panel, source, said.split, said.settings, label_map)

@@ -251,7 +251,12 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
 def _plan(part: Path) -> Plan:
     path = part / PLAN
     if not path.is_file():
-        raise FormatError(expected=f"a part of a dump (a folder with {PLAN})", found="none", where=part)
+        raise FormatError(
+            expected=f"a part of a dump (a folder with {PLAN})",
+            found="none",
+            advice="Make it with `logitcache dump --part I/N`.",
+            where=part,
+        )
     try:
         return Plan.from_dict(read_own(path))
     except FormatError as error:

@@ -12,7 +12,6 @@ import torch
 
 from logitcache.cache.cache import Cache
 from logitcache.config.dump import DumpConfig
-from logitcache.data import source as sources
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.errors import SpecError
@@ -20,6 +19,7 @@ from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.finetune import ready_teacher
+from logitcache.stages.job import load
 from logitcache.stages.stage import made
 from logitcache.stages.train import check_unlabelled
 from logitcache.store.writer import check_place
@@ -52,18 +52,6 @@ def dump(
     panel = asked_teacher(config, source, reporter, reuse)
     reports = [_dump(config, panel, source, split, reuse, reporter) for split in splits]
     return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
-
-
-def load(config: DumpConfig, reporter: Reporter) -> Source:
-    """The data that a dump names."""
-    return sources.load(
-        config.data,
-        config.columns,
-        config.workspace.data,
-        reporter,
-        unlabelled=config.unlabelled,
-        seed=config.data_seed,
-    )
 
 
 def asked_teacher(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache.config.dump import DumpConfig
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
@@ -155,8 +156,8 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
 
 
-def load(config: TrainConfig, reporter: Reporter) -> Source:
-    """The data that a run names."""
+def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
+    """The data that a run or a dump names."""
     return sources.load(
         config.data,
         config.columns,

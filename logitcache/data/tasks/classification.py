@@ -86,7 +86,12 @@ def check_metric(metric: str, task: Classification) -> str:
         return metric
     if metric == "f1":
         raise SpecError(f"metric 'f1' is for two classes, found {task.num_labels}. Use macro_f1.")
-    raise SpecError(expected=f"a metric among {', '.join(task.metrics)}", found=repr(metric))
+    raise SpecError(
+        expected=f"a metric among {', '.join(task.metrics)}, which these data have",
+        found=repr(metric),
+        advice="Choose one of them.",
+        where="--metric",
+    )
 
 
 def score(logits: Float32, labels: Int64) -> dict[str, float]:
