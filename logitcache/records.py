@@ -114,6 +114,7 @@ class Examples:
     cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
     units: Mapping[str, Ragged] = field(default_factory=dict)  # what a task has to know of parts of a row
+    views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks: one of them in an epoch
 
     def __len__(self) -> int:
         return len(self.row_id)

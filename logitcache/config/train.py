@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.data import LANGUAGE, Columns, data, data_seed, label_map, max_length, unlabelled
 from logitcache.config.option import Cost, option, validate
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import check_revision, check_weights
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
@@ -16,6 +17,8 @@ from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 ENTITY_F1 = "entity_f1"  # of tags of words
+TOKEN_METRICS = ("nll", "perplexity", "token_accuracy", "agreement", "ece")  # of language models
+LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
 WITH_TEACHER = ("self-kd", "kd")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -138,6 +141,7 @@ class TrainConfig:
         cost=Cost.NONE,
     )
     max_length: int = max_length()
+    sequences: Sequences = field(default_factory=Sequences)
     rows: int | None = option(
         None,
         "Train on that many labelled rows only: the same for every method and seed.",
@@ -156,7 +160,7 @@ class TrainConfig:
     metric: str | None = option(
         None,
         "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
-        choices=(*METRICS, ENTITY_F1),
+        choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS),
         group=TRAINING,
         cost=Cost.NONE,
     )
@@ -226,7 +230,7 @@ class TrainConfig:
 
     def _check_teaching(self) -> None:
         """Refuse what only a method with a teacher has a use for."""
-        if self.caches and self.method not in WITH_TEACHER:
+        if self.caches and self.method not in WITH_TEACHER and self.columns.task not in LANGUAGE:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
         if self.label_map and not (self.caches or self.method == "kd"):
             raise SpecError(f"--label-map: {self.method} reads no cache. Leave it out, or choose kd.")

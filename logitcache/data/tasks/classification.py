@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.errors import SpecError
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
+
+if TYPE_CHECKING:
+    from logitcache.config.sequences import Sequences
+    from logitcache.data.rows import Source
+    from logitcache.reporter import Reporter
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Classification:
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
     per_token: ClassVar[bool] = False  # whether a model answers for each token: [B, T, K], not [B, K]
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
+    self_contained: ClassVar[bool] = False  # whether a cache holds its rows, and every method reads them from there
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -41,6 +47,28 @@ class Classification:
     def own_metric(self, usual: str) -> str:
         """What an answer is judged by where nobody says: what the field of the data reports."""
         return usual
+
+    @classmethod
+    def width(cls, tokenizer: Any) -> int | None:
+        """Columns of an answer, where the tokenizer tells; None where the data does."""
+        return None
+
+    @classmethod
+    def tokenised(cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter) -> Source:
+        """The source whose rows are put to models: itself, unless the task cuts texts into rows of at most ``limit``
+        tokens by what ``settings`` say.
+        """
+        return source
+
+    @staticmethod
+    def form(tables: Sequence[Table], names: Columns) -> str:
+        """What a text of these columns is (:attr:`Source.form`)."""
+        return "text"
+
+    @staticmethod
+    def evidence(logits: Any, label: Any, teacher: Any) -> Any:
+        """What scores need of the answers f[P, W] to some positions: f[P, E]. Tensors; ``teacher`` may be None."""
+        return logits
 
     def scores(self) -> Scores:
         """What adds up answers."""
