@@ -286,6 +286,12 @@ class Batch(Generic[A]):
     weight: A  # f32[P]
     targets: Mapping[str, Dense[A]]  # P vectors each
 
+    @property
+    def teacher_logits(self) -> A | None:
+        """The vectors of its target, where it has one: f32[P, W]."""
+        target = next(iter(self.targets.values()), None)
+        return None if target is None else target.logits
+
     def map(self, f: Callable[[A], C]) -> Batch[C]:
         """The same batch with ``f`` applied to every array."""
         return Batch(

@@ -50,8 +50,8 @@ def data() -> Any:
         "docstrings",
         "A jsonl, csv, tsv or parquet file; a folder of them (train, dev and test by name) or one saved by "
         "`datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its files are in a folder); a hub "
-        "name (org/name[:config][@revision]); or `docstrings`, the built-in set. For language models also text files, a "
-        "folder of them, or `corpus`, built-in running text.",
+        "name (org/name[:config][@revision]); or `docstrings`, the built-in set. For language models also text files, "
+        "a folder of them, or `corpus`, built-in running text.",
         group=GROUP,
         recorded=False,
     )

@@ -18,7 +18,7 @@ from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 ENTITY_F1 = "entity_f1"  # of tags of words
-TOKEN_METRICS = ("nll", "perplexity", "token_accuracy", "agreement", "ece")  # of language models
+TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
 LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 PRECISIONS = ("fp32", "bf16", "fp16")
 STUDENT = "Student"

@@ -18,7 +18,7 @@ from typing import Any
 from logitcache import identity
 from logitcache.errors import FormatError, IncompleteCache, short
 from logitcache.store import stores
-from logitcache.store.columns import ROW, Column, levels
+from logitcache.store.columns import ROW, TOKENS, Column, levels
 from logitcache.store.extents import File
 from logitcache.store.files import refuse_link, write_atomic
 from logitcache.store.shards import Shard
@@ -126,7 +126,7 @@ class Receipt:
     @property
     def positions(self) -> int:
         """Vectors that were kept: one for each row and view, unless levels below ``row`` hold them."""
-        below = [n for level, n in self.records.items() if level != ROW and "." not in level]
+        below = [n for level, n in self.records.items() if level not in (ROW, TOKENS) and "." not in level]
         return sum(below) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:

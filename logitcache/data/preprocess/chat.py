@@ -21,9 +21,7 @@ GENERATION = "generation"  # the block of a template that marks what the assista
 Message = Mapping[str, Any]
 
 
-def rendered(
-    tokenizer: Any, rows: Rows, where: str, only_completions: bool
-) -> Iterator[tuple[list[int], list[int]]]:
+def rendered(tokenizer: Any, rows: Rows, where: str, only_completions: bool) -> Iterator[tuple[list[int], list[int]]]:
     """(token ids, whether each is learnt) of each row of messages. Raises SpecError naming the row."""
     if not getattr(tokenizer, "chat_template", None):
         raise SpecError(
@@ -50,7 +48,8 @@ class Template:
         template = tokenizer.chat_template
         text = template if isinstance(template, str) else json.dumps(template)
         self.has_marks = f"% {GENERATION} %" in " ".join(text.replace("-%", "%").replace("%-", "%").split())
-        self.special = {*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})}
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self.special = {*tokenizer.all_special_ids, *(token for token, content in added.items() if content.special)}
 
     def tokens(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
         """Token ids, and 1 for each that is learnt. Raises SpecError."""
@@ -76,9 +75,7 @@ class Template:
 
     def _text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
         try:
-            text: str = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=prompt
-            )
+            text: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt)
         except Exception as error:  # whatever a template raises
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise SpecError(

@@ -12,6 +12,7 @@ A row's hash is that of its tokens, labels and positions: what a teacher is aske
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def _texts(tokenizer: Any, rows: Rows, only_completions: bool, where: str) -> It
     for start in range(0, len(rows), BLOCK_ROWS):
         texts, completions = rows.texts(start, min(start + BLOCK_ROWS, len(rows)))
         first = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        second = [[]] * len(first)
+        second: list[list[int]] = [[]] * len(first)
         if completions is not None:
             second = tokenizer(completions, add_special_tokens=False, verbose=False)["input_ids"]
         for number, (prompt, completion) in enumerate(zip(first, second, strict=True)):
@@ -208,7 +209,7 @@ def token_hashes(tokens: dict[str, Ragged]) -> Int64:
     names = sorted(tokens)
     indptr = tokens["labels"].indptr
     columns = [np.ascontiguousarray(tokens[name].values, np.int32) for name in names]
-    rows = [tuple(column[start:stop].tobytes() for column in columns) for start, stop in zip(indptr, indptr[1:])]
+    rows = [tuple(column[start:stop].tobytes() for column in columns) for start, stop in itertools.pairwise(indptr)]
     return identity.hash_bytes(rows)
 
 

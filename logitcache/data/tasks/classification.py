@@ -21,6 +21,7 @@ from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
 
 if TYPE_CHECKING:
     from logitcache.config.sequences import Sequences
+    from logitcache.config.teacher import DumpSettings
     from logitcache.data.rows import Source
     from logitcache.reporter import Reporter
 
@@ -37,12 +38,25 @@ class Classification:
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
     per_token: ClassVar[bool] = False  # whether a model answers for each token: [B, T, K], not [B, K]
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
+    evidence_names: ClassVar[tuple[str, ...]] = ()  # columns of evidence; none: they are the logits
+    ends_rows: ClassVar[bool] = True  # whether a model may look for the end of a row by its padding token
+    train_sample: ClassVar[int] = 2000  # train rows that are scored after a training
     self_contained: ClassVar[bool] = False  # whether a cache holds its rows, and every method reads them from there
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What an answer can be judged by, its own first."""
         return tuple(name for name in METRICS if name != "f1" or self.num_labels == 2)
+
+    def head_settings(self) -> dict[str, Any]:
+        """What the configuration of a model says of its head."""
+        names = self.label_names or tuple(f"LABEL_{i}" for i in range(self.num_labels))
+        return {
+            "problem_type": "single_label_classification",
+            "num_labels": self.num_labels,
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: number for number, name in enumerate(names)},
+        }
 
     def own_metric(self, usual: str) -> str:
         """What an answer is judged by where nobody says: what the field of the data reports."""
@@ -59,6 +73,10 @@ class Classification:
         tokens by what ``settings`` say.
         """
         return source
+
+    def longest(self, settings: DumpSettings, limit: int) -> int:
+        """Tokens of the longest row, for a model that takes ``limit``."""
+        return min(settings.max_length, limit)
 
     @staticmethod
     def form(tables: Sequence[Table], names: Columns) -> str:

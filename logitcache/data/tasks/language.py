@@ -15,6 +15,7 @@ import numpy as np
 
 from logitcache.config.data import Columns
 from logitcache.config.sequences import Sequences
+from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.preprocess import chat
 from logitcache.data.rows import Source
@@ -29,7 +30,7 @@ BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
 MESSAGES = "messages"
-EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")  # of a position; the last two are NaN without a teacher
+EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")  # of a position; the last two are -1 without a teacher
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class LanguageModel(Classification):
     level: ClassVar[str] = "logits"
     per_token: ClassVar[bool] = True
     self_contained: ClassVar[bool] = True
+    evidence_names: ClassVar[tuple[str, ...]] = EVIDENCE
+    ends_rows: ClassVar[bool] = False
+    train_sample: ClassVar[int] = 128
     needs: ClassVar[str] = "a column of texts, columns prompt and completion, or a column of messages"
 
     @classmethod
@@ -89,17 +93,23 @@ class LanguageModel(Classification):
     def own_metric(self, usual: str) -> str:
         return TOKEN_METRICS[0]
 
+    def head_settings(self) -> dict[str, Any]:
+        return {}
+
     @classmethod
     def width(cls, tokenizer: Any) -> int | None:
         """Tokens of the vocabulary: columns of a head behind them are filling."""
         return int(max(tokenizer.get_vocab().values())) + 1
+
+    def longest(self, settings: DumpSettings, limit: int) -> int:
+        return row_length(settings.sequences, limit)
 
     @classmethod
     def tokenised(cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter) -> Source:
         """The source with its documents made into rows of tokens."""
         length = row_length(settings, limit)
         made = cls.rows_of_tokens(source, tokenizer, replace(settings, seq_len=length), reporter)
-        return replace(made, num_labels=cls.width(tokenizer) or 0)
+        return replace(made, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
 
     @classmethod
     def rows_of_tokens(cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter) -> Source:
@@ -124,7 +134,7 @@ class LanguageModel(Classification):
         log_p = logits.float().log_softmax(1)
         top = log_p.max(1)
         nll = -log_p.gather(1, label.clamp(min=0)[:, None])[:, 0]
-        agrees = kl = torch.full_like(nll, torch.nan)
+        agrees = kl = torch.full_like(nll, -1.0)
         if teacher is not None:
             log_q = teacher.float().log_softmax(1)
             agrees = (log_q.argmax(1) == top.indices).float()
@@ -185,7 +195,7 @@ class TokenScores(Scores):
         place = np.clip((values[:, 2] * BINS).astype(np.int64), 0, BINS - 1)
         for column, weights in enumerate((np.ones(len(values)), values[:, 2], values[:, 1])):
             self.bins[:, column] += np.bincount(place, weights, BINS)
-        answered = ~np.isnan(values[:, 3])
+        answered = values[:, 3] >= 0
         self.with_teacher += int(answered.sum())
         self.agreeing += float(values[answered, 3].sum())
         self.kl += float(values[answered, 4].sum())
