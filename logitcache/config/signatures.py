@@ -22,6 +22,7 @@ class RowsOptions(TypedDict, total=False):
 class DumpOptions(TypedDict, total=False):
     """Options of :class:`DumpConfig`."""
 
+    tokenizer: str | None
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str | None
     revision: str | None

@@ -68,6 +68,9 @@ class TeacherSpec:
         name="teacher",
         group=TEACHER,
     )
+    tokenizer: str | None = option(
+        None, "Folder or hub name of the teacher's tokenizer. Default: its own.", group=TEACHER, cost=Cost.NONE
+    )
     dtype: str = dtype()
     device: str | None = device()
     revision: str | None = revision()

@@ -116,7 +116,7 @@ def pad(rows: Examples, places: Int64, padding: Padding | None = None) -> dict[s
     else:
         mask = columns < lengths
     gather = np.where(mask, starts[:, None] + columns, 0)
-    fill = {"input_ids": padding.token, "token_type_ids": padding.segment}
+    fill = {"input_ids": padding.token, "token_type_ids": padding.segment, "position_ids": 0}
     inputs = {name: _gather(column, gather, mask, fill[name]) for name, column in rows.inputs.items()}
     return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask.astype(np.int64), **inputs}
 

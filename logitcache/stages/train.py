@@ -174,7 +174,9 @@ def _given(job: Job, reporter: Reporter) -> Joined | None:
     config, starts = job.config, job.starts()
     if job.stored:
         taught = METHODS[config.method].needs_teacher
-        return join([job.stored["train"]], starts, task=job.task) if taught else None
+        if not taught:
+            return None
+        return join([job.stored["train"]], starts, task=job.task, label_map=config.label_map)
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
