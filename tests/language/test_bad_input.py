@@ -133,7 +133,7 @@ def test_a_gguf_file_needs_its_reader(tmp_path: Path, monkeypatch: pytest.Monkey
         gguf_file(str(file))
     file.write_bytes(b"GGUF")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SpecError, match="expected the package gguf, .* Run: pip install gguf"):
+    with pytest.raises(SpecError, match=r"expected the package gguf, .* Run: pip install gguf"):
         gguf_file(str(file))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     assert gguf_file(str(file)) == (str(tmp_path), {"gguf_file": "model.gguf"})
