@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from logitcache.config.dump import DumpConfig
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
-from logitcache.data import source as sources
 from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.selection import held_out
@@ -26,6 +24,7 @@ from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
+from logitcache.stages.rows import load
 from logitcache.student.methods import METHODS, Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
@@ -154,18 +153,6 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     with quiet():
         parts = tokenizer_fingerprint(tokenizer)
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
-
-
-def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
-    """The data that a run or a dump names."""
-    return sources.load(
-        config.data,
-        config.columns,
-        config.workspace.data,
-        reporter,
-        unlabelled=config.unlabelled,
-        seed=config.data_seed,
-    )
 
 
 def check_folds(rows: Rows, source: Source, folds: int) -> None:
