@@ -15,7 +15,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -39,6 +39,7 @@ ZERO = -65504.0
 _SEPARATOR = re.compile(r"[_\-. :/]")
 
 Float64: TypeAlias = npt.NDArray[np.float64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
 Place: TypeAlias = Callable[[int], str]
 
 
@@ -69,8 +70,8 @@ class SoftLabels:
         SpecError naming the first row that is none of it.
         """
         values = self.values
-        missing = np.isnan(values).all(axis=1)
-        broken = np.isnan(values).any(axis=1) & ~missing
+        missing: Flags = np.asarray(np.isnan(values).all(axis=1))
+        broken: Flags = np.asarray(np.isnan(values).any(axis=1) & ~missing)
         if broken.any():
             raise self._refused(broken, "a number for each class", "NaN or nothing for some of them", "Mend the row.")
         if source.are_logits:
@@ -86,15 +87,15 @@ class SoftLabels:
         return shifted.astype(np.float32), kind
 
     def _check_logits(self, values: Float64) -> None:
-        infinite = np.isposinf(values).any(axis=1) | np.isneginf(values).all(axis=1)
+        infinite: Flags = np.asarray(np.isposinf(values).any(axis=1) | np.isneginf(values).all(axis=1))
         if infinite.any():
             raise self._refused(infinite, "finite logits (or -inf for probability 0)", "infinity", "Mend the row.")
 
-    def _kind(self, values: Float64, missing: Array, source: AnswerSource) -> Kind:
+    def _kind(self, values: Float64, missing: Flags, source: AnswerSource) -> Kind:
         """What the numbers are by themselves; rows that are ``missing`` say nothing."""
         expected = "probabilities or votes"
         declare = f"If they are logits, say so: {source.as_logits}"
-        negative = (values < 0).any(axis=1) | np.isinf(values).any(axis=1)
+        negative: Flags = np.asarray(((values < 0) | np.isinf(values)).any(axis=1))
         if negative.any():
             raise self._refused(negative, expected, "a number below 0 or infinite", declare)
         total = values.sum(axis=1)
@@ -107,7 +108,7 @@ class SoftLabels:
         advice = f"Give every class of every row, so that a row sums to 1, or counts of votes. {declare}"
         raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", found, advice)
 
-    def _refused(self, rows: Array, expected: str, found: str, advice: str) -> SpecError:
+    def _refused(self, rows: Flags, expected: str, found: str, advice: str) -> SpecError:
         first = int(rows.argmax())
         numbers = ", ".join(f"{value:.4g}" for value in self.values[first][:8])
         more = f"; {int(rows.sum()):,} such rows" if rows.sum() > 1 else ""
@@ -262,7 +263,7 @@ def _matrix(column: Any) -> Float64 | None:
     return np.asarray(numbers.reshape(len(column), -1), np.float64)
 
 
-def _holds_text(cell: Sequence[Any]) -> bool:
+def _holds_text(cell: Iterable[Any]) -> bool:
     return any(isinstance(value, str) for value in cell)
 
 

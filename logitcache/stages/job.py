@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
 from logitcache.data.division import FEWEST
@@ -25,7 +26,7 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.stages.rows import load
-from logitcache.student.methods import METHODS, Objective, objective
+from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
 from logitcache.teacher.panel import folds_of
@@ -54,7 +55,7 @@ class Job:
     @property
     def self_taught(self) -> bool:
         """Whether the run makes its teacher's answers itself."""
-        return self.objective.method == "self-kd" and not self.config.caches
+        return METHODS[self.objective.method].self_taught and not self.config.caches
 
     @property
     def max_length(self) -> int:

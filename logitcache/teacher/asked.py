@@ -7,7 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from logitcache.store.columns import Column
 from logitcache.store.manifest import Plan, called, differences
 from logitcache.targets.dense import DenseCodec
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
 SHARD_BYTES, WIDE_SHARD_BYTES, SHARD_FLOPS = 64e6, 32e6, 1e14
 # A teacher is its weights and data are their rows, whatever they are called.
@@ -35,9 +32,9 @@ NAMES = ("name", "revision", "source", "own_names")
 class Receiver(Protocol):
     """Takes the answers of one batch after the other."""
 
-    def add(self, places: Int64, vectors: Tensor | Float32) -> None:
-        """``vectors`` f32[P, K], on the teacher's device or numpy's, are of all kept positions of the rows at these
-        places.
+    def add(self, places: Int64, vectors: Any) -> None:
+        """``vectors`` f32[P, K], a tensor on the teacher's device or an array of numpy's, are of all kept positions of
+        the rows at these places.
         """
 
 

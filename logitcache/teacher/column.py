@@ -27,6 +27,7 @@ from logitcache.data.soft_labels import ZERO, SoftLabels, read_array, read_colum
 from logitcache.data.source import Rows, Source, hashes_of
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import column_names
+from logitcache.data.sources.tables import Table
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError, short
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, Ragged, Side
@@ -176,19 +177,17 @@ def _read(answers: AnswerSource, source: Source, split: str, cache: Path, report
         table, texts = source.read[split](), source.texts
     else:
         table = find.single(find.find(answers.file, cache, reporter))
-        texts = _text_columns(source.texts, list(table.columns), answers)
-        if texts is None:
-            names = column_names([table], Columns(), answers.file)
-            texts = (names.text or "", names.text_pair)
+        texts = _text_columns(table, source.texts, answers.file)
     labels = read_columns(table, answers.columns)
     return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)
 
 
-def _text_columns(
-    texts: tuple[str, str | None], names: list[str], answers: AnswerSource
-) -> tuple[str, str | None] | None:
-    """The text columns of another table: called as in the data; None where it has not all of them."""
-    return texts if all(name in names for name in texts if name is not None) else None
+def _text_columns(table: Table, texts: tuple[str, str | None], where: str) -> tuple[str, str | None]:
+    """The text columns of another table: those called as in the data, else those of a usual name."""
+    if all(name in table.columns for name in texts if name is not None):
+        return texts
+    names = column_names([table], Columns(), where)
+    return str(names.text), names.text_pair
 
 
 def _by_row(answers: AnswerSource, rows: Rows, reporter: Reporter) -> SoftLabels:

@@ -125,7 +125,8 @@ class Assembly:
         """The same of vectors that are numpy's: f32[P, K]."""
         with np.errstate(invalid="ignore"):
             fits = vectors.max(axis=1) - vectors.min(axis=1) <= self.codec.largest_gap
-        self._mark(rows, np.isfinite(vectors).all(axis=1), fits)
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        self._mark(rows, finite, fits)
         self._put(rows, self.codec.encode(vectors))
 
     def _mark(self, rows: Int64, finite: Array, fits: Array) -> None:
