@@ -18,7 +18,9 @@ from transformers import PreTrainedModel
 
 from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, locate
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import pad, where_of
+from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
@@ -80,6 +82,12 @@ class TeacherModel:
             return f"{self.width:,} tokens{filling}"
         names = ", ".join(self.label_names[:8]) + (", …" if len(self.label_names) > 8 else "")
         return f"{len(self.label_names)} labels ({names})"
+
+    def as_rows(self, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
+        """The source whose rows are put to it: made of the texts where the task makes rows of its own."""
+        if any(rows.tokens for rows in source.splits.values()):
+            return source
+        return self.kind.tokenised(source, self.tokenizer, settings.sequences, self.max_length, reporter)
 
     @property
     def max_length(self) -> int:

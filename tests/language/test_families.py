@@ -29,8 +29,6 @@ from logitcache.student.methods import objective
 from logitcache.student.trainer import Distiller, to_torch
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import LiveTeacher, TeacherModel, load_teacher
-from logitcache.teacher.panel import OneTeacher
-from logitcache.teacher.plan import as_rows
 from tests.language.small_lms import CAUSAL, MASKED
 
 LENGTHS = (8, 63, 64, 65, 511)
@@ -42,7 +40,7 @@ def task_of(kind: str) -> str:
 
 def made(teacher: TeacherModel, path: Path, settings: DumpSettings, tmp_path: Path) -> Source:
     source = load(str(path), Columns(task=teacher.kind.name), tmp_path, SILENT)
-    return as_rows(OneTeacher(teacher), source, settings, SILENT)
+    return teacher.as_rows(source, settings, SILENT)
 
 
 def dumped(folder: Path, kind: str, path: Path, tmp_path: Path, **how: Any) -> tuple[TeacherModel, Source, Cache]:
