@@ -180,7 +180,8 @@ def _answer(logits: Float32, labels: Sequence[str]) -> dict[str, Any]:
     p = exp / exp.sum()
     top = np.argsort(-p, kind="stable")[:TOP].tolist()
     entropy = float(-(p[p > 0] * np.log(p[p > 0])).sum())
-    return {"entropy": entropy, "top": [{"class": i, "label": labels[i], "probability": float(p[i])} for i in top]}
+    names = labels or tuple(map(str, range(len(p))))
+    return {"entropy": entropy, "top": [{"class": i, "label": names[i], "probability": float(p[i])} for i in top]}
 
 
 def _hex(row_hash: int) -> str:
