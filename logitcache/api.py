@@ -116,10 +116,10 @@ def repair(
     """
     reporter = _listener(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
-    return repair_asked(cache, config, data, unlabelled, reporter=reporter)
+    return repair_config(cache, config, data, unlabelled, reporter=reporter)
 
 
-def repair_asked(
+def repair_config(
     cache: Place,
     config: AgainConfig,
     data: Data | Source | None = None,
@@ -157,10 +157,10 @@ def verify_live(
     """
     reporter = _listener(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
-    return verify_asked(cache, rows, config, data, unlabelled, seed=seed, reporter=reporter)
+    return verify_config(cache, rows, config, data, unlabelled, seed=seed, reporter=reporter)
 
 
-def verify_asked(
+def verify_config(
     cache: Place,
     rows: int,
     config: AgainConfig,
@@ -279,7 +279,7 @@ def _asked_again(
     asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, reporter)
     if source is None:
         source = rows_of(said, asked, reporter) if data is None else load_rows(asked, reporter)
-    panel = dumping.asked_teacher(asked, source, reporter)
+    panel = dumping.prepare_teacher(asked, source, reporter)
     label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
     return planned(panel, source, said.split, said.settings, label_map)
 

@@ -49,12 +49,12 @@ def dump(
         source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
-    panel = asked_teacher(config, source, reporter, reuse)
+    panel = prepare_teacher(config, source, reporter, reuse)
     reports = [_dump(config, panel, source, split, reuse, reporter) for split in splits]
     return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
 
 
-def asked_teacher(
+def prepare_teacher(
     config: DumpConfig,
     source: Source,
     reporter: Reporter = SILENT,
