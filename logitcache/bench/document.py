@@ -1,7 +1,7 @@
 """The document a bench writes: one JSON object, whatever was measured.
 
 ``schema`` says which form it has; ``complete`` is false where the bench was interrupted, and what was measured until
-then is there. Nothing in it names a host, a user or a place. ``docs/bench.md`` describes the keys.
+then is there. Nothing in it names a host, a user or a path. ``docs/bench.md`` describes the keys.
 """
 
 from __future__ import annotations
@@ -82,6 +82,6 @@ def read(path: Path) -> Document:
         )
     lacking = [key for key in NEEDED if key not in content]
     if lacking or content["bench"] not in BENCHES:
-        found = f"one without {', '.join(lacking) or 'its name'}"
-        raise SpecError(expected="a bench's document", found=found, where=path)
+        fault = f"one without {', '.join(lacking) or 'its name'}"
+        raise SpecError(expected="a bench's document", found=fault, where=path)
     return dict(content)

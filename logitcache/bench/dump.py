@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.bench import dump_phases, turns
 from logitcache.bench.document import INTERRUPTED, Document, document
 from logitcache.bench.dump_cases import BARE, BATCH, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
 from logitcache.bench.machine import matrix_peak
+from logitcache.bench.models import counted_flops
 from logitcache.bench.turns import Case, Times
 from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
@@ -212,10 +211,8 @@ def _counted(material: Material) -> float:
     inputs = pad(material.rows, material.by_length(material.config.batch_tokens)[0])
     device = material.teacher.model.device
     tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
-    # the counter sees neither what inference mode does nor every fused attention
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        material.teacher.model(**tensors)
-    return float(counter.get_total_flops())
+    with torch.no_grad():
+        return counted_flops(lambda: material.teacher.model(**tensors))
 
 
 def _setting(material: Material) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.bench import turns
 from logitcache.bench.added import Added, added
@@ -23,6 +21,7 @@ from logitcache.bench.answering import answered
 from logitcache.bench.document import INTERRUPTED, Document, document
 from logitcache.bench.machine import Energy
 from logitcache.bench.memory import Peak, peak, why
+from logitcache.bench.models import counted_flops
 from logitcache.bench.phases import phases
 from logitcache.bench.steps import Case, Cases
 from logitcache.bench.workload import Workload, load
@@ -201,25 +200,22 @@ class _Run:
         work = self.work
         batch = self._batch(work.rows)
         rows, length = batch["input_ids"].shape
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused kernels are not counted
-            work.student(**batch).logits.sum().backward()
+        counted = counted_flops(lambda: work.student(**batch).logits.sum().backward())
         work.student.zero_grad(set_to_none=True)
-        counted = counter.get_total_flops()
         analytic = flops.step_flops(flops.shape_of(work.student), rows, length)
         if name == ONLINE:
             inputs = self._batch(work.teacher_rows)
             length = inputs["input_ids"].shape[1]
-            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-                work.teacher.model(**inputs)
-            counted += counter.get_total_flops()
+            with torch.no_grad():
+                counted += counted_flops(lambda: work.teacher.model(**inputs))
             analytic += flops.forward_flops(flops.shape_of(work.teacher.model), rows, length)
-        return {"counted": float(counted), "analytic": float(analytic)}
+        return {"counted": counted, "analytic": float(analytic)}
 
     def _batch(self, rows: Examples) -> dict[str, torch.Tensor]:
         """The first batch of the training."""
         config = self.settings.work
-        places = permutation(len(rows), config.seed, 0)[: config.batch_size]
-        batch = to_torch(Collator(rows, self.work.task)(places))["batch"].to(self.work.device)
+        index = permutation(len(rows), config.seed, 0)[: config.batch_size]
+        batch = to_torch(Collator(rows, self.work.task)(index))["batch"].to(self.work.device)
         return dict(batch.inputs)
 
     def setting(self) -> dict[str, Any]:

@@ -176,9 +176,9 @@ class ReadBench:
                 self.cases += [case(name, rows[name], blocks, batches[OURS]) for name, blocks in batches.items()]
 
 
-def _case(name: str, rows: int, blocks: Blocks, ours: Blocks, width: int, order: str, workers: int | None) -> ReadCase:
+def _case(name: str, rows: int, blocks: Blocks, base: Blocks, width: int, order: str, workers: int | None) -> ReadCase:
     seconds = spread(blocks)
-    return ReadCase(name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, ours))
+    return ReadCase(name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, base))
 
 
 def read_once(opened: Opened) -> None:

@@ -141,8 +141,8 @@ def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, lis
     """Hours after so many epochs × students, from 0 to all of them; the cache's begin with its dump. ``steps``: seconds
     by case; a curve whose case is not there is None.
     """
-    most = max(1, ceil(runs.epochs * runs.seeds))
-    epochs = sorted({round(most * i / (POINTS - 1)) for i in range(POINTS)})
+    last = max(1, ceil(runs.epochs * runs.seeds))
+    epochs = sorted({round(last * i / (POINTS - 1)) for i in range(POINTS)})
     lines: dict[str, list[float] | None] = {"epochs": [float(epoch) for epoch in epochs]}
     for name, case in LINES.items():
         if case not in steps:

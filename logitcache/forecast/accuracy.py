@@ -55,7 +55,7 @@ class Measured:
 
     def of(self, what: str) -> list[Round]:
         """The rounds of one thing."""
-        return [one for one in self.rounds if one.what == what]
+        return [entry for entry in self.rounds if entry.what == what]
 
 
 def bench(
@@ -88,7 +88,7 @@ def bench(
     setting = {**plan.pop("setting", {}), "rounds": rounds, "steps": steps}
     results = {
         **plan,
-        "rounds": [dict(vars(one)) for one in measured.rounds],
+        "rounds": [dict(vars(entry)) for entry in measured.rounds],
         "accuracy": accuracy(measured),
         "drift": drift(measured),
     }
@@ -111,7 +111,7 @@ def _measure(
                 else:
                     result, measured.written = _dump(inputs, speeds)
                 measured.rounds.append(result)
-                seconds = f"foretold {result.predicted_seconds:.3f} s, measured {result.measured_seconds:.3f} s"
+                seconds = f"predicted {result.predicted_seconds:.3f} s, measured {result.measured_seconds:.3f} s"
                 reporter.note(f"round {number} of {rounds}: {what} {seconds}")
 
 
@@ -149,7 +149,7 @@ def accuracy(measured: Measured) -> dict[str, Any]:
     ratios: dict[str, Any] = {}
     for what in (DUMP, STEP):
         rounds = measured.of(what)
-        ratios[what] = ratio_of([one.ratio for one in rounds]).to_dict() if rounds else None
+        ratios[what] = ratio_of([entry.ratio for entry in rounds]).to_dict() if rounds else None
     ratios["bytes"] = None
     if measured.plan is not None and measured.written is not None:
         ratios["bytes"] = measured.plan.bytes[measured.plan.setting["codec"]] / measured.written
@@ -161,7 +161,7 @@ def drift(measured: Measured) -> float | None:
     """The largest ÷ the smallest that was measured of one thing: what the machine itself is off by."""
     spans = []
     for what in (DUMP, STEP):
-        seconds = [one.measured_seconds for one in measured.of(what)]
+        seconds = [entry.measured_seconds for entry in measured.of(what)]
         if seconds:
             spans.append(max(seconds) / min(seconds))
     return max(spans, default=None)

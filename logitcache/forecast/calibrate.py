@@ -162,10 +162,10 @@ class Calibration:
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
         """The same batches with fewer rows, where all of them would take too long: judged by a few rows of one."""
-        few = batches[len(batches) // 2][:LEAST_ROWS]
-        forward_pass = self._forward_pass(few)
+        sample = batches[len(batches) // 2][:LEAST_ROWS]
+        forward_pass = self._forward_pass(sample)
         forward_pass()
-        expected = timed(forward_pass, self.fence) / len(few) * sum(len(batch) for batch in batches)
+        expected = timed(forward_pass, self.fence) / len(sample) * sum(len(batch) for batch in batches)
         share = self.seconds / 3 / expected  # once to warm up, twice to be timed
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
@@ -232,7 +232,7 @@ class Calibration:
 
     def _forward(self, answer: Callable[[Any], object], rows: Examples) -> float:
         """Mean seconds of a training's first batches."""
-        batches = [pad(rows, places) for places in self._batches(rows)[:BATCHES]]
+        batches = [pad(rows, batch) for batch in self._batches(rows)[:BATCHES]]
         answer(batches[0])
         seconds = [timed(partial(answer, batch), self.fence) for batch in batches]
         return self._of_epoch(seconds, rows, 0, len(seconds))

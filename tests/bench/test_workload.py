@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from logitcache.bench.workload import KNOWN, config_of, load, random_model
+from logitcache.bench.models import KNOWN, config_of, random_model
+from logitcache.bench.workload import load
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.models.load import load_tokenizer
