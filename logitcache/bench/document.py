@@ -7,11 +7,14 @@ then is there. Nothing in it names a host, a user or a path. ``docs/bench.md`` d
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from logitcache.errors import SpecError
+from logitcache.reporter import Reporter
 from logitcache.store.files import write_atomic
 
 SCHEMA = "logitcache-bench/1"
@@ -48,6 +51,24 @@ def document(
         "setting": dict(setting),
         **results,
     }
+
+
+@dataclass
+class Measuring:
+    """A bench under way."""
+
+    complete: bool = False
+
+
+@contextmanager
+def until_interrupted(reporter: Reporter) -> Iterator[Measuring]:
+    """A part of a bench that an interrupt ends early: what was measured until then is kept."""
+    measuring = Measuring()
+    try:
+        yield measuring
+        measuring.complete = True
+    except INTERRUPTED:
+        reporter.note("interrupted: what was measured until now is kept")
 
 
 def nameless(word: str) -> str:

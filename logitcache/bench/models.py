@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from logitcache import hub
 from logitcache.config.bench import DumpBenchConfig, WorkloadConfig
 from logitcache.config.shapes import is_shape, parse_shape
+from logitcache.cost.flops import shape_of
 from logitcache.data.tasks.classification import Classification
 from logitcache.models.load import DTYPES, UntrainedHead, load_tokenizer, quiet, unloadable
 from logitcache.records import Padding
@@ -89,6 +90,12 @@ def random_model(
         config, dtype=torch.float32, trust_remote_code=trust_remote_code
     )
     return model
+
+
+def model_figures(name: str, model: nn.Module) -> dict[str, Any]:
+    """A model in the setting of a document."""
+    shape = shape_of(model)
+    return {"name": name, "parameters": shape.parameters, "embedding_parameters": shape.embeddings}
 
 
 def counted_flops(call: Callable[[], object]) -> float:

@@ -18,10 +18,10 @@ import torch
 from logitcache.bench import turns
 from logitcache.bench.added import Added, added
 from logitcache.bench.answering import answered
-from logitcache.bench.document import INTERRUPTED, Document, document
+from logitcache.bench.document import Document, document, until_interrupted
 from logitcache.bench.machine import Energy
 from logitcache.bench.memory import Peak, peak, why
-from logitcache.bench.models import counted_flops
+from logitcache.bench.models import counted_flops, model_figures
 from logitcache.bench.phases import phases
 from logitcache.bench.steps import Case, Cases
 from logitcache.bench.workload import Workload, load
@@ -74,17 +74,18 @@ def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter =
     settings.check()
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]
     work = _load(settings, reporter)
-    complete = True
-    with TemporaryDirectory(prefix="logitcache-bench-") as folder:
-        run = _Run(settings, work, {name: Measured() for name in names}, reporter)
-        try:
-            run.measure(Path(folder) / "cache")
-        except INTERRUPTED:
-            reporter.note("interrupted: what was measured until now is kept")
-            complete = False
-        results = run.results()
-    seed = settings.work.seed
-    return document("overhead", command, run.setting(), results, device=work.device, seed=seed, complete=complete)
+    run = _Run(settings, work, {name: Measured() for name in names}, reporter)
+    with TemporaryDirectory(prefix="logitcache-bench-") as folder, until_interrupted(reporter) as measuring:
+        run.measure(Path(folder) / "cache")
+    return document(
+        "overhead",
+        command,
+        run.setting(),
+        run.results(),
+        device=work.device,
+        seed=settings.work.seed,
+        complete=measuring.complete,
+    )
 
 
 def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
@@ -223,8 +224,8 @@ class _Run:
         work = self.work
         config = self.settings.work
         return {
-            "student": _model(config.student, work.student),
-            "teacher": _model(config.teacher, work.teacher.model),
+            "student": model_figures(Path(config.student).name, work.student),
+            "teacher": model_figures(Path(config.teacher).name, work.teacher.model),
             "data": work.source,
             "rows": len(work.rows),
             "train_rows": work.train_rows,
@@ -360,8 +361,3 @@ class _Run:
             dump_joules=per_row * float(np.median(self.dump_joules)) if self.dump_joules else None,
             price_per_hour=settings.price_per_hour,
         ).to_dict()
-
-
-def _model(name: str, model: torch.nn.Module) -> dict[str, Any]:
-    shape = flops.shape_of(model)
-    return {"name": Path(name).name, "parameters": shape.parameters, "embedding_parameters": shape.embeddings}

@@ -169,9 +169,6 @@ class Costs:
     dump_joules: float | None = None
     price_per_hour: float | None = None
 
-    def __post_init__(self) -> None:
-        check_price(self.price_per_hour)
-
     @property
     def break_even_epochs(self) -> float | None:
         """None too where kd or kd-online was not measured."""
@@ -225,12 +222,6 @@ class Costs:
             return None
         protocol = {"epochs": runs.epochs, "seeds": runs.seeds, "methods": len(METHODS)}
         return protocol | {f"{name}_hours": value for name, value in hours.items()}
-
-
-def check_price(price: float | None) -> None:
-    """Raises SpecError for a price that is none."""
-    if price is not None and not 0 <= price < float("inf"):
-        raise SpecError(expected="a number from 0", found=price, advice="Correct it.", where="--price-per-hour")
 
 
 def _plain(sums: Sums | None) -> dict[str, float] | None:

@@ -13,21 +13,18 @@ from typing import Any
 import numpy as np
 
 from logitcache.bench.answering import write_cache
-from logitcache.bench.document import INTERRUPTED, Document, document
+from logitcache.bench.document import Document, document, until_interrupted
 from logitcache.bench.memory import peak
 from logitcache.bench.turns import ratio_of, rotated
-from logitcache.config.bench import PlanConfig
+from logitcache.config.bench import ONLINE, PlanBenchConfig, PlanConfig
 from logitcache.forecast.calibrate import SETTLE, Calibration, Speeds
-from logitcache.forecast.forecast import ONLINE, Forecast, dump_seconds, forecast, memory_of
+from logitcache.forecast.forecast import Forecast, dump_seconds, forecast, memory_of
 from logitcache.forecast.setup import Inputs, load_inputs
 from logitcache.reporter import SILENT, Reporter
 
 DUMP = "dump"
 STEP = "step"
 LS = "ls"
-ROUNDS = 5
-ROWS = 512
-STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ def bench(
     command: Sequence[str],
     reporter: Reporter = SILENT,
     *,
-    rounds: int = ROUNDS,
-    steps: int = STEPS,
+    rounds: int = PlanBenchConfig.rounds,
+    steps: int = PlanBenchConfig.steps,
     memory: bool = True,
 ) -> Document:
     """Predict and measure a dump of the rows and so many training steps, ``rounds`` times, and what a training takes
@@ -72,18 +69,14 @@ def bench(
     what ``plan`` raises.
     """
     config.check()
-    rows = ROWS if config.work.rows is None else config.work.rows
+    rows = config.work.rows or PlanBenchConfig.rows
     config = replace(config, work=replace(config.work, rows=rows))
     inputs = load_inputs(config, reporter, only=rows)
     measured = Measured()
-    complete = True
-    try:
+    with until_interrupted(reporter) as measuring:
         _measure(config, inputs, measured, reporter, rounds, steps)
         if memory:
             _measure_memory(config, inputs, measured, reporter)
-    except INTERRUPTED:
-        reporter.note("interrupted: what was measured is kept")
-        complete = False
     plan = {} if measured.plan is None else measured.plan.to_dict()
     setting = {**plan.pop("setting", {}), "rounds": rounds, "steps": steps}
     results = {
@@ -93,7 +86,13 @@ def bench(
         "drift": drift(measured),
     }
     return document(
-        "plan", command, setting, results, device=inputs.work.device, seed=config.work.seed, complete=complete
+        "plan",
+        command,
+        setting,
+        results,
+        device=inputs.work.device,
+        seed=config.work.seed,
+        complete=measuring.complete,
     )
 
 

@@ -20,6 +20,7 @@ from logitcache.bench.machine import Energy
 from logitcache.bench.steps import Case, Cases
 from logitcache.bench.turns import settled, timed
 from logitcache.bench.workload import Workload
+from logitcache.config.bench import CALIBRATION_SECONDS
 from logitcache.config.teacher import Finetune
 from logitcache.cost.flops import DTYPES, Device, shape_of
 from logitcache.data.collate import pad
@@ -30,7 +31,6 @@ from logitcache.records import Array, Examples, Int64
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
 
-SECONDS = 3.0  # of a dump's batches, and again of training steps
 WIDTHS = 6  # batches of a dump that are timed, from the longest to the shortest
 LEAST_ROWS = 8  # of a batch that is cut because it takes too long
 BATCHES = 4  # of training that teacher and student answer
@@ -104,7 +104,7 @@ class Calibration:
     """
 
     def __init__(
-        self, work: Workload, planned: Planned, seconds: float = SECONDS, finetune: Finetune | None = None
+        self, work: Workload, planned: Planned, seconds: float = CALIBRATION_SECONDS, finetune: Finetune | None = None
     ) -> None:
         self.work = work
         self.planned = planned

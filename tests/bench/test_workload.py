@@ -106,6 +106,6 @@ def test_a_shape_of_the_hub_is_that_of_a_revision(monkeypatch: pytest.MonkeyPatc
         asked.append((name, named))
         return config_of("1x64")
 
-    monkeypatch.setattr("logitcache.bench.workload.AutoConfig.from_pretrained", from_hub)
+    monkeypatch.setattr("logitcache.bench.models.AutoConfig.from_pretrained", from_hub)
     load(replace(tiny, teacher="org/name", revision="v2", trust_remote_code=True))
     assert asked == [("org/name", {"revision": "v2", "trust_remote_code": True})]
