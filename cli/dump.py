@@ -77,11 +77,12 @@ def dump_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
     if config.part is not None or config.overwrite:
         flag = "--part" if config.part is not None else "--overwrite"
         raise SpecError(expected=f"--workers without {flag}", found="both", advice="Leave one of them out.")
-    from logitcache.stages.dump import load_panel
-    from logitcache.stages.job import load
-
     reporter = Once(progress())
-    load_panel(config, load(config, reporter), reporter)
+    if config.teacher.answers is None:  # a model is trained once, before the parts need it
+        from logitcache.stages.dump import load_panel
+        from logitcache.stages.rows import load
+
+        load_panel(config, load(config, reporter), reporter)
     words = words_typed(click.get_current_context(), ("workers", "as_json"))
     return merged([json.loads(output) for output in run_parts(words, workers, reporter)])
 

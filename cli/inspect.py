@@ -65,7 +65,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The teacher, its labels and its tokenizer."""
     teacher = document["teacher"]
     labels = teacher["label_names"]
-    yield "teacher", f"{teacher.get('name')} ({teacher.get('dtype')}, weights {_short(teacher.get('weights'))})"
+    digest = _short(teacher.get("weights"))
+    answers = teacher.get("answers")
+    origin = f"{answers} that lay there, digest {digest}" if answers else f"{teacher.get('dtype')}, weights {digest}"
+    yield "teacher", f"{teacher.get('name')} ({origin})"
     yield "labels", f"{len(labels)}: {few(labels)}"
     order = teacher.get("label_order")
     if order:
@@ -73,8 +76,9 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     folds = teacher.get("folds")
     if folds:
         yield "folds", f"{folds['count']} teachers: no row was answered by one that was trained on it"
-    yield "tokenizer", _short(document["preprocessor"].get("vocabulary"))
-    yield "max length", f"{document['preparation'].get('max_length')} tokens"
+    if document["preprocessor"].get("kind") != "none":
+        yield "tokenizer", _short(document["preprocessor"].get("vocabulary"))
+        yield "max length", f"{document['preparation'].get('max_length')} tokens"
     yield "fingerprint", document["fingerprint"]
 
 

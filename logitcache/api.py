@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import Difference, difference
@@ -29,17 +29,17 @@ from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, Notes, Reporter
 from logitcache.stages import dump as dumping
-from logitcache.stages import train as training
-from logitcache.stages.again import rows_of
-from logitcache.stages.job import load as load_rows
+from logitcache.stages.rows import load as load_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as repairing
-from logitcache.teacher.live import Live, live
-from logitcache.teacher.plan import Planned, Said, planned, recorded_map, task_of
+from logitcache.teacher.asked import Asked, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
+
+if TYPE_CHECKING:
+    from logitcache.teacher.live import Live
 
 Place = str | os.PathLike[str]
 REPAIR_LOCALLY = "a cache is mended here. Repair it where it was dumped, and copy it there again"
@@ -129,7 +129,7 @@ def repair_config(
     """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take precedence."""
     folder = local_path(cache, REPAIR_LOCALLY)
 
-    def plan_again(plan: Plan) -> Planned:
+    def plan_again(plan: Plan) -> Asked:
         again = _planned_again(config, data, unlabelled, reporter, plan)
         again.check_same(plan)
         return again
@@ -170,6 +170,8 @@ def verify_config(
     reporter: Reporter,
 ) -> Live:
     """:func:`verify_live` with its options as a configuration."""
+    from logitcache.teacher.live import live
+
     opened = Cache.open(cache)
     plan = opened.manifest.plan
     again = _planned_again(config, data, unlabelled, reporter, plan)
@@ -199,6 +201,8 @@ def train(
     ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``reporter``
     and ``notify`` as for :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
+    from logitcache.stages import train as training
+
     reporter = _reporter(reporter, notify)
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
@@ -271,8 +275,11 @@ def _planned_again(
     unlabelled: Data | None,
     reporter: Reporter,
     plan: Plan,
-) -> Planned:
+) -> Asked:
     """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's plan names them."""
+    from logitcache.stages.again import rows_of
+    from logitcache.teacher.plan import Said, planned, recorded_map
+
     recorded = Said.of(plan)
     data = config.data if data is None else data
     dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
@@ -284,6 +291,8 @@ def _planned_again(
         source = rows_of(recorded, dump_config, reporter)
     elif source is None:
         source = load_rows(dump_config, reporter)
+    if dump_config.teacher.answers is not None:
+        return dumping.planner(dump_config, source, reporter=reporter)(recorded.split)
     panel = dumping.load_panel(dump_config, source, reporter)
     labels = panel.first.label_names
     label_map = recorded_map(plan, labels, task_of(source, labels))

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from logitcache.cache.joined import Joined
+from logitcache.data.class_weights import weights_by_name
+from logitcache.data.names import listed
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.errors import SpecError
@@ -54,6 +56,11 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"
     run_name = f"{config.method}, seed {config.seed}"
     reporter.note(f"student: {config.student}, {size}, {weights}; {run_name}, on {_row_counts(job)}")
+    if job.class_weight is not None:
+        weights_of = weights_by_name(job.class_weight, job.task)
+        text = listed([f"{label} {weight:g}" for label, weight in weights_of.items()])
+        unlabelled = "; rows without a label weigh 1" if (job.train.labels < 0).any() else ""
+        reporter.note(f"class weights: {text}{unlabelled}")
     max_length = min(max_length, longest_input(student, tokenizer))
     padding = _padding(job, student, tokenizer, max_length, reporter)
     prepared = _prepare(job, tokenizer, max_length, reporter)
@@ -64,7 +71,18 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
             _remove_torn(job.out / "checkpoints", reporter)
     try:
         with disk(job.out), reporter.stage(name, "steps") as stage:
-            fitted = fit(student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, stage)
+            fitted = fit(
+                student,
+                tokenizer,
+                job.objective,
+                job.task,
+                prepared,
+                teacher,
+                settings,
+                job.out,
+                stage,
+                job.class_weight,
+            )
     except SpecError as error:
         can_go_on = checkpoints.last(job.out / "checkpoints") is not None and not isinstance(error, Diverged)
         if is_first() and not can_go_on:
