@@ -22,11 +22,11 @@ from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
 from logitcache.store.lock import lock_folder
-from logitcache.store.manifest import Plan, Receipt, differences, read_own, receipt_name
-from logitcache.store.reader import SHARDS, Reader
+from logitcache.store.manifest import PLAN, SHARDS, Plan, Receipt, differences, read_own, receipt_name
+from logitcache.store.reader import Reader
 from logitcache.store.remote import RemoteReader
 from logitcache.store.shards import AGAIN, LocalFolder, Places
-from logitcache.store.writer import PLAN, CacheWriter, refuse_inside
+from logitcache.store.writer import CacheWriter, refuse_inside
 
 PARQUET = "parquet"
 KINDS = (*stores.NAMES, PARQUET)

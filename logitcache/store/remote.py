@@ -28,8 +28,8 @@ from logitcache.records import Array
 from logitcache.store import files
 from logitcache.store.extents import File
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import MAX_BYTES, Manifest, parse_own, receipt_name
-from logitcache.store.reader import SHARDS, Reader
+from logitcache.store.manifest import MANIFEST, MAX_BYTES, PLAN, SHARDS, Manifest, parse_own, receipt_name
+from logitcache.store.reader import Reader
 from logitcache.store.shards import Fault, LocalFolder, Places, Shard
 
 HOME = "LOGITCACHE_HOME"
@@ -70,7 +70,8 @@ def place(name: str | os.PathLike[str]) -> str | Path:
     user, at, host = urlsplit(url).netloc.rpartition("@")
     if "::" in rest:
         raise SpecError("expected one URL, found a chain of them. Name the cache's folder alone.", where=f"{scheme}://")
-    if (at and (":" in user or scheme in ("http", "https"))) or "?" in rest or "#" in rest:
+    names_a_user = at and (":" in user or scheme in ("http", "https"))
+    if names_a_user or "?" in rest or "#" in rest:
         raise SpecError(
             "expected a URL without user, password, query or fragment, found one of these. Give secrets as the library "
             "of that protocol takes them: in the environment, or in a file of its own.",
@@ -81,14 +82,15 @@ def place(name: str | os.PathLike[str]) -> str | Path:
 
 def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
     """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and :meth:`RemoteReader.of` do."""
-    named = place(name)
-    return RemoteReader.of(named) if isinstance(named, str) else Reader.open(named, look=look)
+    url_or_path = place(name)
+    if isinstance(url_or_path, str):
+        return RemoteReader.of(url_or_path)
+    return Reader.open(url_or_path, look=look)
 
 
 def home() -> Path:
     """Where fetched files lie, a folder for each fingerprint: ``$LOGITCACHE_HOME``, or ``~/.cache/logitcache``."""
-    said = os.environ.get(HOME)
-    return Path(said) if said else Path.home() / ".cache" / "logitcache"
+    return Path(os.environ.get(HOME) or Path.home() / ".cache" / "logitcache")
 
 
 @dataclass(frozen=True)
@@ -108,22 +110,23 @@ class RemoteFolder:
             files.make_folder(path.parent)
             lock = Lock(path.parent, f".{path.name}.lock", wait=math.inf)
             try:
-                if not files.is_there(self.folder, file.name, file.bytes):  # somebody else has brought it meanwhile
+                if not files.is_there(self.folder, file.name, file.bytes):  # else another process has fetched it
                     self._fetch(path, file)
             finally:
                 lock.release()
         return path
 
     def _fetch(self, path: Path, file: File) -> None:
-        for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a kill: the lock is ours
-            files.remove(path.parent, left.name)
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # of a kill: the lock is ours
+            files.remove(path.parent, leftover.name)
         url = f"{self.url}/{SHARDS}/{file.name}"
         files.write_pieces(path, _checked(stream(url, file.bytes), file, url), file.bytes)
 
 
 def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
     """The same pieces. Raises CorruptShard at their end unless they were what the receipt says."""
-    size, digest = 0, blake2b(digest_size=identity.DIGEST_BYTES)
+    size = 0
+    digest = blake2b(digest_size=identity.DIGEST_BYTES)
     for piece in pieces:
         size += len(piece)
         digest.update(piece)
@@ -147,7 +150,8 @@ def stream(url: str, size: int) -> Iterator[bytes]:
                 left -= len(piece)
                 yield piece
     except (FileNotFoundError, NotADirectoryError) as error:
-        if (cause := _cause(error, url)) is not None:
+        cause = _cause(error, url)
+        if cause is not None:
             raise _unread(cause, url) from error
         raise Missing(expected="a shard's file", found="none", advice=MEND, where=url) from None
     except _failures() as error:
@@ -162,8 +166,7 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         return url_to_fs(url)  # type: ignore[no-any-return]
     except ImportError as error:
-        library = _LIBRARIES.get(scheme)
-        advice = f"Install it: pip install {library}" if library else f"{error}"
+        advice = f"Install it: pip install {_LIBRARIES[scheme]}" if scheme in _LIBRARIES else str(error)
         raise SpecError(f"the library that reads {scheme}:// is not installed. {advice}.", where=url) from None
     except ValueError as error:
         if "Protocol not known" not in str(error):  # fsspec raises ValueError for other faults of a URL too
@@ -173,21 +176,25 @@ def _system(url: str) -> tuple[Any, str]:
 
 def _failures() -> tuple[type[BaseException], ...]:
     """What reading a URL may raise."""
-    loaded = [(sys.modules[module], name) for module, name in _FAILURES if module in sys.modules]
-    return (OSError, *(getattr(module, name) for module, name in loaded if hasattr(module, name)))
+    kinds = [getattr(sys.modules.get(module), name, None) for module, name in _FAILURES]
+    return (OSError, *filter(None, kinds))
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
-    """Why there is nothing, where that is not the reason: of web servers, fsspec calls whatever goes wrong by that."""
+    """What went wrong with a web server where fsspec says that nothing is there: it says so of every fault of one. None
+    where nothing is there indeed.
+    """
     cause = error.__cause__
-    web = url.startswith(("http://", "https://"))
-    absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
-    return cause if web and isinstance(cause, _failures()) and not absent else None
+    is_web = url.startswith(("http://", "https://"))
+    is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
+    if is_web and not is_absent and isinstance(cause, _failures()):
+        return cause
+    return None
 
 
 def _unread(error: BaseException, url: str) -> SpecError:
-    refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED
-    if refused or _status(error) in (401, 403):
+    is_refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED
+    if is_refused or _status(error) in (401, 403):
         return SpecError(
             f"may not be read ({_line(error)}). Give credentials as the library of that protocol takes them: in the "
             "environment, or in a file of its own.",
@@ -203,8 +210,9 @@ def _status(error: BaseException | None) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0][:200]}" if lines else name
 
 
 class RemoteReader(Reader):
@@ -220,11 +228,11 @@ class RemoteReader(Reader):
         """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where the URL cannot be
         read.
         """
+        where = f"{url}/{MANIFEST}"
         try:
-            data = b"".join(stream(f"{url}/manifest.json", MAX_BYTES))
+            data = b"".join(stream(where, MAX_BYTES))
         except Missing:
             raise _no_manifest(url) from None
-        where = f"{url}/manifest.json"
         if len(data) > MAX_BYTES:
             raise FormatError(expected=f"at most {MAX_BYTES:,} bytes", found="more", where=where)
         try:
@@ -256,39 +264,40 @@ class RemoteReader(Reader):
         """
         files.make_folder(self.folder)
         lock = Lock(self.folder, ".verify.lock", wait=math.inf)
-        apart = self.folder / ".verify"
+        scratch = self.folder / ".verify"
         try:
-            if apart.is_dir():  # of a kill: the lock is ours
-                files.remove_folder(apart)
-            yield from self._faults(Reader(apart, self.manifest, LocalFolder(apart / SHARDS)))
+            if scratch.is_dir():  # of a kill: the lock is ours
+                files.remove_folder(scratch)
+            yield from self._faults(Reader(scratch, self.manifest, LocalFolder(scratch / SHARDS)))
         finally:
-            if apart.is_dir():
-                files.remove_folder(apart)
+            if scratch.is_dir():
+                files.remove_folder(scratch)
             lock.release()
 
-    def _faults(self, here: Reader) -> Iterator[Fault]:
+    def _faults(self, fetched: Reader) -> Iterator[Fault]:
         receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
-        for name in ("plan.json", *receipts):
-            self._bring(name, here.folder, MAX_BYTES)
-        yield from here.beside()
+        for name in (PLAN, *receipts):
+            self._fetch(name, fetched.folder, MAX_BYTES)
+        yield from fetched.beside()
         for shard in self.shards:
-            yield from self._faults_of(shard, here)
+            yield from self._faults_of(shard, fetched)
 
-    def _faults_of(self, shard: Shard, here: Reader) -> Iterator[Fault]:
+    def _faults_of(self, shard: Shard, fetched: Reader) -> Iterator[Fault]:
         for file in shard.files.values():
-            self._bring(f"{SHARDS}/{file.name}", here.folder, file.bytes)
-        found = list(here.faults_of(shard))
-        yield from found
+            self._fetch(f"{SHARDS}/{file.name}", fetched.folder, file.bytes)
+        faults = list(fetched.faults_of(shard))
+        yield from faults
         for file in shard.files.values():
-            fetched, kept = here.folder / SHARDS / file.name, self.folder / SHARDS / file.name
-            if found:
-                fetched.unlink(missing_ok=True)
+            path = fetched.folder / SHARDS / file.name
+            if faults:
+                path.unlink(missing_ok=True)
             else:
+                target = self.folder / SHARDS / file.name
                 files.refuse_links(self.folder, PurePath(SHARDS, file.name).parent)
-                files.make_folder(kept.parent)
-                files.system.replace(fetched, kept)
+                files.make_folder(target.parent)
+                files.system.replace(path, target)
 
-    def _bring(self, name: str, folder: Path, size: int) -> None:
+    def _fetch(self, name: str, folder: Path, size: int) -> None:
         """Fetch a file as it is, if it is there."""
         path = folder / name
         files.make_folder(path.parent)
@@ -300,7 +309,7 @@ class RemoteReader(Reader):
 
 def _no_manifest(url: str) -> LogitCacheError:
     try:
-        next(stream(f"{url}/plan.json", 1), None)
+        next(stream(f"{url}/{PLAN}", 1), None)
     except Missing:
         advice = "Name the URL that a cache's folder was copied to."
         return FormatError(expected="a cache (manifest.json below this URL)", found="none", advice=advice, where=url)
