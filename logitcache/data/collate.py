@@ -51,9 +51,10 @@ class Collator:
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
 
     def __call__(self, places: Int64) -> Batch[Array]:
-        rows, real = self.rows, places >= 0
-        if not real.all():
-            places = np.where(real, places, places[real][0] if real.any() else 0)
+        rows = self.rows
+        is_row = places >= 0
+        if not is_row.all():
+            places = np.where(is_row, places, places.max(initial=0))
         positions = self.task.positions(rows, places)
         answers = {name: self._ask(name, teacher, places) for name, teacher in self.teachers.items()}
         positions, targets = _joined(positions, answers)
@@ -65,7 +66,7 @@ class Collator:
             inputs=inputs,
             where=where,
             label=positions.label,
-            weight=positions.weight * real[where[:, 0]],
+            weight=positions.weight * is_row[where[:, 0]],
             targets=targets,
         )
 
@@ -79,11 +80,12 @@ class Collator:
 
 def _joined(positions: Positions, answers: Mapping[str, Answers]) -> tuple[Positions, dict[str, Dense[Array]]]:
     """The positions that every teacher has answered, and each teacher's vectors there."""
-    if all(same_positions(positions, each) for each in answers.values()):
-        return positions, {name: each.payloads[LOGITS] for name, each in answers.items()}
-    kept, *places = common_positions(positions, *answers.values())
-    parts = zip(answers.items(), places, strict=True)
-    return positions.select(kept), {name: each.select(at).payloads[LOGITS] for (name, each), at in parts}
+    if not all(same_positions(positions, answer) for answer in answers.values()):
+        shared, *shared_in_answers = common_positions(positions, *answers.values())
+        positions = positions.select(shared)
+        parts = zip(answers.items(), shared_in_answers, strict=True)
+        answers = {name: answer.select(places) for (name, answer), places in parts}
+    return positions, {name: answer.payloads[LOGITS] for name, answer in answers.items()}
 
 
 def where_of(positions: Positions, inputs: Mapping[str, Array], side: Side) -> Int64:

@@ -87,29 +87,20 @@ def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> 
         figure = Figure(figsize=(look.width, 1), dpi=200, layout="constrained")
         figure.set_facecolor("none" if inline else "white")
         picture.draw(figure, look)
-        return file_bytes(figure, kind)
+        file = BytesIO()
+        unnamed = "Date" if kind == "svg" else "Software"  # so that the same picture gives the same bytes each time
+        figure.savefig(file, format=kind, metadata={unnamed: None})
+        return file.getvalue()
 
 
-def file_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as a PNG or SVG file: the same bytes each time, for neither names a date or a version."""
-    file = BytesIO()
-    figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    return file.getvalue()
-
-
-def check_path(path: Path) -> None:
-    """Raises SpecError unless a picture's path ends in .png or .svg in a folder that exists."""
+def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
+    """Write a picture on white. Raises SpecError unless ``path`` ends in .png or .svg in a folder that exists."""
     if path.suffix not in SUFFIXES:
         raise SpecError(expected=f"a picture ending in {' or '.join(SUFFIXES)}", found=repr(path.suffix), where=path)
     if not path.parent.is_dir():
         raise SpecError(
             expected="a folder to write the picture in", found="none", advice="Make it first.", where=path.parent
         )
-
-
-def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
-    """Write a picture on white. Raises SpecError unless ``path`` ends in .png or .svg in a folder that exists."""
-    check_path(path)
     write_atomic(path, render(picture, look, path.suffix.removeprefix(".")))
 
 
@@ -119,7 +110,8 @@ def jitter(count: int) -> Array:
 
 
 def lying_axes(figure: Figure, look: Look, labels: Sequence[str], axis: str) -> Axes:
-    """Axes for lines that lie one below the other."""
+    """Axes for lines that lie one below the other, with their labels at the left."""
+    labels = [folded(label, look) for label in labels]
     lines = max((label.count("\n") for label in labels), default=0)
     figure.set_size_inches(look.width, 1.25 + ROW * len(labels) * (1 + 0.2 * lines))
     axes: Axes = figure.add_subplot()
@@ -131,7 +123,7 @@ def lying_axes(figure: Figure, look: Look, labels: Sequence[str], axis: str) -> 
 def label_lines(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), list(labels))
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.grid(axis="x", color=GRID, zorder=0)
+    axes.grid(axis="x", color=GRID)
     axes.set_axisbelow(True)
     axes.tick_params(left=False)
     axes.spines[["top", "right", "left"]].set_visible(False)

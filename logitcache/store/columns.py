@@ -17,7 +17,7 @@ import numpy as np
 
 from logitcache.errors import FormatError
 from logitcache.records import Array
-from logitcache.store.fields import has_fields, json_types
+from logitcache.store.fields import has_fields
 
 DTYPES = ("float16", "float32", "int64", "int32", "uint16", "uint8")
 ROW = "row"
@@ -40,7 +40,7 @@ class Column:
     def from_dict(cls, value: Mapping[str, Any]) -> Column:
         """Raises FormatError for a name, dtype, width or level that no cache of ours has."""
         valid = (
-            has_fields(value, json_types(cls))
+            has_fields(value, cls)
             and NAME.fullmatch(value["name"])
             and LEVEL.fullmatch(value["level"])
             and value["dtype"] in DTYPES

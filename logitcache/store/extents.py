@@ -14,7 +14,7 @@ from typing import Any
 
 from logitcache import identity
 from logitcache.errors import FormatError
-from logitcache.store.fields import has_fields, json_types
+from logitcache.store.fields import has_fields
 
 DIGEST_BYTES = 8
 PIECE_BYTES = 1 << 20  # of a file that has no parts of its own
@@ -62,7 +62,7 @@ class File:
     @classmethod
     def from_dict(cls, value: Any) -> File:
         """Raises FormatError where a field is missing or of another type, or the extents do not tile the file."""
-        if not has_fields(value, json_types(cls)) or not 0 <= value["bytes"] <= MAX_BYTES:
+        if not has_fields(value, cls) or not 0 <= value["bytes"] <= MAX_BYTES:
             raise FormatError("receipt: a file's field is missing, unknown or of another type.")
         return cls(**{**value, "extents": _tiles(value["extents"], value["bytes"])})
 

@@ -20,7 +20,7 @@ from logitcache.errors import FormatError, IncompleteCache, short
 from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, levels
 from logitcache.store.extents import File
-from logitcache.store.fields import COUNTS, has_fields, is_integer, json_types
+from logitcache.store.fields import COUNTS, has_fields, is_integer
 from logitcache.store.files import refuse_link, write_atomic
 from logitcache.store.shards import Shard
 
@@ -61,7 +61,7 @@ class Plan:
         """Raises FormatError for another format or a missing or impossible field."""
         _check_format(value)
         valid = (
-            has_fields(value, {"format": str, **json_types(cls)})
+            has_fields(value, cls, format=str)
             and all(isinstance(part, dict) for part in (*value["columns"], *value["targets"].values()))
             and value["rows"] in COUNTS
             and value["shard_rows"] in COUNTS[1:]
@@ -111,7 +111,7 @@ class Receipt:
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError("receipt: its content does not have the digest it states: damaged.")
-        valid = has_fields(body, json_types(cls)) and all(
+        valid = has_fields(body, cls) and all(
             is_integer(count) for count in (body["first_row"], body["rows"], *body["records"].values())
         )
         if not valid:

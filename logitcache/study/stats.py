@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -57,10 +58,7 @@ def smallest_p(n: int) -> float:
 
 def seeds_needed() -> int:
     """The smallest number of pairs whose two-sided signed-rank p can reach 0.05."""
-    n = 1
-    while smallest_p(n) > SIGNIFICANCE:
-        n += 1
-    return n
+    return next(n for n in count(1) if smallest_p(n) <= SIGNIFICANCE)
 
 
 def signed_rank(differences: Sequence[float]) -> SignedRank:
@@ -91,7 +89,9 @@ def _f1_of_classes(gold: Float, answered: Float, right: Float) -> Float:
 
 
 def _macro_f1(gold: Float, answered: Float, right: Float) -> Float:
-    return _ratio((_f1_of_classes(gold, answered, right) * (gold > 0)).sum(-1), (gold > 0).sum(-1))
+    has_rows = gold > 0
+    f1 = _f1_of_classes(gold, answered, right) * has_rows
+    return _ratio(f1.sum(-1), has_rows.sum(-1))
 
 
 def _f1(gold: Float, answered: Float, right: Float) -> Float:
@@ -125,18 +125,19 @@ def statistic(metric: str, predictions: Predictions) -> Callable[[Float], Float]
     if metric == "nll":
         loss = _nll(predictions)
         return lambda counts: np.asarray(counts @ loss / counts.sum(-1))
-    classes = predictions.logits.shape[1]
-    gold, answered = np.eye(classes)[predictions.label], np.eye(classes)[predictions.logits.argmax(1)]
-    sums = np.concatenate([gold, answered, gold * answered], axis=1)
-    return lambda counts: _OF_CLASS_SUMS[metric](*np.split(counts @ sums, 3, axis=-1))
+    one_hot = np.eye(predictions.logits.shape[1])
+    gold = one_hot[predictions.label]
+    answered = one_hot[predictions.logits.argmax(1)]
+    of_row = np.concatenate([gold, answered, gold * answered], axis=1)
+    return lambda counts: _OF_CLASS_SUMS[metric](*np.split(counts @ of_row, 3, axis=-1))
 
 
 def _nll(predictions: Predictions) -> Float:
     """Negative log-likelihood of each row in nats, f64[R]."""
-    logits = predictions.logits.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    label = np.take_along_axis(logits, predictions.label[:, None], axis=1)[:, 0]
-    loss: Float = np.log(np.exp(logits).sum(axis=1)) - label
+    from scipy.special import log_softmax
+
+    log_p = log_softmax(predictions.logits.astype(np.float64), axis=1)
+    loss: Float = -np.take_along_axis(log_p, predictions.label[:, None], axis=1)[:, 0]
     return loss
 
 
@@ -156,13 +157,13 @@ def paired_bootstrap(
     """
     rows = len(one[0].label)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
-    sign = np.repeat([1.0, -1.0], [len(one), len(other)]) / len(one)
-    statistics = [statistic(metric, predictions) for predictions in (*one, *other)]
-    drawn = [
-        sum(weight * value(counts) for weight, value in zip(sign, statistics, strict=True))
-        for counts in _resamples(rows, resamples, np.random.default_rng(seed))
-    ]
-    ends = np.quantile(np.concatenate(drawn), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    of_one = [statistic(metric, predictions) for predictions in one]
+    of_other = [statistic(metric, predictions) for predictions in other]
+    differences = []
+    for counts in _resamples(rows, resamples, np.random.default_rng(seed)):
+        total = sum(value(counts) for value in of_one) - sum(value(counts) for value in of_other)
+        differences.append(total / len(one))
+    ends = np.quantile(np.concatenate(differences), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     low, high = np.round(ends, _DECIMALS)
     return Interval(float(low), float(high), resamples, seed)
 
@@ -171,6 +172,7 @@ def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Ite
     """How often each row was drawn: f64[C, R] per chunk of C resamples."""
     chunk = max(1, _CHUNK // rows)
     for start in range(0, resamples, chunk):
-        count = min(chunk, resamples - start)
-        drawn = generator.integers(rows, size=(count, rows)) + rows * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(np.float64)
+        number = min(chunk, resamples - start)
+        rows_drawn = generator.integers(rows, size=(number, rows)) + rows * np.arange(number)[:, None]
+        counts = np.bincount(rows_drawn.ravel(), minlength=number * rows)
+        yield counts.reshape(number, rows).astype(np.float64)
