@@ -77,7 +77,7 @@ def difference(a: Cache, b: Cache) -> Difference:
 
 
 def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
-    """Those of some rows of A that have an answer in A and in B, and their rows in B; the others are counted."""
+    """The rows of A, of these, that A and B both answer, and their rows in B; the others are counted."""
     rows_b = b.lookup(rows, a.row_hashes(rows))
     is_shared = rows_b >= 0
     result.only_a += int((~is_shared).sum())
@@ -170,7 +170,7 @@ def _label_order(a: Cache, b: Cache) -> Int64 | None:
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
-    """Conditions by name that are not the same in all shards of both: the different values of each cache."""
+    """The conditions that differ between the shards of both caches: by name, the values in A and in B."""
     receipts = (*a.manifest.receipts, *b.manifest.receipts)
     names = {name for receipt in receipts for name in receipt.conditions}
     differing = {}
@@ -182,7 +182,7 @@ def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
 
 
 def _different_values(cache: Cache, name: str) -> list[Any]:
-    """What the shards of a cache say of a condition, each value once, in the order of the shards."""
+    """The values of a condition in a cache's shards, each once, in the order of the shards."""
     values: list[Any] = []
     for receipt in cache.manifest.receipts:
         value = receipt.conditions.get(name)

@@ -1,4 +1,6 @@
-"""What `logitcache inspect` says of a cache, from its manifest alone; and one row, decoded. No torch, no download."""
+"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row, decoded. No torch, no
+download.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +90,8 @@ def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def quantiles(receipts: Sequence[Receipt], where: str) -> dict[str, dict[str, list[float]]]:
-    """The quantiles over all rows of what every shard has a sketch of: ``at`` (shares), ``value``, and ``low`` and
-    ``high``, between which the rows' own quantile lies. Raises FormatError for what is no sketch.
+    """Quantiles over all rows of each quantity that every shard has a sketch of: ``at`` (shares), ``value``, and bounds
+    ``low`` and ``high`` of the exact quantile. Raises FormatError for an invalid sketch.
     """
     combined = {}
     for name in SKETCHES:
@@ -152,9 +154,9 @@ def _weighted_quantiles(values: Array, weights: Array, at: Array) -> Array:
 
 
 def row_of(cache: Cache, number: int, data: str | None, columns: Columns, workspace: Path) -> dict[str, Any]:
-    """What the cache holds of one row, and its text where the source can be opened here and is the one that the
-    teacher saw. ``data`` names the source; None: what the manifest calls it, if that lies here. Raises SpecError for a
-    row that there is none of, or ``data`` that cannot be read here.
+    """One row: its answer, and its text if the source can be opened on this machine and is the one that the teacher
+    saw. ``data`` names the source; None: the name in the manifest, if it is on this machine. Raises SpecError for a row
+    that does not exist, or ``data`` that cannot be read.
     """
     if not 0 <= number < len(cache):
         raise SpecError(f"--row: expected one of 0 to {len(cache) - 1}, found {number}.", where=cache.where)
@@ -232,7 +234,7 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
 
 
 def _paths(name: str, workspace: Path, named: bool) -> list[Path]:
-    """Where a source may lie on this disk. Raises SpecError for a ``named`` one that lies nowhere."""
+    """The paths that a source may have on this disk. Raises SpecError for a ``named`` source that has none."""
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
     if not named:

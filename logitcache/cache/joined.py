@@ -28,7 +28,7 @@ from logitcache.records import Answers, Float32, Int64, common_positions, end_to
 
 @dataclass(frozen=True)
 class Part:
-    """Rows ``start`` and on of a training set, and the caches that answer for them; several are averaged."""
+    """The rows of a training set from ``start`` on, and the caches that answer for them; several caches are averaged."""
 
     name: str
     start: int
@@ -229,7 +229,7 @@ def assigned(caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None)
 
 
 def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]]:
-    """Of each part the row_id, numbered in the part, and the hashes of its rows."""
+    """The row_id, counted from the part's start, and the hashes of the rows of each part."""
     number = np.searchsorted(list(starts.values()), rows.row_id, side="right") - 1
     return {
         name: (rows.row_id[number == part] - starts[name], rows.row_hash[number == part])
@@ -281,8 +281,8 @@ def _check_different(caches: Sequence[Cache]) -> None:
 
 
 def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
-    """What is averaged in one part is averaged in the others: else labelled rows would have one teacher, the rest
-    another.
+    """Raises SpecError unless the same teachers are averaged in all parts: else labelled and unlabelled rows would have
+    different teachers.
     """
     if max(map(len, answering.values()), default=1) < 2:
         return

@@ -1,6 +1,6 @@
-"""Which rows are held out of training where nobody gave any: some of each class, chosen by their texts.
+"""Rows that are held out of training where the user gave none: some of each class, chosen by their texts.
 
-A row's part depends on the hashes and labels of the table alone, not on the order of its rows. Equal texts stay
+The split of a row depends on the hashes and labels of the table alone, not on the order of its rows. Equal texts stay
 together, whatever their labels.
 """
 
@@ -34,6 +34,15 @@ class Division:
     def to_dict(self) -> dict[str, Any]:
         """As ``run.json`` and ``result.json`` record it."""
         return {"rule": self.rule, "held_out": self.held_out}
+
+
+@dataclass(frozen=True)
+class SharedTexts:
+    """Texts of a held-out split that are trained on too."""
+
+    rows: int  # labelled rows of the split whose text is in train
+    of: int  # labelled rows of the split
+    first: int  # the row_id of the first such row
 
 
 def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int64]:

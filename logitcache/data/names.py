@@ -1,4 +1,4 @@
-"""Names of classes: how people write the same name, which names are numbers, and lists of names on a command line."""
+"""Names of classes: spellings of one name, names that are numbers, and options of the command line that list names."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def is_unnamed(name: str) -> bool:
 
 def listed(names: Sequence[str], limit: int = 8) -> str:
     """Names for a sentence: the first ones, and how many there are."""
-    more = f", … ({len(names)})" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    shortened = f", … ({len(names)})" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + shortened
 
 
 def labels_option(names: Sequence[str]) -> str:

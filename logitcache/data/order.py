@@ -1,7 +1,8 @@
-"""Order as pure functions: the permutation of an epoch, a subset of rows, and batches of equal token budget.
+"""The order of rows as pure functions: the permutation of an epoch, a subset of rows, and batches of equal token
+budget.
 
-Randomness is a counter hash (splitmix64's finaliser) of (seed, purpose, counter), so it does not depend on any
-library's generator and never changes: golden values stand in the tests.
+Random numbers are a counter hash (splitmix64's finaliser) of (seed, purpose, counter). So they do not depend on any
+library's generator and never change; tests compare them with golden values.
 """
 
 from __future__ import annotations
@@ -89,9 +90,8 @@ def windowed_permutation(n: int, window: int, seed: int, epoch: int, windows_tog
 
 
 def filled_up(order: Int64, multiple: int) -> Int64:
-    """The same order with :data:`PADDING` behind it, up to a multiple: i64[n + less than ``multiple``].
-
-    Ranks that take their batches of it in turn all take equally many of equal size, and no row twice.
+    """The same order with :data:`PADDING` after it, up to a multiple: i64[n + less than ``multiple``]. Ranks that take
+    its batches in turn then all take equally many batches of equal size, and no row twice.
     """
     padding = np.full(-len(order) % multiple, PADDING, np.int64)
     return np.concatenate([order, padding])

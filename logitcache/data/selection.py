@@ -1,4 +1,6 @@
-"""Which rows of a table are trained on and which are scored: selections that renumber nothing, each said."""
+"""Which rows of a table are trained on and which are scored. Selections keep the row_id, and a note says what was held
+out.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
         return source
     train = source.splits["train"]
     held_out = divide(train.row_hash, train.label, missing)
-    counts = {split: len(places) for split, places in held_out.items()}
+    counts = {split: len(index) for split, index in held_out.items()}
     divided = replace(source, division=Division(RULE, counts))
     if not held_out:
         return divided
@@ -37,7 +39,7 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
         f"A dump covers all {len(train):,}"
     )
     splits = {"train": train.select(np.flatnonzero(is_kept))}
-    splits |= {split: train.select(places) for split, places in held_out.items()}
+    splits |= {split: train.select(index) for split, index in held_out.items()}
     splits |= {split: rows for split, rows in source.splits.items() if split != "train"}
     return replace(divided, splits=splits, tables={"train": train})
 
@@ -59,10 +61,10 @@ def drawn(source: Source, preset: Preset, seed: int) -> Source:
     assert preset.per_class is not None
     table = source.splits["train"]
     try:
-        places = draw(table.label, source.label_names, preset.per_class, seed)
+        parts = draw(table.label, source.label_names, preset.per_class, seed)
     except SpecError as error:
         raise error.at(f"preset {preset.name}") from None
-    splits = {split: table.select(chosen) for split, chosen in places.items()}
+    splits = {split: table.select(index) for split, index in parts.items()}
     counts = {split: len(part) for split, part in splits.items() if split != "train"}
     division = Division(f"drawn from each class with data seed {seed}", counts, seed)
     name = f"{source.name}-seed{seed}"

@@ -11,7 +11,6 @@ import numpy as np
 from logitcache.bench.turns import Ratio
 from logitcache.report.drawing import (
     BAND,
-    GRID,
     INK,
     MUTED,
     OURS,
@@ -68,7 +67,7 @@ class RatioBars:
         axes = lying_axes(figure, look, [bar.label for bar in self.bars], self.axis)
         right = 1.0
         if self.band is not None:
-            axes.axvspan(self.band.low, self.band.high, color=BAND, linewidth=0, label=self.band_label)
+            axes.axvspan(self.band.low, self.band.high, color=BAND, label=self.band_label)
         for height, bar in enumerate(self.bars):
             self._draw_bar(axes, height, bar)
             text_beside(axes, height, ratio_text(bar.ratio), look)
@@ -79,14 +78,13 @@ class RatioBars:
 
     def _draw_bar(self, axes: Axes, height: int, bar: Bar) -> None:
         ratio = bar.ratio
-        axes.barh(height, ratio.median, _BAR, color=colour(bar.key), linewidth=0)
+        axes.barh(height, ratio.median, _BAR, color=colour(bar.key))
         if ratio.low < ratio.high:
             ends = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
             axes.errorbar(ratio.median, height, xerr=ends, fmt="none", ecolor=INK, elinewidth=1.4, capsize=4)
         if bar.expected is not None:
-            axes.scatter(
-                bar.expected, height, 49, facecolor="none", edgecolor=INK, marker="D", label=self.expected_label
-            )
+            label = self.expected_label
+            axes.scatter(bar.expected, height, 49, "none", "D", edgecolor=INK, linewidth=1, label=label)
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Stacks:
         for number, part in enumerate(self.parts):
             widths = np.array([parts.get(part, 0.0) / unit.size for _, parts in self.rows])
             shade = _PARTS.get(part, _SHADES[number % len(_SHADES)])
-            axes.barh(heights, widths, _BAR, starts, color=shade, linewidth=0, label=part)
+            axes.barh(heights, widths, _BAR, starts, color=shade, label=part)
             starts += widths
         for height, total in enumerate(starts):
             text_beside(axes, height, digits(float(total)), look)
@@ -146,7 +144,7 @@ class Curves:
         grid = np.atleast_1d(figure.subplots(rows, len(panels) // rows))
         for axes, (title, right) in zip(grid, panels.items(), strict=True):
             self._draw_panel(axes, right)
-            axes.set_title(title, loc="left", color=MUTED, fontsize="medium")
+            axes.set_title(title, color=MUTED, fontsize="medium")
         if self.mark is not None:
             self._draw_mark(grid[0], *self.mark)
         if len(self.lines) > 1:
@@ -158,7 +156,7 @@ class Curves:
         for line in self.lines:
             dashes = "--" if line.key == "base" else "-"
             style = f"{marker}{dashes}"
-            axes.plot(line.xs, line.ys, style, color=colour(line.key), linewidth=2, markersize=5, label=line.label)
+            axes.plot(line.xs, line.ys, style, color=colour(line.key), markersize=5, label=line.label)
             top = max(top, float(np.interp(right, line.xs, line.ys)))
         if self.doubling:
             xs = sorted({x for line in self.lines for x in line.xs})
@@ -171,8 +169,7 @@ class Curves:
             axes.set_ylim(0, 1.12 * top)
         axes.set_xlabel(self.x_axis)
         axes.set_ylabel(self.y_axis)
-        axes.grid(color=GRID)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid()
 
     def _draw_mark(self, axes: Axes, x: float, text: str) -> None:
         line = next((line for line in self.lines if line.key == self.marked), self.lines[0])
@@ -250,7 +247,7 @@ class Dots:
         axes.xaxis.set_major_formatter(lambda value, _: _short_time(value))
         axes.set_xticks([], minor=True)
         axes.margins(x=0.12)
-        axes.set_title(title, loc="left", weight="bold", fontsize=look.font)
+        axes.set_title(title, weight="bold", fontsize=look.font)
         label_lines(axes, [folded(line.key, look, 16) for line in lines])  # two lines are higher than one of these
         for height, line in enumerate(lines):
             text_beside(axes, height, line.text, look)
@@ -268,11 +265,11 @@ class Hits:
 
     def draw(self, figure: Figure, look: Look) -> None:
         axes = lying_axes(figure, look, [label for label, *_ in self.rows], self.axis)
-        axes.axvspan(1 - self.aim, 1 + self.aim, color=BAND, linewidth=0, label=f"within {self.aim:.0%}")
+        axes.axvspan(1 - self.aim, 1 + self.aim, color=BAND, label=f"within {self.aim:.0%}")
         axes.axvline(1.0, color=INK, linewidth=1.2)
         for height, (_, ratios, text) in enumerate(self.rows):
             label = "a round" if height == 0 else ""
-            axes.scatter(ratios, height + jitter(len(ratios)), s=36, color=OURS, linewidth=0, label=label)
+            axes.scatter(ratios, height + jitter(len(ratios)), s=36, color=OURS, label=label)
             axes.plot([np.median(ratios)] * 2, [height - 0.3, height + 0.3], color=INK, linewidth=2.4)
             text_beside(axes, height, text, look)
         values = [ratio for _, ratios, _ in self.rows for ratio in ratios]

@@ -48,7 +48,7 @@ class _Dots:
         figure.set_size_inches(look.width, 1.5 + 0.48 * len(rows))
         figure.supxlabel(_caption(comparison), fontsize=8, color=MUTED)
         title = f"{metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows), {_seeds(rows)}"
-        axes.set_title(title, loc="left", weight="bold")
+        axes.set_title(title, weight="bold")
         axes.margins(x=0.06)
         for height, row in enumerate(rows):
             _draw_row(axes, height, row)
@@ -68,7 +68,7 @@ def _draw_row(axes: Axes, height: int, row: Row) -> None:
     values = factor * np.array(list(row.values.values()))
     heights = height + jitter(len(values))
     axes.scatter(values, heights, s=26, color=colour, edgecolor="white", linewidth=0.6)
-    axes.vlines(factor * row.mean, height - 0.3, height + 0.3, color="black", linewidth=2)
+    axes.vlines(factor * row.mean, height - 0.3, height + 0.3, color="black")
 
 
 def _draw_difference(axes: Axes, height: int, row: Row, difference: Difference, colour: str) -> None:

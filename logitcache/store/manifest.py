@@ -32,7 +32,7 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: 
 
 
 class NewerFormat(FormatError):
-    """A file of a version that is not this one: not damaged."""
+    """A file of another version of the format. It is not damaged."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Receipt:
         return sum(below.values()) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:
-        """Whether it is of this plan, of these rows, and of just the files that such a shard has."""
+        """Whether this is the receipt of that shard of a plan, with exactly the files that such a shard has."""
         start, end = plan.shard(index)
         same_shard = (
             (self.plan, self.first_row, self.rows) == (digest, start, end - start)
@@ -182,22 +182,22 @@ def _check_conditions(conditions: Mapping[str, Any], rows: range) -> None:
 
 
 def called(field: str) -> str:
-    """A plan's field in a message: users know the preprocessor as the tokenizer."""
+    """A plan's field as messages name it: the preprocessor is the tokenizer to users."""
     kind, dot, part = field.partition(".")
     return f"tokenizer{dot}{part}" if kind == "preprocessor" else field
 
 
 def differences(
-    one: Mapping[str, Any], other: Mapping[str, Any], *, without: Collection[str] = (), within: str = ""
+    first: Mapping[str, Any], second: Mapping[str, Any], *, without: Collection[str] = (), within: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The leaves in which two plans differ: (dotted name, one's value, the other's). Leaves called as in ``without`` do
-    not count.
+    """The leaves in which two plans differ: (dotted name, value of the first, value of the second). Leaves called as in
+    ``without`` do not count.
     """
     # columns follow from the codecs, so they come last
-    for key in sorted({*one, *other} - {*without}, key=lambda key: (key == "columns", key)):
+    for key in sorted({*first, *second} - {*without}, key=lambda key: (key == "columns", key)):
         name = f"{within}{key}"
-        left = _as_json(one.get(key))
-        right = _as_json(other.get(key))
+        left = _as_json(first.get(key))
+        right = _as_json(second.get(key))
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             yield from differences(left, right, without=without, within=f"{name}.")
         elif left != right:
@@ -296,15 +296,15 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_own(path: Path) -> dict[str, Any]:
-    """A JSON object that ``write_json`` wrote, byte for byte: a flipped bit that changes no value is one too. Raises
-    FormatError.
+    """A JSON object that ``write_json`` wrote. Raises FormatError unless the file has exactly the bytes that it writes:
+    a changed byte is damage even where the value stays the same.
     """
     refuse_link(path)
     return parse_own(_read(path), path)
 
 
 def parse_own(data: bytes, where: Path | str) -> dict[str, Any]:
-    """The same of a file's bytes."""
+    """As :func:`read_own`, from the bytes of a file."""
     value = _parse(data, where)
     try:
         is_as_written = data == _as_written(value)

@@ -55,7 +55,7 @@ class Reader:
         return reader
 
     def look(self) -> None:
-        """See that all files are there. Raises CorruptShard naming one that is missing or of another size."""
+        """Check that all files are there. Raises CorruptShard naming one that is missing or of another size."""
         for receipt in self.manifest.receipts:
             for file in receipt.files:
                 path = self.files.path(file)
@@ -91,8 +91,8 @@ class Reader:
             raise
 
     def refuse_replaced(self) -> None:
-        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened: then what does not fit
-        its checksums is not damaged, but another's.
+        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened. Checksums that fail
+        are then no sign of damage.
         """
         if not isinstance(self.files, LocalFolder):
             return
@@ -158,8 +158,8 @@ class Reader:
                 yield Fault(f"{SHARDS}/{file.name}", None, None, "the whole file's checksum does not hold")
 
     def beside(self) -> Iterator[Fault]:
-        """What is wrong beside the shards' files: plan and receipts must say what the manifest says, and there must be
-        no other files.
+        """Faults outside the shards' files: the plan and the receipts must say what the manifest says, and there must
+        be no other files.
         """
         expected = {PLAN: self.manifest.plan.to_dict()}
         names = set()
@@ -187,7 +187,7 @@ class Reader:
         return None
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a shard's files as an error, with what helps. Raises FingerprintMismatch where the whole cache was
+        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch where the whole cache was
         replaced meanwhile.
         """
         self.refuse_replaced()
@@ -195,8 +195,8 @@ class Reader:
 
 
 def strangers(folder: Path, known: Collection[str]) -> list[str]:
-    """The names of files among a cache's shards that are none of its own. Hidden ``.*.tmp`` are nobody's: of a write
-    that was killed, or goes on.
+    """The names of files in the folder ``shards`` that do not belong to the cache. Temporary files (``.*.tmp``) are
+    passed over: a writer may have been interrupted, or may be at work.
     """
     names = []
     for path in sorted((folder / SHARDS).rglob("*")):

@@ -1,11 +1,12 @@
-"""A finished cache at a URL: its manifest is read when it is opened, a shard's file is fetched when it is first needed.
+"""Reading a finished cache at a URL: its manifest is read when it is opened, a shard's file is fetched when it is first
+needed.
 
-A file comes in pieces that are hashed while they are written beside its place, and takes its place only if size and
-checksum are the receipt's; so a kill leaves nothing wrong, and whoever fetches the same file at the same time waits for
-the first and takes what that one has brought. From then on it is read as any file of a cache here: memory-mapped, every
-piece checked when it is first touched. What a URL is for is the business of fsspec and the libraries it knows.
+A file is hashed while it is written to a temporary name, and gets its own name only if size and checksum are those of
+its receipt. Processes that need the same file at once wait for the first of them. A fetched file is read like any file
+of a local cache: memory-mapped, every piece checked when it is first touched. fsspec and the libraries that it knows
+read the URLs.
 
-Only names that follow from the manifest are asked for; nothing at a URL is ever listed.
+Only names that follow from the manifest are asked for. Nothing at a URL is ever listed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ ANEW = "Delete that file: it is fetched again."
 
 
 class Missing(CorruptShard):
-    """Nothing is there."""
+    """There is no such file at the URL."""
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
@@ -58,8 +59,8 @@ def is_url(place: str | os.PathLike[str]) -> bool:
 
 
 def place(name: str | os.PathLike[str]) -> str | Path:
-    """What a cache's name means: a URL as it is, without a slash at its end; anything else as a path, ``file://`` too.
-    Raises SpecError for a URL with a password or a token in it: names stand in messages and results.
+    """The URL or path that a cache's name means: a URL loses the slash at its end, and ``file://`` becomes a path.
+    Raises SpecError for a URL with a password or token in it, since names are printed in messages and results.
     """
     if not is_url(name):
         return Path(name)
@@ -101,8 +102,8 @@ class RemoteFolder:
     folder: Path
 
     def path(self, file: File) -> Path:
-        """A file's place on this disk, where it is brought to first if need be. Raises CorruptShard naming the URL
-        where what is there is not what the receipt says, SpecError where it cannot be read.
+        """A file's path on this disk, fetched first if need be. Raises CorruptShard naming the URL where the bytes
+        there are not those of the receipt, SpecError where the URL cannot be read.
         """
         path = self.folder / file.name
         if not files.is_there(self.folder, file.name, file.bytes):
@@ -175,15 +176,13 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """What reading a URL may raise."""
+    """The exceptions that reading a URL may raise."""
     kinds = [getattr(sys.modules.get(module), name, None) for module, name in _FAILURES]
     return (OSError, *filter(None, kinds))
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
-    """What went wrong with a web server where fsspec says that nothing is there: it says so of every fault of one. None
-    where nothing is there indeed.
-    """
+    """The failure of a web server that fsspec reports as a missing file; None where the file is missing indeed."""
     cause = error.__cause__
     is_web = url.startswith(("http://", "https://"))
     is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
@@ -205,7 +204,7 @@ def _unread(error: BaseException, url: str) -> SpecError:
 
 
 def _status(error: BaseException | None) -> Any:
-    """What a web server answered: aiohttp's name for it, or that of the others."""
+    """The HTTP status of a failure, as aiohttp or the other libraries name it."""
     return getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
 
 
@@ -241,10 +240,10 @@ class RemoteReader(Reader):
             raise error.at(where) from None
 
     def look(self) -> None:
-        """Nothing: a file is asked for when it is needed."""
+        """Does nothing: files are fetched when they are needed."""
 
     def take(self, places: Places, names: Any) -> dict[str, Array]:
-        """As of a cache here; a fetched file that has been damaged since is named with what helps."""
+        """As of a local cache; the error for a fetched file that was damaged later says to delete it."""
         try:
             return super().take(places, names)
         except CorruptShard as error:
@@ -253,14 +252,14 @@ class RemoteReader(Reader):
             raise
 
     def error(self, fault: Fault) -> CorruptShard:
-        """Of a file that has been damaged since it was fetched: what is wrong at the URL is never kept."""
+        """A fault in a fetched file, damaged after it was fetched: faulty files at the URL are never kept."""
         error = fault.error(self.folder)
         error.advice = ANEW
         return error
 
     def faults(self) -> Iterator[Fault]:
-        """Everything at the URL that is not as it was written. Fetches every byte, whatever was fetched before; what is
-        good is kept.
+        """Everything at the URL that is not as it was written. Fetches every byte again, and keeps the files without a
+        fault.
         """
         files.make_folder(self.folder)
         lock = Lock(self.folder, ".verify.lock", wait=math.inf)
@@ -298,7 +297,7 @@ class RemoteReader(Reader):
                 files.system.replace(path, target)
 
     def _fetch(self, name: str, folder: Path, size: int) -> None:
-        """Fetch a file as it is, if it is there."""
+        """Fetch a file, whatever its bytes, if it exists."""
         path = folder / name
         files.make_folder(path.parent)
         try:

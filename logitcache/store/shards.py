@@ -56,7 +56,7 @@ class Shard:
 
 
 class Folder(Protocol):
-    """Where the files of shards are: here, or somewhere they are fetched from when they are first asked for."""
+    """The files of shards: in a folder of this disk, or at a URL from which they are fetched when first needed."""
 
     def path(self, file: File) -> Path:
         """A file's place on this disk. Raises CorruptShard where there is none."""

@@ -52,10 +52,10 @@ CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
 
 class CacheWriter:
-    """One cache being made, locked while it is entered. ``missing`` lists the shards still to be written.
+    """Writes one cache, whose folder stays locked until it is closed. ``missing`` lists the shards still to be written.
 
-    With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards; whoever finds all
-    shards written seals the cache.
+    With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards. The one that finds
+    all shards written writes the manifest.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class CacheWriter:
         self.close()
 
     def close(self) -> None:
-        """Let others write here. Raises DiskError."""
+        """Release the locks. Raises DiskError."""
         self._locks.close()
 
     @property
@@ -106,7 +106,7 @@ class CacheWriter:
 
     @property
     def own(self) -> range:
-        """The shards that are this writer's to write."""
+        """The shards that this writer writes."""
         index, parts = self.part or (0, 1)
         count = self.plan.shard_count
         return range(index * count // parts, (index + 1) * count // parts)
@@ -116,7 +116,7 @@ class CacheWriter:
         return [index for index in self.own if index not in self.receipts]
 
     def forget(self) -> None:
-        """Remove what this cache consists of; the folder too, if nothing else is in it."""
+        """Remove the files of this cache, and the folder if nothing else is in it."""
         _clear(self.folder)
         self.close()
         if not self.folder.is_symlink() and not any(self.folder.iterdir()):
@@ -124,7 +124,7 @@ class CacheWriter:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """A part looks, claims and seals while no other part does."""
+        """Hold the lock under which parts look at what is there, claim shards and write the manifest."""
         if self.part is None:
             yield
             return
@@ -158,7 +158,7 @@ class CacheWriter:
             remove(folder, MANIFEST)
 
     def _sweep(self, shards: range) -> None:
-        """Remove what kills have left of these shards, beside the plan and the manifest, and of locks."""
+        """Remove temporary files that interrupted writers of these shards left, and the lock files of dead processes."""
         for left in leftovers(self.folder / SHARDS):
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]
@@ -217,7 +217,7 @@ class CacheWriter:
         return receipt
 
     def put(self, index: int, receipt: Receipt, files: Mapping[str, memoryview]) -> None:
-        """Write a shard whose bytes are known: those that its receipt describes."""
+        """Write a shard from the bytes that its receipt describes."""
         shards = self.folder / SHARDS
         self.discard(index)
         for name, data in files.items():
@@ -227,8 +227,8 @@ class CacheWriter:
         self.receipts[index] = receipt
 
     def discard(self, index: int) -> None:
-        """Remove a shard: one that has no receipt, or one of another plan, or one that is to be made again. The cache
-        is not complete then. A link in its place goes, and nothing behind it.
+        """Remove a shard and its receipt, so that it can be written anew. The cache is not complete afterwards. A link
+        in the shard's place is removed, and not what it points to.
         """
         shards = self.folder / SHARDS
         self.receipts.pop(index, None)
@@ -244,7 +244,7 @@ class CacheWriter:
                 remove(shards, group)
 
     def seal(self) -> bool:
-        """Write the manifest, and the cache is complete; or say that other parts have shards to write still."""
+        """Write the manifest, which completes the cache; returns whether all shards were there."""
         with self._alone():
             if self.part is not None:
                 self.receipts = self._look()
@@ -257,7 +257,9 @@ class CacheWriter:
 
 
 def _lock_part(folder: Path, index: int, parts: int) -> Lock:
-    """Hold one part. Raises Locked where somebody has it, or where parts are cut another way."""
+    """Lock one part. Raises Locked where another process holds it, or where other processes write parts of another
+    number.
+    """
     ending = f"-of-{parts}.lock"
     for name in alive(folder, PART):
         if not name.endswith(ending):
@@ -271,7 +273,7 @@ def _lock_part(folder: Path, index: int, parts: int) -> Lock:
 
 
 def _names_in(folder: Path) -> set[str]:
-    """What is in a folder, but for the hidden files of a dump that was killed, or of others that run."""
+    """The names in a folder, without the hidden files of an interrupted dump or of other writers."""
     names = {path.name for path in folder.iterdir()}
     return {name for name in names if not (name.startswith(".") and name.endswith((".tmp", ".lock")))}
 
@@ -288,7 +290,7 @@ def check_place(folder: Path) -> None:
 
 
 def refuse_inside(folder: Path) -> None:
-    """Raises SpecError for a place inside a cache: that would be no cache any more, but a folder with strangers."""
+    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign file."""
     for above in folder.resolve().parents:
         if _is_cache(above):
             raise SpecError(f"expected a place outside of caches, found one inside {above}. {ELSEWHERE}", where=folder)
@@ -322,8 +324,8 @@ def _own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a cache consists of and nothing else: the folder may be a link to another disk. The plan goes last,
-    so that what a kill leaves is still known as ours.
+    """Remove the files of a cache and no others; the folder itself stays, for it may be a link. The plan goes last, so
+    that after an interruption the rest is still recognised as a cache.
     """
     remove(folder, MANIFEST)
     if (folder / SHARDS).is_dir():

@@ -1,7 +1,8 @@
-"""The whole line on built-in text: a teacher trained on the spot, its cache, five methods over three seeds.
+"""All steps on built-in text: a teacher is trained, its answers are cached, five methods are trained over three seeds
+and compared.
 
-The same calls that ``logitcache dump``, ``train`` and ``compare`` make, in one process. What it made is found again: a
-second run is over at once, and a broken-off one goes on.
+The steps are those of ``logitcache dump``, ``train`` and ``compare``, in one process. A second run uses what the first
+one left, and goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ QUICK = DemoSize("2x128", 5000, 3, "2x64", 1000, 5, 600)
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo leaves."""
+    """The teacher, the report of its dump, the runs and their comparison."""
 
     teacher: Path
     report: DumpReport
@@ -84,7 +85,7 @@ def demo(folder: Path, size: DemoSize = FULL, *, reporter: Reporter = SILENT) ->
 
 
 def demo_source(source: Source, size: DemoSize) -> Source:
-    """The rows of a demo of this size: a subset drawn by counter hash, numbered as if loaded so."""
+    """The rows of a demo of this size: a subset drawn by counter hash, numbered from 0."""
     limits = {"train": size.teacher_rows, "dev": size.held_out, "test": size.held_out}
     splits = {}
     for name, rows in source.splits.items():

@@ -1,4 +1,4 @@
-"""What a reader must know before believing a comparison."""
+"""Notes that a reader of a comparison must know before believing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Result folders: what `logitcache train` left behind, read back, checked, and proved to speak of the same rows.
+"""Result folders: read back, checked, and proved to come from the same data and rows.
 
 A result folder holds ``result.json`` (format ``logitcache-result/1``) and ``predictions.parquet`` (one row per
 evaluated row: ``split``, ``row_id``, ``label``, ``logits[K]``) beside the model. No model is loaded and torch is not
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.data.division import Division, SharedTexts
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.records import Float32, Int64
 
@@ -69,25 +70,8 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class SharedTexts:
-    """Texts of a held-out split that stand in train too."""
-
-    rows: int  # labelled rows of the split with such a text
-    of: int  # labelled rows of the split
-    first: int  # the row_id of the first of them
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How rows were held out of train, where nobody gave labelled rows to score on."""
-
-    rule: str  # in words
-    held_out: Mapping[str, int]  # rows by split; empty where there were too few to hold any out
-
-
-@dataclass(frozen=True)
 class Result:
-    """One trained student: what was asked for, what it scored and what it answered."""
+    """One trained student: its settings, its scores and its predictions."""
 
     folder: Path
     method: str
@@ -106,7 +90,7 @@ class Result:
     rows_seen: int  # rows x epochs, labelled or not
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split
-    division: HeldOut | None = None
+    division: Division | None = None
     shared: Mapping[str, SharedTexts] = field(default_factory=dict)  # by split, where there are any
 
     @property
@@ -158,7 +142,7 @@ def read_result(folder: Path) -> Result:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Say of every FormatError which file it is in and what to do."""
+    """Add the file's path and advice to every FormatError."""
     try:
         yield
     except FormatError as error:
@@ -264,6 +248,7 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
     if not caches and document["cache_fingerprint"]:  # older results do not list them
         caches = {document["cache_fingerprint"]: document["cache_rows"] or 0}
     names = document["label_names"]
+    division = data["division"]
     return Result(
         folder=folder,
         **{name: document[name] for name in _COPIED},
@@ -274,13 +259,13 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
         teachers=tuple(sorted({cache["weights"] for cache in document["caches"]})),
         settings={**settings, **rows},
         predictions=predictions,
-        division=None if data["division"] is None else HeldOut(**data["division"]),
+        division=None if division is None else Division(division["rule"], division["held_out"]),
         shared={split: SharedTexts(**texts) for split, texts in data["shared_texts"].items()},
     )
 
 
 def check_same_task(results: Sequence[Result]) -> None:
-    """All results come from the same data and label names. Raises FingerprintMismatch: the two folders and values."""
+    """Raises FingerprintMismatch, naming two folders and values, unless all results have the same data and label names."""
     first = results[0]
     for other in results[1:]:
         for name in ("data_digest", "label_names"):
@@ -294,7 +279,9 @@ def check_same_task(results: Sequence[Result]) -> None:
 
 
 def check_same_rows(results: Sequence[Result], split: str) -> None:
-    """All results answered the same rows of a split, with the same labels. Raises FingerprintMismatch."""
+    """Raises FingerprintMismatch unless all results have predictions for the same rows of a split, with the same
+    labels.
+    """
     first = results[0]
     for other in results[1:]:
         difference = _difference(first.predictions[split], other.predictions[split])
@@ -306,15 +293,15 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
             )
 
 
-def _difference(one: Predictions, other: Predictions) -> str | None:
+def _difference(first: Predictions, second: Predictions) -> str | None:
     """The first difference in row ids or labels, in words."""
-    unpaired = np.setxor1d(one.row_id, other.row_id)
+    unpaired = np.setxor1d(first.row_id, second.row_id)
     if len(unpaired):
-        owner = "first" if unpaired[0] in one.row_id else "second"
+        owner = "first" if unpaired[0] in first.row_id else "second"
         return f"row {unpaired[0]} in the {owner} only"
-    differing = np.flatnonzero(one.label != other.label)
+    differing = np.flatnonzero(first.label != second.label)
     if len(differing):
         index = differing[0]
-        labels = f"{one.label[index]} in the first and {other.label[index]} in the second"
-        return f"row {one.row_id[index]} with label {labels}"
+        labels = f"{first.label[index]} in the first and {second.label[index]} in the second"
+        return f"row {first.row_id[index]} with label {labels}"
     return None

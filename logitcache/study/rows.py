@@ -1,5 +1,5 @@
-"""The rows of a comparison: results grouped by method and settings, each group set against its baseline, seed by
-seed.
+"""The rows of a comparison: results are grouped by method and settings, and each group is compared with its baseline,
+seed by seed.
 """
 
 from __future__ import annotations
@@ -133,15 +133,13 @@ def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
 
 
 def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a digest is known once the plainer settings are."""
+    """Whether a digest differs only where the plainer settings, from which it follows, differ too."""
     plainer = _FOLLOWS_FROM.get(name)
     return plainer is not None and _count(settings, plainer) == _count(settings, (*plainer, name))
 
 
 def _settings(result: Result) -> dict[str, Any]:
-    """Settings that make two results of one method two things to compare: what was asked, and who answered. Digests
-    are shortened.
-    """
+    """Settings in which two results of one method may differ, with shortened digests of their data and teachers."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
     if result.method not in METHODS or not METHODS[result.method].self_taught:  # each seed has a cache of its own
         digests["cache"] = result.cache_fingerprint
@@ -157,20 +155,20 @@ def _text(value: Any) -> str:
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """Numbers by size, before everything else by its text."""
+    """A key that sorts numbers by size, and then all other values by their text."""
     if isinstance(value, int | float):
         return (False, value, "")
     return (True, 0.0, _text(value))
 
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
-    """Which of another method's groups to set this one against: those that share their telling settings with it."""
-    return [other for other in candidates if not differing_settings(group, other, other.variant)]
+    """The groups of another method to compare this one with: those that agree in the settings that tell them apart."""
+    return [second for second in candidates if not differing_settings(group, second, second.variant)]
 
 
-def differing_settings(one: Group, other: Group, names: Iterable[str]) -> list[str]:
-    """Which of these settings differ, but for those that methods may differ in."""
-    return sorted(name for name in set(names) - OF_THE_METHOD if one.settings.get(name) != other.settings.get(name))
+def differing_settings(first: Group, second: Group, names: Iterable[str]) -> list[str]:
+    """The settings of these that differ, without those in which methods may differ."""
+    return sorted(name for name in set(names) - OF_THE_METHOD if first.settings.get(name) != second.settings.get(name))
 
 
 def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int) -> Row:
@@ -194,7 +192,7 @@ def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: st
 
 
 def _value(result: Result, metric: str, split: str) -> float:
-    """The recorded metric, once the predictions are seen to give it."""
+    """The recorded metric. Raises FormatError where the predictions do not give it."""
     recorded = result.metrics[split][metric]
     if metric in COMPUTABLE:
         predictions = result.predictions[split]
@@ -213,25 +211,25 @@ def _difference(group: Group, baseline: Group, metric: str, split: str, resample
     pairs = _shared_seeds(group, baseline)
     if not pairs:
         return None
-    by_seed = {seed: one.metrics[split][metric] - other.metrics[split][metric] for seed, one, other in pairs}
+    by_seed = {seed: result.metrics[split][metric] - base.metrics[split][metric] for seed, result, base in pairs}
     interval = None
     if metric in COMPUTABLE:
-        own = [one.predictions[split] for _, one, _ in pairs]
-        others = [other.predictions[split] for _, _, other in pairs]
-        interval = paired_bootstrap(metric, own, others, resamples=resamples)
+        scored = [result.predictions[split] for _, result, _ in pairs]
+        baselines = [base.predictions[split] for _, _, base in pairs]
+        interval = paired_bootstrap(metric, scored, baselines, resamples=resamples)
     differences = list(by_seed.values())
     return Difference(baseline.label, by_seed, float(np.mean(differences)), signed_rank(differences), interval)
 
 
 def _time_ratio(group: Group, ls: Group) -> float | None:
     ratios = []
-    for _, one, other in _shared_seeds(group, ls):
-        if one.seconds_per_step and other.seconds_per_step:
-            ratios.append(one.seconds_per_step / other.seconds_per_step)
+    for _, result, base in _shared_seeds(group, ls):
+        if result.seconds_per_step and base.seconds_per_step:
+            ratios.append(result.seconds_per_step / base.seconds_per_step)
     return float(np.median(ratios)) if ratios else None
 
 
-def _shared_seeds(group: Group, other: Group) -> list[tuple[int, Result, Result]]:
+def _shared_seeds(group: Group, base: Group) -> list[tuple[int, Result, Result]]:
     """The seeds that two groups have in common, and the result of each."""
-    seeds = [seed for seed in group.results if seed in other.results]
-    return [(seed, group.results[seed], other.results[seed]) for seed in seeds]
+    seeds = [seed for seed in group.results if seed in base.results]
+    return [(seed, group.results[seed], base.results[seed]) for seed in seeds]

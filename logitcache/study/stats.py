@@ -1,10 +1,10 @@
-"""What a difference between two methods is worth: two tests, each for one kind of chance.
+"""Two tests of a difference between two methods, each for one source of chance.
 
-`signed_rank` asks whether other *seeds* could have made the difference, on this test set; `paired_bootstrap` asks
-whether other *test rows* could have, for these trained models. Neither covers the other's chance.
+`signed_rank` asks whether other *seeds* could have made the difference, on this test set. `paired_bootstrap` asks
+whether other *test rows* could have, for these trained models. Neither test covers both.
 
-Metrics are recomputed from three sums per class (rows of the class, rows answered so, rows answered rightly), so that
-one matrix product scores every resample at once; the definitions are those of
+Metrics are recomputed from three sums per class (rows of the class, rows predicted as it, rows predicted rightly), so
+that one matrix product scores every resample at once. The definitions are those of
 `logitcache.data.tasks.classification.score`.
 """
 
@@ -107,7 +107,7 @@ def _mcc(gold: Float, answered: Float, right: Float) -> Float:
 
 
 def _ratio(above: Float, below: Float) -> Float:
-    """0 where there is nothing to divide by, as scikit-learn has it."""
+    """The quotient, and 0 where the divisor is 0, as in scikit-learn."""
     return np.divide(above, below, out=np.zeros_like(above, np.float64), where=below > 0)
 
 
@@ -143,26 +143,27 @@ def _nll(predictions: Predictions) -> Float:
 
 def paired_bootstrap(
     metric: str,
-    one: Sequence[Predictions],
-    other: Sequence[Predictions],
+    predictions: Sequence[Predictions],
+    baseline: Sequence[Predictions],
     *,
     resamples: int,
     seed: int = BOOTSTRAP_SEED,
 ) -> Interval:
-    """The interval of the mean of metric(one[s]) - metric(other[s]) over pairs s, when test rows are drawn anew.
+    """The interval of the mean of metric(predictions[s]) - metric(baseline[s]) over pairs s, when test rows are drawn
+    anew.
 
     All predictions speak of the same R rows in the same order; every resample draws R rows with replacement and gives
     the same rows to all of them. A very large split gets fewer resamples than asked for, never below 1,000; the
     interval says how many it had.
     """
-    rows = len(one[0].label)
+    rows = len(predictions[0].label)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
-    of_one = [statistic(metric, predictions) for predictions in one]
-    of_other = [statistic(metric, predictions) for predictions in other]
+    scores = [statistic(metric, answers) for answers in predictions]
+    baseline_scores = [statistic(metric, answers) for answers in baseline]
     differences = []
     for counts in _resamples(rows, resamples, np.random.default_rng(seed)):
-        total = sum(value(counts) for value in of_one) - sum(value(counts) for value in of_other)
-        differences.append(total / len(one))
+        total = sum(score(counts) for score in scores) - sum(score(counts) for score in baseline_scores)
+        differences.append(total / len(predictions))
     ends = np.quantile(np.concatenate(differences), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     low, high = np.round(ends, _DECIMALS)
     return Interval(float(low), float(high), resamples, seed)

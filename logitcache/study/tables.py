@@ -1,4 +1,4 @@
-"""A comparison of result folders: its rows, its one sentence, its notes; as a table and as one JSON document."""
+"""A comparison of result folders: its rows, verdict and notes; as a table and as one JSON document."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def coverage(self) -> tuple[str, ...]:
-        """What the figures cover and what they leave out."""
+        """Sentences on what the figures cover and what they leave out."""
         differences = [row.difference for row in self.rows if row.difference is not None]
         sentences = []
         if differences:
@@ -206,7 +206,7 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(comparison: Comparison, console: Console) -> Table:
-    """The table with as many of its cells on one line as the console is wide enough for."""
+    """The first table of those with 0, 1, 2 kinds of folded cells that fits the console's width; the last if none does."""
     unbounded = console.options.update(max_width=_UNBOUNDED)
     for folds in _FOLDS:
         table = _table(comparison, folds)
