@@ -77,14 +77,16 @@ class RatioBars:
         legend(figure, axes, look)
 
     def _draw_bar(self, axes: Axes, height: int, bar: Bar) -> None:
+        from matplotlib.markers import MarkerStyle
+
         ratio = bar.ratio
         axes.barh(height, ratio.median, _BAR, color=colour(bar.key))
         if ratio.low < ratio.high:
             ends = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
             axes.errorbar(ratio.median, height, xerr=ends, fmt="none", ecolor=INK, elinewidth=1.4, capsize=4)
         if bar.expected is not None:
-            label = self.expected_label
-            axes.scatter(bar.expected, height, 49, "none", "D", edgecolor=INK, linewidth=1, label=label)
+            diamond = MarkerStyle("D", "none")
+            axes.plot(bar.expected, height, ls="", marker=diamond, ms=7, color=INK, label=self.expected_label)
 
 
 @dataclass(frozen=True)
