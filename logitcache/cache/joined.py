@@ -28,7 +28,7 @@ from logitcache.records import Answers, Float32, Int64, common_positions, end_to
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a training set from ``start`` on, and the caches that answer for them; several caches are averaged."""
+    """The rows of a training set from ``start`` on, and the caches that answer for them; several are averaged."""
 
     name: str
     start: int

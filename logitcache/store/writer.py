@@ -158,7 +158,7 @@ class CacheWriter:
             remove(folder, MANIFEST)
 
     def _sweep(self, shards: range) -> None:
-        """Remove temporary files that interrupted writers of these shards left, and the lock files of dead processes."""
+        """Remove temporary files that interrupted writers of these shards left, and lock files of dead processes."""
         for left in leftovers(self.folder / SHARDS):
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]

@@ -265,7 +265,7 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
 
 
 def check_same_task(results: Sequence[Result]) -> None:
-    """Raises FingerprintMismatch, naming two folders and values, unless all results have the same data and label names."""
+    """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and label names."""
     first = results[0]
     for other in results[1:]:
         for name in ("data_digest", "label_names"):

@@ -206,7 +206,7 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(comparison: Comparison, console: Console) -> Table:
-    """The first table of those with 0, 1, 2 kinds of folded cells that fits the console's width; the last if none does."""
+    """The first table, with 0, 1 or 2 kinds of folded cells, that fits the console's width; the last if none does."""
     unbounded = console.options.update(max_width=_UNBOUNDED)
     for folds in _FOLDS:
         table = _table(comparison, folds)
