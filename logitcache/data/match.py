@@ -145,8 +145,8 @@ def _by_number(own: tuple[str, ...], data: tuple[str, ...]) -> Match | None:
         if sorted(own_numbers) != sorted(data_numbers):
             return None
         return Match(_columns(data_numbers, own_numbers), Kind.NUMBERED, data, own)
-    bare = data_numbers == count and all(integer(name) is not None for name in data)
-    if bare and _count_up(own) and len(set(own)) == len(own):
+    is_numbered = data_numbers == count and all(integer(name) is not None for name in data)
+    if is_numbered and _count_up(own) and len(set(own)) == len(own):
         return Match(np.arange(len(own)), Kind.NUMBERED, data, own)
     if own_numbers is not None and sorted(own_numbers) == count and all(map(is_unnamed, own)) and _count_up(data):
         return Match(np.array(own_numbers).argsort(), Kind.NUMBERED, data, own)

@@ -253,7 +253,7 @@ class Bench:
         versions = self.document.part("versions").values
         return ", ".join(f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions.items())
 
-    def beside(self, other: Bench) -> bool:
+    def same_machine(self, other: Bench) -> bool:
         """Whether both were measured on one machine. The reader has no device: it runs beside any."""
         one_device = "read" in (self.kind, other.kind) or self.device == other.device
         return one_device and self.processor == other.processor
@@ -333,15 +333,15 @@ def _model(setting: Part, role: str) -> Model:
 
 
 def _check_pair(first: Bench, second: Bench, mixed: bool) -> None:
-    together = first.beside(second)
-    if not together and not mixed:
+    same_machine = first.same_machine(second)
+    if not same_machine and not mixed:
         raise SpecError(
             expected="benches of one machine",
             found=f"{first.machine} in {first.path} and {second.machine} in {second.path}",
             advice="Make a page of each, or say --mixed.",
         )
     same_setting = _setting_digest(first) == _setting_digest(second)
-    if together and first.kind == second.kind and same_setting:
+    if same_machine and first.kind == second.kind and same_setting:
         raise SpecError(
             expected="one bench of each setting",
             found=f"bench {first.kind} of one setting in {first.path} and in {second.path}",

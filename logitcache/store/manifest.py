@@ -181,7 +181,7 @@ def _check_conditions(conditions: Mapping[str, Any], rows: range) -> None:
             raise FormatError(f"receipt: expected {expected}, found {short(repr(value))}.")
 
 
-def called(field: str) -> str:
+def display_name(field: str) -> str:
     """A plan's field as messages name it: the preprocessor is the tokenizer to users."""
     kind, dot, part = field.partition(".")
     return f"tokenizer{dot}{part}" if kind == "preprocessor" else field

@@ -48,13 +48,13 @@ class Reader:
         refuse_link(folder / SHARDS)
         if look:
             try:
-                reader.look()
+                reader.check_files()
             except CorruptShard:
                 reader.refuse_replaced()
                 raise
         return reader
 
-    def look(self) -> None:
+    def check_files(self) -> None:
         """Check that all files are there. Raises CorruptShard naming one that is missing or of another size."""
         for receipt in self.manifest.receipts:
             for file in receipt.files:
@@ -141,7 +141,7 @@ class Reader:
         """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch where the cache was
         replaced meanwhile.
         """
-        for fault in chain(self.beside(), *map(self.faults_of, self.shards)):
+        for fault in chain(self.faults_outside_shards(), *map(self.faults_of, self.shards)):
             self.refuse_replaced()
             yield fault
 
@@ -157,7 +157,7 @@ class Reader:
             if f"{SHARDS}/{file.name}" not in broken and identity.digest_file(path) != file.blake2b:
                 yield Fault(f"{SHARDS}/{file.name}", None, None, "the whole file's checksum does not hold")
 
-    def beside(self) -> Iterator[Fault]:
+    def faults_outside_shards(self) -> Iterator[Fault]:
         """Faults outside the shards' files: the plan and the receipts must say what the manifest says, and there must
         be no other files.
         """

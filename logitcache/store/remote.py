@@ -239,7 +239,7 @@ class RemoteReader(Reader):
         except FormatError as error:
             raise error.at(where) from None
 
-    def look(self) -> None:
+    def check_files(self) -> None:
         """Does nothing: files are fetched when they are needed."""
 
     def take(self, places: Places, names: Any) -> dict[str, Array]:
@@ -277,7 +277,7 @@ class RemoteReader(Reader):
         receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
         for name in (PLAN, *receipts):
             self._fetch(name, fetched.folder, MAX_BYTES)
-        yield from fetched.beside()
+        yield from fetched.faults_outside_shards()
         for shard in self.shards:
             yield from self._faults_of(shard, fetched)
 

@@ -34,8 +34,8 @@ from logitcache.store.manifest import (
     SHARDS,
     Plan,
     Receipt,
-    called,
     differences,
+    display_name,
     manifest_dict,
     read_json,
     read_own,
@@ -354,6 +354,6 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     elif all(name in NAMES for name, _, _ in differing):
         advice = f"Only the name differs: name it as before, and it goes on. {advice}"
     raise FingerprintMismatch(
-        f"this cache was begun with {short(called(field))} = {short(before)}, now it is {short(now)}. {advice}",
+        f"this cache was begun with {short(display_name(field))} = {short(before)}, now it is {short(now)}. {advice}",
         where=folder,
     )
