@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import errno
 import gzip
 import io
 import lzma
@@ -121,7 +122,7 @@ def members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, OSError):
         return []
     return [name for name in names if not name.endswith("/") and not _is_hidden(PurePosixPath(name))]
 
@@ -153,7 +154,7 @@ def unpacking(path: Path) -> Iterator[None]:
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, pa.ArrowException) as error:
         raise _broken(path, error) from None
     except OSError as error:
-        if error.errno is not None:  # a disk's fault, not the file's
+        if error.errno not in (None, errno.EINVAL):  # a disk's fault; EINVAL: an archive that names no place in itself
             raise
         raise _broken(path, error) from None
 

@@ -13,6 +13,7 @@ from logitcache.errors import SpecError
 from logitcache.hub import first_line
 
 _ARROW_FILE = b"ARROW1"
+_STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def read_parquet(content: Content) -> Table:
@@ -36,10 +37,22 @@ def read_arrow(content: Content) -> Table:
             source.seek(0)
             with pa.ipc.open_stream(source) if is_stream else pa.ipc.open_file(source) as reader:
                 table = reader.read_all()
+            if is_stream and not _is_at_end(source):
+                raise pa.ArrowInvalid("a stream that is cut, or goes on behind its end")
+        table.validate(full=True)  # offsets beyond the values would be read
     except (pa.ArrowException, OSError) as error:
         problem = f"expected an arrow file, found: {first_line(error)}"
         raise SpecError(problem, advice="Write or fetch it again.", where=content.path) from None
     return arrow_table(content.path, table, _class_names(table.schema))
+
+
+def _is_at_end(source: pa.NativeFile) -> bool:
+    """Whether a stream has been read to its end, and its end is marked. One that is cut between two batches is read
+    without an error otherwise.
+    """
+    end = source.tell()
+    source.seek(max(0, end - len(_STREAM_END)))
+    return end == source.size() and source.read() == _STREAM_END
 
 
 def _opened(content: Content) -> pa.NativeFile:

@@ -50,6 +50,6 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
                 "rows as csv or jsonl.",
                 where=where,
             )
-        if text.lstrip().startswith(_PREFIX):
+        if _PREFIX in text:
             raise SpecError(expected="one label a row", found="several", advice="Keep one label a row.", where=where)
         yield number, label.removeprefix(_PREFIX), text.lstrip()

@@ -41,6 +41,7 @@ _OTHER_KINDS = (
     (b"<!doctype html", "a web page", "Download the file itself (on GitHub: Raw)."),
     (b"<html", "a web page", "Download the file itself (on GitHub: Raw)."),
 )
+_SHIFTED_FEED = "\u0a00"
 _DELIMITED = (".csv", ".tsv", ".txt")
 _PLAIN = Reading()
 T = TypeVar("T")
@@ -92,8 +93,8 @@ def _checked(path: Path, asked: Reading, read: Callable[[Content], T]) -> T:
         raise pointer_in_place_of("data").at(path)
     content = Content.of(path, asked)
     with unpacking(path):
-        _check_kind(content)
         try:
+            _check_kind(content)
             return read(content)
         except UnicodeError:
             raise undecodable(content) from None
@@ -104,6 +105,8 @@ def _check_kind(content: Content) -> None:
     name_ending = ending(content.path)
     if name_ending in _BINARY:
         return
+    if content.encoding.startswith("utf-16"):
+        _check_aligned(content)
     start = content.start()
     where = f"{content.path} line 1"
     for magic, kind, advice in _OTHER_KINDS:
@@ -112,3 +115,17 @@ def _check_kind(content: Content) -> None:
     if name_ending in _DELIMITED and start.startswith((b'{"', b'[{"')):
         advice = "Name it .jsonl."
         raise SpecError(expected="fields with delimiters between them", found="JSON", advice=advice, where=where)
+
+
+def _check_aligned(content: Content) -> None:
+    """Raises SpecError where a byte too many or too few makes other characters of all that follows in UTF-16: its line
+    feeds become U+0A00, which is no character.
+    """
+    with content.text(newline="") as file:
+        text = file.read()
+    shifted = text.find(_SHIFTED_FEED)
+    if shifted >= 0:
+        line = 1 + text.count("\n", 0, shifted)
+        found = "one byte too many or too few"
+        where = f"{content.path} line {line}"
+        raise SpecError(expected="UTF-16", found=found, advice="Save the file again, as UTF-8.", where=where)
