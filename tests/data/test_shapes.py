@@ -32,6 +32,7 @@ CSV = FRAME.to_csv(index=False)
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in RECORDS)
 UUID = "0b6a6f5c-1c1b-4b2a-9d3a-0d9a1f3c5e77"
 DIGESTS = ("9df58a8a8a8c0f5b", "1b2c3d4e5f607182")
+UTF16 = CSV.encode("utf-16")
 Files = dict[str, str | bytes]
 
 
@@ -157,7 +158,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "parquet called csv": ({"r.csv": parquet()}, "found a parquet file. Name it .parquet."),
     "jsonl called csv": ({"r.csv": LINES}, "found JSON. Name it .jsonl."),
     "csv called jsonl": ({"r.jsonl": CSV}, "name the file .csv or .tsv"),
-    "an archive of several": ({"r.zip": archive({"a.csv": CSV, "b.csv": CSV})}, "Unpack it, and give the file or the folder"),
+    "an archive of several": ({"r.zip": archive({"a.csv": CSV, "b.csv": CSV})}, "Unpack it, and give the file"),
     "an archive that is cut": ({"r.csv.gz": gzip.compress(CSV.encode())[:-9]}, "found Compressed file ended before"),
     "SQuAD": ({"r.json": '{"version": "1", "data": [{"title": "x", "paragraphs": [{"context": "c"}]}]}'},
               "lists of objects under 'paragraphs'"),
@@ -179,7 +180,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
                                  for kind in ("pos", "neg") for i in range(2)}, "Write the texts and their classes"),
     "several files of a split": ({"train_0.csv": CSV, "train_1.csv": CSV}, "put them into a folder 'train'"),
     "an empty file": ({"r.csv": ""}, "found an empty file. Fetch or save it again"),
-    "utf-16 with a byte lost": ({"r.csv": CSV.encode("utf-16")[:40] + CSV.encode("utf-16")[41:-1]}, "one byte too many"),
+    "utf-16 with a byte lost": ({"r.csv": UTF16[:40] + UTF16[41:-1]}, "one byte too many"),
 }  # fmt: skip
 
 

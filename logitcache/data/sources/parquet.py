@@ -52,7 +52,7 @@ def _is_at_end(source: pa.NativeFile) -> bool:
     """
     end = source.tell()
     source.seek(max(0, end - len(_STREAM_END)))
-    return end == source.size() and source.read() == _STREAM_END
+    return bool(end == source.size() and source.read() == _STREAM_END)
 
 
 def _opened(content: Content) -> pa.NativeFile:
