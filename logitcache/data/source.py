@@ -32,7 +32,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import chosen
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
-from logitcache.reporter import Reporter
+from logitcache.reporter import Once, Reporter
 
 SPLITS = ("train", "dev", "test")
 
@@ -59,6 +59,7 @@ def load(
     "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
+    reporter = Once(reporter)  # a table may be read again, for its other columns
     found, more = _both(find.find(data, cache, reporter), unlabelled, cache, reporter)
     tables = {split: read() for split, read in found.tables.items()}
     for split, table in tables.items():
