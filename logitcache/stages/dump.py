@@ -57,7 +57,8 @@ def dump(
     reuse = _reused(config, source, splits)
     older = None if reuse is None else Known(reuse)
     source, plan = planner(config, source, older, reporter)
-    reports = {split: _dump(config, plan(split), source, split, older, reporter) for split in splits}
+    plans = {split: plan(split) for split in splits}  # all are refused before anything is written
+    reports = {split: _dump(config, asked, source, split, older, reporter) for split, asked in plans.items()}
     first = reports.pop(config.split)
     return replace(first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values()))
 
