@@ -23,7 +23,6 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from logitcache.errors import SpecError, short
 
 T = TypeVar("T")
-NOUNS = {bool: "True or False", int: "a whole number", float: "a number", Path: "a path", str: "text"}
 ON_THIS_MACHINE = "what is made is written to this machine. Name a path here, and copy it afterwards"
 
 
@@ -92,37 +91,41 @@ class Declared:
         declared = self.option
         if declared.choices:
             return f"one of {', '.join(declared.choices)}"
-        return f"{NOUNS.get(self.kind, 'a path or a name')}{_bounds(declared)}"
+        if self.kind is bool:
+            return "True or False"
+        if self.kind not in (int, float):
+            return "a path" if self.kind is Path else "text" if self.kind is str else "a path or a name"
+        noun = "a whole number" if self.kind is int else "a number"
+        return f"{noun}{_bounds(declared)}"
 
 
-def _number_text(bound: float) -> str:
+def _shown(bound: float) -> str:
     return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
 def _bounds(declared: Option) -> str:
-    low = declared.minimum
-    high = declared.maximum
+    low, high = declared.minimum, declared.maximum
     if declared.above is not None and declared.below is not None:
-        return f" between {_number_text(declared.above)} and {_number_text(declared.below)}"
+        return f" between {_shown(declared.above)} and {_shown(declared.below)}"
     words = []
     if low is not None:
-        words.append(f"from {_number_text(low)}")
+        words.append(f"from {_shown(low)}")
     if declared.above is not None:
-        words.append(f"above {_number_text(declared.above)}")
+        words.append(f"above {_shown(declared.above)}")
     if high is not None:
-        words.append(f"to {_number_text(high)}" if low is not None else f"up to {_number_text(high)}")
+        words.append(f"to {_shown(high)}" if low is not None else f"up to {_shown(high)}")
     if declared.below is not None:
-        words.append(f"below {_number_text(declared.below)}")
+        words.append(f"below {_shown(declared.below)}")
     return "".join(f" {word}" for word in words)
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
     """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order they are declared."""
-    return _cached_options(config)
+    return _found_once(config)
 
 
 @cache
-def _cached_options(config: Any) -> tuple[Declared, ...]:
+def _found_once(config: Any) -> tuple[Declared, ...]:
     return tuple(_options_of(config, ()))
 
 
@@ -139,10 +142,9 @@ def _options_of(config: Any, path: tuple[str, ...]) -> Iterator[Declared]:
 
 def _declared(entry: dataclasses.Field[Any], kind: Any, path: tuple[str, ...]) -> Declared:
     members = _members(kind)
-    sequences = [member for member in members if get_origin(member) in (tuple, Sequence)]
-    kinds = [member for member in members if member is not NoneType and member not in sequences]
-    optional = NoneType in members
-    several = bool(sequences)
+    sequences = [each for each in members if get_origin(each) in (tuple, Sequence)]
+    kinds = [each for each in members if each is not NoneType and each not in sequences]
+    optional, several = NoneType in members, bool(sequences)
     if several and not kinds:
         kinds = _members(get_args(sequences[0])[0])
     single = kinds[0] if len(kinds) == 1 else Union[tuple(kinds)]  # noqa: UP007  # made at run time
@@ -179,8 +181,8 @@ def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) ->
         elif declared.option.required:
             spelled = declared.flag if typed else declared.name
             raise SpecError(expected=declared.expected, found="nothing", advice="Give one.", where=spelled)
-    configuration: T = _make(config, tree)
-    return configuration
+    made: T = _make(config, tree)
+    return made
 
 
 def _insert(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
@@ -229,7 +231,7 @@ def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
         value = [value]
     if not hasattr(value, "__iter__"):
         raise _unexpected(spelled, f"{declared.expected}, or several", value)
-    return tuple(_single(declared, item, spelled) for item in value)
+    return tuple(_single(declared, each, spelled) for each in value)
 
 
 def _single(declared: Declared, value: Any, spelled: str) -> Any:
@@ -286,12 +288,12 @@ def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> 
 
 def file_path(url: str) -> Path:
     """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not on this machine."""
-    _, _, path = url.partition("://")
-    if not path.startswith("/"):
+    _, _, rest = url.partition("://")
+    if not rest.startswith("/"):
         raise SpecError(
             expected="a file of this machine", found="a URL with a host", advice="Give file:///PATH.", where=url
         )
-    return Path(path)
+    return Path(rest)
 
 
 def _unexpected(spelled: str, expected: str, value: Any) -> SpecError:
