@@ -21,6 +21,7 @@ from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
+from logitcache.data.sources.content import Reading
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Found
@@ -61,13 +62,17 @@ def load(
     With ``keep``, tables stay in memory, for whoever reads further columns of them (``Source.read``).
     Raises SpecError for whatever cannot be read as asked.
     """
+    reading = Reading(columns.encoding, columns.delimiter)
     reporter = Once(reporter)  # a table may be read again, for its other columns
-    found, more = _both(find.find(data, cache, reporter), unlabelled, cache, reporter)
+    found = find.find(data, cache, reporter, reading=reading)
+    found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}
     if keep:
         found = replace(found, tables={split: partial(_itself, table) for split, table in tables.items()})
     for split, table in tables.items():
-        if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
+        if (
+            table.columns and not len(table) and split not in ("train", None)
+        ):  # an empty train split is refused where it is used
             reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     kind, columns = chosen(list(tables.values()), columns, found.where)
@@ -78,7 +83,7 @@ def load(
         reporter.note(note)
     for note in choice_notes(list(tables.values()), columns, names):
         reporter.note(note)
-    given = find.label_names(columns.label_names, found)
+    given = find.label_names(columns.label_names, found, names.label)
     numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
     rows = {split: _rows(each, names, numbers[split]) for split, each in opened.items()}
     known_as = name or found.name
@@ -105,11 +110,14 @@ def load(
     return source if found.preset is None else replace(source, metric=found.preset.metric)
 
 
-def _both(found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter) -> tuple[Found, Found | None]:
+def _both(
+    found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
+) -> tuple[Found, Found | None]:
     """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
     if UNLABELLED_SPLIT not in found.tables:
-        more = None if unlabelled is None else find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS)
-        return found, more
+        if unlabelled is None:
+            return found, None
+        return found, find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS, reading)
     if unlabelled is not None:
         raise SpecError(
             "expected unlabelled rows as a split or by a name of their own, found both. Leave one out.",
