@@ -19,6 +19,7 @@ def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
         reporter,
         unlabelled=config.unlabelled,
         seed=config.data_seed,
+        keep=isinstance(config, DumpConfig) and config.teacher.answers is not None,
     )
 
 
