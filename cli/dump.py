@@ -50,7 +50,7 @@ def dumped_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
         flag = "--part" if config.part is not None else "--overwrite"
         raise SpecError(expected=f"--workers without {flag}", found="both", advice="Leave one of them out.")
     from logitcache.stages.dump import asked_teacher
-    from logitcache.stages.job import load
+    from logitcache.stages.preflight import load
 
     reporter = Once(progress())
     asked_teacher(config, load(config, reporter), reporter)

@@ -24,6 +24,7 @@ from .lazy import STOPPED, Lazy
 
 # What `logitcache --help` says of each command, without loading it: the command's module would load torch.
 COMMANDS = {
+    "check": "Say what is wrong with data, before anything costs time.",
     "dump": "Run a teacher once over some rows and store its answers.",
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
     "compare": "Say which results differ, by how much, and how sure that is.",

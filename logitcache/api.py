@@ -15,29 +15,40 @@ from typing import Any, TypeVar, Unpack
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import Difference, difference
+from logitcache.config.check import CheckConfig
 from logitcache.config.data import Columns, RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import build, local_path
 from logitcache.config.report import CompareConfig
-from logitcache.config.signatures import AgainOptions, CompareOptions, DumpOptions, RowsOptions, TrainOptions
+from logitcache.config.signatures import (
+    AgainOptions,
+    CheckOptions,
+    CompareOptions,
+    DumpOptions,
+    RowsOptions,
+    TrainOptions,
+)
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
 from logitcache.data.source import Data, Source
 from logitcache.data.sources.memory import UNNAMED
+from logitcache.data.tasks.table import task_of
 from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, Notes, Reporter
+from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
 from logitcache.stages import train as training
 from logitcache.stages.again import rows_of
-from logitcache.stages.job import load as load_rows
+from logitcache.stages.preflight import load as load_rows
+from logitcache.stages.preflight import training_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as mending
 from logitcache.teacher.live import Live, live
-from logitcache.teacher.plan import Planned, Said, planned, recorded_map, task_of
+from logitcache.teacher.plan import Planned, Said, planned, recorded_map
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
@@ -75,6 +86,24 @@ def load(
         seed=config.data_seed,
         name=name,
     )
+
+
+def check(
+    data: Data | Source = "docstrings",
+    *,
+    unlabelled: Data | None = None,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
+    **options: Unpack[CheckOptions],
+) -> checking.Report:
+    """What is wrong with rows, before a teacher is asked or a student trained: ``logitcache check``.
+
+    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names. Raises SpecError
+    for rows that cannot be read as asked; what `dump` and `train` would refuse is in ``report.refusals``.
+    """
+    reporter = _listener(reporter, notify)
+    config, source = _with_rows(build(CheckConfig, options), data, unlabelled, reporter)
+    return checking.check(config, source=source, reporter=reporter)
 
 
 def dump(
@@ -207,6 +236,7 @@ def train(
         values["cache"] = _cache_places(values["cache"])
     config = build(TrainConfig, values)
     config, source = _with_rows(config, data, unlabelled, reporter)
+    source = training_rows(config, source, reporter)
     with _told_of_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
 
@@ -295,7 +325,7 @@ def _told_of_names(source: Source | None, workspace: Workspace) -> Iterator[None
         raise
 
 
-R = TypeVar("R", DumpConfig, TrainConfig)
+R = TypeVar("R", CheckConfig, DumpConfig, TrainConfig)
 
 
 def _with_rows(config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter) -> tuple[R, Source | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanBenchConfig, PlanConfig, ReadBenchConfig
+from logitcache.config.check import CheckConfig
 from logitcache.config.dump import AgainConfig, DumpConfig, WorkersConfig
 from logitcache.config.option import Cost, Declared, options_of
 from logitcache.config.report import (
@@ -57,6 +58,7 @@ _STUDENT = {"accumulate", "group_by_length", "init", "tokenizer", "vocabulary"}
 _PLAN = Takes(PlanConfig, without=frozenset(UNCOUNTED), required=frozenset({"teacher"}))
 
 COMMANDS: dict[str, tuple[Takes, ...]] = {
+    "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
     "compare": (Takes(CompareConfig),),

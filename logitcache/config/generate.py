@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from logitcache.config.check import CheckConfig
 from logitcache.config.commands import options_of_command
 from logitcache.config.data import RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
@@ -19,6 +20,7 @@ SIGNATURES = Path(__file__).with_name("signatures.py")
 # Configurations of functions, and the options that are parameters of their own there.
 FUNCTIONS = {
     "RowsOptions": (RowsConfig, {"data", "unlabelled"}),
+    "CheckOptions": (CheckConfig, {"data", "unlabelled"}),
     "DumpOptions": (DumpConfig, {"teacher", "data", "unlabelled"}),
     "AgainOptions": (AgainConfig, {"teacher", "data", "unlabelled"}),
     "TrainOptions": (TrainConfig, {"method", "data", "unlabelled"}),

@@ -19,6 +19,22 @@ class RowsOptions(TypedDict, total=False):
     workspace: str | PathLike[str]
 
 
+class CheckOptions(TypedDict, total=False):
+    """Options of :class:`CheckConfig`."""
+
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    labels: str | Sequence[str] | None
+    task: Literal["classification", "token-classification"] | None
+    data_seed: int
+    teacher: str | None
+    student: str | None
+    label_map: str | Mapping[str, str] | None
+    max_length: int
+    workspace: str | PathLike[str]
+
+
 class DumpOptions(TypedDict, total=False):
     """Options of :class:`DumpConfig`."""
 

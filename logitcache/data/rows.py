@@ -16,6 +16,7 @@ import pyarrow as pa
 from logitcache import identity
 from logitcache.data.division import Division, stand_in
 from logitcache.data.sources.find import UNLABELLED_SPLIT
+from logitcache.data.sources.tables import Table
 from logitcache.data.spool import by_block, concatenated, taken
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
@@ -107,6 +108,7 @@ class Source:
     division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
     task: str = "classification"  # what is asked of a row
     unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
+    origins: dict[str, Table] = field(default_factory=dict, repr=False)  # by table: where its rows stand, no columns
 
     def split(self, name: str) -> Rows:
         """Rows of one split. Raises SpecError where it is missing or empty."""
@@ -130,9 +132,21 @@ class Source:
         """The tables, by the split that a dump of each is called by."""
         return {name: self.tables.get(name, rows) for name, rows in self.splits.items() if not self.shares_table(name)}
 
+    def place(self, split: str, row_id: int) -> str:
+        """Where the user finds a row of a split: its file and line, or its number."""
+        table = "train" if self.shares_table(split) else split
+        if table in self.origins:
+            return self.origins[table].place(row_id)
+        return f"{self.name}, {table} row {row_id}"
+
+    def occurring(self) -> list[int]:
+        """The classes that some row has, ascending."""
+        labels = [np.unique(rows.labels) for rows in self.splits.values()]
+        return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
+
     def with_tables(self, tables: dict[str, Rows]) -> Source:
         """The same labels over other rows, each split a table of its own."""
-        return replace(self, splits=tables, tables={}, division=None)
+        return replace(self, splits=tables, tables={}, division=None, origins={})
 
     def shares_table(self, name: str) -> bool:
         """Whether a split was held out of the table of train."""

@@ -19,7 +19,7 @@ from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.finetune import ready_teacher
-from logitcache.stages.job import load
+from logitcache.stages.preflight import check_dump, load, say_remark
 from logitcache.stages.stage import made
 from logitcache.stages.train import check_unlabelled
 from logitcache.store.writer import check_place
@@ -47,7 +47,10 @@ def dump(
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
         source.table(split)
-        check_place(folder_of(config, source, split))
+        place = folder_of(config, source, split)
+        check_place(place)
+        check_dump(config, source, split, place)
+    say_remark(source, reporter)
     reuse = _reused(config, source, splits)
     panel = asked_teacher(config, source, reporter, reuse)
     reports = [_dump(config, panel, source, split, reuse, reporter) for split in splits]

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
-from logitcache.data import source as sources
 from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.selection import held_out
@@ -27,6 +25,7 @@ from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
+from logitcache.stages.preflight import check_classes, check_labelled, load
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
@@ -157,18 +156,6 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
 
 
-def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
-    """The data that a run or a dump names."""
-    return sources.load(
-        config.data,
-        config.columns,
-        config.workspace.data,
-        reporter,
-        unlabelled=config.unlabelled,
-        seed=config.data_seed,
-    )
-
-
 def check_folds(rows: Rows, source: Source, folds: int) -> None:
     """Whoever is trained without one fold must still be trained on every class that there is. Raises SpecError."""
     fold, labels = folds_of(rows.row_hash, folds), rows.label
@@ -201,13 +188,9 @@ def _say_held_out(source: Source, reporter: Reporter) -> None:
 def _rows_seen(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
     """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
     whole = source.split("train")
-    bare, labelled = np.flatnonzero(whole.label < 0), np.flatnonzero(whole.label >= 0)
-    if not len(labelled):
-        message = "expected labelled training rows, found none with a label."
-        if source.unread:
-            columns = ", ".join(source.unread)
-            message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
-        raise SpecError(message, where=source.name)
+    check_labelled(source)
+    bare = np.flatnonzero(whole.label < 0)
+    labelled = np.flatnonzero(whole.label >= 0)
     if config.rows is not None:
         labelled = labelled[subset(len(labelled), config.rows)]
     if config.without_fold is not None:
@@ -231,8 +214,7 @@ def _rows_seen(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
-    if len(np.unique(train.labels[train.labels >= 0])) < 2:
-        raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
+    check_classes(train.labels, source)
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
     if without:

@@ -136,7 +136,7 @@ class CacheWriter:
             if overwrite:
                 _clear(folder)
             else:
-                _check_same(folder, old, self.plan.to_dict())
+                check_same_plan(folder, old, self.plan.to_dict())
         if not _says(folder / PLAN, self.plan.to_dict()):
             write_json(folder / PLAN, self.plan.to_dict())
         settle(folder)  # the plan is there for good before anything that needs it
@@ -319,7 +319,8 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
         return False
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_same_plan(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raises FingerprintMismatch naming the first field in which a new plan differs from a folder's own."""
     found = list(differences(old, new))
     for field, before, now in found:
         advice = "Choose another place, or lose what is there (`dump --overwrite`)."

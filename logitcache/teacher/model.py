@@ -36,7 +36,8 @@ from logitcache.models.load import (
     unloadable,
 )
 from logitcache.models.own_code import code_digest
-from logitcache.models.settings import check_problem, pads_by_config, plain_outputs
+from logitcache.models.problem import check_problem
+from logitcache.models.settings import pads_by_config, plain_outputs
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 
@@ -176,7 +177,7 @@ def load_teacher(
             f"logitcache train --method base --student {path}",
             where=path,
         )
-    check_problem(model.config, path)
+    check_problem(model.config.problem_type, model.config.num_labels, path)
     plain_outputs(model.config)
     sha = None if commit is None else commit.sha
     tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)

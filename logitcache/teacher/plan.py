@@ -15,7 +15,7 @@ from logitcache.data.match import Match, match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
-from logitcache.data.tasks.table import TASKS
+from logitcache.data.tasks.table import task_of
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
 from logitcache.models.load import DTYPES, quiet
 from logitcache.models.probe import find_padding, padding_remark
@@ -149,7 +149,7 @@ def planned(
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
     rows, first = source.table(split), panel.first
     task = task_of(source, first.label_names)
-    match = match_labels(first.label_names, task, first.name, label_map, occurring=_occurring(source))
+    match = match_labels(first.label_names, task, first.name, label_map, occurring=source.occurring())
     if task.num_labels < 2:
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
     panel = panel.in_order(None if match.identity else match.order)
@@ -188,22 +188,11 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
     return panel.padded(padding), padding_remark(padding, first.padding)
 
 
-def task_of(source: Source, own: tuple[str, ...]) -> Classification:
-    """The data's classes; those of the teacher's columns where the data has no labels."""
-    return TASKS[source.task](source.num_labels or len(own), source.label_names)
-
-
 def class_names(task: Classification, match: Match) -> tuple[str, ...]:
     """The names of a cache's columns: the data's, else the teacher's; numbers where that has one name twice."""
     if task.label_names is not None or len(set(match.own)) < len(match.own):
         return match.data
     return match.names
-
-
-def _occurring(source: Source) -> list[int]:
-    """The classes that some row has."""
-    labels = [np.unique(rows.labels) for rows in source.splits.values()]
-    return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
 
 
 def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict[str, str] | None:
