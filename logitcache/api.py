@@ -41,6 +41,7 @@ from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
 from logitcache.stages import train as training
 from logitcache.stages.again import rows_of
+from logitcache.stages.in_memory import place_of
 from logitcache.stages.preflight import load as load_rows
 from logitcache.stages.preflight import training_rows
 from logitcache.store.manifest import Plan
@@ -107,9 +108,10 @@ def check(
 
 
 def dump(
-    teacher: Place,
+    teacher: Place | Any,
     data: Data | Source = "docstrings",
     *,
+    tokenizer: Any = None,
     unlabelled: Data | None = None,
     reporter: Reporter = NOTES,
     notify: Callable[[str], object] | None = None,
@@ -117,11 +119,13 @@ def dump(
 ) -> DumpReport:
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
-    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names.
-    ``reporter`` shows notes and progress; ``notify``, a function, gets the notes in its place. Raises the kinds of
-    :class:`LogitCacheError` that the command ends with.
+    ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved in the workspace
+    under a name made of their content. ``data`` is what :func:`load` takes, or what it gave; ``options`` are the
+    command's by their names. ``reporter`` shows notes and progress; ``notify``, a function, gets the notes in its
+    place. Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
     reporter = _listener(reporter, notify)
+    teacher = place_of(teacher, tokenizer, options.get("workspace"), "teacher")
     config = build(DumpConfig, {**options, "teacher": teacher})
     config, source = _with_rows(config, data, unlabelled, reporter)
     with _told_of_names(source, config.workspace):
@@ -226,14 +230,18 @@ def train(
     """Train one student and return its result folder: ``logitcache train``.
 
     ``data`` is what :func:`load` takes, or what it gave. ``options`` are the command's by their names: ``student``,
-    ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``reporter``
-    and ``notify`` as there.
+    ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``student`` may
+    be a model of `transformers` in memory, ``tokenizer`` is then its own. ``reporter`` and ``notify`` as there.
     Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
     reporter = _listener(reporter, notify)
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
         values["cache"] = _cache_places(values["cache"])
+    if not isinstance(values.get("student", ""), str | os.PathLike):
+        values["student"] = place_of(
+            values["student"], values.pop("tokenizer", None), values.get("workspace"), "student"
+        )
     config = build(TrainConfig, values)
     config, source = _with_rows(config, data, unlabelled, reporter)
     source = training_rows(config, source, reporter)

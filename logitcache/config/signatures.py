@@ -99,11 +99,11 @@ class TrainOptions(TypedDict, total=False):
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
     data_seed: int
-    student: str
+    student: Any
     revision: str | None
     trust_remote_code: bool
     init: Literal["pretrained", "random"] | None
-    tokenizer: str | None
+    tokenizer: Any
     vocabulary: int
     seed: int
     alpha: float | None

@@ -15,13 +15,14 @@ from logitcache.config.check import CheckConfig
 from logitcache.config.shapes import is_shape
 from logitcache.data.characters import Lengths, fields, lengths_of, word_counts
 from logitcache.data.doctor import Checkup, SplitShape, examine
-from logitcache.data.findings import Fault, Finding, quoted
+from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
 from logitcache.data.match import Match, shown
 from logitcache.data.rows import Rows, Source
 from logitcache.data.selection import held_out
 from logitcache.data.spool import BLOCK_ROWS
 from logitcache.errors import LogitCacheError
 from logitcache.models.described import Described, described
+from logitcache.notebook import html_table
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Notes, Reporter
 from logitcache.stages.preflight import check_labels, load, teacher_match
@@ -58,6 +59,20 @@ class Report:
             f"{len(self.refusals)} refusals)"
         )
 
+    def _repr_html_(self) -> str:
+        rows = []
+        for finding in self.findings:
+            count = f"{finding.count:,} of {finding.of:,} {finding.unit}"
+            rows.append((finding.split, count, MEANINGS[finding.fault], *first_of(finding)))
+        rows += [("refused", error.kind, str(error), "", "") for error in self.refusals]
+        return html_table(rows, ("split", "count", "what", "first", "text"), repr(self))
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame of the findings, with the columns of the document's ``findings``."""
+        import pandas
+
+        return pandas.DataFrame([finding.to_dict() for finding in self.findings])
+
     def to_dict(self) -> dict[str, Any]:
         """The document of ``check --json``."""
         return {
@@ -85,6 +100,11 @@ class Report:
             "lengths": {lengths.unit: lengths.to_dict() for lengths in shape.lengths},
             "tokens": by_model,
         }
+
+
+def first_of(finding: Finding) -> tuple[str, str]:
+    """Where the first row of a finding is (and what else is to be said), and its text; for a table."""
+    return "; ".join(filter(None, (finding.place, finding.detail))), finding.text or ""
 
 
 def _match_document(match: Match) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class TeacherModel:
 
     def weights_digest(self) -> str:
         """Digest of every parameter and buffer as computed with, whatever files they came from."""
-        return _digest(self.model.state_dict())
+        return weights_digest(self.model.state_dict())
 
     def settings_digest(self) -> str:
         """Digest of what the weights are computed with: the configuration, without names, places and versions."""
@@ -119,7 +119,8 @@ class TeacherModel:
         return at_positions(logits, torch.from_numpy(where).to(logits.device))
 
 
-def _digest(state: Mapping[str, torch.Tensor]) -> str:
+def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Digest of named weights: names, types and bytes."""
     return identity.digest_arrays((f"{name}:{t.dtype}", _bytes(t)) for name, t in sorted(state.items()))
 
 
@@ -131,7 +132,7 @@ def saved_digest(folder: Path, dtype: str) -> str | None:
         state = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError):
         return None
-    return _digest({name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()})
+    return weights_digest({name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()})
 
 
 def _bytes(tensor: torch.Tensor) -> Array:
