@@ -32,6 +32,7 @@ class Streamed:
 
     def __init__(self, columns: dict[str, list[str]]) -> None:
         self.table = pa.table(columns)
+        self.columns = self.table.column_names
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.table.__arrow_c_stream__(requested_schema)

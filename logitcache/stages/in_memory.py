@@ -29,7 +29,7 @@ def place_of(model: Any, tokenizer: Any, workspace: Any, who: str) -> Any:
         raise SpecError(
             expected="a path, a name, or a model of transformers in memory",
             found=short(repr(type(model))),
-            advice="Give one of these.",
+            advice="Correct it.",
             where=who,
         )
     if hasattr(model, "peft_config"):

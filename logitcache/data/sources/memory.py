@@ -41,8 +41,10 @@ def _is_table(value: Any) -> bool:
 
 
 def _is_arrow(value: Any) -> bool:
-    """Whether it hands out its columns as an arrow stream, as tables of polars, duckdb and others do."""
-    return hasattr(value, "__arrow_c_stream__") and not isinstance(value, pa.Array | pa.ChunkedArray)
+    """Whether it is a table that hands out its columns as an arrow stream, as those of polars, duckdb and others do. A
+    single column has a stream too, but neither columns nor a schema.
+    """
+    return hasattr(value, "__arrow_c_stream__") and (hasattr(value, "columns") or hasattr(value, "schema"))
 
 
 def _is_records(value: Any) -> bool:
