@@ -40,10 +40,10 @@ REFUSALS = {
     "no such column": "dump --teacher teacher --data rows.jsonl --text nope",
     "classes do not match": "dump --teacher teacher --data other.jsonl",
     "no such teacher": "dump --teacher ./nowhere --data rows.jsonl",
-    "no such file (train)": "train --data nowhere.csv",
-    "no label (train)": "train --data bare.jsonl",
-    "one class (train)": "train --data single.jsonl",
-    "no such student (train)": "train --data rows.jsonl --student ./nowhere",
+    "no such file (train)": "train --method base --data nowhere.csv",
+    "no label (train)": "train --method base --data bare.jsonl",
+    "one class (train)": "train --method base --data single.jsonl",
+    "no such student (train)": "train --method base --data rows.jsonl --student ./nowhere",
 }
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from logitcache.data.findings import Fault, Finding, quoted
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.rows import Rows, Source
-from logitcache.data.spool import by_block
+from logitcache.data.spool import by_block, numpy_of
 from logitcache.records import Int64
 
 Bool = npt.NDArray[np.bool_]
@@ -86,8 +86,7 @@ def matches(rows: Rows, expression: str) -> Bool:
     def block(part: slice) -> Bool:
         found = np.zeros(part.stop - part.start, np.bool_)
         for field in fields(rows):
-            mask = pc.match_substring_regex(field[part], expression)
-            found |= mask.to_numpy(zero_copy_only=False)
+            found |= numpy_of(pc.match_substring_regex(field[part], expression))
         return found
 
     return by_block(np.bool_, len(rows), block)
@@ -138,7 +137,7 @@ def word_counts(rows: Rows) -> Int64:
         counts = np.zeros(part.stop - part.start, np.int64)
         for field in fields(rows):
             words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(field[part]))
-            counts += pc.list_value_length(words).to_numpy()
+            counts += numpy_of(pc.list_value_length(words))
         return counts
 
     return by_block(np.int64, len(rows), block)
@@ -146,4 +145,4 @@ def word_counts(rows: Rows) -> Int64:
 
 def byte_counts(rows: Rows) -> Int64:
     """Bytes of each row in UTF-8: i64[N]."""
-    return by_block(np.int64, len(rows), lambda part: sum(pc.binary_length(f[part]).to_numpy() for f in fields(rows)))
+    return by_block(np.int64, len(rows), lambda part: sum(numpy_of(pc.binary_length(f[part])) for f in fields(rows)))

@@ -17,6 +17,7 @@ from logitcache.data.names import class_number, folded, integer, listed
 from logitcache.data.repeats import repeats, sure_repeats
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
+from logitcache.data.spool import taken
 from logitcache.records import Int64
 
 FEW = 10  # training rows of a class
@@ -192,7 +193,7 @@ def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
     labelled = np.flatnonzero(np.isin(train.label, plain))[:SAMPLE]
     if len(plain) < 2 or not len(labelled):
         return
-    texts = [folded(text) for text in train.text.take(labelled).to_pylist()]
+    texts = [folded(text) for text in taken(train.text, labelled).to_pylist()]
     labels = train.label[labelled]
     has_own = np.array([names[label] in text for label, text in zip(labels, texts, strict=True)])
     following = dict(zip(plain, [*plain[1:], plain[0]], strict=True))

@@ -21,7 +21,7 @@ from logitcache.data.division import stand_in
 from logitcache.data.findings import Fault, Finding, quoted
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
-from logitcache.data.spool import by_block
+from logitcache.data.spool import by_block, numpy_of
 from logitcache.records import Int64
 
 Bool = npt.NDArray[np.bool_]
@@ -123,7 +123,7 @@ def _keys(rows: Rows, plain: Callable[[pa.LargeStringArray], pa.LargeStringArray
         texts = [field[part] for field in fields(rows)]
         columns = [plain(text) for text in texts]
         hashes = identity.row_hashes(*(column.to_pylist() for column in columns))
-        left, whole = (np.sum([pc.binary_length(c).to_numpy() for c in both], axis=0) for both in (columns, texts))
+        left, whole = (np.sum([numpy_of(pc.binary_length(c)) for c in both], axis=0) for both in (columns, texts))
         return np.where((left > 0) & (left >= whole * least), hashes, NO_KEY)
 
     return by_block(np.int64, len(rows), block)

@@ -8,6 +8,7 @@ content to be unique.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -109,6 +110,8 @@ class Source:
     task: str = "classification"  # what is asked of a row
     unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
     origins: dict[str, Table] = field(default_factory=dict, repr=False)  # by table: where its rows stand, no columns
+    read: Mapping[str, Callable[[], Table]] = field(default_factory=dict)  # reads a split's table again, by split
+    texts: tuple[str, str | None] = ("text", None)  # the columns of its texts
 
     def split(self, name: str) -> Rows:
         """Rows of one split. Raises SpecError where it is missing or empty."""
@@ -138,11 +141,6 @@ class Source:
         if table in self.origins:
             return self.origins[table].place(row_id)
         return f"{self.name}, {table} row {row_id}"
-
-    def occurring(self) -> list[int]:
-        """The classes that some row has, ascending."""
-        labels = [np.unique(rows.labels) for rows in self.splits.values()]
-        return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
 
     def with_tables(self, tables: dict[str, Rows]) -> Source:
         """The same labels over other rows, each split a table of its own."""

@@ -13,6 +13,7 @@ from logitcache.data.labels import UNLABELLED
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.sources.presets import Preset, draw
+from logitcache.data.spool import numpy_of
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
@@ -101,7 +102,7 @@ def without(source: Source, split: str, where: str, reporter: Reporter) -> Sourc
 def _is_empty(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows have no character in any text field: bool[N]."""
     fields = [rows.text] if rows.text_pair is None else [rows.text, rows.text_pair]
-    lengths = sum(pc.binary_length(column).to_numpy() for column in fields)
+    lengths = sum(numpy_of(pc.binary_length(column)) for column in fields)
     return np.asarray(lengths == 0)
 
 

@@ -25,7 +25,8 @@ from logitcache.models.described import Described, described
 from logitcache.notebook import html_table
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Notes, Reporter
-from logitcache.stages.preflight import check_labels, load, teacher_match
+from logitcache.stages.preflight import check_labels, teacher_match
+from logitcache.stages.rows import load
 
 MOST_NAMES = 1000  # classes that are counted one by one in the document
 

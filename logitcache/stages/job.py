@@ -14,6 +14,7 @@ import torch
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
+from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.selection import held_out
@@ -23,9 +24,11 @@ from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.records import Float32
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
-from logitcache.stages.preflight import check_classes, check_labelled, load
+from logitcache.stages.preflight import check_classes, check_labelled
+from logitcache.stages.rows import load
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
@@ -51,6 +54,11 @@ class Job:
     tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
     reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
     cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
+
+    @cached_property
+    def class_weight(self) -> Float32 | None:
+        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data does not have."""
+        return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
     def self_taught(self) -> bool:
@@ -81,8 +89,9 @@ class Job:
     def _settings(self) -> dict[str, Any]:
         """Computed once: a student's checkpoint and all rows are digested."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_RECORDED}
-        if not self.config.label_map:
-            del values["label_map"]
+        for name in ("label_map", "class_weight"):
+            if not values[name]:
+                del values[name]
         student, unlabelled = self.config.student, self.unlabelled()
         return {
             **values,
@@ -120,6 +129,7 @@ def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job
     config = with_selection(config, source)
     folder, settings = default_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
+    class_weights(config.class_weight, train.labels, task)  # refused before anything is written
     return Job(config, requested, source, task, goal, train, config.out or folder, settings)
 
 

@@ -13,25 +13,25 @@ import numpy as np
 
 from logitcache import hub
 from logitcache.cache.cache import Cache
-from logitcache.config.check import CheckConfig
 from logitcache.config.dump import DumpConfig
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
-from logitcache.data import source as sources
 from logitcache.data.doctor import remark
 from logitcache.data.match import Match, match_labels
 from logitcache.data.rows import Source
 from logitcache.data.selection import held_out
 from logitcache.data.tasks.classification import check_metric
-from logitcache.data.tasks.table import TASKS, own_metric, task_of
+from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import FormatError, SpecError
 from logitcache.models.described import Described, described
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
+from logitcache.stages.rows import load
 from logitcache.store.lock import refuse_held
 from logitcache.store.manifest import Plan, differences, read_json
 from logitcache.store.writer import CALLED, check_same_plan
+from logitcache.teacher.asked import occurring, task_of
 
 TEACHER = "Give --teacher a folder that save_pretrained made, or a model's hub name."
 STUDENT = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
@@ -40,6 +40,8 @@ TOKENIZER = "Give --tokenizer a folder that a tokenizer was saved to, or leave i
 
 def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> None:
     """Raises what the dump of a split into a folder would raise, as far as files tell it."""
+    if config.teacher.answers is not None:  # they are read in moments, and no model is loaded for them
+        return
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision, TEACHER)
     if config.finetune.mode == "always" or config.finetune.folds is not None or is_shape(config.teacher.name):
         check_labels(source)
@@ -65,18 +67,6 @@ def say_remark(source: Source, reporter: Reporter) -> None:
     line = remark(source)
     if line:
         reporter.note(line)
-
-
-def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> Source:
-    """The rows that a command names."""
-    return sources.load(
-        config.data,
-        config.columns,
-        config.workspace.data,
-        reporter,
-        unlabelled=config.unlabelled,
-        seed=config.data_seed,
-    )
 
 
 def check_training(config: TrainConfig, source: Source) -> None:
@@ -145,7 +135,7 @@ def teacher_match(teacher: Described, source: Source, label_map: Any) -> Match |
     teacher.check_problem()
     name = Path(teacher.name).resolve().name if Path(teacher.name).exists() else teacher.name
     task = task_of(source, teacher.class_names)
-    return match_labels(teacher.class_names, task, name, label_map, occurring=source.occurring())
+    return match_labels(teacher.class_names, task, name, label_map, occurring=occurring(source))
 
 
 def check_begun(source: Source, split: str, settings: DumpSettings, dtype: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT, Notes
 from logitcache.stages.folder import PRINTED, claim, is_done
 from logitcache.stages.job import NOT_RECORDED, Job, ready
-from logitcache.stages.preflight import load
+from logitcache.stages.rows import load
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.panel import folds_of
 
@@ -41,7 +41,10 @@ def test_defaults_follow_the_student_and_the_data(config: TrainConfig, checkpoin
 def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:
     job = made(replace(config, method="kd", student=str(checkpoint()), tokenizer=str(checkpoint()), temperature=2.0))
     asked = job.asked()
-    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {"label_map"}  # where there is none
+    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {
+        "label_map",
+        "class_weight",
+    }  # where there is none
     assert (asked["alpha"], asked["temperature"], asked["soft_factor"]) == (0.5, 2.0, 4.0)
     assert asked["student"] == asked["tokenizer"]
     assert asked["student"].startswith(f"{checkpoint().name}@")

@@ -32,11 +32,6 @@ def chosen(tables: Sequence[Table], asked: Columns, where: Path | str) -> tuple[
     )
 
 
-def task_of(source: Source, own: Sequence[str]) -> Task:
-    """The data's classes; those of a teacher's columns, called ``own``, where the data has no labels."""
-    return TASKS[source.task](source.num_labels or len(own), source.label_names)
-
-
 def own_metric(source: Source) -> str:
     """What answers to this data are judged by where nobody says."""
     return TASKS[source.task](source.num_labels, source.label_names).own_metric(source.metric)
