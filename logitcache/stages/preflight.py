@@ -30,7 +30,7 @@ from logitcache.reporter import Reporter
 from logitcache.stages.rows import load
 from logitcache.store.lock import refuse_held
 from logitcache.store.manifest import Plan, differences, read_json
-from logitcache.store.writer import CALLED, check_same_plan
+from logitcache.store.writer import NAMES, check_same_plan
 from logitcache.teacher.asked import occurring, task_of
 
 TEACHER = "Give --teacher a folder that save_pretrained made, or a model's hub name."
@@ -159,7 +159,7 @@ def check_begun(source: Source, split: str, settings: DumpSettings, dtype: str, 
         "preparation": {**begun["preparation"], **preparation},
         "store": settings.store,
     }
-    if all(name in CALLED for name, _, _ in differences(begun, now)):
+    if all(name in NAMES for name, _, _ in differences(begun, now)):
         return  # what differs beside a name is known once the teacher is
     refuse_held(folder, "this cache")
     check_same_plan(folder, begun, now)
