@@ -58,9 +58,9 @@ _STUDENT = {"accumulate", "group_by_length", "init", "tokenizer", "vocabulary"}
 _PLAN = Takes(PlanConfig, without=frozenset(UNCOUNTED), required=frozenset({"teacher"}))
 
 COMMANDS: dict[str, tuple[Takes, ...]] = {
-    "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
+    "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "compare": (Takes(CompareConfig),),
     "inspect": (Takes(InspectConfig),),
     "verify": (Takes(VerifyConfig), Takes(AgainConfig)),

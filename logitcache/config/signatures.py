@@ -15,6 +15,8 @@ class RowsOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -27,6 +29,8 @@ class CheckOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     teacher: str | None
     student: str | None
@@ -47,6 +51,8 @@ class DumpOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -77,6 +83,8 @@ class AgainOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -98,6 +106,8 @@ class TrainOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     student: Any
     revision: str | None
