@@ -98,13 +98,15 @@ def load(
     if found.what:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
         reporter.note(f"data: {found.what}: {sizes} rows")
+    origins = {str(split or "train"): table.without_columns() for split, table in tables.items()}
+    source = replace(source, task=kind.name, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
     assert names.text is not None
     read = {str(split or "train"): table for split, table in found.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
-    source = replace(source, task=kind.name, read=read, texts=(names.text, names.text_pair))
+    source = replace(source, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)
@@ -183,5 +185,7 @@ def _with_unlabelled(
     ]
     if ignored:
         reporter.note(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
-    more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
+    splits = {**source.splits, UNLABELLED_SPLIT: rows}
+    origins = {**source.origins, UNLABELLED_SPLIT: opened.rows.without_columns()}
+    more = replace(source, splits=splits, origins=origins)
     return without(more, UNLABELLED_SPLIT, "unlabelled", reporter)
