@@ -24,7 +24,8 @@ from logitcache.store.files import refuse_link, write_atomic
 from logitcache.store.shards import Shard
 
 FORMAT = "logitcache/1"
-MAX_BYTES = 64 << 20
+MAX_BYTES = 64 << 20  # of a small file
+MAX_SHARDS = MAX_BYTES >> 11  # a receipt takes up to 2 kB, and a manifest holds all of them
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
 
 
@@ -70,6 +71,12 @@ class Plan:
             raise FormatError(f"plan: expected a store among {', '.join(stores.NAMES)}, found {str(store)[:60]!r}.")
         plan = cls(task=task, **fields, columns=tuple(map(Column.from_dict, columns or ())), store=store, **counts)  # type: ignore[arg-type]
         levels(plan.columns)
+        if plan.shard_count > MAX_SHARDS:
+            raise FormatError(
+                expected=f"a plan of at most {MAX_SHARDS:,} shards",
+                found=f"{plan.shard_count:,}",
+                advice="Dump it again.",
+            )
         return plan
 
     def digest(self) -> str:

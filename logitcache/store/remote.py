@@ -33,7 +33,9 @@ from logitcache.store.reader import SHARDS, Reader
 from logitcache.store.shards import Fault, LocalFolder, Places, Shard
 
 HOME = "LOGITCACHE_HOME"
-STREAM_BYTES = 8 << 20  # asked for at once
+WEB = ("http://", "https://")
+STREAM_BYTES = 8 << 20  # asked for at once, where parts of a file can be
+SILENT_SECONDS = 60.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 # What the libraries below fsspec raise that is no OSError, where they are loaded.
@@ -142,10 +144,13 @@ def stream(url: str, size: int) -> Iterator[bytes]:
     left = size + 1
     try:
         system, path = _system(url)
-        with system.open(path, "rb", block_size=STREAM_BYTES) as file:
+        web = url.startswith(WEB)
+        with system.open(path, "rb", block_size=0 if web else STREAM_BYTES) as file:  # 0: one request, no ranges
             while left and (piece := file.read(min(left, STREAM_BYTES))):
                 left -= len(piece)
                 yield piece
+    except LogitCacheError:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         if (cause := _cause(error, url)) is not None:
             raise _unread(cause, url) from error
@@ -160,7 +165,7 @@ def _system(url: str) -> tuple[Any, str]:
 
     scheme = url.partition("://")[0]
     try:
-        return url_to_fs(url)  # type: ignore[no-any-return]
+        return url_to_fs(url, **_patience(url))  # type: ignore[no-any-return]
     except ImportError as error:
         library = _LIBRARIES.get(scheme)
         advice = f"Install it: pip install {library}" if library else f"{error}"
@@ -171,18 +176,26 @@ def _system(url: str) -> tuple[Any, str]:
         raise SpecError(f"unknown protocol {scheme}://. Use s3://, gs://, hf:// or https://.", where=url) from None
 
 
+def _patience(url: str) -> dict[str, Any]:
+    """Settings of a web server's file system: a file may take any time, and a server may pause for SILENT_SECONDS."""
+    if not url.startswith(WEB):
+        return {}
+    import aiohttp
+
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_read=SILENT_SECONDS)}}
+
+
 def _failures() -> tuple[type[BaseException], ...]:
     """What reading a URL may raise."""
     loaded = [(sys.modules[module], name) for module, name in _FAILURES if module in sys.modules]
-    return (OSError, *(getattr(module, name) for module, name in loaded if hasattr(module, name)))
+    return (OSError, ValueError, *(getattr(module, name) for module, name in loaded if hasattr(module, name)))
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
     """Why there is nothing, where that is not the reason: of web servers, fsspec calls whatever goes wrong by that."""
     cause = error.__cause__
-    web = url.startswith(("http://", "https://"))
     absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
-    return cause if web and isinstance(cause, _failures()) and not absent else None
+    return cause if url.startswith(WEB) and isinstance(cause, _failures()) and not absent else None
 
 
 def _unread(error: BaseException, url: str) -> SpecError:

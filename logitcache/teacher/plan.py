@@ -23,7 +23,7 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Int64
 from logitcache.reporter import Reporter
 from logitcache.store.columns import Column
-from logitcache.store.manifest import Plan, called, differences
+from logitcache.store.manifest import MAX_SHARDS, Plan, called, differences
 from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.gold import check_gold
 from logitcache.teacher.model import TeacherModel
@@ -231,7 +231,7 @@ def _plan(
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
     columns = columns_of(codec, teacher.kind.level)
-    return Plan(
+    plan = Plan(
         task=teacher.kind.name,
         teacher={
             "name": teacher.name,
@@ -256,6 +256,14 @@ def _plan(
         shard_rows=settings.shard_rows or shard_rows(columns, teacher.parameters, settings.max_length),
         store=settings.store,
     )
+    if plan.shard_count > MAX_SHARDS:
+        raise SpecError(
+            expected=f"at most {MAX_SHARDS:,} shards",
+            found=f"{plan.shard_count:,}",
+            advice=f"Give --shard-rows {-(-plan.rows // MAX_SHARDS)} or more.",
+            where="--shard-rows",
+        )
+    return plan
 
 
 def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) -> int:
