@@ -98,15 +98,6 @@ def files(name: str, revision: str | None) -> list[str]:
         return []
 
 
-def unreadable() -> tuple[type[Exception], ...]:
-    """What `transformers` raises for a checkpoint that is not there, not one, or damaged."""
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    of_settings = (AttributeError, TypeError, StrictDataclassError)  # a value in config.json of another kind
-    return (OSError, ValueError, KeyError, ImportError, SafetensorError, *of_settings)
-
-
 def own_code() -> SpecError:
     """The error over a checkpoint whose own code would have to run, without its place."""
     return SpecError(
@@ -116,16 +107,9 @@ def own_code() -> SpecError:
     )
 
 
-def why(path: str, error: BaseException) -> SpecError:
-    """Why a checkpoint, in a folder or on the hub, cannot be loaded: an error without its place."""
-    if type(error).__name__ == "StrictDataclassFieldValidationError" and error.__cause__ is not None:
-        error = error.__cause__  # its first line says which value; its own only that there is one
-    if "trust_remote_code=True" in str(error):  # transformers raises a plain ValueError that asks for this argument
-        return own_code()
-    explained = explain(path, error, "model") if on_hub(path) else None
-    if explained is None and isinstance(error, SpecError):
-        return error
-    return explained or SpecError(first_line(error))
+def needs_own_code(error: BaseException) -> bool:
+    """Whether a checkpoint's own code would have to run: transformers raises a plain ValueError for that."""
+    return "trust_remote_code=True" in str(error)
 
 
 def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> SpecError | None:

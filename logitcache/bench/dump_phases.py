@@ -21,7 +21,7 @@ import transformers
 from logitcache.bench.turns import Case, timed
 from logitcache.bench.workload import config_of, random_model
 from logitcache.errors import SpecError
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.reporter import Reporter
 
 # The phases of a dump that it reports. The writer is another thread: on the one that asks the teacher, "write" is

@@ -19,7 +19,6 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from logitcache import hub
 from logitcache.config.bench import WorkloadConfig
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data import source as sources
@@ -31,8 +30,10 @@ from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
-from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input, quiet, unloadable
+from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input
+from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.models.unloadable import OF_CONFIG, loading
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Examples, Int64, Padding, Ragged, Side
 from logitcache.reporter import SILENT, Reporter
@@ -132,12 +133,10 @@ def config_of(
     if short_name in KNOWN and not Path(name).exists():
         kind, sizes = KNOWN[short_name]
         return AutoConfig.for_model(kind, **sizes)
-    try:
+    with loading("architecture", name, f"{ADVICE}{', '.join(KNOWN)}.", checks=OF_CONFIG):
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except hub.unreadable() as error:
-        raise unloadable("architecture", name, error, f"{ADVICE}{', '.join(KNOWN)}.") from None
     return config
 
 

@@ -20,7 +20,7 @@ from logitcache.data.match import Kind, shown
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError, SpecError
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first, on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump

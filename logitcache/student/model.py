@@ -16,14 +16,12 @@ from logitcache import hub, identity
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
-from logitcache.errors import SpecError
 from logitcache.models.load import (
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
     load_tokenizer,
     longest_input,
-    unloadable,
 )
 from logitcache.models.settings import (
     SINGLE_LABEL,
@@ -32,6 +30,7 @@ from logitcache.models.settings import (
     plain_outputs,
     single_precision,
 )
+from logitcache.models.unloadable import loading
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import sync_file
@@ -45,10 +44,8 @@ def commit_of(student: str, revision: str | None) -> str | None:
     """
     if is_shape(student):
         return None
-    try:
+    with loading("student", student, ADVICE, revision):
         commit = hub.checkpoint(student, revision)
-    except SpecError as error:
-        raise unloadable("student", student, error, ADVICE, revision) from None
     return None if commit is None else commit.sha
 
 
@@ -70,19 +67,11 @@ def student_tokenizer(
     if tokenizer is not None:
         return load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
     if not is_shape(student):
-        return _checkpoint_tokenizer(student, revision, trust_remote_code)
+        what = "tokenizer" if Path(student).exists() else "student"
+        return load_tokenizer(student, revision, trust_remote_code, what)
     texts, pairs = rows.texts()
     name = identity.digest_json([rows.digest(), vocabulary, max_length])[:12]
     return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name, reporter)
-
-
-def _checkpoint_tokenizer(student: str, revision: str | None, trust_remote_code: bool) -> Any:
-    try:
-        return load_tokenizer(student, revision, trust_remote_code)
-    except SpecError as error:
-        if Path(student).exists():
-            raise
-        raise unloadable("student", student, error, ADVICE, revision) from None
 
 
 def build_student(
@@ -110,15 +99,15 @@ def build_student(
     }
     auto = getattr(transformers, task.auto_model)
     transformers.set_seed(seed)
-    if is_shape(student):
-        config = _shape_config(student, len(tokenizer), max_length, labels)
-        model = _fresh(auto, config)
-    else:
-        model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
-    make_room_for_pad_token(model, tokenizer)
-    fit_tokenizer(tokenizer, model, student)
-    plain_outputs(model.config)
-    agree_on_pad_token(model, tokenizer)
+    with loading("student", student, ADVICE, revision, auto):
+        if is_shape(student):
+            model = _fresh(auto, _shape_config(student, len(tokenizer), max_length, labels))
+        else:
+            model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
+        make_room_for_pad_token(model, tokenizer)
+        fit_tokenizer(tokenizer, model, student)
+        plain_outputs(model.config)
+        agree_on_pad_token(model, tokenizer)
     return model
 
 
@@ -142,28 +131,23 @@ def _from_checkpoint(
 ) -> PreTrainedModel:
     """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones.
 
-    Raises SpecError where it cannot be loaded or lacks weights of its body.
+    Raises SpecError where it lacks weights of its body, and whatever a library raises.
     """
-    info: dict[str, Any] | None = None
-    try:
-        commit = hub.checkpoint(student, revision)
-        settings = checkpoint_settings(commit, trust_remote_code)
-        at = {} if commit is None else commit.settings()
-        config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at)
-        problem = config.problem_type
-        if init == "random":
-            for name, value in labels.items():
-                setattr(config, name, value)
-            model = _fresh(auto, config, trust_remote_code)
-        else:
-            model, info = auto.from_pretrained(student, dtype="float32", output_loading_info=True, **settings, **labels)
-            model.float()
-    except hub.unreadable() as error:
-        raise unloadable("student", student, error, ADVICE, revision) from None
-    if info is not None:
-        fresh_weights(model, info, student)  # a fresh head is as it should be
-        if problem not in (None, SINGLE_LABEL):
-            _draw_head(model)  # this one was trained for another kind of problem
+    commit = hub.checkpoint(student, revision)
+    at = {} if commit is None else commit.settings()
+    config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at)
+    problem = config.problem_type
+    if init == "random":
+        for name, value in labels.items():
+            setattr(config, name, value)
+        return _fresh(auto, config, trust_remote_code)
+    settings = checkpoint_settings(commit, trust_remote_code)
+    model: PreTrainedModel
+    model, info = auto.from_pretrained(student, dtype="float32", output_loading_info=True, **settings, **labels)
+    model.float()
+    fresh_weights(model, info, student)  # a fresh head is as it should be
+    if problem not in (None, SINGLE_LABEL):
+        _draw_head(model)  # this one was trained for another kind of problem
     return model
 
 

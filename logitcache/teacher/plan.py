@@ -17,8 +17,9 @@ from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
-from logitcache.models.load import DTYPES, quiet
+from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
+from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Int64
 from logitcache.reporter import Reporter
