@@ -18,7 +18,9 @@ from typing import Any, NoReturn
 import click
 
 import logitcache
+from logitcache import platforms
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
+from logitcache.extras import not_installed
 
 from .lazy import STOPPED, Lazy
 
@@ -42,7 +44,7 @@ COMMANDS = {
 _RESUMING = ("dump", "train", "repair", "convert", "merge", "demo")  # a second call goes on where the first stopped
 _GRACE = 5.0  # seconds from the signal to the end
 _AGAIN = 0.02  # seconds until a signal is sent again that met a destructor
-_BROKEN_PIPE = 128 + signal.SIGPIPE
+_BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 _SPELL = "logitcache.spell"
 _SPELLINGS = {"±": "+-", "×": "x", "÷": "/", "²": "^2", "·": "*", "–": "-", "−": "-", "…": "...", "τ": "tau", "µ": "u"}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -78,6 +80,11 @@ class Logitcache(Lazy):
                 return result
         except LogitCacheError as error:
             _fail(ctx, error)
+        except ModuleNotFoundError as error:
+            missing = not_installed(error)
+            if missing is None:
+                raise
+            _fail(ctx, missing)
         except KeyboardInterrupt:
             _leave(ctx, signal.SIGINT)
         except _Stopped as stopped:
@@ -133,6 +140,8 @@ def _let_go_of_stdout() -> None:
 
 def _reader_gone() -> bool:
     """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker that died."""
+    if not hasattr(select, "poll"):  # on Windows
+        return True
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
@@ -177,10 +186,11 @@ def _stoppable(ctx: click.Context) -> Iterator[None]:
         """A signal that met a destructor was raised where nothing can be raised: it is sent once more."""
         if isinstance(found.exc_value, _Stopped):
             swallowed.append(found)
-            later(_AGAIN, partial(signal.pthread_kill, threading.get_ident()), found.exc_value.number)
+            later(_AGAIN, again, found.exc_value.number)
         else:
             hook(found)
 
+    again = partial(signal.pthread_kill, threading.get_ident()) if platforms.POSIX else signal.raise_signal
     hook, sys.unraisablehook = sys.unraisablehook, unraisable
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -15,6 +15,7 @@ from typing import IO
 import click
 from click.core import ParameterSource
 
+from logitcache import platforms
 from logitcache.reporter import Meter, Reporter
 
 SCRIPT = """
@@ -59,7 +60,7 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
     """Run ``logitcache WORDS --part I/N --json`` for every part; each one's stdout. Ends like the first that fails,
     after the others were told to stop.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, platforms.cores() // workers)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     outputs, processes = [""] * workers, list[subprocess.Popen[str]]()
     listeners = list[threading.Thread]()
@@ -86,7 +87,7 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
         for listener in listeners:
             listener.join(GRACE)
     for number, code in enumerate(codes, 1):
-        if code == -signal.SIGKILL:
+        if code == -platforms.KILLED:
             reporter.note(
                 f"part {number} of {workers} was killed (SIGKILL; is there too little memory?). "
                 "The same command again goes on where it stopped."

@@ -30,10 +30,11 @@ from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
+from logitcache.models.causes import OF_CONFIG
 from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input
+from logitcache.models.loading import loading
 from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
-from logitcache.models.unloadable import OF_CONFIG, loading
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Examples, Int64, Padding, Ragged, Side
 from logitcache.reporter import SILENT, Reporter

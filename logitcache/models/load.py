@@ -11,8 +11,9 @@ from transformers import AutoTokenizer, PreTrainedModel
 from logitcache import hub
 from logitcache.errors import SpecError, short
 from logitcache.hub import first_line
+from logitcache.models.causes import OF_TOKENIZER
+from logitcache.models.loading import loading
 from logitcache.models.settings import embeddings
-from logitcache.models.unloadable import OF_TOKENIZER, loading
 
 KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 RESAVE = "Save it there again with tokenizer.save_pretrained, or copy there the tokenizer's files of its origin."

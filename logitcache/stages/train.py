@@ -21,7 +21,7 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.quiet import quiet
-from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first, on_its_own
+from logitcache.ranks import alone_if_one, check_launcher, first_alone, is_first, meet, of_first, on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.defaults import default_folder
@@ -106,6 +106,7 @@ def train(
     Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer),
     Locked (another command is writing there).
     """
+    check_launcher()
     with alone_if_one():
         return made(Training(*prepared(config, source, reporter), "train"), reporter)
 

@@ -23,6 +23,7 @@ from logitcache.models.load import (
     load_tokenizer,
     longest_input,
 )
+from logitcache.models.loading import loading
 from logitcache.models.settings import (
     SINGLE_LABEL,
     agree_on_pad_token,
@@ -30,7 +31,6 @@ from logitcache.models.settings import (
     plain_outputs,
     single_precision,
 )
-from logitcache.models.unloadable import loading
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import sync_file

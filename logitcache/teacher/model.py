@@ -33,9 +33,9 @@ from logitcache.models.load import (
     load_tokenizer,
     longest_input,
 )
+from logitcache.models.loading import loading
 from logitcache.models.own_code import code_digest
 from logitcache.models.settings import check_problem, pads_by_config, plain_outputs
-from logitcache.models.unloadable import loading
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 

@@ -7,11 +7,9 @@ failure are the library's words quoted.
 
 from __future__ import annotations
 
-import errno
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -24,13 +22,9 @@ from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoConfig
 
 from logitcache import hub
-from logitcache.errors import LogitCacheError, SpecError, short
-from logitcache.models.call import out_of_memory
-from logitcache.models.quiet import quiet
+from logitcache.errors import SpecError, short
 
 PICKLE = re.compile(r"pytorch_model.*\.bin")
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PANIC = "PanicException"  # what a library written in Rust raises over a fault of its own; no Exception
 MAX_CONFIG_BYTES = 64 << 20
 WORDS = 240  # of a library, in characters
 AGAIN = "Save or download it again."
@@ -84,75 +78,6 @@ class Failure:
 
 
 Checks = tuple[Callable[[Failure], SpecError | None], ...]
-
-
-@contextmanager
-def loading(
-    what: str, path: str, advice: str, revision: str | None = None, auto: Any = None, checks: Checks | None = None
-) -> Iterator[None]:
-    """Whatever a library or a checkpoint's own code raises in here is raised as a SpecError that names the checkpoint.
-
-    An error of ours that has its place already, a full disk and a signal pass through. ``advice`` is what to do where
-    nothing better is known, ``auto`` the class of transformers that loads a model, ``checks`` what is looked at in a
-    folder: by default what a model is made of. The libraries are quiet meanwhile.
-    """
-    try:
-        with quiet():
-            yield
-    except BaseException as error:
-        if not _is_about_the_checkpoint(error):
-            raise
-        failure = Failure(path, _file_names(path, error, revision), error, auto)
-        cause = _cause_of(failure, OF_MODEL if checks is None else checks)
-        reason = f"no {what} can be loaded: {cause.problem}"
-        raise SpecError(reason, advice=cause.advice or advice, where=path) from error
-
-
-def _is_about_the_checkpoint(error: BaseException) -> bool:
-    if isinstance(error, LogitCacheError):
-        return error.where is None
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return False
-    return isinstance(error, Exception) or type(error).__name__ == PANIC
-
-
-def _cause_of(failure: Failure, checks: Checks) -> SpecError:
-    """Why a checkpoint was not loaded: an error without its place. Its advice is empty where none is known."""
-    try:
-        for check in checks if failure.folder.exists() else BY_NAME:
-            cause = check(failure)
-            if cause is not None:
-                return cause
-    except SpecError as wrong:  # its config.json is no configuration
-        return wrong
-    return _reason(failure)
-
-
-def _reason(failure: Failure) -> SpecError:
-    """What the hub or a library says."""
-    path, error = failure.path, failure.error
-    if hub.needs_own_code(error):
-        return hub.own_code()
-    if out_of_memory(error):
-        advice = "Give a smaller model, or correct the sizes in its config.json."
-        return SpecError("this machine has no memory left for it", advice=advice)
-    if isinstance(error, SpecError):
-        explained: SpecError | None = error
-    else:
-        explained = hub.explain(path, error, "model") if hub.on_hub(path) else None
-    if failure.folder.exists():
-        return explained or SpecError(own_words(error))
-    if not hub.on_hub(path):
-        return SpecError("there is no such folder")
-    cause = explained or SpecError(own_words(error))
-    return SpecError(f"there is no such folder; as a hub name: {cause.problem}", advice=cause.advice)
-
-
-def _file_names(path: str, error: BaseException, revision: str | None) -> list[str]:
-    """Names of a checkpoint's files; none where the hub does not give it."""
-    if not hub.on_hub(path):
-        return sorted(file.name for file in Path(path).glob("*"))
-    return [] if hub.explain(path, error, "model") else hub.files(path, revision)
 
 
 def own_words(error: BaseException) -> str:
@@ -215,7 +140,13 @@ def _adapter(failure: Failure) -> SpecError | None:
     whole = bool(failure.weights) and "config.json" in failure.names
     if "adapter_config.json" not in failure.names or whole:
         return None
+    return an_adapter()
+
+
+def an_adapter(remark: str = "") -> SpecError:
+    """The error over an adapter in place of a model, without its place."""
     return SpecError(
+        remark,
         expected="a whole model",
         found="an adapter (adapter_config.json)",
         advice="Merge it into its model with peft: AutoPeftModelForSequenceClassification.from_pretrained(ADAPTER)"
