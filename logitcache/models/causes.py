@@ -27,6 +27,8 @@ from logitcache.errors import SpecError, short
 PICKLE = re.compile(r"pytorch_model.*\.bin")
 MAX_CONFIG_BYTES = 64 << 20
 WORDS = 240  # of a library, in characters
+FLOATS = ("F64", "F32", "F16", "BF16", "C64")  # kinds of numbers, as safetensors calls them
+UNROUNDED = "Give the checkpoint before it was quantised."
 AGAIN = "Save or download it again."
 ORIGIN = "Give the checkpoint that it was made from."
 TENSORFLOW = (
@@ -245,6 +247,22 @@ def _damaged(failure: Failure) -> SpecError | None:
             found = f"{name}, which is cut or damaged ({own_words(error)})"
             return SpecError(expected="weights in safetensors", found=found, advice=AGAIN)
     return None
+
+
+def refuse_integers(folder: Path) -> None:
+    """Raises SpecError for weights that were rounded to a few bits while no configuration says how to undo that: they
+    would be taken for the weights themselves. A damaged file is left to who loads it.
+    """
+    for file in folder.glob("*.safetensors"):
+        try:
+            with safe_open(file, "pt") as weights:
+                kinds = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError):
+            continue
+        for name, kind in kinds.items():
+            if name.endswith(".weight") and not kind.startswith(FLOATS):
+                found = f"{name} in {kind}, and no quantization_config in config.json"
+                raise SpecError(expected="weights as real numbers", found=found, advice=UNROUNDED, where=folder)
 
 
 def _labels(failure: Failure) -> SpecError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from logitcache.models.causes import OF_TOKENIZER
 from logitcache.models.loading import loading
 from logitcache.models.settings import embeddings
 
+NUMBER = re.compile(r"\d+")  # of a layer, in the name of a weight
 KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 RESAVE = "Save it there again with tokenizer.save_pretrained, or copy there the tokenizer's files of its origin."
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -42,6 +44,22 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
             where=path,
         )
     return fresh
+
+
+def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> None:
+    """Raises SpecError where the weights of a teacher and its configuration are of two models: a head of another number
+    of columns, or more layers than are used.
+    """
+    for name, stored, made in sorted(info["mismatched_keys"]):
+        found = f"{name} of shape {list(stored)}, where its config.json says {list(made)}"
+        advice = "Correct id2label in its config.json: one name for each column."
+        raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
+    used = {NUMBER.sub("#", name) for name in model.state_dict()}
+    surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
+    if surplus:
+        found = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
+        advice = "Correct the number of layers in its config.json."
+        raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
@@ -76,7 +94,8 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
     """The tokenizer, made sure to be one this model can use.
 
     Raises SpecError for an empty tokenizer (what `transformers` makes of a checkpoint without one: every text would
-    read the same) and for one with more tokens than the model has embeddings.
+    read the same), for one with more tokens than the model has embeddings, and where no text fits between its special
+    tokens.
     """
     if _is_empty(tokenizer):
         raise SpecError(
@@ -91,6 +110,14 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
             expected=f"a tokenizer of at most {limit} tokens",
             found=len(tokenizer),
             advice="Use the one the model was made with.",
+            where=where,
+        )
+    longest, special = longest_input(model, tokenizer), tokenizer.num_special_tokens_to_add()
+    if longest <= special:
+        raise SpecError(
+            expected=f"room for a text beside {special} special tokens",
+            found=f"a longest input of {longest} tokens",
+            advice="Correct model_max_length in tokenizer_config.json, or max_position_embeddings in config.json.",
             where=where,
         )
     return tokenizer

@@ -5,6 +5,7 @@ checkpoint's own code raise is caught here and nowhere else.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,12 +15,25 @@ from typing import Any
 from logitcache import hub
 from logitcache.errors import LogitCacheError, SpecError, short
 from logitcache.models.call import out_of_memory
-from logitcache.models.causes import BY_NAME, OF_MODEL, Checks, Failure, an_adapter, own_words, read_object
+from logitcache.models.causes import (
+    BY_NAME,
+    OF_MODEL,
+    Checks,
+    Failure,
+    an_adapter,
+    own_words,
+    read_object,
+    refuse_integers,
+)
 from logitcache.models.quiet import quiet
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PANIC = "PanicException"  # what a library written in Rust raises over a fault of its own; no Exception
 MAX_LABELS = 1 << 20
+MAX_LAYERS = 1 << 12
+LAYERS = re.compile(r"n(um)?_(\w+_)?layers?")  # GPT-2 calls them n_layer, BERT num_hidden_layers
+OWN_FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of code, not of a disk
+CORRECT = "Correct its config.json, or save or download it again."
 
 
 @contextmanager
@@ -45,20 +59,34 @@ def loading(
         raise SpecError(reason, advice=cause.advice or advice, where=path) from error
 
 
+@contextmanager
+def saving(name: str) -> Iterator[None]:
+    """The same for saving. What is said of the disk passes through: libraries have no type of their own for that."""
+    try:
+        with quiet():
+            yield
+    except OWN_FAULTS as error:
+        advice = "Mend its config.json or tokenizer_config.json until save_pretrained works, or use another model."
+        raise SpecError(f"it cannot be saved: {own_words(error)}", advice=advice, where=name) from error
+
+
 def _check_before(folder: Path) -> None:
     """Raises SpecError for what a library would take minutes over, or pass over in silence."""
     if not (folder / "config.json").is_file():
         return
     try:
-        count = read_object(folder / "config.json").get("num_labels")
+        config = read_object(folder / "config.json")
     except SpecError:  # the library will say so too
         return
-    if count is not None and (not isinstance(count, int) or not 0 <= count <= MAX_LABELS):
-        expected = f"num_labels of at most {MAX_LABELS:,} in config.json"
-        advice = "Correct it, or name the classes in id2label."
-        raise SpecError(expected=expected, found=short(repr(count)), advice=advice)
+    for name, value in config.items():
+        most = MAX_LABELS if name == "num_labels" else MAX_LAYERS if LAYERS.fullmatch(name) else None
+        if most is not None and value is not None and (not isinstance(value, int) or not 0 <= value <= most):
+            expected = f"{name} from 0 to {most:,} in config.json"
+            raise SpecError(expected=expected, found=short(repr(value)), advice="Correct it.")
     if (folder / "adapter_config.json").is_file() and find_spec("peft") is None:
         raise an_adapter("which is not applied to the model beside it, since peft is not installed")
+    if not config.get("quantization_config"):
+        refuse_integers(folder)
 
 
 def _is_about_the_checkpoint(error: BaseException) -> bool:
@@ -96,7 +124,7 @@ def _reason(failure: Failure) -> SpecError:
     else:
         explained = hub.explain(path, error, "model") if hub.on_hub(path) else None
     if failure.folder.exists():
-        return explained or SpecError(own_words(error))
+        return explained or SpecError(own_words(error), advice=CORRECT)
     if not hub.on_hub(path):
         return SpecError("there is no such folder")
     cause = explained or SpecError(own_words(error))

@@ -5,6 +5,7 @@ small BERT by its shape.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from logitcache.models.load import (
     load_tokenizer,
     longest_input,
 )
-from logitcache.models.loading import loading
+from logitcache.models.loading import loading, saving
 from logitcache.models.settings import (
     SINGLE_LABEL,
     agree_on_pad_token,
@@ -108,6 +109,7 @@ def build_student(
         fit_tokenizer(tokenizer, model, student)
         plain_outputs(model.config)
         agree_on_pad_token(model, tokenizer)
+    check_saving(model, tokenizer, student)
     return model
 
 
@@ -164,6 +166,15 @@ def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[s
     )
 
 
+def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
+    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of training, not after."""
+    with saving(name), tempfile.TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if model.can_generate() and model.generation_config is not None:
+            model.generation_config.save_pretrained(folder)
+
+
 def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors lets nobody.
 
@@ -171,8 +182,9 @@ def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     takes any text.
     """
     tokenizer.model_max_length = longest_input(student, tokenizer)
-    student.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with saving(str(folder)):
+        student.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     os.umask(umask := os.umask(0))
     for path in folder.glob("model*.safetensors"):
         path.chmod(0o666 & ~umask)

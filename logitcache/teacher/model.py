@@ -27,6 +27,7 @@ from logitcache.models.load import (
     DTYPES,
     UntrainedHead,
     check_device,
+    check_whole,
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
@@ -165,6 +166,7 @@ def load_teacher(
             **checkpoint_settings(commit, trust_remote_code),
         )
         missing = fresh_weights(model, info, path)
+        check_whole(model, info, path)
         if missing:
             raise UntrainedHead(
                 f"expected a trained classification head, found none in the checkpoint ({', '.join(missing[:3])}). "

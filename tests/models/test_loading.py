@@ -128,7 +128,8 @@ KINDS: dict[str, tuple[Change, str]] = {
     "GPTQ": (saying(quantization_config={"quant_method": "gptq", "bits": 4}), r"quantised \(gptq\).*before it was"),
     "names in a list": (saying(id2label=["a", "b"]), "expected id2label as .* Correct id2label"),
     "names by words": (saying(id2label={"a": "0"}), "expected id2label as .* Correct id2label"),
-    "as many classes as fit nowhere": (saying(num_labels=10**9), "expected num_labels of at most 1,048,576"),
+    "as many classes as fit nowhere": (saying(num_labels=10**9), "expected num_labels from 0 to 1,048,576"),
+    "more layers than any": (saying(num_hidden_layers=10**9), "expected num_hidden_layers from 0 to 4,096"),
     "a size below zero": (saying(hidden_size=-32), "negative dimension -32"),
     "no heads": (saying(num_attention_heads=0), "integer modulo by zero"),
     "no words": (saying(vocab_size=0), "no teacher can be loaded: IndexError"),
@@ -136,6 +137,13 @@ KINDS: dict[str, tuple[Change, str]] = {
     "a text for a number": (saying(layer_norm_eps="1e-12"), "its config.json is refused: .*layer_norm_eps"),
     "a size as text": (saying(hidden_size="32"), "its config.json is refused: .*hidden_size.* Correct that value"),
     "several labels a row": (saying(problem_type="multi_label_classification"), "classes that exclude one another"),
+    "other names than columns": (
+        saying(id2label={"0": "a", "1": "b", "2": "c"}, label2id=...),
+        r"classifier.* of shape \[2.*\], where its config.json says \[3.*Correct id2label",
+    ),
+    "columns from -1": (saying(id2label={"-1": "neg", "0": "pos"}), r"columns from 0 to 1, found \[-1, 0\]"),
+    "no room for a text": (saying("tokenizer_config.json", model_max_length=0), "Correct model_max_length"),
+    "room for less than nothing": (saying("tokenizer_config.json", model_max_length=-1), "Correct model_max_length"),
     "one column": (saying(id2label={"0": "score"}, label2id={"score": 0}), "expected"),
     "flash attention": (saying(attn_implementation="flash_attention_2"), "FlashAttention2"),
     "a text config": (saying(text_config={"hidden_size": 1}), "no teacher can be loaded"),
@@ -153,6 +161,22 @@ def more_tokens(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(document))
 
 
+def rounded(folder: Path) -> None:
+    import torch
+
+    weights = {name: tensor.to(torch.int8) for name, tensor in load_file(folder / WEIGHTS).items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def layered(folder: Path) -> None:
+    """More layers in the weights than in the configuration."""
+    weights = load_file(folder / WEIGHTS)
+    more = {name.replace(".layer.0.", ".layer.7."): tensor.clone() for name, tensor in weights.items()}
+    save_file({**more, **weights}, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+KINDS["8 bits and no word of it"] = (rounded, "in I8, and no quantization_config.*before it was quantised")
+KINDS["more layers than are used"] = (layered, "weights of more layers than are used .*Correct the number of layers")
 KINDS["more tokens than embeddings"] = (more_tokens, "expected a tokenizer of at most")
 
 
@@ -208,6 +232,13 @@ def test_a_machine_without_memory(teacher: Path) -> None:
         loading("teacher", str(teacher), ""),
     ):
         raise MemoryError
+
+
+def test_what_cannot_be_saved_is_known_before_a_training(teacher: Path) -> None:
+    tokenizer = load_tokenizer(str(teacher))
+    tokenizer.chat_template = {"a": 1}
+    with pytest.raises(SpecError, match=r"it cannot be saved: TypeError: .*until save_pretrained works"):
+        build_student(str(teacher), "pretrained", Classification(2, ("neg", "pos")), tokenizer, 32, 0)
 
 
 @pytest.mark.parametrize("kind", ["cut weights", "a model of images", "no heads", "4 bits", "a text for a number"])
