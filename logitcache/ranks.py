@@ -1,4 +1,4 @@
-"""The processes that train one student together (torchrun's); nothing but this one where there are no others."""
+"""The processes that a launcher such as torchrun started together; this one alone where there are no others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
-
-import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 
 from logitcache.errors import SpecError
 
@@ -26,6 +23,7 @@ PLAIN = {
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1",),
     **dict.fromkeys(("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"), ("false", "0")),
 }
+PATIENCE = timedelta(days=7)  # for the slowest part of a dump
 T = TypeVar("T")
 
 
@@ -40,6 +38,8 @@ def ranks() -> int:
     if not wrong and int(size) > 1:
         values = {name: os.environ.get(name, "") for name in LAUNCHED}
         wrong = {name: value for name, value in values.items() if not value.isdecimal() or int(value) >= int(size)}
+        import torch
+
         if not torch.distributed.is_initialized():
             wrong |= {name: "" for name in MEETING if not os.environ.get(name)}
             port = os.environ.get("MASTER_PORT", "")
@@ -80,11 +80,32 @@ def of_first(compute: Callable[[], T]) -> T:
         except Exception as error:
             outcome[1] = error
     meet()
+    from accelerate.utils import broadcast_object_list
+
     broadcast_object_list(outcome, from_process=0)
     if outcome[1] is not None:
         raise outcome[1]
     result: T = outcome[0]
     return result
+
+
+def can_meet() -> bool:
+    """Whether the launcher has said where the processes find one another."""
+    return all(os.environ.get(name) for name in (*LAUNCHED, *MEETING))
+
+
+def gathered(value: T) -> list[T]:
+    """The values of all processes, in order of rank, on the first; an empty list on the others. Waits for the last."""
+    import torch.distributed
+
+    own_group = not torch.distributed.is_initialized()
+    if own_group:
+        torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+    values: list[Any] = [None] * ranks() if is_first() else []
+    torch.distributed.gather_object(value, values or None)
+    if own_group:
+        torch.distributed.destroy_process_group()
+    return values
 
 
 @contextmanager
@@ -118,6 +139,9 @@ def _check_address(host: str) -> None:
 def meet() -> None:
     """Go on when all are here. The first time, they are introduced to one another."""
     if ranks() > 1:
+        import torch
+        from accelerate import PartialState
+
         if not torch.distributed.is_initialized():
             _check_address(os.environ["MASTER_ADDR"])
         PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()

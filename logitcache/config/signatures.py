@@ -105,6 +105,7 @@ class TrainOptions(TypedDict, total=False):
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
     metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1"] | None
+    class_weight: str | Mapping[str, float] | None
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool

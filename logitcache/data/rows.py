@@ -8,6 +8,7 @@ content to be unique.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 from logitcache import identity
 from logitcache.data.division import Division, stand_in
 from logitcache.data.sources.find import UNLABELLED_SPLIT
+from logitcache.data.sources.tables import Table
 from logitcache.data.spool import by_block, concatenated, taken
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
@@ -107,6 +109,8 @@ class Source:
     division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
     task: str = "classification"  # what is asked of a row
     unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
+    read: Mapping[str, Callable[[], Table]] = field(default_factory=dict)  # reads a split's table again, by split
+    texts: tuple[str, str | None] = ("text", None)  # the columns of its texts
 
     def split(self, name: str) -> Rows:
         """Rows of one split. Raises SpecError where it is missing or empty."""

@@ -1,14 +1,14 @@
-"""``logitcache dump``: data and teacher by name, the teacher made ready, its answers stored; the unlabelled rows too,
-where there are any.
+"""``logitcache dump``: data and teacher are loaded by name, the teacher is fine-tuned where it has to be, and its
+answers are stored, those to the unlabelled rows too. torch is imported only where a model is asked.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from logitcache.cache.cache import Cache
 from logitcache.config.dump import DumpConfig
@@ -18,15 +18,17 @@ from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
-from logitcache.stages.finetune import ready_teacher
-from logitcache.stages.job import load
-from logitcache.stages.stage import made
-from logitcache.stages.train import check_unlabelled
+from logitcache.stages.rows import check_unlabelled, load
+from logitcache.stages.stage import result_of
 from logitcache.store.writer import check_place
+from logitcache.teacher.asked import Asked
+from logitcache.teacher.column import recorded
 from logitcache.teacher.dump import checked_plan
-from logitcache.teacher.panel import Panel
 from logitcache.teacher.report import DumpReport
 from logitcache.teacher.reuse import Known
+
+if TYPE_CHECKING:
+    from logitcache.teacher.panel import Panel
 
 
 def dump(
@@ -49,56 +51,72 @@ def dump(
         source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
-    panel = asked_teacher(config, source, reporter, reuse)
-    reports = [_dump(config, panel, source, split, reuse, reporter) for split in splits]
+    older = None if reuse is None else Known(reuse)
+    plan = planner(config, source, older, reporter)
+    reports = [_dump(config, plan(split), source, split, older, reporter) for split in splits]
     return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
 
 
-def asked_teacher(
+def planner(
+    config: DumpConfig, source: Source, older: Known | None = None, reporter: Reporter = SILENT
+) -> Callable[[str], Asked]:
+    """A function that plans the dump of a split: of answers that exist already, where the teacher's name says so, or of
+    a model, which is loaded (and trained first where needed) by this call. ``older`` are answers that are copied.
+    """
+    settings = config.settings
+    label_map = config.label_map
+    answers = config.teacher.answers
+    if answers is not None:
+        folder = config.workspace.data
+        return lambda split: recorded(answers, source, split, settings, label_map, folder, reporter)
+    panel = load_panel(config, source, reporter, None if older is None else older.cache)
+    return lambda split: checked_plan(
+        panel, source, split, settings, label_map=label_map, reuse=older, reporter=reporter
+    )
+
+
+def load_panel(
     config: DumpConfig,
     source: Source,
     reporter: Reporter = SILENT,
     reuse: Cache | None = None,
 ) -> Panel:
-    """Whoever a dump asks, trained first where it has to be: of several parts that are started at once, one trains it
-    and the others wait. Where answers of an older cache are to be reused nobody may train.
+    """The teacher of a dump, or those of its folds, trained first where needed: of several parts that are started at
+    once, one trains it and the others wait. Raises SpecError for a teacher that would have to be trained although
+    answers of an older cache are to be reused.
     """
-    spec, length = replace(config.teacher, device=_device(config)), config.settings.max_length
+    from logitcache.stages.finetune import prepare_teacher
+
+    teacher = replace(config.teacher, device=_device(config))
+    max_length = config.settings.max_length
     with on_its_own():  # parts may be ranks of a launcher, but they share no training
-        return ready_teacher(spec, config.finetune, source, length, config.workspace, reporter, reuse=reuse)
+        return prepare_teacher(teacher, config.finetune, source, max_length, config.workspace, reporter, reuse=reuse)
 
 
 def _device(config: DumpConfig) -> str | None:
-    """Where several GPUs are, each part takes the next one, unless one is named."""
+    """The named device; of several GPUs, the next one for each part."""
+    import torch
+
     if config.teacher.device is not None or config.part is None or torch.cuda.device_count() < 2:
         return config.teacher.device
     return f"cuda:{int(os.environ.get('LOCAL_RANK', config.part[0])) % torch.cuda.device_count()}"
 
 
 def _dump(
-    config: DumpConfig,
-    panel: Panel,
-    source: Source,
-    split: str,
-    reuse: Cache | None,
-    reporter: Reporter,
+    config: DumpConfig, asked: Asked, source: Source, split: str, older: Known | None, reporter: Reporter
 ) -> DumpReport:
-    known = None if reuse is None else Known(reuse)
-    planned = checked_plan(
-        panel, source, split, config.settings, label_map=config.label_map, reuse=known, reporter=reporter
-    )
-    place = folder_of(config, source, split)
-    return made(Dump(planned, source, place, reuse=known, overwrite=config.overwrite, part=config.part), reporter)
+    folder = folder_of(config, source, split)
+    return result_of(Dump(asked, source, folder, older, config.overwrite, config.part), reporter)
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """Where a split's cache lies: the unlabelled rows' beside the one that was named."""
+    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out`` names."""
     if config.out is None:
-        return config.workspace.cache(source.name, split, config.teacher.name, config.finetune.folds)
+        return config.workspace.cache(source.name, split, config.teacher.folder, config.finetune.folds)
     if split == config.split:
         return config.out
-    named = config.out if config.out.name else config.out.resolve()  # the folder one stands in is "."
-    return named.with_name(f"{named.name}-{split}")
+    folder = config.out if config.out.name else config.out.resolve()  # the current folder is "."
+    return folder.with_name(f"{folder.name}-{split}")
 
 
 def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | None:

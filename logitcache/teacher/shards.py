@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from logitcache.records import LOGITS, Answers, Array, Block, Float32, Int64, chosen, rows_of
 from logitcache.store.manifest import QUANTILES
 from logitcache.targets.codec import Codec
 from logitcache.teacher.summary import Summary
+
+if TYPE_CHECKING:
+    import torch
 
 PART_VALUES = 1 << 20  # logits that are reduced and looked at together
 
@@ -59,10 +62,14 @@ class Assembly:
         self.too_wide = np.zeros(len(layout.row_id), np.bool_)
         self._pending: list[_Reduced] = []
 
-    def add(self, rows: Int64, vectors: torch.Tensor) -> None:
+    def add(self, rows: Int64, vectors: torch.Tensor | Float32) -> None:
         """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still being computed; the
         batch before is stored meanwhile.
         """
+        if isinstance(vectors, np.ndarray):
+            for part, at in self._parts(rows):
+                self._store_arrays(part, vectors[at])
+            return
         before, self._pending = self._pending, [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
         self._store(before)
         if not vectors.is_cuda:
@@ -101,6 +108,8 @@ class Assembly:
             return _Reduced(rows, kept, finite, fits, None)
         finite, fits = (flags.to("cpu", non_blocking=True) for flags in (finite, fits))
         kept = {name: tensor.to("cpu", non_blocking=True) for name, tensor in kept.items()}
+        import torch
+
         copied = torch.cuda.Event()
         copied.record()
         return _Reduced(rows, kept, finite, fits, copied)
@@ -109,14 +118,25 @@ class Assembly:
         for reduced in batch:
             if reduced.copied is not None:
                 reduced.copied.synchronize()
-            rows = reduced.rows
-            finite, fits = reduced.finite.numpy(), reduced.fits.numpy()
-            if not fits.all():  # a vector that is not finite has no gap that fits
-                row = rows[rows_of(chosen(self.layout.indptr, rows)[0])]
-                self.not_finite[row[~finite]] = True
-                self.too_wide[row[finite & ~fits]] = True
-                self.skipped[row[~fits]] = True
-            self._put(rows, self.codec.pack(reduced.kept))
+            self._mark(reduced.rows, reduced.finite.numpy(), reduced.fits.numpy())
+            self._put(reduced.rows, self.codec.pack(reduced.kept))
+
+    def _store_arrays(self, rows: Int64, vectors: Float32) -> None:
+        """The same of vectors that are numpy's: f32[P, K]."""
+        with np.errstate(invalid="ignore"):
+            fits = vectors.max(axis=1) - vectors.min(axis=1) <= self.codec.largest_gap
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        self._mark(rows, finite, fits)
+        self._put(rows, self.codec.encode(vectors))
+
+    def _mark(self, rows: Int64, finite: Array, fits: Array) -> None:
+        """Note which rows cannot be stored; ``finite`` and ``fits`` bool[P]."""
+        if fits.all():  # a vector that is not finite has no gap that fits
+            return
+        row = rows[rows_of(chosen(self.layout.indptr, rows)[0])]
+        self.not_finite[row[~finite]] = True
+        self.too_wide[row[finite & ~fits]] = True
+        self.skipped[row[~fits]] = True
 
     def _put(self, rows: Int64, columns: Mapping[str, Array]) -> None:
         """Keep the columns of some rows, and add up what they say."""

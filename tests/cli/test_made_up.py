@@ -93,7 +93,7 @@ def test_a_plan_of_more_shards_than_any_cache_has(desk: Desk, tmp_path: Path) ->
 
 def test_shards_smaller_than_a_manifest_can_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The advice is followed."""
-    monkeypatch.setattr("logitcache.teacher.plan.MAX_SHARDS", 4)
+    monkeypatch.setattr("logitcache.teacher.asked.MAX_SHARDS", 4)
     desk.refused(desk.dump("--shard-rows", "10"), 2, "SpecError", "--shard-rows", "found 6", "Give --shard-rows 15")
     assert CliRunner().invoke(cli, desk.dump("--shard-rows", "15")).exit_code == 0
 

@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 VALUES: tuple[Any, ...] = (
@@ -85,7 +86,10 @@ def _weights(draw: random.Random, file: Path) -> str:
             data[draw.randrange(min(600, len(data)))] = draw.randrange(256)
         file.write_bytes(data)
         return f"{how} weights"
-    weights = load_file(file)
+    try:
+        weights = load_file(file)
+    except SafetensorError:  # the first change has left none
+        return "no weights"
     name = draw.choice(sorted(weights))
     tensor = weights.pop(name)
     if how == "rename":
