@@ -340,4 +340,4 @@ def _tokenizer_files(failure: Failure) -> SpecError | None:
 BY_NAME: Checks = (_adapter, _pickle, _another_form)  # of a checkpoint on the hub
 OF_CONFIG: Checks = (_a_file, _pointer, _broken_link, _nested, _no_config, _labels, _another_kind, _refused_config)
 OF_MODEL: Checks = (_a_file, _pointer, _broken_link, *BY_NAME, *OF_CONFIG, _no_weights, _shards, _damaged, _quantised)
-OF_TOKENIZER: Checks = (_a_file, _pointer, _broken_link, _piece_model, _tokenizer_files)
+OF_TOKENIZER: Checks = (_a_file, _pointer, _broken_link, _piece_model, _tokenizer_files, _refused_config)

@@ -43,8 +43,8 @@ def loading(
     """Whatever a library or a checkpoint's own code raises in here is raised as a SpecError that names the checkpoint.
 
     An error of ours that has its place already, a full disk and a signal pass through. ``advice`` is what to do where
-    nothing better is known, ``auto`` the class of transformers that loads a model, ``checks`` what is looked at in a
-    folder: by default what a model is made of. The libraries are quiet meanwhile.
+    nothing better is known and no folder is there, ``auto`` the class of transformers that loads a model, ``checks``
+    what is looked at in a folder: by default what a model is made of. The libraries are quiet meanwhile.
     """
     try:
         with quiet():
@@ -55,8 +55,9 @@ def loading(
             raise
         failure = Failure(path, _file_names(path, error, revision), error, auto)
         cause = _cause_of(failure, OF_MODEL if checks is None else checks)
+        otherwise = CORRECT if checks is None and failure.folder.exists() else advice
         reason = f"no {what} can be loaded: {cause.problem}"
-        raise SpecError(reason, advice=cause.advice or advice, where=path) from error
+        raise SpecError(reason, advice=cause.advice or otherwise, where=path) from error
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def _reason(failure: Failure) -> SpecError:
     else:
         explained = hub.explain(path, error, "model") if hub.on_hub(path) else None
     if failure.folder.exists():
-        return explained or SpecError(own_words(error), advice=CORRECT)
+        return explained or SpecError(own_words(error))
     if not hub.on_hub(path):
         return SpecError("there is no such folder")
     cause = explained or SpecError(own_words(error))

@@ -37,7 +37,7 @@ class Space:
         if sum(pages) > MAX_BYTES:
             raise FormatError(expected=f"at most {MAX_BYTES:,} bytes of shards", found=f"{sum(pages):,}")
         self.sizes = list(sizes)
-        self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(pages, dtype=np.int64)])
+        self.starts = np.cumsum([0, *pages])
         self.data: Array
         if platforms.POSIX:
             memory = mmap.mmap(-1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
@@ -72,7 +72,7 @@ class Space:
             with open(handle, "rb", closefd=False) as file:
                 self.data[start : start + size] = np.frombuffer(file.read(size), np.uint8)
             return
-        wanted = self.data.ctypes.data + start
-        if _libc.mmap(wanted, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0) != wanted:
+        address = self.data.ctypes.data + start
+        if _libc.mmap(address, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0) != address:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

@@ -99,7 +99,7 @@ def attempt(whole: Path, folder: Path, seed: int) -> str:
         config = json.loads((folder / "out" / "config.json").read_text())
         assert sorted(config["id2label"].values()) == sorted(LABELS), about
     else:
-        check_cache(teacher, folder / "out", finetuned="fine-tun" in outcome.stderr)
+        check_cache(teacher, folder / "out", finetuned=any((folder / "work").rglob("*.safetensors")))
     return about
 
 
