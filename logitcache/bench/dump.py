@@ -170,7 +170,7 @@ def _pipeline(material: Material) -> Case:
 
 
 def _budgets(material: Material) -> dict[str, Case]:
-    """Bare forward passes over the first rows in batches of growing token budgets, up to the one that makes one batch."""
+    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch of all rows."""
     passes = {}
     for budget in SWEEP:
         batches = material.by_length(budget, _sweep_rows(material))
