@@ -15,7 +15,7 @@ from logitcache.errors import SpecError
 
 COLUMN, LOGITS, FILE = "column", "logits", "file"
 ARRAYS = (".npy", ".npz")
-TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".gz")
 
 
 @dataclass(frozen=True)
