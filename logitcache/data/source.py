@@ -47,6 +47,7 @@ def load(
     unlabelled: Data | None = None,
     seed: int = 0,
     name: str | None = None,
+    keep: bool = False,
 ) -> Source:
     """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a preset, or a data set of
     the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
@@ -58,6 +59,7 @@ def load(
     the split of that name. ``seed`` draws the splits of a preset that
     has none; columns that are asked for go before a preset's. ``name`` is what the source is called (rows in memory:
     "memory").
+    With ``keep``, tables stay in memory, for whoever reads further columns of them (``Source.read``).
     Raises SpecError for whatever cannot be read as asked.
     """
     reading = Reading(columns.encoding, columns.delimiter)
@@ -65,6 +67,8 @@ def load(
     found = find.find(data, cache, reporter, reading=reading)
     found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}
+    if keep:
+        found = replace(found, tables={split: partial(_itself, table) for split, table in tables.items()})
     for split, table in tables.items():
         if (
             table.columns and not len(table) and split not in ("train", None)
@@ -150,6 +154,10 @@ def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
     second = None if names.text_pair is None else texts(table, names.text_pair)
     row_id = by_block(np.int64, len(first), lambda part: np.arange(part.start, part.stop))
     return Rows(first, second, label, row_id, _hashes(first, second), tags)
+
+
+def _itself(table: Table) -> Table:
+    return table
 
 
 def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:

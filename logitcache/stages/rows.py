@@ -20,6 +20,7 @@ def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> 
         reporter,
         unlabelled=config.unlabelled,
         seed=config.data_seed,
+        keep=isinstance(config, DumpConfig) and config.teacher.answers is not None,
     )
 
 

@@ -58,7 +58,7 @@ class Comparison:
     metric: str
     split: str
     baseline: str
-    test_rows: int  # rows of the split
+    test_rows: int  # rows, or positions, of the split that were scored
     teacher_passes: TeacherPasses | None  # None if no result learned from a teacher
     evidence: Evidence  # what kind of rows was scored
 
@@ -74,13 +74,14 @@ class Comparison:
             )
         resamples = [difference.interval.resamples for difference in differences if difference.interval is not None]
         if resamples:
-            rows = f"rows of {self.split}"
-            covered = f"rows are in the {self.split} set"
+            unit = self.evidence.unit
+            scored = f"{unit} of {self.split}"
+            covered = f"{unit} are in the {self.split} set"
             if self.evidence.trained_on:
-                rows = "training rows"
-                covered = "training rows were scored"
+                scored = f"training {unit}"
+                covered = f"training {unit} were scored"
             sentences.append(
-                f"95 %: paired bootstrap over the {self.test_rows:,} {rows} ({min(resamples):,} resamples, seed "
+                f"95 %: paired bootstrap over the {self.test_rows:,} {scored} ({min(resamples):,} resamples, seed "
                 f"{BOOTSTRAP_SEED}). It covers which {covered}, for these trained models; it does not cover the seeds."
             )
         if any(row.time_ratio_to_ls is not None for row in self.rows):
@@ -234,7 +235,7 @@ def _fitting(comparison: Comparison, console: Console) -> Table:
 
 def _table(comparison: Comparison, folds: int) -> Table:
     unit = scale_of(comparison.metric).unit
-    title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows)"
+    title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} {comparison.evidence.unit})"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("method", overflow="fold")
     spread = f"{_spread('mean', 'std', folds)}\n({unit})"
