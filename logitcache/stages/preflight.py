@@ -6,8 +6,8 @@ Nothing is decided here otherwise than where it is used; what the files do not t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -78,10 +78,15 @@ def check_training(config: TrainConfig, source: Source) -> None:
     if config.tokenizer is not None:
         checkpoint("tokenizer", config.tokenizer, None)
     check_metric(config.metric or own_metric(source), task_of(source, ()))
-    first = next(iter(config.caches), None)  # further ones are matched with it
-    if isinstance(first, Path):
-        names = Cache.open(first).label_names
-        match_labels(names, task_of(source, names), str(first), config.label_map, who="cache")
+    if len(config.caches) == 1 and isinstance(config.caches[0], Path):
+        check_cache(Cache.open(config.caches[0]), source, config.label_map)
+
+
+def check_cache(cache: Cache, source: Source, label_map: Mapping[str, str] | None) -> None:
+    """Raises FingerprintMismatch, SpecError where a cache of this task answers for other classes."""
+    task = task_of(source, cache.label_names)
+    if cache.manifest.plan.task == task.name and cache.label_names:
+        match_labels(cache.label_names, task, str(cache.where), label_map, who="cache")
 
 
 def check_labels(source: Source) -> None:
@@ -133,7 +138,7 @@ def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> Spec
     return SpecError(f"{problem}; as a hub name: {on_hub.problem}", advice=on_hub.advice or ADVICE[what], where=name)
 
 
-def teacher_match(teacher: Described, source: Source, label_map: Any) -> Match | None:
+def teacher_match(teacher: Described, source: Source, label_map: Mapping[str, str] | None) -> Match | None:
     """How a teacher's columns answer for the classes; None where it has to be trained first, or files do not tell.
     Raises SpecError, FingerprintMismatch where it cannot answer for them.
     """
