@@ -24,6 +24,7 @@ from logitcache.store.reader import Reader
 from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
 from logitcache.store.shards import Places
+from logitcache.targets.codec import of_entries, of_positions
 
 BLOCK_ROWS = 8192
 
@@ -42,8 +43,12 @@ class Cache:
             self.codec, self.level = codec_of(self.manifest.plan)  # of the vectors
         except FormatError as error:
             raise error.at(self.where) from None
+        self.assets: dict[str, Array] = {}  # tensors that the cache keeps once
         self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
-        self._stored = tuple(self.codec.columns())
+        self._stored = tuple(column.name for column in of_positions(self.codec))
+        self._entries = {
+            count: tuple(column.name for column in columns) for count, columns in of_entries(self.codec).items()
+        }
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, look: bool = True) -> Cache:
@@ -128,7 +133,15 @@ class Cache:
             indptr, below = self.reader.below(self.level, places)
             columns = self.reader.take(below, (POSITION, *self._stored, *more))
             index = columns[POSITION].astype(np.int64)
-        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(columns)}), columns
+        stored = columns | self._entry_columns(places)
+        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(stored, self.assets)}), columns
+
+    def _entry_columns(self, places: Places) -> dict[str, Array]:
+        """The entries of all positions of these rows, one position's behind the other's."""
+        found: dict[str, Array] = {}
+        for level, names in self._entries.items():
+            found |= self.reader.take(self.reader.below(level, places)[1], names)
+        return found
 
     def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
         """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
@@ -174,10 +187,11 @@ class Cache:
         return labels
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
-        """The codec's columns of these rows' positions, as they lie on disk. Raises AlignmentError for a row that is
-        not here.
+        """The codec's columns of these rows' positions, and of their entries, as they lie on disk. Raises
+        AlignmentError for a row that is not here.
         """
-        return self.reader.take(self._vectors(row_id, view)[1], self._stored)
+        stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
+        return stored | self._entry_columns(self._places(row_id, view))
 
     def positions(self, row_id: Int64, view: Int64 | int = 0) -> tuple[Int64, Int64]:
         """The kept positions of these rows: (indptr i64[n + 1], number of each in its row i64[P])."""

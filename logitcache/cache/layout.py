@@ -5,7 +5,8 @@ from __future__ import annotations
 from logitcache.errors import FormatError
 from logitcache.store.columns import ROW, Column, ends
 from logitcache.store.manifest import Plan
-from logitcache.targets.codec import Codec, codec_from_dict
+from logitcache.targets.codec import Codec, of_entries, of_positions
+from logitcache.targets.table import codec_from_dict
 
 LEVEL = "logits"  # of the vectors, where a row has any number of them
 HASH = Column("row_hash", "int64")
@@ -14,13 +15,18 @@ LABEL, POSITION = "label", "position"
 
 def columns_of(codec: Codec, level: str) -> tuple[Column, ...]:
     """The columns of a cache. With the level ``row`` each row has one position, and its label is the row's; below it,
-    each position has its number in the row and a label.
+    each position has its number in the row and a label. Entries of a codec are a level below ``row`` that is named as
+    the column which counts them: its ends stand once in a row, and not in each position.
     """
-    vectors = (Column(name, dtype, width, level) for name, (dtype, width) in codec.columns().items())
+    vectors = [Column(column.name, column.dtype, column.width, level) for column in of_positions(codec)]
     label = Column(LABEL, "int64", 0, level)
+    below = []
+    for count, columns in of_entries(codec).items():
+        below.append(ends(count))
+        below += [Column(column.name, column.dtype, column.width, count) for column in columns]
     if level == ROW:
-        return (HASH, label, *vectors)
-    return (HASH, ends(level), Column(POSITION, "int32", 0, level), label, *vectors)
+        return (HASH, label, *vectors, *below)
+    return (HASH, ends(level), Column(POSITION, "int32", 0, level), label, *vectors, *below)
 
 
 def codec_of(plan: Plan) -> tuple[Codec, str]:

@@ -123,10 +123,9 @@ class Receipt:
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 
-    @property
-    def positions(self) -> int:
-        """Vectors that were kept: one for each row and view, unless levels below ``row`` hold them."""
-        below = [n for level, n in self.records.items() if level != ROW and "." not in level]
+    def positions(self, plan: Plan) -> int:
+        """Vectors that were kept: one for each row and view, unless levels named as the plan's targets hold them."""
+        below = [records for level, records in self.records.items() if level in plan.targets]
         return sum(below) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:
@@ -200,7 +199,7 @@ def manifest_dict(plan: Plan, receipts: list[Receipt]) -> dict[str, Any]:
         "format": FORMAT,
         "plan": plan.to_dict(),
         "rows": sum(r.rows for r in receipts),
-        "positions": sum(r.positions for r in receipts),
+        "positions": sum(r.positions(plan) for r in receipts),
         "bytes": sum(r.bytes for r in receipts),
         "shards": shards,
     }
@@ -237,7 +236,7 @@ class Manifest:
         for index, receipt in enumerate(receipts):
             if not receipt.belongs(plan, digest, index):
                 raise FormatError(f"manifest: shard {index} is not that of its plan.")
-        totals = sum(r.positions for r in receipts), sum(r.bytes for r in receipts)
+        totals = sum(r.positions(plan) for r in receipts), sum(r.bytes for r in receipts)
         if (body.get("rows"), body.get("positions"), body.get("bytes")) != (plan.rows, *totals) or len(body) != 6:
             raise FormatError("manifest: its totals are not those of its shards.")
         return cls(plan, tuple(receipts), *totals, value["digest"])

@@ -82,6 +82,7 @@ def _judge(
     the row of each position.
     """
     codec = asked.codec
+    assert isinstance(codec, DenseCodec)
     again = codec.encode(batched)
     there, reference = codec.unpack(stored).logits, codec.unpack(codec.encode(alone)).logits
     off = np.abs(there.astype(np.float64) - reference)

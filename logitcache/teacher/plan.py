@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,9 @@ from logitcache.records import Examples, Int64
 from logitcache.reporter import Reporter
 from logitcache.store.columns import Column
 from logitcache.store.manifest import Plan, called, differences
-from logitcache.targets.dense import DenseCodec
+from logitcache.targets.codec import Codec
+from logitcache.targets.table import codec_from_dict, named, parse
+from logitcache.teacher.calibration import calibrated
 from logitcache.teacher.gold import check_gold
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import OneTeacher, Panel, room_for
@@ -41,7 +44,7 @@ def settings_of(plan: Plan) -> DumpSettings:
     return DumpSettings(
         max_length=recorded["max_length"],
         batch_tokens=recorded["batch_tokens"],
-        codec=plan.targets["logits"]["dtype"],
+        codec=named(plan.targets["logits"]),
         shard_rows=plan.shard_rows,
         on_nonfinite=recorded.get("on_nonfinite", "stop"),
         store=plan.store,
@@ -83,12 +86,18 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 < value < 2**62
 
 
+def _is_codec(value: Any) -> bool:
+    with suppress(FormatError):
+        return isinstance(value, dict) and codec_from_dict(value).is_calibrated
+    return False
+
+
 _SAID: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("teacher.name", "data.source", "data.split", "data.digest"), _is_text),
     "teacher.dtype": lambda value: isinstance(value, str) and value in DTYPES,
     **dict.fromkeys(("preparation.max_length", "preparation.batch_tokens"), _is_count),
     "preparation.on_nonfinite": lambda value: value in (None, "stop", "skip"),
-    "targets.logits": lambda value: isinstance(value, dict) and value.get("dtype") in ("float16", "float32"),
+    "targets.logits": _is_codec,
 }
 
 
@@ -98,7 +107,7 @@ class Planned:
 
     panel: Panel
     rows: Rows
-    codec: DenseCodec
+    codec: Codec
     plan: Plan
     match: Match  # the teacher's columns for the data's classes
     task: Classification
@@ -156,7 +165,7 @@ def planned(
     names = class_names(task, match)
     settings = replace(settings, max_length=min(settings.max_length, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
-    codec = DenseCodec(task.num_labels, settings.codec)
+    codec = calibrated(parse(settings.codec).codec(task.num_labels), panel, rows, settings)
     data = {
         "source": source.name,
         "split": split,
@@ -224,7 +233,7 @@ def label_digest(rows: Rows) -> str:
 
 
 def _plan(
-    panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], settings: DumpSettings, codec: DenseCodec
+    panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], settings: DumpSettings, codec: Codec
 ) -> Plan:
     teacher = panel.first
     order = None if teacher.order is None else teacher.order.tolist()

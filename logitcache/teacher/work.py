@@ -186,7 +186,7 @@ class Work:
 
     def _write(self, index: int, shard: Assembly, conditions: dict[str, Any]) -> None:
         layout = shard.layout
-        arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns}
+        arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns, **shard.entries()}
         if self.planned.panel.first.kind.level != ROW:
             arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
         with self.reporter.phase("write"):

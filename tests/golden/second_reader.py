@@ -122,7 +122,7 @@ class SecondReader:
         expect(len(self.shards) == -(-plan["rows"] // plan["shard_rows"]), "the plan's number of shards")
 
     def _positions(self, records: dict[str, int]) -> int:
-        below = [count for level, count in records.items() if level != "row" and "." not in level]
+        below = [count for level, count in records.items() if level in self.plan["targets"]]
         return sum(below) if below else records["row"]
 
     def _shard(self, index: int, receipt: dict[str, Any]) -> dict[str, np.ndarray]:

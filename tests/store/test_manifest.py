@@ -95,8 +95,8 @@ def test_a_manifest_survives_its_file(plan: Plan) -> None:
 
 
 def test_positions_are_the_vectors_that_were_kept() -> None:
-    assert [receipt.positions for receipt in receipts(make_plan(views=2))] == [8, 8, 4]
-    assert [receipt.positions for receipt in receipts(ragged())] == [6, 6, 6]  # two targets of three vectors each
+    assert [receipt.positions(make_plan(views=2)) for receipt in receipts(make_plan(views=2))] == [8, 8, 4]
+    assert [receipt.positions(ragged()) for receipt in receipts(ragged())] == [6, 6, 6]  # two targets of three vectors each
 
 
 def first(manifest: dict[str, Any]) -> dict[str, Any]:
