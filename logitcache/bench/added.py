@@ -13,6 +13,7 @@ import torch
 from logitcache.bench.turns import timed
 from logitcache.bench.workload import Workload
 from logitcache.cache.cache import Cache
+from logitcache.config.methods import is_taught
 from logitcache.data.collate import Collator
 from logitcache.student.methods import objective
 from logitcache.student.trainer import to_torch
@@ -49,7 +50,7 @@ def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: in
 
     def loss(name: str) -> Callable[[], object]:
         goal = objective(name)
-        teacher = answers if name == "kd" else None
+        teacher = answers if is_taught(name) else None
         return lambda: goal.loss(logits, labels, teacher).sum().backward()  # type: ignore[no-untyped-call]
 
     def to_device(content: object) -> Callable[[], object]:

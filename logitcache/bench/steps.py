@@ -23,6 +23,7 @@ from logitcache.bench.turns import settled
 from logitcache.bench.workload import Workload
 from logitcache.cache.cache import Cache
 from logitcache.config.bench import CONTROL, ONLINE, STOCK
+from logitcache.config.methods import is_taught
 from logitcache.data.collate import Collator, Teacher
 from logitcache.data.order import permutation
 from logitcache.models.call import at_positions
@@ -148,7 +149,7 @@ class Cases:
         method = {ONLINE: "kd", CONTROL: "ls"}.get(name, name)
         online = name == ONLINE and work.same_inputs
         teachers: dict[str, Teacher] = {}
-        if name in ("kd", "self-kd"):
+        if is_taught(name):
             assert self.cache is not None, name
             teachers = {"cache": self.cache}
         if name == ONLINE and not online:

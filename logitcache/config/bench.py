@@ -8,10 +8,10 @@ from typing import Any
 from logitcache.config import teacher as teachers
 from logitcache.config import train as students
 from logitcache.config.data import Columns, data, data_seed, max_length, unlabelled
+from logitcache.config.methods import METHODS
 from logitcache.config.option import option, validate
 from logitcache.config.shapes import check_weights
 from logitcache.config.teacher import Finetune
-from logitcache.config.train import METHODS
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
@@ -114,7 +114,11 @@ class PlanConfig:
     epochs: float = option(5.0, "Passes over the rows, of each run.", above=0, group=students.TRAINING)
     seeds: int = option(1, "Runs of each method.", minimum=1, group=SCOPE)
     methods: tuple[str, ...] = option(
-        METHODS, "Method that is run; may be repeated. Default: all five.", name="method", choices=METHODS, group=SCOPE
+        tuple(METHODS),
+        "Method that is run; may be repeated. Default: all five.",
+        name="method",
+        choices=tuple(METHODS),
+        group=SCOPE,
     )
     price_per_hour: float | None = price_per_hour()
     calibrate: bool = option(
@@ -128,7 +132,7 @@ class PlanConfig:
     def check(self) -> None:
         """Raises SpecError for what cannot be forecast, before anything is loaded."""
         validate(self)
-        check_some(self.methods, METHODS)
+        check_some(self.methods, tuple(METHODS))
         self.work.check()
         if self.unlabelled is not None and self.work.tokens is not None:
             raise SpecError("--unlabelled: expected rows of data beside it, found --tokens. Leave one out.")

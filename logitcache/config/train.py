@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.methods import METHODS
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision, check_weights
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
@@ -16,8 +17,6 @@ from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 ENTITY_F1 = "entity_f1"  # of tags of words
-METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
-WITH_TEACHER = ("self-kd", "kd")
 PRECISIONS = ("fp32", "bf16", "fp16")
 STUDENT = "Student"
 METHOD = "Method"
@@ -78,7 +77,7 @@ class TrainConfig:
         "base",
         "Soft half of the target: base (none), ls (uniform), tf-reg (a peak at the label), self-kd (the student's own "
         "earlier answer) or kd (the teacher's answer).",
-        choices=METHODS,
+        choices=tuple(METHODS),
         group=METHOD,
     )
     data: str = data()
@@ -226,13 +225,14 @@ class TrainConfig:
 
     def _check_teaching(self) -> None:
         """Refuse what only a method with a teacher has a use for."""
-        if self.caches and self.method not in WITH_TEACHER:
+        method = METHODS[self.method]
+        if self.caches and not method.needs_teacher:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
-        if self.label_map and not (self.caches or self.method == "kd"):
+        if self.label_map and not (self.caches or method.reads_cache):
             raise SpecError(f"--label-map: {self.method} reads no cache. Leave it out, or choose kd.")
         if self.teachers is not None and len(self.caches) < 2:
             raise SpecError("--teachers: expected mean, and several caches to average (--cache A --cache B).")
-        if self.folds is not None and (self.method != "self-kd" or self.caches):
+        if self.folds is not None and (self.caches or not method.self_taught):
             raise SpecError("--folds: expected self-kd without --cache. For kd, give --folds to `logitcache dump`.")
         if self.without_fold is not None and not 0 <= self.without_fold[0] < self.without_fold[1]:
             fold, folds = self.without_fold
@@ -245,8 +245,8 @@ def check_method(
     """Raises SpecError for a number that the method has no use for."""
     if alpha is not None and method == "base":
         raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
-    if a is not None and method != "tf-reg":
+    if a is not None and METHODS[method].a is None:
         raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
     for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
-        if value is not None and method not in WITH_TEACHER:
+        if value is not None and not METHODS[method].needs_teacher:
             raise SpecError(f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out.")

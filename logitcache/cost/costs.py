@@ -12,11 +12,10 @@ from math import ceil
 from typing import Any
 
 from logitcache.config.bench import ONLINE, PAPER_EPOCHS, PAPER_SEEDS, check_some
-from logitcache.config.train import METHODS
+from logitcache.config.methods import METHODS, is_taught
 from logitcache.errors import SpecError
 
 STUDY = (*METHODS, ONLINE)  # cases: what a whole study is made of
-TAUGHT = ("self-kd", "kd", ONLINE)
 LINES = {"base": "base", "ls": "ls", "online": ONLINE, "cached": "kd"}  # curves, and the case that each is made of
 HOUR = 3600.0  # seconds
 KWH = 3.6e6  # joules
@@ -25,15 +24,11 @@ POINTS = 31  # of a curve
 
 @dataclass(frozen=True)
 class StepCosts:
-    """What one optimiser step costs, in seconds or joules. ``self_kd`` and ``kd`` read their targets from a cache;
+    """What one optimiser step costs, in seconds or joules. Methods with a teacher read its answers from a cache;
     ``online`` is kd with the teacher in the loop.
     """
 
-    base: float
-    ls: float
-    tf_reg: float
-    self_kd: float
-    kd: float
+    methods: Mapping[str, float]  # by method
     online: float
     own_forward: float  # a student's answers to one batch, without gradient: what Self-KD needs of its first copy
 
@@ -44,12 +39,8 @@ class StepCosts:
         """
         if not all(case in steps for case in STUDY):
             return None
-        named = {method.replace("-", "_"): steps[method] for method in METHODS}
-        return cls(**named, online=steps[ONLINE], own_forward=forward * steps["base"])
-
-    def of(self, method: str) -> float:
-        """A step of a method, by its name on the command line."""
-        return float(getattr(self, method.replace("-", "_")))
+        methods = {method: steps[method] for method in METHODS}
+        return cls(methods, online=steps[ONLINE], own_forward=forward * steps["base"])
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,7 @@ class Runs:
 
     def epoch_steps(self, method: str) -> int:
         """Steps of one epoch."""
-        unlabelled = self.unlabelled if method in TAUGHT else 0
+        unlabelled = self.unlabelled if method == ONLINE or is_taught(method) else 0
         return ceil((self.rows + unlabelled) / self.batch_size)
 
     def run_steps(self, method: str) -> int:
@@ -117,33 +108,33 @@ def break_even(dump: float, online: float, cached: float) -> float | None:
     return dump / (online - cached)
 
 
-def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = METHODS) -> Sums:
+def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = tuple(METHODS)) -> Sums:
     """The cost of all runs of these methods, ``runs.seeds`` each. ``dump`` is the cost of the teacher's cache, once for
     all of them.
 
     Self-KD's first copies are the base runs of the same seeds, where base is among the methods; without, or with folds,
     they are trained too. Cached, each row is answered once. Raises SpecError for no or an unknown method.
     """
-    check_some(tuple(methods), METHODS)
+    check_some(tuple(methods), tuple(METHODS))
     online = 0.0
     cached = 0.0
     all_steps = 0
     for method in dict.fromkeys(methods):  # named twice, run once
         count = runs.seeds * runs.run_steps(method)
         all_steps += count
-        cached += count * steps.of(method)
-        online += count * steps.of(method)
+        cached += count * steps.methods[method]
+        online += count * steps.methods[method]
     if "kd" in methods:
         cached += dump
-        online += runs.seeds * runs.run_steps("kd") * (steps.online - steps.kd)
+        online += runs.seeds * runs.run_steps("kd") * (steps.online - steps.methods["kd"])
     if "self-kd" in methods:
         cached += steps.own_forward * runs.epoch_steps("self-kd") * runs.seeds
         online += runs.seeds * runs.run_steps("self-kd") * steps.own_forward
         if "base" not in methods or runs.folds is not None:
-            copies = runs.seeds * runs.copy_steps() * steps.base
+            copies = runs.seeds * runs.copy_steps() * steps.methods["base"]
             cached += copies
             online += copies
-    return Sums(online, cached, all_steps * steps.base, all_steps * steps.ls)
+    return Sums(online, cached, all_steps * steps.methods["base"], all_steps * steps.methods["ls"])
 
 
 def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, list[float] | None]:

@@ -14,6 +14,7 @@ import torch
 
 from logitcache.bench.memory import why
 from logitcache.config.bench import PlanConfig
+from logitcache.config.methods import METHODS
 from logitcache.cost import flops
 from logitcache.cost.costs import HOUR, KWH, Runs, StepCosts, break_even, total
 from logitcache.cost.flops import Device, shape_of
@@ -189,7 +190,7 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
             kwh=kwh,
             money=None if price is None else price * study.cached / HOUR,
         ),
-        break_even_epochs=break_even(dump, epoch * steps.online, epoch * steps.kd),
+        break_even_epochs=break_even(dump, epoch * steps.online, epoch * steps.methods["kd"]),
         source="flops" if device is not None else "calibrated",
         notes=tuple(_notes(config, inputs, device, first=finetuned is not None)),
     )
@@ -219,7 +220,7 @@ def step_costs(speeds: Speeds) -> StepCosts:
     overhead` measures that.
     """
     step = speeds.step
-    return StepCosts(step, step, step, step, step, step + speeds.teacher_forward, speeds.own_forward)
+    return StepCosts(dict.fromkeys(METHODS, step), step + speeds.teacher_forward, speeds.own_forward)
 
 
 def _finetuned(inputs: Inputs, speeds: Speeds) -> Finetuned | None:
@@ -250,7 +251,7 @@ def _methods(names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory,
     def costed(method: str, step: float, held: int) -> Costed:
         return Costed(step, step * runs.epoch_steps(method), step * runs.run_steps(method), held)
 
-    methods = {name: costed(name, steps.of(name), memory.training()) for name in names}
+    methods = {name: costed(name, steps.methods[name], memory.training()) for name in names}
     if "kd" in names:
         methods[ONLINE] = costed("kd", steps.online, memory.training() + teacher)
     return methods

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, BAND, RIVAL = "#1b1f24", "#555555", "#e5e5e5", "#d9dde3", "#9aa0a6"
 # Okabe and Ito's colours, told apart by colour-blind eyes too.
-METHODS = {"base": MUTED, "ls": "#E69F00", "tf-reg": "#56B4E9", "self-kd": "#009E73", "kd": "#0072B2"}
+COLOURS = {"base": MUTED, "ls": "#E69F00", "tf-reg": "#56B4E9", "self-kd": "#009E73", "kd": "#0072B2"}
 OTHER = "#CC79A7"
-OURS = METHODS["kd"]
+OURS = COLOURS["kd"]
 ONLINE = "#D55E00"
-_MORE = {"kd-online": ONLINE, "ls-control": METHODS["ls"], "trainer-ls": OTHER, "cached": OURS, "online": ONLINE}
+_MORE = {"kd-online": ONLINE, "ls-control": COLOURS["ls"], "trainer-ls": OTHER, "cached": OURS, "online": ONLINE}
 SUFFIXES = (".png", ".svg")
 _OURS = ("dump", "logitcache", "logitcache take")
 ROW = 0.40  # inches of a line in a picture of bars
@@ -56,7 +56,7 @@ def colour(name: str) -> str:
     """A method's or a case's colour: the same in every picture. What we are compared with is grey."""
     if name in _OURS:
         return OURS
-    return METHODS.get(name) or _MORE.get(name, RIVAL)
+    return COLOURS.get(name) or _MORE.get(name, RIVAL)
 
 
 def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> bytes:

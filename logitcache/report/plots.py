@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logitcache.report.drawing import METHODS, OTHER, check_path, file_bytes, jitter
+from logitcache.config.methods import is_taught
+from logitcache.report.drawing import COLOURS, OTHER, check_path, file_bytes, jitter
 from logitcache.store.files import write_atomic
 from logitcache.study.rows import Difference, Row
 from logitcache.study.stats import LOWER_IS_BETTER
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 8.0  # inches; 100 dots per inch is the size it is read at, 200 the size it is drawn at
 _DIFFERENCE = 1.1  # right end of the differences, in widths of the axes
-_GREY = METHODS["base"]
+_GREY = COLOURS["base"]
 
 
 def dots(comparison: Comparison, path: Path) -> None:
@@ -51,7 +52,7 @@ def _draw(comparison: Comparison, kind: str) -> bytes:
 
 def _draw_row(axes: Axes, line: int, row: Row) -> None:
     factor = scale_of(row.metric).factor
-    colour = METHODS.get(row.method, OTHER)
+    colour = COLOURS.get(row.method, OTHER)
     if row.difference is not None:
         _draw_difference(axes, line, row, row.difference, colour)
     values = factor * np.array(list(row.values.values()))
@@ -68,7 +69,7 @@ def _draw_difference(axes: Axes, line: int, row: Row, difference: Difference, co
         high = scale.factor * (baseline + difference.interval.high)
         axes.plot([low, high], [line, line], color=colour, alpha=0.3, linewidth=7, solid_capstyle="butt", zorder=2)
     right = axes.get_yaxis_transform()
-    weight = "bold" if row.method in ("kd", "self-kd") else "normal"
+    weight = "bold" if is_taught(row.method) else "normal"
     signed = scale.signed(difference.mean).replace("-", "\N{MINUS SIGN}")
     axes.text(_DIFFERENCE, line, signed, transform=right, va="center", ha="right", weight=weight)
     p_value = difference.test.p_value

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from logitcache.bench.turns import Ratio
+from logitcache.config.methods import METHODS
 
 NONE = "–"
 _HELD = "\N{NO-BREAK SPACE}"  # between a figure and its unit
@@ -18,11 +19,8 @@ _SIZES = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB")
 _COUNTS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1.0, ""))
 _HOURS_FROM = 2  # hours; a shorter time is given in seconds
 
-_METHODS = {
+_METHODS = {name: method.title for name, method in METHODS.items()} | {
     "base": "Base",
-    "ls": "LS",
-    "tf-reg": "TF-reg",
-    "self-kd": "Self-KD",
     "kd": "Cached KD",
     "kd-online": "Online KD",
     "ls-control": "LS again",

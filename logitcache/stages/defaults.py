@@ -10,13 +10,14 @@ from typing import Any
 
 from logitcache import identity
 from logitcache.config.data import Columns
+from logitcache.config.methods import METHODS
 from logitcache.config.shapes import is_shape
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.table import own_metric
 from logitcache.errors import FormatError, SpecError
 from logitcache.store.manifest import read_json
-from logitcache.student.methods import METHODS, objective
+from logitcache.student.methods import objective
 
 SETTINGS = "settings"  # in run.json: what the settings of the run are called
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from logitcache.config.dump import DumpConfig
+from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
@@ -26,7 +27,7 @@ from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
-from logitcache.student.methods import METHODS, Objective, objective
+from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
 from logitcache.teacher.panel import folds_of
@@ -55,7 +56,7 @@ class Job:
     @property
     def self_taught(self) -> bool:
         """Whether the run makes its teacher's answers itself."""
-        return self.objective.method == "self-kd" and not self.config.caches
+        return METHODS[self.objective.method].self_taught and not self.config.caches
 
     @property
     def max_length(self) -> int:

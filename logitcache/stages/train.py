@@ -13,6 +13,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined, by_part, join, join_parts
+from logitcache.config.methods import METHODS
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.data.division import stand_in
@@ -147,7 +148,7 @@ def _placed_by_cache(job: Job) -> Job:
     fingerprint = job.cache_fingerprint
     if job.requested.out is not None or not job.requested.caches or cache_of(job.out) == fingerprint:
         return job
-    if job.config.method == "kd":
+    if METHODS[job.config.method].reads_cache:
         with suppress(LogitCacheError):  # none is found, or several
             if _found(job, SILENT).fingerprint == fingerprint:
                 return job
@@ -172,7 +173,7 @@ def _given(job: Job, reporter: Reporter) -> Joined | None:
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
-    return _found(job, reporter) if config.method == "kd" else None
+    return _found(job, reporter) if METHODS[config.method].reads_cache else None
 
 
 def _found(job: Job, reporter: Reporter) -> Joined:

@@ -5,51 +5,81 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-def row_alpha(labels: Tensor, alpha: float) -> Tensor:
-    """The weight of each position's soft term, f32[P]: ``alpha``, and 1 where there is no label (-1)."""
-    return torch.where(labels < 0, 1.0, alpha)
+from logitcache.config.methods import Mixture
 
 
-def soft_target(labels: Tensor, p: Tensor | None, alpha: float | Tensor, width: int) -> Tensor:
-    """The smoothed target ``q' = (1 - alpha) onehot + alpha p``: f32[P, width] (Kobyzev et al. 2023, eqs. 1-6 at
-    temperature 1). ``alpha`` is one number, or f32[P]: 1 for every position without a label.
+@dataclass(frozen=True)
+class Weights:
+    """How much of each position's target is its label, the uniform distribution and the teacher's answer: three numbers
+    for all positions, or f32[P, 1] each.
     """
-    if isinstance(alpha, Tensor):
-        assert p is not None
-        return (alpha[:, None] * p).scatter_add_(1, labels.clamp(min=0)[:, None], 1 - alpha[:, None])
-    if p is None:
-        q = torch.zeros(len(labels), width, device=labels.device)
-    else:
-        q = alpha * p
-    return q.scatter_add_(1, labels[:, None], torch.full((len(labels), 1), 1 - alpha, device=labels.device))
+
+    label: float | Tensor
+    uniform: float | Tensor
+    teacher: float | Tensor
+
+    @classmethod
+    def of(cls, mixture: Mixture, labels: Tensor | None = None) -> Weights:
+        """Those of a method's mixture. With ``labels`` i64[P], a position labelled -1 learns from the teacher alone."""
+        if labels is None:
+            return cls(mixture.label, mixture.uniform, mixture.teacher)
+        labelled = (labels >= 0)[:, None]
+        return cls(
+            torch.where(labelled, mixture.label, 0.0),
+            torch.where(labelled, mixture.uniform, 0.0),
+            torch.where(labelled, mixture.teacher, 1.0),
+        )
+
+
+def mixed_target(labels: Tensor, p: Tensor | None, weights: Weights, width: int) -> Tensor:
+    """``label onehot + uniform / K + teacher p``: f32[P, K] (Kobyzev et al. 2023, eqs. 1-6 at temperature 1). Where a
+    label is -1, its weight must be 0.
+    """
+    q = labels.new_zeros((len(labels), width), dtype=torch.float32) if p is None else weights.teacher * p
+    if not isinstance(weights.uniform, float) or weights.uniform:
+        q = q + weights.uniform / width
+    at_label = torch.as_tensor(weights.label, dtype=torch.float32, device=q.device).expand(len(labels), 1)
+    return q.scatter_add_(1, labels[:, None], at_label)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """H(target, softmax(logits)) = log-sum-exp(z) - <target, z>, f32[P]; ``target`` f[P, K], rows sum to 1."""
+    """H(target, softmax(logits)) = log-sum-exp(z) sum(target) - <target, z>, f32[P]; ``target`` f[P, K]."""
     return functional.cross_entropy(logits.float(), target, reduction="none")
 
 
-def distillation_loss(
-    logits: Tensor, labels: Tensor, p: Tensor | None, alpha: float | Tensor, temperature: float, soft_factor: float
+def mixture_loss(
+    logits: Tensor, labels: Tensor, p: Tensor | None, weights: Weights, temperature: float, soft_factor: float
 ) -> Tensor:
-    """``(1 - alpha) H(onehot, softmax(z)) + alpha soft_factor H(p, softmax(z / temperature))``, f32[P].
+    """``H(label onehot + uniform / K, softmax(z)) + soft_factor H(teacher p, softmax(z / temperature))``, f32[P].
 
-    Every method is this loss with its own ``p`` (None: no soft term, ``alpha`` 0). ``p`` is already softened by the
-    same temperature. At temperature 1 and factor 1 it is one cross-entropy against ``q'``. It differs from Kobyzev et
-    al. 2023, eq. 1, which has D_KL(p || .) in the soft term, by alpha soft_factor H(p): a constant of the target, so
-    the gradient is the same. With ``alpha`` f32[P] (see ``row_alpha``), positions may lack a label.
+    Every method is this loss with its own weights. ``p`` f[P, K] is the teacher's answer, already softened by the same
+    temperature, or None. At temperature 1 and factor 1 it is one cross-entropy. It differs from Kobyzev et al. 2023,
+    eq. 1, which has D_KL(p || .) in the soft term, by soft_factor teacher H(p): a constant of the target, so the
+    gradient is the same.
     """
-    if temperature == 1.0 and soft_factor == 1.0:
-        return cross_entropy(logits, soft_target(labels, p, alpha, logits.shape[1]))
-    assert p is not None
-    known = labels.clamp(min=0) if isinstance(alpha, Tensor) else labels  # where -1 is not expected, it is refused
-    hard = cross_entropy(logits, soft_target(known, None, 0.0, logits.shape[1]))
-    return (1 - alpha) * hard + alpha * soft_factor * cross_entropy(logits / temperature, p)
+    if isinstance(weights.label, Tensor):  # positions without a label have weight 0 at any class
+        labels = labels.clamp(min=0)
+    width = logits.shape[1]
+    if p is None or (temperature == 1.0 and soft_factor == 1.0):
+        return cross_entropy(logits, mixed_target(labels, p, weights, width))
+    hard = cross_entropy(logits, mixed_target(labels, None, weights, width))
+    return hard + soft_factor * cross_entropy(logits / temperature, weights.teacher * p)
+
+
+def distillation_loss(
+    logits: Tensor, labels: Tensor, p: Tensor, alpha: float, temperature: float = 1.0, soft_factor: float = 1.0
+) -> Tensor:
+    """``(1 - alpha) H(onehot, softmax(z)) + alpha soft_factor H(p, softmax(z / temperature))``, f32[P]; see
+    :func:`mixture_loss`.
+    """
+    weights = Weights(label=1 - alpha, uniform=0.0, teacher=alpha)
+    return mixture_loss(logits, labels, p, weights, temperature, soft_factor)
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:

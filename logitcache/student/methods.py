@@ -1,20 +1,14 @@
-"""The five methods: one loss, and for each method one small function that yields its soft distribution ``p``.
-
-Base, label smoothing, TF-reg, Self-KD and KD are all cross-entropy against ``q' = (1 - alpha) onehot + alpha p``
-(Kobyzev et al. 2023, eqs. 1-6); only ``p`` differs: nothing, uniform, peaked at the label, the student's own earlier
-answer, the teacher's answer.
-"""
+"""A method with its numbers, and the loss that follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from logitcache.config.methods import METHODS
 from logitcache.errors import SpecError
-from logitcache.student.losses import distillation_loss, row_alpha
+from logitcache.student.losses import Weights, mixture_loss
 
 
 @dataclass(frozen=True)
@@ -36,55 +30,15 @@ class Objective:
         or None. With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1); said by the
         caller, because looking at the labels would make a GPU wait.
         """
-        p = METHODS[self.method].soft(self, labels, logits.shape[1], teacher_logits)
-        alpha = row_alpha(labels, self.alpha) if some_unlabelled else self.alpha
-        return distillation_loss(logits, labels, p, alpha, self.temperature, self.soft_factor)
-
-
-SoftTarget = Callable[[Objective, Tensor, int, Tensor | None], Tensor | None]
-
-
-def no_target(objective: Objective, labels: Tensor, width: int, teacher: Tensor | None) -> None:
-    """Base: the label alone (alpha is 0)."""
-    return None
-
-
-def uniform(objective: Objective, labels: Tensor, width: int, teacher: Tensor | None) -> Tensor:
-    """Label smoothing: p(k) = 1/K (eq. 3)."""
-    return torch.full((len(labels), width), 1 / width, device=labels.device)
-
-
-def peaked(objective: Objective, labels: Tensor, width: int, teacher: Tensor | None) -> Tensor:
-    """TF-reg: p(k) = a at the label, (1 - a)/(K - 1) elsewhere (eqs. 4-5)."""
-    assert objective.a is not None
-    p = torch.full((len(labels), width), (1 - objective.a) / (width - 1), device=labels.device)
-    return p.scatter_(1, labels[:, None], objective.a)
-
-
-def answered(objective: Objective, labels: Tensor, width: int, teacher: Tensor | None) -> Tensor:
-    """KD and Self-KD: p = softmax(teacher logits / temperature) (eqs. 1-2, 6)."""
-    assert teacher is not None, objective.method
-    scaled = teacher if objective.temperature == 1.0 else teacher / objective.temperature
-    return scaled.softmax(1)
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a method is: its target function, the paper's default alpha and a, and whether a teacher answers."""
-
-    soft: SoftTarget
-    alpha: float
-    a: float | None = None
-    needs_teacher: bool = False
-
-
-METHODS = {
-    "base": Method(no_target, alpha=0.0),
-    "ls": Method(uniform, alpha=0.1),
-    "tf-reg": Method(peaked, alpha=0.5, a=0.95),
-    "self-kd": Method(answered, alpha=0.5, needs_teacher=True),
-    "kd": Method(answered, alpha=0.5, needs_teacher=True),
-}
+        method = METHODS[self.method]
+        mixture = method.mixture(self.alpha, self.a or 0.0, logits.shape[1])
+        p = None
+        if method.needs_teacher:
+            assert teacher_logits is not None, self.method
+            scaled = teacher_logits if self.temperature == 1.0 else teacher_logits / self.temperature
+            p = scaled.float().softmax(1)
+        weights = Weights.of(mixture, labels if some_unlabelled else None)
+        return mixture_loss(logits, labels, p, weights, self.temperature, self.soft_factor)
 
 
 def objective(

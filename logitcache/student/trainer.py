@@ -25,6 +25,7 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, PrinterCallback
 
+from logitcache.config.methods import METHODS
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
 from logitcache.errors import OutOfSpace, SpecError
@@ -34,7 +35,7 @@ from logitcache.records import Batch, Int64, Padding
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.gathered import by_row
-from logitcache.student.methods import METHODS, Objective
+from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 
 __all__ = ["DistillTrainer", "Distiller", "EpochOrder", "EvalPlaces", "FitSettings", "Places", "arguments", "to_torch"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from logitcache.config.data import Columns
+from logitcache.config.methods import METHODS
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
@@ -20,7 +21,6 @@ from logitcache.data.order import subset
 from logitcache.data.source import Source
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.train import train
-from logitcache.student.methods import METHODS
 from logitcache.study.tables import Comparison, compare
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.config.methods import METHODS
 from logitcache.errors import FormatError, SpecError
 from logitcache.study.results import Result
 from logitcache.study.stats import COMPUTABLE, Interval, SignedRank, paired_bootstrap, signed_rank, statistic
 
-METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")  # in the order of a table
 # Settings that methods may differ in: a method's own numbers, and what its teacher is and answered for.
 OF_THE_METHOD = frozenset(
     {
@@ -30,7 +30,6 @@ _FOLLOWS_FROM = {
     "tokenizer_fingerprint": ("tokenizer", "vocabulary", "student", "max_length"),
 }
 _SHORT = 8  # digits of a digest that a label shows
-_TEACHER_PER_SEED = frozenset({"self-kd"})  # each seed learns from its own first copy, so its cache is no setting
 _TOLERANCE = 1e-3  # a recorded metric may come from other arithmetic; another model's would be further off
 
 
@@ -106,7 +105,8 @@ def group_results(results: Sequence[Result]) -> list[Group]:
 
 
 def _place(method: str) -> tuple[int, str]:
-    return (METHODS.index(method) if method in METHODS else len(METHODS), method)
+    names = list(METHODS)
+    return (names.index(method) if method in names else len(names), method)
 
 
 def _variants(results: Sequence[Result]) -> list[Group]:
@@ -144,7 +144,7 @@ def _shortened(digest: str) -> str:
 def _settings(result: Result) -> dict[str, Any]:
     """Settings that make two results of one method two things to compare: what was asked, and who answered."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
-    if result.method not in _TEACHER_PER_SEED:
+    if result.method not in METHODS or not METHODS[result.method].self_taught:  # each seed has a cache of its own
         digests["cache"] = result.cache_fingerprint
         digests["teacher"] = "+".join(result.teachers) or None
     short = {name: None if digest is None else _shortened(_text(digest)) for name, digest in digests.items()}

@@ -14,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from logitcache.config.methods import is_taught
 from logitcache.config.report import FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study.evidence import Evidence, evidence_of
@@ -23,7 +24,6 @@ from logitcache.study.rows import Group, Row, build_row, group_results, partners
 from logitcache.study.stats import BOOTSTRAP_SEED
 from logitcache.study.verdict import p_text, scale_of, verdict
 
-_TEACHER_METHODS = frozenset({"self-kd", "kd"})
 _NONE = "–"
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise
 _UNBOUNDED = 10_000  # columns: more than any table has
@@ -181,7 +181,7 @@ def _list(names: frozenset[str] | list[str]) -> str:
 
 
 def _teacher_passes(results: Sequence[Result]) -> TeacherPasses | None:
-    taught = [result for result in results if result.method in _TEACHER_METHODS and result.cache_fingerprint]
+    taught = [result for result in results if is_taught(result.method) and result.cache_fingerprint]
     caches = {fingerprint: rows for result in taught for fingerprint, rows in result.caches.items()}
     live = sum(result.rows_seen * max(1, len(result.teachers)) for result in taught)
     return TeacherPasses(sum(caches.values()), live) if taught else None

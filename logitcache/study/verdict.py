@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from logitcache.config.methods import METHODS
 from logitcache.study.evidence import Evidence
 from logitcache.study.rows import Difference, Row
 from logitcache.study.stats import LOWER_IS_BETTER, SIGNIFICANCE, Interval, seeds_needed
 
-_NAMES = {"ls": "LS", "tf-reg": "TF-reg", "self-kd": "Self-KD", "kd": "KD"}
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 
@@ -51,7 +51,8 @@ def p_text(p: float) -> str:
 def spoken(label: str) -> str:
     """A row's label as a sentence has it: ``KD (alpha=0.9)``."""
     method, *rest = label.split(" ", 1)
-    return " ".join([_NAMES.get(method, method), *rest])
+    title = METHODS[method].title if method in METHODS else method
+    return " ".join([title, *rest])
 
 
 def verdict(rows: Sequence[Row], baseline: str, evidence: Evidence) -> str:

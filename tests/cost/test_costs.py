@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.config.train import METHODS
+from logitcache.config.methods import METHODS
 from logitcache.cost.costs import STUDY, Costs, Runs, StepCosts, break_even, curves, total
 from logitcache.errors import SpecError
 
-STEPS = StepCosts(base=1.0, ls=2.0, tf_reg=3.0, self_kd=4.0, kd=5.0, online=9.0, own_forward=0.5)
+STEPS = StepCosts({"base": 1.0, "ls": 2.0, "tf-reg": 3.0, "self-kd": 4.0, "kd": 5.0}, online=9.0, own_forward=0.5)
 MEASURED = {"base": 1.0, "ls": 2.0, "tf-reg": 3.0, "self-kd": 4.0, "kd": 5.0, "kd-online": 9.0}
 FORWARD = 0.5  # of a base step
 RUNS = Runs(rows=95, batch_size=10, epochs=3, seeds=2)  # 10 steps an epoch, 60 of each method

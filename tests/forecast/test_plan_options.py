@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.config.bench import PlanConfig, WorkloadConfig
+from logitcache.config.methods import METHODS
 from logitcache.config.teacher import DumpSettings, Finetune, TeacherSpec
 from logitcache.config.workspace import Workspace
 from logitcache.cost.costs import Runs, StepCosts, total
@@ -145,7 +146,7 @@ def test_folds_of_a_trained_teacher_are_noted(asked: PlanConfig) -> None:
 
 
 def test_self_kd_with_folds_trains_copies() -> None:
-    steps = StepCosts(1, 1, 1, 1, 1, 2, 0)
+    steps = StepCosts(dict.fromkeys(METHODS, 1), 2, 0)
     plain, folded = Runs(100, 10, 3, 2), Runs(100, 10, 3, 2, folds=5)
     both = ("base", "self-kd")
     assert total(steps, 0, plain, both).cached == 2 * 30 + 2 * 30

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from logitcache.cache.cache import Cache
 from logitcache.config.data import Columns
-from logitcache.config.train import METHODS, TrainConfig
+from logitcache.config.methods import METHODS
+from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
 from logitcache.stages.defaults import default_folder, run_folder

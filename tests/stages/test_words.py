@@ -15,12 +15,13 @@ import torch
 import logitcache
 from logitcache.api import compare, dump, repair, train, verify_live
 from logitcache.cache.cache import Cache
+from logitcache.config.methods import METHODS
 from logitcache.data.collate import Collator
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FingerprintMismatch
 from logitcache.reporter import Notes
-from logitcache.student.methods import METHODS, objective
+from logitcache.student.methods import objective
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.student.trainer import Distiller, to_torch
 from logitcache.teacher.model import LiveTeacher, load_teacher

@@ -13,10 +13,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import rel_entr, softmax
 
-from logitcache.student.losses import cross_entropy, distillation_loss, kl_divergence, row_alpha, soft_target
+from logitcache.config.methods import Mixture
+from logitcache.student.losses import (
+    Weights,
+    cross_entropy,
+    distillation_loss,
+    kl_divergence,
+    mixed_target,
+    mixture_loss,
+)
 
 WIDTHS = st.integers(2, 7)
 HALVES = st.floats(-12, 12, width=32)
+
+
+def taught(alpha: float, labels: torch.Tensor | None = None) -> Weights:
+    """KD's weights; with ``labels``, positions may lack one."""
+    return Weights.of(Mixture(label=1 - alpha, teacher=alpha), labels)
 
 
 @st.composite
@@ -52,15 +65,15 @@ def test_a_divergence_in_half_precision_is_computed_in_single() -> None:
 @given(logit_rows(), st.floats(0, 1))
 def test_soft_targets_are_distributions(rows: list[torch.Tensor], alpha: float) -> None:
     labels = torch.arange(len(rows[0])) % rows[0].shape[1]
-    target = soft_target(labels, rows[0].softmax(1), alpha, rows[0].shape[1])
+    target = mixed_target(labels, rows[0].softmax(1), taught(alpha), rows[0].shape[1])
     np.testing.assert_allclose(target.sum(1), 1, atol=1e-5)
     assert (target >= 0).all()
 
 
 def test_a_soft_target_leaves_the_teachers_probabilities_alone() -> None:
     p = torch.full((2, 3), 1 / 3)
-    soft_target(torch.tensor([0, 2]), p, 1.0, 3)
-    soft_target(torch.tensor([0, 2]), p, 0.3, 3)
+    mixed_target(torch.tensor([0, 2]), p, taught(1.0), 3)
+    mixed_target(torch.tensor([0, 2]), p, taught(0.3), 3)
     assert (p == 1 / 3).all()
 
 
@@ -75,7 +88,9 @@ def test_cross_entropy_is_entropy_plus_divergence(rows: list[torch.Tensor]) -> N
 def test_cross_entropy_is_that_of_torch() -> None:
     z, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     expected = torch.nn.functional.cross_entropy(z, labels, reduction="none")
-    np.testing.assert_allclose(cross_entropy(z, soft_target(labels, None, 0.0, 4)), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        cross_entropy(z, mixed_target(labels, None, Weights(1.0, 0.0, 0.0), 4)), expected, atol=1e-6
+    )
 
 
 def test_far_logits_overflow_nothing() -> None:
@@ -103,26 +118,18 @@ def some_unlabelled(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 
 @given(some_unlabelled())
-def test_alpha_is_one_where_there_is_no_label(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]) -> None:
-    _, _, labels, alpha = batch
-    weight = row_alpha(labels, alpha)
-    assert weight.dtype == torch.float32
-    assert weight.tolist() == [1.0 if label < 0 else float(np.float32(alpha)) for label in labels]
-
-
-@given(some_unlabelled())
 def test_without_a_label_the_target_is_the_teachers_alone(
     batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float],
 ) -> None:
     z, teacher, labels, alpha = batch
     p, bare = teacher.softmax(1), labels < 0
     before = p.clone()
-    target = soft_target(labels, p, row_alpha(labels, alpha), z.shape[1])
+    target = mixed_target(labels.clamp(min=0), p, taught(alpha, labels), z.shape[1])
     assert torch.equal(p, before)
     assert torch.equal(target[bare], p[bare])
     np.testing.assert_allclose(target.sum(1), 1, atol=1e-5)
     assert (target >= 0).all()
-    plain = soft_target(labels[~bare], p[~bare], alpha, z.shape[1])
+    plain = mixed_target(labels[~bare], p[~bare], taught(alpha), z.shape[1])
     np.testing.assert_allclose(target[~bare], plain, rtol=0, atol=1.2e-7)  # 1 - alpha is rounded before, not after
 
 
@@ -134,8 +141,8 @@ def test_a_batch_of_both_kinds_is_each_kind_alone(
     """Loss and gradient: labelled rows those of the plain form, the others those of alpha 1 whatever their label."""
     z, teacher, labels, alpha = batch
     p, bare = (teacher / temperature).softmax(1), labels < 0
-    weights = row_alpha(labels, alpha)
-    loss, gradient = with_gradient(z, lambda x: distillation_loss(x, labels, p, weights, temperature, factor))
+    weights = taught(alpha, labels)
+    loss, gradient = with_gradient(z, lambda x: mixture_loss(x, labels, p, weights, temperature, factor))
     for rows, weight, known in ((~bare, alpha, labels), (bare, 1.0, torch.zeros_like(labels))):
         expected = with_gradient(
             z[rows], lambda x, m=rows, w=weight, y=known: distillation_loss(x, y[m], p[m], w, temperature, factor)
@@ -165,7 +172,7 @@ def test_far_logits_without_a_label_overflow_nothing(temperature: float) -> None
     z = torch.tensor([[0.0, -65504.0], [-65504.0, 0.0]])
     labels = torch.tensor([-1, -1])
     loss, gradient = with_gradient(
-        z, lambda x: distillation_loss(x, labels, z.softmax(1), row_alpha(labels, 0.3), temperature, 1.0)
+        z, lambda x: mixture_loss(x, labels, z.softmax(1), taught(0.3, labels), temperature, 1.0)
     )
     assert torch.equal(loss, torch.zeros(2))
     assert torch.equal(gradient, torch.zeros(2, 2))

@@ -13,8 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logitcache.config.methods import METHODS
 from logitcache.errors import SpecError
-from logitcache.student.methods import METHODS, Objective, objective
+from logitcache.student.methods import Objective, objective
 
 Formula = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Objective], torch.Tensor]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from logitcache.config.methods import METHODS
 from logitcache.data.sources import docstrings
-from logitcache.student.methods import METHODS
 from logitcache.study import demo as module
 from logitcache.study.demo import DemoSize, demo
 from logitcache_cli.main import cli

@@ -1,0 +1,72 @@
+"""The methods, each one entry of :data:`METHODS`: a name, the paper's defaults, and how its target is mixed.
+
+Base, label smoothing, TF-reg, Self-KD and KD are all cross-entropy against a mixture of three distributions,
+``q' = label * onehot + uniform * 1/K + teacher * p_teacher`` (Kobyzev et al. 2023, eqs. 1-6). A method says how much of
+each; the student computes the loss from that, whatever the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How much of a target is the label, the uniform distribution and the teacher's answer. The three sum to 1."""
+
+    label: float
+    uniform: float = 0.0
+    teacher: float = 0.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train: ``mixture(alpha, a, K)`` gives its target for K classes."""
+
+    title: str  # as tables and pictures name it
+    mixture: Callable[[float, float, int], Mixture]
+    alpha: float  # default weight of the soft part
+    a: float | None = None  # default probability that the soft part gives to the label; None: the method has none
+    needs_teacher: bool = False
+    self_taught: bool = False  # its teacher is the student's own earlier run, made by the same command
+
+    @property
+    def reads_cache(self) -> bool:
+        """Whether somebody else's answers must exist before it trains."""
+        return self.needs_teacher and not self.self_taught
+
+
+def _base(alpha: float, a: float, width: int) -> Mixture:
+    """The label alone."""
+    return Mixture(label=1.0)
+
+
+def _label_smoothing(alpha: float, a: float, width: int) -> Mixture:
+    """p(k) = 1/K (eq. 3)."""
+    return Mixture(label=1 - alpha, uniform=alpha)
+
+
+def _tf_reg(alpha: float, a: float, width: int) -> Mixture:
+    """p(k) = a at the label, r = (1 - a)/(K - 1) elsewhere (eqs. 4-5): (a - r) onehot + r K uniform."""
+    r = (1 - a) / (width - 1)
+    return Mixture(label=1 - alpha + alpha * (a - r), uniform=alpha * r * width)
+
+
+def _distillation(alpha: float, a: float, width: int) -> Mixture:
+    """p = softmax(teacher's logits / temperature) (eqs. 1-2, 6)."""
+    return Mixture(label=1 - alpha, teacher=alpha)
+
+
+METHODS: dict[str, Method] = {
+    "base": Method("base", _base, alpha=0.0),
+    "ls": Method("LS", _label_smoothing, alpha=0.1),
+    "tf-reg": Method("TF-reg", _tf_reg, alpha=0.5, a=0.95),
+    "self-kd": Method("Self-KD", _distillation, alpha=0.5, needs_teacher=True, self_taught=True),
+    "kd": Method("KD", _distillation, alpha=0.5, needs_teacher=True),
+}
+
+
+def is_taught(name: str) -> bool:
+    """Whether this is a method that learns from a teacher's answers."""
+    return name in METHODS and METHODS[name].needs_teacher
