@@ -11,6 +11,7 @@ import click
 from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
 from logitcache.reporter import progress
+from logitcache.targets.table import parse
 
 from .options import Command, as_json, options, typed
 from .progress import print_json
@@ -27,6 +28,7 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
     """
     values["part"] = values["part"] or part_of_ranks()
     config = typed(DumpConfig, values)
+    parse(config.settings.codec)  # without torch, which the stage needs
     document = dumped(config) if workers is None else dumped_by_workers(config, workers)
     print_json(document) if as_json else click.echo(render(document))
 

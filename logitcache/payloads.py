@@ -77,12 +77,12 @@ class Sparse(Generic[A]):
         if self.ids.shape[1] == 0:  # type: ignore[attr-defined]
             return self.ids.sum(1)  # type: ignore[attr-defined]
         first = self.prob.argmax(1)[:, None]  # type: ignore[attr-defined]
-        return np.take_along_axis(self.ids, first, 1)[:, 0]  # type: ignore[call-overload]
+        return np.take_along_axis(self.ids, first, 1)[:, 0]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Head(Generic[A]):
-    """The last linear map of a model and what its code does to the products: ``z = cap tanh(scale (W h + b) / cap)``."""
+    """The last linear map of a model, and what its code does behind it: ``z = cap tanh(scale (W h + b) / cap)``."""
 
     weight: A  # f[V, d]
     bias: A | None = None  # f[V]
@@ -125,9 +125,10 @@ def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
         return replace(first, hidden=np.concatenate([payload.hidden for payload in payloads]))  # type: ignore[union-attr]
     widest = max(payload.ids.shape[1] for payload in payloads)  # type: ignore[union-attr]
     filled = [_widened(payload, widest) for payload in payloads]  # type: ignore[arg-type]
-    names = ("ids", "prob", "rest", "entropy")
-    columns = {name: np.concatenate([getattr(payload, name) for payload in filled]) for name in names}
-    return replace(first, **columns)
+    ids, prob, rest, entropy = (
+        np.concatenate([getattr(payload, name) for payload in filled]) for name in ("ids", "prob", "rest", "entropy")
+    )
+    return replace(first, ids=ids, prob=prob, rest=rest, entropy=entropy)
 
 
 def _widened(payload: Sparse[Array], width: int) -> Sparse[Array]:

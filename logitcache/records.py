@@ -258,8 +258,8 @@ class Block:
         return self.answers.row_hash
 
     @property
-    def logits(self) -> Dense[Array]:
-        """The target ``logits`` of P positions."""
+    def logits(self) -> Any:
+        """The target ``logits`` of P positions: :data:`Payload`."""
         return self.answers.payload
 
     def select(self, rows: Array) -> Block:

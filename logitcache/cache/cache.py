@@ -84,6 +84,11 @@ class Cache:
         return tuple(self.manifest.plan.teacher["label_names"])
 
     @property
+    def temperatures(self) -> tuple[float, ...] | None:
+        """The temperatures that its targets hold for; None: all."""
+        return self.codec.temperatures
+
+    @property
     def window(self) -> int | None:
         """How many consecutive rows are best read together; None: any are as good."""
         plan = self.manifest.plan

@@ -23,6 +23,7 @@ from logitcache.stages.job import load
 from logitcache.stages.stage import made
 from logitcache.stages.train import check_unlabelled
 from logitcache.store.writer import check_place
+from logitcache.targets.table import parse
 from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.panel import Panel
 from logitcache.teacher.report import DumpReport
@@ -40,6 +41,7 @@ def dump(
     Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
     config.check()
+    parse(config.settings.codec)  # refused before rows are read
     source = held_out(source or load(config, reporter), reporter)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:

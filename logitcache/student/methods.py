@@ -8,7 +8,10 @@ from torch import Tensor
 
 from logitcache.config.methods import METHODS
 from logitcache.errors import SpecError
+from logitcache.payloads import Dense, Payload, Replay, Sparse
 from logitcache.student.losses import Weights, mixture_loss
+from logitcache.student.losses.gradient import Target
+from logitcache.student.losses.vocabulary import logits_loss
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,29 @@ class Objective:
     soft_factor: float = 1.0
 
     def loss(
-        self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, *, some_unlabelled: bool = False
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        teacher: Payload[Tensor] | Tensor | None,
+        *,
+        some_unlabelled: bool = False,
     ) -> Tensor:
-        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher_logits`` f[P, K]
-        or None. With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1); said by the
+        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher`` its targets, or
+        its logits f[P, K], or None.
+
+        With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1); said by the
         caller, because looking at the labels would make a GPU wait.
         """
         method = METHODS[self.method]
         mixture = method.mixture(self.alpha, self.a or 0.0, logits.shape[1])
+        weights = Weights.of(mixture, labels if some_unlabelled else None)
+        if isinstance(teacher, Sparse | Replay):
+            return logits_loss(logits, Target(labels, weights, teacher, self.temperature, self.soft_factor))
         p = None
         if method.needs_teacher:
-            assert teacher_logits is not None, self.method
-            scaled = teacher_logits if self.temperature == 1.0 else teacher_logits / self.temperature
-            p = scaled.float().softmax(1)
-        weights = Weights.of(mixture, labels if some_unlabelled else None)
+            assert teacher is not None, self.method
+            full = teacher.logits if isinstance(teacher, Dense) else teacher
+            p = (full if self.temperature == 1.0 else full / self.temperature).float().softmax(1)
         return mixture_loss(logits, labels, p, weights, self.temperature, self.soft_factor)
 
 

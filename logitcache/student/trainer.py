@@ -35,6 +35,7 @@ from logitcache.records import Batch, Int64, Padding
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.gathered import by_row
+from logitcache.student.losses.gradient import check_temperature
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 
@@ -99,10 +100,9 @@ class Distiller(nn.Module):
             raise error.named(int(batch.row_id[error.row])) from error.__cause__
         logits = at_positions(logits, batch.where)
         target = next(iter(batch.targets.values()), None)
-        teacher = None if target is None else target.logits
         if not self.training:
             return torch.zeros((), device=logits.device), logits
-        loss = self.objective.loss(logits, batch.label, teacher, some_unlabelled=self.some_unlabelled)
+        loss = self.objective.loss(logits, batch.label, target, some_unlabelled=self.some_unlabelled)
         return (loss * batch.weight).sum(), logits
 
 
@@ -162,6 +162,8 @@ class DistillTrainer(Trainer):
             if len(collator.teachers) != 1:
                 found = ", ".join(collator.teachers) or "none"
                 raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
+            for teacher in collator.teachers.values():
+                check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
         elif (collator.rows.labels < 0).any():
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."

@@ -26,8 +26,8 @@ Kept: TypeAlias = "Mapping[str, Tensor]"  # the columns of a codec, on the devic
 
 @dataclass(frozen=True)
 class Stored:
-    """A column of a codec: ``width`` values of ``dtype`` for each position (0: one bare value). With ``count``, for each
-    of as many entries as the column of positions of that name says.
+    """A column of a codec: ``width`` values of ``dtype`` for each position (0: one bare value). With ``count``, for
+    each of as many entries as the column of positions of that name says.
     """
 
     name: str

@@ -40,7 +40,7 @@ def grid(smallest: float) -> Float32:
 
 
 def to_byte(values: Tensor, smallest: float, uniform: Tensor) -> Tensor:
-    """u8 codes of values f32[...] from 0 to 1 on :func:`grid`, rounded at random. ``uniform`` as for :func:`to_half`."""
+    """u8 codes of values f32[...] from 0 to 1 on :func:`grid`, rounded at random by ``uniform`` f64[...]."""
     import torch
 
     table = torch.from_numpy(grid(smallest)).to(values.device)

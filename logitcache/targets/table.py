@@ -84,10 +84,10 @@ def named(codec: Mapping[str, Any]) -> str:
     kind = str(codec["kind"])
     if kind == "dense":
         return str(codec["dtype"])
-    words = [f"{declared.name}={declared_text(codec[declared.path[-1]])}" for declared in options_of(KINDS[kind])]
+    chosen = {declared: codec[declared.path[-1]] for declared in options_of(KINDS[kind])}
+    words = [
+        f"{declared.name}={value:g}" if isinstance(value, float) else f"{declared.name}={value}"
+        for declared, value in chosen.items()
+        if value != declared.default
+    ]
     return f"{kind}:{','.join(words)}"
-
-
-def declared_text(value: Any) -> str:
-    """A setting's value as it is typed."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

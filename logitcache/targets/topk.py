@@ -1,8 +1,8 @@
 """Top-k: the k most probable words with their probabilities, and what is left as a number of its own.
 
-Truncation is biased: the words behind the k-th have no probability of their own. What becomes of it is the ``tail``: one
-outcome more (the loss is the KL divergence over k + 1 outcomes, zero at p = q and never above the full one), nothing, an
-even spread, or the corpus's own distribution of words.
+Truncation is biased: the words behind the k-th have no probability of their own. What becomes of it is the ``tail``:
+one outcome more (the loss is the KL divergence over k + 1 outcomes, zero at p = q and never above the full one),
+nothing, an even spread, or the corpus's own distribution of words.
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ class TopK(SparseCodec):
         if self.k > self.width:
             raise SpecError(expected=f"at most {self.width}, the words there are", found=self.k, where="topk: k")
 
+    @property
+    def id_bytes(self) -> int:
+        """Values of the column for one word: 3 where its bytes are stored one by one."""
+        return max(1, stored_as(self.width)[1])
+
     def columns(self) -> tuple[Stored, ...]:
-        dtype, width = stored_as(self.width)
-        ids = Stored("ids", dtype, max(1, width) * self.k)
+        ids = Stored("ids", stored_as(self.width)[0], self.k * self.id_bytes)
         prob = Stored("prob", "uint8" if self.bits == "8" else "float16", self.k)
         return (ids, prob, Stored("rest", "float16"), Stored("entropy", "float16"))
 
@@ -67,12 +71,12 @@ class TopK(SparseCodec):
         }
 
     def ids_as_stored(self, ids: Array) -> Array:
-        return super().ids_as_stored(ids).reshape(len(ids), -1)
+        return super().ids_as_stored(ids).reshape(len(ids), self.k * self.id_bytes)
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
         ids, prob = columns["ids"], columns["prob"]
-        if stored_as(self.width)[1]:
-            ids = ids.reshape(len(ids), self.k, -1)
+        if self.id_bytes > 1:
+            ids = ids.reshape(len(ids), self.k, self.id_bytes)
         return Sparse(
             bytes_to_ids(ids, self.width),
             from_byte(prob, SMALLEST) if self.bits == "8" else prob.astype(np.float32),

@@ -1,8 +1,8 @@
 """VarOpt: the unbiased sparse target whose summed variance is least for its expected number of entries.
 
-Word v is kept with probability ``pi = min(1, c p)`` and is then worth ``p / pi``: p itself where c p >= 1, and 1 / c for
-every other word, so that the entry of such a word is its number alone. Among all estimates with E[estimate] = p and the
-same expected number of entries this has the least sum of variances (Cohen et al. 2009, "Stream sampling for
+Word v is kept with probability ``pi = min(1, c p)`` and is then worth ``p / pi``: p itself where c p >= 1, and 1 / c
+for every other word, so that the entry of such a word is its number alone. Among all estimates with E[estimate] = p and
+the same expected number of entries this has the least sum of variances (Cohen et al. 2009, "Stream sampling for
 variance-optimal estimation of subset sums"); single words may vary more than under another. ``c`` is one number for the
 whole cache, so a position has the entries that its distribution needs. The estimates of a position add up to 1 in
 expectation only and must never be renormalised.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from logitcache.targets.draws import Draw
 
 HALVINGS = 60  # of the interval that c is looked for in
+WATCHED = 2048  # words of a position whose c p is looked at one by one
 NEARLY = 1e-6  # below a whole number of expected entries: rounding must not make one more
 
 
@@ -84,9 +85,11 @@ class VarOpt(SparseCodec):
         return self.c is not None
 
     def calibrated(self, vectors: Iterable[Tensor]) -> Self:
-        """With the c that gives ``mean`` entries on average: sum of min(1, c p) grows with c, so halving finds it."""
-        p = [self.probabilities(part).double() for part in vectors]
-        positions = sum(map(len, p))
+        """With the c that gives ``mean`` entries on average: sum of min(1, c p) grows with c, so halving finds it. A
+        word behind the ``WATCHED`` most probable ones has c p < 1 for every c in use, so only those are held.
+        """
+        p = [_watched(self.probabilities(part)) for part in vectors]
+        positions = sum(len(part) for part in p)
         low, high = 1.0, 2.0
         while high < 2.0**40 and _entries(p, high) < self.mean * positions:
             low, high = high, high * 2
@@ -97,7 +100,7 @@ class VarOpt(SparseCodec):
             else:
                 high = middle
         c = float(np.float32(high))
-        kept = sum(int((part * c >= 1).sum()) for part in p)
+        kept = sum(int((part[:, :-1] * c >= 1).sum()) for part in p)
         return replace(self, c=c, values=kept / positions)
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
@@ -173,6 +176,15 @@ class VarOpt(SparseCodec):
         return Sparse(ids, prob, np.zeros_like(entropy), entropy, self.temperature)
 
 
+def _watched(p: Tensor) -> Tensor:
+    """The most probable words of each position, f64[P, WATCHED], and the sum of the others behind them."""
+    import torch
+
+    top = p.topk(min(WATCHED, p.shape[1]), dim=1).values.double()
+    others = (p.sum(1, dtype=torch.float64) - top.sum(1)).clamp(min=0)
+    return torch.cat([top, others[:, None]], 1)
+
+
 def _entries(p: list[Tensor], c: float) -> float:
     """The expected entries of all positions: sum of min(1, c p)."""
-    return sum(float((part * c).clamp(max=1).sum()) for part in p)
+    return sum(float((part[:, :-1] * c).clamp(max=1).sum() + part[:, -1].sum() * c) for part in p)

@@ -23,6 +23,7 @@ from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import tolerance
 from logitcache.records import Array, Float32, Int64, rows_of
+from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.conditions import conditions, differing
 from logitcache.teacher.panel import answer_alone, answer_some, room_for
 from logitcache.teacher.plan import Planned

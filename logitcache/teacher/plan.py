@@ -232,9 +232,7 @@ def label_digest(rows: Rows) -> str:
     return identity.digest_arrays([("label", rows.labels)])
 
 
-def _plan(
-    panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], settings: DumpSettings, codec: Codec
-) -> Plan:
+def _plan(panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], settings: DumpSettings, codec: Codec) -> Plan:
     teacher = panel.first
     order = None if teacher.order is None else teacher.order.tolist()
     with quiet():  # the probe may be longer than what the teacher takes

@@ -16,6 +16,7 @@ from logitcache.data.order import position_keys
 from logitcache.records import LOGITS, Answers, Array, Block, Float32, Int64, chosen, rows_of
 from logitcache.store.manifest import QUANTILES
 from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
+from logitcache.targets.dense import NO_ASSETS
 from logitcache.targets.draws import Draw
 from logitcache.teacher.summary import Summary
 
@@ -48,10 +49,19 @@ class _Reduced:
 class Assembly:
     """The columns of a shard's vectors, filled in batch by batch."""
 
-    def __init__(self, layout: Layout, codec: Codec, summary: Summary, seed: int = 0) -> None:
-        """``seed`` is that of the codec's random numbers."""
+    def __init__(
+        self,
+        layout: Layout,
+        codec: Codec,
+        summary: Summary,
+        assets: Mapping[str, Array] = NO_ASSETS,
+        *,
+        seed: int = 0,
+    ) -> None:
+        """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's random numbers."""
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
+        self.assets = assets
         row = layout.row_id[rows_of(layout.indptr)]
         self._keys = torch.from_numpy(position_keys(seed, "codec", row, 0, layout.index))
         self.columns: dict[str, Array] = {column.name: empty(column, positions) for column in of_positions(codec)}
@@ -149,7 +159,9 @@ class Assembly:
         below = [column.name for column in self.codec.columns() if column.count]
         if below:
             self._entries.append((places, {name: columns[name] for name in below}))
-        answers = Answers(layout.row_hash[rows], indptr, layout.index[places], {LOGITS: self.codec.unpack(columns)})
+        answers = Answers(
+            layout.row_hash[rows], indptr, layout.index[places], {LOGITS: self.codec.unpack(columns, self.assets)}
+        )
         block = Block(layout.row_id[rows], 0, answers, layout.label[places])
         lost = self.skipped[rows]
         if lost.any():

@@ -21,6 +21,7 @@ from logitcache.records import Answers, Examples, Int64, end_to_end, rows_of
 from logitcache.reporter import SILENT, Meter, Reporter
 from logitcache.store.columns import ROW, ends
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.panel import ask_all, positions_of
 from logitcache.teacher.plan import Planned
@@ -169,9 +170,10 @@ class Work:
                 advice=f"{after} Try --dtype float32, mend the teacher, {skip}",
                 where=where,
             )
-        wider = "Use --codec float32" if codec.dtype == "float16" else "Mend the teacher"
+        is_half = isinstance(codec, DenseCodec) and codec.dtype == "float16"
+        wider = "Use --codec float32" if is_half else "Mend the teacher"
         raise SpecError(
-            expected=f"logits that {codec.dtype} holds",
+            expected=f"logits that {'float16' if is_half else 'float32'} holds",
             found=f"some more than {codec.largest_gap:.5g} below the largest of their row "
             f"in {_named(row_id[shard.too_wide])}",
             advice=f"{after} {wider}, {skip}",
