@@ -16,7 +16,8 @@ from logitcache.data.source import Rows
 from logitcache.data.sources import docstrings
 from logitcache.data.sources.find import lying_here
 from logitcache.errors import FormatError, SpecError, short
-from logitcache.records import Array, Float32
+from logitcache.payloads import Dense, Payload, Sparse
+from logitcache.records import Array
 from logitcache.reporter import SILENT
 from logitcache.store.columns import ROW
 from logitcache.store.manifest import QUANTILES, Receipt
@@ -149,10 +150,10 @@ def row_of(cache: Cache, number: int, data: str | None, columns: Columns, worksp
     block = next(cache.blocks(number, number + 1))
     row_hash = int(block.answers.row_hash[0])
     skipped = number in cache.skipped
-    positions = [
-        _position(int(label), None if skipped else logits, cache.label_names)
-        for label, logits in zip(block.label, block.answers.logits, strict=True)
-    ]
+    positions = []
+    for place, label in enumerate(block.label.tolist()):
+        payload = None if skipped else block.answers.payload.select(slice(place, place + 1))
+        positions.append(_position(label, payload, cache.label_names))
     if cache.level == ROW:
         said = positions[0]
     else:
@@ -167,20 +168,28 @@ def row_of(cache: Cache, number: int, data: str | None, columns: Columns, worksp
     }
 
 
-def _position(label: int, logits: Float32 | None, labels: Sequence[str]) -> dict[str, Any]:
+def _position(label: int, payload: Payload[Array] | None, labels: Sequence[str]) -> dict[str, Any]:
     """One position: its label and the teacher's answer, None where there is none."""
     name = labels[label] if 0 <= label < len(labels) else None
-    answer = {"entropy": None, "top": []} if logits is None else _answer(logits, labels)
+    answer = {"entropy": None, "top": []} if payload is None else _answer(payload, labels)
     return {"label": label, "label_name": name, **answer}
 
 
-def _answer(logits: Float32, labels: Sequence[str]) -> dict[str, Any]:
-    """Entropy in nats, and the most probable classes."""
-    exp = np.exp((logits - logits.max()).astype(np.float64))
-    p = exp / exp.sum()
-    top = np.argsort(-p, kind="stable")[:TOP].tolist()
-    entropy = float(-(p[p > 0] * np.log(p[p > 0])).sum())
-    return {"entropy": entropy, "top": [{"class": i, "label": labels[i], "probability": float(p[i])} for i in top]}
+def _answer(payload: Payload[Array], labels: Sequence[str]) -> dict[str, Any]:
+    """Entropy in nats, and the most probable classes, of one position."""
+    if isinstance(payload, Dense):
+        logits = payload.logits[0]
+        exp = np.exp((logits - logits.max()).astype(np.float64))
+        p = exp / exp.sum()
+        classes = np.arange(len(p))
+        entropy = float(-(p[p > 0] * np.log(p[p > 0])).sum())
+    else:
+        assert isinstance(payload, Sparse)
+        entry = payload.prob[0] > 0
+        classes, p, entropy = payload.ids[0][entry], payload.prob[0][entry], float(payload.entropy[0])
+    top = np.argsort(-p, kind="stable")[:TOP]
+    shown = [{"class": int(classes[i]), "label": labels[classes[i]], "probability": float(p[i])} for i in top]
+    return {"entropy": entropy, "top": shown}
 
 
 def _hex(row_hash: int) -> str:

@@ -22,8 +22,9 @@ from logitcache.data.order import subset
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import tolerance
-from logitcache.records import Array, Float32, Int64, rows_of
+from logitcache.records import LOGITS, Array, Float32, Int64, rows_of
 from logitcache.targets.dense import DenseCodec
+from logitcache.targets.table import named
 from logitcache.teacher.conditions import conditions, differing
 from logitcache.teacher.panel import answer_alone, answer_some, room_for
 from logitcache.teacher.plan import Planned
@@ -46,7 +47,16 @@ class Live:
 
 
 def live(cache: Cache, asked: Planned, rows: int, seed: int = 0) -> Live:
-    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none has an answer."""
+    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none has an answer, or the
+    cache keeps no full vectors.
+    """
+    if not isinstance(cache.codec, DenseCodec):
+        raise SpecError(
+            expected="full vectors of logits to compare with",
+            found=f"targets of {named(cache.manifest.plan.targets[LOGITS])}",
+            advice="Leave --live out: checksums are compared without it.",
+            where=cache.where,
+        )
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):

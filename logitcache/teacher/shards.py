@@ -62,8 +62,8 @@ class Assembly:
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
-        row = layout.row_id[rows_of(layout.indptr)]
-        self._keys = torch.from_numpy(position_keys(seed, "codec", row, 0, layout.index))
+        text = layout.row_hash[rows_of(layout.indptr)]  # not its place: equal texts have equal answers
+        self._keys = torch.from_numpy(position_keys(seed, "codec", text, 0, layout.index))
         self.columns: dict[str, Array] = {column.name: empty(column, positions) for column in of_positions(codec)}
         self._entries: list[tuple[Int64, Mapping[str, Array]]] = []  # positions, and the columns of their entries
         self.entropy = np.full(positions, np.nan, np.float32)

@@ -14,7 +14,7 @@ from logitcache.errors import SpecError
 from logitcache.payloads import Dense, Head, Payload, Replay, Sparse, Tail
 from logitcache.student.losses import Weights
 from logitcache.student.losses import vocabulary as executions
-from logitcache.student.losses.gradient import Target
+from logitcache.student.losses.gradient import Target, divergence
 from logitcache.student.losses.vocabulary import FUSED, PLAIN, head_loss, logits_loss
 
 P, V, D, M = 7, 23, 5, 4
@@ -209,3 +209,13 @@ def test_another_temperature_is_refused() -> None:
     target = replace(target_of("bucket", 2.0), temperature=1.0)
     with pytest.raises(SpecError, match=r"made for \(2\), found 1. Use --temperature 2"):
         logits_loss(numbers(P, V), target)
+
+
+def test_the_reported_distance_is_nothing_where_the_student_is_the_teacher() -> None:
+    for payload in (Dense(teacher()), sparse(Tail.BUCKET, 1.0), sparse(Tail.BUCKET, 2.0)):
+        torch.testing.assert_close(divergence(teacher(), payload), torch.zeros(P), check_dtype=False, atol=1e-6, rtol=0)
+    p, student = teacher().softmax(1), numbers(P, V, seed=7)
+    everything = Sparse(torch.arange(V).expand(P, V), p, torch.zeros(P), torch.special.entr(p).sum(1))
+    torch.testing.assert_close(
+        divergence(student, everything), divergence(student, Dense(teacher())), check_dtype=False, atol=1e-5, rtol=1e-5
+    )

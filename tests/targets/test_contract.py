@@ -165,7 +165,7 @@ def test_a_cache_gives_the_targets_back(codec: Codec, store: str, tmp_path: Path
     given = write(tmp_path / "cache", of, codec)
     cache = Cache.open(tmp_path / "cache")
     assert cache.manifest.positions == sum(map(len, given))
-    row = np.concatenate([np.repeat(layout.row_id, np.diff(layout.indptr)) for layout in layouts(of)])
+    row = np.concatenate([np.repeat(layout.row_hash, np.diff(layout.indptr)) for layout in layouts(of)])
     index = np.concatenate([layout.index for layout in layouts(of)])
     key = torch.from_numpy(position_keys(0, "codec", row, 0, index))
     expected = codec.unpack(codec.pack(codec.reduce(torch.cat(given), Draw(key))), {})

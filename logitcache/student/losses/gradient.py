@@ -17,7 +17,7 @@ from torch import Tensor
 
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense, Payload, Replay, Sparse, Tail
-from logitcache.student.losses.dense import Weights
+from logitcache.student.losses.dense import Weights, kl_divergence
 from logitcache.student.losses.head import head_logits
 
 
@@ -141,6 +141,20 @@ def soft_term(z: Tensor, lse: Tensor, payload: Payload[Tensor], temperature: flo
         assert payload.unigram is not None
         others = z @ payload.unigram
     return _Soft(lse * mass - dot - payload.rest * others, mass, payload, None, None)
+
+
+def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
+    """D_KL(teacher || softmax(z)) in nats, f[P], at the temperature that the target was made for; of the k + 1 outcomes
+    where the tail is one of them. Of an unbiased target it is an unbiased estimate, and may be negative.
+    """
+    if not isinstance(payload, Sparse):
+        return kl_divergence(full_logits(payload), z)
+    scaled = z.float() / payload.temperature
+    cross = soft_term(scaled, scaled.logsumexp(1), payload, payload.temperature).loss
+    entropy = payload.entropy
+    if payload.tail is Tail.BUCKET:
+        entropy = torch.special.entr(payload.prob).sum(1) + torch.special.entr(payload.rest)
+    return cross - entropy
 
 
 def full_logits(payload: Payload[Tensor]) -> Tensor:
