@@ -25,6 +25,7 @@ from logitcache.store.reader import Reader, all_rows
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import make_ragged, plan, ragged, tree
 from tests.golden import second_reader
+from tests.golden.make import SPARSE
 from tests.golden.second_reader import SecondReader
 
 V1 = Path(__file__).parent / "golden" / "v1"
@@ -81,7 +82,11 @@ def nested(reader: Reader, level: str, places: Any) -> list[dict[str, Any]]:
 
 
 def test_there_is_one_of_each() -> None:
-    kinds = [f"{kind}-{store}" for kind in ("dense-float16", "dense-float32", "ragged") for store in ("arrow", "zarr")]
+    kinds = [
+        f"{kind}-{store}"
+        for kind in ("dense-float16", "dense-float32", "ragged", *SPARSE)
+        for store in ("arrow", "zarr")
+    ]
     assert sorted(kinds) == NAMES
 
 
@@ -102,6 +107,14 @@ def test_a_golden_cache_teaches_what_it_taught(name: str) -> None:
     assert cache.row_hashes().tolist() == [second_reader.row_hash(text) for text in texts]
     logits = cache.take(np.arange(len(texts))).logits
     same_bits(logits, expected(name, "logits", (3,)).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.rpartition("-")[0] in SPARSE])
+def test_a_golden_cache_of_a_vocabulary_teaches_what_it_taught(name: str) -> None:
+    payload = Cache.open(V1 / name).take(np.arange(len(said(name)["texts"]))).payload
+    for part, array in said(name)["payload"].items():
+        found = getattr(payload, part)
+        np.testing.assert_allclose(found, np.array(array["values"], array["dtype"]).reshape(found.shape), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

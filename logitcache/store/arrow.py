@@ -30,7 +30,7 @@ from logitcache.store.space import Space
 
 BATCH_BITS = 10
 BATCH_ROWS = 1 << BATCH_BITS  # a power of two, so that a record is found by shifting
-_BITS = np.array(BATCH_BITS)  # an array: numpy takes twice as long for a Python number
+BATCH_BYTES, MOST_BITS = 1 << 16, 16
 WINDOW: int | None = None  # records that are best read together: any
 
 
@@ -49,12 +49,23 @@ def encode(index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -
     return {name(index, level): _encode(own, arrays) for level, own in levels(columns).items()}
 
 
+def batch_bits(columns: Sequence[Column]) -> int:
+    """Records of a batch of a level with these columns, as a power of two: 1,024 of rows; of other levels as many
+    more as fit into 64 KiB, 65,536 at most. Records of a few bytes would else be outweighed by what Arrow adds.
+    """
+    if columns[0].level == ROW:
+        return BATCH_BITS
+    fitting = (BATCH_BYTES // sum(column.record_bytes() for column in columns)).bit_length() - 1
+    return min(MOST_BITS, max(BATCH_BITS, fitting))
+
+
 def _encode(columns: Sequence[Column], arrays: Mapping[str, Array]) -> Encoded:
     records, schema = len(arrays[columns[0].name]), _schema(columns)
+    batch = 1 << batch_bits(columns)
     sink, ends = pa.BufferOutputStream(), []
     with pa.ipc.new_file(sink, schema) as writer:
-        for start in range(0, records, BATCH_ROWS):
-            parts = [_to_arrow(c, arrays[c.name][start : start + BATCH_ROWS]) for c in columns]
+        for start in range(0, records, batch):
+            parts = [_to_arrow(c, arrays[c.name][start : start + batch]) for c in columns]
             writer.write_batch(pa.record_batch(parts, schema=schema))
             ends.append(sink.tell())
     data = memoryview(sink.getvalue())
@@ -76,10 +87,6 @@ def _to_arrow(column: Column, array: Array) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, type=_schema([column]).field(0).type) if column.width else flat
 
 
-def batches_of(records: int) -> int:
-    return -(-records // BATCH_ROWS)
-
-
 class Table:
     """One level of all shards. Raises CorruptShard, naming file, batch and rows, where bytes are not those that the
     receipts were made for.
@@ -88,10 +95,13 @@ class Table:
     def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
         self.folder, self.level, self.shards = folder, level, list(shards)
         self.columns = {column.name: column for column in columns if column.level == level}
+        bits = batch_bits(list(self.columns.values()))
+        self.batch_rows = 1 << bits
+        self._bits = np.array(bits)  # an array: numpy takes twice as long for a Python number
         for shard in self.shards:  # seen before arrays of that many batches are asked for
             self._check_extents(shard)
         self.batch_base = np.zeros(len(self.shards) + 1, np.int64)
-        np.cumsum([batches_of(shard.records[level]) for shard in self.shards], out=self.batch_base[1:])
+        np.cumsum([self.batches_of(shard) for shard in self.shards], out=self.batch_base[1:])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels to a DataLoader worker: the place, not the mapped bytes."""
@@ -100,7 +110,7 @@ class Table:
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
         """These records of these columns: see :class:`logitcache.store.shards.Table`."""
         mapped, record = self._mapped, places.record
-        batch = record >> _BITS
+        batch = record >> self._bits
         if len(self.shards) > 1:
             batch += self.batch_base[places.shard]
         if mapped.any_fresh:
@@ -119,8 +129,12 @@ class Table:
         """One object, so that threads that make it at once each see a whole one."""
         return _Mapped(self)
 
+    def batches_of(self, shard: Shard) -> int:
+        """Record batches of a shard."""
+        return -(-shard.records[self.level] // self.batch_rows)
+
     def _check_extents(self, shard: Shard) -> None:
-        file, batches = self.file(shard), batches_of(shard.records[self.level])
+        file, batches = self.file(shard), self.batches_of(shard)
         if len(file.extents) != batches + 2:
             raise FormatError(
                 f"{file.name}: expected extents of {batches} record batches, header and footer, "
@@ -152,8 +166,8 @@ class Table:
 
     def rows_of(self, shard: Shard, batch: int) -> tuple[int, int] | None:
         """The first and last row of a record batch of a shard, as the cache numbers them."""
-        first = batch * BATCH_ROWS
-        return shard.rows_of(self.level, first, min(first + BATCH_ROWS, shard.records[self.level]) - 1)
+        first = batch * self.batch_rows
+        return shard.rows_of(self.level, first, min(first + self.batch_rows, shard.records[self.level]) - 1)
 
 
 class _View(NamedTuple):
@@ -215,7 +229,7 @@ class _Mapped:
         named = f"record batch {batch}" + ("" if rows is None else f", rows {rows[0]} to {rows[1]}")
         path, extent = table.folder.path(file), file.extents[batch + 1]
         check(extent, data, named, path)
-        records = min(BATCH_ROWS, shard.records[table.level] - batch * BATCH_ROWS)
+        records = min(table.batch_rows, shard.records[table.level] - batch * table.batch_rows)
         try:
             found = reader.get_batch(batch)
         except (pa.ArrowException, OSError) as error:
@@ -228,12 +242,12 @@ class _Mapped:
             inside = start + extent.start <= offset <= start + extent.stop - records * column.record_bytes()
             if not inside:
                 raise CorruptShard(f"{named}: expected uncompressed values of {name}, found none.", where=path)
-            self.views[name].origins[index] = offset - batch * BATCH_ROWS * column.record_bytes()
+            self.views[name].origins[index] = offset - batch * table.batch_rows * column.record_bytes()
 
     def _open(self, place: int) -> tuple[memoryview, Any]:
         """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those that were written."""
         table, shard = self.table, self.table.shards[place]
-        file, batches = table.file(shard), batches_of(shard.records[table.level])
+        file, batches = table.file(shard), table.batches_of(shard)
         path = table.folder.path(file)
         data = self.space.map(place, path)
         check(file.extents[0], data, "header", path)

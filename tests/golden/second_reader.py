@@ -166,8 +166,12 @@ class SecondReader:
             reader = pa.ipc.open_file(pa.py_buffer(data))
             expect(reader.schema.names == [column["name"] for column in columns], "the level's columns")
             sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
-            whole, rest = divmod(records[level], CHUNK)
-            expect(sizes == [CHUNK] * whole + [rest] * bool(rest), "record batches of 1,024 and the rest")
+            batch = CHUNK
+            record = sum(np.dtype(DTYPES[column["dtype"]]).itemsize * max(1, column["width"]) for column in columns)
+            while level != "row" and batch < 65_536 and batch * 2 * record <= 65_536:
+                batch *= 2
+            whole, rest = divmod(records[level], batch)
+            expect(sizes == [batch] * whole + [rest] * bool(rest), f"record batches of {batch} and the rest")
             table = reader.read_all()
             for column in columns:
                 chunks = table[column["name"]].chunks
