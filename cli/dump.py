@@ -78,13 +78,14 @@ def to_json(report: Any) -> dict[str, Any]:
         "rows_per_second": report.rows_per_second,
         "tokens_per_second": report.tokens_per_second,
         "seconds": report.seconds,
-        "teacher_metric": report.scores.get("accuracy"),
+        "teacher_metric": report.scores.get("accuracy", report.scores.get("nll")),
         "scores": report.scores,
         "dev_scores": report.dev_scores,
         "dev_rows": report.dev_rows,
         "entropy": report.entropy,
         "remarks": report.remarks,
         "unlabelled": None if report.unlabelled is None else to_json(report.unlabelled),
+        "held_out": [to_json(part) for part in report.held_out],
     }
 
 
@@ -95,7 +96,8 @@ def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
     rates = {key: sum(each[key] for each in documents) for key in ("rows_per_second", "tokens_per_second")}
     seconds, unlabelled = max(each["seconds"] for each in documents), [each["unlabelled"] for each in documents]
     both = None if None in unlabelled else merged(unlabelled)
-    return {**told, **done, **rates, "seconds": seconds, "unlabelled": both}
+    held_out = [merged(list(parts)) for parts in zip(*(each["held_out"] for each in documents), strict=True)]
+    return {**told, **done, **rates, "seconds": seconds, "unlabelled": both, "held_out": held_out}
 
 
 def render(told: dict[str, Any]) -> str:
@@ -120,7 +122,12 @@ def render(told: dict[str, Any]) -> str:
         most = log(told["num_labels"])
         lines.append(f"entropy    {told['entropy']:.3f} nats on average (uniform answers: {most:.3f})")
     for what, scores in (("these rows", told["scores"]), (f"dev ({told['dev_rows']:,} rows)", told["dev_scores"])):
-        if scores:
+        if "token_accuracy" in scores:
+            lines.append(
+                f"teacher    perplexity {scores['perplexity']:.2f} on {what}; right on {scores['token_accuracy']:.1%} "
+                f"of the tokens, calibration error {scores['ece']:.3f}"
+            )
+        elif scores:
             agreement = f"agrees with the gold label on {scores['accuracy']:.1%}"
             lines.append(
                 f"teacher    {agreement} of {what}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
@@ -128,4 +135,5 @@ def render(told: dict[str, Any]) -> str:
     if told["folds"]:
         lines.append(f"folds      {told['folds']} teachers: no row was answered by one that was trained on it")
     lines += [f"note       {remark}" for remark in told["remarks"]]
-    return "\n".join(lines) + ("" if told["unlabelled"] is None else "\n\n" + render(told["unlabelled"]))
+    others = [*([] if told["unlabelled"] is None else [told["unlabelled"]]), *told["held_out"]]
+    return "\n\n".join(["\n".join(lines), *map(render, others)])

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Unpack
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import Difference, difference
-from logitcache.config.data import Columns, RowsConfig
+from logitcache.config.data import LANGUAGE, Columns, RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import build, local_path
 from logitcache.config.report import CompareConfig
@@ -37,7 +37,7 @@ from logitcache.study import tables
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as mending
 from logitcache.teacher.live import Live, live
-from logitcache.teacher.plan import Planned, Said, planned, recorded_map, task_of
+from logitcache.teacher.plan import Planned, Said, as_rows, planned, recorded_map, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
 
@@ -275,12 +275,15 @@ def _asked_again(
     said = Said.of(plan)
     data = config.data if data is None else data
     asked = replace(config.asked(said.teacher, said.source, said.dtype), split=said.split, settings=said.settings)
+    if plan.task in LANGUAGE and asked.columns.task is None:  # nothing else would tell that of texts
+        asked = replace(asked, columns=replace(asked.columns, task=plan.task))
     asked.check()
     asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, reporter)
     if source is None:
         source = rows_of(said, asked, reporter) if data is None else load_rows(asked, reporter)
     panel = dumping.asked_teacher(asked, source, reporter)
     label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
+    source = as_rows(panel, source, said.settings, reporter)
     return planned(panel, source, said.split, said.settings, label_map)
 
 

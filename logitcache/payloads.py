@@ -77,7 +77,9 @@ class Sparse(Generic[A]):
         if self.ids.shape[1] == 0:  # type: ignore[attr-defined]
             return self.ids.sum(1)  # type: ignore[attr-defined]
         first = self.prob.argmax(1)[:, None]  # type: ignore[attr-defined]
-        return np.take_along_axis(self.ids, first, 1)[:, 0]  # type: ignore[arg-type]
+        if isinstance(self.ids, np.ndarray):
+            return np.take_along_axis(self.ids, first, 1)[:, 0]
+        return self.ids.gather(1, first)[:, 0]  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ class Examples:
     cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
     units: Mapping[str, Ragged] = field(default_factory=dict)  # what a task has to know of parts of a row
+    views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks: one of them in an epoch
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -283,6 +284,11 @@ class Batch(Generic[A]):
     label: A  # i64[P]
     weight: A  # f32[P]
     targets: Mapping[str, Payload[A]]  # of P positions each
+
+    @property
+    def teacher(self) -> Payload[A] | None:
+        """Its target, where it has one."""
+        return next(iter(self.targets.values()), None)
 
     def map(self, f: Callable[[A], C]) -> Batch[C]:
         """The same batch with ``f`` applied to every array."""

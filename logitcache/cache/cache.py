@@ -14,9 +14,9 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.index import HashIndex, check_views, locate, lookup
-from logitcache.cache.layout import LABEL, POSITION, codec_of
+from logitcache.cache.layout import LABEL, POSITION, TOKENS, codec_of, inputs_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
-from logitcache.records import LOGITS, Answers, Array, Int64
+from logitcache.records import LOGITS, Answers, Array, Int64, Ragged
 from logitcache.records import Block as Block
 from logitcache.store import stores
 from logitcache.store.columns import ROW
@@ -66,7 +66,7 @@ class Cache:
 
     def __repr__(self) -> str:
         plan = self.manifest.plan
-        teacher, data, labels = plan.teacher.get("name"), plan.data, len(plan.teacher.get("label_names", ()))
+        teacher, data, labels = plan.teacher.get("name"), plan.data, self.codec.width
         return visible(
             f"Cache({self.where!r}: {len(self):,} rows x {labels} classes, "
             f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {self.codec.to_dict()}, "
@@ -189,7 +189,32 @@ class Cache:
         where there was none: i64[P]. Raises AlignmentError for a row that is not here.
         """
         labels: Int64 = self.reader.take(self._vectors(row_id, view)[1], (LABEL,))[LABEL]
-        return labels
+        return labels.astype(np.int64, copy=False)
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether the rows themselves are in the cache, token by token."""
+        return bool(inputs_of(self.manifest.plan))
+
+    def tokens(self, row_id: Int64) -> dict[str, Ragged]:
+        """The rows themselves: ``input_ids``, what else the teacher saw of each token, and ``labels`` (the token that
+        is to be learnt there, -1 where none is). Raises SpecError for a cache that does not hold its rows,
+        AlignmentError for a row that is not here.
+        """
+        names = inputs_of(self.manifest.plan)
+        if not names:
+            raise SpecError(
+                expected="a cache that holds its rows",
+                found=f"one of {self.manifest.plan.task}, which does not",
+                advice="Dump with --task causal-lm or masked-lm.",
+                where=self.where,
+            )
+        indptr, below = self.reader.below(TOKENS, self._places(row_id, 0))
+        columns = {name: Ragged(values, indptr) for name, values in self.reader.take(below, names).items()}
+        kept, position = self.positions(row_id)
+        labels = np.full(indptr[-1], -1, np.int32)
+        labels[np.repeat(indptr[:-1], np.diff(kept)) + position] = self.labels(row_id)
+        return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
         """The codec's columns of these rows' positions, and of their entries, as they lie on disk. Raises
@@ -271,7 +296,7 @@ class Cache:
             rows = np.arange(first, min(first + BLOCK_ROWS, stop))
             for view in range(self._views):
                 answers, columns = self._answers(rows, view, LABEL)
-                yield Block(rows, view, answers, columns[LABEL])
+                yield Block(rows, view, answers, columns[LABEL].astype(np.int64, copy=False))
 
     def verify(self) -> list[Fault]:
         """Read every byte and compare checksums, the plan and every receipt too; the faults found, none if all is

@@ -14,7 +14,7 @@ class RowsOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -30,7 +30,7 @@ class DumpOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -48,6 +48,14 @@ class DumpOptions(TypedDict, total=False):
     shard_rows: int | None
     on_nonfinite: Literal["stop", "skip"]
     format: Literal["arrow", "zarr"]
+    seq_len: int | None
+    pack: bool
+    keep_documents: bool
+    supervise: Literal["all", "completions"] | None
+    views: int
+    mask_rate: float
+    whole_words: bool
+    mask_seed: int
     workspace: str | PathLike[str]
     overwrite: bool
     part: str | tuple[int, int] | None
@@ -60,7 +68,7 @@ class AgainOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -81,7 +89,7 @@ class TrainOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     data_seed: int
     student: str
     revision: str | None
@@ -101,10 +109,18 @@ class TrainOptions(TypedDict, total=False):
     weight_decay: float
     warmup: float
     max_length: int
+    seq_len: int | None
+    pack: bool
+    keep_documents: bool
+    supervise: Literal["all", "completions"] | None
+    views: int
+    mask_rate: float
+    whole_words: bool
+    mask_seed: int
     rows: int | None
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
-    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1"] | None
+    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece"] | None
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool

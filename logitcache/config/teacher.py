@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from logitcache.config.data import max_length
 from logitcache.config.option import Cost, option
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import is_shape
 from logitcache.errors import SpecError
 
@@ -141,3 +142,4 @@ class DumpSettings:
         cost=Cost.NONE,
     )
     store: str = store()
+    sequences: Sequences = field(default_factory=Sequences)

@@ -36,9 +36,9 @@ class Division:
         return {"rule": self.rule, "held_out": self.held_out}
 
 
-def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int64]:
-    """The places of the labelled rows that each of ``names`` holds out, ascending. Empty where fewer than two classes
-    have enough rows.
+def divide(row_hash: Int64, label: Int64, names: Sequence[str], classes: int = 2) -> dict[str, Int64]:
+    """The places of the labelled rows that each of ``names`` holds out, ascending. Empty where fewer than ``classes``
+    classes have enough rows.
 
     The steps: a text counts for the rarest of its labels. The texts of a class are put in the order of a counter hash
     of their own hash, and each split takes them from the front until it has its share of the class's rows, so it has
@@ -60,7 +60,7 @@ def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int
         end = (taken + share)[stratum[order]]
         chosen = order[~big[order] & (part[order] < 0) & (start < end)]
         part[chosen] = number
-        if len(np.unique(stratum[chosen])) < 2:
+        if len(np.unique(stratum[chosen])) < classes:
             return {}
         taken += np.bincount(stratum[chosen], size[chosen], len(rows)).astype(np.int64)
     return {name: labelled[part[text] == number] for number, name in enumerate(names)}

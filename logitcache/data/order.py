@@ -6,6 +6,7 @@ library's generator and never changes: golden values stand in the tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -78,6 +79,11 @@ def windowed_permutation(n: int, window: int, seed: int, epoch: int, windows_tog
     turn[np.argsort(counter_hash(seed, f"windows/{epoch}", np.arange(len(turn))), kind="stable")] = np.arange(len(turn))
     together = turn[rows // window] // windows_together
     return np.lexsort((counter_hash(seed, f"order/{epoch}", rows), together)).astype(np.int64)
+
+
+def of_view(order: Callable[[int], Int64], views: int, epoch: int) -> Int64:
+    """An epoch's ``order`` of rows that each have so many views, one behind the other: epoch e has view e mod views."""
+    return order(epoch) * views + epoch % views
 
 
 def filled_up(order: Int64, multiple: int) -> Int64:

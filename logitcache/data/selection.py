@@ -26,7 +26,7 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
     free = [split for split in ("dev", "test") if split not in source.splits]
     if not free:
         return source
-    held = divide(train.row_hash, train.label, free)
+    held = divide(train.row_hash, train.label, free, min(2, source.num_labels))
     counts = {split: len(places) for split, places in held.items()}
     divided = replace(source, division=Division(RULE, counts))
     if not held:

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from logitcache import identity
-from logitcache.config.data import Columns
+from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.preprocess import words
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
-from logitcache.data.sources import find
+from logitcache.data.sources import corpus, find
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
@@ -57,13 +57,15 @@ def load(
     "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
-    found, more = _both(find.find(data, cache, reporter), unlabelled, cache, reporter)
+    running = corpus.find(data, cache, reporter) if columns.task in LANGUAGE else None
+    found, more = _both(running or find.find(data, cache, reporter), unlabelled, cache, reporter)
     tables = {split: read() for split, read in found.tables.items()}
     for split, table in tables.items():
         if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
             reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     kind, columns = chosen(list(tables.values()), columns, found.where)
+    form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
     tables = {split: each.rows for split, each in opened.items()}
     names = column_names([each for both in opened.values() for each in (both.rows, both.units)], columns, found.where)
@@ -73,6 +75,9 @@ def load(
         reporter.note(note)
     given = find.label_names(columns.label_names, found)
     numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
+    if kind.self_contained:  # a text is its own label
+        numbers = {split: np.zeros(len(each.rows), np.int64) for split, each in opened.items()}
+        label_names, count = None, 1
     rows = {split: _rows(each, names, numbers[split]) for split, each in opened.items()}
     known_as = name or found.name
     if found.preset is not None and found.preset.per_class is not None:
@@ -88,7 +93,7 @@ def load(
         reporter.note(f"data: {found.what}: {sizes} rows")
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
-    source = replace(source, task=kind.name)
+    source = replace(source, task=kind.name, form=form)
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)

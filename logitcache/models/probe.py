@@ -153,6 +153,8 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are, and texts joined to
     longer ones and cut at :data:`LENGTHS` lengths, two at each.
     """
+    if rows.tokens:
+        return _cut_tokens(tokenizer, rows, max_length)
     texts, pairs = rows.select(_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
     special = tokenizer.num_special_tokens_to_add(pair=pairs is not None)
     shortest = min(special + 2, max_length)
@@ -164,6 +166,22 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
         second = None if pairs is None else [_joined(pairs, start, length) for start in starts]
         parts.append(prepare(tokenizer, _rows(long, second), length))
     return _together(parts)
+
+
+def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
+    """Beginnings of rows of tokens, two of each of several lengths."""
+    chosen = rows.select(_spaced(len(rows), 2 * LENGTHS))
+    whole = chosen.tokens["input_ids"]
+    longest = min(max_length, int(whole.lengths().max()))
+    lengths = np.geomspace(min(2, longest), longest, LENGTHS).round().astype(int)
+    parts = []
+    for number, length in enumerate(np.repeat(lengths, 2).tolist()):
+        row = whole.values[whole.indptr[number % len(whole)] :][:length]
+        parts.append(Ragged(row, np.array([0, len(row)])))
+    ids = _concatenated(parts)
+    numbers = np.arange(len(ids))
+    none = np.zeros_like(numbers)
+    return Examples(numbers, none, numbers, none, {"input_ids": ids}, none.astype(np.bool_), Padding.of(tokenizer))
 
 
 def _spaced(rows: int, count: int) -> Int64:

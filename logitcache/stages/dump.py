@@ -14,6 +14,7 @@ from logitcache.cache.cache import Cache
 from logitcache.config.dump import DumpConfig
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
@@ -21,11 +22,13 @@ from logitcache.stages.caches import Dump
 from logitcache.stages.finetune import ready_teacher
 from logitcache.stages.job import load
 from logitcache.stages.stage import made
+from logitcache.stages.stored import keep_tokenizer
 from logitcache.stages.train import check_unlabelled
 from logitcache.store.writer import check_place
 from logitcache.targets.table import parse
 from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.panel import Panel
+from logitcache.teacher.plan import as_rows
 from logitcache.teacher.report import DumpReport
 from logitcache.teacher.reuse import Known
 
@@ -46,14 +49,20 @@ def dump(
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)
+    if config.split == "train" and TASKS[source.task].self_contained:  # students are scored on what caches hold
+        splits += [split for split in source.splits if split not in splits]
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
-        source.table(split)
+        source.split(split) if TASKS[source.task].self_contained else source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
     panel = asked_teacher(config, source, reporter, reuse)
-    reports = [_dump(config, panel, source, split, reuse, reporter) for split in splits]
-    return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
+    source = as_rows(panel, source, config.settings, reporter)
+    if TASKS[source.task].self_contained:
+        keep_tokenizer(panel.first.tokenizer, config.workspace)
+    reports = {split: _dump(config, panel, source, split, reuse, reporter) for split in splits}
+    first = reports.pop(config.split)
+    return replace(first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values()))
 
 
 def asked_teacher(
@@ -67,7 +76,16 @@ def asked_teacher(
     """
     spec, length = replace(config.teacher, device=_device(config)), config.settings.max_length
     with on_its_own():  # parts may be ranks of a launcher, but they share no training
-        return ready_teacher(spec, config.finetune, source, length, config.workspace, reporter, reuse=reuse)
+        return ready_teacher(
+            spec,
+            config.finetune,
+            source,
+            length,
+            config.workspace,
+            reporter,
+            reuse=reuse,
+            sequences=config.settings.sequences,
+        )
 
 
 def _device(config: DumpConfig) -> str | None:

@@ -18,6 +18,7 @@ from typing import NoReturn
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.config.option import validate
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
@@ -51,6 +52,7 @@ def ready_teacher(
     reporter: Reporter = SILENT,
     *,
     reuse: Cache | None = None,
+    sequences: Sequences | None = None,
 ) -> Panel:
     """The teacher as it is, or fine-tuned on the train split first; with folds, one for each. One that another command
     is just training is waited for.
@@ -63,8 +65,7 @@ def ready_teacher(
     kind = TASKS[source.task]
     trained = _as_it_is(spec, finetune, kind)
     if finetune.folds is None and trained is not None:
-        names = ", ".join(trained.label_names[:8]) + (", …" if len(trained.label_names) > 8 else "")
-        reporter.note(f"teacher: {spec.name}, {len(trained.label_names)} labels ({names}), computing in {spec.dtype}")
+        reporter.note(f"teacher: {spec.name}, {trained.columns_in_words()}, computing in {spec.dtype}")
         return OneTeacher(trained)
     if trained is not None:
         raise SpecError(
@@ -73,6 +74,8 @@ def ready_teacher(
             where=spec.name,
         )
     config = _config(spec, finetune, source, max_length, workspace)
+    if sequences is not None:
+        config = replace(config, sequences=sequences)
     why = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
     say = partial(_say, reporter, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
     train = partial(_train, source=source, say=say, reporter=reporter)

@@ -58,13 +58,16 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     padding = _padding(job, student, tokenizer, max_length, reporter)
     rows = _prepare(job, tokenizer, max_length, reporter)
     prepared = {split: replace(part, padding=padding) for split, part in rows.items()}
+    prepared["train"] = replace(prepared["train"], views=job.source.views)
     with first_alone():
         if is_first():
             claim(job)
             _sweep(job.out / "checkpoints", reporter)
     try:
         with disk(job.out), reporter.stage(name, "steps") as stage:
-            fitted = fit(student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, stage)
+            fitted = fit(
+                student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, stage, job.stored
+            )
     except SpecError as error:
         diverged = isinstance(error, Diverged)
         begun = checkpoints.last(job.out / "checkpoints") is not None
@@ -72,7 +75,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
             forget(job.out)
         raise error.at(config.student) from error.__cause__
     if is_first():
-        write_predictions(job.out / "predictions.parquet", fitted.predictions)
+        write_predictions(job.out / "predictions.parquet", fitted.predictions, job.task.evidence_names)
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
         _clear(job.out)
     meet()

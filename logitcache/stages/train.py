@@ -136,6 +136,8 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
     """
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, reporter)
+    if job.stored:  # its rows are those of the cache
+        return job, teacher
     check_gold_labels(teacher, job.train, reporter)
     _say_located(teacher, job, reporter)
     return job, teacher
@@ -170,6 +172,9 @@ def check_unlabelled(source: Source, named: str | None) -> None:
 def _given(job: Job, reporter: Reporter) -> Joined | None:
     """The caches that are named, or (for kd) found in the workspace."""
     config, starts = job.config, job.starts()
+    if job.stored:
+        taught = METHODS[config.method].needs_teacher
+        return join([job.stored["train"]], starts, task=job.task) if taught else None
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
@@ -295,7 +300,7 @@ def load_copy(seed: int, kind: type[Classification], folder: Path) -> TeacherMod
 
 def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
     """What the first copy says of one part of the rows."""
-    settings = DumpSettings(max_length=job.config.max_length)
+    settings = DumpSettings(max_length=job.config.max_length, sequences=job.config.sequences)
     weights = str(panel.identity()["weights"])
     place = self_cache(job.config.workspace, job.source, split, weights, settings.max_length)
     with first_alone():  # of several ranks the first asks, the others find what was answered

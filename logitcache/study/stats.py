@@ -17,13 +17,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.config.train import LOWER_IS_BETTER as LOWER_IS_BETTER
 from logitcache.study.results import Predictions
 
 Float: TypeAlias = npt.NDArray[np.float64]
 
 SIGNIFICANCE = 0.05
 COVERAGE = 0.95
-LOWER_IS_BETTER = frozenset({"nll"})
 BOOTSTRAP_SEED = 0
 MAX_DRAWS = 200_000_000  # rows drawn per comparison, over all resamples: some seconds of one core
 MIN_RESAMPLES = 1_000  # fewer leave the ends of a 95 % interval to a handful of resamples
@@ -133,6 +133,8 @@ def statistic(metric: str, predictions: Predictions) -> Callable[[Float], Float]
 
 def _nll(predictions: Predictions) -> Float:
     """Negative log-likelihood of each row in nats, f64[R]."""
+    if predictions.nll is not None:
+        return predictions.nll.astype(np.float64)
     logits = predictions.logits.astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     label = np.take_along_axis(logits, predictions.label[:, None], axis=1)[:, 0]

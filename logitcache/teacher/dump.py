@@ -80,7 +80,8 @@ def checked_plan(
     """
     with reporter.phase("plan"):
         asked = planned(teacher, source, split, settings, label_map)
-    reporter.note(shown(asked.match))
+    if asked.match.data:
+        reporter.note(shown(asked.match))
     if reuse is not None:
         reuse.check(asked.plan)
     if asked.note:

@@ -61,11 +61,24 @@ class TeacherModel:
     order: Int64 | None = None
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
+    width: int | None = None  # columns that are answers; those of the head behind them are filling. None: all
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """Its own class names, in the order of its own columns."""
         return tuple(str(name) for _, name in sorted((self.model.config.id2label or {}).items()))
+
+    def columns_in_words(self) -> str:
+        """What its answers are, for people."""
+        if self.width is not None:
+            head = self.model.get_output_embeddings()
+            columns = self.width if head is None else head.weight.shape[0]
+            filling = (
+                f", and {columns - self.width:,} columns of its head that are none" if columns > self.width else ""
+            )
+            return f"{self.width:,} tokens{filling}"
+        names = ", ".join(self.label_names[:8]) + (", …" if len(self.label_names) > 8 else "")
+        return f"{len(self.label_names)} labels ({names})"
 
     @property
     def max_length(self) -> int:
@@ -101,6 +114,8 @@ class TeacherModel:
                 logits = ask(self.model, inputs, self.padding, per_token=self.kind.per_token)
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
+        if self.width is not None:
+            logits = logits[..., : self.width]
         return logits if self.order is None else logits[..., torch.from_numpy(self.order).to(logits.device)]
 
     def answers(self, rows: Examples, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
@@ -183,7 +198,8 @@ def load_teacher(
     padding = pads_by_config(model, tokenizer)
     model.eval().to(place)
     name = Path(path).resolve().name if sha is None else path
-    return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha, kind=kind)
+    width = kind.width(tokenizer)
+    return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha, kind=kind, width=width)
 
 
 @dataclass(frozen=True)

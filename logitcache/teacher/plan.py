@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from logitcache import identity
 from logitcache.cache.layout import columns_of
+from logitcache.config.sequences import Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.match import Match, match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
@@ -23,7 +24,7 @@ from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Int64
 from logitcache.reporter import Reporter
-from logitcache.store.columns import Column
+from logitcache.store.columns import ROW, Column
 from logitcache.store.manifest import Plan, called, differences
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import codec_from_dict, named, parse
@@ -48,6 +49,7 @@ def settings_of(plan: Plan) -> DumpSettings:
         shard_rows=plan.shard_rows,
         on_nonfinite=recorded.get("on_nonfinite", "stop"),
         store=plan.store,
+        sequences=Sequences(**recorded.get("sequences", {})),
     )
 
 
@@ -163,7 +165,7 @@ def planned(
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
-    settings = replace(settings, max_length=min(settings.max_length, first.max_length))
+    settings = replace(settings, max_length=task.longest(settings, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
     codec = calibrated(parse(settings.codec).codec(task.num_labels), panel, rows, settings)
     data = {
@@ -173,7 +175,18 @@ def planned(
         "digest": rows.digest(),
         "labels": label_digest(rows),
     }
-    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec), match, task, note)
+    if task.self_contained:
+        data["documents"] = source.documents
+        settings = replace(settings, sequences=replace(settings.sequences, seq_len=settings.max_length))
+    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec, rows), match, task, note)
+
+
+def as_rows(panel: Panel, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
+    """The source whose rows are put to the teacher: made of the texts where the task makes rows of its own."""
+    first = panel.first
+    if any(rows.tokens for rows in source.splits.values()):
+        return source
+    return first.kind.tokenised(source, first.tokenizer, settings.sequences, first.max_length, reporter)
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
@@ -232,12 +245,20 @@ def label_digest(rows: Rows) -> str:
     return identity.digest_arrays([("label", rows.labels)])
 
 
-def _plan(panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], settings: DumpSettings, codec: Codec) -> Plan:
+def _plan(
+    panel: Panel,
+    names: tuple[str, ...],
+    data: Mapping[str, Any],
+    settings: DumpSettings,
+    codec: Codec,
+    table: Rows,
+) -> Plan:
     teacher = panel.first
     order = None if teacher.order is None else teacher.order.tolist()
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    columns = columns_of(codec, teacher.kind.level)
+    columns = columns_of(codec, teacher.kind.level, [name for name in table.tokens if name != "labels"])
+    positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
         teacher={
@@ -249,27 +270,36 @@ def _plan(panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], setting
             "own_names": list(teacher.label_names),
             "dtype": teacher.dtype,
         },
-        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer},
+        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)},
         data=data,
         preparation={
             "max_length": settings.max_length,
             "batch_tokens": settings.batch_tokens,
             "on_nonfinite": settings.on_nonfinite,
             "padding": teacher.padding.to_dict(),
+            **({"sequences": asdict(settings.sequences)} if teacher.kind.self_contained else {}),
         },
         targets={"logits": codec.to_dict()},
         columns=columns,
         rows=int(data["rows"]),
-        shard_rows=settings.shard_rows or shard_rows(columns, teacher.parameters, settings.max_length),
+        shard_rows=settings.shard_rows or shard_rows(columns, teacher.parameters, settings.max_length, positions),
         store=settings.store,
     )
 
 
-def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) -> int:
+def _map(teacher: TeacherModel) -> dict[str, str]:
+    """Which token has which id, where answers are tokens: students are compared by it."""
+    if not teacher.kind.self_contained:
+        return {}
+    return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}
+
+
+def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int, positions: int = 1) -> int:
     """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least 1,024. Of vectors so
-    wide that those would be more than 64 MB, as many as 32 MB hold: a shard is in memory up to four times.
+    wide that those would be more than 64 MB, as many as 32 MB hold: a shard is in memory up to four times. A row has
+    so many ``positions``, and as many tokens where they are kept.
     """
-    record = sum(c.record_bytes() for c in columns)
+    record = sum(c.record_bytes() * (1 if c.level == ROW else positions) for c in columns)
     if MIN_SHARD_ROWS * record > SHARD_BYTES:
         return 1 << int(np.log2(max(1.0, WIDE_SHARD_BYTES / record)))
     by_flops = SHARD_FLOPS / (2 * parameters * max_length)

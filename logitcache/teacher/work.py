@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION
+from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION, TOKENS, inputs_of
 from logitcache.errors import SpecError
 from logitcache.records import Answers, Examples, Int64, end_to_end, rows_of
 from logitcache.reporter import SILENT, Meter, Reporter
@@ -191,6 +191,11 @@ class Work:
         arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns, **shard.entries()}
         if self.planned.panel.first.kind.level != ROW:
             arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
+        inputs = inputs_of(self.planned.plan)
+        if inputs:
+            tokens = {name: self.planned.rows.tokens[name].select(layout.row_id) for name in inputs}
+            arrays |= {name: column.values.astype(np.int32) for name, column in tokens.items()}
+            arrays |= {ends(TOKENS).name: tokens[inputs[0]].indptr[1:], LABEL: layout.label.astype(np.int32)}
         with self.reporter.phase("write"):
             self.writer.write(index, arrays, shard.sketches(), conditions)
 

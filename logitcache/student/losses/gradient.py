@@ -157,6 +157,13 @@ def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
     return cross - entropy
 
 
+def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
+    """(the teacher's likeliest word i64[P], its divergence from the student in nats f[P]) of the student's logits."""
+    if isinstance(payload, Replay):
+        payload = Dense(full_logits(payload))
+    return payload.likeliest(), divergence(logits, payload)
+
+
 def full_logits(payload: Payload[Tensor]) -> Tensor:
     """The teacher's logits f[P, V], of a target that has them all. A replayed head computes them in its own dtype."""
     if isinstance(payload, Replay):
