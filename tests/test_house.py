@@ -56,6 +56,7 @@ WITH_TRANSFORMERS = (
     "logitcache/data/sources/datasets.py",
     "logitcache/models/",
     "logitcache/teacher/",
+    "logitcache/student/distiller.py",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",
     "logitcache/bench/",

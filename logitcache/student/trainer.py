@@ -30,11 +30,11 @@ from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, of_view, permutation, windowed_permutation
 from logitcache.errors import OutOfSpace, SpecError
-from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.ranks import ranks
-from logitcache.records import Batch, Int64, Padding
+from logitcache.records import Batch, Int64
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
+from logitcache.student.distiller import Distiller
 from logitcache.student.gathered import by_row
 from logitcache.student.losses.gradient import check_temperature, compared
 from logitcache.student.methods import Objective
@@ -71,40 +71,6 @@ class FitSettings:
                 where="--batch-size",
             )
         return self.batch_size // cuts
-
-
-class Distiller(nn.Module):
-    """A student and its objective: ``Batch`` to (summed loss, logits f32[P, K]). ``padding`` is how batches are made;
-    with ``some_unlabelled``, labels may be -1.
-    """
-
-    def __init__(
-        self,
-        student: PreTrainedModel,
-        objective: Objective,
-        padding: Padding,
-        *,
-        some_unlabelled: bool = False,
-        per_token: bool = False,
-        width: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.width = width  # columns that are answers; None: all
-        self.per_token = per_token
-        self.student, self.objective, self.padding = student, objective, padding
-        self.some_unlabelled = some_unlabelled
-
-    def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        try:
-            logits = classify(self.student, batch.inputs, self.padding, per_token=self.per_token)
-        except ModelFailed as error:
-            raise error.named(int(batch.row_id[error.row])) from error.__cause__
-        logits = at_positions(logits, batch.where)[:, : self.width]  # what is behind is filling of the head
-        target = batch.teacher
-        if not self.training:
-            return torch.zeros((), device=logits.device), logits
-        loss = self.objective.loss(logits, batch.label, target, some_unlabelled=self.some_unlabelled)
-        return (loss * batch.weight).sum(), logits
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
