@@ -51,11 +51,12 @@ def dumped_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
     if config.part is not None or config.overwrite:
         flag = "--part" if config.part is not None else "--overwrite"
         raise SpecError(expected=f"--workers without {flag}", found="both", advice="Leave one of them out.")
-    from logitcache.stages.dump import asked_teacher
-    from logitcache.stages.job import load
-
     reporter = Once(progress())
-    asked_teacher(config, load(config, reporter), reporter)
+    if config.teacher.answers is None:  # trained once, before the parts ask for it
+        from logitcache.stages.dump import asked_teacher
+        from logitcache.stages.rows import load
+
+        asked_teacher(config, load(config, reporter), reporter)
     words = words_typed(click.get_current_context(), ("workers", "as_json"))
     return merged([json.loads(out) for out in run_parts(words, workers, reporter)])
 

@@ -55,15 +55,20 @@ def _identity(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"{shown['store']}: {shown['shards']} shards of {shown['shard_rows']:,} rows, {shown['bytes']:,} bytes",
     )
     yield "codecs", "; ".join(codecs)
-    yield "teacher", f"{teacher.get('name')} ({teacher.get('dtype')}, weights {_short(teacher.get('weights'))})"
+    digest = _short(teacher.get("weights"))
+    if kind := teacher.get("answers"):
+        yield "teacher", f"{teacher.get('name')} ({kind} that lay there, digest {digest})"
+    else:
+        yield "teacher", f"{teacher.get('name')} ({teacher.get('dtype')}, weights {digest})"
     yield "labels", f"{len(labels)}: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
     if order := teacher.get("label_order"):
         places = ", ".join(map(str, order[:8])) + (", …" if len(order) > 8 else "")
         yield "label order", f"the teacher's own columns, as they stand here: {places}"
     if folds := teacher.get("folds"):
         yield "folds", f"{folds['count']} teachers: no row was answered by one that was trained on it"
-    yield "tokenizer", _short(shown["preprocessor"].get("vocabulary"))
-    yield "max length", f"{prepared.get('max_length')} tokens"
+    if shown["preprocessor"].get("kind") != "none":
+        yield "tokenizer", _short(shown["preprocessor"].get("vocabulary"))
+        yield "max length", f"{prepared.get('max_length')} tokens"
     yield "fingerprint", shown["fingerprint"]
 
 

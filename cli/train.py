@@ -35,6 +35,7 @@ def command(as_json: bool, **values: Any) -> None:
     except FileNotFoundError:
         raise Locked("another command has begun to overwrite this result. Run this one again.", where=out) from None
     if as_json:
-        print_json({"out": str(out), **{key: result[key] for key in PRINTED}})
+        document = {"out": str(out), **{key: result[key] for key in PRINTED}}
+        print_json({**document, "class_weight": result.get("class_weight")})
     else:
         click.echo(out)

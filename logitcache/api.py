@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import Difference, difference
@@ -29,17 +29,17 @@ from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, Notes, Reporter
 from logitcache.stages import dump as dumping
-from logitcache.stages import train as training
-from logitcache.stages.again import rows_of
-from logitcache.stages.job import load as load_rows
+from logitcache.stages.rows import load as load_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
 from logitcache.teacher import repair as mending
-from logitcache.teacher.live import Live, live
-from logitcache.teacher.plan import Planned, Said, as_rows, planned, recorded_map, task_of
+from logitcache.teacher.asked import Asked, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
+
+if TYPE_CHECKING:
+    from logitcache.teacher.live import Live
 
 Place = str | os.PathLike[str]
 MENDED_HERE = "a cache is mended here. Repair it where it was dumped, and copy it there again"
@@ -130,7 +130,7 @@ def repair_asked(
     """:func:`repair` with its options as a configuration; ``data`` and ``unlabelled`` go before what that names."""
     folder = local_path(cache, MENDED_HERE)
 
-    def ask(plan: Plan) -> Planned:
+    def ask(plan: Plan) -> Asked:
         again = _asked_again(config, data, unlabelled, reporter, plan)
         again.check_same(plan)
         return again
@@ -171,6 +171,8 @@ def verify_asked(
     reporter: Reporter,
 ) -> Live:
     """:func:`verify_live` with its options as a configuration."""
+    from logitcache.teacher.live import live
+
     opened = Cache.open(cache)
     plan = opened.manifest.plan
     asked = _asked_again(config, data, unlabelled, reporter, plan)
@@ -201,6 +203,8 @@ def train(
     and ``notify`` as there.
     Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
+    from logitcache.stages import train as training
+
     reporter = _listener(reporter, notify)
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
@@ -270,8 +274,11 @@ def _asked_again(
     unlabelled: Data | None,
     reporter: Reporter,
     plan: Plan,
-) -> Planned:
+) -> Asked:
     """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them."""
+    from logitcache.stages.again import rows_of
+    from logitcache.teacher.plan import Said, planned, recorded_map
+
     said = Said.of(plan)
     data = config.data if data is None else data
     asked = replace(config.asked(said.teacher, said.source, said.dtype), split=said.split, settings=said.settings)
@@ -281,9 +288,11 @@ def _asked_again(
     asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, reporter)
     if source is None:
         source = rows_of(said, asked, reporter) if data is None else load_rows(asked, reporter)
+    if asked.teacher.answers is not None:
+        return dumping.planner(asked, source, reporter=reporter)[1](said.split)
     panel = dumping.asked_teacher(asked, source, reporter)
     label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
-    source = as_rows(panel, source, said.settings, reporter)
+    source = panel.first.as_rows(source, said.settings, reporter)
     return planned(panel, source, said.split, said.settings, label_map)
 
 

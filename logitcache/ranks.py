@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-
 from logitcache.errors import SpecError
 
 LAUNCHED = ("RANK", "LOCAL_RANK")  # what a launcher sets beside WORLD_SIZE
@@ -27,6 +23,8 @@ def ranks() -> int:
     if not wrong and int(size) > 1:
         values = {name: os.environ.get(name, "") for name in LAUNCHED}
         wrong = {name: value for name, value in values.items() if not value.isdecimal() or int(value) >= int(size)}
+        import torch
+
         if not torch.distributed.is_initialized():
             wrong |= {name: "" for name in MEETING if not os.environ.get(name)}
     if wrong:
@@ -55,6 +53,8 @@ def of_first(compute: Callable[[], T]) -> T:
         except Exception as error:
             outcome[1] = error
     meet()
+    from accelerate.utils import broadcast_object_list
+
     broadcast_object_list(outcome, from_process=0)
     if outcome[1] is not None:
         raise outcome[1]
@@ -83,6 +83,9 @@ def alone_if_one() -> Iterator[None]:
 def meet() -> None:
     """Go on when all are here. The first time, they are introduced to one another."""
     if ranks() > 1:
+        import torch
+        from accelerate import PartialState
+
         PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
 
 

@@ -81,6 +81,13 @@ class Side(StrEnum):
     NONE = "none"
 
 
+class Documents(StrEnum):
+    """How the documents of a row are kept apart: by their positions alone, or by a mask of every pair of tokens."""
+
+    POSITIONS = "positions"
+    MASK = "mask"
+
+
 @dataclass(frozen=True)
 class Padding:
     """How a batch is filled, and what the model is shown of that.
@@ -94,6 +101,7 @@ class Padding:
     segment: int  # token type of the filling
     mask: bool = True  # the model gets an attention mask
     free: bool = False  # the model names no padding token: any that no row of the batch ends in will do
+    documents: Documents | None = None  # where rows hold several that are kept apart
 
     @classmethod
     def of(cls, tokenizer: Any) -> Padding:
@@ -103,7 +111,8 @@ class Padding:
 
     def to_dict(self) -> dict[str, Any]:
         """What a plan records."""
-        return {"side": str(self.side), "token": None if self.free else self.token, "mask": self.mask}
+        recorded = {"side": str(self.side), "token": None if self.free else self.token, "mask": self.mask}
+        return recorded if self.documents is None else {**recorded, "documents": str(self.documents)}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.reporter import SILENT
 from logitcache.stages.relabelled import check_gold_labels
-from logitcache.teacher.plan import class_names
+from logitcache.teacher.asked import class_names
 from tests.fake_caches import one_each
 
 WORDS = ("good", "bad", "very good", "not so bad", "neutral", "joy", "old anger", "other")

@@ -7,6 +7,7 @@ from typing import Any
 
 from logitcache.config import teacher as teachers
 from logitcache.config import train as students
+from logitcache.config.answers import answer_source
 from logitcache.config.data import Columns, data, data_seed, max_length, unlabelled
 from logitcache.config.methods import METHODS
 from logitcache.config.option import option, validate
@@ -90,6 +91,13 @@ class WorkloadConfig:
     def check(self) -> None:
         """Raises SpecError for what cannot be timed."""
         validate(self)
+        if answer_source(self.teacher) is not None:
+            raise SpecError(
+                expected="a model, whose passes cost time",
+                found=f"{self.teacher}: answers that exist already, which cost the reading of them",
+                advice="Dump them, and name a model to measure or forecast.",
+                where="--teacher",
+            )
         if self.tokens is not None and not self.shape_only:
             raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
         check_weights(self.student, self.init)

@@ -21,6 +21,7 @@ from logitcache.config.teacher import (
     trust_remote_code,
 )
 from logitcache.config.workspace import Workspace
+from logitcache.errors import SpecError
 
 PARALLEL = "Parallel dumps"
 
@@ -74,8 +75,28 @@ class DumpConfig:
     def check(self) -> None:
         """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
         validate(self)
-        check_revision(self.teacher.name, self.teacher.revision)
-        self.finetune.check(self.teacher.name)
+        if self.teacher.answers is None:
+            check_revision(self.teacher.name, self.teacher.revision)
+            self.finetune.check(self.teacher.name)
+        else:
+            self._check_answers()
+
+    def _check_answers(self) -> None:
+        """Refuse what only a model that is asked has a use for."""
+        given = {
+            "--reuse": self.reuse is not None,
+            "--folds": self.finetune.folds is not None,
+            "--finetune always": self.finetune.mode == "always",
+            "--revision": self.teacher.revision is not None,
+        }
+        for flag, is_given in given.items():
+            if is_given:
+                raise SpecError(
+                    expected=f"a model beside {flag}",
+                    found="answers that exist already, of which nothing is asked",
+                    advice="Leave it out.",
+                    where=self.teacher.name,
+                )
 
 
 @dataclass(frozen=True)

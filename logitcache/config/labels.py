@@ -1,8 +1,9 @@
-"""Class names as they are typed: ``--labels A,B`` and ``--label-map DATA=TEACHER``."""
+"""Class names as they are typed: ``--labels A,B``, ``--label-map DATA=TEACHER`` and ``--class-weight NAME=WEIGHT``."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,6 +32,38 @@ def map_of(value: Any) -> dict[str, str]:
     ):
         raise ValueError("a mapping of the data's classes to the teacher's")
     return {str(data): str(teacher) for data, teacher in value.items()}
+
+
+BALANCED = "balanced"
+
+
+def weights_of(value: Any) -> str | dict[str, float]:
+    """``balanced``, or the weight of each class from a mapping or as it is typed. Raises ValueError, SpecError."""
+    if value == BALANCED:
+        return BALANCED
+    expected = f"{BALANCED}, or NAME=WEIGHT,... with weights above 0"
+    if isinstance(value, str) and "=" not in value and not value.lstrip().startswith("{"):
+        raise ValueError(expected)
+    pairs = _typed_weights(value) if isinstance(value, str) else value
+    if not isinstance(pairs, Mapping) or not pairs:
+        raise ValueError(expected)
+    try:
+        weights = {str(name): float(weight) for name, weight in pairs.items()}
+    except (TypeError, ValueError):
+        raise ValueError(expected) from None
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
+        raise ValueError(expected)
+    return weights
+
+
+def _typed_weights(text: str) -> Any:
+    if text.lstrip().startswith("{"):
+        return json.loads(text)
+    pairs = [part.rpartition("=")[::2] for part in text.split(",")]
+    names = [name.strip() for name, _ in pairs]
+    if len(set(names)) < len(names) or not all(names):
+        raise ValueError("each class once, as NAME=WEIGHT,...")
+    return dict(zip(names, (weight for _, weight in pairs), strict=True))
 
 
 def parse_names(text: str) -> list[str]:

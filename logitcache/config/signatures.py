@@ -22,6 +22,7 @@ class RowsOptions(TypedDict, total=False):
 class DumpOptions(TypedDict, total=False):
     """Options of :class:`DumpConfig`."""
 
+    tokenizer: str | None
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str | None
     revision: str | None
@@ -121,6 +122,7 @@ class TrainOptions(TypedDict, total=False):
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
     metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece"] | None
+    class_weight: str | Mapping[str, float] | None
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool

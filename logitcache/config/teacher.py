@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from logitcache.config.answers import AnswerSource, answer_source
 from logitcache.config.data import max_length
 from logitcache.config.option import Cost, option
 from logitcache.config.sequences import Sequences
@@ -66,14 +67,28 @@ class TeacherSpec:
 
     name: str = option(
         help="A sequence classifier: a checkpoint's folder, the folder of a `train` run, a hub name, or a shape such "
-        "as 4x256. One without a trained head is fine-tuned first.",
+        "as 4x256. One without a trained head is fine-tuned first. Or answers that exist already: column:NAME, "
+        "column:PREFIX*, column:NAME@FILE, file:FILE.npy (logits:... where they are logits).",
         name="teacher",
         group=TEACHER,
+    )
+    tokenizer: str | None = option(
+        None, "Folder or hub name of the teacher's tokenizer. Default: its own.", group=TEACHER, cost=Cost.NONE
     )
     dtype: str = dtype()
     device: str | None = device()
     revision: str | None = revision()
     trust_remote_code: bool = trust_remote_code()
+
+    @property
+    def answers(self) -> AnswerSource | None:
+        """Where its answers lie already; None of a model. Raises SpecError for half a name of such."""
+        return answer_source(self.name)
+
+    @property
+    def folder(self) -> str:
+        """What it is called in the name of a cache's folder."""
+        return self.name if self.answers is None else self.answers.folder
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache.config.data import LANGUAGE, Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.labels import weights_of
 from logitcache.config.methods import METHODS
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.sequences import Sequences
@@ -160,6 +161,15 @@ class TrainConfig:
         None,
         "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
         choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS),
+        group=TRAINING,
+        cost=Cost.NONE,
+    )
+    class_weight: str | Mapping[str, float] | None = option(
+        None,
+        "Weight of each labelled position in the loss, by its class: balanced (rows / (classes x rows of the class)), "
+        "or NAME=WEIGHT,...; classes left out, and rows without a label, weigh 1.",
+        parse=weights_of,
+        annotation="str | Mapping[str, float]",
         group=TRAINING,
         cost=Cost.NONE,
     )

@@ -17,6 +17,7 @@ from logitcache.records import (
     Array,
     Batch,
     Examples,
+    Float32,
     Int64,
     Padding,
     Positions,
@@ -49,6 +50,7 @@ class Collator:
     rows: Examples
     task: Classification
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    class_weight: Float32 | None = None  # [K] by which a labelled position's weight is multiplied; None: all 1
 
     def __call__(self, places: Int64) -> Batch[Array]:
         rows, real = self.rows, places >= 0
@@ -59,13 +61,16 @@ class Collator:
         positions, targets = _joined(positions, answers)
         inputs = pad(rows, places)
         where = where_of(positions, inputs, rows.padding.side)
+        weight = positions.weight
+        if self.class_weight is not None:
+            weight = weight * np.where(positions.label < 0, np.float32(1), self.class_weight[positions.label])
         return Batch(
             row_id=rows.row_id[places],
             view=rows.view[places],
             inputs=inputs,
             where=where,
             label=positions.label,
-            weight=positions.weight * real[where[:, 0]],
+            weight=weight * real[where[:, 0]],
             targets=targets,
         )
 
@@ -116,7 +121,7 @@ def pad(rows: Examples, places: Int64, padding: Padding | None = None) -> dict[s
     else:
         mask = columns < lengths
     gather = np.where(mask, starts[:, None] + columns, 0)
-    fill = {"input_ids": padding.token, "token_type_ids": padding.segment}
+    fill = {"input_ids": padding.token, "token_type_ids": padding.segment, "position_ids": 0}
     inputs = {name: _gather(column, gather, mask, fill[name]) for name, column in rows.inputs.items()}
     return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask.astype(np.int64), **inputs}
 

@@ -8,7 +8,7 @@ content to be unique.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 from logitcache import identity
 from logitcache.data.division import Division, stand_in
 from logitcache.data.sources.find import UNLABELLED_SPLIT
+from logitcache.data.sources.tables import Table
 from logitcache.data.spool import by_block, concatenated, taken
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
@@ -120,6 +121,8 @@ class Source:
     form: str = "text"  # what a text is: text, prompt (and its completion), or messages as JSON
     documents: str | None = None  # digest of the documents that rows of tokens were made of
     views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks
+    read: Mapping[str, Callable[[], Table]] = field(default_factory=dict)  # reads a split's table again, by split
+    texts: tuple[str, str | None] = ("text", None)  # the columns of its texts
 
     def split(self, name: str) -> Rows:
         """Rows of one split. Raises SpecError where it is missing or empty."""

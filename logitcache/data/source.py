@@ -5,10 +5,12 @@ selected from its table.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from logitcache import identity
 from logitcache.config.data import LANGUAGE, Columns
@@ -23,7 +25,7 @@ from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Found
 from logitcache.data.sources.presets import Preset
-from logitcache.data.sources.tables import Opened
+from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.texts import texts
 from logitcache.data.spool import Spool, by_block, strings
 from logitcache.data.tasks.classification import Classification
@@ -93,7 +95,11 @@ def load(
         reporter.note(f"data: {found.what}: {sizes} rows")
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
-    source = replace(source, task=kind.name, form=form)
+    assert names.text is not None
+    read = {str(split or "train"): table for split, table in found.tables.items()}
+    if more is not None:
+        read[UNLABELLED_SPLIT] = partial(find.single, more)
+    source = replace(source, task=kind.name, form=form, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)
@@ -136,10 +142,20 @@ def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
     label = labels if tags is None else words.rarest(tags)
     first = texts(table, names.text)
     second = None if names.text_pair is None else texts(table, names.text_pair)
-    row_hash, row_id = Spool(np.int64), by_block(np.int64, len(first), lambda part: np.arange(part.start, part.stop))
+    row_id = by_block(np.int64, len(first), lambda part: np.arange(part.start, part.stop))
+    return Rows(first, second, label, row_id, _hashes(first, second), tags)
+
+
+def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
+    """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no text."""
+    return _hashes(texts(table, text), None if text_pair is None else texts(table, text_pair))
+
+
+def _hashes(first: pa.LargeStringArray, second: pa.LargeStringArray | None) -> Int64:
+    row_hash = Spool(np.int64)
     for block, pair in zip(strings(first), repeat(None) if second is None else strings(second), strict=False):
         row_hash.add(identity.row_hashes(block, pair))
-    return Rows(first, second, label, row_id, row_hash.finish(), tags)
+    return row_hash.finish()
 
 
 def _with_unlabelled(

@@ -15,7 +15,6 @@ from logitcache.store.extents import File
 from logitcache.store.manifest import QUANTILES, Plan, Receipt, manifest_dict
 from logitcache.targets.dense import DTYPES as CODECS
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.conditions import conditions
 from logitcache.teacher.plan import Planned
 
 TRAINED_BYTES = 16  # of a parameter: weight, gradient and AdamW's two moments in single precision
@@ -28,7 +27,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 def on_disk(planned: Planned) -> dict[str, int]:
     """Bytes of the whole folder of a planned dump, by codec: shards, receipts, plan and manifest."""
-    stated = conditions(planned.panel.first)
+    stated = planned.conditions()
     return {dtype: cache_bytes(_stored_as(planned, dtype), stated) for dtype in CODECS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -190,6 +191,25 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     return min(limit, positions - first)
 
 
+def gguf_file(path: str) -> tuple[str, dict[str, str]]:
+    """The folder of a ``.gguf`` file and what `transformers` has to be told to read it; else the path and nothing.
+    Raises SpecError where the package that reads such files is not installed.
+    """
+    file = Path(path)
+    if file.suffix.lower() != ".gguf":
+        return path, {}
+    if not file.is_file():
+        raise SpecError(expected="a .gguf file", found="no such file", advice="Correct the path.", where=path)
+    if importlib.util.find_spec("gguf") is None:
+        raise SpecError(
+            expected="the package gguf, which reads .gguf files",
+            found="it is not installed",
+            advice="Run: pip install gguf",
+            where=path,
+        )
+    return str(file.parent), {"gguf_file": file.name}
+
+
 def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a checkpoint, with a padding token (another special one where it has none: its end, if any).
 
@@ -200,7 +220,8 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
     try:
         commit = hub.checkpoint(path, revision)
         settings = {} if commit is None else commit.settings()
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
+        folder, of_file = gguf_file(path)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, **of_file, **settings)
     except hub.unreadable() as error:
         raise _no_tokenizer(path, _pointer(path) or hub.why(path, error)) from None
     if not trust_remote_code and _stands_in(tokenizer):

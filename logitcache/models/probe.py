@@ -31,6 +31,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
+from logitcache.models.documents import find_documents
 from logitcache.records import Array, Examples, Float32, Int64, Padding, Ragged, Side
 
 LENGTHS = 8  # of probed rows, from the shortest to the longest
@@ -244,11 +245,19 @@ def find_padding(
             probe = Probe(asking, probe_rows(tokenizer, rows, max_length), dtype)
             check_token_types(model, probe.rows)
             try:
-                return probe.choose(sides, equal)
+                chosen = probe.choose(sides, equal)
+                if "position_ids" not in rows.tokens:
+                    return chosen
+                every = partial(ask, model, per_token=True)
+                return find_documents(every, model, chosen, rows, partial(_rounding, dtype))
             except RuntimeError as error:
                 if not out_of_memory(error) or max_length < LEAST:
                     raise
             max_length //= 2  # the rows may be much shorter than the longest that was allowed
+
+
+def _rounding(dtype: torch.dtype, reference: Array) -> float:
+    return TIMES * tolerance(dtype, reference, 0.0)
 
 
 def _ask_ends(model: PreTrainedModel, inputs: dict[str, Array], padding: Padding) -> torch.Tensor:

@@ -10,7 +10,7 @@ from logitcache.data.sources import docstrings, presets
 from logitcache.data.sources.find import lying_here
 from logitcache.errors import SpecError, short
 from logitcache.reporter import Reporter
-from logitcache.stages.job import load
+from logitcache.stages.rows import load
 from logitcache.teacher.plan import Said
 
 

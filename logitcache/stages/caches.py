@@ -11,8 +11,8 @@ from logitcache.reporter import Reporter
 from logitcache.stages.stage import Stage
 from logitcache.store.lock import Lock
 from logitcache.store.writer import check_place
+from logitcache.teacher.asked import Asked
 from logitcache.teacher.dump import fill
-from logitcache.teacher.plan import Planned
 from logitcache.teacher.report import DumpReport
 from logitcache.teacher.reuse import Known
 
@@ -26,7 +26,7 @@ class Dump(Stage[DumpReport]):
 
     def __init__(
         self,
-        planned: Planned,
+        planned: Asked,
         source: Source,
         place: Path,
         *,

@@ -97,6 +97,7 @@ def _as_it_is(spec: TeacherSpec, finetune: Finetune, kind: type[Classification])
             kind=kind,
             revision=spec.revision,
             trust_remote_code=spec.trust_remote_code,
+            tokenizer=spec.tokenizer,
         )
     except UntrainedHead:
         if finetune.mode == "never":
@@ -109,6 +110,7 @@ def _config(
 ) -> TrainConfig:
     return TrainConfig(
         student=spec.name,
+        tokenizer=spec.tokenizer,
         revision=spec.revision,
         trust_remote_code=spec.trust_remote_code,
         epochs=finetune.epochs,

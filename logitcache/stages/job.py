@@ -14,11 +14,10 @@ import torch
 from logitcache.cache.cache import Cache
 from logitcache.cache.rows import stored_source
 from logitcache.config.data import LANGUAGE
-from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
-from logitcache.data import source as sources
+from logitcache.data.class_weights import class_weights
 from logitcache.data.division import FEWEST
 from logitcache.data.order import subset
 from logitcache.data.selection import held_out
@@ -28,8 +27,10 @@ from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
 from logitcache.models.load import load_tokenizer, quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
+from logitcache.records import Float32
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
+from logitcache.stages.rows import load
 from logitcache.stages.stored import caches_of, check_vocabulary, tokenizer_folder, with_length
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
@@ -57,6 +58,11 @@ class Job:
     reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
     cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
     stored: Mapping[str, Cache] = field(default_factory=dict)  # by split: the caches that hold the rows
+
+    @cached_property
+    def class_weight(self) -> Float32 | None:
+        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data does not have."""
+        return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
     def self_taught(self) -> bool:
@@ -87,8 +93,9 @@ class Job:
     def _settings(self) -> dict[str, Any]:
         """Computed once: a student's checkpoint and all rows are digested."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_RECORDED}
-        if not self.config.label_map:
-            del values["label_map"]
+        for name in ("label_map", "class_weight"):
+            if not values[name]:
+                del values[name]
         student, unlabelled = self.config.student, self.unlabelled()
         return {
             **values,
@@ -126,6 +133,7 @@ def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job
     config = with_selection(config, source)
     folder, settings = default_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
+    class_weights(config.class_weight, train.labels, task)  # refused before anything is written
     fingerprint = stored["train"].fingerprint if stored else None
     out = config.out or folder
     return Job(config, requested, source, task, goal, train, out, settings, tokenizer, None, fingerprint, stored)
@@ -197,18 +205,6 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
     with quiet():
         parts = tokenizer_fingerprint(tokenizer)
     return {**parts, "max_length": int(min(config.max_length, tokenizer.model_max_length))}
-
-
-def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
-    """The data that a run or a dump names."""
-    return sources.load(
-        config.data,
-        config.columns,
-        config.workspace.data,
-        reporter,
-        unlabelled=config.unlabelled,
-        seed=config.data_seed,
-    )
 
 
 def check_folds(rows: Rows, source: Source, folds: int) -> None:

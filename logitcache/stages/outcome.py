@@ -17,6 +17,7 @@ import logitcache
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.joined import Joined
+from logitcache.data.class_weights import weights_by_name
 from logitcache.records import Block, rows_of
 from logitcache.stages.job import Job
 from logitcache.store.files import write_atomic
@@ -45,6 +46,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "a": objective.a,
         "temperature": objective.temperature,
         "soft_factor": objective.soft_factor,
+        "class_weight": None if job.class_weight is None else weights_by_name(job.class_weight, task),
         "cache_fingerprint": None if teacher is None else teacher.fingerprint,
         "cache_rows": None if teacher is None else len(teacher),
         "caches": [] if teacher is None else [_cache(cache) for cache in teacher.caches],

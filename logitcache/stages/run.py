@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from logitcache.cache.joined import Joined
+from logitcache.data.class_weights import weights_by_name
+from logitcache.data.names import listed
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.errors import SpecError
@@ -54,6 +56,10 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     weights = "fresh weights" if config.init == "random" else "its own weights"
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"
     reporter.note(f"student: {config.student}, {size}, {weights}; {config.method}, seed {config.seed}, on {_rows(job)}")
+    if job.class_weight is not None:
+        pairs = weights_by_name(job.class_weight, job.task).items()
+        bare = "; rows without a label weigh 1" if (job.train.labels < 0).any() else ""
+        reporter.note(f"class weights: {listed([f'{name} {weight:g}' for name, weight in pairs])}{bare}")
     max_length = min(max_length, longest_input(student, tokenizer))
     padding = _padding(job, student, tokenizer, max_length, reporter)
     rows = _prepare(job, tokenizer, max_length, reporter)
@@ -66,7 +72,17 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     try:
         with disk(job.out), reporter.stage(name, "steps") as stage:
             fitted = fit(
-                student, tokenizer, job.objective, job.task, prepared, teacher, settings, job.out, stage, job.stored
+                student,
+                tokenizer,
+                job.objective,
+                job.task,
+                prepared,
+                teacher,
+                settings,
+                job.out,
+                stage,
+                job.class_weight,
+                job.stored,
             )
     except SpecError as error:
         diverged = isinstance(error, Diverged)

@@ -18,7 +18,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.data.division import stand_in
 from logitcache.data.match import Kind, shown
-from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
+from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.load import quiet
@@ -29,15 +29,16 @@ from logitcache.stages.defaults import default_folder
 from logitcache.stages.folder import CONTENT, OtherRun, cache_of, check_foreign, check_same, is_done
 from logitcache.stages.job import Job, ready, with_tokenizer
 from logitcache.stages.relabelled import check_gold_labels
+from logitcache.stages.rows import check_unlabelled
 from logitcache.stages.run import run
 from logitcache.stages.stage import Stage, made
 from logitcache.stages.workspace import find_cache, self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
+from logitcache.teacher.asked import label_digest
 from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
-from logitcache.teacher.plan import label_digest
 
 ANSWERS = "the answers of this first copy"
 FIRST_COPY = "first copy"  # what the reporter calls its training
@@ -158,23 +159,14 @@ def _placed_by_cache(job: Job) -> Job:
     return replace(job, out=out, settings=settings)
 
 
-def check_unlabelled(source: Source, named: str | None) -> None:
-    """Raises SpecError for an unlabelled set without rows. ``named``: where it was to come from."""
-    if UNLABELLED_SPLIT in source.splits and not len(source.splits[UNLABELLED_SPLIT]):
-        held = " or ".join(split for split in source.splits if split not in ("train", UNLABELLED_SPLIT))
-        why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
-        raise SpecError(
-            f"expected unlabelled rows, found none: {why}. Name other rows, or leave --unlabelled out.",
-            where=named or f"{source.name}, split {UNLABELLED_SPLIT}",
-        )
-
-
 def _given(job: Job, reporter: Reporter) -> Joined | None:
     """The caches that are named, or (for kd) found in the workspace."""
     config, starts = job.config, job.starts()
     if job.stored:
         taught = METHODS[config.method].needs_teacher
-        return join([job.stored["train"]], starts, task=job.task) if taught else None
+        if not taught:
+            return None
+        return join([job.stored["train"]], starts, task=job.task, label_map=config.label_map)
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)

@@ -79,18 +79,19 @@ def fit(
     settings: FitSettings,
     out: Path,
     stage: Meter,
+    class_weight: Float32 | None = None,
     references: Mapping[str, Teacher] | None = None,
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``.
-    ``stage`` is told of the steps. ``references`` are the teachers that answers to a split are compared with, where
-    the task's scores do that.
+    ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training rows alone. ``references`` are the
+    teachers that answers to a split are compared with, where the task's scores do that.
 
     On several ranks, each has the figures and the first saves.
     """
     clock = StepClock(stage)
     every = [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
     last = checkpoints.last(out / "checkpoints")
-    collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher})
+    collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher}, class_weight)
     references = references or {}
     dev = None
     if "dev" in prepared:

@@ -164,7 +164,7 @@ class DistillTrainer(Trainer):
             return None
         total = torch.stack([sample["batch"].weight.sum() for sample in batch_samples]).sum().to(device)
         total = self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
-        return total.clamp(min=1)  # of rows without a kept position: their loss is 0
+        return total.masked_fill(total == 0, 1)  # of rows without a kept position: their loss is 0
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -5,14 +5,12 @@ equality within what the same teacher differs by when it is asked in other batch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tokenizers
-import torch
-import transformers
 
-from logitcache.teacher.model import TeacherModel
+if TYPE_CHECKING:
+    from logitcache.teacher.model import TeacherModel
 
 # What a receipt may say besides: how this one shard came about, not what it was computed on.
 OF_ONE_SHARD = ("batch_tokens", "cut", "reused", "skipped")
@@ -20,6 +18,10 @@ OF_ONE_SHARD = ("batch_tokens", "cut", "reused", "skipped")
 
 def conditions(teacher: TeacherModel) -> dict[str, Any]:
     """The conditions a teacher answers under here. Nothing in them names a host, a user or a place."""
+    import tokenizers
+    import torch
+    import transformers
+
     device = teacher.model.device
     return {
         "device": device.type,

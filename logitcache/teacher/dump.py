@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings as DumpSettings
@@ -20,13 +21,17 @@ from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store.lock import Lock
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.panel import Panel
-from logitcache.teacher.plan import Planned, planned
+from logitcache.teacher.asked import Asked
+from logitcache.teacher.gold import check_gold
 from logitcache.teacher.report import DumpReport, report, unfinished
 from logitcache.teacher.reuse import Known
 from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Done, Work
+
+if TYPE_CHECKING:
+    from logitcache.teacher.model import TeacherModel
+    from logitcache.teacher.panel import Panel
+    from logitcache.teacher.plan import Planned
 
 
 def dump_split(
@@ -78,6 +83,8 @@ def checked_plan(
     """What a dump is to hold, refused where it cannot be made; nothing is written. Raises FingerprintMismatch,
     SpecError, as :func:`dump_split` does.
     """
+    from logitcache.teacher.plan import planned
+
     with reporter.phase("plan"):
         asked = planned(teacher, source, split, settings, label_map)
     if asked.match.data:
@@ -85,14 +92,14 @@ def checked_plan(
     if reuse is not None:
         reuse.check(asked.plan)
     if asked.note:
-        reporter.note(f"{asked.panel.first.name}: {asked.note}")
+        reporter.note(f"{asked.name}: {asked.note}")
     if not own_classes:
-        asked.check_gold(source, reporter)
+        check_gold(asked, source, reporter)
     return asked
 
 
 def fill(
-    asked: Planned,
+    asked: Asked,
     source: Source,
     folder: Path,
     *,
@@ -118,7 +125,7 @@ def fill(
             with reporter.phase("report"):
                 cache = Cache.open(folder)
                 summary.add_shards(cache, set(range(asked.plan.shard_count)) - set(done.shards))
-                told = report(cache, summary, asked.panel, source, split, unnamed, asks=reuse is None)
+                told = report(cache, summary, asked, source, split, unnamed, asks=reuse is None)
         else:
             told = unfinished(writer)
     _say(asked, done, reuse, folder, part, reporter)
@@ -135,7 +142,7 @@ def fill(
 
 
 def _say(
-    asked: Planned, done: Done, known: Known | None, folder: Path, part: tuple[int, int] | None, reporter: Reporter
+    asked: Asked, done: Done, known: Known | None, folder: Path, part: tuple[int, int] | None, reporter: Reporter
 ) -> None:
     copied = f", {done.copied:,} were copied" if known is not None else ""
     which = "" if part is None else f" (part {part[0] + 1} of {part[1]})"

@@ -11,45 +11,38 @@ from math import lgamma, log
 
 import numpy as np
 
-from logitcache.data.match import Kind, Match, pairs_of
+from logitcache.data.match import Kind, pairs_of
 from logitcache.data.names import LISTED, map_option
-from logitcache.data.preprocess.tokens import prepare
-from logitcache.data.source import Rows, Source
+from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch
 from logitcache.records import Array, Int64
 from logitcache.reporter import Reporter
-from logitcache.teacher.panel import Panel, answer, positions_of
+from logitcache.teacher.asked import Asked
 
 CHECKED_ROWS = 128
 MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search for an order cubic
 ERROR = 1e-6  # how often a teacher whose answers have nothing to do with the labels is refused, at most
 
 
-def check_gold(
-    panel: Panel,
-    match: Match,
-    rows: Rows,
-    source: Source,
-    max_length: int,
-    batch_tokens: int,
-    reporter: Reporter,
-) -> None:
-    """Ask up to 128 labelled rows, as many of each class as there are. ``rows`` are those to be dumped; where another
-    split has more labelled ones, those are asked. Where another order of the columns agrees far better, that order is
-    named: in a note if teacher and data number the classes alike, else in the error.
+def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
+    """Ask up to 128 labelled rows, as many of each class as there are: those to be dumped; where another split has more
+    labelled ones, those. Where another order of the columns agrees far better, that order is named: in a note if
+    teacher and data number the classes alike, else in the error.
 
     Raises FingerprintMismatch.
     """
+    match = asked.match
     if match.kind is not Kind.NUMBERED:
         return
-    labelled = max((rows, *source.splits.values()), key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
+    splits = (asked.rows, *source.splits.values())
+    labelled = max(splits, key=lambda split: min(CHECKED_ROWS, int((split.label >= 0).sum())))
     sample = labelled.select(spread(labelled.label, CHECKED_ROWS))
-    if not len(sample):
+    answered = asked.answer(sample) if len(sample) else None
+    if answered is None:
         return
-    examples = prepare(panel.first.tokenizer, sample, max_length)
-    logits, _ = answer(panel, examples, batch_tokens)
+    examples, logits = answered
     finite = np.isfinite(logits).all(axis=1)
-    gold, answers = positions_of(panel, examples).label[finite], logits[finite].argmax(axis=1)
+    gold, answers = asked.positions(examples).label[finite], logits[finite].argmax(axis=1)
     gold, answers = gold[gold >= 0], answers[gold >= 0]  # a labelled row of words may have some without a label
     order = better_order(gold, answers, len(match.data))
     if order is None:
@@ -66,8 +59,8 @@ def check_gold(
         f"the teacher is right on {before:.0%}, with its columns in another order on {after:.0%}. {advice}"
     )
     if not match.numbers_alone:
-        raise FingerprintMismatch(found, where=panel.first.name)
-    reporter.note(f"{panel.first.name}: {found}")
+        raise FingerprintMismatch(found, where=asked.name)
+    reporter.note(f"{asked.name}: {found}")
 
 
 def spread(labels: Int64, count: int) -> Int64:

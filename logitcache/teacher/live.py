@@ -25,9 +25,8 @@ from logitcache.models.probe import tolerance
 from logitcache.records import LOGITS, Array, Float32, Int64, rows_of
 from logitcache.targets.dense import DenseCodec
 from logitcache.targets.table import named
-from logitcache.teacher.conditions import conditions, differing
-from logitcache.teacher.panel import answer_alone, answer_some, room_for
-from logitcache.teacher.plan import Planned
+from logitcache.teacher.asked import Asked
+from logitcache.teacher.conditions import differing
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Live:
     conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ: [of the cache, here]
 
 
-def live(cache: Cache, asked: Planned, rows: int, seed: int = 0) -> Live:
+def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
     """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none has an answer, or the
     cache keeps no full vectors.
     """
@@ -64,30 +63,25 @@ def live(cache: Cache, asked: Planned, rows: int, seed: int = 0) -> Live:
     batched, alone, doubled = (np.concatenate(parts) for parts in zip(*_answers(cache, asked, drawn), strict=True))
     row = drawn[rows_of(cache.positions(drawn)[0])]
     found = _judge(asked, row, cache.stored(drawn), batched, alone, doubled)
-    here = conditions(asked.panel.first)
+    here = asked.conditions()
     receipts = [cache.manifest.receipts[index] for index in np.unique(drawn // cache.manifest.plan.shard_rows)]
     apart = {name: pair for receipt in receipts for name, pair in differing(receipt.conditions, here).items()}
     return Live(rows=len(drawn), conditions=apart, **found)
 
 
-def _answers(cache: Cache, asked: Planned, drawn: Int64) -> Iterator[tuple[Float32, Float32, Float32]]:
+def _answers(cache: Cache, asked: Asked, drawn: Int64) -> Iterator[tuple[Float32, Float32, Float32]]:
     """The logits of each shard's drawn rows: in the shard's own batches, alone, and beside a copy of themselves."""
     plan = cache.manifest.plan
     for index in np.unique(drawn // plan.shard_rows):
         start, stop = plan.shard(int(index))
         wanted = drawn[(drawn >= start) & (drawn < stop)] - start
         prepared = asked.prepare(start, stop)
-        budget = cache.manifest.receipts[index].conditions.get("batch_tokens", plan.preparation["batch_tokens"])
-        with room_for(f"batches of {budget:,} tokens", asked.panel.first):
-            batched = answer_some(asked.panel, prepared, budget, wanted)
-        drawn_rows = prepared.select(wanted)
-        with room_for("two copies of one row", asked.panel.first):
-            alone, doubled = answer_alone(asked.panel, drawn_rows), answer_alone(asked.panel, drawn_rows, 2)
-        yield batched, alone, doubled
+        budget = cache.manifest.receipts[index].conditions.get("batch_tokens", asked.batch_tokens)
+        yield asked.ask_again(prepared, budget, wanted)
 
 
 def _judge(
-    asked: Planned, row: Int64, stored: dict[str, Array], batched: Float32, alone: Float32, doubled: Float32
+    asked: Asked, row: Int64, stored: dict[str, Array], batched: Float32, alone: Float32, doubled: Float32
 ) -> dict[str, Any]:
     """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P, K]; ``row`` i64[P] is
     the row of each position.
@@ -98,7 +92,9 @@ def _judge(
     there, reference = codec.unpack(stored).logits, codec.unpack(codec.encode(alone)).logits
     off = np.abs(there.astype(np.float64) - reference)
     control = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
-    rounding: Float64 = np.spacing(np.abs(stored["logits"])).astype(np.float64)
+    size = np.abs(stored["logits"])
+    largest = np.nextafter(np.finfo(size.dtype).max, size.dtype.type(0))  # the spacing of the last number overflows
+    rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
     allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
     differ = kl(there, reference)
     same = np.all([(again[name] == stored[name]).all(axis=1) for name in again], axis=0)

@@ -18,7 +18,9 @@ from transformers import PreTrainedModel
 
 from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, locate
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import pad, where_of
+from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
@@ -30,6 +32,7 @@ from logitcache.models.load import (
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
+    gguf_file,
     load_tokenizer,
     longest_input,
     quiet,
@@ -79,6 +82,12 @@ class TeacherModel:
             return f"{self.width:,} tokens{filling}"
         names = ", ".join(self.label_names[:8]) + (", …" if len(self.label_names) > 8 else "")
         return f"{len(self.label_names)} labels ({names})"
+
+    def as_rows(self, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
+        """The source whose rows are put to it: made of the texts where the task makes rows of its own."""
+        if any(rows.tokens for rows in source.splits.values()):
+            return source
+        return self.kind.tokenised(source, self.tokenizer, settings.sequences, self.max_length, reporter)
 
     @property
     def max_length(self) -> int:
@@ -161,22 +170,26 @@ def load_teacher(
     kind: type[Classification] = Classification,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    tokenizer: str | None = None,
 ) -> TeacherModel:
-    """Load a fine-tuned classifier of a ``kind`` from a folder or the hub: safetensors only, in eval mode.
+    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file: no pickles, in eval mode.
 
     ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs only if
-    ``trust_remote_code``. Raises UntrainedHead where the classification head was never trained, SpecError where there
-    is no checkpoint or one that lacks weights of its body.
+    ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own. Raises UntrainedHead where the head
+    was never trained, SpecError where there is no checkpoint or one that lacks weights of its body.
     """
     place = check_device(device)
     try:
         commit = hub.checkpoint(path, revision)
+        folder, of_file = gguf_file(path)
+        names = {} if of_file else column_names(path, {} if commit is None else commit.settings())
         with quiet():
             model, info = getattr(transformers, kind.auto_model).from_pretrained(
-                path,
+                folder,
                 dtype=DTYPES[dtype],
                 output_loading_info=True,
-                **column_names(path, {} if commit is None else commit.settings()),
+                **names,
+                **of_file,
                 **checkpoint_settings(commit, trust_remote_code),
             )
     except FingerprintMismatch:
@@ -186,20 +199,24 @@ def load_teacher(
         raise unloadable("teacher", path, error, advice, revision) from None
     if missing := fresh_weights(model, info, path):
         raise UntrainedHead(
-            f"expected a trained classification head, found none in the checkpoint ({', '.join(missing[:3])}). "
+            f"expected a trained {kind.head} head, found none in the checkpoint ({', '.join(missing[:3])}). "
             "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
-            f"logitcache train --method base --student {path}",
+            f"logitcache train {kind.option}--method base --student {path}",
             where=path,
         )
     check_problem(model.config, path)
     plain_outputs(model.config)
     sha = None if commit is None else commit.sha
-    tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
-    padding = pads_by_config(model, tokenizer)
+    if tokenizer is not None:
+        read = load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
+    else:
+        read = load_tokenizer(path, sha, trust_remote_code)
+    read = fit_tokenizer(read, model, path)
+    padding = pads_by_config(model, read)
     model.eval().to(place)
     name = Path(path).resolve().name if sha is None else path
-    width = kind.width(tokenizer)
-    return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha, kind=kind, width=width)
+    width = kind.width(read)
+    return TeacherModel(model, read, name, dtype, padding, revision=sha, kind=kind, width=width)
 
 
 @dataclass(frozen=True)

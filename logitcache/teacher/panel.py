@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
 from logitcache.store.manifest import differences
+from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
 
 _ALIKE = "Train the teachers of all folds alike."
@@ -128,16 +129,6 @@ def _kind(teacher: TeacherModel) -> dict[str, Any]:
     names = ("label_names", "dtype", "max_length", "parameters")
     shared = {name: getattr(teacher, name) for name in names}
     return {**shared, **teacher.arithmetic(), "tokenizer": tokenizer_fingerprint(teacher.tokenizer)}
-
-
-class Receiver(Protocol):
-    """Takes the answers of one batch after the other."""
-
-    def add(self, places: Int64, vectors: torch.Tensor) -> None:
-        """``vectors`` f32[P, K], on the teacher's device, are of all kept positions of the rows at these places."""
-
-
-R = TypeVar("R", bound=Receiver)
 
 
 def ask_all(

@@ -7,44 +7,46 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from logitcache import identity
 from logitcache.cache.layout import columns_of
 from logitcache.config.sequences import Sequences
 from logitcache.config.teacher import DumpSettings
-from logitcache.data.match import Match, match_labels, pairs_of
+from logitcache.data.match import match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
-from logitcache.data.tasks.table import TASKS
-from logitcache.errors import FingerprintMismatch, FormatError, SpecError, short
+from logitcache.errors import FormatError, SpecError, short
 from logitcache.models.load import DTYPES, quiet
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.models.tokenizer import tokenizer_fingerprint
-from logitcache.records import Examples, Int64
-from logitcache.reporter import Reporter
-from logitcache.store.columns import ROW, Column
-from logitcache.store.manifest import Plan, called, differences
+from logitcache.records import Examples, Float32, Int64, Positions
+from logitcache.reporter import Meter
+from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import codec_from_dict, named, parse
+from logitcache.teacher.asked import Asked, R, class_names, label_digest, occurring, shard_rows, task_of
 from logitcache.teacher.calibration import calibrated
-from logitcache.teacher.gold import check_gold
+from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
-from logitcache.teacher.panel import OneTeacher, Panel, room_for
-
-MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
-SHARD_BYTES, WIDE_SHARD_BYTES, SHARD_FLOPS = 64e6, 32e6, 1e14
-# A teacher is its weights and data are their rows, whatever they are called.
-NAMES = ("name", "revision", "source", "own_names")
+from logitcache.teacher.panel import (
+    OneTeacher,
+    Panel,
+    answer,
+    answer_alone,
+    answer_some,
+    ask_all,
+    positions_of,
+    room_for,
+)
 
 
 def settings_of(plan: Plan) -> DumpSettings:
     """The settings that a plan was made with."""
     recorded = plan.preparation
+    usual = DumpSettings()
     return DumpSettings(
-        max_length=recorded["max_length"],
-        batch_tokens=recorded["batch_tokens"],
+        max_length=recorded.get("max_length", usual.max_length),
+        batch_tokens=recorded.get("batch_tokens", usual.batch_tokens),
         codec=named(plan.targets["logits"]),
         shard_rows=plan.shard_rows,
         on_nonfinite=recorded.get("on_nonfinite", "stop"),
@@ -67,8 +69,11 @@ class Said:
     @classmethod
     def of(cls, plan: Plan) -> Said:
         """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked again."""
+        unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
         for name, good in _SAID.items():
             group, _, field = name.partition(".")
+            if unread and name in _OF_A_MODEL:
+                continue
             value = getattr(plan, group).get(field)
             if not good(value):
                 raise FormatError(
@@ -94,6 +99,7 @@ def _is_codec(value: Any) -> bool:
     return False
 
 
+_OF_A_MODEL = ("preparation.max_length", "preparation.batch_tokens")
 _SAID: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("teacher.name", "data.source", "data.split", "data.digest"), _is_text),
     "teacher.dtype": lambda value: isinstance(value, str) and value in DTYPES,
@@ -104,42 +110,41 @@ _SAID: Mapping[str, Callable[[Any], bool]] = {
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A dump made ready: who answers for which rows, with columns in the data's order."""
+class Planned(Asked):
+    """A dump of models that are asked."""
 
     panel: Panel
-    rows: Rows
-    codec: Codec
-    plan: Plan
-    match: Match  # the teacher's columns for the data's classes
-    task: Classification
     note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
 
+    @property
+    def name(self) -> str:
+        return self.panel.first.name
+
+    def conditions(self) -> dict[str, Any]:
+        return conditions(self.panel.first)
+
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
-        """Rows start..stop as the teacher reads them; only those at these places (counted from start), where given."""
         tokenizer, max_length = self.panel.first.tokenizer, self.plan.preparation["max_length"]
         if places is None or len(places) == stop - start:
             return prepare(tokenizer, self.rows, max_length, start, stop)
         return prepare(tokenizer, self.rows.select(start + places), max_length)
 
-    def check_gold(self, source: Source, reporter: Reporter) -> None:
-        """Raises FingerprintMismatch where columns that were matched by number look permuted."""
-        preparation = self.plan.preparation
-        length, budget = preparation["max_length"], preparation["batch_tokens"]
-        check_gold(self.panel, self.match, self.rows, source, length, budget, reporter)
+    def positions(self, rows: Examples) -> Positions:
+        return positions_of(self.panel, rows)
 
-    def check_same(self, there: Plan, *, padding: bool = True) -> None:
-        """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart; unless
-        ``padding``, also where its batches were made otherwise.
-        """
-        without = NAMES if padding else (*NAMES, "padding")
-        for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
-            raise FingerprintMismatch(
-                expected=f"{called(name)} = {short(before)}, as the cache was made with",
-                found=short(now),
-                advice="Name the same teacher, data and settings.",
-                where=self.panel.first.name,
-            )
+    def ask(self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter) -> tuple[R, int]:
+        return ask_all(self.panel, rows, batch_tokens, begin, stage)
+
+    def answer(self, rows: Rows) -> tuple[Examples, Float32]:
+        examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
+        return examples, answer(self.panel, examples, self.batch_tokens)[0]
+
+    def ask_again(self, rows: Examples, batch_tokens: int, places: Int64) -> tuple[Float32, Float32, Float32]:
+        with room_for(f"batches of {batch_tokens:,} tokens", self.panel.first):
+            batched = answer_some(self.panel, rows, batch_tokens, places)
+        chosen = rows.select(places)
+        with room_for("two copies of one row", self.panel.first):
+            return batched, answer_alone(self.panel, chosen), answer_alone(self.panel, chosen, 2)
 
 
 def planned(
@@ -160,7 +165,7 @@ def planned(
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
     rows, first = source.table(split), panel.first
     task = task_of(source, first.label_names)
-    match = match_labels(first.label_names, task, first.name, label_map, occurring=_occurring(source))
+    match = match_labels(first.label_names, task, first.name, label_map, occurring=occurring(source))
     if task.num_labels < 2:
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
     panel = panel.in_order(None if match.identity else match.order)
@@ -178,15 +183,7 @@ def planned(
     if task.self_contained:
         data["documents"] = source.documents
         settings = replace(settings, sequences=replace(settings.sequences, seq_len=settings.max_length))
-    return Planned(panel, rows, codec, _plan(panel, names, data, settings, codec, rows), match, task, note)
-
-
-def as_rows(panel: Panel, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
-    """The source whose rows are put to the teacher: made of the texts where the task makes rows of its own."""
-    first = panel.first
-    if any(rows.tokens for rows in source.splits.values()):
-        return source
-    return first.kind.tokenised(source, first.tokenizer, settings.sequences, first.max_length, reporter)
+    return Planned(rows, codec, _plan(panel, names, data, settings, codec, rows), match, task, panel, note)
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
@@ -210,24 +207,6 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
     return panel.padded(padding), padding_remark(padding, first.padding)
 
 
-def task_of(source: Source, own: tuple[str, ...]) -> Classification:
-    """The data's classes; those of the teacher's columns where the data has no labels."""
-    return TASKS[source.task](source.num_labels or len(own), source.label_names)
-
-
-def class_names(task: Classification, match: Match) -> tuple[str, ...]:
-    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one name twice."""
-    if task.label_names is not None or len(set(match.own)) < len(match.own):
-        return match.data
-    return match.names
-
-
-def _occurring(source: Source) -> list[int]:
-    """The classes that some row has."""
-    labels = [np.unique(rows.labels) for rows in source.splits.values()]
-    return [int(label) for label in np.unique(np.concatenate(labels)) if label >= 0]
-
-
 def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict[str, str] | None:
     """The label map that gives the order a cache was made with; None where the teacher has other names now, or the
     plan is not a dump's.
@@ -238,11 +217,6 @@ def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict
     if names != list(own) or not numbers or sorted(columns) != list(range(task.num_labels)):
         return None
     return pairs_of(own, task.label_names or tuple(map(str, range(task.num_labels))), columns)
-
-
-def label_digest(rows: Rows) -> str:
-    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
-    return identity.digest_arrays([("label", rows.labels)])
 
 
 def _plan(
@@ -292,15 +266,3 @@ def _map(teacher: TeacherModel) -> dict[str, str]:
     if not teacher.kind.self_contained:
         return {}
     return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}
-
-
-def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int, positions: int = 1) -> int:
-    """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least 1,024. Of vectors so
-    wide that those would be more than 64 MB, as many as 32 MB hold: a shard is in memory up to four times. A row has
-    so many ``positions``, and as many tokens where they are kept.
-    """
-    record = sum(c.record_bytes() * (1 if c.level == ROW else positions) for c in columns)
-    if MIN_SHARD_ROWS * record > SHARD_BYTES:
-        return 1 << int(np.log2(max(1.0, WIDE_SHARD_BYTES / record)))
-    by_flops = SHARD_FLOPS / (2 * parameters * max_length)
-    return max(MIN_SHARD_ROWS, 1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, SHARD_BYTES / record, by_flops)))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,12 @@ from logitcache.store.manifest import (
 from logitcache.store.reader import strangers
 from logitcache.store.shards import LocalFolder
 from logitcache.store.writer import MANIFEST, PLAN, SHARDS, CacheWriter
+from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
-from logitcache.teacher.plan import Planned
 from logitcache.teacher.summary import Summary
 from logitcache.teacher.work import Work
 
-Ask = Callable[[Plan], Planned]  # loads whoever answered for the rows of a plan
+Ask = Callable[[Plan], Asked]  # loads whoever answered for the rows of a plan
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _budgets(found: Diagnosis) -> dict[int, int]:
     return {index: each["batch_tokens"] for index, each in said.items() if "batch_tokens" in each}
 
 
-def _as_planned(asked: Planned, plan: Plan) -> Planned:
+def _as_planned(asked: Asked, plan: Plan) -> Asked:
     """Under the names that the cache's plan has for the same things."""
-    return Planned(asked.panel, asked.rows, asked.codec, plan, asked.match, asked.task)
+    return replace(asked, plan=plan)
 
 
 def _differ(found: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:

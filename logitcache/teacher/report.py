@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from logitcache.cache.cache import Cache
-from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Scores
 from logitcache.records import LOGITS, Answers, Block, Dense, rows_of
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
-from logitcache.teacher.panel import Panel, answer, positions_of
+from logitcache.teacher.asked import Asked
 from logitcache.teacher.summary import Summary
 
 DEV_ROWS = 2000
@@ -60,7 +59,7 @@ class DumpReport:
 
 
 def report(
-    cache: Cache, tally: Summary, panel: Panel, source: Source, split: str, unnamed: bool, asks: bool
+    cache: Cache, tally: Summary, asked: Asked, source: Source, split: str, unnamed: bool, asks: bool
 ) -> DumpReport:
     """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from the cache where dev
     is held out of the same table; else (where ``asks``) the teacher on at most 2,000 of its rows, evenly spread.
@@ -75,7 +74,7 @@ def report(
     else:
         asks = asks and not cache.holds_rows  # held-out rows have caches of their own then
         dev = source.splits.get("dev") if split == "train" and asks else None
-        dev_scores, dev_rows, left = _on_dev(panel, dev, cache, tally)
+        dev_scores, dev_rows, left = _on_dev(asked, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
     remarks = [] if cache.holds_rows else _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
     cut, first_cut = cut_rows(cache.manifest.receipts)
@@ -163,15 +162,16 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     )
 
 
-def _on_dev(panel: Panel, dev: Rows | None, cache: Cache, tally: Summary) -> tuple[dict[str, float], int, int]:
+def _on_dev(asked: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
     """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
     sample = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
-    preparation = cache.manifest.plan.preparation
-    prepared = prepare(panel.first.tokenizer, sample, preparation["max_length"])
-    logits, _ = answer(panel, prepared, preparation["batch_tokens"])
-    positions = positions_of(panel, prepared)
+    answered = asked.answer(sample)
+    if answered is None:
+        return {}, 0, 0
+    prepared, logits = answered
+    positions = asked.positions(prepared)
     answers = Answers(prepared.row_hash, positions.indptr, positions.index, {LOGITS: Dense(logits)})
     lost = np.zeros(len(prepared), np.bool_)
     lost[rows_of(positions.indptr)[~np.isfinite(logits).all(axis=1)]] = True

@@ -13,7 +13,7 @@ from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
 from logitcache.store.manifest import Plan, called, differences
-from logitcache.teacher.plan import NAMES
+from logitcache.teacher.asked import NAMES
 
 SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 

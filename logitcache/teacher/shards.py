@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from logitcache.data.order import position_keys
 from logitcache.records import LOGITS, Answers, Array, Block, Float32, Int64, chosen, rows_of
 from logitcache.store.manifest import QUANTILES
 from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
-from logitcache.targets.dense import NO_ASSETS
+from logitcache.targets.dense import NO_ASSETS, DenseCodec
 from logitcache.targets.draws import Draw
 from logitcache.teacher.summary import Summary
+
+if TYPE_CHECKING:
+    import torch
 
 PART_VALUES = 1 << 20  # logits that are reduced and looked at together
 DEVICE_VALUES = 1 << 27  # the same on a GPU, which small parts would leave idle
@@ -63,7 +66,7 @@ class Assembly:
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
         text = layout.row_hash[rows_of(layout.indptr)]  # not its place: equal texts have equal answers
-        self._keys = torch.from_numpy(position_keys(seed, "codec", text, 0, layout.index))
+        self._keys = position_keys(seed, "codec", text, 0, layout.index)
         self.columns: dict[str, Array] = {column.name: empty(column, positions) for column in of_positions(codec)}
         self._entries: list[tuple[Int64, Mapping[str, Array]]] = []  # positions, and the columns of their entries
         self.entropy = np.full(positions, np.nan, np.float32)
@@ -73,10 +76,18 @@ class Assembly:
         self.too_wide = np.zeros(len(layout.row_id), np.bool_)
         self._pending: list[_Reduced] = []
 
-    def add(self, rows: Int64, vectors: torch.Tensor) -> None:
+    def add(self, rows: Int64, vectors: torch.Tensor | Float32) -> None:
         """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still being computed; the
         batch before is stored meanwhile.
         """
+        if isinstance(vectors, np.ndarray):
+            if isinstance(self.codec, DenseCodec):  # without torch
+                for part, at in self._parts(rows):
+                    self._store_arrays(self.codec, part, vectors[at])
+                return
+            import torch
+
+            vectors = torch.from_numpy(vectors)
         before, self._pending = self._pending, [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
         self._store(before)
         if not vectors.is_cuda:
@@ -112,11 +123,13 @@ class Assembly:
             start = stop
 
     def _reduce(self, rows: Int64, vectors: torch.Tensor) -> _Reduced:
+        import torch
+
         smallest, largest = vectors.aminmax(dim=1)
         finite = vectors.isfinite().all(dim=1)
         fits = largest - smallest <= self.codec.largest_gap
         places = chosen(self.layout.indptr, rows)[1]
-        kept = self._kept(vectors, self._keys[torch.from_numpy(places)].to(vectors.device))
+        kept = self._kept(vectors, torch.from_numpy(self._keys[places]).to(vectors.device))
         if not vectors.is_cuda:
             return _Reduced(rows, kept, finite, fits, None)
         finite, fits = (flags.to("cpu", non_blocking=True) for flags in (finite, fits))
@@ -135,20 +148,33 @@ class Assembly:
         ]
         if len(parts) == 1:
             return parts[0]
+        import torch
+
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _store(self, batch: list[_Reduced]) -> None:
         for reduced in batch:
             if reduced.copied is not None:
                 reduced.copied.synchronize()
-            rows = reduced.rows
-            finite, fits = reduced.finite.numpy(), reduced.fits.numpy()
-            if not fits.all():  # a vector that is not finite has no gap that fits
-                row = rows[rows_of(chosen(self.layout.indptr, rows)[0])]
-                self.not_finite[row[~finite]] = True
-                self.too_wide[row[finite & ~fits]] = True
-                self.skipped[row[~fits]] = True
-            self._put(rows, self.codec.pack(reduced.kept))
+            self._mark(reduced.rows, reduced.finite.numpy(), reduced.fits.numpy())
+            self._put(reduced.rows, self.codec.pack(reduced.kept))
+
+    def _store_arrays(self, codec: DenseCodec, rows: Int64, vectors: Float32) -> None:
+        """The same of vectors that are numpy's: f32[P, K]."""
+        with np.errstate(invalid="ignore"):
+            fits = vectors.max(axis=1) - vectors.min(axis=1) <= codec.largest_gap
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        self._mark(rows, finite, fits)
+        self._put(rows, codec.encode(vectors))
+
+    def _mark(self, rows: Int64, finite: Array, fits: Array) -> None:
+        """Note which rows cannot be stored; ``finite`` and ``fits`` bool[P]."""
+        if fits.all():  # a vector that is not finite has no gap that fits
+            return
+        row = rows[rows_of(chosen(self.layout.indptr, rows)[0])]
+        self.not_finite[row[~finite]] = True
+        self.too_wide[row[finite & ~fits]] = True
+        self.skipped[row[~fits]] = True
 
     def _put(self, rows: Int64, columns: Mapping[str, Array]) -> None:
         """Keep the columns of some rows, and add up what they say."""

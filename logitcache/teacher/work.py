@@ -10,24 +10,24 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION, TOKENS, inputs_of
 from logitcache.errors import SpecError
-from logitcache.records import Answers, Examples, Int64, end_to_end, rows_of
+from logitcache.records import Answers, Examples, Float32, Int64, end_to_end, rows_of
 from logitcache.reporter import SILENT, Meter, Reporter
 from logitcache.store.columns import ROW, ends
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.conditions import conditions
-from logitcache.teacher.panel import ask_all, positions_of
-from logitcache.teacher.plan import Planned
+from logitcache.teacher.asked import Asked
 from logitcache.teacher.reuse import Known
 from logitcache.teacher.shards import Assembly, Layout
 from logitcache.teacher.summary import Summary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Work:
     """The missing shards of one cache, or of one part of it."""
 
     writer: CacheWriter
-    planned: Planned
+    planned: Asked
     summary: Summary  # what is added up of the shards that are made
     known: Known | None = None
     reporter: Reporter = SILENT
@@ -72,7 +72,7 @@ class Work:
         return done
 
     def _write_shards(self, todo: list[int], done: Done, stage: Meter) -> None:
-        here, budget = conditions(self.planned.panel.first), self.planned.plan.preparation["batch_tokens"]
+        here, budget = self.planned.conditions(), self.planned.batch_tokens
         pending: Future[None] | None = None
         with ThreadPoolExecutor(1, "logitcache-writer") as pool:
             for index in todo:
@@ -114,7 +114,7 @@ class Work:
                 self.reporter.note(
                     f"shard {index}: out of memory; computed in batches of {fits:,} tokens, not {budget:,}"
                 )
-            if fits < planned.plan.preparation["batch_tokens"]:
+            if fits < planned.batch_tokens:
                 found["batch_tokens"] = fits
             budget, done.asked, done.tokens = fits, done.asked + len(new), done.tokens + examples.tokens
         if self.known is not None and len(old):
@@ -130,9 +130,7 @@ class Work:
         self, examples: Examples, new: Int64, budget: int, begin: Callable[[], Assembly], stage: Meter
     ) -> tuple[Assembly, int]:
         """The teacher's answers to the rows at the places ``new`` of a shard."""
-        receiver, fits = ask_all(
-            self.planned.panel, examples, budget, lambda: _Placed(begin(), new, self.reporter), stage
-        )
+        receiver, fits = self.planned.ask(examples, budget, lambda: _Placed(begin(), new, self.reporter), stage)
         with self.reporter.phase("encode"):
             receiver.shard.finish()
         return receiver.shard, fits
@@ -141,7 +139,7 @@ class Work:
         """The kept positions of the rows of a shard. ``place`` is where the older cache has each row, or -1."""
         rows = self.planned.rows
         old = np.flatnonzero(place >= 0)
-        asked = positions_of(self.planned.panel, examples)
+        asked = self.planned.positions(examples)
         whole = Answers(examples.row_hash, asked.indptr, asked.index, {})
         if self.known is not None:
             copied = Answers(rows.row_hash[start + old], *self.known.cache.positions(place[old]), {})
@@ -160,7 +158,7 @@ class Work:
         codec, how = self.planned.codec, self.planned.plan.preparation["on_nonfinite"]
         if how == "skip" or not shard.skipped.any():
             return
-        where, after = self.planned.panel.first.name, "Nothing of their shard was written."
+        where, after = self.planned.name, "Nothing of their shard was written."
         skip = "or store them as nobody's answer (--on-nonfinite skip)."
         row_id = self.planned.rows.row_id[start : start + len(shard.skipped)]
         if shard.not_finite.any():
@@ -189,7 +187,7 @@ class Work:
     def _write(self, index: int, shard: Assembly, conditions: dict[str, Any]) -> None:
         layout = shard.layout
         arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns, **shard.entries()}
-        if self.planned.panel.first.kind.level != ROW:
+        if self.planned.task.level != ROW:
             arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
         inputs = inputs_of(self.planned.plan)
         if inputs:
@@ -208,7 +206,7 @@ class _Placed:
     rows: Int64
     reporter: Reporter
 
-    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+    def add(self, places: Int64, vectors: Tensor | Float32) -> None:
         with self.reporter.phase("encode"):
             self.shard.add(self.rows[places], vectors)
 

@@ -14,7 +14,16 @@ from click.testing import CliRunner, Result
 
 from logitcache_cli.main import cli
 
-KEYS = {"out", "method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint"}
+KEYS = {
+    "out",
+    "method",
+    "seed",
+    "metrics",
+    "seconds_per_step",
+    "peak_memory_bytes",
+    "cache_fingerprint",
+    "class_weight",
+}
 SMALL = ("--student", "1x32", "--vocabulary", "150", "--epochs", "1", "--max-length", "32")
 
 

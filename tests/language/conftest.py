@@ -15,17 +15,24 @@ from tests.language.small_lms import LIMIT, MASKED, document, make_config, make_
 
 @pytest.fixture(scope="session")
 def lm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``lm(kind, side="right", limit=64, filling=0, config_only=False)``: a tiny language model's folder."""
+    """``lm(kind, side="right", limit=64, filling=0, config_only=False, local=128)``: a tiny language model's folder."""
     folder = tmp_path_factory.mktemp("lms")
 
     @cache
-    def make(kind: str, side: str = "right", limit: int = LIMIT, filling: int = 0, config_only: bool = False) -> Path:
+    def make(
+        kind: str,
+        side: str = "right",
+        limit: int = LIMIT,
+        filling: int = 0,
+        config_only: bool = False,
+        local: int = 128,
+    ) -> Path:
         import torch
         import transformers
 
         tokenizer = make_tokenizer("masked" if kind in MASKED else "causal", side, limit)
-        config = make_config(kind, tokenizer, limit, filling)
-        out = folder / f"{kind}-{side}-{limit}-{filling}-{config_only}"
+        config = make_config(kind, tokenizer, limit, filling, local)
+        out = folder / f"{kind}-{side}-{limit}-{filling}-{config_only}-{local}"
         if config_only:
             config.save_pretrained(out)
             return out

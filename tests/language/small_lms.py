@@ -14,6 +14,7 @@ CHAT_SPECIAL = ("<|start|>", "<|body|>", "<|end|>")
 ROLES = ("system", "user", "assistant")
 LIMIT = 64
 CAUSAL = ("gpt2", "llama", "qwen2", "qwen3", "gemma", "gemma3_text", "smollm3")
+OWN_TOKENIZER = ("qwen2",)  # its kind of tokenizer is loaded, whatever was saved: it needs another folder's
 MASKED = ("bert", "roberta", "modernbert")
 
 
@@ -47,7 +48,7 @@ def make_tokenizer(kind: str = "causal", side: str = "right", limit: int = LIMIT
     )
 
 
-def make_config(kind: str, tokenizer: Any, limit: int = LIMIT, filling: int = 0) -> Any:
+def make_config(kind: str, tokenizer: Any, limit: int = LIMIT, filling: int = 0, local: int = 128) -> Any:
     import transformers
 
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -55,6 +56,8 @@ def make_config(kind: str, tokenizer: Any, limit: int = LIMIT, filling: int = 0)
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": limit}
     elif kind in CAUSAL:
         shape |= {"num_key_value_heads": 1, "head_dim": 16}
+    elif kind == "modernbert":
+        shape |= {"local_attention": local, "global_attn_every_n_layers": 2}
     positions = limit + 2 if kind == "roberta" else limit
     length = {} if kind == "gpt2" else {"max_position_embeddings": positions}
     named = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}

@@ -40,7 +40,10 @@ def test_defaults_follow_the_student_and_the_data(config: TrainConfig, checkpoin
 def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:
     job = made(replace(config, method="kd", student=str(checkpoint()), tokenizer=str(checkpoint()), temperature=2.0))
     asked = job.asked()
-    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {"label_map"}  # where there is none
+    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {
+        "label_map",
+        "class_weight",
+    }  # where there is none
     assert (asked["alpha"], asked["temperature"], asked["soft_factor"]) == (0.5, 2.0, 4.0)
     assert asked["student"] == asked["tokenizer"]
     assert asked["student"].startswith(f"{checkpoint().name}@")

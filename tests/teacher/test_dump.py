@@ -20,10 +20,10 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.store.columns import Column
-from logitcache.teacher import work
+from logitcache.teacher import plan
+from logitcache.teacher.asked import shard_rows
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
-from logitcache.teacher.plan import shard_rows
 from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]
@@ -48,13 +48,13 @@ def tokens_of(teacher: TeacherModel, source: Source) -> int:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The row_ids that the teacher is asked about, growing."""
     seen: list[int] = []
-    whole = work.ask_all
+    whole = plan.ask_all
 
     def watch(teacher: TeacherModel, rows: Any, *rest: Any) -> Any:
         seen.extend(rows.row_id.tolist())
         return whole(teacher, rows, *rest)
 
-    monkeypatch.setattr(work, "ask_all", watch)
+    monkeypatch.setattr(plan, "ask_all", watch)
     return seen
 
 

@@ -17,6 +17,7 @@ class CausalLM(LanguageModel):
     """The next token."""
 
     name: ClassVar[str] = "causal-lm"
+    option: ClassVar[str] = "--task causal-lm "
     preprocessor: ClassVar[str] = "causal"
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
 

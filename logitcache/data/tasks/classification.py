@@ -37,6 +37,8 @@ class Classification:
     preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
     needs: ClassVar[str] = "a column of texts"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
+    option: ClassVar[str] = ""  # what a command line has to say where the data does not tell the task
+    head: ClassVar[str] = "classification"  # what a trained checkpoint has besides its body
     per_token: ClassVar[bool] = False  # whether a model answers for each token: [B, T, K], not [B, K]
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
     evidence_names: ClassVar[tuple[str, ...]] = ()  # columns of evidence; none: they are the logits

@@ -39,6 +39,7 @@ class LanguageModel(Classification):
     """A vocabulary of ``num_labels`` tokens, one answer for each token that is learnt."""
 
     level: ClassVar[str] = "logits"
+    head: ClassVar[str] = "language-model"
     per_token: ClassVar[bool] = True
     self_contained: ClassVar[bool] = True
     evidence_names: ClassVar[tuple[str, ...]] = EVIDENCE

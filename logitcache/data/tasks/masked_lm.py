@@ -21,6 +21,7 @@ class MaskedLM(LanguageModel):
     """The hidden tokens."""
 
     name: ClassVar[str] = "masked-lm"
+    option: ClassVar[str] = "--task masked-lm "
     preprocessor: ClassVar[str] = "masked"
     auto_model: ClassVar[str] = "AutoModelForMaskedLM"
 

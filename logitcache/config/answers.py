@@ -1,0 +1,100 @@
+"""A teacher whose answers lie somewhere already, as it is typed in place of a model's name.
+
+``column:NAME`` is a column of the data: class probabilities, or votes; ``column:A,B,C`` and ``column:p_*`` are one
+column for each class. ``column:NAME@FILE`` is a column of another table, joined by text. ``file:FILE.npy`` is an array
+[N, K], joined by row. ``logits:`` in place of ``column:`` or ``file:`` says that the numbers are logits.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from logitcache.errors import SpecError
+
+COLUMN, LOGITS, FILE = "column", "logits", "file"
+ARRAYS = (".npy", ".npz")
+TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+
+@dataclass(frozen=True)
+class AnswerSource:
+    """Where the answers lie, and whether somebody has said that they are logits."""
+
+    are_logits: bool
+    columns: tuple[str, ...]  # names, or one pattern with a *; none for an array
+    file: str | None = None  # of another table, or of an array; None: the data itself
+
+    @property
+    def is_array(self) -> bool:
+        return not self.columns
+
+    @property
+    def name(self) -> str:
+        """How a plan and messages call it: without folders, which differ from machine to machine."""
+        file = None if self.file is None else Path(self.file).name
+        columns = ",".join(self.columns)
+        if self.is_array:
+            return f"{LOGITS if self.are_logits else FILE}:{file}"
+        prefix = LOGITS if self.are_logits else COLUMN
+        return f"{prefix}:{columns}" if file is None else f"{prefix}:{columns}@{file}"
+
+    @property
+    def as_logits(self) -> str:
+        """How it is typed where the numbers are logits."""
+        columns = ",".join(self.columns)
+        place = self.file if self.is_array else columns if self.file is None else f"{columns}@{self.file}"
+        return f"--teacher {LOGITS}:{place}"
+
+    @property
+    def folder(self) -> str:
+        """The name as a part of a folder's name."""
+        return re.sub(r"[^\w.-]+", "-", self.name).strip("-")
+
+
+def answer_source(teacher: str) -> AnswerSource | None:
+    """Where the answers of a teacher lie that is named like this; None for the name of a model.
+
+    Raises SpecError where the spelling is not complete.
+    """
+    prefix, colon, rest = teacher.partition(":")
+    if not colon or prefix not in (COLUMN, LOGITS, FILE):
+        if _ends(teacher, ARRAYS):
+            return AnswerSource(False, (), teacher)
+        if _ends(teacher, TABLES):
+            raise _no_column(teacher)
+        return None
+    if _ends(rest, ARRAYS) and "@" not in rest:
+        return AnswerSource(prefix == LOGITS, (), rest)
+    if prefix == FILE:
+        raise _no_column(rest) if _ends(rest, TABLES) else _incomplete(teacher)
+    names, at, file = rest.rpartition("@") if "@" in rest else (rest, "", "")
+    columns = tuple(name.strip() for name in names.split(","))
+    if not all(columns) or (at and not file) or len(set(columns)) < len(columns):
+        raise _incomplete(teacher)
+    if sum(name.count("*") for name in columns) > (len(columns) == 1):
+        raise _incomplete(teacher)
+    return AnswerSource(prefix == LOGITS, columns, file or None)
+
+
+def _ends(name: str, endings: tuple[str, ...]) -> bool:
+    return name.lower().endswith(endings)
+
+
+def _no_column(file: str) -> SpecError:
+    return SpecError(
+        expected="the column that holds the answers",
+        found=f"a table alone, {file}",
+        advice=f"Name it: --teacher column:NAME@{file}",
+        where="--teacher",
+    )
+
+
+def _incomplete(teacher: str) -> SpecError:
+    return SpecError(
+        expected="column:NAME, column:NAME,NAME,... or column:PREFIX* (with @FILE for another table), or file:FILE.npy",
+        found=repr(teacher),
+        advice="Correct it.",
+        where="--teacher",
+    )

@@ -1,0 +1,357 @@
+"""Answers that lie in a table already, as people have them: one number for each class in every row.
+
+In one column: a list of K numbers; a mapping from class to number; what ``pipeline(top_k=None)`` writes, a list of
+{label, score}, or pairs; {labels, scores} of a zero-shot pipeline; the answers of several annotators by name, which are
+counted; one class name, which is one vote. In a text file such a cell is written as JSON or as Python prints it. Or one
+column for each class.
+
+What the numbers are is never guessed from some of them: rows that all sum to 1 are probabilities, whole numbers from 0
+are votes, and everything else has to be declared as logits.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from logitcache.config.answers import AnswerSource
+from logitcache.data.names import listed
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError, short
+from logitcache.records import Array, Float32
+
+TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
+# The logit of probability 0, below the largest of its row: the lowest number that half precision has. Its softmax is
+# exactly 0 in single precision at every temperature below 600, so a divergence at temperature 1 is exact.
+ZERO = -65504.0
+_SEPARATOR = re.compile(r"[_\-. :/]")
+
+Float64: TypeAlias = npt.NDArray[np.float64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Place: TypeAlias = Callable[[int], str]
+
+
+class Kind(StrEnum):
+    """What the numbers are."""
+
+    PROBABILITIES = "probabilities"
+    VOTES = "votes"
+    LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """The numbers of each row and class as they were written."""
+
+    values: Float64  # [N, K]; a row without an answer is NaN
+    names: tuple[str, ...] | None  # of the K columns; None: they have numbers alone
+    place: Place  # where a row stands
+
+    def with_names(self, names: Sequence[str]) -> SoftLabels:
+        """The same, with columns of zeros for these further classes, which no row mentions."""
+        more = np.zeros((len(self.values), len(names)))
+        more[np.isnan(self.values).all(axis=1)] = np.nan
+        return SoftLabels(np.hstack([self.values, more]), (*(self.names or ()), *names), self.place)
+
+    def logits(self, source: AnswerSource) -> tuple[Float32, Kind]:
+        """f32[N, K], minus each row's maximum, and what the numbers were; NaN where a row has no answer. Raises
+        SpecError naming the first row that is none of it.
+        """
+        values = self.values
+        missing: Flags = np.asarray(np.isnan(values).all(axis=1))
+        broken: Flags = np.asarray(np.isnan(values).any(axis=1) & ~missing)
+        if broken.any():
+            raise self._refused(broken, "a number for each class", "NaN or nothing for some of them", "Mend the row.")
+        if source.are_logits:
+            kind = Kind.LOGITS
+            self._check_logits(values)
+        else:
+            kind = self._kind(values, missing, source)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = np.log(np.where(values.sum(axis=1, keepdims=True) > 0, values, np.nan))
+        with np.errstate(invalid="ignore"):
+            shifted = values - values.max(axis=1, keepdims=True)
+        shifted[np.isneginf(shifted)] = ZERO
+        return shifted.astype(np.float32), kind
+
+    def _check_logits(self, values: Float64) -> None:
+        infinite: Flags = np.asarray(np.isposinf(values).any(axis=1) | np.isneginf(values).all(axis=1))
+        if infinite.any():
+            raise self._refused(infinite, "finite logits (or -inf for probability 0)", "infinity", "Mend the row.")
+
+    def _kind(self, values: Float64, missing: Flags, source: AnswerSource) -> Kind:
+        """What the numbers are by themselves; rows that are ``missing`` say nothing."""
+        expected = "probabilities or votes"
+        declare = f"If they are logits, say so: {source.as_logits}"
+        negative: Flags = np.asarray(((values < 0) | np.isinf(values)).any(axis=1))
+        if negative.any():
+            raise self._refused(negative, expected, "a number below 0 or infinite", declare)
+        total = values.sum(axis=1)
+        off = ~missing & (np.abs(total - 1) > TOLERANCE)
+        if not off.any():
+            return Kind.PROBABILITIES
+        if (values[~missing] == np.floor(values[~missing])).all():
+            return Kind.VOTES
+        found = f"numbers that sum to {total[off.argmax()]:.6g}"
+        advice = f"Give every class of every row, so that a row sums to 1, or counts of votes. {declare}"
+        raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", found, advice)
+
+    def _refused(self, rows: Flags, expected: str, found: str, advice: str) -> SpecError:
+        first = int(rows.argmax())
+        numbers = ", ".join(f"{value:.4g}" for value in self.values[first][:8])
+        more = f"; {int(rows.sum()):,} such rows" if rows.sum() > 1 else ""
+        return SpecError(expected=expected, found=f"{found} ({numbers}{more})", advice=advice, where=self.place(first))
+
+
+def read_array(file: str) -> SoftLabels:
+    """An array [N, K] that numpy wrote; of an archive, the only one in it. Raises SpecError."""
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            if len(loaded.files) != 1:
+                raise SpecError(expected="one array", found=listed(loaded.files), advice="Save one.", where=file)
+            loaded = loaded[loaded.files[0]]
+    except (OSError, ValueError, EOFError) as error:
+        found = str(error).splitlines()[0]
+        raise SpecError(expected="an array that numpy.save wrote", found=found, where=file) from None
+    if loaded.ndim != 2 or loaded.dtype.kind not in "fiu" or loaded.shape[1] < 2:
+        raise SpecError(
+            expected="an array of numbers [rows, classes]",
+            found=f"{loaded.dtype} {list(loaded.shape)}",
+            advice="Save one row for each row of the data, and one column for each class.",
+            where=file,
+        )
+    return SoftLabels(loaded.astype(np.float64), None, lambda row: f"{Path(file).name}, row {row}")
+
+
+def read_columns(table: Table, columns: Sequence[str]) -> SoftLabels:
+    """The answers in these columns of a table: names, or one pattern. Raises SpecError naming the first row that has
+    none of the known shapes.
+    """
+    names = _matching(table, columns)
+    missing = [name for name in names if name not in table.columns]
+    if missing or not names:
+        raise SpecError(
+            expected=f"the column {(missing or columns)[0]!r} for --teacher",
+            found=", ".join(table.columns),
+            advice="Name one of these.",
+            where=table.path,
+        )
+    if len(names) == 1:
+        return _one_column(table, names[0])
+    numbers = [_numbers(table, name) for name in names]
+    return SoftLabels(np.column_stack(numbers), _parts_apart(names, columns), table.place)
+
+
+def _matching(table: Table, columns: Sequence[str]) -> list[str]:
+    """The columns that are meant, in the order of the table where a pattern says which."""
+    if "*" not in columns[0]:
+        return list(columns)
+    before, _, after = columns[0].partition("*")
+    long_enough = len(before) + len(after)
+    return [n for n in table.columns if n.startswith(before) and n.endswith(after) and len(n) > long_enough]
+
+
+def _parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """The classes that columns are called by: what stands in place of a pattern's *, or what is left of the names
+    without the words that all begin or end with (p_neg, p_pos).
+    """
+    if "*" in columns[0]:
+        before, _, after = columns[0].partition("*")
+        return tuple(name[len(before) : len(name) - len(after)] for name in names)
+    begin = _shared_words(names)
+    end = _shared_words([name[begin:][::-1] for name in names])
+    return tuple(name[begin : len(name) - end] for name in names)
+
+
+def _shared_words(names: Sequence[str]) -> int:
+    """How many characters all names begin with, up to the last that separates words."""
+    shared = 0
+    for number, characters in enumerate(zip(*names, strict=False), 1):
+        if len(set(characters)) > 1:
+            break
+        if _SEPARATOR.match(characters[0]):
+            shared = number
+    return shared
+
+
+def _numbers(table: Table, name: str) -> Float64:
+    """A column of one number a row: f64[N], NaN where there is none."""
+    values = table.columns[name]
+    if not isinstance(values, list):
+        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+            return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+        values = values.to_pylist()
+    try:
+        return np.array([np.nan if value in (None, "") else value for value in values], np.float64)
+    except (TypeError, ValueError):
+        row = next(row for row, value in enumerate(values) if not _is_number(value))
+        raise _no_answer(table, name, row, values[row], "a number") from None
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return value in (None, "") or float(value) is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -> SpecError:
+    return SpecError(
+        expected=f"{expected} in column {column!r}",
+        found=short(repr(value)),
+        advice="Mend the row, or name another column.",
+        where=table.place(row),
+    )
+
+
+def _one_column(table: Table, name: str) -> SoftLabels:
+    whole = _matrix(table.columns[name])
+    if whole is not None:
+        return SoftLabels(whole, None, table.place)
+    cells = table.columns[name]
+    rows = [_answer(table, name, row, cell) for row, cell in enumerate(_listed(cells))]
+    some = next((answer for answer in rows if answer is not None), None)
+    if some is None:
+        raise SpecError(expected=f"answers in column {name!r}", found="none in any row", where=table.path)
+    for row, answer in enumerate(rows):
+        if answer is not None and isinstance(answer, dict) != isinstance(some, dict):
+            expected = "classes by name, as in the rows before" if isinstance(some, dict) else "a list of numbers"
+            raise _no_answer(table, name, row, answer, expected)
+    return _of_names(rows, table) if isinstance(some, dict) else _of_lists(rows, len(some), table, name)
+
+
+def _listed(column: Any) -> list[Any]:
+    values: list[Any] = column if isinstance(column, list) else column.to_pylist()
+    return values
+
+
+def _matrix(column: Any) -> Float64 | None:
+    """Lists of numbers that are all of one length, in one step; None where they have to be looked at one by one."""
+    if isinstance(column, list):
+        if not column or not isinstance(column[0], list | np.ndarray) or _holds_text(column[0]):
+            return None
+        try:
+            found = np.array(column, np.float64)
+        except (TypeError, ValueError):
+            return None
+        return found if found.ndim == 2 and found.shape[1] > 1 else None
+    kind = column.type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or column.null_count or not len(column):
+        return None
+    inner = kind.value_type
+    if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+        return None
+    lengths = pc.unique(pc.list_value_length(column))
+    flat = pc.list_flatten(column)
+    if len(lengths) != 1 or flat.null_count or lengths[0].as_py() < 2:
+        return None
+    numbers: Array = flat.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(numbers.reshape(len(column), -1), np.float64)
+
+
+def _holds_text(cell: Iterable[Any]) -> bool:
+    return any(isinstance(value, str) for value in cell)
+
+
+def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | list[float] | None:
+    """One cell: numbers by class, numbers in order, or None where there is nothing."""
+    value = _written(cell) if isinstance(cell, str) else cell
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, str):
+        return {value: 1.0}
+    try:
+        found = _of_mapping(value) if isinstance(value, Mapping) else _of_sequence(value)
+    except (TypeError, ValueError):
+        expected = "a list of numbers, numbers by class, {label, score} or names of classes"
+        if isinstance(value, int | float):
+            expected = "a number for each class (one column for each: column:A,B or column:PREFIX*)"
+        raise _no_answer(table, name, row, cell, expected) from None
+    return found or None
+
+
+def _written(text: str) -> Any:
+    """What a text says: a list or a mapping as JSON, Python or numpy prints it; else the text, None if it is empty."""
+    text = text.strip()
+    if not text or text[0] not in "[{(":
+        return text or None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    words = text.strip("[]()").replace(",", " ").split()
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        return text
+
+
+def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
+    if isinstance(value.get("labels"), list) and isinstance(value.get("scores"), list):
+        return _once(zip(value["labels"], value["scores"], strict=True))
+    if {"label", "score"} <= set(value):
+        return _once([(value["label"], value["score"])])
+    return _once((name, number) for name, number in value.items() if number is not None)
+
+
+def _of_sequence(value: Any) -> dict[str, float] | list[float]:
+    values = list(value)
+    if len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    if values and all(isinstance(each, Mapping) for each in values):
+        return _once((each.get("label"), each.get("score")) for each in values)
+    if values and all(isinstance(each, str) for each in values):
+        return {name: float(count) for name, count in Counter(values).items()}
+    if values and all(isinstance(each, list | tuple) and len(each) == 2 for each in values):
+        return _once(values)
+    return [np.nan if number is None else float(number) for number in values]
+
+
+def _once(pairs: Any) -> dict[str, float]:
+    """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no name."""
+    found: dict[str, float] = {}
+    for name, number in pairs:
+        if not isinstance(name, str | int) or str(name) in found:
+            raise ValueError(name)
+        found[str(name)] = float(number)
+    return found
+
+
+def _of_names(rows: Sequence[Any], table: Table) -> SoftLabels:
+    names = list(dict.fromkeys(name for answer in rows if answer is not None for name in answer))
+    values = np.zeros((len(rows), len(names)))
+    column = {name: index for index, name in enumerate(names)}
+    for row, answer in enumerate(rows):
+        if answer is None:
+            values[row] = np.nan
+            continue
+        for name, number in answer.items():
+            values[row, column[name]] = number
+    return SoftLabels(values, tuple(names), table.place)
+
+
+def _of_lists(rows: Sequence[Any], width: int, table: Table, column: str) -> SoftLabels:
+    values = np.full((len(rows), width), np.nan)
+    for row, answer in enumerate(rows):
+        if answer is None:
+            continue
+        if len(answer) != width:
+            raise _no_answer(table, column, row, answer, f"{width} numbers, as in the rows before,")
+        values[row] = answer
+    return SoftLabels(values, None, table.place)

@@ -1,0 +1,33 @@
+"""The rows that a run or a dump names. No torch: what is wrong with them is said before any of it is loaded."""
+
+from __future__ import annotations
+
+from logitcache.config.dump import DumpConfig
+from logitcache.config.train import TrainConfig
+from logitcache.data import source as sources
+from logitcache.data.source import UNLABELLED_SPLIT, Source
+from logitcache.errors import SpecError
+from logitcache.reporter import Reporter
+
+
+def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
+    """The data that a run or a dump names."""
+    return sources.load(
+        config.data,
+        config.columns,
+        config.workspace.data,
+        reporter,
+        unlabelled=config.unlabelled,
+        seed=config.data_seed,
+    )
+
+
+def check_unlabelled(source: Source, named: str | None) -> None:
+    """Raises SpecError for an unlabelled set without rows. ``named``: where it was to come from."""
+    if UNLABELLED_SPLIT in source.splits and not len(source.splits[UNLABELLED_SPLIT]):
+        held = " or ".join(split for split in source.splits if split not in ("train", UNLABELLED_SPLIT))
+        why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
+        raise SpecError(
+            f"expected unlabelled rows, found none: {why}. Name other rows, or leave --unlabelled out.",
+            where=named or f"{source.name}, split {UNLABELLED_SPLIT}",
+        )

@@ -1,0 +1,262 @@
+"""A teacher whose answers lie somewhere already: a column of the data, of another table, or an array.
+
+Nothing is asked, so nothing here loads torch. In a table the rows are found by their texts, as everywhere; an array is
+joined by row, which its number of rows alone can prove. What a plan records of such a teacher is the content of its
+answers, in the order of the data's classes: other names of files and columns, or columns in another order, are the same
+teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logitcache import identity
+from logitcache.cache.index import HashIndex
+from logitcache.cache.layout import columns_of
+from logitcache.config.answers import AnswerSource
+from logitcache.config.data import Columns
+from logitcache.config.teacher import DumpSettings
+from logitcache.data.match import match_labels, shown
+from logitcache.data.names import folded, listed
+from logitcache.data.soft_labels import ZERO, SoftLabels, read_array, read_columns
+from logitcache.data.source import Rows, Source, hashes_of
+from logitcache.data.sources import find
+from logitcache.data.sources.columns import column_names
+from logitcache.data.sources.tables import Table
+from logitcache.data.tasks.classification import Classification
+from logitcache.errors import SpecError, short
+from logitcache.records import Examples, Float32, Int64, Padding, Positions, Ragged, Side
+from logitcache.reporter import Meter, Reporter
+from logitcache.store.manifest import Plan
+from logitcache.targets.table import parse
+from logitcache.teacher.asked import Asked, R, class_names, label_digest, occurring, shard_rows, task_of
+from logitcache.teacher.gold import check_gold
+
+NOT_READ = Padding(Side.NONE, 0, 0)  # rows that become no batch
+NAMED = 3  # rows that a message names
+
+
+@dataclass(frozen=True)
+class Recorded(Asked):
+    """A dump of answers that lie somewhere already."""
+
+    called: str  # the teacher
+    logits: Float32  # [N, K] of the rows of the table, minus their maximum; NaN where there is no answer
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+    def conditions(self) -> dict[str, Any]:
+        return {"numpy": np.__version__}
+
+    def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
+        rows = self.rows.select(np.arange(start, stop) if places is None else start + places)
+        return _unread(rows)
+
+    def positions(self, rows: Examples) -> Positions:
+        return self.task.positions(rows, np.arange(len(rows)))
+
+    def ask(self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter) -> tuple[R, int]:
+        receiver = begin()
+        receiver.add(np.arange(len(rows)), self.logits[rows.row_id])
+        stage.advance(len(rows))
+        return receiver, batch_tokens
+
+    def answer(self, rows: Rows) -> tuple[Examples, Float32] | None:
+        is_own = len(rows) > 0 and int(rows.row_id.max()) < len(self.rows)
+        if not is_own or (self.rows.row_hash[rows.row_id] != rows.row_hash).any():
+            return None
+        return _unread(rows), self.logits[rows.row_id]
+
+    def ask_again(self, rows: Examples, batch_tokens: int, places: Int64) -> tuple[Float32, Float32, Float32]:
+        logits = self.logits[rows.row_id[places]]
+        return logits, logits, logits
+
+
+def recorded(
+    answers: AnswerSource,
+    source: Source,
+    split: str,
+    settings: DumpSettings,
+    label_map: Mapping[str, str] | None,
+    cache: Path,
+    reporter: Reporter,
+) -> Recorded:
+    """The plan of a dump of answers that lie somewhere; ``cache`` is the folder of embedded data.
+
+    Raises FingerprintMismatch for other classes or columns that look permuted, SpecError for answers that cannot be
+    read, or rows without one (unless those are to be skipped).
+    """
+    if source.task != Classification.name:
+        raise SpecError(
+            expected=f"data for {Classification.name}: answers that exist already are one for each row",
+            found=f"data for {source.task}",
+            advice="Name a model as --teacher.",
+            where=answers.name,
+        )
+    rows = source.table(split)
+    labels = _read(answers, source, split, cache, reporter)
+    labels = _complete(labels, source, reporter, answers.name)
+    width = labels.values.shape[1]
+    own = labels.names or tuple(f"LABEL_{number}" for number in range(width))
+    task = task_of(source, own)
+    match = match_labels(own, task, answers.name, label_map, occurring=occurring(source))
+    if task.num_labels < 2:
+        raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
+    logits, kind = labels.logits(answers)
+    logits = np.ascontiguousarray(logits[:, match.order])
+    _check_answered(logits, rows, settings, answers.name)
+    reporter.note(f"{answers.name}: {kind}; {shown(match)}")
+    codec = parse(settings.codec).codec(task.num_labels)
+    if not codec.is_calibrated:
+        import torch
+
+        answered = logits[np.isfinite(logits).all(axis=1)]
+        codec = codec.calibrated([torch.from_numpy(answered)])
+    columns = columns_of(codec, task.level)
+    plan = Plan(
+        task=task.name,
+        teacher={
+            "name": answers.name,
+            "revision": None,
+            "weights": identity.digest_arrays([("answers", logits)]),
+            "answers": str(kind),
+            "zero": ZERO,
+            "label_names": list(class_names(task, match)),
+            "label_order": None,
+            "own_names": list(match.names),
+            "dtype": "float32",
+        },
+        preprocessor={"kind": "none"},
+        data=_data(source, split, rows),
+        preparation={"on_nonfinite": settings.on_nonfinite},
+        targets={"logits": codec.to_dict()},
+        columns=columns,
+        rows=len(rows),
+        shard_rows=settings.shard_rows or shard_rows(columns, 0, 0),
+        store=settings.store,
+    )
+    asked = Recorded(rows, codec, plan, match, task, answers.name, logits)
+    check_gold(asked, source, reporter)
+    return asked
+
+
+def _data(source: Source, split: str, rows: Rows) -> dict[str, Any]:
+    return {
+        "source": source.name,
+        "split": split,
+        "rows": len(rows),
+        "digest": rows.digest(),
+        "labels": label_digest(rows),
+    }
+
+
+def _unread(rows: Rows) -> Examples:
+    """Rows that no model reads: without tokens."""
+    count = len(rows)
+    empty = Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
+    views = np.zeros(count, np.int64)
+    cut = np.zeros(count, np.bool_)
+    return Examples(rows.row_id, views, rows.row_hash, rows.label, {"input_ids": empty}, cut, NOT_READ)
+
+
+def _read(answers: AnswerSource, source: Source, split: str, cache: Path, reporter: Reporter) -> SoftLabels:
+    """The answers of the rows of a split's table, in their order."""
+    rows = source.table(split)
+    if answers.is_array:
+        return _by_row(answers, rows, reporter)
+    if answers.file is None:
+        if split not in source.read:
+            raise SpecError(
+                expected=f"a table of {split} rows that columns can be read from",
+                found="rows whose table is not known",
+                advice=f"Name a file: --teacher {answers.name}@FILE",
+                where=source.name,
+            )
+        table, texts = source.read[split](), source.texts
+    else:
+        table = find.single(find.find(answers.file, cache, reporter))
+        texts = _text_columns(table, source.texts, answers.file)
+    labels = read_columns(table, answers.columns)
+    return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)
+
+
+def _text_columns(table: Table, texts: tuple[str, str | None], where: str) -> tuple[str, str | None]:
+    """The text columns of another table: those called as in the data, else those of a usual name."""
+    if all(name in table.columns for name in texts if name is not None):
+        return texts
+    names = column_names([table], Columns(), where)
+    return str(names.text), names.text_pair
+
+
+def _by_row(answers: AnswerSource, rows: Rows, reporter: Reporter) -> SoftLabels:
+    assert answers.file is not None
+    labels = read_array(answers.file)
+    if len(labels.values) != len(rows):
+        raise SpecError(
+            expected=f"one row for each of the {len(rows):,} rows of the data",
+            found=f"{len(labels.values):,}",
+            advice="Save them for these rows in their order, or as a table with their texts (column:NAME@FILE).",
+            where=answers.file,
+        )
+    reporter.note(
+        f"{answers.name}: joined by place: its row i answers for row i of the data. Nothing but the number of rows, "
+        f"{len(rows):,}, says that this is right"
+    )
+    return labels
+
+
+def _by_text(labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporter: Reporter) -> SoftLabels:
+    """The answers of a table's rows for rows of the data: at their own places where all texts are the same, else those
+    of the first row with the text. A text that is not there has none.
+    """
+    if np.array_equal(row_hash, rows.row_hash):
+        return labels
+    unanswered = np.flatnonzero(np.isnan(labels.values).all(axis=1))
+    index = HashIndex(row_hash, unanswered)
+    found = index.find(rows.row_hash)
+    first = index.find(row_hash)
+    values = labels.values
+    differ = (~np.isnan(values).all(axis=1)) & (values != values[first]).any(axis=1)
+    if differ.any():
+        reporter.note(
+            f"{name}: {int(differ.sum()):,} rows repeat a text with another answer (first: "
+            f"{labels.place(int(differ.argmax()))}): the first answer to each text is taken"
+        )
+    taken = np.full((len(rows), values.shape[1]), np.nan)
+    taken[found >= 0] = values[found[found >= 0]]
+    return SoftLabels(taken, labels.names, lambda row: labels.place(int(found[row])))
+
+
+def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:
+    """With columns of zeros for classes of the data that no answer names, where all that are named are the data's."""
+    if labels.names is None or source.label_names is None or len(labels.names) >= len(source.label_names):
+        return labels
+    own = set(map(folded, labels.names))
+    more = [label for label in source.label_names if folded(label) not in own]
+    if len(own) != len(labels.names) or len(more) + len(own) != len(source.label_names):
+        return labels
+    reporter.note(f"{name}: no answer names {listed(more)}: probability 0 in every row")
+    return labels.with_names(more)
+
+
+def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: str) -> None:
+    """Raises SpecError for rows without an answer, unless they are to be skipped, and where no row has one."""
+    missing = np.flatnonzero(np.isnan(logits).any(axis=1))
+    if not len(missing) or (settings.on_nonfinite == "skip" and len(missing) < len(rows)):
+        return
+    texts, _ = rows.texts(int(missing[0]), int(missing[0]) + 1)
+    numbers = ", ".join(map(str, rows.row_id[missing[:NAMED]]))
+    more = ", …" if len(missing) > NAMED else ""
+    raise SpecError(
+        expected="an answer for every row",
+        found=f"none for {len(missing):,} of {len(rows):,} rows (row {numbers}{more}; first: {short(repr(texts[0]))})",
+        advice="Add their answers, or store those rows as nobody's answer (--on-nonfinite skip).",
+        where=name,
+    )

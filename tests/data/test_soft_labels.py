@@ -1,0 +1,175 @@
+"""Answers as people have them in tables: which shapes are read, what the numbers are, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logitcache.config.answers import AnswerSource, answer_source
+from logitcache.data.soft_labels import ZERO, Kind, SoftLabels, read_columns
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError
+
+NAMES = ("neg", "neu", "pos")
+PROBABILITIES = [[0.7, 0.2, 0.1], [0.0, 0.25, 0.75], [1.0, 0.0, 0.0]]
+COLUMN = AnswerSource(False, ("probs",))
+
+
+def table(**columns: Any) -> Table:
+    return Table("answers", columns, range(len(next(iter(columns.values())))), typed=True, unit="row")
+
+
+def cells(write: Callable[[list[float]], Any]) -> Table:
+    return table(probs=[write(row) for row in PROBABILITIES])
+
+
+def named(row: list[float]) -> dict[str, float]:
+    return dict(zip(NAMES, row, strict=True))
+
+
+def pipeline(row: list[float]) -> list[dict[str, Any]]:
+    pairs = sorted(zip(NAMES, row, strict=True), key=lambda pair: -pair[1])
+    return [{"label": name, "score": score} for name, score in pairs]
+
+
+IN_ORDER: dict[str, Table] = {
+    "lists": cells(list),
+    "arrays": cells(np.array),
+    "json": cells(json.dumps),
+    "numpy's print": cells(lambda row: str(np.array(row))),
+    "arrow lists": table(probs=pa.chunked_array([pa.array(PROBABILITIES[:1]), pa.array(PROBABILITIES[1:])])),
+    "one gap": table(probs=[None, *PROBABILITIES]),
+}
+BY_NAME: dict[str, Table] = {
+    "mappings": cells(named),
+    "mappings in json": cells(lambda row: json.dumps(named(row))),
+    "mappings as python prints them": cells(lambda row: str(named(row))),
+    "without zeros": cells(lambda row: {name: p for name, p in named(row).items() if p}),
+    "a pipeline's output": cells(pipeline),
+    "a pipeline's output for one call": cells(lambda row: [pipeline(row)]),
+    "pairs": cells(lambda row: list(named(row).items())),
+    "a zero-shot pipeline's output": cells(lambda row: {"labels": list(NAMES), "scores": row}),
+    "arrow structs": table(probs=pa.array([named(row) for row in PROBABILITIES])),
+    "arrow lists of structs": table(probs=pa.array([pipeline(row) for row in PROBABILITIES])),
+}
+
+
+def probabilities(labels: SoftLabels, source: AnswerSource = COLUMN) -> Any:
+    logits, kind = labels.logits(source)
+    assert kind is Kind.PROBABILITIES
+    exp = np.exp(logits.astype(np.float64))
+    return exp / exp.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("shape", IN_ORDER)
+def test_numbers_in_order(shape: str) -> None:
+    labels = read_columns(IN_ORDER[shape], ["probs"])
+    assert labels.names is None
+    np.testing.assert_allclose(probabilities(labels)[-3:], PROBABILITIES, atol=1e-6)
+    assert np.isnan(labels.values[:-3]).all()
+
+
+@pytest.mark.parametrize("shape", BY_NAME)
+def test_numbers_by_name(shape: str) -> None:
+    labels = read_columns(BY_NAME[shape], ["probs"])
+    assert labels.names is not None
+    order = [labels.names.index(name) for name in NAMES]
+    np.testing.assert_allclose(probabilities(labels)[:, order], PROBABILITIES, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["p_*"], NAMES),
+        (["p_neg", "p_neu", "p_pos"], NAMES),
+        (["neg", "neu", "pos"], NAMES),
+        (["neg prob", "neu prob", "pos prob"], NAMES),
+        (["p0", "p1", "p2"], ("p0", "p1", "p2")),
+        (["p_neg_score", "p_neu_score", "p_pos_score"], NAMES),
+        (["*_prob"], NAMES),
+    ],
+)
+def test_a_column_for_each_class(columns: list[str], expected: tuple[str, ...]) -> None:
+    names = [columns[0].replace("*", name) for name in NAMES] if len(columns) == 1 else columns
+    written = zip(names, zip(*PROBABILITIES, strict=True), strict=True)
+    labels = read_columns(table(**{name: [str(p) for p in column] for name, column in written}), columns)
+    assert labels.names == expected
+    np.testing.assert_allclose(probabilities(labels), PROBABILITIES, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[["b", "a", "b"], ["a"], []], ["b", "a", None], [{"b": 4, "a": 2}, {"a": 1}, {}], [[2, 4], [1, 0], [0, 0]]],
+    ids=["names", "one name", "counts by name", "counts"],
+)
+def test_votes_are_counted_and_none_is_no_answer(answers: list[Any]) -> None:
+    labels = read_columns(table(probs=answers), ["probs"])
+    logits, _ = labels.logits(COLUMN)
+    b = 1 if labels.names is None else labels.names.index("b")
+    assert np.isnan(logits[2]).all()
+    assert logits[1, b] == ZERO
+    assert logits[0].argmax() == b
+
+
+@given(st.lists(st.lists(st.floats(0.001, 1), min_size=4, max_size=4), min_size=1, max_size=8))
+def test_probabilities_survive_as_logits_at_temperature_one(rows: list[list[float]]) -> None:
+    p = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+    labels = read_columns(table(probs=p.tolist()), ["probs"])
+    np.testing.assert_allclose(probabilities(labels), p, atol=1e-6)
+
+
+def test_logits_are_declared_and_minus_infinity_is_probability_zero() -> None:
+    labels = read_columns(table(probs=[[3.0, -1.0, float("-inf")], [0.5, 0.25, 0.25]]), ["probs"])
+    logits, kind = labels.logits(AnswerSource(True, ("probs",)))
+    assert kind is Kind.LOGITS
+    assert logits[0].tolist() == [0, -4, ZERO]
+    with pytest.raises(SpecError, match=r"row 0: expected probabilities or votes.*--teacher logits:probs"):
+        labels.logits(COLUMN)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([[0.5, 0.5], [0.5, 0.4]], "row 1: expected .*numbers that sum to 0.9"),
+        ([[0.5, 0.5], [70.5, 29.5]], "row 1: expected .*numbers that sum to 100"),
+        ([[0.5, 0.5], [1.2, -0.2]], "row 1: expected .*below 0"),
+        ([[0.5, 0.5], [0.5, float("nan")]], "row 1: expected a number for each class, found NaN"),
+        ([[0.5, 0.5], [0.5, 0.25, 0.25]], "row 1: expected 2 numbers"),
+        ([{"a": 1.0}, [1.0]], "row 1: expected classes by name"),
+        ([{"a": 0.5, "b": 0.5}, [["a", 1.0], ["a", 1.0]]], "row 1: expected a list of numbers, numbers by class"),
+        ([0.5, 0.25], "row 0: expected a number for each class"),
+        ([3, 4], r"row 0: expected .*column:A,B or column:PREFIX\*"),
+        ([None, None], "expected answers in column 'probs', found none in any row"),
+    ],
+)
+def test_what_is_refused_names_the_row(answers: list[Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        read_columns(table(probs=answers), ["probs"]).logits(COLUMN)
+
+
+@pytest.mark.parametrize("spelled", ["column:p", "column:p_*@a/b.csv", "logits:z", "logits:x.npy", "file:x.npz"])
+def test_a_spelling_is_what_its_own_name_says(spelled: str) -> None:
+    source = answer_source(spelled)
+    assert source is not None
+    file = None if source.file is None else source.file[-5:]
+    assert answer_source(source.name) == AnswerSource(source.are_logits, source.columns, file)
+
+
+@pytest.mark.parametrize("model", ["roberta-large", "org/name", "a/folder", "2x128", "C:\\teacher"])
+def test_a_model_is_no_answer_source(model: str) -> None:
+    assert answer_source(model) is None
+
+
+@pytest.mark.parametrize(
+    "spelled", ["column:", "column:a,", "column:a@", "column:a*,b", "column:a,a", "file:x", "a.csv"]
+)
+def test_half_a_spelling_is_refused(spelled: str) -> None:
+    with pytest.raises(SpecError, match="--teacher: expected"):
+        answer_source(spelled)

@@ -1,0 +1,194 @@
+"""A teacher whose answers exist already: its cache is one like any other, and says the same however they were kept."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import logitcache
+from logitcache.cache.cache import Cache
+from logitcache.config.dump import DumpConfig
+from logitcache.config.teacher import DumpSettings, TeacherSpec
+from logitcache.config.workspace import Workspace
+from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.stages.dump import dump
+from tests.conftest import Row, singles, write_rows
+from tests.runs import tree
+
+ROWS = 60
+
+
+def probabilities() -> Any:
+    """f[60, 2]: mostly the label's, some of them 0."""
+    rng = np.random.default_rng(0)
+    right = rng.uniform(0.6, 1.0, ROWS).round(3)
+    right[::7] = 1.0
+    p = np.stack([right, 1 - right], axis=1)
+    labels = np.array([row["label"] == "pos" for row in singles(ROWS, 0)])
+    p[labels] = p[labels, ::-1]
+    p[-2:] = p[0]  # equal texts
+    return p
+
+
+def rows(**more: Any) -> list[Row]:
+    p = probabilities()
+    return [
+        {**row, "probs": p[i].tolist(), "p_pos": p[i, 1], "p_neg": p[i, 0], **{k: v[i] for k, v in more.items()}}
+        for i, row in enumerate(singles(ROWS, 0))
+    ]
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Callable[..., DumpConfig]:
+    """A dump of a column of ``train.jsonl``."""
+    data = write_rows(tmp_path / "data" / "train.jsonl", rows())
+
+    def config(teacher: str, out: str, **more: Any) -> DumpConfig:
+        settings = DumpSettings(shard_rows=25, codec="float32")
+        spec = TeacherSpec(teacher)
+        return replace(
+            DumpConfig(spec, str(data), settings=settings, workspace=Workspace(tmp_path), out=tmp_path / out), **more
+        )
+
+    return config
+
+
+def answers(cache: Path) -> Any:
+    opened = Cache.open(cache)
+    return opened.take(np.arange(len(opened))).logits
+
+
+def shards(cache: Path) -> dict[str, Any]:
+    return {name: data for name, data in tree(cache).items() if name.endswith(".arrow")}
+
+
+def test_its_cache_is_sealed_and_says_what_was_written(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+    report = dump(asked("column:probs", "a"))
+    cache = Cache.open(tmp_path / "a")
+    assert (cache.verify(), cache.label_names, report.rows) == ([], ("neg", "pos"), ROWS)
+    exp = np.exp(answers(tmp_path / "a").astype(np.float64))
+    np.testing.assert_allclose(exp / exp.sum(axis=1, keepdims=True), probabilities(), atol=1e-6)
+    teacher = cache.manifest.plan.teacher
+    assert (teacher["name"], teacher["answers"], teacher["zero"]) == ("column:probs", "probabilities", -65504.0)
+    assert report.scores["accuracy"] > 0.9
+    before = tree(tmp_path / "a")
+    dump(asked("column:probs", "a"))
+    assert tree(tmp_path / "a") == before
+
+
+def test_however_they_are_kept_they_are_the_same_teacher(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+    """Columns in another order, another file in another order, an array, logits: the same bytes, the same identity."""
+    dump(asked("column:probs", "a"))
+    other = rows()
+    random.Random(1).shuffle(other)
+    write_rows(tmp_path / "other.jsonl", [{"text": r["text"], "p_pos": r["p_pos"], "p_neg": r["p_neg"]} for r in other])
+    np.save(tmp_path / "p.npy", probabilities())
+    ways = ["column:p_*", "column:p_pos,p_neg", f"column:p_*@{tmp_path / 'other.jsonl'}", f"file:{tmp_path / 'p.npy'}"]
+    for number, way in enumerate(ways):
+        dump(asked(way, f"b{number}"))
+        teacher = Cache.open(tmp_path / f"b{number}").manifest.plan.teacher
+        assert teacher["weights"] == Cache.open(tmp_path / "a").manifest.plan.teacher["weights"]
+        assert shards(tmp_path / f"b{number}") == shards(tmp_path / "a")
+    np.save(tmp_path / "z.npy", answers(tmp_path / "a") + 3)
+    dump(asked(f"logits:{tmp_path / 'z.npy'}", "z"))
+    np.testing.assert_allclose(answers(tmp_path / "z"), answers(tmp_path / "a"), atol=1e-5)
+
+
+def test_killed_it_goes_on_to_the_same_bytes(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+    dump(asked("column:probs", "whole"))
+    dump(asked("column:probs", "part", part=(1, 3)))  # as if the others were still to come
+    for name in ("part", "whole"):
+        dump(asked("column:probs", name))
+    assert tree(tmp_path / "part") == tree(tmp_path / "whole")
+
+
+def test_repair_and_verify_live_read_the_answers_again(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+    data = asked("column:probs", "a").data
+    dump(asked("column:probs", "a"))
+    before = tree(tmp_path / "a")
+    shard = tmp_path / "a" / "shards" / "00001.arrow"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    report = logitcache.repair(tmp_path / "a", data=data, notify=lambda note: None)
+    assert (report.repaired, tree(tmp_path / "a")) == ([1], before)
+    live = logitcache.verify_live(tmp_path / "a", 20, data=data, notify=lambda note: None)
+    assert (live.agrees, live.same_bytes, np.isfinite(live.allowed)) == (True, 20, True)
+    changed = [{**row, "probs": row["probs"][::-1]} for row in rows()]
+    write_rows(Path(data), changed)
+    with pytest.raises(FingerprintMismatch):
+        logitcache.verify_live(tmp_path / "a", 20, data=data, notify=lambda note: None)
+
+
+def test_rows_without_an_answer_are_named_or_skipped(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+    known = [{"text": row["text"], "probs": row["probs"]} for row in rows()[:-5]]
+    file = write_rows(tmp_path / "some.jsonl", known)
+    config = asked(f"column:probs@{file}", "a")
+    with pytest.raises(SpecError, match=r"none for 3 of 60 rows \(row 55, 56, 57; first: "):
+        dump(config)
+    report = dump(replace(config, settings=replace(config.settings, on_nonfinite="skip")))
+    assert report.skipped_rows == 3
+    assert Cache.open(tmp_path / "a").skipped.tolist() == [55, 56, 57]
+
+
+def test_columns_that_look_permuted_are_refused(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", probabilities()[:, ::-1])
+    with pytest.raises(FingerprintMismatch, match="--label-map neg=LABEL_1,pos=LABEL_0"):
+        dump(asked(f"file:{tmp_path / 'p.npy'}", "a"))
+    dump(asked(f"file:{tmp_path / 'p.npy'}", "a", label_map={"neg": "LABEL_1", "pos": "LABEL_0"}))
+    dump(asked("column:probs", "b"))
+    assert shards(tmp_path / "a") == shards(tmp_path / "b")
+
+
+def test_a_class_that_no_answer_names_has_probability_zero(tmp_path: Path) -> None:
+    table = {"text": ["a", "b", "c"], "label": ["x", "y", "z"], "votes": [["x", "x"], ["y"], ["x", "y"]]}
+    report = logitcache.dump("column:votes", table, out=tmp_path / "a", notify=lambda note: None)
+    p = np.exp(answers(report.cache).astype(np.float64))
+    assert (p / p.sum(axis=1, keepdims=True)).tolist() == [[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [({"reuse": Path("x")}, "--reuse"), ({"part": None, "data": "words"}, "data for token-classification")],
+)
+def test_what_makes_no_sense_is_refused_by_name(
+    asked: Callable[..., DumpConfig], tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    if more.get("data") == "words":
+        words = [{"words": ["a", "b"], "tags": ["O", "B-X"], "probs": [0.5, 0.5]}] * 4
+        more = {"data": str(write_rows(tmp_path / "words.jsonl", words))}
+    with pytest.raises(SpecError, match=message):
+        dump(asked("column:probs", "a", **more))
+
+
+def test_no_torch_is_loaded(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.jsonl", rows())
+    script = (
+        "import sys, logitcache\n"
+        f"logitcache.dump('column:probs', {str(tmp_path / 'train.jsonl')!r}, out={str(tmp_path / 'a')!r})\n"
+        "print({'torch', 'transformers', 'accelerate'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_kd_from_a_column_is_kd_from_a_cache_of_the_same_logits(
+    config: Any, asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
+    """The student's weights are the same to the bit."""
+    from logitcache.stages.train import train
+    from tests.runs import same
+
+    dump(asked("column:probs", "a"))
+    np.save(tmp_path / "z.npy", answers(tmp_path / "a"))
+    dump(asked(f"logits:{tmp_path / 'z.npy'}", "b"))
+    data = asked("column:probs", "a").data
+    kd = replace(config, method="kd", data=data, epochs=1.0)
+    one, other = (train(replace(kd, cache=tmp_path / name, out=tmp_path / f"run-{name}")) for name in ("a", "b"))
+    assert same(one, other)
