@@ -82,7 +82,7 @@ class Sparse(Generic[A]):
         return self.ids.gather(1, first)[:, 0]  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head(Generic[A]):
     """The last linear map of a model, and what its code does behind it: ``z = cap tanh(scale (W h + b) / cap)``."""
 
@@ -97,17 +97,42 @@ class Head(Generic[A]):
 
 @dataclass(frozen=True)
 class Replay(Generic[A]):
-    """What the teacher's last linear map was given at each kept position, and that map."""
+    """What the teacher's last linear map was given at each kept position, and that map. The bits of bfloat16 are u16.
+    The map is the cache's: it is not carried about with the positions of a batch.
+    """
 
     hidden: A  # f[P, d]
-    head: Head[A]
+    head: Head[Any]
 
     def map(self, f: Callable[[A], C]) -> Replay[C]:
-        return Replay(f(self.hidden), self.head.map(f))
+        return Replay(f(self.hidden), self.head)
+
+    def replayed(self) -> Array:
+        """The teacher's logits minus their maximum, f32[P, V], of numpy's arrays."""
+        weight, hidden = single(self.head.weight), single(self.hidden)  # type: ignore[arg-type]
+        logits = hidden @ weight.T
+        if self.head.bias is not None:
+            logits += single(self.head.bias)
+        logits *= self.head.scale
+        if self.head.cap is not None:
+            logits = self.head.cap * np.tanh(logits / self.head.cap)
+        shifted: Array = logits - logits.max(1, keepdims=True)
+        return shifted
+
+    def likeliest(self) -> Any:
+        """The most probable word of each position: i64[P], of numpy's arrays."""
+        return self.replayed().argmax(1)
 
     def select(self, places: Any) -> Replay[A]:
         """Only these positions."""
         return replace(self, hidden=self.hidden[places])  # type: ignore[index]
+
+
+def single(values: Array) -> Array:
+    """In single precision: halves, and the bits of bfloat16 (u16)."""
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32, copy=False)
 
 
 Payload: TypeAlias = Dense[A] | Sparse[A] | Replay[A]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense as Dense
-from logitcache.payloads import Payload, joined
+from logitcache.payloads import Payload, Replay, joined
 
 A = TypeVar("A")
 C = TypeVar("C")
@@ -195,6 +195,8 @@ class Answers:
     def logits(self) -> Float32:
         """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has kept less."""
         payload = self.payloads[LOGITS]
+        if isinstance(payload, Replay):
+            return payload.replayed()
         if not isinstance(payload, Dense):
             raise SpecError(
                 expected="full vectors of logits",

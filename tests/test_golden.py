@@ -113,7 +113,7 @@ def test_a_golden_cache_teaches_what_it_taught(name: str) -> None:
 def test_a_golden_cache_of_a_vocabulary_teaches_what_it_taught(name: str) -> None:
     payload = Cache.open(V1 / name).take(np.arange(len(said(name)["texts"]))).payload
     for part, array in said(name)["payload"].items():
-        found = getattr(payload, part)
+        found = payload.replayed() if part == "logits" else getattr(payload, part)
         np.testing.assert_allclose(found, np.array(array["values"], array["dtype"]).reshape(found.shape), rtol=1e-6)
 
 
@@ -122,7 +122,9 @@ def test_todays_writer_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     """Arrow's are another library's: they are compared where it is the one that wrote them."""
     manifest = Reader.open(V1 / name).manifest
     assert Plan.from_dict(manifest.plan.to_dict()) == manifest.plan
-    with CacheWriter(tmp_path, manifest.plan) as writer:
+    kept = manifest.plan.tensors
+    data = None if kept is None else memoryview((V1 / name / "shards" / kept.name).read_bytes())
+    with CacheWriter(tmp_path, manifest.plan, tensors=data) as writer:
         for index, (arrays, receipt) in enumerate(zip(shards(name), manifest.receipts, strict=True)):
             shaped = {c.name: arrays[c.name].reshape(-1, *c.shape(0)[1:]) for c in manifest.plan.columns}
             writer.write(index, shaped, receipt.sketches, receipt.conditions)

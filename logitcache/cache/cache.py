@@ -43,7 +43,6 @@ class Cache:
             self.codec, self.level = codec_of(self.manifest.plan)  # of the vectors
         except FormatError as error:
             raise error.at(self.where) from None
-        self.assets: dict[str, Array] = {}  # tensors that the cache keeps once
         self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
         self._stored = tuple(column.name for column in of_positions(self.codec))
         self._entries = {
@@ -94,6 +93,11 @@ class Cache:
         plan = self.manifest.plan
         records = stores.of(plan.store).WINDOW
         return None if records is None else max(1, records // plan.views)
+
+    @cached_property
+    def assets(self) -> dict[str, Array]:
+        """The tensors that the cache keeps once, by name."""
+        return self.reader.tensors()
 
     @cached_property
     def skipped(self) -> Int64:

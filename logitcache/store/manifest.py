@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from logitcache.store.files import refuse_link, write_atomic
 from logitcache.store.shards import Shard
 
 FORMAT = "logitcache/1"
+TENSORS = "tensors.safetensors"  # below the folder ``shards``
 MAX_BYTES = 64 << 20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
 
@@ -47,10 +48,12 @@ class Plan:
     shard_rows: int
     views: int = 1  # variants of each row; record ``row * views + view`` of the level ``row`` is one
     store: str = "arrow"
+    tensors: File | None = None  # the file of tensors that are kept once
 
     def to_dict(self) -> dict[str, Any]:
-        value = {k: v for k, v in self.__dict__.items() if k != "columns"}
-        return {"format": FORMAT, **value, "columns": [c.to_dict() for c in self.columns]}
+        value = {k: v for k, v in self.__dict__.items() if k not in ("columns", "tensors")}
+        kept = {} if self.tensors is None else {"tensors": self.tensors.to_dict()}
+        return {"format": FORMAT, **value, "columns": [c.to_dict() for c in self.columns], **kept}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Plan:
@@ -64,11 +67,17 @@ class Plan:
         whole = whole and isinstance(task, str)
         whole = whole and all(isinstance(codec, dict) for codec in (fields["targets"] or {}).values())
         whole = whole and all(_is_count(v, k != "rows") for k, v in counts.items()) and counts["views"] < 2**20  # type: ignore[operator]
-        if not whole or len(value) != len(fields) + len(counts) + 4:
+        kept = value.get("tensors")
+        if not whole or len(value) != len(fields) + len(counts) + 4 + (kept is not None):
             raise FormatError("plan: a field is missing, unknown or of another type. Dump it again.")
         if store not in stores.NAMES:
             raise FormatError(f"plan: expected a store among {', '.join(stores.NAMES)}, found {str(store)[:60]!r}.")
         plan = cls(task=task, **fields, columns=tuple(map(Column.from_dict, columns or ())), store=store, **counts)  # type: ignore[arg-type]
+        if kept is not None:
+            tensors = File.from_dict(kept)
+            if tensors.name != TENSORS:
+                raise FormatError(f"plan: expected tensors in the file {TENSORS}, found {short(repr(tensors.name))}.")
+            plan = replace(plan, tensors=tensors)
         levels(plan.columns)
         return plan
 

@@ -14,7 +14,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache
 from logitcache.records import Array, Int64
-from logitcache.store import stores
+from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links
 from logitcache.store.manifest import Manifest, read_manifest, read_own, receipt_name
@@ -55,8 +55,9 @@ class Reader:
 
     def look(self) -> None:
         """See that all files are there. Raises CorruptShard naming one that is missing or of another size."""
-        for receipt in self.manifest.receipts:
-            for file in receipt.files:
+        kept = self.manifest.plan.tensors
+        for files in (*(receipt.files for receipt in self.manifest.receipts), () if kept is None else (kept,)):
+            for file in files:
                 path = self.files.path(file)
                 refuse_links(self.folder, f"{SHARDS}/{file.name}")
                 if not path.is_file():
@@ -64,6 +65,11 @@ class Reader:
                 size = path.stat().st_size
                 if size != file.bytes:
                     raise CorruptShard(expected=f"{file.bytes:,} bytes", found=f"{size:,}", advice=AGAIN, where=path)
+
+    def tensors(self) -> dict[str, Array]:
+        """The tensors that the cache keeps once, by name. Raises CorruptShard."""
+        file = self.manifest.plan.tensors
+        return {} if file is None else tensors.decode(tensors.read(self.files, file))
 
     def __len__(self) -> int:
         return self.manifest.plan.rows
@@ -138,9 +144,14 @@ class Reader:
         """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch where the cache was
         replaced meanwhile.
         """
-        for fault in chain(self.beside(), *map(self.faults_of, self.shards)):
+        for fault in chain(self.beside(), self.tensor_faults(), *map(self.faults_of, self.shards)):
             self.refuse_replaced()
             yield fault
+
+    def tensor_faults(self) -> list[Fault]:
+        """Everything in the file of tensors that is not as it was written."""
+        file = self.manifest.plan.tensors
+        return [] if file is None else tensors.faults(self.files, file)
 
     def faults_of(self, shard: Shard) -> Iterator[Fault]:
         """Everything in a shard's files that is not as it was written."""
@@ -169,6 +180,8 @@ class Reader:
             elif identity.digest_json(found) != identity.digest_json(value):
                 yield Fault(name, None, None, "it does not say what the manifest says")
         known = {*expected, *(f"{SHARDS}/{name}" for shard in self.shards for name in shard.files)}
+        if manifest.plan.tensors is not None:
+            known.add(f"{SHARDS}/{manifest.plan.tensors.name}")
         for name in strangers(self.folder, known):
             yield Fault(name, None, None, "it is no file of this cache")
 

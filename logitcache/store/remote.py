@@ -270,7 +270,11 @@ class RemoteReader(Reader):
         receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
         for name in ("plan.json", *receipts):
             self._bring(name, here.folder, MAX_BYTES)
+        kept = self.manifest.plan.tensors
+        if kept is not None:
+            self._bring(f"{SHARDS}/{kept.name}", here.folder, kept.bytes)
         yield from here.beside()
+        yield from here.tensor_faults()
         for shard in self.shards:
             yield from self._faults_of(shard, here)
 

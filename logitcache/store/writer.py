@@ -40,6 +40,7 @@ from logitcache.store.manifest import (
     write_json,
 )
 from logitcache.store.shards import LocalFolder
+from logitcache.store.tensors import ANEW
 
 PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"
 OWN_NAMES = {PLAN, MANIFEST, SHARDS}
@@ -63,12 +64,14 @@ class CacheWriter:
         overwrite: bool = False,
         part: tuple[int, int] | None = None,
         lock: Lock | None = None,
+        tensors: memoryview | None = None,
     ) -> None:
         """Lock the folder (unless the caller gives the ``lock`` that it holds) and claim it for this plan. Raises
         Locked where somebody else writes there,
         FingerprintMismatch naming the field where it holds another plan, SpecError where it holds something else.
         """
         self.folder, self.plan, self.digest, self.part = folder, plan, plan.digest(), part
+        self._tensors = tensors
         self.store, self.receipts = stores.of(plan.store), dict[int, Receipt]()
         if folder.exists() and not folder.is_dir():
             raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=folder)
@@ -143,10 +146,24 @@ class CacheWriter:
         make_folder(folder / SHARDS)
         settle(folder / SHARDS)
         self._sweep(self.own)
+        self._put_tensors()
         with reading(folder):
             self.receipts = self._look()
         if len(self.receipts) < self.plan.shard_count:  # a manifest is there if and only if the cache is complete
             remove(folder, MANIFEST)
+
+    def _put_tensors(self) -> None:
+        """Write the tensors that are kept once, unless they are there. Raises SpecError where nobody has given them."""
+        file, shards = self.plan.tensors, self.folder / SHARDS
+        if file is None:
+            return
+        there = is_there(shards, file.name, file.bytes)
+        if self._tensors is None and not there:
+            raise SpecError(expected="the tensors of this plan", found="none", advice=ANEW, where=shards / file.name)
+        if self._tensors is None or (there and (shards / file.name).read_bytes() == self._tensors):
+            return
+        remove(shards, file.name)
+        write_new(shards / file.name, self._tensors)
 
     def _sweep(self, shards: range) -> None:
         """Remove what kills have left of these shards, beside the plan and the manifest, and of locks."""

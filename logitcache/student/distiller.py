@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.models.heads import Body, has_head, head_of
+from logitcache.models.projection import head_logits
 from logitcache.records import Batch, Padding
-from logitcache.student.losses.head import head_logits
 from logitcache.student.losses.vocabulary import head_loss
 from logitcache.student.methods import Objective
 

@@ -10,11 +10,12 @@ from logitcache.config.option import Declared, checked, nearest, options_of
 from logitcache.errors import FormatError, SpecError
 from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
+from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sampled import Sampled
 from logitcache.targets.topk import TopK
 from logitcache.targets.varopt import VarOpt
 
-KINDS: dict[str, Any] = {"dense": DenseCodec, "topk": TopK, "sampled": Sampled, "varopt": VarOpt}
+KINDS: dict[str, Any] = {"dense": DenseCodec, "topk": TopK, "sampled": Sampled, "varopt": VarOpt, "replay": ReplayCodec}
 
 
 def codec_from_dict(value: Mapping[str, Any]) -> Codec:
@@ -90,4 +91,4 @@ def named(codec: Mapping[str, Any]) -> str:
         for declared, value in chosen.items()
         if value != declared.default
     ]
-    return f"{kind}:{','.join(words)}"
+    return f"{kind}:{','.join(words)}" if words else kind

@@ -65,6 +65,10 @@ class Asked(ABC):
     def conditions(self) -> dict[str, Any]:
         """What the last bits of the answers depend on, for a receipt."""
 
+    def kept_once(self) -> memoryview | None:
+        """The file of the tensors that the cache keeps once, where there are any."""
+        return None
+
     @abstractmethod
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
         """Rows start..stop as the teacher reads them; only those at these places (counted from start), where given."""

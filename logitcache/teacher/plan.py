@@ -22,7 +22,9 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
+from logitcache.store.tensors import encode
 from logitcache.targets.codec import Codec
+from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.table import codec_from_dict, named, parse
 from logitcache.teacher.asked import Asked, R, class_names, label_digest, occurring, shard_rows, task_of
 from logitcache.teacher.calibration import calibrated
@@ -38,6 +40,7 @@ from logitcache.teacher.panel import (
     positions_of,
     room_for,
 )
+from logitcache.teacher.replaying import replaying
 
 
 def settings_of(plan: Plan) -> DumpSettings:
@@ -115,6 +118,10 @@ class Planned(Asked):
 
     panel: Panel
     note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
+    tensors: memoryview | None = None  # the file of those that the cache keeps once
+
+    def kept_once(self) -> memoryview | None:
+        return self.tensors
 
     @property
     def name(self) -> str:
@@ -133,7 +140,8 @@ class Planned(Asked):
         return positions_of(self.panel, rows)
 
     def ask(self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter) -> tuple[R, int]:
-        return ask_all(self.panel, rows, batch_tokens, begin, stage)
+        panel = self.panel.reading_head() if isinstance(self.codec, ReplayCodec) else self.panel
+        return ask_all(panel, rows, batch_tokens, begin, stage)
 
     def answer(self, rows: Rows) -> tuple[Examples, Float32]:
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
@@ -172,7 +180,12 @@ def planned(
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
-    codec = calibrated(parse(settings.codec).codec(task.num_labels), panel, rows, settings)
+    codec = parse(settings.codec).codec(task.num_labels)
+    file, data_once = None, None
+    if isinstance(codec, ReplayCodec):
+        codec, tensors = replaying(codec, panel, rows, settings)
+        file, data_once = encode(tensors)
+    codec = calibrated(codec, panel, rows, settings)
     data = {
         "source": source.name,
         "split": split,
@@ -183,7 +196,8 @@ def planned(
     if task.self_contained:
         data["documents"] = source.documents
         settings = replace(settings, sequences=replace(settings.sequences, seq_len=settings.max_length))
-    return Planned(rows, codec, _plan(panel, names, data, settings, codec, rows), match, task, panel, note)
+    plan = replace(_plan(panel, names, data, settings, codec, rows), tensors=file)
+    return Planned(rows, codec, plan, match, task, panel, note, data_once)
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
 from logitcache.cache.cache import Cache
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
-from logitcache.payloads import Dense, Payload, Sparse
+from logitcache.payloads import Dense, Payload, Replay, Sparse
 from logitcache.records import Array, Block, Float32, rows_of
 
 
@@ -80,6 +81,8 @@ class Summary:
 
     def add(self, block: Block) -> tuple[Float32, Float32]:
         """Rows with an answer; gives entropy and top probability of their positions, f32[P] each."""
+        if isinstance(block.answers.payload, Replay):
+            block = replace(block, answers=block.answers.with_logits(block.answers.logits))
         payload = block.answers.payload
         entropy, top, probability = certainty(payload)
         self.scores.add(block)

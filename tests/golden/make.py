@@ -19,6 +19,8 @@ from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.cache.layout import LEVEL, columns_of
 from logitcache.data.order import position_keys
+from logitcache.payloads import Dense, Replay
+from logitcache.store import tensors
 from logitcache.store.columns import ROW, Column, above, ends, levels
 from logitcache.store.manifest import Plan
 from logitcache.store.reader import Reader
@@ -26,6 +28,7 @@ from logitcache.store.writer import CacheWriter
 from logitcache.targets.codec import of_entries
 from logitcache.targets.dense import DenseCodec
 from logitcache.targets.draws import Draw
+from logitcache.targets.replay import WEIGHT, ReplayCodec
 from logitcache.targets.table import codec_from_dict, parse
 
 FOLDER = Path(__file__).parent / "v1"
@@ -55,7 +58,9 @@ SPARSE = {
     "sampled": "sampled:n=6",
     "varopt": "varopt:mean=3",
     "varopt-capped": "varopt:mean=3,cap=4",
+    "replay": "replay",
 }
+ASSETS = {WEIGHT: (np.arange(WORDS * WORDS) % 7 - 3).reshape(WORDS, WORDS).astype(np.float32) / 4}
 CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.13.0"}
 
 
@@ -86,6 +91,9 @@ def ragged(store: str) -> Plan:
 def sparse(spec: str, store: str) -> Plan:
     """The same rows with a varying number of positions, and a sparse codec of a vocabulary of twelve words."""
     codec = parse(spec).codec(WORDS).calibrated([vectors(40)])
+    is_replay = isinstance(codec, ReplayCodec)
+    if isinstance(codec, ReplayCodec):
+        codec = replace(codec, hidden=WORDS, dtype="bfloat16", scale=0.5, cap=3.0)
     plain = dense("float16", store)
     return replace(
         plain,
@@ -93,6 +101,7 @@ def sparse(spec: str, store: str) -> Plan:
         teacher={**plain.teacher, "label_names": [f"word {index}" for index in range(WORDS)]},
         targets={"logits": codec.to_dict()},
         columns=columns_of(codec, LEVEL),
+        tensors=tensors.encode(ASSETS)[0] if is_replay else None,
     )
 
 
@@ -159,7 +168,7 @@ def plain(array: np.ndarray) -> dict[str, Any]:
 
 def make(name: str, plan: Plan) -> None:
     shards = [arrays_of(plan, index) for index in range(plan.shard_count)]
-    with CacheWriter(FOLDER / name, plan) as writer:
+    with CacheWriter(FOLDER / name, plan, tensors=tensors.encode(ASSETS)[1]) as writer:
         for index, arrays in enumerate(shards):
             writer.write(index, arrays, {"entropy": [0.0, 0.5, 1.0], "top_probability": [0.4, 0.6, 1.0]}, CONDITIONS)
         writer.seal()
@@ -171,7 +180,13 @@ def make(name: str, plan: Plan) -> None:
     }
     if plan.task != "classification":
         payload = Cache.open(FOLDER / name).take(np.arange(plan.rows)).payload
-        said["payload"] = {key: plain(getattr(payload, key)) for key in ("ids", "prob", "rest", "entropy")}
+        if isinstance(payload, Replay):
+            payload = Dense(payload.replayed())
+        said["payload"] = {
+            key: plain(getattr(payload, key))
+            for key in ("ids", "prob", "rest", "entropy", "logits")
+            if hasattr(payload, key)
+        }
     (FOLDER / f"{name}.json").write_text(json.dumps(said, indent=1) + "\n")
 
 

@@ -108,7 +108,10 @@ class SecondReader:
 
     def _check_plan(self) -> None:
         plan = self.plan
-        expect(set(plan) == PLAN and plan["store"] in ("arrow", "zarr"), "a plan's fields")
+        expect(set(plan) - {"tensors"} == PLAN and plan["store"] in ("arrow", "zarr"), "a plan's fields")
+        if "tensors" in plan:
+            expect(plan["tensors"]["name"] == "tensors.safetensors", "the file of tensors")
+            self._file(plan["tensors"])
         self.levels: dict[str, list[dict[str, Any]]] = {}
         for column in plan["columns"]:
             expect(set(column) == {"name", "dtype", "width", "level"} and column["dtype"] in DTYPES, "a column")

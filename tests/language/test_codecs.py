@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import transformers
 
 from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
+from logitcache.cache.convert import convert
 from logitcache.cache.rows import stored_source
 from logitcache.data.collate import Collator
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import SpecError
+from logitcache.errors import CorruptShard, SpecError
 from logitcache.payloads import Dense, Sparse
 from logitcache.records import Batch
 from logitcache.student.distiller import Distiller
+from logitcache.student.losses.gradient import full_logits
 from logitcache.student.losses.vocabulary import FUSED, PLAIN
 from logitcache.student.methods import objective
 
@@ -38,7 +41,7 @@ def dumps(
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     caches = {}
     every = f"topk:k={WORDS[kind]},tail=drop"
-    for number, codec in enumerate(("float32", *CODECS, every)):
+    for number, codec in enumerate(("float32", *CODECS, every, "replay")):
         report = dump(
             str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
             workspace=folder / str(number), notify=lambda line: None,
@@ -104,7 +107,7 @@ def test_targets_are_estimates_of_the_teacher(dumps: dict[str, Any]) -> None:
     rows = np.arange(len(caches["float32"]))
     logits = torch.from_numpy(caches["float32"].take(rows).logits)
     p = logits.softmax(1).numpy()
-    for codec in list(caches)[1:]:
+    for codec in [name for name in caches if name not in ("float32", "replay")]:
         target = caches[codec].take(rows).payload
         assert isinstance(target, Sparse)
         estimate = np.zeros_like(p)
@@ -114,6 +117,38 @@ def test_targets_are_estimates_of_the_teacher(dumps: dict[str, Any]) -> None:
         announced = caches[codec].codec.bytes_per_position()
         stored = sum(column.nbytes for column in caches[codec].stored(rows).values()) / len(p)
         assert stored == pytest.approx(announced, rel=0.03)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 20.0])
+def test_replayed_logits_are_the_teachers(dumps: dict[str, Any], temperature: float, tmp_path: Path) -> None:
+    cache, dense = dumps["caches"]["replay"], dumps["caches"]["float32"]
+    rows = np.array([3, 0, 7])
+    exact = torch.from_numpy(dense.take(rows).logits)
+    np.testing.assert_allclose(cache.take(rows).logits, exact.numpy(), atol=1e-5)
+    payload = cache.take(rows).payload.map(torch.from_numpy)
+    replayed = full_logits(payload)
+    torch.testing.assert_close((replayed / temperature).softmax(1), (exact / temperature).softmax(1))
+    assert cache.codec.bytes_per_position() == 32 * 4
+    assert not cache.verify()
+
+
+def test_the_head_is_kept_once_and_watched(dumps: dict[str, Any], tmp_path: Path) -> None:
+    cache = dumps["caches"]["replay"]
+    moved = Path(shutil.copytree(cache.folder, tmp_path / "moved"))
+    file = moved / "shards" / "tensors.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+    damaged = Cache.open(moved)
+    with pytest.raises(CorruptShard, match="tensors"):
+        damaged.take(np.array([0]))
+    assert [fault.file for fault in damaged.verify()] == ["shards/tensors.safetensors"]
+    file.unlink()
+    with pytest.raises(CorruptShard):
+        Cache.open(moved)
+    convert(cache.folder, tmp_path / "zarr", "zarr")
+    again = Cache.open(tmp_path / "zarr")
+    np.testing.assert_array_equal(again.take(np.array([5])).logits, cache.take(np.array([5])).logits)
 
 
 def test_a_student_learns_from_few_words(dumps: dict[str, Any], lm: Callable[..., Path], texts: Path) -> None:

@@ -10,7 +10,7 @@ import transformers
 
 from logitcache.errors import SpecError
 from logitcache.models.heads import check_head, has_head, head_input, head_of
-from logitcache.student.losses.head import head_logits
+from logitcache.models.projection import head_logits
 from tests.language.small_lms import CAUSAL, MASKED, make_config
 
 SCALED = {

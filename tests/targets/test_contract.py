@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,15 @@ from logitcache.cache.layout import LEVEL, columns_of
 from logitcache.data.order import position_keys
 from logitcache.data.tasks.token_classification import TokenClassification
 from logitcache.errors import FormatError, SpecError
-from logitcache.payloads import Array, Dense, Payload, joined
+from logitcache.payloads import Array, Payload, Sparse, joined
 from logitcache.records import chosen
+from logitcache.store import tensors
 from logitcache.store.columns import ends
 from logitcache.store.manifest import Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.codec import Codec
 from logitcache.targets.draws import Draw
+from logitcache.targets.replay import WEIGHT, ReplayCodec
 from logitcache.targets.table import KINDS, codec_from_dict, named, parse
 from logitcache.teacher.shards import Assembly, Layout
 from logitcache.teacher.summary import Summary
@@ -31,7 +33,8 @@ from tests.targets.toy import Top
 
 WIDTH, POSITIONS = 300, 700
 SPECS = ("float16", "float32", "topk:k=8", "topk:k=8,bits=8,tail=uniform", "sampled:n=20", "varopt:mean=9",
-         "varopt:mean=9,cap=11,temperature=2", "toy:")  # fmt: skip
+         "varopt:mean=9,cap=11,temperature=2", "replay", "toy:")  # fmt: skip
+ASSETS = {WEIGHT: np.eye(WIDTH, dtype=np.float32)}  # a head that gives what it is given
 
 
 @pytest.fixture(autouse=True)
@@ -51,18 +54,24 @@ def draw(positions: int = POSITIONS, seed: int = 0) -> Draw:
 
 @pytest.fixture(params=SPECS)
 def codec(request: pytest.FixtureRequest) -> Codec:
-    codec = parse(request.param).codec(WIDTH)
+    return made(request.param)
+
+
+def made(text: str) -> Codec:
+    codec = parse(text).codec(WIDTH)
+    if isinstance(codec, ReplayCodec):
+        return replace(codec, hidden=WIDTH)
     return codec.calibrated([vectors()[:300], vectors()[300:]])
 
 
 def unpacked(codec: Codec, positions: slice = slice(0, POSITIONS)) -> Payload[Array]:
     kept = codec.reduce(vectors()[positions], draw().select(positions))
-    return codec.unpack(codec.pack(kept), {})
+    return codec.unpack(codec.pack(kept), ASSETS)
 
 
 def same(one: Payload[Array], other: Payload[Array]) -> None:
     assert type(one) is type(other)
-    for entry in fields(one):
+    for entry in (entry for entry in fields(one) if entry.name != "head"):
         np.testing.assert_array_equal(getattr(one, entry.name), getattr(other, entry.name))
 
 
@@ -74,7 +83,7 @@ def test_a_codec_survives_its_manifest_and_is_named_as_it_is_typed(codec: Codec)
     recorded = json.loads(json.dumps(codec.to_dict()))
     assert codec_from_dict(recorded) == codec
     assert codec.is_calibrated
-    again = parse(named(recorded)).codec(WIDTH).calibrated([vectors()])
+    again = made(named(recorded))
     assert {**again.to_dict(), "c": None} == pytest.approx({**codec.to_dict(), "c": None})
 
 
@@ -102,7 +111,7 @@ def test_the_entropy_and_the_likeliest_word_are_those_of_the_vectors(codec: Code
     payload = unpacked(codec)
     best = vectors().argmax(1).numpy()
     assert (payload.likeliest() == best).mean() > 0.7  # a draw may have missed it
-    if not isinstance(payload, Dense):
+    if isinstance(payload, Sparse):
         assert codec.temperatures is not None
         p = (vectors() / codec.temperatures[0]).double().softmax(1)
         np.testing.assert_allclose(payload.entropy, torch.special.entr(p).sum(1).numpy(), rtol=2e-3)
@@ -125,6 +134,7 @@ def cache_plan(codec: Codec, rows: int, store: str = "arrow", shard_rows: int = 
         columns=columns_of(codec, LEVEL),
         targets={"logits": codec.to_dict()},
         store=store,
+        tensors=tensors.encode(ASSETS)[0] if isinstance(codec, ReplayCodec) else None,
     )
 
 
@@ -140,11 +150,11 @@ def layouts(of: Plan) -> Iterator[Layout]:
 def write(folder: Path, of: Plan, codec: Codec) -> list[torch.Tensor]:
     """A cache made by the inference stage's own means, in two batches a shard; its vectors."""
     given = []
-    with CacheWriter(folder, of) as writer:
+    with CacheWriter(folder, of, tensors=tensors.encode(ASSETS)[1]) as writer:
         for number, layout in enumerate(layouts(of)):
             rows = len(layout.row_id)
             summary = Summary.of_table(of.rows, TokenClassification(codec.width, None))
-            assembly = Assembly(layout, codec, summary)
+            assembly = Assembly(layout, codec, summary, ASSETS)
             answers = vectors(int(layout.indptr[-1]), seed=number)
             for batch in (np.arange(1, rows), np.arange(1)):
                 assembly.add(batch, answers[chosen(layout.indptr, batch)[1]])
@@ -168,7 +178,7 @@ def test_a_cache_gives_the_targets_back(codec: Codec, store: str, tmp_path: Path
     row = np.concatenate([np.repeat(layout.row_hash, np.diff(layout.indptr)) for layout in layouts(of)])
     index = np.concatenate([layout.index for layout in layouts(of)])
     key = torch.from_numpy(position_keys(0, "codec", row, 0, index))
-    expected = codec.unpack(codec.pack(codec.reduce(torch.cat(given), Draw(key))), {})
+    expected = codec.unpack(codec.pack(codec.reduce(torch.cat(given), Draw(key))), ASSETS)
     everything = cache.take(np.arange(11))
     same(everything.payload, expected)
     rows = np.array([7, 3, 3, 10, 0])

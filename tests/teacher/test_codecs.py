@@ -13,6 +13,7 @@ from logitcache.cache.inspect import describe, row_of
 from logitcache.config.data import Columns
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
+from logitcache.errors import SpecError
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel
 from tests.fake_caches import tree
@@ -20,6 +21,14 @@ from tests.fake_caches import tree
 
 def settings(codec: str) -> DumpSettings:
     return DumpSettings(max_length=32, codec=codec, shard_rows=7)
+
+
+def test_replay_is_refused_for_a_teacher_without_a_vocabulary(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match="--codec replay: expected a language model"):
+        dump_split(teacher, train_only, "train", tmp_path / "cache", settings("replay"))
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("codec", ["topk:k=2", "sampled:n=30", "varopt:mean=1.5"])

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from logitcache.errors import SpecError
+from logitcache.models.projection import as_computed, head_logits, on_device
 from logitcache.payloads import Dense, Payload, Replay, Sparse, Tail
 from logitcache.student.losses.dense import Weights, kl_divergence
-from logitcache.student.losses.head import head_logits
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,12 @@ def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def full_logits(payload: Payload[Tensor]) -> Tensor:
-    """The teacher's logits f[P, V], of a target that has them all. A replayed head computes them in its own dtype."""
+    """The teacher's logits f[P, V], of a target that has them all. On a GPU a replayed head computes them in the dtype
+    that it has; on a CPU, where halves are slow, in single precision.
+    """
     if isinstance(payload, Replay):
-        return head_logits(payload.hidden, payload.head)
+        head = on_device(payload.head, payload.hidden.device)
+        return head_logits(as_computed(payload.hidden).to(head.weight.dtype), head)
     assert isinstance(payload, Dense)
     return payload.logits
 

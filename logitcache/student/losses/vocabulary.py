@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from logitcache.models.projection import head_logits, through_head
 from logitcache.payloads import Head
 from logitcache.student.losses.gradient import Target, loss_and_gradient
-from logitcache.student.losses.head import head_logits, through_head
 
 PLAIN, FUSED = "plain", "fused"
 # Logits that are held at once: beyond so many the fused execution is chosen; and those of one of its chunks.
