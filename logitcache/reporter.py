@@ -1,7 +1,7 @@
-"""What a long operation tells whoever waits for it: one object, passed down from the command to the loop.
+"""Messages and progress of a long operation: one reporter is passed down from the command to the loop.
 
 A *note* is one message. A *stage* is work of a known amount, with a clock of its own. A *phase* is a named part of the
-work that may be timed. A reporter decides what is shown of them; what is computed does not depend on it.
+work that may be timed. A reporter decides what is shown; results do not depend on it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Meter:
 
 
 class Reporter:
-    """Shows nothing. What shows something overrides the methods that it needs."""
+    """Shows nothing. Subclasses override the methods that they need."""
 
     def note(self, text: str) -> None:
         """Tell one message."""

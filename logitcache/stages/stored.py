@@ -20,7 +20,6 @@ from logitcache.config.workspace import Workspace
 from logitcache.data.rows import Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
-from logitcache.models.load import load_tokenizer
 from logitcache.reporter import Reporter
 
 OF_A_DUMP = ("teacher", "preprocessor", "preparation", "targets")  # fields that the caches of one dump share
@@ -172,6 +171,8 @@ def check_vocabulary(tokenizer: Any, cache: Cache, workspace: Workspace, reporte
 
 def _first_difference(mine: Mapping[str, int], workspace: Workspace, recorded: str) -> str:
     """In words."""
+    from logitcache.models.load import load_tokenizer
+
     folder = tokenizer_folder(workspace, recorded)
     if not folder.is_dir():
         return f"one with {len(mine):,} others"

@@ -6,6 +6,7 @@ empty lines is cut at the ends of lines. ``corpus`` is the docstrings of the ins
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -20,6 +21,7 @@ from logitcache.data.sources.find import Found
 from logitcache.data.sources.tables import Table, joined
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
+from logitcache.store.files import write_atomic
 
 NAME = "corpus"
 ENDINGS = (".txt", ".text", ".md")
@@ -33,7 +35,7 @@ def find(data: Any, cache: Path, reporter: Reporter) -> Found | None:
     if not isinstance(data, str | os.PathLike):
         return None
     if data == NAME:
-        return Found(NAME, NAME, {None: partial(_built_in, reporter)}, "the built-in corpus")
+        return Found(NAME, NAME, {None: partial(_built_in, cache, reporter)}, "the built-in corpus")
     path = Path(data)
     if path.is_file() and path.suffix.lower() in ENDINGS:
         return Found(path.stem, path, {split_of(path): partial(read_text, path)})
@@ -85,7 +87,14 @@ def _documents(lines: list[str]) -> Iterator[tuple[int, str]]:
         yield first, rest
 
 
-def _built_in(reporter: Reporter) -> Table:
-    texts = docstrings.running_text(MIN_CHARACTERS)
-    reporter.note(f"{NAME}: {len(texts):,} docstrings of the installed packages")
+def _built_in(cache: Path, reporter: Reporter) -> Table:
+    """The docstrings of the installed packages, read once for each set of their versions."""
+    place = cache / f"{NAME}-{docstrings.versions_digest()}-{MIN_CHARACTERS}.json"
+    if place.is_file():
+        texts: list[str] = json.loads(place.read_text(encoding="utf-8"))
+    else:
+        texts = docstrings.running_text(MIN_CHARACTERS)
+        cache.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, memoryview(json.dumps(texts).encode()))
+        reporter.note(f"{NAME}: {len(texts):,} docstrings of the installed packages")
     return Table(NAME, {"text": texts}, range(len(texts)), typed=True, unit="docstring")

@@ -197,6 +197,11 @@ def _summaries(name: str, source: Path) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text and not own_name.search(text)]
 
 
+def versions_digest() -> str:
+    """What tells the installed packages from others."""
+    return digest_json([_BUILDER, {name: _version(name) for name in PACKAGES}])[:12]
+
+
 def running_text(least: int) -> list[str]:
     """The docstrings of :data:`PACKAGES` of at least so many characters, each once, in the order of their digests."""
     texts: set[str] = set()
