@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -37,6 +37,15 @@ class Sample:
     weight: Tensor  # f32[V, d] of the teacher's head
     unigram: Tensor  # f32[V] how often the corpus has each word
     batch: int = 512  # positions whose gradients are averaged
+    _of_gold: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    def of_gold(self, part: slice) -> Tensor:
+        """``W^T (p - gold)`` of some positions, f64[n, d]: computed once, for all codecs."""
+        if part.start not in self._of_gold:
+            p = self.logits[part].softmax(1)
+            p[torch.arange(len(p)), self.label[part]] -= 1
+            self._of_gold[part.start] = (p @ self.weight).double()
+        return self._of_gold[part.start]
 
     def parts(self) -> Iterator[slice]:
         """Some positions after the other."""
@@ -95,11 +104,8 @@ class _Totals:
         p = (logits / temperature).double().softmax(1)
         target = written_out(payload, sample.unigram, logits.shape[1])
         error = target - p
-        weight = sample.weight.double()
-        gradient = error @ weight
-        gold = p.clone()
-        gold[torch.arange(len(p)), sample.label[part]] -= 1
-        own = gold @ weight
+        gradient = (error.float() @ sample.weight).double()
+        own = sample.of_gold(part)
         batch = torch.arange(part.start, part.start + len(p)) // sample.batch
         self.off.index_add_(0, batch, gradient)
         self.gold.index_add_(0, batch, own)

@@ -229,10 +229,10 @@ def test_a_newer_format_is_refused(cache: Cache) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda p: p["targets"].clear(), "codec: expected one of dense, topk, sampled, varopt, found None"),
+        (lambda p: p["targets"].clear(), "codec: expected one of dense, topk, sampled, varopt, replay, found None"),
         (
             lambda p: p["targets"]["logits"].update(kind="zip"),
-            "codec: expected one of dense, topk, sampled, varopt, found 'zip'",
+            "codec: expected one of dense, topk, sampled, varopt, replay, found 'zip'",
         ),
         (lambda p: p["targets"]["logits"].update(dtype="int8"), "dense codec: expected a width"),
         (lambda p: p["targets"]["logits"].update(width=4), "expected the columns of DenseCodec(width=4"),
