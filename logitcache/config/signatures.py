@@ -15,14 +15,33 @@ class RowsOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
+    workspace: str | PathLike[str]
+
+
+class CheckOptions(TypedDict, total=False):
+    """Options of :class:`CheckConfig`."""
+
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    labels: str | Sequence[str] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
+    encoding: str | None
+    delimiter: str | None
+    data_seed: int
+    teacher: str | None
+    student: str | None
+    label_map: str | Mapping[str, str] | None
+    max_length: int
     workspace: str | PathLike[str]
 
 
 class DumpOptions(TypedDict, total=False):
     """Options of :class:`DumpConfig`."""
 
-    tokenizer: str | None
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str | None
     revision: str | None
@@ -32,6 +51,8 @@ class DumpOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -70,6 +91,8 @@ class AgainOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -91,12 +114,14 @@ class TrainOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
-    student: str
+    student: Any
     revision: str | None
     trust_remote_code: bool
     init: Literal["pretrained", "random"] | None
-    tokenizer: str | None
+    tokenizer: Any
     vocabulary: int
     seed: int
     alpha: float | None

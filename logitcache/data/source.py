@@ -21,6 +21,7 @@ from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
 from logitcache.data.sources import corpus, find
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
+from logitcache.data.sources.content import Reading
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Found
@@ -32,7 +33,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import chosen
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
-from logitcache.reporter import Reporter
+from logitcache.reporter import Once, Reporter
 
 SPLITS = ("train", "dev", "test")
 
@@ -46,6 +47,7 @@ def load(
     unlabelled: Data | None = None,
     seed: int = 0,
     name: str | None = None,
+    keep: bool = False,
 ) -> Source:
     """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a preset, or a data set of
     the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
@@ -57,13 +59,21 @@ def load(
     the split of that name. ``seed`` draws the splits of a preset that
     has none; columns that are asked for go before a preset's. ``name`` is what the source is called (rows in memory:
     "memory").
+    With ``keep``, tables stay in memory, for whoever reads further columns of them (``Source.read``).
     Raises SpecError for whatever cannot be read as asked.
     """
+    reading = Reading(columns.encoding, columns.delimiter)
+    reporter = Once(reporter)  # a table may be read again, for its other columns
     running = corpus.find(data, cache, reporter) if columns.task in LANGUAGE else None
-    found, more = _both(running or find.find(data, cache, reporter), unlabelled, cache, reporter)
+    found = running or find.find(data, cache, reporter, reading=reading)
+    found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}
+    if keep:
+        found = replace(found, tables={split: partial(_itself, table) for split, table in tables.items()})
     for split, table in tables.items():
-        if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
+        if (
+            table.columns and not len(table) and split not in ("train", None)
+        ):  # an empty train split is refused where it is used
             reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     kind, columns = chosen(list(tables.values()), columns, found.where)
@@ -75,7 +85,7 @@ def load(
         reporter.note(note)
     for note in choice_notes(list(tables.values()), columns, names):
         reporter.note(note)
-    given = find.label_names(columns.label_names, found)
+    given = find.label_names(columns.label_names, found, names.label)
     numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
     if kind.self_contained:  # a text is its own label
         numbers = {split: np.zeros(len(each.rows), np.int64) for split, each in opened.items()}
@@ -93,23 +103,28 @@ def load(
     if found.what:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
         reporter.note(f"data: {found.what}: {sizes} rows")
+    origins = {str(split or "train"): table.without_columns() for split, table in tables.items()}
+    source = replace(source, task=kind.name, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
     assert names.text is not None
     read = {str(split or "train"): table for split, table in found.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
-    source = replace(source, task=kind.name, form=form, read=read, texts=(names.text, names.text_pair))
+    source = replace(source, form=form, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)
 
 
-def _both(found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter) -> tuple[Found, Found | None]:
+def _both(
+    found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
+) -> tuple[Found, Found | None]:
     """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
     if UNLABELLED_SPLIT not in found.tables:
-        more = None if unlabelled is None else find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS)
-        return found, more
+        if unlabelled is None:
+            return found, None
+        return found, find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS, reading)
     if unlabelled is not None:
         raise SpecError(
             "expected unlabelled rows as a split or by a name of their own, found both. Leave one out.",
@@ -146,6 +161,10 @@ def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
     return Rows(first, second, label, row_id, _hashes(first, second), tags)
 
 
+def _itself(table: Table) -> Table:
+    return table
+
+
 def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
     """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no text."""
     return _hashes(texts(table, text), None if text_pair is None else texts(table, text_pair))
@@ -171,5 +190,7 @@ def _with_unlabelled(
     ]
     if ignored:
         reporter.note(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
-    more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
+    splits = {**source.splits, UNLABELLED_SPLIT: rows}
+    origins = {**source.origins, UNLABELLED_SPLIT: opened.rows.without_columns()}
+    more = replace(source, splits=splits, origins=origins)
     return without(more, UNLABELLED_SPLIT, "unlabelled", reporter)

@@ -19,6 +19,7 @@ from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
+from logitcache.stages.preflight import check_dump, say_remark
 from logitcache.stages.rows import check_unlabelled, load
 from logitcache.stages.stage import result_of
 from logitcache.stages.stored import keep_tokenizer
@@ -55,11 +56,15 @@ def dump(
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
         source.split(split) if TASKS[source.task].self_contained else source.table(split)
-        check_place(folder_of(config, source, split))
+        place = folder_of(config, source, split)
+        check_place(place)
+        check_dump(config, source, split, place)
+    say_remark(source, reporter)
     reuse = _reused(config, source, splits)
     older = None if reuse is None else Known(reuse)
     source, plan = planner(config, source, older, reporter)
-    reports = {split: _dump(config, plan(split), source, split, older, reporter) for split in splits}
+    plans = {split: plan(split) for split in splits}  # all are refused before anything is written
+    reports = {split: _dump(config, asked, source, split, older, reporter) for split, asked in plans.items()}
     first = reports.pop(config.split)
     return replace(first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values()))
 

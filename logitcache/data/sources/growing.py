@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from logitcache.data.spool import TextSpool, strings
+from logitcache.data.spool import TextSpool, arrow_texts, strings
 
 
 class Growing:
@@ -16,8 +16,8 @@ class Growing:
         self.rows = 0
         self.columns: dict[str, list[Any] | _Texts] = {}
 
-    def add(self, block: dict[str, list[Any]]) -> None:
-        added = len(next(iter(block.values()), []))
+    def add(self, block: dict[str, list[Any]], added: int) -> None:
+        """Add as many rows; a column that the block lacks is None there."""
         for name in [name for name in block if name not in self.columns]:
             self.columns[name] = [None] * self.rows if self.rows else _Texts()
         for name, column in self.columns.items():
@@ -43,7 +43,7 @@ class _Texts:
         if not all(type(value) is str for value in values):
             return False
         try:
-            self.texts.add(pa.array(values, pa.large_string()))
+            self.texts.add(arrow_texts(values))
         except UnicodeEncodeError:  # half of a surrogate pair: said by its place when it is read
             return False
         return True

@@ -27,6 +27,9 @@ class Peculiar(Enum):
     SEMICOLONS = "rows with semicolons between their fields"
     TABS = "rows with tabs between their fields"
     BARS = "rows with bars between their fields"
+    UTF16 = "rows in UTF-16, which no byte order mark names"
+    ALSO_UTF8 = "lines that are UTF-8 as well"
+    NESTED = "rows under one key of a document"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Table:
             row -= len(part)
         comma = "," if isinstance(self.path, str) else ""  # a path may hold spaces, but it ends at one
         return f"{self.path}{comma} {self.unit} {self.lines[row]}"
+
+    def without_columns(self) -> Table:
+        """The places of the rows alone, which need little memory."""
+        return replace(self, columns={}, parts=tuple(part.without_columns() for part in self.parts))
 
     def with_remarks(self, remarks: tuple[Remark, ...]) -> Table:
         """The same table, with more to say of it."""
