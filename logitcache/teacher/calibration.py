@@ -12,7 +12,7 @@ from logitcache.data.order import subset
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
-from logitcache.records import Int64
+from logitcache.records import Array, Int64
 from logitcache.targets.codec import Codec
 from logitcache.teacher.panel import Panel, ask_all
 
@@ -39,6 +39,22 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
         examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
     sample, _ = ask_all(panel, examples, settings.batch_tokens, _Sample)
     return codec.calibrated(sample.vectors)
+
+
+def unigram_of(rows: Rows, width: int) -> Array:
+    """How often each word stands in the rows, f32[width], sum 1; half a time more for each, so that none is never.
+    Raises SpecError for rows that are no tokens.
+    """
+    if "input_ids" not in rows.tokens:
+        raise SpecError(
+            expected="the rows of a language model, whose words are counted",
+            found="rows of texts",
+            advice="Choose another tail.",
+            where="--codec topk: tail",
+        )
+    counts = np.bincount(rows.tokens["input_ids"].values, minlength=width)[:width] + 0.5
+    shares: Array = (counts / counts.sum()).astype(np.float32)
+    return shares
 
 
 @dataclass

@@ -26,8 +26,9 @@ from logitcache.store.tensors import encode
 from logitcache.targets.codec import Codec
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.table import codec_from_dict, named, parse
+from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.teacher.asked import Asked, R, class_names, label_digest, occurring, shard_rows, task_of
-from logitcache.teacher.calibration import calibrated
+from logitcache.teacher.calibration import calibrated, unigram_of
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
@@ -185,6 +186,8 @@ def planned(
     if isinstance(codec, ReplayCodec):
         codec, tensors = replaying(codec, panel, rows, settings)
         file, data_once = encode(tensors)
+    elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
+        file, data_once = encode({UNIGRAM: unigram_of(rows, codec.width)})
     codec = calibrated(codec, panel, rows, settings)
     data = {
         "source": source.name,

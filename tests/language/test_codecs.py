@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
 
 from logitcache.api import dump, train
 from logitcache.cache.cache import Cache
@@ -27,8 +28,10 @@ from logitcache.student.distiller import Distiller
 from logitcache.student.losses.gradient import full_logits
 from logitcache.student.losses.vocabulary import FUSED, PLAIN
 from logitcache.student.methods import objective
+from logitcache_cli.main import cli
 
 CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
+BIASED = ("topk:k=4", "topk:k=4,tail=unigram")
 TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
 WORDS = {"gpt2": 48, "bert": 51}
 
@@ -41,7 +44,7 @@ def dumps(
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     caches = {}
     every = f"topk:k={WORDS[kind]},tail=drop"
-    for number, codec in enumerate(("float32", *CODECS, every, "replay")):
+    for number, codec in enumerate(("float32", *CODECS, every, "replay", "topk:k=4,tail=unigram")):
         report = dump(
             str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
             workspace=folder / str(number), notify=lambda line: None,
@@ -86,7 +89,7 @@ def test_the_first_loss_is_the_same_from_every_exact_codec_and_in_every_executio
     assert exact[0] == pytest.approx(by_hand, rel=1e-5)
     for (codec, execution), (loss, gradient) in losses.items():
         torch.testing.assert_close(gradient, losses[codec, PLAIN][1], rtol=1e-4, atol=1e-4)
-        if codec not in CODECS:
+        if codec not in (*CODECS, *BIASED):
             assert loss == pytest.approx(exact[0], rel=1e-3), (codec, execution)
             torch.testing.assert_close(gradient, exact[1], rtol=1e-2, atol=1e-2)
 
@@ -112,7 +115,7 @@ def test_targets_are_estimates_of_the_teacher(dumps: dict[str, Any]) -> None:
         assert isinstance(target, Sparse)
         estimate = np.zeros_like(p)
         np.add.at(estimate, (np.arange(len(p))[:, None], target.ids), target.prob)
-        if codec != CODECS[0]:  # top-k without its tail is no estimate
+        if codec not in BIASED:  # top-k without its tail is no estimate
             assert abs(estimate.mean(0) - p.mean(0)).max() < 0.02
         announced = caches[codec].codec.bytes_per_position()
         stored = sum(column.nbytes for column in caches[codec].stored(rows).values()) / len(p)
@@ -160,3 +163,25 @@ def test_a_student_learns_from_few_words(dumps: dict[str, Any], lm: Callable[...
     assert {"nll", "agreement", "kl"} <= set(scores)
     with pytest.raises(SpecError, match=r"made for \(1\), found 2"):
         train("kd", str(texts), temperature=2.0, out=dumps["folder"] / "hot", **named)
+
+
+@pytest.mark.parametrize("kind", TASK_OF)
+def test_the_command_measures_codecs(kind: str, lm: Callable[..., Path], texts: Path, tmp_path: Path) -> None:
+    asked = ["codecs", "--task", TASK_OF[kind], "--teacher", str(lm(kind)), "--data", str(texts), "--seq-len", "24"]
+    asked += ["--positions", "150", "--workspace", str(tmp_path), "--device", "cpu", "--json"]
+    codecs = [word for codec in ("topk:k=8,tail=unigram", *CODECS) for word in ("--codec", codec)]
+    done = CliRunner().invoke(cli, [*asked, *codecs])
+    assert done.exit_code == 0, done.output
+    cases = {case["name"]: case for case in json.loads(done.stdout)["cases"]}
+    assert set(cases) == {"topk:k=8,tail=unigram", *CODECS}
+    unbiased = [cases["sampled:n=8"], cases["varopt:mean=4"]]
+    for case in unbiased:
+        assert case["squared_error"] == pytest.approx(case["variance"], rel=0.3)
+        assert case["bias"] == 0
+    assert cases["topk:k=4"]["bias"] > 0
+    within = CliRunner().invoke(cli, [*asked, "--bytes-per-token", "16"])
+    document = json.loads(within.stdout)
+    assert all(case["announced"] <= 16 for case in document["cases"])
+    assert document["best"] == document["cases"][0]["name"]
+    assert CliRunner().invoke(cli, [*asked, "--bytes-per-token", "2"]).exit_code == 2
+    assert not (tmp_path / "caches").exists()
