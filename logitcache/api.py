@@ -118,7 +118,7 @@ def dump(
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
     ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved in the workspace
-    under a name made of their content; of a teacher that is named, ``tokenizer`` names another than its own. ``data``
+    under a name made of their content. Of a teacher that is named, ``tokenizer`` names another than its own. ``data``
     is what :func:`load` takes or returns; ``options`` are those of the command, by name. ``reporter`` shows notes and
     progress; ``notify``, a function, gets the notes in its place. Raises the kinds of :class:`LogitCacheError` that the
     command ends with.

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
@@ -29,7 +28,7 @@ from logitcache.config.methods import METHODS
 from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, of_view, permutation, windowed_permutation
-from logitcache.errors import OutOfSpace, SpecError
+from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
 from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64
 from logitcache.reporter import Meter
@@ -318,7 +317,9 @@ def disk(out: Path) -> Iterator[None]:
     """A full disk under Trainer and safetensors: they have no type for it, only words. Raises OutOfSpace."""
     try:
         yield
-    except (SafetensorError, RuntimeError) as error:
+    except (OSError, LogitCacheError):
+        raise
+    except Exception as error:  # safetensors, torch and tokenizers raise one of three kinds
         full = "No space left" in str(error) or "File too large" in str(error)
         if not full and not (isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)):
             raise

@@ -22,7 +22,7 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import pad, where_of
 from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
 from logitcache.models.heads import Body
@@ -30,21 +30,22 @@ from logitcache.models.load import (
     DTYPES,
     UntrainedHead,
     check_device,
+    check_whole,
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
     gguf_file,
     load_tokenizer,
     longest_input,
-    quiet,
-    unloadable,
 )
+from logitcache.models.loading import loading
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
 from logitcache.models.settings import pads_by_config, plain_outputs
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 
+ADVICE = "Give --teacher a folder that save_pretrained made, or a model's hub name."
 # In a configuration, but no part of the arithmetic, or recorded elsewhere.
 NOT_COMPUTED = {
     *("architectures", "dtype", "id2label", "label2id", "transformers_version", "auto_map"),
@@ -186,41 +187,38 @@ def load_teacher(
     was never trained, SpecError where there is no checkpoint or one that lacks weights of its body.
     """
     place = check_device(device)
-    try:
+    auto = getattr(transformers, kind.auto_model)
+    with loading("teacher", path, ADVICE, revision, auto):
         commit = hub.checkpoint(path, revision)
         folder, of_file = gguf_file(path)
         names = {} if of_file else column_names(path, {} if commit is None else commit.settings())
-        with quiet():
-            model, info = getattr(transformers, kind.auto_model).from_pretrained(
-                folder,
-                dtype=DTYPES[dtype],
-                output_loading_info=True,
-                **names,
-                **of_file,
-                **checkpoint_settings(commit, trust_remote_code),
-            )
-    except FingerprintMismatch:
-        raise
-    except hub.unreadable() as error:
-        advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
-        raise unloadable("teacher", path, error, advice, revision) from None
-    if missing := fresh_weights(model, info, path):
-        raise UntrainedHead(
-            f"expected a trained {kind.head} head, found none in the checkpoint ({', '.join(missing[:3])}). "
-            "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
-            f"logitcache train {kind.option}--method base --student {path}",
-            where=path,
+        model, info = auto.from_pretrained(
+            folder,
+            dtype=DTYPES[dtype],
+            output_loading_info=True,
+            **names,
+            **of_file,
+            **checkpoint_settings(commit, trust_remote_code),
         )
-    check_problem(model.config.problem_type, model.config.num_labels, path)
-    plain_outputs(model.config)
-    sha = None if commit is None else commit.sha
-    if tokenizer is not None:
-        read = load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
-    else:
-        read = load_tokenizer(path, sha, trust_remote_code)
-    read = fit_tokenizer(read, model, path)
-    padding = pads_by_config(model, read)
-    model.eval().to(place)
+        missing = fresh_weights(model, info, path)
+        check_whole(model, info, path)
+        if missing:
+            raise UntrainedHead(
+                f"expected a trained {kind.head} head, found none in the checkpoint ({', '.join(missing[:3])}). "
+                "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
+                f"logitcache train {kind.option}--method base --student {path}",
+                where=path,
+            )
+        check_problem(model.config.problem_type, model.config.num_labels, path)
+        plain_outputs(model.config)
+        sha = None if commit is None else commit.sha
+        if tokenizer is not None:
+            read = load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
+        else:
+            read = load_tokenizer(path, sha, trust_remote_code)
+        read = fit_tokenizer(read, model, path)
+        padding = pads_by_config(model, read)
+        model.eval().to(place)
     name = Path(path).resolve().name if sha is None else path
     width = kind.width(read)
     return TeacherModel(model, read, name, dtype, padding, revision=sha, kind=kind, width=width)
