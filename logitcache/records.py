@@ -18,6 +18,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.errors import SpecError
+from logitcache.payloads import Dense as Dense
+from logitcache.payloads import Payload, Replay, joined
+
 A = TypeVar("A")
 C = TypeVar("C")
 Int32: TypeAlias = npt.NDArray[np.int32]
@@ -176,16 +180,6 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Dense(Generic[A]):
-    """A full vector of logits at each kept position, minus its maximum."""
-
-    logits: A  # f32[P, W]
-
-    def map(self, f: Callable[[A], C]) -> Dense[C]:
-        return Dense(f(self.logits))
-
-
-@dataclass(frozen=True)
 class Answers:
     """What a teacher (a cache, or a live one) says of some rows at their kept positions, with the proof that these are
     the rows it was asked about. The positions of row i are ``indptr[i]`` to ``indptr[i + 1]``, in ascending order of
@@ -195,16 +189,25 @@ class Answers:
     row_hash: Int64  # [B]
     indptr: Int64  # [B + 1]
     index: Int64  # [P] number in its row
-    payloads: Mapping[str, Dense[Array]]  # by target, P vectors each
+    payloads: Mapping[str, Payload[Array]]  # by target, of P positions each
 
     @property
     def logits(self) -> Float32:
-        """Its vectors of the target ``logits``: f32[P, W]."""
-        return self.payloads[LOGITS].logits
+        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has kept less."""
+        payload = self.payloads[LOGITS]
+        if isinstance(payload, Replay):
+            return payload.replayed()
+        if not isinstance(payload, Dense):
+            raise SpecError(
+                expected="full vectors of logits",
+                found=f"targets that are {type(payload).__name__.lower()}",
+                advice="Read `.payload`, or dump with --codec float16.",
+            )
+        return payload.logits
 
     @property
-    def payload(self) -> Dense[Array]:
-        """The target ``logits``, which the methods learn from."""
+    def payload(self) -> Any:
+        """The target ``logits``, which the methods learn from: :data:`Payload`."""
         return self.payloads[LOGITS]
 
     def with_logits(self, logits: Float32) -> Answers:
@@ -220,16 +223,14 @@ class Answers:
         """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
         return Answers(self.row_hash, np.searchsorted(places, self.indptr), self.index[places], self._payloads(places))
 
-    def _payloads(self, places: Int64) -> dict[str, Dense[Array]]:
-        return {name: payload.map(lambda vectors: vectors[places]) for name, payload in self.payloads.items()}
+    def _payloads(self, places: Int64) -> dict[str, Payload[Array]]:
+        return {name: payload.select(places) for name, payload in self.payloads.items()}
 
 
 def end_to_end(several: Sequence[Answers]) -> Answers:
     """The answers of the first, then those of the second, and so on."""
     counts = np.concatenate([np.diff(each.indptr) for each in several])
-    payloads = {
-        name: Dense(np.concatenate([each.payloads[name].logits for each in several])) for name in several[0].payloads
-    }
+    payloads = {name: joined([answers.payloads[name] for answers in several]) for name in several[0].payloads}
     return Answers(
         np.concatenate([each.row_hash for each in several]),
         np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
@@ -269,8 +270,8 @@ class Block:
         return self.answers.row_hash
 
     @property
-    def logits(self) -> Dense[Array]:
-        """The target ``logits`` of P positions."""
+    def logits(self) -> Any:
+        """The target ``logits`` of P positions: :data:`Payload`."""
         return self.answers.payload
 
     def select(self, rows: Array) -> Block:
@@ -293,13 +294,12 @@ class Batch(Generic[A]):
     where: A  # i64[P, 2]  (row in batch, column of the inputs)
     label: A  # i64[P]
     weight: A  # f32[P]
-    targets: Mapping[str, Dense[A]]  # P vectors each
+    targets: Mapping[str, Payload[A]]  # of P positions each
 
     @property
-    def teacher_logits(self) -> A | None:
-        """The vectors of its target, where it has one: f32[P, W]."""
-        target = next(iter(self.targets.values()), None)
-        return None if target is None else target.logits
+    def teacher(self) -> Payload[A] | None:
+        """Its target, where it has one."""
+        return next(iter(self.targets.values()), None)
 
     def map(self, f: Callable[[A], C]) -> Batch[C]:
         """The same batch with ``f`` applied to every array."""

@@ -24,6 +24,7 @@ from logitcache.store.reader import Reader
 from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
 from logitcache.store.shards import Places
+from logitcache.targets.codec import of_entries, of_positions
 
 if TYPE_CHECKING:
     from logitcache.cache.shown import Answer
@@ -46,7 +47,10 @@ class Cache:
         except FormatError as error:
             raise error.at(self.where) from None
         self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
-        self._stored = tuple(self.codec.columns())
+        self._stored = tuple(column.name for column in of_positions(self.codec))
+        self._entries = {
+            count: tuple(column.name for column in columns) for count, columns in of_entries(self.codec).items()
+        }
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, look: bool = True) -> Cache:
@@ -105,11 +109,21 @@ class Cache:
         return tuple(self.manifest.plan.teacher["label_names"])
 
     @property
+    def temperatures(self) -> tuple[float, ...] | None:
+        """The temperatures that its targets hold for; None: all."""
+        return self.codec.temperatures
+
+    @property
     def window(self) -> int | None:
         """How many consecutive rows are best read together; None: any are as good."""
         plan = self.manifest.plan
         records = stores.of(plan.store).WINDOW
         return None if records is None else max(1, records // plan.views)
+
+    @cached_property
+    def assets(self) -> dict[str, Array]:
+        """The tensors that the cache keeps once, by name."""
+        return self.reader.tensors()
 
     @cached_property
     def skipped(self) -> Int64:
@@ -154,7 +168,15 @@ class Cache:
             indptr, below = self.reader.below(self.level, places)
             columns = self.reader.take(below, (POSITION, *self._stored, *more))
             index = columns[POSITION].astype(np.int64)
-        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(columns)}), columns
+        stored = columns | self._entry_columns(places)
+        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(stored, self.assets)}), columns
+
+    def _entry_columns(self, places: Places) -> dict[str, Array]:
+        """The entries of all positions of these rows, one position's behind the other's."""
+        found: dict[str, Array] = {}
+        for level, names in self._entries.items():
+            found |= self.reader.take(self.reader.below(level, places)[1], names)
+        return found
 
     def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
         """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
@@ -225,10 +247,11 @@ class Cache:
         return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
-        """The codec's columns of these rows' positions, as they lie on disk. Raises AlignmentError for a row that is
-        not here.
+        """The codec's columns of these rows' positions, and of their entries, as they lie on disk. Raises
+        AlignmentError for a row that is not here.
         """
-        return self.reader.take(self._vectors(row_id, view)[1], self._stored)
+        stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
+        return stored | self._entry_columns(self._places(row_id, view))
 
     def positions(self, row_id: Int64, view: Int64 | int = 0) -> tuple[Int64, Int64]:
         """The kept positions of these rows: (indptr i64[n + 1], number of each in its row i64[P])."""

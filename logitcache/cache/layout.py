@@ -8,7 +8,8 @@ from logitcache.errors import FormatError
 from logitcache.store.columns import ROW, Column, ends
 from logitcache.store.columns import TOKENS as TOKENS
 from logitcache.store.manifest import Plan
-from logitcache.targets.codec import Codec, codec_from_dict
+from logitcache.targets.codec import Codec, of_entries, of_positions
+from logitcache.targets.table import codec_from_dict
 
 LEVEL = "logits"  # of the vectors, where a row has any number of them
 HASH = Column("row_hash", "int64")
@@ -17,14 +18,19 @@ LABEL, POSITION = "label", "position"
 
 def columns_of(codec: Codec, level: str, inputs: Sequence[str] = ()) -> tuple[Column, ...]:
     """The columns of a cache. With the level ``row`` each row has one position, and its label is the row's; below it,
-    each position has its number in the row and a label. With ``inputs`` the rows themselves are kept, token by token:
-    a position's number is then that of its token, and its label a token's id.
+    each position has its number in the row and a label. Entries of a codec are a level below ``row`` that is named as
+    the column which counts them: its ends stand once in a row, and not in each position. With ``inputs`` the rows
+    themselves are kept, token by token: a position's number is then that of its token, and its label a token's id.
     """
-    vectors = (Column(name, dtype, width, level) for name, (dtype, width) in codec.columns().items())
+    vectors = [Column(column.name, column.dtype, column.width, level) for column in of_positions(codec)]
+    below = []
+    for count, columns in of_entries(codec).items():
+        below.append(ends(count))
+        below += [Column(column.name, column.dtype, column.width, count) for column in columns]
     if level == ROW:
-        return (HASH, Column(LABEL, "int64"), *vectors)
+        return (HASH, Column(LABEL, "int64"), *vectors, *below)
     label = Column(LABEL, "int32" if inputs else "int64", 0, level)
-    positions = (ends(level), Column(POSITION, "int32", 0, level), label, *vectors)
+    positions = (ends(level), Column(POSITION, "int32", 0, level), label, *vectors, *below)
     if not inputs:
         return (HASH, *positions)
     return (HASH, ends(TOKENS), *(Column(name, "int32", 0, TOKENS) for name in inputs), *positions)

@@ -66,7 +66,7 @@ class DumpOptions(TypedDict, total=False):
     reuse: str | PathLike[str] | None
     max_length: int
     batch_tokens: int
-    codec: Literal["float16", "float32"]
+    codec: str
     shard_rows: int | None
     on_nonfinite: Literal["stop", "skip"]
     format: Literal["arrow", "zarr"]

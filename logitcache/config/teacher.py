@@ -14,7 +14,6 @@ from logitcache.errors import SpecError
 
 DTYPES = ("float32", "bfloat16", "float16")
 MODES = ("auto", "always", "never")
-CODECS = ("float16", "float32")
 ON_NONFINITE = ("stop", "skip")
 STORES = ("arrow", "zarr")
 MAX_SEED = 2**32 - 1
@@ -41,7 +40,10 @@ def dtype() -> Any:
 
 def codec() -> Any:
     return option(
-        "float16", "Floating-point type of the stored logits (minus each row's maximum).", choices=CODECS, group=STORAGE
+        "float16",
+        "What is stored of the teacher's answers: float16 or float32, all logits (minus their maximum); topk:k=K, "
+        "sampled:n=N or varopt:mean=N, a few words of a vocabulary; replay, the input of its head.",
+        group=STORAGE,
     )
 
 

@@ -24,6 +24,7 @@ from logitcache.stages.rows import check_unlabelled, load
 from logitcache.stages.stage import result_of
 from logitcache.stages.stored import keep_tokenizer
 from logitcache.store.writer import check_place
+from logitcache.targets.table import parse
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.column import recorded
 from logitcache.teacher.dump import checked_plan
@@ -45,6 +46,7 @@ def dump(
     Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
     config.check()
+    parse(config.settings.codec)  # refused before rows are read
     source = held_out(source or load(config, reporter), reporter)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:

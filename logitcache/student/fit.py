@@ -21,7 +21,7 @@ from logitcache.records import LOGITS, Answers, Block, Dense, Examples, Float32,
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.gathered import FILLING, of_positions
-from logitcache.student.losses import kl_divergence
+from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
 from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
@@ -203,10 +203,11 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
 def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
     answers = cached.take(train.row_id, train.row_hash, train.view)
     theirs, ours = common_positions(answers, prediction.answers)
-    teacher = torch.from_numpy(answers.logits[theirs])
-    student = torch.from_numpy(prediction.answers.logits[ours])
-    agreement = (teacher.argmax(1) == student.argmax(1)).double().mean()
-    return Fidelity(float(agreement), float(kl_divergence(teacher, student).mean()))
+    teacher = answers.payload.select(theirs)
+    student = prediction.answers.payload.select(ours)
+    agreement = (teacher.likeliest() == student.likeliest()).mean()
+    distance = divergence(torch.from_numpy(student.logits), teacher.map(torch.from_numpy))
+    return Fidelity(float(agreement), float(distance.mean()))
 
 
 def peak_memory() -> int:

@@ -29,12 +29,13 @@ from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, of_view, permutation, windowed_permutation
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
-from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.ranks import ranks
-from logitcache.records import Batch, Int64, Padding
+from logitcache.records import Batch, Int64
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
+from logitcache.student.distiller import Distiller
 from logitcache.student.gathered import by_row
+from logitcache.student.losses.gradient import check_temperature, compared
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 
@@ -69,40 +70,6 @@ class FitSettings:
                 where="--batch-size",
             )
         return self.batch_size // cuts
-
-
-class Distiller(nn.Module):
-    """A student and its objective: ``Batch`` to (summed loss, logits f32[P, K]). ``padding`` is how batches are made;
-    with ``some_unlabelled``, labels may be -1.
-    """
-
-    def __init__(
-        self,
-        student: PreTrainedModel,
-        objective: Objective,
-        padding: Padding,
-        *,
-        some_unlabelled: bool = False,
-        per_token: bool = False,
-        width: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.width = width  # columns that are answers; None: all
-        self.per_token = per_token
-        self.student, self.objective, self.padding = student, objective, padding
-        self.some_unlabelled = some_unlabelled
-
-    def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        try:
-            logits = classify(self.student, batch.inputs, self.padding, per_token=self.per_token)
-        except ModelFailed as error:
-            raise error.named(int(batch.row_id[error.row])) from error.__cause__
-        logits = at_positions(logits, batch.where)[:, : self.width]  # what is behind is filling of the head
-        teacher = batch.teacher_logits
-        if not self.training:
-            return torch.zeros((), device=logits.device), logits
-        loss = self.objective.loss(logits, batch.label, teacher, some_unlabelled=self.some_unlabelled)
-        return (loss * batch.weight).sum(), logits
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
@@ -162,6 +129,8 @@ class DistillTrainer(Trainer):
             if len(collator.teachers) != 1:
                 found = ", ".join(collator.teachers) or "none"
                 raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
+            for teacher in collator.teachers.values():
+                check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
         elif (collator.rows.labels < 0).any():
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."
@@ -210,7 +179,8 @@ class DistillTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             _, logits = model(inputs["batch"])
             batch = inputs["batch"]
-            logits = self.collate.task.evidence(logits, batch.label, batch.teacher_logits)
+            teacher = None if batch.teacher is None else compared(logits, batch.teacher)
+            logits = self.collate.task.evidence(logits, batch.label, teacher)
         if not self.collate.task.per_token:  # one position a row, as Trainer's own users have it
             return None, logits.float(), inputs["batch"].label
         return None, *by_row(inputs["batch"], logits.float())

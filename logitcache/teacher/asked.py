@@ -21,7 +21,7 @@ from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.columns import ROW, Column
 from logitcache.store.manifest import MAX_SHARDS, Plan, differences, display_name
-from logitcache.targets.dense import DenseCodec
+from logitcache.targets.codec import Codec
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
 SHARD_BYTES, WIDE_SHARD_BYTES, SHARD_FLOPS = 64e6, 32e6, 1e14
@@ -46,7 +46,7 @@ class Asked(ABC):
     """A dump made ready: its rows and plan, and whoever answers, with columns in the data's order."""
 
     rows: Rows
-    codec: DenseCodec
+    codec: Codec
     plan: Plan
     match: Match  # the teacher's columns for the data's classes
     task: Classification
@@ -64,6 +64,10 @@ class Asked(ABC):
     @abstractmethod
     def conditions(self) -> dict[str, Any]:
         """What the last bits of the answers depend on, for a receipt."""
+
+    def kept_once(self) -> memoryview | None:
+        """The file of the tensors that the cache keeps once, where there are any."""
+        return None
 
     @abstractmethod
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:

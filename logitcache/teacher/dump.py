@@ -114,7 +114,7 @@ def fill(
     """
     split = str(asked.plan.data["split"])
     with reporter.phase("write"):
-        claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock)
+        claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock, tensors=asked.kept_once())
     with claimed as writer:
         started = time.perf_counter()
         summary = Summary.of(source, split, len(asked.rows), asked.task)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
+from logitcache.models.heads import Body
 from logitcache.models.load import (
     DTYPES,
     UntrainedHead,
@@ -66,6 +67,7 @@ class TeacherModel:
     order: Int64 | None = None
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
+    reads_head: bool = False  # it answers with what its last linear map is given: f[P, d]
     width: int | None = None  # columns that are answers; those of the head behind them are filling. None: all
 
     @property
@@ -122,9 +124,12 @@ class TeacherModel:
         """
         try:
             with torch.inference_mode():
-                logits = ask(self.model, inputs, self.padding, per_token=self.kind.per_token)
+                model = cast(PreTrainedModel, Body(self.model)) if self.reads_head else self.model
+                logits = ask(model, inputs, self.padding, per_token=self.kind.per_token)
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
+        if self.reads_head:
+            return logits
         if self.width is not None:
             logits = logits[..., : self.width]
         return logits if self.order is None else logits[..., torch.from_numpy(self.order).to(logits.device)]

@@ -165,7 +165,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     return DumpReport(
         cache=writer.folder,
         rows=sum(receipt.rows for receipt in receipts),
-        positions=sum(receipt.positions for receipt in receipts),
+        positions=sum(receipt.positions(writer.plan) for receipt in receipts),
         bytes=sum(receipt.bytes for receipt in receipts),
         num_labels=int(plan.targets[LOGITS]["width"]),
         folds=plan.teacher.get("folds", {}).get("count"),

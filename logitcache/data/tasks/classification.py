@@ -17,6 +17,7 @@ from logitcache.config.train import METRICS as METRICS
 from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.errors import SpecError
+from logitcache.payloads import Dense
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
 
 if TYPE_CHECKING:
@@ -161,7 +162,11 @@ class Scores:
 
     def add(self, block: Block) -> None:
         """Rows with their answers and labels."""
-        self.add_rows(block.answers.logits, block.label)
+        payload = block.answers.payload
+        if isinstance(payload, Dense):
+            self.add_rows(payload.logits, block.label)
+        else:
+            self.add_guesses(payload.likeliest(), block.label)
 
     def merge(self, other: Scores) -> None:
         """What another one has added up, of other rows."""
@@ -181,9 +186,16 @@ class Scores:
         kept = labels >= 0
         labels, logits = labels[kept], logits[kept].astype(np.float64)
         self._width = logits.shape[1]
-        self._count(labels * MAX_CLASSES + logits.argmax(1), np.ones(len(labels), np.int64))
+        self.add_guesses(logits.argmax(1), labels)
         # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits say
         self._nll += float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).sum())
+
+    def add_guesses(self, guesses: Int64, labels: Int64) -> None:
+        """The likeliest class of each position alone, i64[N], where no full vector is there: then there is no mean
+        negative log-likelihood.
+        """
+        kept = labels >= 0
+        self._count(labels[kept] * MAX_CLASSES + guesses[kept], np.ones(int(kept.sum()), np.int64))
 
     @property
     def labels(self) -> Array:
@@ -210,8 +222,9 @@ class Scores:
             "accuracy": accuracy_score(labels, guess, sample_weight=counts),
             "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), **each),
             "mcc": correlation,
-            "nll": self._nll / counts.sum(),
         }
+        if self._width:
+            scores["nll"] = self._nll / counts.sum()
         if self._width == 2:
             scores["f1"] = f1_score(labels, guess, **each)
         return {name: float(value) for name, value in scores.items()}

@@ -23,6 +23,7 @@ from logitcache.data.sources.columns import TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
+from logitcache.payloads import Sparse
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
 from logitcache.reporter import Reporter
 
@@ -128,7 +129,7 @@ class LanguageModel(Classification):
     @staticmethod
     def evidence(logits: Any, label: Any, teacher: Any) -> Any:
         """What scores need of answers: f32[P, 5], see EVIDENCE. All are tensors: ``logits`` f[P, V], ``label`` i64[P],
-        ``teacher`` f[P, V] or None.
+        ``teacher`` its likeliest tokens i64[P] and its divergence from these answers f[P], or None.
         """
         import torch
 
@@ -137,9 +138,8 @@ class LanguageModel(Classification):
         nll = -log_p.gather(1, label.clamp(min=0)[:, None])[:, 0]
         agrees = kl = torch.full_like(nll, -1.0)
         if teacher is not None:
-            log_q = teacher.float().log_softmax(1)
-            agrees = (log_q.argmax(1) == top.indices).float()
-            kl = (log_q.exp() * (log_q - log_p)).sum(1)
+            likeliest, kl = teacher
+            agrees = (likeliest == top.indices).float()
         return torch.stack([nll, (top.indices == label).float(), top.values.exp(), agrees, kl], 1)
 
 
@@ -167,6 +167,15 @@ def row_length(settings: Sequences, limit: int) -> int:
     return settings.seq_len or min(SEQ_LEN, limit)
 
 
+def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
+    """The evidence of a teacher whose full answers are not there: its likeliest tokens alone. f32[P, 5]."""
+    evidence = np.full((len(label), len(EVIDENCE)), -1.0, np.float32)
+    evidence[:, 0] = np.nan
+    evidence[:, 1] = payload.likeliest() == label
+    evidence[:, 2] = payload.prob.max(1, initial=0)
+    return evidence
+
+
 class TokenScores(Scores):
     """Loss, perplexity, accuracy, calibration error and agreement with a teacher, added up position by position."""
 
@@ -184,6 +193,10 @@ class TokenScores(Scores):
         """Rows with a teacher's logits and their labels."""
         import torch
 
+        payload = block.answers.payload
+        if isinstance(payload, Sparse):
+            self.add_evidence(_of_listed(payload, block.label))
+            return
         logits = torch.from_numpy(np.ascontiguousarray(block.answers.logits))
         self.add_evidence(LanguageModel.evidence(logits, torch.from_numpy(block.label), None).numpy())
 
@@ -210,9 +223,9 @@ class TokenScores(Scores):
         if not self.n:
             return {}
         nll = self.nll / self.n
+        known = {} if np.isnan(nll) else {"nll": nll, "perplexity": float(np.exp(min(nll, 700.0)))}
         scores = {
-            "nll": nll,
-            "perplexity": float(np.exp(min(nll, 700.0))),
+            **known,
             "token_accuracy": self.hits / self.n,
             "ece": float(np.abs(self.bins[:, 1] - self.bins[:, 2]).sum() / self.n),
         }
