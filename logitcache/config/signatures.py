@@ -17,6 +17,7 @@ class RowsOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -35,6 +36,7 @@ class DumpOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -67,6 +69,7 @@ class AgainOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -90,6 +93,7 @@ class TrainOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     student: str
     revision: str | None

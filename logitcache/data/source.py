@@ -60,7 +60,7 @@ def load(
     "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
-    reading = Reading(columns.encoding, columns.delimiter)
+    reading = Reading(columns.encoding, columns.delimiter, columns.header)
     found = find.find(data, cache, reporter, reading=reading)
     found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}

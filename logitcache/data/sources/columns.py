@@ -31,7 +31,7 @@ PAIR_COLUMNS = (
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 # Columns that number the rows: an index that pandas wrote, and the like.
 _NUMBERING = re.compile(r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE)
-NO_HEADER = "If the file has no header, put a line of column names on top of it, such as label,text."
+NO_HEADER = "If the first line is a row, name the columns with --header, for example --header text,label."
 SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 _LABEL_WORDS = ("label", "class", "categ", "target", "intent", "sentiment", "rating", "stars", "score", "topic")
 

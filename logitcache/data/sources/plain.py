@@ -46,7 +46,7 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
             raise SpecError(
                 expected=f"lines that begin with {_PREFIX}, as fastText has them",
                 found=repr(words[:40]),
-                advice="Give --delimiter (tab, ';', ...) if the lines are fields with column names on top, or save the "
+                advice="Give --delimiter (tab, ';', ...) if the lines are fields (and --header if no line names them), or save the "
                 "rows as csv or jsonl.",
                 where=where,
             )
