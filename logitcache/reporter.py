@@ -1,7 +1,7 @@
-"""What a long operation tells whoever waits for it: one object, passed down from the command to the loop.
+"""Messages and progress of a long operation: one reporter is passed down from the command to the loop.
 
 A *note* is one message. A *stage* is work of a known amount, with a clock of its own. A *phase* is a named part of the
-work that may be timed. A reporter decides what is shown of them; what is computed does not depend on it.
+work that may be timed. A reporter decides what is shown; results do not depend on it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Meter:
 
 
 class Reporter:
-    """Shows nothing. What shows something overrides the methods that it needs."""
+    """Shows nothing. Subclasses override the methods that they need."""
 
     def note(self, text: str) -> None:
         """Tell one message."""
@@ -243,3 +243,19 @@ def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None
+
+
+class Once(Reporter):
+    """Passes everything on to another reporter; a note that is given several times, once."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.notes = set[str]()
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.add(text)
+            self.reporter.note(text)
+
+    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
+        return self.reporter.stage(name, unit, total)

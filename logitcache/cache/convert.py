@@ -19,14 +19,14 @@ from logitcache import identity
 from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, SpecError, short
 from logitcache.records import Array
 from logitcache.store import stores
-from logitcache.store.columns import ROW, Column, ends, levels
+from logitcache.store.columns import ROW, Column, are_ends, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
 from logitcache.store.lock import lock_folder
-from logitcache.store.manifest import Plan, Receipt, differences, read_own, receipt_name
-from logitcache.store.reader import SHARDS, Reader
+from logitcache.store.manifest import PLAN, SHARDS, Plan, Receipt, differences, read_own, receipt_name
+from logitcache.store.reader import Reader
 from logitcache.store.remote import RemoteReader
 from logitcache.store.shards import AGAIN, LocalFolder, Places
-from logitcache.store.writer import PLAN, CacheWriter, refuse_inside
+from logitcache.store.writer import CacheWriter, refuse_inside
 
 PARQUET = "parquet"
 KINDS = (*stores.NAMES, PARQUET)
@@ -93,7 +93,8 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
     shard = reader.shards[index]
     for file in shard.files.values():
         reader.files.path(file)  # a remote file is fetched and checked here, so that an error names it
-    for fault in reader.faults_of(shard):
+    fault = next(reader.faults_of(shard), None)
+    if fault is not None:
         raise reader.error(fault)
     arrays: dict[str, Array] = {}
     for level, columns in levels(reader.manifest.plan.columns).items():
@@ -101,19 +102,12 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
         places = Places(np.full(len(records), index), records)
         arrays |= reader.tables[level].take(places, [column.name for column in columns])
     for level, count in shard.records.items():
-        if level != ROW and not _are_ends(arrays[ends(level).name], count):
+        if level != ROW and not are_ends(arrays[ends(level).name], count):
             raise FormatError(
                 f"{ends(level).name}: expected ends that rise to {count:,}, found others.",
                 where=reader.files.path(next(iter(shard.files.values()))),
             )
     return arrays
-
-
-def _are_ends(end: Array, records: int) -> bool:
-    """Whether a column of ends rises from 0 or more to the number of records."""
-    last = int(end[-1]) if len(end) else 0
-    never_falls = (end >= 0).all() and (end[1:] >= end[:-1]).all()
-    return last == records and bool(never_falls)
 
 
 def to_parquet(reader: Reader, out: Path) -> Made:
@@ -216,7 +210,8 @@ def _lists(column: Column, arrays: Mapping[str, Array]) -> pa.Array:
     level = column.level
     while level != ROW:
         end = ends(level)
-        values = pa.LargeListArray.from_arrays(np.concatenate([np.zeros(1, np.int64), arrays[end.name]]), values)
+        offsets = np.concatenate([np.zeros(1, np.int64), arrays[end.name]])
+        values = pa.LargeListArray.from_arrays(offsets, values)
         level = end.level
     return values
 

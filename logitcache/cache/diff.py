@@ -52,7 +52,7 @@ def difference(a: Cache, b: Cache) -> Difference:
     fields = {name: [in_a, in_b] for name, in_a, in_b in differing}
     result = Difference(a.where, b.where, fields=fields, conditions=_conditions(a, b))
     views = min(a.manifest.plan.views, b.manifest.plan.views)
-    totals = _Totals()
+    totals = _Totals(a.label_names)
     for block in _blocks(len(a)):
         rows_a, rows_b = _answered_in_both(a, b, block, result)
         totals.rows += len(rows_a)
@@ -69,7 +69,7 @@ def difference(a: Cache, b: Cache) -> Difference:
             advice="Compare caches of the same data.",
             where=result.b,
         )
-    _finish(result, totals, a.label_names)
+    _finish(result, totals)
     same_rows = not (result.moved or result.only_a or result.only_b or result.skipped_a or result.skipped_b)
     same_positions = not (result.positions_a or result.positions_b)
     result.identical = len(a) == len(b) and same_rows and same_positions and totals.largest == 0
@@ -77,7 +77,7 @@ def difference(a: Cache, b: Cache) -> Difference:
 
 
 def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
-    """Those of some rows of A that have an answer in A and in B, and their rows in B; the others are counted."""
+    """The rows of A, of these, that A and B both answer, and their rows in B; the others are counted."""
     rows_b = b.lookup(rows, a.row_hashes(rows))
     is_shared = rows_b >= 0
     result.only_a += int((~is_shared).sum())
@@ -110,32 +110,18 @@ def _blocks(rows: int) -> Iterator[Int64]:
         yield np.arange(start, min(start + BLOCK_ROWS, rows))
 
 
-@dataclass(frozen=True)
-class _Worst:
-    """A position that differs much."""
-
-    row: int
-    kl_ab: float
-    kl_ba: float
-    class_a: int  # the most probable class in A
-    class_b: int
-
-    @property
-    def largest(self) -> float:
-        return max(self.kl_ab, self.kl_ba)
-
-
 class _Totals:
-    """What is added up over blocks."""
+    """What is added up over blocks. ``names`` are the classes of A."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
         self.rows = 0
         self.positions = 0
         self.disagreeing = 0  # positions whose most probable class differs
         self.largest = 0.0  # difference of two logits
         self.kl_ab = Spread()
         self.kl_ba = Spread()
-        self.worst: list[_Worst] = []
+        self.worst: list[dict[str, Any]] = []
 
     def add(self, rows: Int64, logits_a: Float32, logits_b: Float32) -> None:
         """Positions of both caches: their rows i64[P], their logits f32[P, K]."""
@@ -150,21 +136,23 @@ class _Totals:
         self.positions += len(rows)
         self.disagreeing += int((best_a != best_b).sum())
         self.largest = max(self.largest, float(np.abs(logits_a - logits_b).max()))
-        for i in np.argsort(-np.maximum(kl_ab, kl_ba), kind="stable")[:WORST]:
-            self.worst.append(_Worst(int(rows[i]), float(kl_ab[i]), float(kl_ba[i]), int(best_a[i]), int(best_b[i])))
-        self.worst = sorted(self.worst, key=lambda worst: (-worst.largest, worst.row))[:WORST]
+        largest_kl = np.maximum(kl_ab, kl_ba)
+        for i in np.argsort(-largest_kl, kind="stable")[:WORST]:
+            if largest_kl[i] > 0:
+                position = {"row": int(rows[i]), "kl_ab": float(kl_ab[i]), "kl_ba": float(kl_ba[i])}
+                classes = {"class_a": self.names[best_a[i]], "class_b": self.names[best_b[i]]}
+                self.worst.append({**position, **classes})
+        self.worst.sort(key=lambda worst: (-max(worst["kl_ab"], worst["kl_ba"]), worst["row"]))
+        del self.worst[WORST:]
 
 
-def _finish(result: Difference, totals: _Totals, names: tuple[str, ...]) -> None:
+def _finish(result: Difference, totals: _Totals) -> None:
     result.rows = totals.rows
     result.largest_difference = totals.largest
     result.disagreement = totals.disagreeing / max(1, totals.positions)
     result.kl_ab = totals.kl_ab.result()
     result.kl_ba = totals.kl_ba.result()
-    for worst in totals.worst:
-        if worst.largest > 0:
-            classes = {"class_a": names[worst.class_a], "class_b": names[worst.class_b]}
-            result.worst.append({"row": worst.row, "kl_ab": worst.kl_ab, "kl_ba": worst.kl_ba, **classes})
+    result.worst = totals.worst
 
 
 def _label_order(a: Cache, b: Cache) -> Int64 | None:
@@ -182,19 +170,19 @@ def _label_order(a: Cache, b: Cache) -> Int64 | None:
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
-    """Conditions by name that are not the same in all shards of both: the different values of each cache."""
+    """The conditions that differ between the shards of both caches: by name, the values in A and in B."""
     receipts = (*a.manifest.receipts, *b.manifest.receipts)
     names = {name for receipt in receipts for name in receipt.conditions}
-    apart = {}
+    differing = {}
     for name in sorted(names - {"skipped"}):
         pair = [_different_values(cache, name) for cache in (a, b)]
         if pair[0] != pair[1]:
-            apart[name] = pair
-    return apart
+            differing[name] = pair
+    return differing
 
 
 def _different_values(cache: Cache, name: str) -> list[Any]:
-    """What the shards of a cache say of a condition, each value once, in the order of the shards."""
+    """The values of a condition in a cache's shards, each once, in the order of the shards."""
     values: list[Any] = []
     for receipt in cache.manifest.receipts:
         value = receipt.conditions.get(name)

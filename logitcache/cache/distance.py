@@ -10,21 +10,18 @@ import numpy.typing as npt
 from logitcache.records import Float32
 
 Float64 = npt.NDArray[np.float64]
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def kl(one: Float32, other: Float32) -> Float64:
     """KL(one || other) of each row in nats, computed in double precision: f64[N] of logits f[N, K]."""
-    log_p = _log_softmax(one)
-    log_q = _log_softmax(other)
+    from scipy.special import log_softmax  # takes long to load
+
+    log_p = log_softmax(one.astype(np.float64), axis=1)
+    log_q = log_softmax(other.astype(np.float64), axis=1)
     divergence = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
     positive: Float64 = np.maximum(divergence, 0.0)  # rounding makes some a little negative
     return positive
-
-
-def _log_softmax(logits: Float32) -> Float64:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_softmax: Float64 = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return log_softmax
 
 
 class Spread:
@@ -36,7 +33,6 @@ class Spread:
     LOW = 1e-12
     HIGH = 1e6
     STEP = 1.01
-    QUANTILES = (0.5, 0.95, 0.99)
 
     def __init__(self) -> None:
         self.edges = np.exp(np.arange(np.log(self.LOW), np.log(self.HIGH), np.log(self.STEP)))
@@ -52,16 +48,10 @@ class Spread:
 
     def result(self) -> dict[str, Any]:
         """``mean``, ``p50``, ``p95``, ``p99`` (each at most 1 % too low) and ``max``; zeros where nothing was added."""
-        count = int(self.counts.sum())
-        if not count:
-            return dict.fromkeys(("mean", *map(_name, self.QUANTILES), "max"), 0.0)
         below = np.cumsum(self.counts)
+        count = int(below[-1])
         lower_edges = np.concatenate([[0.0], self.edges])
-        quantiles = {
-            _name(share): float(lower_edges[np.searchsorted(below, share * count)]) for share in self.QUANTILES
-        }
-        return {"mean": self.total / count, **quantiles, "max": self.largest}
-
-
-def _name(share: float) -> str:
-    return f"p{share * 100:.0f}"
+        result = {"mean": self.total / max(count, 1)}
+        for name, share in QUANTILES.items():
+            result[name] = float(lower_edges[np.searchsorted(below, share * count)])
+        return {**result, "max": self.largest}

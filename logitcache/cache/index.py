@@ -1,7 +1,7 @@
-"""Where texts lie in a table, by their hashes: the way to a row whose own place holds another text.
+"""An index of rows by the hash of their text, for rows whose own place in a table holds another text.
 
-A row's place is tried first, which costs one comparison of two columns. Only the rows that do not fit there are looked
-up in a sorted index. It is built when the first such row comes: one sort of the table's hashes, 16 bytes a row.
+A row's own place is tried first, which costs one comparison of two columns. Only the rows that do not fit there are
+looked up in a sorted index, which is built for the first such row: one sort of the table's hashes, 16 bytes a row.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class HashIndex:
         self.row_hash: Int64 = row_hash[order]
 
     def find(self, row_hash: Int64) -> Int64:
-        """The row of each text, or ABSENT: i64[n]. Texts are looked up in the order of their hashes, for a random order
-        would miss the processor's caches at every step.
+        """The row of each text, or ABSENT: i64[n]. Texts are looked up in the order of their hashes, because a random
+        order would miss the processor's caches.
         """
         found = np.full(len(row_hash), ABSENT)
         if not len(self.row_hash):
@@ -45,7 +45,7 @@ class HashIndex:
 
 
 class Table(Protocol):
-    """Rows that a teacher answers, by their places."""
+    """A table of rows that a teacher answers."""
 
     @property
     def where(self) -> str:

@@ -1,9 +1,11 @@
-"""What `logitcache inspect` says of a cache, from its manifest alone; and one row, decoded. No torch, no download."""
+"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row, decoded. No torch, no
+download.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,19 @@ def describe(cache: Cache) -> dict[str, Any]:
     """The document of ``logitcache inspect --json``, but for ``row``. Raises FormatError for receipts that no dump
     writes.
     """
-    manifest, plan = cache.manifest, cache.manifest.plan
+    manifest = cache.manifest
+    plan = manifest.plan
     receipts = manifest.receipts
+    records: Counter[str] = Counter()
+    for receipt in receipts:
+        records.update(receipt.records)
     return {
         "cache": cache.where,
         "fingerprint": manifest.digest,
         "rows": plan.rows,
         "views": plan.views,
         "positions": manifest.positions,
-        "records": {
-            level: sum(r.records[level] for r in receipts) for level in (receipts[0].records if receipts else ())
-        },
+        "records": dict(records),
         "bytes": manifest.bytes,
         "shards": len(receipts),
         "shard_rows": plan.shard_rows,
@@ -63,53 +67,59 @@ def describe(cache: Cache) -> dict[str, Any]:
 
 def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
     """The different conditions that shards were made under, each with the ranges (first, last) of its shards."""
-    found: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    different: dict[str, dict[str, Any]] = {}
     for index, receipt in enumerate(receipts):
-        shared = {name: value for name, value in receipt.conditions.items() if name not in APART}
-        found.setdefault(str(sorted(shared.items())), (shared, []))[1].append(index)
-    return [{**shared, "shards": _ranges(indices)} for shared, indices in found.values()]
+        own = {name: value for name, value in receipt.conditions.items() if name not in APART}
+        ranges = different.setdefault(str(sorted(own.items())), {**own, "shards": []})["shards"]
+        if ranges and ranges[-1][1] == index - 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    return list(different.values())
 
 
-def _ranges(indices: list[int]) -> list[list[int]]:
-    groups = groupby(enumerate(indices), key=lambda pair: pair[1] - pair[0])
-    runs = [[index for _, index in run] for _, run in groups]
-    return [[run[0], run[-1]] for run in runs]
-
-
-def _teacher(said: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a plan says of its teacher; what is shown of it is of the type that a dump writes."""
-    order, folds = said.get("label_order"), said.get("folds")
+def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a plan records of its teacher. Raises FormatError where a field that is shown is not what a dump writes."""
+    order = recorded.get("label_order")
+    folds = recorded.get("folds")
     if order is not None and not (isinstance(order, list) and all(type(place) is int for place in order)):
         raise FormatError(expected="the teacher's label order as places", found=short(repr(order)), where=where)
     if folds is not None and not (isinstance(folds, dict) and type(folds.get("count")) is int):
         raise FormatError(expected="the teacher's folds with their count", found=short(repr(folds)), where=where)
-    return dict(said)
+    return dict(recorded)
 
 
 def quantiles(receipts: Sequence[Receipt], where: str) -> dict[str, dict[str, list[float]]]:
-    """The quantiles over all rows of what every shard has a sketch of: ``at`` (shares), ``value``, and ``low`` and
-    ``high``, between which the rows' own quantile lies. Raises FormatError for what is no sketch.
+    """Quantiles over all rows of each quantity that every shard has a sketch of: ``at`` (shares), ``value``, and bounds
+    ``low`` and ``high`` of the exact quantile. Raises FormatError for an invalid sketch.
     """
-    found = {}
+    combined = {}
     for name in SKETCHES:
-        sketches = [_sketch(receipt.sketches.get(name), index, where) for index, receipt in enumerate(receipts)]
-        answered = [
-            (rows, sketch)
-            for receipt, sketch in zip(receipts, sketches, strict=True)
-            if sketch and (rows := receipt.rows - len(receipt.conditions.get("skipped", ()))) > 0
-        ]
-        if answered and all(name in receipt.sketches for receipt in receipts):
-            found[name] = combine([rows for rows, _ in answered], np.array([sketch for _, sketch in answered]))
-    return found
+        rows = []
+        sketches = []
+        for index, receipt in enumerate(receipts):
+            sketch = _sketch(receipt.sketches.get(name), index, where)
+            answered = receipt.rows - len(receipt.conditions.get("skipped", ()))
+            if sketch and answered > 0:
+                rows.append(answered)
+                sketches.append(sketch)
+        if rows and all(name in receipt.sketches for receipt in receipts):
+            combined[name] = combine(rows, np.array(sketches))
+    return combined
 
 
 def _sketch(value: Any, index: int, where: str) -> list[float]:
-    numbers = isinstance(value, list) and all(type(v) in (int, float) and -HUGE < v < HUGE for v in value)
     if value is None or value == []:  # none was made; or no row of the shard has an answer
         return []
-    if not numbers or len(value) != len(QUANTILES) or sorted(value) != value:
-        found = short(repr(value))
-        raise FormatError(expected=f"{len(QUANTILES)} quantiles of shard {index}", found=found, where=where)
+    valid = (
+        isinstance(value, list)
+        and len(value) == len(QUANTILES)
+        and all(type(number) in (int, float) and -HUGE < number < HUGE for number in value)
+        and sorted(value) == value
+    )
+    if not valid:
+        expected = f"{len(QUANTILES)} quantiles of shard {index}"
+        raise FormatError(expected=expected, found=short(repr(value)), where=where)
     return list(map(float, value))
 
 
@@ -120,67 +130,70 @@ def combine(rows: Sequence[int], sketches: Array) -> dict[str, list[float]]:
     spread evenly; ``low`` and ``high`` are the bounds that no spread can leave (but for one row of each shard, and the
     six digits of a sketch). They meet where there is one shard, and where shards are alike they are close.
     """
-    at, weights = np.array(QUANTILES), np.array(rows, np.float64)
-    share = np.diff(at) * (weights / weights.sum())[:, None]  # of all rows, between two quantiles of a shard
-    spread = (np.arange(POINTS) + 0.5) / POINTS
-    points = sketches[:, :-1, None] + np.diff(sketches)[:, :, None] * spread
-    value = _reach(points, np.repeat(share[:, :, None] / POINTS, POINTS, 2), at - 1e-9)
-    low = _reach(sketches[:, :-1], share, at + 1e-9)  # every row as small as its shard's sketch allows
-    high = _reach(sketches[:, 1:], share, at - 1e-9)
-    low[-1], high[0] = high[-1], low[0] = sketches.max(), sketches.min()
-    found = {"at": at, "value": np.clip(value, low, high), "low": low, "high": high}
-    return {name: np.round(each, 6).tolist() for name, each in found.items()}
+    at = np.array(QUANTILES)
+    share_of_shard = np.array(rows, np.float64) / sum(rows)
+    share = np.diff(at) * share_of_shard[:, None]  # of all rows, between two quantiles of a shard
+    offsets = (np.arange(POINTS) + 0.5) / POINTS
+    points = sketches[:, :-1, None] + np.diff(sketches)[:, :, None] * offsets
+    share_of_point = np.repeat(share[:, :, None] / POINTS, POINTS, 2)
+    value = _weighted_quantiles(points, share_of_point, at - 1e-9)
+    low = _weighted_quantiles(sketches[:, :-1], share, at + 1e-9)  # every row as small as its shard's sketch allows
+    high = _weighted_quantiles(sketches[:, 1:], share, at - 1e-9)
+    low[0] = high[0] = sketches.min()
+    low[-1] = high[-1] = sketches.max()
+    quantiles = {"at": at, "value": np.clip(value, low, high), "low": low, "high": high}
+    return {name: np.round(column, 6).tolist() for name, column in quantiles.items()}
 
 
-def _reach(values: Array, weights: Array, at: Array) -> Array:
+def _weighted_quantiles(values: Array, weights: Array, at: Array) -> Array:
     """The smallest values up to which these shares of the weight lie."""
     order = np.argsort(values, axis=None, kind="stable")
     total = np.cumsum(weights.reshape(-1)[order])
-    return values.reshape(-1)[order][np.minimum(np.searchsorted(total, at), len(order) - 1)]
+    index = np.minimum(np.searchsorted(total, at), len(order) - 1)
+    return values.reshape(-1)[order[index]]
 
 
 def row_of(cache: Cache, number: int, data: str | None, columns: Columns, workspace: Path) -> dict[str, Any]:
-    """What the cache holds of one row, and its text where the source can be opened here and is the one that the
-    teacher saw. ``data`` names the source; None: what the manifest calls it, if that lies here. Raises SpecError for a
-    row that there is none of, or ``data`` that cannot be read here.
+    """One row: its answer, and its text if the source can be opened on this machine and is the one that the teacher
+    saw. ``data`` names the source; None: the name in the manifest, if it is on this machine. Raises SpecError for a row
+    that does not exist, or ``data`` that cannot be read.
     """
     if not 0 <= number < len(cache):
         raise SpecError(f"--row: expected one of 0 to {len(cache) - 1}, found {number}.", where=cache.where)
     block = next(cache.blocks(number, number + 1))
-    row_hash = int(block.answers.row_hash[0])
+    answers = block.answers
+    row_hash = int(answers.row_hash[0])
     skipped = number in cache.skipped
-    positions = [
-        _position(int(label), None if skipped else logits, cache.label_names)
-        for label, logits in zip(block.label, block.answers.logits, strict=True)
-    ]
+    positions = []
+    for label, logits in zip(block.label.tolist(), answers.logits, strict=True):
+        name = cache.label_names[label] if 0 <= label < len(cache.label_names) else None
+        answer = {"entropy": None, "top": []} if skipped else _answer(logits, cache.label_names)
+        positions.append({"label": label, "label_name": name, **answer})
+    content: dict[str, Any] = {}
     if cache.level == ROW:
-        said = positions[0]
+        content = positions[0]
     else:
-        numbers = block.answers.index.tolist()
-        said = {"positions": [{"position": n, **each} for n, each in zip(numbers, positions, strict=True)]}
+        indices = answers.index.tolist()
+        content["positions"] = [{"position": i, **entry} for i, entry in zip(indices, positions, strict=True)]
     return {
         "row_id": number,
         "row_hash": _hex(row_hash),
         "skipped": skipped,
-        **said,
+        **content,
         **_text(cache, number, row_hash, data, columns, workspace),
     }
 
 
-def _position(label: int, logits: Float32 | None, labels: Sequence[str]) -> dict[str, Any]:
-    """One position: its label and the teacher's answer, None where there is none."""
-    name = labels[label] if 0 <= label < len(labels) else None
-    answer = {"entropy": None, "top": []} if logits is None else _answer(logits, labels)
-    return {"label": label, "label_name": name, **answer}
-
-
 def _answer(logits: Float32, labels: Sequence[str]) -> dict[str, Any]:
     """Entropy in nats, and the most probable classes."""
-    exp = np.exp((logits - logits.max()).astype(np.float64))
-    p = exp / exp.sum()
+    from scipy.special import entr, softmax  # takes long to load
+
+    p = softmax(logits.astype(np.float64))
     top = np.argsort(-p, kind="stable")[:TOP].tolist()
-    entropy = float(-(p[p > 0] * np.log(p[p > 0])).sum())
-    return {"entropy": entropy, "top": [{"class": i, "label": labels[i], "probability": float(p[i])} for i in top]}
+    return {
+        "entropy": float(entr(p).sum()),
+        "top": [{"class": index, "label": labels[index], "probability": float(p[index])} for index in top],
+    }
 
 
 def _hex(row_hash: int) -> str:
@@ -221,7 +234,7 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
 
 
 def _paths(name: str, workspace: Path, named: bool) -> list[Path]:
-    """Where a source may lie on this disk. Raises SpecError for a ``named`` one that lies nowhere."""
+    """The paths that a source may have on this disk. Raises SpecError for a ``named`` source that has none."""
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
     if not named:

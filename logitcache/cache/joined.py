@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from logitcache.records import Answers, Float32, Int64, common_positions, end_to
 
 @dataclass(frozen=True)
 class Part:
-    """Rows ``start`` and on of a training set, and the caches that answer for them; several are averaged."""
+    """The rows of a training set from ``start`` on, and the caches that answer for them; several are averaged."""
 
     name: str
     start: int
@@ -40,20 +40,22 @@ class Part:
         """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
         for a text that is not in every cache.
         """
-        several = []
+        answers = []
         for cache, order, rows in self.rows_in_caches(row_id):
             try:
-                taken = cache.take(rows, row_hash, view)
+                answer = cache.take(rows, row_hash, view)
             except AlignmentError:  # it names rows of the cache: asked again, it names these
-                taken = cache.take(row_id, row_hash, view)
-            several.append(_in_order(taken, order))
-        first = several[0]
-        if len(several) == 1:
+                answer = cache.take(row_id, row_hash, view)
+            if order is not None:
+                answer = answer.with_logits(answer.logits[:, order])
+            answers.append(answer)
+        first = answers[0]
+        if len(answers) == 1:
             return first
-        if not all(same_positions(first, answers) for answers in several):
-            shared = common_positions(*several)
-            several = [answers.select(places) for answers, places in zip(several, shared, strict=True)]
-        return several[0].with_logits(mean_teacher([answers.logits for answers in several]))
+        if not all(same_positions(first, answer) for answer in answers):
+            shared = common_positions(*answers)
+            answers = [answer.select(places) for answer, places in zip(answers, shared, strict=True)]
+        return answers[0].with_logits(mean_teacher([answer.logits for answer in answers]))
 
     def rows_in_caches(self, row_id: Int64) -> Iterator[tuple[Cache, Int64 | None, Int64]]:
         """Each cache, the order of its columns, and its rows for these rows, as far as they were located."""
@@ -73,12 +75,6 @@ class Part:
             located[row_id] = rows
             located_rows.append(located)
         return replace(self, located_rows=tuple(located_rows))
-
-
-def _in_order(answers: Answers, order: Int64 | None) -> Answers:
-    if order is None:
-        return answers
-    return answers.with_logits(answers.logits[:, order])
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ def mean_teacher(logits: Sequence[Float32]) -> Float32:
     The arithmetic mean of an ensemble's answers (Hinton et al. 2015, who name the geometric one beside it);
     another temperature then softens the mean, as it would soften one teacher's answer.
     """
-    total = reduce(np.logaddexp, (log_softmax(each, axis=1) for each in logits))
+    total = reduce(np.logaddexp, (log_softmax(answer, axis=1) for answer in logits))
     mean: Float32 = (total - total.max(axis=1, keepdims=True)).astype(np.float32)
     return mean
 
@@ -196,9 +192,9 @@ def join_parts(
         _check_different(caches)
     _check_same_teachers(answering)
     ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
-    first = next(cache for name in starts for cache in ordered[name])
+    first = ordered[next(iter(starts))][0]
     task = task or Classification(len(first.label_names), first.label_names)
-    for cache in (cache for several in ordered.values() for cache in several):
+    for cache in chain(*ordered.values()):
         if cache.manifest.plan.task != task.name:
             raise FingerprintMismatch(
                 expected=f"answers to {task.name}, as the data is for",
@@ -209,9 +205,12 @@ def join_parts(
     match = match_labels(first.label_names, task, str(first.where), label_map, who="cache")
     parts = []
     for name, start in starts.items():
-        orders = [_like(first, cache)[match.order] for cache in ordered[name]]
-        plain = tuple(None if (order == np.arange(len(order))).all() else order for order in orders)
-        parts.append(Part(name, start, tuple(ordered[name]), plain))
+        orders: list[Int64 | None] = []
+        for cache in ordered[name]:
+            order = _like(first, cache)[match.order]
+            is_permuted = (order != np.arange(len(order))).any()
+            orders.append(order if is_permuted else None)
+        parts.append(Part(name, start, tuple(ordered[name]), tuple(orders)))
     return Joined(tuple(parts), match)
 
 
@@ -230,7 +229,7 @@ def assigned(caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None)
 
 
 def by_part(rows: Rows, starts: dict[str, int]) -> dict[str, tuple[Int64, Int64]]:
-    """Of each part the row_id, numbered in the part, and the hashes of its rows."""
+    """The row_id, counted from the part's start, and the hashes of the rows of each part."""
     number = np.searchsorted(list(starts.values()), rows.row_id, side="right") - 1
     return {
         name: (rows.row_id[number == part] - starts[name], rows.row_hash[number == part])
@@ -245,18 +244,18 @@ def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
 def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
     """The part that a cache answers for: that of its split's name, unless it has all texts of another part alone."""
     split = str(cache.manifest.plan.data.get("split"))
-    named = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
-    if parts == [named] or (named in texts and _has(cache, *texts[named])):
-        return named
+    own = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
+    if parts == [own] or (own in texts and _has(cache, *texts[own])):
+        return own
     for name, rows in texts.items():
         if _has(cache, *rows):
             return name
-    if named not in parts:
+    if own not in parts:
         raise SpecError(
             f"it answers for unlabelled rows (split {split!r}), and none were named. Name them with --unlabelled.",
             where=cache.where,
         )
-    return named
+    return own
 
 
 def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None) -> None:
@@ -282,26 +281,25 @@ def _check_different(caches: Sequence[Cache]) -> None:
 
 
 def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
-    """What is averaged in one part is averaged in the others: else labelled rows would have one teacher, the rest
-    another.
+    """Raises SpecError unless the same teachers are averaged in all parts: else labelled and unlabelled rows would have
+    different teachers.
     """
-    known: dict[str, dict[str, str]] = {
-        name: {_teacher(cache): str(cache.folder) for cache in caches} for name, caches in answering.items()
-    }
-    if max(map(len, known.values()), default=1) < 2:
+    if max(map(len, answering.values()), default=1) < 2:
         return
-    for name, there in known.items():
-        lacking = [folder for other in known.values() for key, folder in other.items() if key not in there]
-        if lacking:
-            raise SpecError(
-                f"--teachers mean: expected the same teachers for all rows; the {name} rows lack the teacher of "
-                f"{lacking[0]}. Dump them with it too, or leave that cache out."
-            )
+    folders = {_teacher(cache): cache.folder for cache in chain(*answering.values())}
+    for name, caches in answering.items():
+        present = {_teacher(cache) for cache in caches}
+        for teacher, folder in folders.items():
+            if teacher not in present:
+                raise SpecError(
+                    f"--teachers mean: expected the same teachers for all rows; the {name} rows lack the teacher of "
+                    f"{folder}. Dump them with it too, or leave that cache out."
+                )
 
 
 def _teacher(cache: Cache) -> str:
-    said = cache.manifest.plan.teacher
-    return identity.digest_json({key: said.get(key) for key in ("weights", "settings", "folds", "dtype")})
+    recorded = cache.manifest.plan.teacher
+    return identity.digest_json({key: recorded.get(key) for key in ("weights", "settings", "folds", "dtype")})
 
 
 def _like(first: Cache, cache: Cache) -> Int64:

@@ -28,8 +28,8 @@ PARALLEL = "Parallel dumps"
 
 def parse_part(part: Any) -> tuple[int, int]:
     """(i, n) with i from 0, of "i/n" or (i, n) with i from 1. Raises ValueError."""
-    words = part if isinstance(part, str) else "/".join(map(str, part)) if isinstance(part, tuple | list) else ""
-    match = re.fullmatch(r"(\d+)/(\d+)", words)
+    text = "/".join(map(str, part)) if isinstance(part, tuple | list) else str(part)
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ValueError("I/N with I from 1 to N, such as 1/4")
     return int(match[1]) - 1, int(match[2])

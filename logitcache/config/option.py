@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -88,15 +88,12 @@ class Declared:
     @property
     def expected(self) -> str:
         """What values are taken, as a part of a sentence."""
-        declared = self.option
-        if declared.choices:
-            return f"one of {', '.join(declared.choices)}"
-        if self.kind is bool:
-            return "True or False"
-        if self.kind not in (int, float):
-            return "a path" if self.kind is Path else "text" if self.kind is str else "a path or a name"
-        noun = "a whole number" if self.kind is int else "a number"
-        return f"{noun}{_bounds(declared)}"
+        if self.option.choices:
+            return f"one of {', '.join(self.option.choices)}"
+        if self.kind in (int, float):
+            noun = "a whole number" if self.kind is int else "a number"
+            return f"{noun}{_bounds(self.option)}"
+        return {bool: "True or False", Path: "a path", str: "text"}.get(self.kind, "a path or a name")
 
 
 def _shown(bound: float) -> str:
@@ -121,38 +118,35 @@ def _bounds(declared: Option) -> str:
 
 def options_of(config: Any) -> tuple[Declared, ...]:
     """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order they are declared."""
-    return _found_once(config)
+    return _options_of(config, ())
 
 
 @cache
-def _found_once(config: Any) -> tuple[Declared, ...]:
-    return tuple(_options_of(config, ()))
-
-
-def _options_of(config: Any, path: tuple[str, ...]) -> Iterator[Declared]:
+def _options_of(config: Any, path: tuple[str, ...]) -> tuple[Declared, ...]:
     hints = get_type_hints(config)
-    for entry in dataclasses.fields(config):
-        inner = [*path, entry.name]
-        kind = hints[entry.name]
-        if dataclasses.is_dataclass(kind):
-            yield from _options_of(kind, tuple(inner))
-        elif "option" in entry.metadata:
-            yield _declared(entry, kind, tuple(inner))
+    options: list[Declared] = []
+    for member in dataclasses.fields(config):
+        inner = (*path, member.name)
+        kind: Any = hints[member.name]
+        if hasattr(kind, "__dataclass_fields__"):
+            options += _options_of(kind, inner)
+        elif "option" in member.metadata:
+            options.append(_declared(member, kind, inner))
+    return tuple(options)
 
 
-def _declared(entry: dataclasses.Field[Any], kind: Any, path: tuple[str, ...]) -> Declared:
-    members = _members(kind)
-    sequences = [each for each in members if get_origin(each) in (tuple, Sequence)]
-    kinds = [each for each in members if each is not NoneType and each not in sequences]
-    optional, several = NoneType in members, bool(sequences)
-    if several and not kinds:
-        kinds = _members(get_args(sequences[0])[0])
+def _declared(member: dataclasses.Field[Any], kind: Any, path: tuple[str, ...]) -> Declared:
+    types = _union_members(kind)
+    sequences = [item for item in types if get_origin(item) in (tuple, Sequence)]
+    kinds = [item for item in types if item is not NoneType and item not in sequences]
+    if sequences and not kinds:
+        kinds = _union_members(get_args(sequences[0])[0])
     single = kinds[0] if len(kinds) == 1 else Union[tuple(kinds)]  # noqa: UP007  # made at run time
-    default = None if entry.default is dataclasses.MISSING else entry.default
-    return Declared(path, entry.metadata["option"], single, optional, several, default)
+    default = None if member.default is dataclasses.MISSING else member.default
+    return Declared(path, member.metadata["option"], single, NoneType in types, bool(sequences), default)
 
 
-def _members(kind: Any) -> list[Any]:
+def _union_members(kind: Any) -> list[Any]:
     return list(get_args(kind)) if get_origin(kind) in (UnionType, Union) else [kind]
 
 
@@ -176,28 +170,22 @@ def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) ->
     tree: dict[str, Any] = {}
     for declared in options:
         if declared.name in values:
-            value = checked(declared, values[declared.name], typed=typed)
-            _insert(tree, declared.path, value)
+            branch = tree
+            for parent in declared.path[:-1]:
+                branch = branch.setdefault(parent, {})
+            branch[declared.path[-1]] = checked(declared, values[declared.name], typed=typed)
         elif declared.option.required:
             spelled = declared.flag if typed else declared.name
             raise SpecError(expected=declared.expected, found="nothing", advice="Give one.", where=spelled)
-    made: T = _make(config, tree)
-    return made
+    configuration: T = _make(config, tree)
+    return configuration
 
 
-def _insert(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    *parents, last = path
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-    tree[last] = value
-
-
-def _make(config: type, tree: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(config)
-    values = {
-        name: _make(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
-        for name, value in tree.items()
-    }
+def _make(config: Any, tree: Mapping[str, Any]) -> Any:
+    values = dict(tree)
+    for name, kind in get_type_hints(config).items():
+        if name in values and dataclasses.is_dataclass(kind):
+            values[name] = _make(kind, values[name])
     return config(**values)
 
 
@@ -231,7 +219,7 @@ def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
         value = [value]
     if not hasattr(value, "__iter__"):
         raise _unexpected(spelled, f"{declared.expected}, or several", value)
-    return tuple(_single(declared, each, spelled) for each in value)
+    return tuple(_single(declared, item, spelled) for item in value)
 
 
 def _single(declared: Declared, value: Any, spelled: str) -> Any:
@@ -241,19 +229,12 @@ def _single(declared: Declared, value: Any, spelled: str) -> Any:
         if not isinstance(value, str) or value.casefold() not in choices:
             raise _unexpected(spelled, declared.expected, value)
         return choices[value.casefold()]
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise _unexpected(spelled, declared.expected, value)
-        return value
     if kind in (int, float):
         return _number(declared, value, spelled)
-    if kind is str:
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        if not isinstance(value, str):
-            raise _unexpected(spelled, declared.expected, value)
-        return value
-    if not isinstance(value, str | os.PathLike):
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    accepted = kind if kind in (bool, str) else str | os.PathLike
+    if not isinstance(value, accepted):
         raise _unexpected(spelled, declared.expected, value)
     return local_path(value) if kind is Path else value
 

@@ -1,4 +1,4 @@
-"""Where things lie when nobody names a place: one folder for built-in data, tokenizers, caches, teachers and runs."""
+"""Default folders: one workspace for built-in data, tokenizers, caches, teachers and runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch from places: one vectorised gather for the inputs, one for the targets, one comparison of hash columns."""
+"""A batch from row numbers: one vectorised gather for inputs, one for targets, one comparison of hash columns."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class Collator:
-    """Places in ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by row_hash; its vectors
+    """Indices into ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by row_hash; vectors
     are joined by the number of the position in its row, and positions without an answer are left out.
 
-    A place below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises AlignmentError naming
+    An index below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises AlignmentError naming
     the first row whose text is not the one its teacher answered.
     """
 
@@ -52,43 +52,45 @@ class Collator:
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
     class_weight: Float32 | None = None  # [K] by which a labelled position's weight is multiplied; None: all 1
 
-    def __call__(self, places: Int64) -> Batch[Array]:
-        rows, real = self.rows, places >= 0
-        if not real.all():
-            places = np.where(real, places, places[real][0] if real.any() else 0)
-        positions = self.task.positions(rows, places)
-        answers = {name: self._ask(name, teacher, places) for name, teacher in self.teachers.items()}
+    def __call__(self, index: Int64) -> Batch[Array]:
+        rows = self.rows
+        is_row = index >= 0
+        if not is_row.all():
+            index = np.where(is_row, index, index.max(initial=0))
+        positions = self.task.positions(rows, index)
+        answers = {name: self._ask(name, teacher, index) for name, teacher in self.teachers.items()}
         positions, targets = _joined(positions, answers)
-        inputs = pad(rows, places)
+        inputs = pad(rows, index)
         where = where_of(positions, inputs, rows.padding.side)
         weight = positions.weight
         if self.class_weight is not None:
             weight = weight * np.where(positions.label < 0, np.float32(1), self.class_weight[positions.label])
         return Batch(
-            row_id=rows.row_id[places],
-            view=rows.view[places],
+            row_id=rows.row_id[index],
+            view=rows.view[index],
             inputs=inputs,
             where=where,
             label=positions.label,
-            weight=weight * real[where[:, 0]],
+            weight=weight * is_row[where[:, 0]],
             targets=targets,
         )
 
-    def _ask(self, name: str, teacher: Teacher, places: Int64) -> Answers:
-        row_id = self.rows.row_id[places]
-        row_hash = self.rows.row_hash[places]
-        answers = teacher.take(row_id, row_hash, self.rows.view[places])
+    def _ask(self, name: str, teacher: Teacher, index: Int64) -> Answers:
+        row_id = self.rows.row_id[index]
+        row_hash = self.rows.row_hash[index]
+        answers = teacher.take(row_id, row_hash, self.rows.view[index])
         identity.check_rows(row_id, row_hash, answers.row_hash, name)
         return answers
 
 
 def _joined(positions: Positions, answers: Mapping[str, Answers]) -> tuple[Positions, dict[str, Dense[Array]]]:
     """The positions that every teacher has answered, and each teacher's vectors there."""
-    if all(same_positions(positions, each) for each in answers.values()):
-        return positions, {name: each.payloads[LOGITS] for name, each in answers.items()}
-    kept, *places = common_positions(positions, *answers.values())
-    parts = zip(answers.items(), places, strict=True)
-    return positions.select(kept), {name: each.select(at).payloads[LOGITS] for (name, each), at in parts}
+    if not all(same_positions(positions, answer) for answer in answers.values()):
+        shared, *shared_in_answers = common_positions(positions, *answers.values())
+        positions = positions.select(shared)
+        parts = zip(answers.items(), shared_in_answers, strict=True)
+        answers = {name: answer.select(index) for (name, answer), index in parts}
+    return positions, {name: answer.payloads[LOGITS] for name, answer in answers.items()}
 
 
 def where_of(positions: Positions, inputs: Mapping[str, Array], side: Side) -> Int64:
@@ -103,7 +105,7 @@ def where_of(positions: Positions, inputs: Mapping[str, Array], side: Side) -> I
     return where
 
 
-def pad(rows: Examples, places: Int64, padding: Padding | None = None) -> dict[str, Array]:
+def pad(rows: Examples, index: Int64, padding: Padding | None = None) -> dict[str, Array]:
     """The model inputs of these rows, filled up to the longest: each [B, T], i64.
 
     ``padding`` is the rows' own by default. Where its side is none, the rows are filled on the right, and
@@ -111,8 +113,8 @@ def pad(rows: Examples, places: Int64, padding: Padding | None = None) -> dict[s
     """
     padding = padding or rows.padding
     indptr = rows.inputs["input_ids"].indptr
-    starts = indptr[places]
-    lengths = (indptr[places + 1] - starts)[:, None]
+    starts = indptr[index]
+    lengths = (indptr[index + 1] - starts)[:, None]
     width = lengths.max(initial=1)
     columns = np.arange(width)
     if padding.side is Side.LEFT:

@@ -1,6 +1,6 @@
-"""Which rows are held out of training where nobody gave any: some of each class, chosen by their texts.
+"""Rows that are held out of training where the user gave none: some of each class, chosen by their texts.
 
-A row's part depends on the hashes and labels of the table alone, not on the order of its rows. Equal texts stay
+The split of a row depends on the hashes and labels of the table alone, not on the order of its rows. Equal texts stay
 together, whatever their labels.
 """
 
@@ -36,6 +36,15 @@ class Division:
         return {"rule": self.rule, "held_out": self.held_out}
 
 
+@dataclass(frozen=True)
+class SharedTexts:
+    """Texts of a held-out split that are trained on too."""
+
+    rows: int  # labelled rows of the split whose text is in train
+    of: int  # labelled rows of the split
+    first: int  # the row_id of the first such row
+
+
 def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int64]:
     """The places of the labelled rows that each of ``names`` holds out, ascending. Empty where fewer than two classes
     have enough rows.
@@ -46,35 +55,43 @@ def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int
     where there is none.
     """
     labelled = np.flatnonzero(label >= 0)
-    texts, text = np.unique(row_hash[labelled], return_inverse=True)
-    size = np.bincount(text, minlength=len(texts))
-    stratum = _rarest(label[labelled], text, len(texts))
-    rows = np.bincount(stratum, size).astype(np.int64)
+    hashes, text = np.unique(row_hash[labelled], return_inverse=True)
+    size = np.bincount(text, minlength=len(hashes))  # rows of each text
+    stratum = _rarest(label[labelled], text, len(hashes))  # class of each text
+    rows = np.bincount(stratum, size).astype(np.int64)  # of each class
     share = np.where(rows < FEWEST, 0, (rows + SHARE // 2) // SHARE)
-    big = size > BIG * share[stratum]
-    order = np.lexsort((counter_hash(0, "held out", texts), big, stratum))
-    start = np.cumsum(size[order]) - size[order] - (np.cumsum(rows) - rows)[stratum[order]]
-    part = np.full(len(texts), -1)
-    taken = np.zeros(len(rows), np.int64)
-    for number in range(len(names)):
-        end = (taken + share)[stratum[order]]
-        chosen = order[~big[order] & (part[order] < 0) & (start < end)]
-        part[chosen] = number
-        if len(np.unique(stratum[chosen])) < 2:
+    is_big = size > BIG * share[stratum]
+    order = np.lexsort((counter_hash(0, "held out", hashes), is_big, stratum))  # of the texts
+    stratum_in_order = stratum[order]
+    rows_before_class = np.cumsum(rows) - rows
+    start = np.cumsum(size[order]) - size[order] - rows_before_class[stratum_in_order]
+    is_free = ~is_big[order]
+    end = np.zeros(len(rows), np.int64)  # of each class, the rows that splits have got
+    held_out = {}
+    for name in names:
+        is_chosen = is_free & (start < (end + share)[stratum_in_order])
+        texts = order[is_chosen]
+        if len(np.unique(stratum[texts])) < 2:
             return {}
-        taken += np.bincount(stratum[chosen], size[chosen], len(rows)).astype(np.int64)
-    return {name: labelled[part[text] == number] for number, name in enumerate(names)}
+        is_free &= ~is_chosen
+        end += np.bincount(stratum[texts], size[texts], len(rows)).astype(np.int64)
+        is_held_out = np.zeros(len(hashes), bool)
+        is_held_out[texts] = True
+        held_out[name] = labelled[is_held_out[text]]
+    return held_out
 
 
 def stand_in(row_hash: Int64, others: Int64) -> npt.NDArray[np.bool_]:
-    """Which of these texts stand among others: bool[N]. Memory grows with N alone, not with the others."""
-    texts, text = np.unique(row_hash, return_inverse=True)
-    is_there = np.zeros(len(texts), bool)
-    for start in range(0, len(others) if len(texts) else 0, BLOCK_ROWS):
+    """Which of these texts are among others: bool[N]. Memory grows with N alone, not with the others."""
+    hashes, text = np.unique(row_hash, return_inverse=True)
+    if not len(hashes):
+        return np.zeros(0, bool)
+    is_among = np.zeros(len(hashes), bool)
+    for start in range(0, len(others), BLOCK_ROWS):
         block = others[start : start + BLOCK_ROWS]
-        place = np.minimum(np.searchsorted(texts, block), len(texts) - 1)
-        is_there[place[texts[place] == block]] = True
-    return np.asarray(is_there[text])
+        nearest = np.minimum(np.searchsorted(hashes, block), len(hashes) - 1)
+        is_among[nearest[hashes[nearest] == block]] = True
+    return np.asarray(is_among[text])
 
 
 def _rarest(label: Int64, text: Int64, texts: int) -> Int64:
@@ -82,6 +99,6 @@ def _rarest(label: Int64, text: Int64, texts: int) -> Int64:
     _, classes, counts = np.unique(label, return_inverse=True, return_counts=True)
     rarity = np.empty(len(counts), np.int64)
     rarity[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    found = np.full(texts, len(counts))
-    np.minimum.at(found, text, rarity[classes])
-    return found
+    rarest = np.full(texts, len(counts))
+    np.minimum.at(rarest, text, rarity[classes])
+    return rarest

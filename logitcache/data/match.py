@@ -85,15 +85,15 @@ def match_labels(
     SpecError for a map that does not fit.
     """
     own = tuple(own)
-    data = task.label_names or tuple(map(str, range(task.num_labels)))
+    data = _class_names(task)
     check_count(own, task, where, who=who, occurring=occurring)
-    match: Match | None
+    match = None
     if label_map:
-        columns = _mapped(own, data, label_map, where)
-        match = None if columns is None else Match(columns, Kind.MAPPED, data, own)
-    else:
-        named = None if task.label_names is None else _by_name(own, data)
-        match = named or _by_number(own, task)
+        match = _by_map(own, data, label_map, where)
+    elif task.label_names is not None:
+        match = _by_name(own, data)
+    if match is None and not label_map:
+        match = _by_number(own, data)
     if match is None:
         labels = f"the {who}'s labels are {listed(own)}, the data's {listed(data)}."
         raise FingerprintMismatch(f"{labels} {map_advice(suggestion(own, data))}", where=where)
@@ -110,8 +110,13 @@ def check_count(
 ) -> None:
     """Raises FingerprintMismatch where there are more or fewer columns than classes."""
     if len(own) != task.num_labels:
-        data = task.label_names or tuple(map(str, range(task.num_labels)))
+        data = _class_names(task)
         raise _other_count(tuple(own), task, tuple(data[i] for i in occurring or ()), where, who)
+
+
+def _class_names(task: Classification) -> tuple[str, ...]:
+    """The names of the data's classes, or their numbers."""
+    return task.label_names or tuple(map(str, range(task.num_labels)))
 
 
 def _by_name(own: tuple[str, ...], data: tuple[str, ...]) -> Match | None:
@@ -131,18 +136,17 @@ def _columns(data: Sequence[object], own: Sequence[object]) -> Int64:
     return np.array([column[value] for value in data], np.int64)
 
 
-def _by_number(own: tuple[str, ...], task: Classification) -> Match | None:
+def _by_number(own: tuple[str, ...], data: tuple[str, ...]) -> Match | None:
     """By the numbers that both sides have; or, where one side has names and the other numbers alone, by place."""
-    count = list(range(task.num_labels))
-    data = task.label_names or tuple(map(str, count))
+    count = list(range(len(data)))
     own_numbers = _numbers(own)
     data_numbers = _numbers(data)
     if own_numbers is not None and data_numbers is not None:
         if sorted(own_numbers) != sorted(data_numbers):
             return None
         return Match(_columns(data_numbers, own_numbers), Kind.NUMBERED, data, own)
-    bare = data_numbers == count and all(integer(name) is not None for name in data)
-    if bare and _count_up(own) and len(set(own)) == len(own):
+    is_numbered = data_numbers == count and all(integer(name) is not None for name in data)
+    if is_numbered and _count_up(own) and len(set(own)) == len(own):
         return Match(np.arange(len(own)), Kind.NUMBERED, data, own)
     if own_numbers is not None and sorted(own_numbers) == count and all(map(is_unnamed, own)) and _count_up(data):
         return Match(np.array(own_numbers).argsort(), Kind.NUMBERED, data, own)
@@ -151,23 +155,23 @@ def _by_number(own: tuple[str, ...], task: Classification) -> Match | None:
 
 def _numbers(names: Sequence[str]) -> list[int] | None:
     """The numbers that names stand for; None where one is a real name, or two have one number."""
-    if any(name.casefold() in BOOLEANS for name in names) and {n.casefold() for n in names} != set(BOOLEANS):
+    spellings = {name.casefold() for name in names}
+    if spellings & set(BOOLEANS) and spellings != set(BOOLEANS):
         return None
-    numbers = [class_number(name) for name in names]
-    if None in numbers or len(set(numbers)) < len(numbers):
+    numbers = [number for number in map(class_number, names) if number is not None]
+    if len(numbers) < len(names) or len(set(numbers)) < len(numbers):
         return None
-    return [number for number in numbers if number is not None]
+    return numbers
 
 
 def _count_up(names: Sequence[str]) -> bool:
     """Whether no name is the number of another column."""
-    numbers = [class_number(name) for name in names]
-    return all(number in (None, column) for column, number in enumerate(numbers))
+    return all(class_number(name) in (None, column) for column, name in enumerate(names))
 
 
-def _mapped(own: tuple[str, ...], data: tuple[str, ...], label_map: Mapping[str, str], where: str) -> Int64 | None:
-    """The column of each class by the map, and by names where it says nothing. None where classes are left over that
-    have no column of their name.
+def _by_map(own: tuple[str, ...], data: tuple[str, ...], label_map: Mapping[str, str], where: str) -> Match | None:
+    """By the map, and by names where it says nothing. None where classes are left over that have no column of their
+    name.
     """
     columns: dict[int, int] = {}
     for name, column_name in label_map.items():
@@ -182,14 +186,21 @@ def _mapped(own: tuple[str, ...], data: tuple[str, ...], label_map: Mapping[str,
             twice = name if index in columns else column_name
             raise SpecError(f"--label-map: expected each class once, found {twice!r} twice. Correct it.")
         columns[index] = column
-    rest = [i for i in range(len(data)) if i not in columns]
-    free = [i for i in range(len(own)) if i not in columns.values()]
-    match = _by_name(tuple(own[i] for i in free), tuple(data[i] for i in rest))
-    if match is None and rest:
-        return None
-    for index, position in zip(rest, [] if match is None else match.order, strict=True):
-        columns[index] = free[position]
-    return np.array([columns[i] for i in range(len(data))], np.int64)
+    classes, free = _unmatched(columns, len(data))
+    if classes:
+        match = _by_name(tuple(own[i] for i in free), tuple(data[i] for i in classes))
+        if match is None:
+            return None
+        columns |= {index: free[position] for index, position in zip(classes, match.order, strict=True)}
+    order = np.array([columns[i] for i in range(len(data))], np.int64)
+    return Match(order, Kind.MAPPED, data, own)
+
+
+def _unmatched(columns: Mapping[int, int], count: int) -> tuple[list[int], list[int]]:
+    """The classes, of so many, that have no column yet, and the columns that have no class."""
+    classes = [index for index in range(count) if index not in columns]
+    free = [column for column in range(count) if column not in columns.values()]
+    return classes, free
 
 
 def _index(names: tuple[str, ...], name: str) -> int | None:
@@ -232,14 +243,15 @@ def _lacking(own: tuple[str, ...], task: Classification) -> str | None:
     if len(own) < task.num_labels or len(set(own)) < len(own):
         return None
     numbers = _numbers(own)
+    counted = labels_option(tuple(map(str, range(len(own)))))
     if task.label_names is None:
-        counted = numbers is None or sorted(numbers) == list(range(len(own)))
-        return labels_option(tuple(map(str, range(len(own))))) if counted else None
+        count_up = numbers is None or sorted(numbers) == list(range(len(own)))
+        return counted if count_up else None
     forms = folds(own)
     if all(name in own or folded(name) in forms for name in task.label_names):
         return labels_option(own)
     if numbers is None and all(integer(name) in range(len(own)) for name in task.label_names) and _count_up(own):
-        return labels_option(tuple(map(str, range(len(own)))))
+        return counted
     written = {_number_in(name): name for name in own}
     data = {integer(name) for name in task.label_names}
     if None in data or None in written or len(written) < len(own) or not data <= set(written):
@@ -262,37 +274,42 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
     for form, name in folds(data).items():
         if class_number(name) is None and form in own_forms:
             columns[data.index(name)] = own.index(own_forms[form])
-    rest = [index for index in range(len(data)) if index not in columns]
-    free = [column for column in range(len(own)) if column not in columns.values()]
+    classes, free = _unmatched(columns, len(data))
     numbers = [_number_in(name) for name in own]
     if _numbers(data) is not None and None not in numbers:
-        rest.sort(key=lambda index: class_number(data[index]) or 0)
+        classes.sort(key=lambda index: class_number(data[index]) or 0)
         free.sort(key=lambda column: numbers[column] or 0)
-    columns.update(zip(rest, free, strict=True))
+    columns.update(zip(classes, free, strict=True))
     return pairs_of(own, data, [columns[i] for i in range(len(data))])
 
 
 def pairs_of(own: tuple[str, ...], data: tuple[str, ...], order: Sequence[int] | Int64) -> dict[str, str]:
     """A label map that gives this order; a column whose name is not its own alone is named by its number."""
-    names = [own[column] for column in order]
-    shown = [name if own.count(name) == 1 else f"LABEL_{column}" for name, column in zip(names, order, strict=True)]
-    return dict(zip(data, shown, strict=True))
+    pairs = {}
+    for name, column in zip(data, order, strict=True):
+        is_unique = own.count(own[column]) == 1
+        pairs[name] = own[column] if is_unique else f"LABEL_{column}"
+    return pairs
 
 
 def _number_in(name: str) -> int | None:
     """The one whole number in a name: 4 in "4 stars"."""
-    numbers = [word for word in folded(name).split() if integer(word) is not None]
-    return integer(numbers[0]) if len(numbers) == 1 else class_number(name)
+    numbers = [number for number in map(integer, folded(name).split()) if number is not None]
+    return numbers[0] if len(numbers) == 1 else class_number(name)
+
+
+_REMARKS = {
+    Kind.SAME: "",
+    Kind.PERMUTED: "; the same names in another order: the columns are permuted",
+    Kind.SPELLED: "; the names differ in spelling alone",
+    Kind.NUMBERED: "; matched by number",
+    Kind.MAPPED: "; by --label-map",
+}
 
 
 def shown(match: Match) -> str:
     """A match in one line."""
-    pairs = [f"{data} <- {match.own[c]} (column {c})" for data, c in zip(match.data, match.order, strict=True)]
-    how = {
-        Kind.SAME: "",
-        Kind.PERMUTED: "; the same names in another order: the columns are permuted",
-        Kind.SPELLED: "; the names differ in spelling alone",
-        Kind.NUMBERED: "; matched by number",
-        Kind.MAPPED: "; by --label-map",
-    }
-    return f"labels: {listed(pairs)}{how[match.kind]}"
+    pairs = [
+        f"{name} <- {match.own[column]} (column {column})" for name, column in zip(match.data, match.order, strict=True)
+    ]
+    return f"labels: {listed(pairs)}{_REMARKS[match.kind]}"

@@ -1,4 +1,4 @@
-"""Names of classes: how people write the same name, which names are numbers, and lists of names on a command line."""
+"""Names of classes: spellings of one name, names that are numbers, and options of the command line that list names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,9 +39,10 @@ def folded(name: str) -> str:
 
 def folds(names: Iterable[str]) -> dict[str, str]:
     """The names by their folded form, without those that share one with another name."""
-    listed = [(folded(name), name) for name in names]
-    counts = Counter(form for form, _ in listed)
-    return {form: name for form, name in listed if counts[form] == 1}
+    by_form: dict[str, list[str]] = {}
+    for name in names:
+        by_form.setdefault(folded(name), []).append(name)
+    return {form: members[0] for form, members in by_form.items() if len(members) == 1}
 
 
 def integer(text: str) -> int | None:
@@ -71,22 +71,24 @@ def is_unnamed(name: str) -> bool:
 
 def listed(names: Sequence[str], limit: int = 8) -> str:
     """Names for a sentence: the first ones, and how many there are."""
-    more = f", … ({len(names)})" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    shortened = f", … ({len(names)})" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + shortened
 
 
 def labels_option(names: Sequence[str]) -> str:
     """``--labels`` with these names, as a shell reads it."""
-    plain = all(_is_plain(name) for name in names) and not names[0].startswith("[")
-    value = ",".join(names) if plain else json.dumps(list(names))
+    value = json.dumps(list(names))
+    if all(map(_is_plain, names)) and not names[0].startswith("["):
+        value = ",".join(names)
     return f"--labels {shlex.quote(value)}"
 
 
 def map_option(pairs: Mapping[str, str]) -> str:
     """``--label-map`` with these pairs of a class of the data and one of the teacher, as a shell reads it."""
-    plain = all(_is_plain(name) for pair in pairs.items() for name in pair)
-    plain = plain and not any("=" in name for name in pairs) and not next(iter(pairs)).startswith("{")
-    value = ",".join(f"{data}={teacher}" for data, teacher in pairs.items()) if plain else json.dumps(pairs)
+    value = json.dumps(pairs)
+    has_equals = any("=" in name for name in pairs)
+    if all(map(_is_plain, (*pairs, *pairs.values()))) and not has_equals and not next(iter(pairs)).startswith("{"):
+        value = ",".join(f"{data}={teacher}" for data, teacher in pairs.items())
     return f"--label-map {shlex.quote(value)}"
 
 

@@ -1,7 +1,8 @@
-"""Order as pure functions: the permutation of an epoch, a subset of rows, and batches of equal token budget.
+"""The order of rows as pure functions: the permutation of an epoch, a subset of rows, and batches of equal token
+budget.
 
-Randomness is a counter hash (splitmix64's finaliser) of (seed, purpose, counter), so it does not depend on any
-library's generator and never changes: golden values stand in the tests.
+Random numbers are a counter hash (splitmix64's finaliser) of (seed, purpose, counter). So they do not depend on any
+library's generator and never change; tests compare them with golden values.
 """
 
 from __future__ import annotations
@@ -17,26 +18,36 @@ WINDOW = 64  # batches among which rows of like length are gathered
 TOGETHER = 4  # windows among which rows are shuffled, for stores that are read by windows
 PADDING = -1  # the place of no row: what fills up the last batches where several ranks share them
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_ROUNDS = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
 
 
 def counter_hash(seed: int, purpose: str, counter: Int64) -> npt.NDArray[np.uint64]:
     """64 random bits for each counter value: a pure function of (seed, purpose, counter), u64 of counter's shape."""
-    key = int.from_bytes(blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest(), "little")
+    digest = blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest()
+    key = int.from_bytes(digest, "little")
     with np.errstate(over="ignore"):
-        z = counter.astype(np.uint64)  # and on in place: an epoch's order may be of many millions
-        z += np.uint64(1)
-        z *= _GAMMA
-        z += np.uint64(key)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            z ^= z >> np.uint64(shift)
-            z *= np.uint64(factor)
-        z ^= z >> np.uint64(31)
-        return z
+        bits = counter.astype(np.uint64)  # and on in place: an epoch's order may be of many millions
+        bits += np.uint64(1)
+        bits *= _GAMMA
+        bits += np.uint64(key)
+        for shift, factor in _ROUNDS:
+            bits ^= bits >> shift
+            bits *= factor
+        bits ^= bits >> np.uint64(31)
+        return bits
+
+
+def _shuffled(counter: Int64, seed: int, purpose: str) -> Int64:
+    """The places of these counters in the order of their hashes: i64[n]."""
+    return np.argsort(counter_hash(seed, purpose, counter), kind="stable")
 
 
 def permutation(n: int, seed: int, epoch: int) -> Int64:
     """The order of n samples in one epoch: i64[n]."""
-    return np.argsort(counter_hash(seed, f"order/{epoch}", np.arange(n)), kind="stable")
+    return _shuffled(np.arange(n), seed, f"order/{epoch}")
 
 
 def grouped_permutation(lengths: Int64, batch: int, seed: int, epoch: int, window: int | None = None) -> Int64:
@@ -47,14 +58,21 @@ def grouped_permutation(lengths: Int64, batch: int, seed: int, epoch: int, windo
     is cut, every 4 windows, and batches are shuffled within each cut: a few more windows in memory are enough.
     """
     n = len(lengths)
-    order = permutation(n, seed, epoch) if window is None else windowed_permutation(n, window, seed, epoch)
-    together = WINDOW * batch if window is None else TOGETHER * window
-    order = order[np.lexsort((-lengths[order], np.arange(n) // together))]
-    whole = n // batch
-    batches, turn = order[: whole * batch].reshape(whole, batch), permutation(whole, seed, epoch)
+    if window is None:
+        order = permutation(n, seed, epoch)
+        cut_rows = WINDOW * batch
+    else:
+        order = windowed_permutation(n, window, seed, epoch)
+        cut_rows = TOGETHER * window
+    cut = np.arange(n) // cut_rows
+    order = order[np.lexsort((-lengths[order], cut))]
+    full = n // batch
+    batches = order[: full * batch].reshape(full, batch)
+    turn = permutation(full, seed, epoch)
     if window is not None:
-        turn = turn[np.argsort(turn * batch // together, kind="stable")]
-    return np.concatenate([batches[turn].reshape(-1), order[whole * batch :]])
+        cut_of_batch = turn * batch // cut_rows
+        turn = turn[np.argsort(cut_of_batch, kind="stable")]
+    return np.concatenate([batches[turn].reshape(-1), order[full * batch :]])
 
 
 def windowed_permutation(n: int, window: int, seed: int, epoch: int, windows_together: int = TOGETHER) -> Int64:
@@ -64,27 +82,26 @@ def windowed_permutation(n: int, window: int, seed: int, epoch: int, windows_tog
     windows in memory are enough. Every row once; the last window can be short.
     """
     rows = np.arange(n)
-    turn = np.empty(-(-n // window), np.int64)  # of each window
-    turn[np.argsort(counter_hash(seed, f"windows/{epoch}", np.arange(len(turn))), kind="stable")] = np.arange(len(turn))
-    together = turn[rows // window] // windows_together
-    return np.lexsort((counter_hash(seed, f"order/{epoch}", rows), together)).astype(np.int64)
+    windows = np.arange(-(-n // window))
+    turn = np.empty(len(windows), np.int64)  # of each window
+    turn[_shuffled(windows, seed, f"windows/{epoch}")] = windows
+    group = turn[rows // window] // windows_together
+    return np.lexsort((counter_hash(seed, f"order/{epoch}", rows), group)).astype(np.int64)
 
 
 def filled_up(order: Int64, multiple: int) -> Int64:
-    """The same order with :data:`PADDING` behind it, up to a multiple: i64[n + less than ``multiple``].
-
-    Ranks that take their batches of it in turn all take equally many of equal size, and no row twice.
+    """The same order with :data:`PADDING` after it, up to a multiple: i64[n + less than ``multiple``]. Ranks that take
+    its batches in turn then all take equally many batches of equal size, and no row twice.
     """
-    lacking = -len(order) % multiple
-    return np.concatenate([order, np.full(lacking, PADDING, np.int64)]) if lacking else order
+    padding = np.full(-len(order) % multiple, PADDING, np.int64)
+    return np.concatenate([order, padding])
 
 
 def subset(n: int, size: int, seed: int = 0) -> Int64:
     """``size`` of n rows, drawn without replacement, in row order: i64[min(size, n)]. A smaller subset lies inside a
     larger one.
     """
-    drawn = np.argsort(counter_hash(seed, "subset", np.arange(n)), kind="stable")[:size]
-    return np.sort(drawn).astype(np.int64)
+    return np.sort(_shuffled(np.arange(n), seed, "subset")[:size])
 
 
 def token_batches(lengths: Int64, budget: int) -> list[Int64]:
@@ -94,7 +111,8 @@ def token_batches(lengths: Int64, budget: int) -> list[Int64]:
     in memory fails at once. A row longer than the budget stands alone.
     """
     order = np.argsort(-lengths, kind="stable").astype(np.int64)
-    batches, start = [], 0
+    batches = []
+    start = 0
     while start < len(order):
         width = max(1, int(lengths[order[start]]))
         size = max(1, budget // width)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
-from logitcache.data.division import Division, stand_in
+from logitcache.data.division import Division, SharedTexts, stand_in
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.sources.tables import Table
 from logitcache.data.spool import by_block, concatenated, taken
@@ -85,15 +85,6 @@ def _selected(column: Int64, places: Int64) -> Int64:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Texts of a held-out split that are trained on too."""
-
-    rows: int  # labelled rows of the split whose text stands in train
-    of: int  # labelled rows of the split
-    first: int  # the row_id of the first such row
-
-
-@dataclass(frozen=True)
 class Source:
     """A named data set: its tables, the splits selected from them and, where known, its label names in label order.
 
@@ -150,17 +141,17 @@ class Source:
             raise SpecError(f"the split {name!r} is empty: expected at least one row.", where=self.name)
         return rows[name]
 
-    def shared(self) -> dict[str, Shared]:
+    def shared(self) -> dict[str, SharedTexts]:
         """What each held-out split shares with the training rows; splits that share nothing are left out."""
         train = self.splits.get("train")
-        found: dict[str, Shared] = {}
+        found: dict[str, SharedTexts] = {}
         for name, rows in self.splits.items():
             if train is None or name in ("train", UNLABELLED_SPLIT):
                 continue
             labelled = np.flatnonzero(rows.label >= 0)
             seen = labelled[stand_in(rows.row_hash[labelled], train.row_hash)]
             if len(seen):
-                found[name] = Shared(len(seen), len(labelled), int(rows.row_id[seen[0]]))
+                found[name] = SharedTexts(len(seen), len(labelled), int(rows.row_id[seen[0]]))
         return found
 
     def digest(self) -> str:

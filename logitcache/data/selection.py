@@ -1,4 +1,6 @@
-"""Which rows of a table are trained on and which are scored: selections that renumber nothing, each said."""
+"""Which rows of a table are trained on and which are scored. Selections keep the row_id, and a note says what was held
+out.
+"""
 
 from __future__ import annotations
 
@@ -19,31 +21,26 @@ from logitcache.reporter import Reporter
 
 def divided(source: Source, name: str, reporter: Reporter) -> Source:
     """The source with some labelled rows of train held out, where no labelled row was given to score on."""
-    train = source.splits.get("train")
-    given = [rows for split, rows in source.splits.items() if split != "train"]
-    if train is None or any((rows.label >= 0).any() for rows in given) or not (train.label >= 0).any():
+    labelled = [split for split, rows in source.splits.items() if (rows.label >= 0).any()]
+    missing = [split for split in ("dev", "test") if split not in source.splits]
+    if labelled != ["train"] or not missing:
         return source
-    free = [split for split in ("dev", "test") if split not in source.splits]
-    if not free:
-        return source
-    held = divide(train.row_hash, train.label, free)
-    counts = {split: len(places) for split, places in held.items()}
+    train = source.splits["train"]
+    held_out = divide(train.row_hash, train.label, missing)
+    counts = {split: len(index) for split, index in held_out.items()}
     divided = replace(source, division=Division(RULE, counts))
-    if not held:
+    if not held_out:
         return divided
-    is_rest = np.ones(len(train), bool)
-    is_rest[np.concatenate(list(held.values()))] = False
-    parts = {split: train.select(places) for split, places in held.items()}
+    is_kept = np.ones(len(train), bool)
+    is_kept[np.concatenate(list(held_out.values()))] = False
     sizes = " and ".join(f"{count:,} {split} rows" for split, count in counts.items())
     reporter.note(
         f"{name}: no labelled rows are given to score on, so {sizes} are held out of its {len(train):,} ({RULE}). "
         f"A dump covers all {len(train):,}"
     )
-    splits = {
-        "train": train.select(np.flatnonzero(is_rest)),
-        **parts,
-        **{s: r for s, r in source.splits.items() if s != "train"},
-    }
+    splits = {"train": train.select(np.flatnonzero(is_kept))}
+    splits |= {split: train.select(index) for split, index in held_out.items()}
+    splits |= {split: rows for split, rows in source.splits.items() if split != "train"}
     return replace(divided, splits=splits, tables={"train": train})
 
 
@@ -64,10 +61,10 @@ def drawn(source: Source, preset: Preset, seed: int) -> Source:
     assert preset.per_class is not None
     table = source.splits["train"]
     try:
-        places = draw(table.label, source.label_names, preset.per_class, seed)
+        parts = draw(table.label, source.label_names, preset.per_class, seed)
     except SpecError as error:
         raise error.at(f"preset {preset.name}") from None
-    splits = {split: table.select(chosen) for split, chosen in places.items()}
+    splits = {split: table.select(index) for split, index in parts.items()}
     counts = {split: len(part) for split, part in splits.items() if split != "train"}
     division = Division(f"drawn from each class with data seed {seed}", counts, seed)
     name = f"{source.name}-seed{seed}"
@@ -81,29 +78,30 @@ def without(source: Source, split: str, where: str, reporter: Reporter) -> Sourc
     rows = source.splits.get(split)
     if rows is None or not (rows.label == UNLABELLED).any():
         return source
-    held = [part.row_hash for name, part in source.splits.items() if name not in ("train", UNLABELLED_SPLIT)]
-    bare = rows.label == UNLABELLED
-    hidden = bare & np.isin(rows.row_hash, np.concatenate([np.empty(0, np.int64), *held]))
-    empty = bare & ~hidden & _is_empty(rows)
-    reasons = ((hidden, f"their texts stand in {_held_names(source.splits)}"), (empty, "they are empty"))
-    for left_out, why in reasons:
-        if left_out.any():
-            first = rows.row_id[left_out.argmax()]
+    held_out = {name: part for name, part in source.splits.items() if name not in ("train", UNLABELLED_SPLIT)}
+    is_unlabelled = rows.label == UNLABELLED
+    is_held_out = np.zeros(len(rows), bool)
+    for part in held_out.values():
+        is_held_out |= np.isin(rows.row_hash, part.row_hash)
+    is_empty = _is_empty(rows) & ~is_held_out
+    reasons = {f"their texts stand in {' or '.join(held_out)}": is_held_out, "they are empty": is_empty}
+    for reason, applies in reasons.items():
+        left_out = np.flatnonzero(is_unlabelled & applies)
+        if len(left_out):
             reporter.note(
-                f"{where}: {left_out.sum():,} rows without a label are not trained on, for {why} (first: row {first})"
+                f"{where}: {len(left_out):,} rows without a label are not trained on, for {reason} "
+                f"(first: row {rows.row_id[left_out[0]]})"
             )
-    if not (hidden | empty).any():
+    is_left_out = is_unlabelled & (is_held_out | is_empty)
+    if not is_left_out.any():
         return source
-    kept = rows.select(np.flatnonzero(~(hidden | empty)))
-    return replace(source, splits={**source.splits, split: kept}, tables={split: rows, **source.tables})
+    selected = rows.select(np.flatnonzero(~is_left_out))
+    return replace(source, splits={**source.splits, split: selected}, tables={split: rows, **source.tables})
 
 
 def _is_empty(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows have no character in any text field: bool[N]."""
-    fields = [rows.text] if rows.text_pair is None else [rows.text, rows.text_pair]
-    lengths = sum(pc.binary_length(column).to_numpy() for column in fields)
+    lengths = pc.binary_length(rows.text).to_numpy()
+    if rows.text_pair is not None:
+        lengths = lengths + pc.binary_length(rows.text_pair).to_numpy()
     return np.asarray(lengths == 0)
-
-
-def _held_names(splits: dict[str, Rows]) -> str:
-    return " or ".join(split for split in splits if split not in ("train", UNLABELLED_SPLIT))

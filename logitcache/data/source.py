@@ -33,7 +33,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import chosen
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
-from logitcache.reporter import Reporter
+from logitcache.reporter import Once, Reporter
 
 SPLITS = ("train", "dev", "test")
 
@@ -61,6 +61,7 @@ def load(
     Raises SpecError for whatever cannot be read as asked.
     """
     reading = Reading(columns.encoding, columns.delimiter, columns.header)
+    reporter = Once(reporter)  # a table may be read again, for its other columns
     found = find.find(data, cache, reporter, reading=reading)
     found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}

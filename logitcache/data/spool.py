@@ -47,15 +47,15 @@ class Spool:
         self._bytes = 0
         self._file: IO[bytes] | None = None
 
-    def add(self, block: npt.ArrayLike) -> None:
-        array = np.ascontiguousarray(block, self.dtype)
+    def add(self, values: npt.ArrayLike) -> None:
+        array = np.ascontiguousarray(values, self.dtype)
         self._blocks.append(array)
         self._bytes += array.nbytes
         if self._file is not None or self._bytes > MEMORY_BYTES:
             with _room():
                 self._file = self._file or tempfile.TemporaryFile(prefix="logitcache-")  # noqa: SIM115
-                for each in self._blocks:
-                    self._file.write(each.data)
+                for block in self._blocks:
+                    self._file.write(block.data)
             self._blocks = []
 
     def finish(self) -> Array:
@@ -69,28 +69,32 @@ class Spool:
 
 def by_block(dtype: npt.DTypeLike, n: int, block: Callable[[slice], npt.ArrayLike]) -> Array:
     """An array that is made block by block, only one of which need be in memory at a time: [n]."""
-    whole = Spool(dtype)
+    spool = Spool(dtype)
     for start in range(0, n, BLOCK_ROWS):
-        whole.add(block(slice(start, min(start + BLOCK_ROWS, n))))
-    return whole.finish()
+        spool.add(block(slice(start, min(start + BLOCK_ROWS, n))))
+    return spool.finish()
 
 
 class TextSpool:
     """One array of texts, none of them null, appended to."""
 
     def __init__(self) -> None:
-        self._data, self._ends, self._size = Spool(np.uint8), Spool(np.int64), 0
+        self._data = Spool(np.uint8)
+        self._ends = Spool(np.int64)
         self._ends.add([0])
+        self._size = 0
 
     def add(self, block: pa.LargeStringArray) -> None:
         if not len(block):
             return
         _, offsets, texts = block.buffers()
-        offset = np.frombuffer(offsets, np.int64)[block.offset : block.offset + len(block) + 1]
+        ends = np.frombuffer(offsets, np.int64)[block.offset : block.offset + len(block) + 1]
+        start = int(ends[0])
+        stop = int(ends[-1])
         if texts is not None:
-            self._data.add(np.frombuffer(texts, np.uint8)[offset[0] : offset[-1]])
-        self._ends.add(offset[1:] - offset[0] + self._size)
-        self._size += int(offset[-1] - offset[0])
+            self._data.add(np.frombuffer(texts, np.uint8)[start:stop])
+        self._ends.add(ends[1:] - start + self._size)
+        self._size += stop - start
 
     def finish(self) -> pa.LargeStringArray:
         """All that was added: [n]."""
@@ -100,15 +104,16 @@ class TextSpool:
 
 def concatenated(blocks: Iterable[pa.LargeStringArray]) -> pa.LargeStringArray:
     """One array of texts (none of them null) from many, of which only one need be in memory at a time."""
-    whole = TextSpool()
+    spool = TextSpool()
     for block in blocks:
-        whole.add(block)
-    return whole.finish()
+        spool.add(block)
+    return spool.finish()
 
 
 def taken(texts: pa.LargeStringArray, places: npt.NDArray[np.int64]) -> pa.LargeStringArray:
     """The texts at these places, in this order."""
-    return concatenated(texts.take(pa.array(places[i : i + BLOCK_ROWS])) for i in range(0, len(places), BLOCK_ROWS))
+    blocks = (places[start : start + BLOCK_ROWS] for start in range(0, len(places), BLOCK_ROWS))
+    return concatenated(texts.take(pa.array(block)) for block in blocks)
 
 
 def strings(texts: pa.LargeStringArray) -> Iterator[list[Any]]:

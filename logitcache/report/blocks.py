@@ -1,4 +1,4 @@
-"""What a report is made of, whatever renders it: sections of blocks; a block has a sentence, a picture and a table."""
+"""The parts of a report, for any renderer: sections of blocks; a block has a caption, a picture and a table."""
 
 from __future__ import annotations
 

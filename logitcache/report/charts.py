@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from logitcache.bench.turns import Ratio
 from logitcache.report.drawing import (
     BAND,
-    GRID,
     INK,
     MUTED,
     OURS,
@@ -65,27 +64,29 @@ class RatioBars:
     expected_label: str = ""
 
     def draw(self, figure: Figure, look: Look) -> None:
-        axes = lying_axes(figure, look, [folded(bar.label, look) for bar in self.bars], self.axis)
+        axes = lying_axes(figure, look, [bar.label for bar in self.bars], self.axis)
+        right = 1.0
         if self.band is not None:
-            axes.axvspan(self.band.low, self.band.high, color=BAND, linewidth=0, zorder=0, label=self.band_label)
+            axes.axvspan(self.band.low, self.band.high, color=BAND, label=self.band_label)
         for height, bar in enumerate(self.bars):
             self._draw_bar(axes, height, bar)
             text_beside(axes, height, ratio_text(bar.ratio), look)
-        axes.axvline(1.0, color=INK, linewidth=1.2, zorder=3)
-        ends = [max(bar.ratio.high, bar.expected or 0.0) for bar in self.bars]
-        axes.set_xlim(0, 1.05 * max(1.0, *ends))
+            right = max(right, bar.ratio.high, bar.expected or 0.0)
+        axes.axvline(1.0, color=INK, linewidth=1.2)
+        axes.set_xlim(0, 1.05 * right)
         legend(figure, axes, look)
 
     def _draw_bar(self, axes: Axes, height: int, bar: Bar) -> None:
+        from matplotlib.markers import MarkerStyle
+
         ratio = bar.ratio
-        axes.barh(height, ratio.median, _BAR, color=colour(bar.key), linewidth=0, zorder=2)
+        axes.barh(height, ratio.median, _BAR, color=colour(bar.key))
         if ratio.low < ratio.high:
             ends = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
-            axes.errorbar(ratio.median, height, xerr=ends, fmt="none", ecolor=INK, elinewidth=1.4, capsize=4, zorder=4)
+            axes.errorbar(ratio.median, height, xerr=ends, fmt="none", ecolor=INK, elinewidth=1.4, capsize=4)
         if bar.expected is not None:
-            diamond: dict[str, Any] = {"marker": "D", "markersize": 7, "linestyle": "none"}
-            diamond |= {"markerfacecolor": "none", "markeredgecolor": INK}
-            axes.plot(bar.expected, height, label=self.expected_label, zorder=5, **diamond)
+            diamond = MarkerStyle("D", "none")
+            axes.plot(bar.expected, height, ls="", marker=diamond, ms=7, color=INK, label=self.expected_label)
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,13 @@ class Stacks:
 
     def draw(self, figure: Figure, look: Look) -> None:
         unit = seconds(sum(parts.values()) for _, parts in self.rows)
-        axes = lying_axes(figure, look, [folded(label, look) for label, _ in self.rows], f"{self.axis}, {unit.name}")
+        axes = lying_axes(figure, look, [label for label, _ in self.rows], f"{self.axis}, {unit.name}")
+        heights = range(len(self.rows))
         starts = np.zeros(len(self.rows))
         for number, part in enumerate(self.parts):
             widths = np.array([parts.get(part, 0.0) / unit.size for _, parts in self.rows])
             shade = _PARTS.get(part, _SHADES[number % len(_SHADES)])
-            axes.barh(range(len(widths)), widths, _BAR, starts, color=shade, linewidth=0, label=part, zorder=2)
+            axes.barh(heights, widths, _BAR, starts, color=shade, label=part)
             starts += widths
         for height, total in enumerate(starts):
             text_beside(axes, height, digits(float(total)), look)
@@ -134,31 +136,30 @@ class Curves:
     doubling: bool = False  # each step along the axis doubles
 
     def draw(self, figure: Figure, look: Look) -> None:
-        most = max((max(line.xs) for line in self.lines), default=1.0)
-        panels = 1
-        if self.mark is not None and 0 < self.mark[0] < _NEAR * most:
-            panels = 2
-        down = panels if look.narrow else 1
+        end = max((max(line.xs) for line in self.lines), default=1.0)
+        panels = {"": end}  # title: right end
+        if self.mark is not None and 0 < self.mark[0] < _NEAR * end:
+            panels = {"the beginning": _CLOSER * self.mark[0], "the whole": end}
+        rows = len(panels) if look.narrow else 1
         panel_height = 3.0 if look.narrow else 3.6
-        figure.set_size_inches(look.width, 0.6 + panel_height * down)
-        first, *others = np.atleast_1d(figure.subplots(down, panels // down))
-        if self.mark is not None and others:
-            self._draw_panel(first, _CLOSER * self.mark[0])
-            self._draw_panel(others[0], most)
-            first.set_title("the beginning", loc="left", color=MUTED, fontsize="medium")
-            others[0].set_title("the whole", loc="left", color=MUTED, fontsize="medium")
-        else:
-            self._draw_panel(first, most)
+        figure.set_size_inches(look.width, 0.6 + panel_height * rows)
+        grid = np.atleast_1d(figure.subplots(rows, len(panels) // rows))
+        for axes, (title, right) in zip(grid, panels.items(), strict=True):
+            self._draw_panel(axes, right)
+            axes.set_title(title, color=MUTED, fontsize="medium")
         if self.mark is not None:
-            self._draw_mark(first, *self.mark)
+            self._draw_mark(grid[0], *self.mark)
         if len(self.lines) > 1:
-            legend(figure, first, look)
+            legend(figure, grid[0], look)
 
-    def _draw_panel(self, axes: Axes, most: float) -> None:
-        dots: dict[str, Any] = {"marker": "o", "markersize": 5} if self.doubling else {}
+    def _draw_panel(self, axes: Axes, right: float) -> None:
+        marker = "o" if self.doubling else ""
+        top = 1e-12
         for line in self.lines:
             dashes = "--" if line.key == "base" else "-"
-            axes.plot(line.xs, line.ys, dashes, color=colour(line.key), linewidth=2, label=line.label, **dots)
+            style = f"{marker}{dashes}"
+            axes.plot(line.xs, line.ys, style, color=colour(line.key), markersize=5, label=line.label)
+            top = max(top, float(np.interp(right, line.xs, line.ys)))
         if self.doubling:
             xs = sorted({x for line in self.lines for x in line.xs})
             axes.set_xscale("log")
@@ -166,24 +167,27 @@ class Curves:
             axes.set_xticks([], minor=True)
             axes.set_ylim(0)
         else:
-            tops = [float(np.interp(most, line.xs, line.ys)) for line in self.lines]
-            axes.set_xlim(0, most)
-            axes.set_ylim(0, 1.12 * max(*tops, 1e-12))
+            axes.set_xlim(0, right)
+            axes.set_ylim(0, 1.12 * top)
         axes.set_xlabel(self.x_axis)
         axes.set_ylabel(self.y_axis)
-        axes.grid(color=GRID, zorder=0)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid()
 
     def _draw_mark(self, axes: Axes, x: float, text: str) -> None:
         line = next((line for line in self.lines if line.key == self.marked), self.lines[0])
-        axes.axvline(x, color=MUTED, linewidth=1.2, linestyle=":", zorder=1)
-        axes.plot(x, float(np.interp(x, line.xs, line.ys)), "o", color=INK, markersize=7, zorder=5)
-        beside: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        if x < 0.6 * axes.get_xlim()[1]:
-            beside |= {"xytext": (9, 0), "ha": "left"}
-        else:
-            beside |= {"xytext": (-9, 0), "ha": "right"}
-        axes.annotate(text, (x, 0.97), weight="bold", va="top", **beside)
+        axes.axvline(x, color=MUTED, linewidth=1.2, linestyle=":")
+        axes.plot(x, float(np.interp(x, line.xs, line.ys)), "o", color=INK, markersize=7)
+        side, offset = ("left", 9) if x < 0.6 * axes.get_xlim()[1] else ("right", -9)
+        axes.annotate(
+            text,
+            (x, 0.97),
+            (offset, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            weight="bold",
+            va="top",
+            ha=side,
+        )
 
 
 @dataclass(frozen=True)
@@ -205,17 +209,18 @@ class Dots:
     beside: str
 
     def draw(self, figure: Figure, look: Look) -> None:
-        across = 1 if look.narrow else min(2, len(self.panels))
+        columns = 1 if look.narrow else min(2, len(self.panels))
         counts = [len(lines) for _, lines in self.panels]
-        heights = [max(counts[i : i + across]) for i in range(0, len(counts), across)]  # of each row of panels
+        heights = [max(counts[start : start + columns]) for start in range(0, len(counts), columns)]  # in lines
         figure.set_size_inches(look.width, 0.5 + sum(0.8 + 0.8 * ROW * height for height in heights))
         figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.06)  # inches: a title is no part of what lies above
         ratios = [1 + height for height in heights]
-        grid = figure.subplots(len(heights), across, squeeze=False, sharex=True, height_ratios=ratios).ravel()
+        grid = figure.subplots(len(heights), columns, squeeze=False, sharex=True, height_ratios=ratios).ravel()
         for number, (title, lines) in enumerate(self.panels):
-            self._draw_panel(grid[number], title, lines, look)
-            grid[number].set_ylim(heights[number // across] - 0.5, -0.5)  # lines as far apart in every panel
-            grid[number].tick_params(labelbottom=True)
+            axes = grid[number]
+            self._draw_panel(axes, title, lines, look)
+            axes.set_ylim(heights[number // columns] - 0.5, -0.5)  # lines as far apart in every panel
+            axes.tick_params(labelbottom=True)
         for axes in grid[len(self.panels) :]:
             axes.set_axis_off()
         grid[0].plot([], [], " ", color=MUTED, label=self.beside)
@@ -231,21 +236,20 @@ class Dots:
     def _draw_panel(self, axes: Axes, title: str, lines: Sequence[DotLine], look: Look) -> None:
         from matplotlib.ticker import LogLocator
 
-        series = list(dict.fromkeys(name for line in lines for name in line.seconds))
+        filled = next((name for line in lines for name in line.seconds), "")  # the first series
         for height, line in enumerate(lines):
+            edge = colour(line.key)
             for name, value in line.seconds.items():
+                face = edge if name == filled else "none"
+                label = name if height == 0 else None
                 if value > 0:
-                    edge = colour(line.key)
-                    face = edge if name == series[0] else "none"
-                    label = name if height == 0 else None
-                    dot: dict[str, Any] = {"markersize": 9, "markeredgecolor": edge, "markerfacecolor": face}
-                    axes.plot(value, height, "o", markeredgewidth=1.8, zorder=3, label=label, **dot)
+                    axes.scatter(value, height, 81, facecolor=face, edgecolor=edge, linewidth=1.8, label=label)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(self._label_factor()))
         axes.xaxis.set_major_formatter(lambda value, _: _short_time(value))
         axes.set_xticks([], minor=True)
         axes.margins(x=0.12)
-        axes.set_title(title, loc="left", weight="bold", fontsize=look.font)
+        axes.set_title(title, weight="bold", fontsize=look.font)
         label_lines(axes, [folded(line.key, look, 16) for line in lines])  # two lines are higher than one of these
         for height, line in enumerate(lines):
             text_beside(axes, height, line.text, look)
@@ -262,13 +266,13 @@ class Hits:
     aim: float
 
     def draw(self, figure: Figure, look: Look) -> None:
-        axes = lying_axes(figure, look, [folded(label, look) for label, *_ in self.rows], self.axis)
-        axes.axvspan(1 - self.aim, 1 + self.aim, color=BAND, linewidth=0, zorder=0, label=f"within {self.aim:.0%}")
-        axes.axvline(1.0, color=INK, linewidth=1.2, zorder=1)
+        axes = lying_axes(figure, look, [label for label, *_ in self.rows], self.axis)
+        axes.axvspan(1 - self.aim, 1 + self.aim, color=BAND, label=f"within {self.aim:.0%}")
+        axes.axvline(1.0, color=INK, linewidth=1.2)
         for height, (_, ratios, text) in enumerate(self.rows):
             label = "a round" if height == 0 else ""
-            axes.scatter(ratios, height + jitter(len(ratios)), s=36, color=OURS, linewidth=0, zorder=3, label=label)
-            axes.plot([np.median(ratios)] * 2, [height - 0.3, height + 0.3], color=INK, linewidth=2.4, zorder=4)
+            axes.scatter(ratios, height + jitter(len(ratios)), s=36, color=OURS, label=label)
+            axes.plot([np.median(ratios)] * 2, [height - 0.3, height + 0.3], color=INK, linewidth=2.4)
             text_beside(axes, height, text, look)
         values = [ratio for _, ratios, _ in self.rows for ratio in ratios]
         left = min(1 - 1.5 * self.aim, 0.95 * min(values))

@@ -1,4 +1,4 @@
-"""Documents that benches wrote, read with care: anybody may have edited them, and a bench may have been interrupted."""
+"""Documents that benches wrote. They are read with care: they may have been edited, or their bench interrupted."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ class Bench:
         versions = self.document.part("versions").values
         return ", ".join(f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions.items())
 
-    def beside(self, other: Bench) -> bool:
+    def same_machine(self, other: Bench) -> bool:
         """Whether both were measured on one machine. The reader has no device: it runs beside any."""
         one_device = "read" in (self.kind, other.kind) or self.device == other.device
         return one_device and self.processor == other.processor
@@ -283,8 +283,8 @@ def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
     if not paths:
         raise SpecError(expected="a file that `logitcache bench` wrote", found="none", advice="Name one.")
     benches = tuple(Bench(Part(_read(path), path)) for path in paths)
-    for one, other in combinations(benches, 2):
-        _check_pair(one, other, mixed)
+    for first, second in combinations(benches, 2):
+        _check_pair(first, second, mixed)
     return benches
 
 
@@ -292,10 +292,10 @@ def differences(benches: Sequence[Bench]) -> str:
     """A sentence that names the files where they are of different models or data; empty where they are not."""
     models = False
     data = False
-    for one, other in combinations(benches, 2):
-        roles = one.models.keys() & other.models.keys()
-        models = models or any(not one.models[role].like(other.models[role]) for role in roles)
-        data = data or (one.data != other.data and "" not in (one.data, other.data))
+    for first, second in combinations(benches, 2):
+        roles = first.models.keys() & second.models.keys()
+        models = models or any(not first.models[role].like(second.models[role]) for role in roles)
+        data = data or (first.data != second.data and "" not in (first.data, second.data))
     if not models and not data:
         return ""
     kinds = [name for name, differ in (("models", models), ("data", data)) if differ]
@@ -332,19 +332,19 @@ def _model(setting: Part, role: str) -> Model:
     return Model(part.text("name"), part.number("parameters"), part.number("embedding_parameters"))
 
 
-def _check_pair(one: Bench, other: Bench, mixed: bool) -> None:
-    together = one.beside(other)
-    if not together and not mixed:
+def _check_pair(first: Bench, second: Bench, mixed: bool) -> None:
+    same_machine = first.same_machine(second)
+    if not same_machine and not mixed:
         raise SpecError(
             expected="benches of one machine",
-            found=f"{one.machine} in {one.path} and {other.machine} in {other.path}",
+            found=f"{first.machine} in {first.path} and {second.machine} in {second.path}",
             advice="Make a page of each, or say --mixed.",
         )
-    same_setting = _setting_digest(one) == _setting_digest(other)
-    if together and one.kind == other.kind and same_setting:
+    same_setting = _setting_digest(first) == _setting_digest(second)
+    if same_machine and first.kind == second.kind and same_setting:
         raise SpecError(
             expected="one bench of each setting",
-            found=f"bench {one.kind} of one setting in {one.path} and in {other.path}",
+            found=f"bench {first.kind} of one setting in {first.path} and in {second.path}",
             advice="Leave one of them out.",
         )
 

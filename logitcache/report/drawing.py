@@ -1,4 +1,4 @@
-"""How pictures are drawn: their width, colours, axes and legends, and the bytes of the file."""
+"""Drawing of pictures: width, colours, axes, legends, and the bytes of the file."""
 
 from __future__ import annotations
 
@@ -74,11 +74,20 @@ def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> 
         "axes.edgecolor": MUTED,
         "axes.facecolor": "none",
         "axes.prop_cycle": cycler("color", [INK]),  # of what is drawn without a colour of its own
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "grid.color": GRID,
+        "lines.linewidth": 2,
+        "patch.linewidth": 0,
         "xtick.color": MUTED,
         "xtick.labelcolor": INK,
         "ytick.color": MUTED,
         "ytick.labelcolor": INK,
         "legend.frameon": False,
+        "legend.columnspacing": 1.2,
+        "legend.handlelength": 1.4,
         "svg.hashsalt": "logitcache",
         "svg.fonttype": "none" if inline else "path",
     }
@@ -87,29 +96,20 @@ def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> 
         figure = Figure(figsize=(look.width, 1), dpi=200, layout="constrained")
         figure.set_facecolor("none" if inline else "white")
         picture.draw(figure, look)
-        return file_bytes(figure, kind)
+        file = BytesIO()
+        unnamed = "Date" if kind == "svg" else "Software"  # so that the same picture gives the same bytes each time
+        figure.savefig(file, format=kind, metadata={unnamed: None})
+        return file.getvalue()
 
 
-def file_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as a PNG or SVG file: the same bytes each time, for neither names a date or a version."""
-    file = BytesIO()
-    figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    return file.getvalue()
-
-
-def check_path(path: Path) -> None:
-    """Raises SpecError unless a picture's path ends in .png or .svg in a folder that exists."""
+def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
+    """Write a picture on white. Raises SpecError unless ``path`` ends in .png or .svg in a folder that exists."""
     if path.suffix not in SUFFIXES:
         raise SpecError(expected=f"a picture ending in {' or '.join(SUFFIXES)}", found=repr(path.suffix), where=path)
     if not path.parent.is_dir():
         raise SpecError(
             expected="a folder to write the picture in", found="none", advice="Make it first.", where=path.parent
         )
-
-
-def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
-    """Write a picture on white. Raises SpecError unless ``path`` ends in .png or .svg in a folder that exists."""
-    check_path(path)
     write_atomic(path, render(picture, look, path.suffix.removeprefix(".")))
 
 
@@ -119,7 +119,8 @@ def jitter(count: int) -> Array:
 
 
 def lying_axes(figure: Figure, look: Look, labels: Sequence[str], axis: str) -> Axes:
-    """Axes for lines that lie one below the other."""
+    """Axes for lines that lie one below the other, with their labels at the left."""
+    labels = [folded(label, look) for label in labels]
     lines = max((label.count("\n") for label in labels), default=0)
     figure.set_size_inches(look.width, 1.25 + ROW * len(labels) * (1 + 0.2 * lines))
     axes: Axes = figure.add_subplot()
@@ -131,10 +132,9 @@ def lying_axes(figure: Figure, look: Look, labels: Sequence[str], axis: str) -> 
 def label_lines(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), list(labels))
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.grid(axis="x", color=GRID, zorder=0)
-    axes.set_axisbelow(True)
+    axes.grid(axis="x")
     axes.tick_params(left=False)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["left"].set_visible(False)
 
 
 def text_beside(axes: Axes, height: float, text: str, look: Look) -> None:
@@ -145,27 +145,22 @@ def text_beside(axes: Axes, height: float, text: str, look: Look) -> None:
 
 def legend(figure: Figure, axes: Axes, look: Look) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    entries = {label: handle for handle, label in zip(handles, labels, strict=True) if label}
+    entries = dict(zip(labels, handles, strict=True))
+    entries.pop("", None)
     if not entries:
         return
     columns = min(len(entries), 8)
     if look.narrow:
         longest = max(map(len, entries))
         columns = next(count for limit, count in _NARROW_COLUMNS if longest > limit)
-    figure.legend(
-        list(entries.values()),
-        [folded(label, look, 44) for label in entries],
-        loc="outside lower left",
-        fontsize=look.font * _SMALL,
-        ncols=columns,
-        columnspacing=1.2,
-        handlelength=1.4,
-    )
+    labels = [folded(label, look, 44) for label in entries]
+    size = look.font * _SMALL
+    figure.legend(list(entries.values()), labels, loc="outside lower left", fontsize=size, ncols=columns)
 
 
-def folded(label: str, look: Look, most: int = 13) -> str:
+def folded(label: str, look: Look, limit: int = 13) -> str:
     """A label over two lines where there is little room."""
-    if not look.narrow or len(label) <= most or " " not in label:
+    if not look.narrow or len(label) <= limit or " " not in label:
         return label
     spaces = [position for position, character in enumerate(label) if character == " "]
     middle = min(spaces, key=lambda position: abs(position - len(label) / 2))

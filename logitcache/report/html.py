@@ -78,7 +78,7 @@ def _title(bench: Bench, section: Section, benches: Sequence[Bench]) -> str:
     """The section's title; with what sets this bench apart, where there are several of its kind."""
     others = [other for other in benches if other.kind == bench.kind and other is not bench]
     marks = []
-    if not all(bench.beside(other) for other in others):
+    if not all(bench.same_machine(other) for other in others):
         marks.append(bench.short_machine)
     settings = [other.setting for other in others]
     for key, value in bench.setting.items():

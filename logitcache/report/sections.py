@@ -1,4 +1,4 @@
-"""Which section is made of which bench's document."""
+"""The section for each kind of bench."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a page looks: its colours by light and by dark, its measures wide, narrow and on paper."""
+"""The style sheet of a page: colours for light and dark screens, widths for wide and narrow ones and for paper."""
 
 from __future__ import annotations
 

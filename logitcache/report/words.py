@@ -1,4 +1,4 @@
-"""Figures as people read them: ratios with their interval, times and sizes in a unit that fits."""
+"""Figures as text: ratios with their interval, times and sizes in a unit that fits."""
 
 from __future__ import annotations
 
@@ -48,13 +48,11 @@ class Unit:
         return f"{self.show(value)}{_HELD}{self.name}".rstrip()
 
 
-def plain(value: object, most: int = 300) -> str:
+def plain(value: object, limit: int = 300) -> str:
     """Somebody's text on one line, without characters that cannot be seen."""
     printable = "".join(character if character.isprintable() else " " for character in str(value))
     text = " ".join(printable.split())
-    if len(text) <= most:
-        return text
-    return f"{text[: most - 1]}…"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def method(name: str) -> str:
@@ -220,4 +218,5 @@ def _middle(values: float | Iterable[float | None] | None) -> float:
 
 
 def _unit(value: float, units: Sequence[tuple[float, str]]) -> Unit:
-    return Unit(*next((unit for unit in units if value >= unit[0]), units[-1]))
+    size, name = next((unit for unit in units if value >= unit[0]), units[-1])
+    return Unit(size, name)

@@ -23,15 +23,14 @@ import pyarrow as pa
 
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array, Int64
+from logitcache.store import shards as common
 from logitcache.store.columns import ROW, Column, levels
 from logitcache.store.extents import Encoded, File, tile
-from logitcache.store.shards import Fault, Folder, Places, Shard, check
+from logitcache.store.shards import BATCH_BITS, BATCH_ROWS, Fault, Folder, Places, Shard, batches_of, check
 from logitcache.store.space import Space
 
-BATCH_BITS = 10
-BATCH_ROWS = 1 << BATCH_BITS  # a power of two, so that a record is found by shifting
-_BITS = np.array(BATCH_BITS)  # an array: numpy takes twice as long for a Python number
 WINDOW: int | None = None  # records that are best read together: any
+_BITS = np.array(BATCH_BITS)  # an array: numpy takes twice as long for a Python number
 
 
 def name(index: int, level: str) -> str:
@@ -46,16 +45,18 @@ def names(index: int, columns: Sequence[Column]) -> list[str]:
 
 def encode(index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, Encoded]:
     """The files of one shard, by name."""
-    return {name(index, level): _encode(own, arrays) for level, own in levels(columns).items()}
+    return {name(index, level): _encode(members, arrays) for level, members in levels(columns).items()}
 
 
 def _encode(columns: Sequence[Column], arrays: Mapping[str, Array]) -> Encoded:
-    records, schema = len(arrays[columns[0].name]), _schema(columns)
-    sink, ends = pa.BufferOutputStream(), []
+    schema = _schema(columns)
+    sink = pa.BufferOutputStream()
+    ends = []
     with pa.ipc.new_file(sink, schema) as writer:
-        for start in range(0, records, BATCH_ROWS):
-            parts = [_to_arrow(c, arrays[c.name][start : start + BATCH_ROWS]) for c in columns]
-            writer.write_batch(pa.record_batch(parts, schema=schema))
+        for start in range(0, len(arrays[columns[0].name]), BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
+            values = [_to_arrow(column, arrays[column.name][rows]) for column in columns]
+            writer.write_batch(pa.record_batch(values, schema=schema))
             ends.append(sink.tell())
     data = memoryview(sink.getvalue())
     # magic and padding (8 bytes), then the schema's message: a continuation mark, its length, so many bytes
@@ -64,96 +65,84 @@ def _encode(columns: Sequence[Column], arrays: Mapping[str, Array]) -> Encoded:
 
 
 def _schema(columns: Sequence[Column]) -> pa.Schema:
-    def kind(column: Column) -> pa.DataType:
-        value = pa.from_numpy_dtype(np.dtype(column.dtype))
-        return pa.list_(pa.field("item", value, nullable=False), column.width) if column.width else value
+    return pa.schema([pa.field(column.name, _type(column), nullable=False) for column in columns])
 
-    return pa.schema([pa.field(c.name, kind(c), nullable=False) for c in columns])
+
+def _type(column: Column) -> pa.DataType:
+    value = pa.from_numpy_dtype(np.dtype(column.dtype))
+    if not column.width:
+        return value
+    return pa.list_(pa.field("item", value, nullable=False), column.width)
 
 
 def _to_arrow(column: Column, array: Array) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(array).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, type=_schema([column]).field(0).type) if column.width else flat
+    values = pa.array(np.ascontiguousarray(array).reshape(-1))
+    if not column.width:
+        return values
+    return pa.FixedSizeListArray.from_arrays(values, type=_type(column))
 
 
-def batches_of(records: int) -> int:
-    return -(-records // BATCH_ROWS)
-
-
-class Table:
+class Table(common.Table):
     """One level of all shards. Raises CorruptShard, naming file, batch and rows, where bytes are not those that the
     receipts were made for.
     """
 
     def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
-        self.folder, self.level, self.shards = folder, level, list(shards)
-        self.columns = {column.name: column for column in columns if column.level == level}
-        for shard in self.shards:  # seen before arrays of that many batches are asked for
-            self._check_extents(shard)
-        self.batch_base = np.zeros(len(self.shards) + 1, np.int64)
-        np.cumsum([batches_of(shard.records[level]) for shard in self.shards], out=self.batch_base[1:])
+        super().__init__(folder, level, columns, shards)
+        for shard in self.shards:  # before arrays of that many batches are allocated
+            file = self.file(shard)
+            batches = batches_of(shard.records[level])
+            if len(file.extents) != batches + 2:
+                raise FormatError(
+                    f"{file.name}: expected extents of {batches} record batches, header and footer, "
+                    f"found {len(file.extents)}."
+                )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What travels to a DataLoader worker: the place, not the mapped bytes."""
-        return Table, (self.folder, self.level, list(self.columns.values()), self.shards)
+    def file(self, shard: Shard) -> File:
+        return shard.files[name(shard.index, self.level)]
 
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of these columns: see :class:`logitcache.store.shards.Table`."""
-        mapped, record = self._mapped, places.record
+        mapped = self._mapped
+        record = places.record
         batch = record >> _BITS
         if len(self.shards) > 1:
             batch += self.batch_base[places.shard]
         if mapped.any_fresh:
             mapped.touch(batch)
-        out, width, ahead = {}, None, record
+        columns = {}
+        offset_size = None
         for name in names:
-            size, origins, records, values, dtype = mapped.views[name]
-            if size is not width:
-                width, ahead = size, record * size
-            found = records[origins[batch] + ahead]
-            out[name] = np.ndarray((len(record), values), dtype, found) if values else found
-        return out
+            size, origins, records, width, dtype = mapped.views[name]
+            if size is not offset_size:
+                offset_size = size
+                offset = record * size
+            taken = records[origins[batch] + offset]
+            columns[name] = np.ndarray((len(record), width), dtype, taken) if width else taken
+        return columns
 
     @cached_property
     def _mapped(self) -> _Mapped:
         """One object, so that threads that make it at once each see a whole one."""
         return _Mapped(self)
 
-    def _check_extents(self, shard: Shard) -> None:
-        file, batches = self.file(shard), batches_of(shard.records[self.level])
-        if len(file.extents) != batches + 2:
-            raise FormatError(
-                f"{file.name}: expected extents of {batches} record batches, header and footer, "
-                f"found {len(file.extents)}."
-            )
-
-    def file(self, shard: Shard) -> File:
-        return shard.files[name(shard.index, self.level)]
-
     def faults(self, shard: Shard) -> Iterator[Fault]:
-        """Every extent of a shard's file that does not hold. Reads every byte."""
         file = self.file(shard)
-        space = Space([file.bytes])
+        path = f"shards/{file.name}"
+        space = Space([file.bytes])  # holds the mapping that ``data`` is a part of
         try:
             data = space.map(0, self.folder.path(file))
         except CorruptShard as error:
-            yield Fault(f"shards/{file.name}", None, None, error.problem)
+            yield Fault(path, None, None, error.problem)
             return
-        last = len(file.extents) - 1
+        footer = len(file.extents) - 1
         for index, extent in enumerate(file.extents):
             if extent.holds(data):
                 continue
-            if index in (0, last):
-                what = "header" if index == 0 else "footer"
-                yield Fault(f"shards/{file.name}", None, None, f"the checksum of its {what} does not hold")
+            if 0 < index < footer:
+                yield self.broken_batch(shard, file, index - 1)
             else:
-                rows = self.rows_of(shard, index - 1)
-                yield Fault(f"shards/{file.name}", index - 1, rows, "its checksum does not hold")
-
-    def rows_of(self, shard: Shard, batch: int) -> tuple[int, int] | None:
-        """The first and last row of a record batch of a shard, as the cache numbers them."""
-        first = batch * BATCH_ROWS
-        return shard.rows_of(self.level, first, min(first + BATCH_ROWS, shard.records[self.level]) - 1)
+                part = "header" if index == 0 else "footer"
+                yield Fault(path, None, None, f"the checksum of its {part} does not hold")
 
 
 class _View(NamedTuple):
@@ -162,14 +151,15 @@ class _View(NamedTuple):
     size: Array  # bytes of a record; the same object for the same number, so that columns share one product
     origins: Int64  # [batches]
     records: Array  # [bytes], one that starts at every byte
-    values: int  # of a record; 0 for a bare one
+    width: int  # values of a record; 0 for a bare one
     dtype: np.dtype[Any]
 
     @classmethod
     def of(cls, column: Column, data: Array, batches: int) -> _View:
-        size, dtype = column.record_bytes(), np.dtype(column.dtype)
-        kind = np.dtype(f"V{size}") if column.width else dtype
-        records: Array = np.ndarray((max(0, len(data) - size + 1),), kind, data, strides=(1,))
+        size = column.record_bytes()
+        dtype = np.dtype(column.dtype)
+        record = np.dtype(f"V{size}") if column.width else dtype
+        records: Array = np.ndarray((max(0, len(data) - size + 1),), record, data, strides=(1,))
         return cls(_size(size), np.zeros(batches, np.int64), records, column.width, dtype)
 
 
@@ -182,72 +172,83 @@ class _Mapped:
     """A level's files in memory, and how much of them has been checked so far."""
 
     def __init__(self, table: Table) -> None:
-        self.table, batches = table, int(table.batch_base[-1])
+        batches = int(table.batch_base[-1])
+        self.table = table
         self.space = Space([table.file(shard).bytes for shard in table.shards])
         self.views = {name: _View.of(column, self.space.data, batches) for name, column in table.columns.items()}
-        self.fresh: Array = np.ones(batches, bool)  # nobody has read these record batches yet
-        self.left = np.diff(table.batch_base)  # of each shard
+        self.fresh: Array = np.ones(batches, bool)  # record batches that have not been read yet
+        self.fresh_of_shard = np.diff(table.batch_base)
         self.any_fresh = batches > 0
         self.readers: dict[int, tuple[memoryview, Any]] = {}  # of shards that are partly checked
         self.lock = threading.Lock()
 
     def touch(self, batch: Int64) -> None:
-        """Check these record batches, and learn where their columns are."""
+        """Check these record batches, and locate their columns."""
         fresh = self.fresh[batch]
         if not len(fresh) or not fresh[fresh.argmax()]:  # a fifth of the time that any() takes
             return
         with self.lock:
-            for index in np.unique(batch[self.fresh[batch]]).tolist():
-                shard = int(np.searchsorted(self.table.batch_base, index, side="right")) - 1
-                self._learn(shard, index - int(self.table.batch_base[shard]), index)
-                self.fresh[index] = False
-                self.left[shard] -= 1
-                if not self.left[shard]:
+            for number in np.unique(batch[self.fresh[batch]]).tolist():
+                shard, batch_in_shard = self.table.shard_of(number)
+                self._check(shard, batch_in_shard, number)
+                self.fresh[number] = False
+                self.fresh_of_shard[shard] -= 1
+                if not self.fresh_of_shard[shard]:
                     self.readers.pop(shard, None)
-            self.any_fresh = bool(self.left.any())
+            self.any_fresh = bool(self.fresh_of_shard.any())
 
-    def _learn(self, place: int, batch: int, index: int) -> None:
-        table, shard = self.table, self.table.shards[place]
-        if place not in self.readers:
-            self.readers[place] = self._open(place)
-        data, reader = self.readers[place]
-        rows, file = table.rows_of(shard, batch), table.file(shard)
-        named = f"record batch {batch}" + ("" if rows is None else f", rows {rows[0]} to {rows[1]}")
-        path, extent = table.folder.path(file), file.extents[batch + 1]
-        check(extent, data, named, path)
+    def _check(self, shard_number: int, batch: int, number: int) -> None:
+        """Check record batch ``batch`` of a shard, and set the origins of its columns; ``number`` counts over all
+        shards.
+        """
+        table = self.table
+        shard = table.shards[shard_number]
+        if shard_number not in self.readers:
+            self.readers[shard_number] = self._open(shard_number)
+        data, reader = self.readers[shard_number]
+        file = table.file(shard)
+        path = table.folder.path(file)
+        described = f"record {table.describe(shard, batch)}"
+        extent = file.extents[batch + 1]
+        check(extent, data, described, path)
         records = min(BATCH_ROWS, shard.records[table.level] - batch * BATCH_ROWS)
         try:
-            found = reader.get_batch(batch)
+            decoded = reader.get_batch(batch)
         except (pa.ArrowException, OSError) as error:
-            raise CorruptShard(f"{named}: expected Arrow's, found: {error}.", where=path) from None
-        if len(found) != records:
-            raise CorruptShard(f"{named}: expected {records} records, found {len(found)}.", where=path)
-        start, base = int(self.space.starts[place]), self.space.data.ctypes.data
+            raise CorruptShard(f"{described}: expected Arrow's, found: {error}.", where=path) from None
+        if len(decoded) != records:
+            raise CorruptShard(f"{described}: expected {records} records, found {len(decoded)}.", where=path)
+        file_start = int(self.space.starts[shard_number])
+        first_byte = file_start + extent.start
         for name, column in table.columns.items():
-            offset = _address(found.column(name)) - base
-            inside = start + extent.start <= offset <= start + extent.stop - records * column.record_bytes()
-            if not inside:
-                raise CorruptShard(f"{named}: expected uncompressed values of {name}, found none.", where=path)
-            self.views[name].origins[index] = offset - batch * BATCH_ROWS * column.record_bytes()
+            size = column.record_bytes()
+            offset = _address(decoded.column(name)) - self.space.data.ctypes.data
+            last_offset = file_start + extent.stop - records * size
+            if not first_byte <= offset <= last_offset:
+                raise CorruptShard(f"{described}: expected uncompressed values of {name}, found none.", where=path)
+            self.views[name].origins[number] = offset - batch * BATCH_ROWS * size
 
-    def _open(self, place: int) -> tuple[memoryview, Any]:
+    def _open(self, shard_number: int) -> tuple[memoryview, Any]:
         """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those that were written."""
-        table, shard = self.table, self.table.shards[place]
-        file, batches = table.file(shard), batches_of(shard.records[table.level])
+        table = self.table
+        shard = table.shards[shard_number]
+        file = table.file(shard)
         path = table.folder.path(file)
-        data = self.space.map(place, path)
+        data = self.space.map(shard_number, path)
         check(file.extents[0], data, "header", path)
         check(file.extents[-1], data, "footer", path)
         try:
             reader = pa.ipc.open_file(pa.py_buffer(data))
-            schema, number = reader.schema, reader.num_record_batches
-            found = ", ".join(schema.names)
+            schema = reader.schema
+            batches = reader.num_record_batches
+            names = ", ".join(schema.names)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise CorruptShard(f"expected an Arrow file, found: {error}.", where=path) from None
-        if number != batches or schema != _schema(list(table.columns.values())):
+        expected = batches_of(shard.records[table.level])
+        if batches != expected or schema != _schema(list(table.columns.values())):
             raise CorruptShard(
-                expected=f"{batches} record batches of {', '.join(table.columns)}",
-                found=f"{number} of {found} (or columns of another type)",
+                expected=f"{expected} record batches of {', '.join(table.columns)}",
+                found=f"{batches} of {names} (or columns of another type)",
                 where=path,
             )
         return data, reader

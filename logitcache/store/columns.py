@@ -17,12 +17,14 @@ import numpy as np
 
 from logitcache.errors import FormatError
 from logitcache.records import Array
+from logitcache.store.fields import has_fields
 
 DTYPES = ("float16", "float32", "int64", "int32", "uint16", "uint8")
 ROW = "row"
 LEVEL = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,2}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,127}")
 MAX_COLUMNS = 64
+MAX_WIDTH = 2**24
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,19 @@ class Column:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Column:
         """Raises FormatError for a name, dtype, width or level that no cache of ours has."""
-        name, dtype, width, level = (value.get(key) for key in ("name", "dtype", "width", "level"))
-        ok = isinstance(name, str) and NAME.fullmatch(name) and dtype in DTYPES
-        ok = ok and type(width) is int and 0 <= width < 2**24
-        if not ok or not isinstance(level, str) or not LEVEL.fullmatch(level) or len(value) != 4:
+        valid = (
+            has_fields(value, cls)
+            and NAME.fullmatch(value["name"])
+            and LEVEL.fullmatch(value["level"])
+            and value["dtype"] in DTYPES
+            and 0 <= value["width"] < MAX_WIDTH
+        )
+        if not valid:
             raise FormatError(
                 f"column: expected a name, a dtype among {', '.join(DTYPES)}, a width and a level, "
                 f"found {str(dict(value))[:200]}."
             )
-        return cls(str(name), str(dtype), int(str(width)), level)
+        return cls(**value)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,33 +75,37 @@ def ends(level: str) -> Column:
 
 def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
     """The columns of each level, ``row`` first, every level after the one it hangs below. Raises FormatError where a
-    name stands twice or a level hangs in the air.
+    name is used twice, or the level above another is missing.
     """
-    names = [column.name for column in columns]
-    if not columns or len(columns) > MAX_COLUMNS or len(set(names)) < len(names):
-        raise FormatError(f"columns: expected 1 to {MAX_COLUMNS} of different names, found {len(names)}.")
-    order = sorted({column.level for column in columns}, key=lambda level: (level != ROW, level))
-    found = {level: tuple(c for c in columns if c.level == level) for level in order}
-    for level in order:
-        if level != ROW and (above(level) not in found or ends(level) not in columns):
+    names = {column.name for column in columns}
+    if not 1 <= len(columns) <= MAX_COLUMNS or len(names) < len(columns):
+        raise FormatError(f"columns: expected 1 to {MAX_COLUMNS} of different names, found {len(columns)}.")
+    members: dict[str, tuple[Column, ...]] = {}
+    for column in sorted(columns, key=lambda column: (column.level != ROW, column.level)):
+        members[column.level] = (*members.get(column.level, ()), column)
+    for level in members:
+        if level != ROW and (above(level) not in members or ends(level) not in columns):
             raise FormatError(f"columns: expected {ends(level).name} above the level {level}, found none.")
-    if ROW not in found:
+    if ROW not in members:
         raise FormatError(f"columns: expected some of the level {ROW}, found none.")
-    return found
+    return members
 
 
 def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, int]:
     """The number of records of each level, where the arrays are just these columns and their ends fit."""
-    found = levels(columns)
     assert set(arrays) == {column.name for column in columns}, (columns, list(arrays))
-    records = {level: len(arrays[own[0].name]) for level, own in found.items()}
+    records = {level: len(arrays[members[0].name]) for level, members in levels(columns).items()}
     for column in columns:
         array = arrays[column.name]
         expected = column.shape(records[column.level])
         assert array.dtype == column.dtype and array.shape == expected, (column, array.dtype, array.shape)
-    for level in found:
-        if level != ROW:
-            end = arrays[ends(level).name]
-            last = int(end[-1]) if len(end) else 0
-            assert (np.diff(end, prepend=0) >= 0).all() and last == records[level], (level, last, records[level])
+    for level, count in records.items():
+        assert level == ROW or are_ends(arrays[ends(level).name], count), (level, count)
     return records
+
+
+def are_ends(end: Array, records: int) -> bool:
+    """Whether a column of ends i64[n] rises from 0 or more to the number of records below."""
+    last = int(end[-1]) if len(end) else 0
+    never_falls = (end >= 0).all() and (end[1:] >= end[:-1]).all()
+    return last == records and bool(never_falls)

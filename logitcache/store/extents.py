@@ -6,7 +6,7 @@ and reading costs no more than hashing what is read, once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -14,6 +14,7 @@ from typing import Any
 
 from logitcache import identity
 from logitcache.errors import FormatError
+from logitcache.store.fields import has_fields
 
 DIGEST_BYTES = 8
 PIECE_BYTES = 1 << 20  # of a file that has no parts of its own
@@ -49,24 +50,21 @@ class File:
 
     def holds(self, data: memoryview) -> bool:
         """Whether these are the bytes that were written, all of them and piece by piece."""
-        whole = len(data) == self.bytes and identity.digest_bytes(data) == self.blake2b
-        return whole and all(extent.holds(data) for extent in self.extents)
+        if len(data) != self.bytes or identity.digest_bytes(data) != self.blake2b:
+            return False
+        return all(extent.holds(data) for extent in self.extents)
 
     def to_dict(self) -> dict[str, Any]:
         """Extents as lengths and checksums, in order."""
         pieces = [[extent.stop - extent.start, extent.blake2b] for extent in self.extents]
-        return {"name": self.name, "bytes": self.bytes, "blake2b": self.blake2b, "extents": pieces}
+        return {**vars(self), "extents": pieces}
 
     @classmethod
     def from_dict(cls, value: Any) -> File:
         """Raises FormatError where a field is missing or of another type, or the extents do not tile the file."""
-        kinds = {"name": str, "bytes": int, "blake2b": str, "extents": list}
-        ok = isinstance(value, Mapping) and set(value) == set(kinds)
-        ok = ok and all(type(value[key]) is kind for key, kind in kinds.items())
-        if not ok or not 0 <= value["bytes"] <= MAX_BYTES:
+        if not has_fields(value, cls) or not 0 <= value["bytes"] <= MAX_BYTES:
             raise FormatError("receipt: a file's field is missing, unknown or of another type.")
-        name, size = value["name"], value["bytes"]
-        return cls(name, size, value["blake2b"], tuple(_tiles(value["extents"], size)))
+        return cls(**{**value, "extents": _tiles(value["extents"], value["bytes"])})
 
 
 @dataclass(frozen=True)
@@ -90,15 +88,18 @@ def pieces(data: memoryview) -> tuple[Extent, ...]:
     return tile(data, [*range(0, len(data), PIECE_BYTES), len(data)])
 
 
-def _tiles(value: list[Any], size: int) -> list[Extent]:
-    found, start = [], 0
-    for piece in value:
-        ok = isinstance(piece, list) and len(piece) == 2 and type(piece[0]) is int and isinstance(piece[1], str)
-        if not ok or not 0 < piece[0] <= size - start:
-            start = -1
+def _tiles(pieces: list[Any], size: int) -> tuple[Extent, ...]:
+    """The extents of a file from their lengths and checksums. Raises FormatError unless they tile so many bytes."""
+    extents = []
+    start = 0
+    for piece in pieces:
+        if not isinstance(piece, list) or list(map(type, piece)) != [int, str]:
             break
-        found.append(Extent(start, start + piece[0], piece[1]))
-        start += piece[0]
-    if start != size:
+        length, checksum = piece
+        if not 0 < length <= size - start:
+            break
+        extents.append(Extent(start, start + length, checksum))
+        start += length
+    if start != size or len(extents) != len(pieces):
         raise FormatError(f"receipt: expected extents that tile {size:,} bytes, found others.")
-    return found
+    return tuple(extents)

@@ -86,11 +86,11 @@ def leftovers(folder: Path) -> list[Path]:
 
 def first_link(folder: Path, name: str | PurePath) -> Path | None:
     """The first link on the way from a folder, which may be one itself, to a name below it; the name counts too."""
-    place = folder
+    path = folder
     for part in PurePath(name).parts:
-        place = place / part
-        if place.is_symlink():
-            return place
+        path = path / part
+        if path.is_symlink():
+            return path
     return None
 
 
@@ -109,10 +109,10 @@ def refuse_link(path: Path) -> None:
 def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
     """Whether a file of this size lies below a folder: itself, with no link on the way."""
     try:
-        found = (folder / name).lstat()
+        status = (folder / name).lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == size and first_link(folder, name) is None
+    return stat.S_ISREG(status.st_mode) and status.st_size == size and first_link(folder, name) is None
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
@@ -233,8 +233,11 @@ def remove_folder(path: Path) -> None:
         if path.is_symlink():
             system.remove(path)
         else:
-            for inside in path.iterdir():
-                remove_folder(inside) if inside.is_dir() and not inside.is_symlink() else system.remove(inside)
+            for member in path.iterdir():
+                if member.is_dir() and not member.is_symlink():
+                    remove_folder(member)
+                else:
+                    system.remove(member)
             system.remove_folder(path)
         sync_folder(path.parent)
 
@@ -248,14 +251,16 @@ def disk(path: Path, needed: int = 0) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in NO_SPACE:
-            advice = f"{error.strerror}. Make room and run the same command again."
             raise OutOfSpace(
-                f"disk full: needed {needed:,} bytes, found {_free(path.parent):,}. {advice}", where=path
+                f"disk full: needed {needed:,} bytes, found {_free(path.parent):,}. {error.strerror}. "
+                "Make room and run the same command again.",
+                where=path,
             ) from error
         if error.errno in NO_PLACE:
             raise
         advice = "See to the disk, then run the same command again: it goes on where it stopped."
-        raise DiskError(f"could not be written: {error.strerror or error}. {advice}", where=path) from error
+        reason = f"could not be written: {error.strerror or error}"
+        raise DiskError(reason, advice=advice, where=path) from error
 
 
 @contextmanager
@@ -266,12 +271,13 @@ def reading(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in NO_PLACE:
             raise
-        advice = "See to the disk: nothing was changed."
-        raise DiskError(f"could not be read: {error.strerror or error}. {advice}", where=path) from error
+        reason = f"could not be read: {error.strerror or error}"
+        raise DiskError(reason, advice="See to the disk: nothing was changed.", where=path) from error
 
 
 def _free(folder: Path) -> int:
     """Bytes that one more file may have here."""
-    room, most = os.statvfs(folder), resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    free = room.f_bavail * room.f_frsize
-    return free if most == resource.RLIM_INFINITY else min(free, most)
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return free if limit == resource.RLIM_INFINITY else min(free, limit)

@@ -51,7 +51,9 @@ class Lock:
         Raises Locked naming its holder where somebody has it for longer than ``wait`` seconds, and at once where this
         very thread has it, which would wait for itself; DiskError where the file system has no locks.
         """
-        self.path, self.content, self.reporter = folder / name, content, reporter
+        self.path = folder / name
+        self.content = content
+        self.reporter = reporter
         self.thread = threading.get_ident()
         holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         with files.disk(self.path, len(holder)):
@@ -190,12 +192,15 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _holder(handle: int) -> str:
-    """Who holds a file that is locked: it has just been taken, maybe, and names nobody yet, or who died with it."""
+    """The process that holds a locked file. A file that was just locked may be empty still, or name a dead process:
+    then its holder has a moment to write its name.
+    """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         try:
-            said = json.loads(os.pread(handle, HOLDER_BYTES, 0))
-            pid, host = int(said["pid"]), str(said["host"])[:255]
+            holder = json.loads(os.pread(handle, HOLDER_BYTES, 0))
+            pid = int(holder["pid"])
+            host = str(holder["host"])[:255]
             if host != socket.gethostname() or _lives(pid):
                 return f"process {pid} on {host!r}"
         except (ValueError, KeyError, TypeError):
@@ -211,6 +216,6 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
-        return True
+    except PermissionError:  # of another user
+        pass
     return True

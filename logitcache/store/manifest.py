@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ from logitcache.errors import FormatError, IncompleteCache, short
 from logitcache.store import stores
 from logitcache.store.columns import ROW, Column, levels
 from logitcache.store.extents import File
+from logitcache.store.fields import COUNTS, has_fields, is_integer
 from logitcache.store.files import refuse_link, write_atomic
 from logitcache.store.shards import Shard
 
+PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"  # what a cache's folder holds
 FORMAT = "logitcache/1"
 MAX_BYTES = 64 << 20
+MAX_VIEWS = 2**20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
 
 
 class NewerFormat(FormatError):
-    """A file of a version that is not this one: not damaged."""
+    """A file of another version of the format. It is not damaged."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +52,30 @@ class Plan:
     store: str = "arrow"
 
     def to_dict(self) -> dict[str, Any]:
-        value = {k: v for k, v in self.__dict__.items() if k != "columns"}
-        return {"format": FORMAT, **value, "columns": [c.to_dict() for c in self.columns]}
+        fields = dict(vars(self))
+        columns = [column.to_dict() for column in fields.pop("columns")]
+        return {"format": FORMAT, **fields, "columns": columns}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Plan:
         """Raises FormatError for another format or a missing or impossible field."""
         _check_format(value)
-        fields = {k: value.get(k) for k in ("teacher", "preprocessor", "data", "preparation", "targets")}
-        counts = {k: value.get(k) for k in ("rows", "shard_rows", "views")}
-        columns, store, task = value.get("columns"), value.get("store"), value.get("task")
-        whole = all(isinstance(v, dict) for v in fields.values()) and isinstance(columns, list)
-        whole = whole and all(isinstance(c, dict) for c in columns or ()) and isinstance(store, str)
-        whole = whole and isinstance(task, str)
-        whole = whole and all(isinstance(codec, dict) for codec in (fields["targets"] or {}).values())
-        whole = whole and all(_is_count(v, k != "rows") for k, v in counts.items()) and counts["views"] < 2**20  # type: ignore[operator]
-        if not whole or len(value) != len(fields) + len(counts) + 4:
+        valid = (
+            has_fields(value, cls, format=str)
+            and all(isinstance(part, dict) for part in (*value["columns"], *value["targets"].values()))
+            and value["rows"] in COUNTS
+            and value["shard_rows"] in COUNTS[1:]
+            and 1 <= value["views"] < MAX_VIEWS
+        )
+        if not valid:
             raise FormatError("plan: a field is missing, unknown or of another type. Dump it again.")
+        store = value["store"]
         if store not in stores.NAMES:
-            raise FormatError(f"plan: expected a store among {', '.join(stores.NAMES)}, found {str(store)[:60]!r}.")
-        plan = cls(task=task, **fields, columns=tuple(map(Column.from_dict, columns or ())), store=store, **counts)  # type: ignore[arg-type]
-        levels(plan.columns)
-        return plan
+            raise FormatError(f"plan: expected a store among {', '.join(stores.NAMES)}, found {store[:60]!r}.")
+        fields = {name: field for name, field in value.items() if name != "format"}
+        columns = tuple(map(Column.from_dict, value["columns"]))
+        levels(columns)
+        return cls(**{**fields, "columns": columns})
 
     def digest(self) -> str:
         return identity.digest_json(self.to_dict())
@@ -103,20 +108,21 @@ class Receipt:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
         """Raises FormatError where a field is missing or of another type, or the digest is not the content's."""
-        body = {k: v for k, v in value.items() if k != "digest"}
+        body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError("receipt: its content does not have the digest it states: damaged.")
-        kinds = {"plan": str, "records": dict, "files": list, "sketches": dict, "conditions": dict}
-        counts = ("first_row", "rows")
-        ok = set(body) == {*kinds, *counts} and all(isinstance(body[k], t) for k, t in kinds.items())
-        if not ok or not all(_is_count(v, 0) for v in (*(body[k] for k in counts), *body["records"].values())):
+        valid = has_fields(body, cls) and all(
+            is_integer(count) for count in (body["first_row"], body["rows"], *body["records"].values())
+        )
+        if not valid:
             raise FormatError("receipt: a field is missing, unknown or of another type.")
-        _check_conditions(body["conditions"], range(body["first_row"], body["first_row"] + body["rows"]))
+        first_row = body["first_row"]
+        _check_conditions(body["conditions"], range(first_row, first_row + body["rows"]))
         return cls(**{**body, "files": tuple(map(File.from_dict, body["files"]))})
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt's JSON: what was seen, and last a digest of all that."""
-        body = {**self.__dict__, "files": [file.to_dict() for file in self.files]}
+        body = {**vars(self), "files": [file.to_dict() for file in self.files]}
         return {**body, "digest": identity.digest_json(body)}
 
     @property
@@ -126,58 +132,72 @@ class Receipt:
     @property
     def positions(self) -> int:
         """Vectors that were kept: one for each row and view, unless levels below ``row`` hold them."""
-        below = [n for level, n in self.records.items() if level != ROW and "." not in level]
-        return sum(below) if below else self.records[ROW]
+        below = {level: count for level, count in self.records.items() if level != ROW and "." not in level}
+        return sum(below.values()) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:
-        """Whether it is of this plan, of these rows, and of just the files that such a shard has."""
+        """Whether this is the receipt of that shard of a plan, with exactly the files that such a shard has."""
         start, end = plan.shard(index)
-        widths = {level: sum(c.record_bytes() for c in own) for level, own in levels(plan.columns).items()}
-        return (
+        same_shard = (
             (self.plan, self.first_row, self.rows) == (digest, start, end - start)
-            and set(self.records) == set(widths)
+            and set(self.records) == set(levels(plan.columns))
             and self.records[ROW] == self.rows * plan.views
             and [file.name for file in self.files] == stores.of(plan.store).names(index, plan.columns)
-            # seen before an array of that many records is asked for
-            and sum(self.records[level] * width for level, width in widths.items()) <= self.bytes * stores.PACKED
         )
+        if not same_shard:
+            return False
+        # No store compresses. Checked before an array of that many records is allocated.
+        needed = sum(self.records[column.level] * column.record_bytes() for column in plan.columns)
+        return needed <= self.bytes
 
     def shard(self, plan: Plan, index: int) -> Shard:
         files = {file.name: file for file in self.files}
         return Shard(index, self.first_row, self.rows, plan.views, dict(self.records), files)
 
 
-def _check_conditions(said: Mapping[str, Any], rows: range) -> None:
-    """Raises FormatError where a field of a shard's own, which is computed with later, is not what a dump writes."""
-    skipped, reused, tokens = said.get("skipped", []), said.get("reused", {"rows": 0}), said.get("batch_tokens", 1)
-    copied: Any = reused.get("rows") if isinstance(reused, dict) else None
-    if not isinstance(skipped, list) or not all(type(row) is int and row in rows for row in skipped):
-        raise FormatError("receipt: expected the skipped rows as a list of their numbers, found something else.")
-    if not _is_count(copied, 0) or copied > len(rows):
-        raise FormatError(f"receipt: expected a number of reused rows, found {short(repr(reused))}.")
-    cut = said.get("cut", {"rows": 1, "first": rows.start})
-    numbers = [cut.get("rows"), cut.get("first")] if isinstance(cut, dict) else [None]
-    if not all(type(n) is int for n in numbers) or numbers[0] not in range(1, len(rows) + 1) or numbers[1] not in rows:
-        raise FormatError(f"receipt: expected how many rows were cut and the first, found {short(repr(cut))}.")
-    if not _is_count(tokens, 1):
-        raise FormatError(f"receipt: expected the tokens of a batch as a whole number, found {short(repr(tokens))}.")
+def _check_conditions(conditions: Mapping[str, Any], rows: range) -> None:
+    """Raises FormatError where a condition that is computed with later is not what a dump writes."""
+    count = len(rows)
+    for name, value in conditions.items():
+        if name == "skipped":
+            expected = "the skipped rows as a list of their numbers"
+            valid = isinstance(value, list) and all(is_integer(row, rows) for row in value)
+        elif name == "reused":
+            expected = "a number of reused rows"
+            valid = isinstance(value, dict) and is_integer(value.get("rows"), range(count + 1))
+        elif name == "cut":
+            expected = "how many rows were cut and the first"
+            valid = (
+                isinstance(value, dict)
+                and is_integer(value.get("rows"), range(1, count + 1))
+                and is_integer(value.get("first"), rows)
+            )
+        elif name == "batch_tokens":
+            expected = "the tokens of a batch as a whole number"
+            valid = is_integer(value, COUNTS[1:])
+        else:
+            continue
+        if not valid:
+            raise FormatError(f"receipt: expected {expected}, found {short(repr(value))}.")
 
 
-def called(field: str) -> str:
-    """A plan's field in a message: users know the preprocessor as the tokenizer."""
+def display_name(field: str) -> str:
+    """A plan's field as messages name it: the preprocessor is the tokenizer to users."""
     kind, dot, part = field.partition(".")
     return f"tokenizer{dot}{part}" if kind == "preprocessor" else field
 
 
 def differences(
-    one: Mapping[str, Any], other: Mapping[str, Any], *, without: Collection[str] = (), within: str = ""
+    first: Mapping[str, Any], second: Mapping[str, Any], *, without: Collection[str] = (), within: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The leaves in which two plans differ: (dotted name, one's value, the other's). Leaves called as in ``without`` do
-    not count.
+    """The leaves in which two plans differ: (dotted name, value of the first, value of the second). Leaves called as in
+    ``without`` do not count.
     """
-    # columns follow from the codecs, so a codec that differs speaks first
-    for key in sorted({*one, *other} - {*without}, key=lambda key: (key == "columns", key)):
-        left, right, name = _as_json(one.get(key)), _as_json(other.get(key)), f"{within}{key}"
+    # columns follow from the codecs, so they come last
+    for key in sorted({*first, *second} - {*without}, key=lambda key: (key == "columns", key)):
+        name = f"{within}{key}"
+        left = _as_json(first.get(key))
+        right = _as_json(second.get(key))
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             yield from differences(left, right, without=without, within=f"{name}.")
         elif left != right:
@@ -195,16 +215,25 @@ def receipt_name(index: int) -> str:
 
 def manifest_dict(plan: Plan, receipts: list[Receipt]) -> dict[str, Any]:
     """The manifest's JSON: the plan, the shards, the totals, and last a digest of all that."""
-    shards = [receipt.to_dict() for receipt in receipts]
     body = {
         "format": FORMAT,
         "plan": plan.to_dict(),
-        "rows": sum(r.rows for r in receipts),
-        "positions": sum(r.positions for r in receipts),
-        "bytes": sum(r.bytes for r in receipts),
-        "shards": shards,
+        **_totals(receipts),
+        "shards": [receipt.to_dict() for receipt in receipts],
     }
     return {**body, "digest": identity.digest_json(body)}
+
+
+def _totals(receipts: Sequence[Receipt]) -> dict[str, int]:
+    return {
+        "rows": sum(receipt.rows for receipt in receipts),
+        "positions": sum(receipt.positions for receipt in receipts),
+        "bytes": sum(receipt.bytes for receipt in receipts),
+    }
+
+
+def _without_digest(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: field for name, field in value.items() if name != "digest"}
 
 
 @dataclass(frozen=True)
@@ -221,67 +250,67 @@ class Manifest:
     def from_dict(cls, value: Mapping[str, Any]) -> Manifest:
         """Raises FormatError where the digest is not the content's, or the content is not a manifest's."""
         _check_format(value)
-        body = {k: v for k, v in value.items() if k != "digest"}
+        body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError(
                 f"manifest: its content does not have the digest it states ({value.get('digest')}): damaged. "
                 "Delete manifest.json and run the same dump again: it writes it anew."
             )
-        stated, shards = body.get("plan"), body.get("shards")
-        if not isinstance(stated, dict) or not isinstance(shards, list):
+        shards = body.get("shards")
+        if not isinstance(body.get("plan"), dict) or not isinstance(shards, list):
             raise FormatError("manifest: expected a plan and a list of shards.")
-        plan = Plan.from_dict(stated)
+        plan = Plan.from_dict(body["plan"])
         if len(shards) != plan.shard_count or not all(isinstance(shard, dict) for shard in shards):
-            raise FormatError("manifest: its shards are not those of its plan.")  # seen before any list is that long
-        receipts, digest = [Receipt.from_dict(shard) for shard in shards], plan.digest()
+            raise FormatError("manifest: its shards are not those of its plan.")
+        receipts = tuple(map(Receipt.from_dict, shards))
+        digest = plan.digest()
         for index, receipt in enumerate(receipts):
             if not receipt.belongs(plan, digest, index):
                 raise FormatError(f"manifest: shard {index} is not that of its plan.")
-        totals = sum(r.positions for r in receipts), sum(r.bytes for r in receipts)
-        if (body.get("rows"), body.get("positions"), body.get("bytes")) != (plan.rows, *totals) or len(body) != 6:
+        totals = _totals(receipts)
+        if {**body, **totals} != body or len(body) != 6:
             raise FormatError("manifest: its totals are not those of its shards.")
-        return cls(plan, tuple(receipts), *totals, value["digest"])
+        return cls(plan, receipts, totals["positions"], totals["bytes"], value["digest"])
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished, FormatError where it
     is no cache.
     """
-    path, begun = folder / "manifest.json", folder / "plan.json"
+    manifest = folder / MANIFEST
+    plan = folder / PLAN
+    path = manifest if manifest.is_file() else plan
     if not path.is_file():
-        if begun.is_file():
-            try:
-                _check_format(read_json(begun))
-            except FormatError as error:
-                raise error.at(begun) from None
-            raise IncompleteCache(
-                "the dump has not finished. Run the same dump again: it goes on where it stopped.", where=folder
-            )
         raise FormatError(
             "expected a cache (a folder with manifest.json), found none. Make one with `logitcache dump`.", where=folder
         )
     try:
-        return Manifest.from_dict(read_own(path))
+        if path == manifest:
+            return Manifest.from_dict(read_own(manifest))
+        _check_format(read_json(plan))
     except FormatError as error:
         raise error.at(path) from None
+    raise IncompleteCache(
+        "the dump has not finished. Run the same dump again: it goes on where it stopped.", where=folder
+    )
 
 
 def read_own(path: Path) -> dict[str, Any]:
-    """A JSON object that ``write_json`` wrote, byte for byte: a flipped bit that changes no value is one too. Raises
-    FormatError.
+    """A JSON object that ``write_json`` wrote. Raises FormatError unless the file has exactly the bytes that it writes:
+    a changed byte is damage even where the value stays the same.
     """
     refuse_link(path)
     return parse_own(_read(path), path)
 
 
 def parse_own(data: bytes, where: Path | str) -> dict[str, Any]:
-    """The same of a file's bytes."""
+    """As :func:`read_own`, from the bytes of a file."""
     value = _parse(data, where)
     try:
-        same = data == _as_written(value)
+        is_as_written = data == _as_written(value)
     except RecursionError:
-        same = False
-    if not same:
+        is_as_written = False
+    if not is_as_written:
         _check_version(value, where)
         raise FormatError("expected JSON as it was written, found the same values in other bytes.", where=where)
     return value
@@ -293,8 +322,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"expected at most {MAX_BYTES:,} bytes, found {path.stat().st_size:,}.", where=path)
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise FormatError(f"expected at most {MAX_BYTES:,} bytes, found {size:,}.", where=path)
     return path.read_bytes()
 
 
@@ -313,7 +343,8 @@ def _no_number(name: str) -> None:
 
 
 def _finite(digits: str) -> float:
-    if not math.isfinite(value := float(digits)):
+    value = float(digits)
+    if not math.isfinite(value):
         raise ValueError(f"{digits[:40]}, which is too large")
     return value
 
@@ -329,15 +360,12 @@ def _as_written(value: Mapping[str, Any]) -> bytes:
 
 def _check_format(value: Mapping[str, Any]) -> None:
     _check_version(value)
-    if (found := value.get("format")) != FORMAT:
-        raise FormatError(f"expected format {FORMAT}, found {short(repr(found))}. This is not a logitcache file.")
+    stated = value.get("format")
+    if stated != FORMAT:
+        raise FormatError(f"expected format {FORMAT}, found {short(repr(stated))}. This is not a logitcache file.")
 
 
 def _check_version(value: Mapping[str, Any], where: Path | str | None = None) -> None:
-    found = value.get("format")
-    if found != FORMAT and isinstance(found, str) and re.fullmatch(r"logitcache/\d{1,9}", found):
-        raise NewerFormat(f"expected format {FORMAT}, found {found!r}. Upgrade logitcache.", where=where)
-
-
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**62
+    stated = value.get("format")
+    if stated != FORMAT and isinstance(stated, str) and re.fullmatch(r"logitcache/\d{1,9}", stated):
+        raise NewerFormat(f"expected format {FORMAT}, found {stated!r}. Upgrade logitcache.", where=where)

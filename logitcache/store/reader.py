@@ -17,26 +17,27 @@ from logitcache.records import Array, Int64
 from logitcache.store import stores
 from logitcache.store.columns import ROW, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links
-from logitcache.store.manifest import Manifest, read_manifest, read_own, receipt_name
-from logitcache.store.shards import AGAIN, Fault, Folder, LocalFolder, Places, Shard
-
-SHARDS = "shards"
+from logitcache.store.manifest import PLAN, SHARDS, Manifest, read_manifest, read_own, receipt_name
+from logitcache.store.shards import AGAIN, Fault, Folder, LocalFolder, Places, Shard, Table
 
 
 class Reader:
     """The tables of one cache. Every piece of it is checked when it is first read."""
 
     def __init__(self, folder: Path, manifest: Manifest, files: Folder) -> None:
-        self.folder, self.manifest, self.files = folder, manifest, files
-        self.where = str(folder)  # what messages call it: its folder, or the URL it was opened from
         plan = manifest.plan
-        self._shard_rows, self._views = np.array(plan.shard_rows), plan.views
+        self.folder = folder
+        self.manifest = manifest
+        self.files = files
+        self.where = str(folder)  # what messages call it: its folder, or the URL it was opened from
         self.columns = {column.name: column for column in plan.columns}
-        self.shards: list[Shard] = [receipt.shard(plan, i) for i, receipt in enumerate(manifest.receipts)]
-        kind = stores.of(plan.store).Table
-        self.tables: dict[str, Any] = {
-            level: kind(files, level, plan.columns, self.shards) for level in levels(plan.columns)
+        self.shards: list[Shard] = [receipt.shard(plan, index) for index, receipt in enumerate(manifest.receipts)]
+        store = stores.of(plan.store)
+        self.tables: dict[str, Table] = {
+            level: store.Table(files, level, plan.columns, self.shards) for level in levels(plan.columns)
         }
+        self._shard_rows = np.array(plan.shard_rows)  # an array: numpy takes twice as long for a Python number
+        self._views = plan.views
 
     @classmethod
     def open(cls, folder: Path, *, look: bool = True) -> Reader:
@@ -47,14 +48,14 @@ class Reader:
         refuse_link(folder / SHARDS)
         if look:
             try:
-                reader.look()
+                reader.check_files()
             except CorruptShard:
                 reader.refuse_replaced()
                 raise
         return reader
 
-    def look(self) -> None:
-        """See that all files are there. Raises CorruptShard naming one that is missing or of another size."""
+    def check_files(self) -> None:
+        """Check that all files are there. Raises CorruptShard naming one that is missing or of another size."""
         for receipt in self.manifest.receipts:
             for file in receipt.files:
                 path = self.files.path(file)
@@ -71,37 +72,39 @@ class Reader:
     def places(self, row_id: Int64, view: Int64 | int = 0) -> Places:
         """Where these rows' records are: row_id i64[n] within the cache, view below the plan's views."""
         if len(self.shards) == 1:
-            shard, record = np.zeros(len(row_id), np.int64), row_id
+            shard = np.zeros(len(row_id), np.int64)
+            record = row_id
         else:
             shard = row_id // self._shard_rows
             record = row_id - shard * self._shard_rows
-        return Places(shard, record if self._views == 1 else record * self._views + view)
+        if self._views > 1:
+            record = record * self._views + view
+        return Places(shard, record)
 
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
         """These records of columns of one level, in this order: copies, [n, width]. Raises CorruptShard."""
         table = self.tables[self.columns[names[0]].level]
         try:
-            found: dict[str, Array] = table.take(places, names)
+            return table.take(places, names)
         except CorruptShard:
             self.refuse_replaced()
             raise
-        return found
 
     def refuse_replaced(self) -> None:
-        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened: then what does not fit
-        its checksums is not damaged, but another's.
+        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened. Checksums that fail
+        are then no sign of damage.
         """
         if not isinstance(self.files, LocalFolder):
             return
-        found = "an unfinished one"
+        replacement = "an unfinished one"
         with suppress(IncompleteCache, FormatError, OSError):
             digest = read_manifest(self.folder).digest
             if digest == self.manifest.digest:
                 return
-            found = f"one with fingerprint {digest}"
+            replacement = f"one with fingerprint {digest}"
         raise FingerprintMismatch(
             expected=f"the cache with fingerprint {self.manifest.digest}, as it was opened",
-            found=f"{found}: it was replaced while it was read",
+            found=f"{replacement}: it was replaced while it was read",
             advice="Read it again when it is complete.",
             where=self.where,
         )
@@ -114,66 +117,77 @@ class Reader:
         before = Places(places.shard, np.maximum(places.record - 1, 0))
         stop = self.take(places, [end])[end]
         start = np.where(places.record > 0, self.take(before, [end])[end], 0)
-        last = self._records(level)[places.shard]
-        bad = np.flatnonzero((start < 0) | (start > stop) | (stop > last))
-        if len(bad):
-            shard = self.shards[int(places.shard[bad[0]])]
+        last = self._records[level][places.shard]
+        outside = np.flatnonzero((start < 0) | (start > stop) | (stop > last))
+        if len(outside):
+            first = outside[0]
+            shard = self.shards[int(places.shard[first])]
             raise FormatError(
-                f"{end}: expected ends from 0 to {last[bad[0]]}, found {start[bad[0]]} and {stop[bad[0]]}.",
+                f"{end}: expected ends from 0 to {last[first]}, found {start[first]} and {stop[first]}.",
                 where=self.files.path(next(iter(shard.files.values()))),
             )
         counts = stop - start
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        indptr = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=indptr[1:])
         record = np.repeat(start - indptr[:-1], counts) + np.arange(indptr[-1])
         return indptr, Places(np.repeat(places.shard, counts), record)
 
     @cached_property
-    def _counts(self) -> dict[str, Int64]:
-        return {level: np.array([s.records[level] for s in self.shards], np.int64) for level in self.tables}
-
-    def _records(self, level: str) -> Int64:
-        return self._counts[level]
+    def _records(self) -> dict[str, Int64]:
+        """The number of records in each shard, by level."""
+        return {level: _records_of(self.shards, level) for level in self.tables}
 
     def faults(self) -> Iterator[Fault]:
         """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch where the cache was
         replaced meanwhile.
         """
-        for fault in chain(self.beside(), *map(self.faults_of, self.shards)):
+        for fault in chain(self.faults_outside_shards(), *map(self.faults_of, self.shards)):
             self.refuse_replaced()
             yield fault
 
     def faults_of(self, shard: Shard) -> Iterator[Fault]:
         """Everything in a shard's files that is not as it was written."""
-        found = [fault for table in self.tables.values() for fault in table.faults(shard)]
-        yield from found
-        broken = {fault.file for fault in found}
+        broken = set()
+        for table in self.tables.values():
+            for fault in table.faults(shard):
+                broken.add(fault.file)
+                yield fault
         for file in shard.files.values():
             path = self.files.path(file)
             if f"{SHARDS}/{file.name}" not in broken and identity.digest_file(path) != file.blake2b:
                 yield Fault(f"{SHARDS}/{file.name}", None, None, "the whole file's checksum does not hold")
 
-    def beside(self) -> Iterator[Fault]:
-        """What is wrong with the small files: they must say what the manifest says, and there must be no others."""
-        manifest = self.manifest
-        expected = {"plan.json": manifest.plan.to_dict()}
-        for index, receipt in enumerate(manifest.receipts):
+    def faults_outside_shards(self) -> Iterator[Fault]:
+        """Faults outside the shards' files: the plan and the receipts must say what the manifest says, and there must
+        be no other files.
+        """
+        expected = {PLAN: self.manifest.plan.to_dict()}
+        names = set()
+        for index, receipt in enumerate(self.manifest.receipts):
             expected[f"{SHARDS}/{receipt_name(index)}"] = receipt.to_dict()
+            names |= {f"{SHARDS}/{file.name}" for file in receipt.files}
         for name, value in expected.items():
-            try:
-                found = read_own(self.folder / name) if (self.folder / name).is_file() else None
-            except FormatError as error:
-                yield Fault(name, None, None, error.problem)
-                continue
-            if found is None:
-                yield Fault(name, None, None, "expected the file, found none")
-            elif identity.digest_json(found) != identity.digest_json(value):
-                yield Fault(name, None, None, "it does not say what the manifest says")
-        known = {*expected, *(f"{SHARDS}/{name}" for shard in self.shards for name in shard.files)}
-        for name in strangers(self.folder, known):
+            problem = self._problem(name, value)
+            if problem is not None:
+                yield Fault(name, None, None, problem)
+        for name in strangers(self.folder, {*expected, *names}):
             yield Fault(name, None, None, "it is no file of this cache")
 
+    def _problem(self, name: str, expected: dict[str, Any]) -> str | None:
+        """What is wrong with one JSON file; None where it holds the values that are expected."""
+        path = self.folder / name
+        if not path.is_file():
+            return "expected the file, found none"
+        try:
+            value = read_own(path)
+        except FormatError as error:
+            return error.problem
+        if identity.digest_json(value) != identity.digest_json(expected):
+            return "it does not say what the manifest says"
+        return None
+
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a shard's files as an error, with what helps. Raises FingerprintMismatch where the whole cache was
+        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch where the whole cache was
         replaced meanwhile.
         """
         self.refuse_replaced()
@@ -181,17 +195,25 @@ class Reader:
 
 
 def strangers(folder: Path, known: Collection[str]) -> list[str]:
-    """The names of files among a cache's shards that are none of its own. Hidden ``.*.tmp`` are nobody's: of a write
-    that was killed, or goes on.
+    """The names of files in the folder ``shards`` that do not belong to the cache. Temporary files (``.*.tmp``) are
+    passed over: a writer may have been interrupted, or may be at work.
     """
-    found = (path for path in sorted((folder / SHARDS).rglob("*")) if path.is_symlink() or not path.is_dir())
-    names = {path.relative_to(folder).as_posix(): path for path in found}
-    return [name for name, path in names.items() if name not in known and not path.match(TEMPORARY)]
+    names = []
+    for path in sorted((folder / SHARDS).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        is_folder = path.is_dir() and not path.is_symlink()
+        if not is_folder and name not in known and not path.match(TEMPORARY):
+            names.append(name)
+    return names
 
 
 def all_rows(reader: Reader, level: str = ROW) -> Places:
     """Every record of a level, in order."""
-    counts = np.array([shard.records[level] for shard in reader.shards], np.int64)
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    counts = _records_of(reader.shards, level)
     shard = np.repeat(np.arange(len(counts)), counts)
-    return Places(shard, np.arange(starts[-1]) - starts[shard])
+    starts = np.cumsum(counts) - counts
+    return Places(shard, np.arange(len(shard)) - starts[shard])
+
+
+def _records_of(shards: Sequence[Shard], level: str) -> Int64:
+    return np.array([shard.records[level] for shard in shards], np.int64)

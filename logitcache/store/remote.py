@@ -1,11 +1,12 @@
-"""A finished cache at a URL: its manifest is read when it is opened, a shard's file is fetched when it is first needed.
+"""Reading a finished cache at a URL: its manifest is read when it is opened, a shard's file is fetched when it is first
+needed.
 
-A file comes in pieces that are hashed while they are written beside its place, and takes its place only if size and
-checksum are the receipt's; so a kill leaves nothing wrong, and whoever fetches the same file at the same time waits for
-the first and takes what that one has brought. From then on it is read as any file of a cache here: memory-mapped, every
-piece checked when it is first touched. What a URL is for is the business of fsspec and the libraries it knows.
+A file is hashed while it is written to a temporary name, and gets its own name only if size and checksum are those of
+its receipt. Processes that need the same file at once wait for the first of them. A fetched file is read like any file
+of a local cache: memory-mapped, every piece checked when it is first touched. fsspec and the libraries that it knows
+read the URLs.
 
-Only names that follow from the manifest are asked for; nothing at a URL is ever listed.
+Only names that follow from the manifest are asked for. Nothing at a URL is ever listed.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from logitcache.records import Array
 from logitcache.store import files
 from logitcache.store.extents import File
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import MAX_BYTES, Manifest, parse_own, receipt_name
-from logitcache.store.reader import SHARDS, Reader
+from logitcache.store.manifest import MANIFEST, MAX_BYTES, PLAN, SHARDS, Manifest, parse_own, receipt_name
+from logitcache.store.reader import Reader
 from logitcache.store.shards import Fault, LocalFolder, Places, Shard
 
 HOME = "LOGITCACHE_HOME"
@@ -49,7 +50,7 @@ ANEW = "Delete that file: it is fetched again."
 
 
 class Missing(CorruptShard):
-    """Nothing is there."""
+    """There is no such file at the URL."""
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
@@ -58,8 +59,8 @@ def is_url(place: str | os.PathLike[str]) -> bool:
 
 
 def place(name: str | os.PathLike[str]) -> str | Path:
-    """What a cache's name means: a URL as it is, without a slash at its end; anything else as a path, ``file://`` too.
-    Raises SpecError for a URL with a password or a token in it: names stand in messages and results.
+    """The URL or path that a cache's name means: a URL loses the slash at its end, and ``file://`` becomes a path.
+    Raises SpecError for a URL with a password or token in it, since names are printed in messages and results.
     """
     if not is_url(name):
         return Path(name)
@@ -70,7 +71,8 @@ def place(name: str | os.PathLike[str]) -> str | Path:
     user, at, host = urlsplit(url).netloc.rpartition("@")
     if "::" in rest:
         raise SpecError("expected one URL, found a chain of them. Name the cache's folder alone.", where=f"{scheme}://")
-    if (at and (":" in user or scheme in ("http", "https"))) or "?" in rest or "#" in rest:
+    names_a_user = at and (":" in user or scheme in ("http", "https"))
+    if names_a_user or "?" in rest or "#" in rest:
         raise SpecError(
             "expected a URL without user, password, query or fragment, found one of these. Give secrets as the library "
             "of that protocol takes them: in the environment, or in a file of its own.",
@@ -81,14 +83,15 @@ def place(name: str | os.PathLike[str]) -> str | Path:
 
 def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
     """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and :meth:`RemoteReader.of` do."""
-    named = place(name)
-    return RemoteReader.of(named) if isinstance(named, str) else Reader.open(named, look=look)
+    url_or_path = place(name)
+    if isinstance(url_or_path, str):
+        return RemoteReader.of(url_or_path)
+    return Reader.open(url_or_path, look=look)
 
 
 def home() -> Path:
     """Where fetched files lie, a folder for each fingerprint: ``$LOGITCACHE_HOME``, or ``~/.cache/logitcache``."""
-    said = os.environ.get(HOME)
-    return Path(said) if said else Path.home() / ".cache" / "logitcache"
+    return Path(os.environ.get(HOME) or Path.home() / ".cache" / "logitcache")
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ class RemoteFolder:
     folder: Path
 
     def path(self, file: File) -> Path:
-        """A file's place on this disk, where it is brought to first if need be. Raises CorruptShard naming the URL
-        where what is there is not what the receipt says, SpecError where it cannot be read.
+        """A file's path on this disk, fetched first if need be. Raises CorruptShard naming the URL where the bytes
+        there are not those of the receipt, SpecError where the URL cannot be read.
         """
         path = self.folder / file.name
         if not files.is_there(self.folder, file.name, file.bytes):
@@ -108,22 +111,23 @@ class RemoteFolder:
             files.make_folder(path.parent)
             lock = Lock(path.parent, f".{path.name}.lock", wait=math.inf)
             try:
-                if not files.is_there(self.folder, file.name, file.bytes):  # somebody else has brought it meanwhile
+                if not files.is_there(self.folder, file.name, file.bytes):  # else another process has fetched it
                     self._fetch(path, file)
             finally:
                 lock.release()
         return path
 
     def _fetch(self, path: Path, file: File) -> None:
-        for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a kill: the lock is ours
-            files.remove(path.parent, left.name)
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # of a kill: the lock is ours
+            files.remove(path.parent, leftover.name)
         url = f"{self.url}/{SHARDS}/{file.name}"
         files.write_pieces(path, _checked(stream(url, file.bytes), file, url), file.bytes)
 
 
 def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
     """The same pieces. Raises CorruptShard at their end unless they were what the receipt says."""
-    size, digest = 0, blake2b(digest_size=identity.DIGEST_BYTES)
+    size = 0
+    digest = blake2b(digest_size=identity.DIGEST_BYTES)
     for piece in pieces:
         size += len(piece)
         digest.update(piece)
@@ -147,7 +151,8 @@ def stream(url: str, size: int) -> Iterator[bytes]:
                 left -= len(piece)
                 yield piece
     except (FileNotFoundError, NotADirectoryError) as error:
-        if (cause := _cause(error, url)) is not None:
+        cause = _cause(error, url)
+        if cause is not None:
             raise _unread(cause, url) from error
         raise Missing(expected="a shard's file", found="none", advice=MEND, where=url) from None
     except _failures() as error:
@@ -162,8 +167,7 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         return url_to_fs(url)  # type: ignore[no-any-return]
     except ImportError as error:
-        library = _LIBRARIES.get(scheme)
-        advice = f"Install it: pip install {library}" if library else f"{error}"
+        advice = f"Install it: pip install {_LIBRARIES[scheme]}" if scheme in _LIBRARIES else str(error)
         raise SpecError(f"the library that reads {scheme}:// is not installed. {advice}.", where=url) from None
     except ValueError as error:
         if "Protocol not known" not in str(error):  # fsspec raises ValueError for other faults of a URL too
@@ -172,22 +176,24 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """What reading a URL may raise."""
-    loaded = [(sys.modules[module], name) for module, name in _FAILURES if module in sys.modules]
-    return (OSError, *(getattr(module, name) for module, name in loaded if hasattr(module, name)))
+    """The exceptions that reading a URL may raise."""
+    kinds = [getattr(sys.modules.get(module), name, None) for module, name in _FAILURES]
+    return (OSError, *filter(None, kinds))
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
-    """Why there is nothing, where that is not the reason: of web servers, fsspec calls whatever goes wrong by that."""
+    """The failure of a web server that fsspec reports as a missing file; None where the file is missing indeed."""
     cause = error.__cause__
-    web = url.startswith(("http://", "https://"))
-    absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
-    return cause if web and isinstance(cause, _failures()) and not absent else None
+    is_web = url.startswith(("http://", "https://"))
+    is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
+    if is_web and not is_absent and isinstance(cause, _failures()):
+        return cause
+    return None
 
 
 def _unread(error: BaseException, url: str) -> SpecError:
-    refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED
-    if refused or _status(error) in (401, 403):
+    is_refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED
+    if is_refused or _status(error) in (401, 403):
         return SpecError(
             f"may not be read ({_line(error)}). Give credentials as the library of that protocol takes them: in the "
             "environment, or in a file of its own.",
@@ -198,13 +204,14 @@ def _unread(error: BaseException, url: str) -> SpecError:
 
 
 def _status(error: BaseException | None) -> Any:
-    """What a web server answered: aiohttp's name for it, or that of the others."""
+    """The HTTP status of a failure, as aiohttp or the other libraries name it."""
     return getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _line(error: BaseException) -> str:
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0][:200]}" if lines else name
 
 
 class RemoteReader(Reader):
@@ -220,11 +227,11 @@ class RemoteReader(Reader):
         """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where the URL cannot be
         read.
         """
+        where = f"{url}/{MANIFEST}"
         try:
-            data = b"".join(stream(f"{url}/manifest.json", MAX_BYTES))
+            data = b"".join(stream(where, MAX_BYTES))
         except Missing:
             raise _no_manifest(url) from None
-        where = f"{url}/manifest.json"
         if len(data) > MAX_BYTES:
             raise FormatError(expected=f"at most {MAX_BYTES:,} bytes", found="more", where=where)
         try:
@@ -232,11 +239,11 @@ class RemoteReader(Reader):
         except FormatError as error:
             raise error.at(where) from None
 
-    def look(self) -> None:
-        """Nothing: a file is asked for when it is needed."""
+    def check_files(self) -> None:
+        """Does nothing: files are fetched when they are needed."""
 
     def take(self, places: Places, names: Any) -> dict[str, Array]:
-        """As of a cache here; a fetched file that has been damaged since is named with what helps."""
+        """As of a local cache; the error for a fetched file that was damaged later says to delete it."""
         try:
             return super().take(places, names)
         except CorruptShard as error:
@@ -245,51 +252,52 @@ class RemoteReader(Reader):
             raise
 
     def error(self, fault: Fault) -> CorruptShard:
-        """Of a file that has been damaged since it was fetched: what is wrong at the URL is never kept."""
+        """A fault in a fetched file, damaged after it was fetched: faulty files at the URL are never kept."""
         error = fault.error(self.folder)
         error.advice = ANEW
         return error
 
     def faults(self) -> Iterator[Fault]:
-        """Everything at the URL that is not as it was written. Fetches every byte, whatever was fetched before; what is
-        good is kept.
+        """Everything at the URL that is not as it was written. Fetches every byte again, and keeps the files without a
+        fault.
         """
         files.make_folder(self.folder)
         lock = Lock(self.folder, ".verify.lock", wait=math.inf)
-        apart = self.folder / ".verify"
+        scratch = self.folder / ".verify"
         try:
-            if apart.is_dir():  # of a kill: the lock is ours
-                files.remove_folder(apart)
-            yield from self._faults(Reader(apart, self.manifest, LocalFolder(apart / SHARDS)))
+            if scratch.is_dir():  # of a kill: the lock is ours
+                files.remove_folder(scratch)
+            yield from self._faults(Reader(scratch, self.manifest, LocalFolder(scratch / SHARDS)))
         finally:
-            if apart.is_dir():
-                files.remove_folder(apart)
+            if scratch.is_dir():
+                files.remove_folder(scratch)
             lock.release()
 
-    def _faults(self, here: Reader) -> Iterator[Fault]:
+    def _faults(self, fetched: Reader) -> Iterator[Fault]:
         receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
-        for name in ("plan.json", *receipts):
-            self._bring(name, here.folder, MAX_BYTES)
-        yield from here.beside()
+        for name in (PLAN, *receipts):
+            self._fetch(name, fetched.folder, MAX_BYTES)
+        yield from fetched.faults_outside_shards()
         for shard in self.shards:
-            yield from self._faults_of(shard, here)
+            yield from self._faults_of(shard, fetched)
 
-    def _faults_of(self, shard: Shard, here: Reader) -> Iterator[Fault]:
+    def _faults_of(self, shard: Shard, fetched: Reader) -> Iterator[Fault]:
         for file in shard.files.values():
-            self._bring(f"{SHARDS}/{file.name}", here.folder, file.bytes)
-        found = list(here.faults_of(shard))
-        yield from found
+            self._fetch(f"{SHARDS}/{file.name}", fetched.folder, file.bytes)
+        faults = list(fetched.faults_of(shard))
+        yield from faults
         for file in shard.files.values():
-            fetched, kept = here.folder / SHARDS / file.name, self.folder / SHARDS / file.name
-            if found:
-                fetched.unlink(missing_ok=True)
+            path = fetched.folder / SHARDS / file.name
+            if faults:
+                path.unlink(missing_ok=True)
             else:
+                target = self.folder / SHARDS / file.name
                 files.refuse_links(self.folder, PurePath(SHARDS, file.name).parent)
-                files.make_folder(kept.parent)
-                files.system.replace(fetched, kept)
+                files.make_folder(target.parent)
+                files.system.replace(path, target)
 
-    def _bring(self, name: str, folder: Path, size: int) -> None:
-        """Fetch a file as it is, if it is there."""
+    def _fetch(self, name: str, folder: Path, size: int) -> None:
+        """Fetch a file, whatever its bytes, if it exists."""
         path = folder / name
         files.make_folder(path.parent)
         try:
@@ -300,7 +308,7 @@ class RemoteReader(Reader):
 
 def _no_manifest(url: str) -> LogitCacheError:
     try:
-        next(stream(f"{url}/plan.json", 1), None)
+        next(stream(f"{url}/{PLAN}", 1), None)
     except Missing:
         advice = "Name the URL that a cache's folder was copied to."
         return FormatError(expected="a cache (manifest.json below this URL)", found="none", advice=advice, where=url)

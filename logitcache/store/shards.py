@@ -2,21 +2,32 @@
 
 A place is (shard, record in that shard): two arrays of one length. A store's module has ``names(index, columns)``, the
 files of a shard; ``encode(index, columns, arrays)``, their bytes; and ``Table``, which reads one level of all shards.
+The records of a level are stored in batches of 1,024, the last of a shard with what is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from logitcache.errors import CorruptShard
 from logitcache.records import Array, Int64
 from logitcache.store import files
+from logitcache.store.columns import ROW, Column
 from logitcache.store.extents import Extent, File, digest
 
 AGAIN = "Run `logitcache repair`: only what is broken is recomputed."
+BATCH_BITS = 10
+BATCH_ROWS = 1 << BATCH_BITS  # a power of two, so that a record is found by shifting
+
+
+def batches_of(records: int) -> int:
+    """How many batches hold so many records."""
+    return -(-records // BATCH_ROWS)
 
 
 class Places(NamedTuple):
@@ -37,15 +48,15 @@ class Shard:
     records: dict[str, int]  # of each level
     files: dict[str, File]
 
-    def rows_of(self, level: str, first: int, last: int) -> tuple[int, int] | None:
-        """The first and last row that these records belong to, where arithmetic tells."""
-        if self.records["row"] != self.rows * self.views or level != "row":
+    def rows_of(self, level: str, first: int, last: int) -> tuple[int, int]:
+        """The first and last row that these records belong to; of a level below ``row``, those of the whole shard."""
+        if level != ROW or self.records[ROW] != self.rows * self.views:
             return self.first_row, self.first_row + max(self.rows, 1) - 1
         return self.first_row + first // self.views, self.first_row + last // self.views
 
 
 class Folder(Protocol):
-    """Where the files of shards are: here, or somewhere they are fetched from when they are first asked for."""
+    """The files of shards: in a folder of this disk, or at a URL from which they are fetched when first needed."""
 
     def path(self, file: File) -> Path:
         """A file's place on this disk. Raises CorruptShard where there is none."""
@@ -62,8 +73,8 @@ class LocalFolder:
 
     def holds(self, file: File) -> bool:
         """Whether a file is there, itself and byte for byte, and every extent of it is what its receipt says."""
-        there = files.is_there(self.folder, file.name, file.bytes)
-        return there and file.holds(memoryview(self.path(file).read_bytes()))
+        is_there = files.is_there(self.folder, file.name, file.bytes)
+        return is_there and file.holds(memoryview(self.path(file).read_bytes()))
 
 
 @dataclass(frozen=True)
@@ -76,30 +87,71 @@ class Fault:
     what: str
 
     def __str__(self) -> str:
-        batch = "" if self.batch is None else f", batch {self.batch}"
-        rows = "" if self.rows is None else f", rows {self.rows[0]} to {self.rows[1]}"
-        return f"{self.file}{batch}{rows}: {self.what}"
+        text = self.file
+        if self.batch is not None:
+            text += f", batch {self.batch}"
+        if self.rows is not None:
+            text += f", rows {self.rows[0]} to {self.rows[1]}"
+        return f"{text}: {self.what}"
 
     def error(self, folder: Path | str) -> CorruptShard:
         """The same as an error."""
         return CorruptShard(str(self), advice=AGAIN, where=folder)
 
 
-class Table(Protocol):
-    """One level of all shards."""
+class Table:
+    """One level of all shards; each store has its own."""
+
+    def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
+        self.folder = folder
+        self.level = level
+        self.shards = list(shards)
+        self.columns = {column.name: column for column in columns if column.level == level}
+        # batches of all shards are numbered one after the other: the first of each shard, and their number
+        self.batch_base = np.zeros(len(self.shards) + 1, np.int64)
+        np.cumsum([batches_of(shard.records[level]) for shard in self.shards], out=self.batch_base[1:])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What travels to a DataLoader worker: the place, not what was read."""
+        return type(self), (self.folder, self.level, list(self.columns.values()), self.shards)
 
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
         """These records of these columns, in this order: copies, [n, width]. Bytes that are touched for the first time
         are checked first. Raises CorruptShard naming file, batch and rows.
         """
+        raise NotImplementedError
+
+    def faults(self, shard: Shard) -> Iterator[Fault]:
+        """Every part of this level's files in a shard that does not hold. Reads every byte."""
+        raise NotImplementedError
+
+    def shard_of(self, batch: int) -> tuple[int, int]:
+        """The shard that a batch of all shards is in, and its number there."""
+        number = int(np.searchsorted(self.batch_base, batch, side="right")) - 1
+        return number, batch - int(self.batch_base[number])
+
+    def rows_of(self, shard: Shard, batch: int) -> tuple[int, int]:
+        """The first and last row of a batch of a shard, as the cache numbers them."""
+        first = batch * BATCH_ROWS
+        last = min(first + BATCH_ROWS, shard.records[self.level]) - 1
+        return shard.rows_of(self.level, first, last)
+
+    def describe(self, shard: Shard, batch: int) -> str:
+        """A batch of a shard in a message."""
+        first, last = self.rows_of(shard, batch)
+        return f"batch {batch}, rows {first} to {last}"
+
+    def broken_batch(self, shard: Shard, file: File, batch: int) -> Fault:
+        """The fault of a batch whose bytes are not those that were written."""
+        return Fault(f"shards/{file.name}", batch, self.rows_of(shard, batch), "its checksum does not hold")
 
 
 def check(extent: Extent, data: memoryview, what: str, path: Path) -> None:
     """Raises CorruptShard where a file's bytes there are not the ones that were written."""
     if not extent.holds(data):
-        found = digest(data[extent.start : extent.stop])
+        actual = digest(data[extent.start : extent.stop])
         raise CorruptShard(
-            f"{what} (bytes {extent.start:,} to {extent.stop:,}): blake2b expected {extent.blake2b}, found {found}",
+            f"{what} (bytes {extent.start:,} to {extent.stop:,}): blake2b expected {extent.blake2b}, found {actual}",
             advice=AGAIN,
             where=path,
         )

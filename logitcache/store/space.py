@@ -34,7 +34,7 @@ class Space:
         if sum(pages) > MAX_BYTES:
             raise FormatError(expected=f"at most {MAX_BYTES:,} bytes of shards", found=f"{sum(pages):,}")
         self.sizes = list(sizes)
-        self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(pages, dtype=np.int64)])
+        self.starts = np.cumsum([0, *pages])
         memory = mmap.mmap(-1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
         self.data: Array = np.frombuffer(memory, np.uint8)
 
@@ -61,7 +61,7 @@ class Space:
     def _map(self, start: int, size: int, handle: int) -> None:
         if not size:
             return
-        wanted = self.data.ctypes.data + start
-        if _libc.mmap(wanted, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0) != wanted:
+        address = self.data.ctypes.data + start
+        if _libc.mmap(address, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0) != address:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

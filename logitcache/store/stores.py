@@ -11,7 +11,6 @@ from logitcache.store.columns import Column
 from logitcache.store.extents import Encoded
 
 NAMES = ("arrow", "zarr")
-PACKED = 1  # no store compresses: records take at least their own bytes
 
 
 class Store(Protocol):

@@ -29,10 +29,13 @@ from logitcache.store.files import (
 )
 from logitcache.store.lock import Lock, alive, lock_folder
 from logitcache.store.manifest import (
+    MANIFEST,
+    PLAN,
+    SHARDS,
     Plan,
     Receipt,
-    called,
     differences,
+    display_name,
     manifest_dict,
     read_json,
     read_own,
@@ -41,18 +44,18 @@ from logitcache.store.manifest import (
 )
 from logitcache.store.shards import LocalFolder
 
-PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"
 OWN_NAMES = {PLAN, MANIFEST, SHARDS}
-CALLED = ("teacher.name", "data.source")  # what a thing is called, not what it is
+NAMES = ("teacher.name", "data.source")  # fields of a plan: what a thing is called, not what it is
+ELSEWHERE = "Choose another place."
 CLAIM, PART = ".claim.lock", ".part-*.lock"
 CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
 
 class CacheWriter:
-    """One cache being made, locked while it is entered. ``missing`` lists the shards still to be written.
+    """Writes one cache, whose folder stays locked until it is closed. ``missing`` lists the shards still to be written.
 
-    With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards; whoever finds all
-    shards written seals the cache.
+    With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards. The one that finds
+    all shards written writes the manifest.
     """
 
     def __init__(
@@ -65,13 +68,17 @@ class CacheWriter:
         lock: Lock | None = None,
     ) -> None:
         """Lock the folder (unless the caller gives the ``lock`` that it holds) and claim it for this plan. Raises
-        Locked where somebody else writes there,
-        FingerprintMismatch naming the field where it holds another plan, SpecError where it holds something else.
+        Locked where somebody else writes there, FingerprintMismatch naming the field where it holds another plan,
+        SpecError where it holds something else.
         """
-        self.folder, self.plan, self.digest, self.part = folder, plan, plan.digest(), part
-        self.store, self.receipts = stores.of(plan.store), dict[int, Receipt]()
+        self.folder = folder
+        self.plan = plan
+        self.digest = plan.digest()
+        self.part = part
+        self.store = stores.of(plan.store)
+        self.receipts: dict[int, Receipt] = {}
         if folder.exists() and not folder.is_dir():
-            raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=folder)
+            raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=folder)
         refuse_inside(folder)
         if overwrite and part is not None:
             raise SpecError("expected --overwrite without parts, found both. Delete the cache first.", where=folder)
@@ -90,7 +97,7 @@ class CacheWriter:
         self.close()
 
     def close(self) -> None:
-        """Let others write here. Raises DiskError."""
+        """Release the locks. Raises DiskError."""
         self._locks.close()
 
     @property
@@ -99,16 +106,17 @@ class CacheWriter:
 
     @property
     def own(self) -> range:
-        """The shards that are this writer's to write."""
+        """The shards that this writer writes."""
         index, parts = self.part or (0, 1)
-        return range(index * self.plan.shard_count // parts, (index + 1) * self.plan.shard_count // parts)
+        count = self.plan.shard_count
+        return range(index * count // parts, (index + 1) * count // parts)
 
     @property
     def missing(self) -> list[int]:
         return [index for index in self.own if index not in self.receipts]
 
     def forget(self) -> None:
-        """Remove what this cache consists of; the folder too, if nothing else is in it."""
+        """Remove the files of this cache, and the folder if nothing else is in it."""
         _clear(self.folder)
         self.close()
         if not self.folder.is_symlink() and not any(self.folder.iterdir()):
@@ -116,7 +124,7 @@ class CacheWriter:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """A part looks, claims and seals while no other part does."""
+        """Hold the lock under which parts look at what is there, claim shards and write the manifest."""
         if self.part is None:
             yield
             return
@@ -128,17 +136,18 @@ class CacheWriter:
 
     def _claim(self, overwrite: bool) -> None:
         folder = self.folder
-        found = {path.name for path in folder.iterdir() if not _is_left_over(path.name)}
-        if found:
+        plan = self.plan.to_dict()
+        names = _names_in(folder)
+        if names:
             with reading(folder):
-                old = _own_plan(folder, found)
+                old = _own_plan(folder, names)
             refuse_link(folder / SHARDS)
             if overwrite:
                 _clear(folder)
             else:
-                _check_same(folder, old, self.plan.to_dict())
-        if not _says(folder / PLAN, self.plan.to_dict()):
-            write_json(folder / PLAN, self.plan.to_dict())
+                _check_same(folder, old, plan)
+        if not _holds_json(folder / PLAN, plan):
+            write_json(folder / PLAN, plan)
         settle(folder)  # the plan is there for good before anything that needs it
         make_folder(folder / SHARDS)
         settle(folder / SHARDS)
@@ -149,7 +158,7 @@ class CacheWriter:
             remove(folder, MANIFEST)
 
     def _sweep(self, shards: range) -> None:
-        """Remove what kills have left of these shards, beside the plan and the manifest, and of locks."""
+        """Remove temporary files that interrupted writers of these shards left, and lock files of dead processes."""
         for left in leftovers(self.folder / SHARDS):
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]
@@ -162,8 +171,12 @@ class CacheWriter:
 
     def _look(self) -> dict[int, Receipt]:
         """The receipts of the shards that this plan has written."""
-        found = ((index, self._receipt(index)) for index in range(self.plan.shard_count))
-        return {index: receipt for index, receipt in found if receipt is not None}
+        receipts = {}
+        for index in range(self.plan.shard_count):
+            receipt = self._receipt(index)
+            if receipt is not None:
+                receipts[index] = receipt
+        return receipts
 
     def _receipt(self, index: int) -> Receipt | None:
         shards = self.folder / SHARDS
@@ -176,12 +189,14 @@ class CacheWriter:
             return None  # a shard without a receipt of this plan does not exist: it is made again
         if not receipt.belongs(self.plan, self.digest, index):
             return None
-        return receipt if all(is_there(shards, file.name, file.bytes) for file in receipt.files) else None
+        if not all(is_there(shards, file.name, file.bytes) for file in receipt.files):
+            return None
+        return receipt
 
     def holds(self, index: int) -> bool:
         """Whether a shard is there, byte for byte as its receipt says. Reads every byte."""
-        there = self.receipts.get(index)
-        return there is not None and all(map(LocalFolder(self.folder / SHARDS).holds, there.files))
+        receipt = self.receipts.get(index)
+        return receipt is not None and all(map(LocalFolder(self.folder / SHARDS).holds, receipt.files))
 
     def write(
         self,
@@ -196,13 +211,13 @@ class CacheWriter:
         start, end = self.plan.shard(index)
         records = check_arrays(self.plan.columns, arrays)
         encoded = self.store.encode(index, self.plan.columns, arrays)
-        described = tuple(each.described(name) for name, each in encoded.items())
-        receipt = Receipt(self.digest, start, end - start, records, described, sketches, conditions)
-        self.put(index, receipt, {name: each.data for name, each in encoded.items()})
+        files = tuple(file.described(name) for name, file in encoded.items())
+        receipt = Receipt(self.digest, start, end - start, records, files, sketches, conditions)
+        self.put(index, receipt, {name: file.data for name, file in encoded.items()})
         return receipt
 
     def put(self, index: int, receipt: Receipt, files: Mapping[str, memoryview]) -> None:
-        """Write a shard whose bytes are known: those that its receipt describes."""
+        """Write a shard from the bytes that its receipt describes."""
         shards = self.folder / SHARDS
         self.discard(index)
         for name, data in files.items():
@@ -212,8 +227,8 @@ class CacheWriter:
         self.receipts[index] = receipt
 
     def discard(self, index: int) -> None:
-        """Remove a shard: one that has no receipt, or one of another plan, or one that is to be made again. The cache
-        is not complete then. A link in its place goes, and nothing behind it.
+        """Remove a shard and its receipt, so that it can be written anew. The cache is not complete afterwards. A link
+        in the shard's place is removed, and not what it points to.
         """
         shards = self.folder / SHARDS
         self.receipts.pop(index, None)
@@ -229,7 +244,7 @@ class CacheWriter:
                 remove(shards, group)
 
     def seal(self) -> bool:
-        """Write the manifest, and the cache is complete; or say that other parts have shards to write still."""
+        """Write the manifest, which completes the cache; returns whether all shards were there."""
         with self._alone():
             if self.part is not None:
                 self.receipts = self._look()
@@ -242,37 +257,43 @@ class CacheWriter:
 
 
 def _lock_part(folder: Path, index: int, parts: int) -> Lock:
-    """Hold one part. Raises Locked where somebody has it, or where parts are cut another way."""
+    """Lock one part. Raises Locked where another process holds it, or where other processes write parts of another
+    number.
+    """
     ending = f"-of-{parts}.lock"
     for name in alive(folder, PART):
         if not name.endswith(ending):
-            advice = "Cut the dump the same way, or wait for them."
-            raise Locked(expected=f"parts of {parts}", found=f"{name[1:-5]} at work", advice=advice, where=folder)
+            raise Locked(
+                expected=f"parts of {parts}",
+                found=f"{name[1:-5]} at work",
+                advice="Cut the dump the same way, or wait for them.",
+                where=folder,
+            )
     return Lock(folder, f".part-{index}{ending}")
 
 
-def _is_left_over(name: str) -> bool:
-    """Of a dump that was killed, or of others that run."""
-    return name.startswith(".") and name.endswith((".tmp", ".lock"))
+def _names_in(folder: Path) -> set[str]:
+    """The names in a folder, without the hidden files of an interrupted dump or of other writers."""
+    names = {path.name for path in folder.iterdir()}
+    return {name for name in names if not (name.startswith(".") and name.endswith((".tmp", ".lock")))}
 
 
 def check_place(folder: Path) -> None:
     """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is claimed."""
-    here = folder if folder.exists() else next((above for above in folder.parents if above.exists()), Path())
-    if not here.is_dir():
-        raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=here)
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
+    if not existing.is_dir():
+        raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=existing)
     refuse_inside(folder)
-    found = {path.name for path in folder.iterdir() if not _is_left_over(path.name)} if here == folder else set()
-    if found:
-        _own_plan(folder, found)
+    names = _names_in(folder) if existing == folder else set()
+    if names:
+        _own_plan(folder, names)
 
 
 def refuse_inside(folder: Path) -> None:
-    """Raises SpecError for a place inside a cache: that would be no cache any more, but a folder with strangers."""
+    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign file."""
     for above in folder.resolve().parents:
         if _is_cache(above):
-            advice = "Choose another place."
-            raise SpecError(f"expected a place outside of caches, found one inside {above}. {advice}", where=folder)
+            raise SpecError(f"expected a place outside of caches, found one inside {above}. {ELSEWHERE}", where=folder)
 
 
 def _is_cache(folder: Path) -> bool:
@@ -288,11 +309,13 @@ def _is_ours(stated: Mapping[str, Any]) -> bool:
     return str(stated.get("format")).startswith("logitcache/")
 
 
-def _own_plan(folder: Path, found: set[str]) -> dict[str, Any]:
-    """The plan of the cache in this folder. Raises SpecError where it holds something else."""
+def _own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
+    """The plan of the cache in this folder, which holds files of these names. Raises SpecError where it holds something
+    else.
+    """
     advice = "Choose another place, or an empty folder."
-    if PLAN not in found or found - OWN_NAMES:
-        other = ", ".join(sorted(found - OWN_NAMES)[:3]) or f"{', '.join(sorted(found))} without {PLAN}"
+    if PLAN not in names or names - OWN_NAMES:
+        other = ", ".join(sorted(names - OWN_NAMES)[:3]) or f"{', '.join(sorted(names))} without {PLAN}"
         raise SpecError(expected="a cache or an empty folder", found=other, advice=advice, where=folder)
     plan = read_json(folder / PLAN)
     if not _is_ours(plan):
@@ -301,8 +324,8 @@ def _own_plan(folder: Path, found: set[str]) -> dict[str, Any]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a cache consists of and nothing else: the folder may be a link to another disk. The plan goes last,
-    so that what a kill leaves is still known as ours.
+    """Remove the files of a cache and no others; the folder itself stays, for it may be a link. The plan goes last, so
+    that after an interruption the rest is still recognised as a cache.
     """
     remove(folder, MANIFEST)
     if (folder / SHARDS).is_dir():
@@ -311,8 +334,8 @@ def _clear(folder: Path) -> None:
         remove(folder, name)
 
 
-def _says(path: Path, value: Mapping[str, Any]) -> bool:
-    """Whether a file is there and holds this, byte for byte."""
+def _holds_json(path: Path, value: Mapping[str, Any]) -> bool:
+    """Whether a file is there and holds this value, byte for byte."""
     try:
         return path.is_file() and read_own(path) == json.loads(identity.canonical_json(value))
     except FormatError:
@@ -320,14 +343,17 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    found = list(differences(old, new))
-    for field, before, now in found:
-        advice = "Choose another place, or lose what is there (`dump --overwrite`)."
-        if field == "data.labels":
-            advice = "Labels were corrected: in another place, with --reuse of this one, no row sees the teacher."
-        elif all(name in CALLED for name, _, _ in found):
-            advice = f"Only the name differs: name it as before, and it goes on. {advice}"
-        raise FingerprintMismatch(
-            f"this cache was begun with {short(called(field))} = {short(before)}, now it is {short(now)}. {advice}",
-            where=folder,
-        )
+    """Raises FingerprintMismatch naming the first field in which two plans differ."""
+    differing = list(differences(old, new))
+    if not differing:
+        return
+    field, before, now = differing[0]
+    advice = "Choose another place, or replace the cache that is there (`dump --overwrite`)."
+    if field == "data.labels":
+        advice = "Labels were corrected: in another place, with --reuse of this one, no row sees the teacher."
+    elif all(name in NAMES for name, _, _ in differing):
+        advice = f"Only the name differs: name it as before, and it goes on. {advice}"
+    raise FingerprintMismatch(
+        f"this cache was begun with {short(display_name(field))} = {short(before)}, now it is {short(now)}. {advice}",
+        where=folder,
+    )

@@ -27,14 +27,13 @@ from zarr.storage import MemoryStore
 
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array
+from logitcache.store import shards as common
 from logitcache.store.columns import ROW, Column
 from logitcache.store.extents import Encoded, File, pieces, tile
 from logitcache.store.files import refuse_links
-from logitcache.store.shards import Fault, Folder, Places, Shard, check
+from logitcache.store.shards import BATCH_BITS, BATCH_ROWS, Fault, Places, Shard, batches_of, check
 from logitcache.store.space import Space
 
-BATCH_BITS = 10
-BATCH_ROWS = 1 << BATCH_BITS  # records of an inner chunk
 WINDOW: int | None = BATCH_ROWS  # records that are best read together
 KEPT = 16  # decoded chunks of each column: an order over 4 windows at a time, and a batch between two such groups
 OPEN = 64  # arrays
@@ -58,7 +57,7 @@ class Layout:
 
     @property
     def chunks(self) -> int:
-        return -(-self.records // self.rows)
+        return batches_of(self.records)
 
     def borders(self) -> list[int]:
         """Where each chunk begins, where the index does, and where the file ends."""
@@ -79,11 +78,11 @@ class Layout:
     def metadata(self) -> bytes:
         """The array's ``zarr.json``."""
         shape, chunk, file = self.shapes()
-        little, crc = {"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}
+        codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
         sharding = {
             "chunk_shape": chunk,
-            "codecs": [little, crc],
-            "index_codecs": [little, crc],
+            "codecs": codecs,
+            "index_codecs": codecs,
             "index_location": "end",
         }
         return _json(
@@ -131,25 +130,27 @@ def names(index: int, columns: Sequence[Column]) -> list[str]:
 
 def encode(index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, Encoded]:
     """The files of one shard, by name."""
-    made = {group_name(index): _small(GROUP)}
+    files = {group_name(index): _metadata_file(GROUP)}
     for column in columns:
-        layout = Layout(column, len(arrays[column.name]))
-        meta, chunks = array_names(index, column)
-        made[meta], made[chunks] = _small(layout.metadata()), _encode(layout, arrays[column.name])
-    return made
+        array = arrays[column.name]
+        layout = Layout(column, len(array))
+        metadata, chunks = array_names(index, column)
+        files[metadata] = _metadata_file(layout.metadata())
+        files[chunks] = _encode(layout, array)
+    return files
 
 
-def _small(data: bytes) -> Encoded:
+def _metadata_file(data: bytes) -> Encoded:
     view = memoryview(data)
     return Encoded(view, pieces(view))
 
 
 def _encode(layout: Layout, array: Array) -> Encoded:
-    held: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     if layout.records:
         shape, chunk, file = layout.shapes()
-        made = zarr.create_array(
-            MemoryStore(held),
+        zarr_array = zarr.create_array(
+            MemoryStore(stored),
             shape=shape,
             chunks=chunk,
             shards=file,
@@ -159,38 +160,30 @@ def _encode(layout: Layout, array: Array) -> Encoded:
             fill_value=0,
             config={"write_empty_chunks": True},
         )
-        made[:] = array
-    data = memoryview(held[chunk_key(layout.column)].to_bytes() if held else b"")
+        zarr_array[:] = array
+    data = memoryview(stored[chunk_key(layout.column)].to_bytes() if stored else b"")
     return Encoded(data, tile(data, layout.borders()))
 
 
-class Table:
+class Table(common.Table):
     """One level of all shards, read by whole chunks. Raises CorruptShard, naming file, batch and rows, where bytes are
     not those that the receipts were made for.
     """
 
-    def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
-        self.folder, self.level, self.shards = folder, level, list(shards)
-        self.columns = {column.name: column for column in columns if column.level == level}
-        counts = [-(-shard.records[level] // BATCH_ROWS) for shard in self.shards]
-        self.base = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What travels to a DataLoader worker: the place, not what was read."""
-        return Table, (self.folder, self.level, list(self.columns.values()), self.shards)
-
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of these columns: see :class:`logitcache.store.shards.Table`."""
         count = len(places.record)
-        out = {name: np.empty(self.columns[name].shape(count), self.columns[name].dtype) for name in names}
-        within = places.record & (BATCH_ROWS - 1)
-        for batch, mine in _grouped(self.base[places.shard] + (places.record >> BATCH_BITS)):
+        arrays = {}
+        for name in names:
+            column = self.columns[name]
+            arrays[name] = np.empty(column.shape(count), column.dtype)
+        record_in_batch = places.record & (BATCH_ROWS - 1)
+        for batch, index in _grouped(self.batch_base[places.shard] + (places.record >> BATCH_BITS)):
             for name in names:
-                out[name][mine] = self._kept(name, batch)[within[mine]]
-        return out
+                arrays[name][index] = self._decoded(name, batch)[record_in_batch[index]]
+        return arrays
 
     @cached_property
-    def _kept(self) -> Any:
+    def _decoded(self) -> Any:
         return lru_cache(KEPT * len(self.columns))(self._decode)
 
     @cached_property
@@ -199,27 +192,29 @@ class Table:
 
     def _decode(self, name: str, batch: int) -> Array:
         """One chunk of a column, checked: [up to 1,024, width]."""
-        place = int(np.searchsorted(self.base, batch, side="right")) - 1
-        shard, chunk = self.shards[place], batch - int(self.base[place])
-        array, data = self._opened(name, place)
-        file, first = self._file(shard, name), chunk * BATCH_ROWS
-        path, rows = self.folder.path(file), self.rows_of(shard, chunk)
-        named = f"batch {chunk}" + ("" if rows is None else f", rows {rows[0]} to {rows[1]}")
-        check(file.extents[chunk], data, named, path)
+        number, chunk = self.shard_of(batch)
+        shard = self.shards[number]
+        array, data = self._opened(name, number)
+        file = self._file(shard, name)
+        path = self.folder.path(file)
+        described = self.describe(shard, chunk)
+        check(file.extents[chunk], data, described, path)
+        first = chunk * BATCH_ROWS
         try:
             decoded: Array = array[first : first + BATCH_ROWS]
         except ValueError as error:  # zarr's own checksum, which names nothing
-            raise CorruptShard(f"{named}: expected Zarr's, found: {error}", where=path) from None
+            raise CorruptShard(f"{described}: expected Zarr's, found: {error}", where=path) from None
         return decoded
 
-    def _open(self, name: str, place: int) -> tuple[Any, memoryview]:
+    def _open(self, name: str, number: int) -> tuple[Any, memoryview]:
         """A column's array in one shard, and the bytes it is in, once all but its chunks is seen to be what was
         written.
         """
-        shard, column = self.shards[place], self.columns[name]
-        layout, meta = self._layout(shard, name), array_names(shard.index, column)[0]
-        for small, expected in ((group_name(shard.index), GROUP), (meta, layout.metadata())):
-            self._same(shard.files[small], expected)
+        shard = self.shards[number]
+        column = self.columns[name]
+        layout = self._layout(shard, name)
+        self._check_metadata(shard.files[group_name(shard.index)], GROUP)
+        self._check_metadata(shard.files[array_names(shard.index, column)[0]], layout.metadata())
         data = self._map(shard, name)
         self._check_index(shard, name, data)
         held = {
@@ -236,15 +231,17 @@ class Table:
 
     def _map(self, shard: Shard, name: str) -> memoryview:
         """The bytes of an array's chunks."""
-        file, layout = self._file(shard, name), self._layout(shard, name)
-        path, extents = self.folder.path(file), file.extents
-        if len(extents) != layout.chunks + bool(layout.chunks) or layout.borders()[1:] != [e.stop for e in extents]:
-            found = f"{file.bytes:,} bytes in {len(extents)} extents"
+        file = self._file(shard, name)
+        layout = self._layout(shard, name)
+        path = self.folder.path(file)
+        if [0, *(extent.stop for extent in file.extents)] != layout.borders():
+            found = f"{file.bytes:,} bytes in {len(file.extents)} extents"
             raise CorruptShard(f"expected {layout.chunks} chunks of {layout.rows} records, found {found}.", where=path)
         return _bytes(path, file)
 
     def _check_index(self, shard: Shard, name: str, data: memoryview) -> None:
-        layout, file = self._layout(shard, name), self._file(shard, name)
+        layout = self._layout(shard, name)
+        file = self._file(shard, name)
         path = self.folder.path(file)
         check(file.extents[-1], data, "index", path)
         if data[layout.borders()[-2] : -CRC_BYTES] != layout.index():
@@ -252,41 +249,35 @@ class Table:
                 f"index: expected {layout.chunks} chunks one behind the other, found others.", where=path
             )
 
-    def _same(self, file: File, expected: bytes) -> None:
-        """Raises CorruptShard where a file does not hold this."""
+    def _check_metadata(self, file: File, expected: bytes) -> None:
+        """Raises CorruptShard where a file does not hold just these bytes."""
         path = self.folder.path(file)
         if file.bytes != len(expected) or _bytes(path, file) != expected:
             raise CorruptShard("expected the metadata that a shard of these records has, found other.", where=path)
 
     def faults(self, shard: Shard) -> Iterator[Fault]:
-        """Every piece of this level's files in a shard that does not hold. Reads every byte."""
-        small = {group_name(shard.index): GROUP} if self.level == ROW else {}
-        small |= {array_names(shard.index, c)[0]: self._layout(shard, c.name).metadata() for c in self.columns.values()}
-        for meta, expected in small.items():
+        metadata = {group_name(shard.index): GROUP} if self.level == ROW else {}
+        for name, column in self.columns.items():
+            metadata[array_names(shard.index, column)[0]] = self._layout(shard, name).metadata()
+        for file_name, expected in metadata.items():
             try:
-                self._same(shard.files[meta], expected)
+                self._check_metadata(shard.files[file_name], expected)
             except FormatError as error:
-                yield Fault(f"shards/{meta}", None, None, error.problem)
+                yield Fault(f"shards/{file_name}", None, None, error.problem)
         for name in self.columns:
-            yield from self._faults(shard, name)
+            yield from self._faults_of_column(shard, name)
 
-    def _faults(self, shard: Shard, name: str) -> Iterator[Fault]:
+    def _faults_of_column(self, shard: Shard, name: str) -> Iterator[Fault]:
         file = self._file(shard, name)
         try:
             data = self._map(shard, name)
-            found = [i for i, extent in enumerate(file.extents[:-1]) if not extent.holds(data)]
-            for batch in found:
-                rows = self.rows_of(shard, batch)
-                yield Fault(f"shards/{file.name}", batch, rows, "its checksum does not hold")
+            for batch, extent in enumerate(file.extents[:-1]):
+                if not extent.holds(data):
+                    yield self.broken_batch(shard, file, batch)
             if file.extents:
                 self._check_index(shard, name, data)
         except FormatError as error:
             yield Fault(f"shards/{file.name}", None, None, error.problem)
-
-    def rows_of(self, shard: Shard, batch: int) -> tuple[int, int] | None:
-        """The first and last row of a chunk of a shard, as the cache numbers them."""
-        first = batch * BATCH_ROWS
-        return shard.rows_of(self.level, first, min(first + BATCH_ROWS, shard.records[self.level]) - 1)
 
 
 def _grouped(keys: Array) -> Iterator[tuple[int, Array]]:
@@ -294,8 +285,8 @@ def _grouped(keys: Array) -> Iterator[tuple[int, Array]]:
     if not len(keys):
         return
     order = np.argsort(keys, kind="stable")
-    found, starts = np.unique(keys[order], return_index=True)
-    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
+    values, starts = np.unique(keys[order], return_index=True)
+    yield from zip(values.tolist(), np.split(order, starts[1:]), strict=True)
 
 
 def _bytes(path: Path, file: File) -> memoryview:

@@ -1,7 +1,8 @@
-"""The whole line on built-in text: a teacher trained on the spot, its cache, five methods over three seeds.
+"""All steps on built-in text: a teacher is trained, its answers are cached, five methods are trained over three seeds
+and compared.
 
-The same calls that ``logitcache dump``, ``train`` and ``compare`` make, in one process. What it made is found again: a
-second run is over at once, and a broken-off one goes on.
+The steps are those of ``logitcache dump``, ``train`` and ``compare``, in one process. A second run uses what the first
+one left, and goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ QUICK = DemoSize("2x128", 5000, 3, "2x64", 1000, 5, 600)
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo leaves."""
+    """The teacher, the report of its dump, the runs and their comparison."""
 
     teacher: Path
     report: DumpReport
@@ -65,36 +66,26 @@ def demo(folder: Path, size: DemoSize = FULL, *, reporter: Reporter = SILENT) ->
     reporter.note(
         f"training a teacher: {size.teacher}, {size.teacher_epochs:g} passes over {len(source.splits['train']):,} rows"
     )
-    asked = replace(common, student=size.teacher, epochs=size.teacher_epochs, select="last", out=folder / "teacher")
-    teacher = train(asked, source=source, reporter=reporter)
-    place = space.cache(source.name, "train", teacher.name)
-    report = dump_split(
-        load_teacher(str(teacher)), source, "train", place, DumpSettings(max_length=MAX_LENGTH), reporter=reporter
-    )
+    config = replace(common, student=size.teacher, epochs=size.teacher_epochs, select="last", out=folder / "teacher")
+    teacher = train(config, source=source, reporter=reporter)
+    cache = space.cache(source.name, "train", teacher.name)
+    settings = DumpSettings(max_length=MAX_LENGTH)
+    report = dump_split(load_teacher(str(teacher)), source, "train", cache, settings, reporter=reporter)
     student = replace(
-        common,
-        student=size.student,
-        epochs=size.student_epochs,
-        rows=size.student_rows,
-        learning_rate=1e-3,
-        cache=place,
+        common, student=size.student, epochs=size.student_epochs, rows=size.student_rows, learning_rate=1e-3
     )
     reporter.note(f"training students: {size.student}, {size.student_epochs:g} passes over {size.student_rows:,} rows")
-    runs = tuple(
-        train(_with(student, method, seed), source=source, reporter=reporter)
-        for seed in SEEDS  # methods side by side, so that a drift of the machine's speed meets them all
-        for method in METHODS
-    )
-    return DemoResult(teacher, report, runs, compare(runs))
-
-
-def _with(student: TrainConfig, method: str, seed: int) -> TrainConfig:
-    cache = student.cache if method == "kd" else None  # Self-KD makes its own
-    return replace(student, method=method, seed=seed, cache=cache)
+    runs = []
+    for seed in SEEDS:  # methods side by side, so that a drift of the machine's speed meets them all
+        for method in METHODS:
+            own_cache = cache if method == "kd" else None  # Self-KD makes its own
+            config = replace(student, method=method, seed=seed, cache=own_cache)
+            runs.append(train(config, source=source, reporter=reporter))
+    return DemoResult(teacher, report, tuple(runs), compare(runs))
 
 
 def demo_source(source: Source, size: DemoSize) -> Source:
-    """The rows of a demo of this size: a subset drawn by counter hash, numbered as if loaded so."""
+    """The rows of a demo of this size: a subset drawn by counter hash, numbered from 0."""
     limits = {"train": size.teacher_rows, "dev": size.held_out, "test": size.held_out}
     splits = {}
     for name, rows in source.splits.items():

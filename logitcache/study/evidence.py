@@ -1,16 +1,17 @@
-"""What the scores of a comparison were measured on, and what a verdict must therefore say of itself."""
+"""The rows that a comparison was scored on, and what a verdict must say of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logitcache.study.results import Result, SharedTexts
+from logitcache.data.division import SharedTexts
+from logitcache.study.results import Result
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rows that were scored. By default: test rows that somebody gave, none of them trained on."""
+    """The rows that were scored. By default these are test rows that the user gave, none of them trained on."""
 
     split: str = "test"
     held_out: int | None = None  # rows of the split that were held out of train; None where somebody gave them
@@ -26,17 +27,17 @@ class Evidence:
 
     @property
     def name(self) -> str:
-        """What the rows are called in a title."""
+        """The name of the rows in a title."""
         return "training rows" if self.trained_on else self.split
 
     @property
     def rows(self) -> str:
-        """What the rows are called in a sentence."""
+        """The name of the rows in a sentence."""
         return "training rows" if self.trained_on else f"{self.split} rows"
 
     @property
     def these(self) -> str:
-        """All of the rows, as a sentence calls them."""
+        """All of the rows in a sentence: ``this test set``."""
         return "these training rows" if self.trained_on else f"this {self.split} set"
 
     def before(self) -> str:
@@ -47,7 +48,7 @@ class Evidence:
         return f"Measured on training rows{why}, this cannot speak of quality: "
 
     def after(self) -> str:
-        """The sentences behind a verdict; empty where there is nothing more to know."""
+        """The sentences after a verdict; empty where there is no reservation."""
         sentences = []
         if self.chosen_on:
             sentences.append(f"Measured on {self.split}, the split on which the epoch was selected.")
@@ -58,7 +59,7 @@ class Evidence:
 
 
 def evidence_of(results: Sequence[Result], split: str) -> Evidence:
-    """What these results, all of the same data, were scored on."""
+    """The evidence of results that come from the same data."""
     division = next((result.division for result in results if result.division is not None), None)
     return Evidence(
         split=split,

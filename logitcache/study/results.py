@@ -1,4 +1,4 @@
-"""Result folders: what `logitcache train` left behind, read back, checked, and proved to speak of the same rows.
+"""Result folders: read back, checked, and proved to come from the same data and rows.
 
 A result folder holds ``result.json`` (format ``logitcache-result/1``) and ``predictions.parquet`` (one row per
 evaluated row: ``split``, ``row_id``, ``label``, ``logits[K]``) beside the model. No model is loaded and torch is not
@@ -8,7 +8,6 @@ imported.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,43 +18,43 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.data.division import Division, SharedTexts
 from logitcache.errors import FingerprintMismatch, FormatError, SpecError
 from logitcache.records import Float32, Int64
 
 FORMAT = "logitcache-result/1"
 RESULT, PREDICTIONS = "result.json", "predictions.parquet"
 
-_NUMBER = (int, float)
 MAX_POSITIONS = 1 << 20  # of a row
-_FIELDS: Mapping[str, tuple[type, ...]] = {
-    "method": (str,),
-    "seed": (int,),
-    "metric": (str,),
-    "metrics": (dict,),
-    "label_names": (list, type(None)),
-    "data": (dict,),
-    "config": (dict,),
-    "alpha": (*_NUMBER, type(None)),
-    "a": (*_NUMBER, type(None)),
-    "temperature": (*_NUMBER, type(None)),
-    "soft_factor": (*_NUMBER, type(None)),
-    "cache_fingerprint": (str, type(None)),
-    "cache_rows": (int, type(None)),
-    "rows_seen": (int,),
-    "seconds_per_step": (*_NUMBER, type(None)),
+ANY = "*"  # in a schema: every name
+_NUMBER = int | float
+_SCHEMA: Mapping[str, Any] = {
+    "method": str,
+    "seed": int,
+    "metric": str,
+    "metrics": {ANY: {ANY: _NUMBER}},
+    "label_names": list | None,
+    "data": {
+        "digest": str,
+        "train_rows": int,
+        "unlabelled_rows": int,
+        "division": {"rule": str, "held_out": {ANY: int}},
+        "shared_texts": {ANY: {"rows": int, "of": int, "first": int}},
+    },
+    "config": dict,
+    "alpha": _NUMBER | None,
+    "a": _NUMBER | None,
+    "temperature": _NUMBER | None,
+    "soft_factor": _NUMBER | None,
+    "cache_fingerprint": str | None,
+    "cache_rows": int | None,
+    "caches": [{"fingerprint": str, "rows": int, "weights": str}],
+    "rows_seen": int,
+    "seconds_per_step": _NUMBER | None,
 }
-_DATA_FIELDS: Mapping[str, tuple[type, ...]] = {
-    "digest": (str,),
-    "train_rows": (int,),
-    "unlabelled_rows": (int,),
-    "division": (dict, type(None)),
-    "shared_texts": (dict,),
-}
-_CACHE_FIELDS: Mapping[str, tuple[type, ...]] = {"fingerprint": (str,), "rows": (int,), "weights": (str,)}
-_DIVISION_FIELDS: Mapping[str, tuple[type, ...]] = {"rule": (str,), "held_out": (dict,)}
-_SHARED_FIELDS: Mapping[str, tuple[type, ...]] = {"rows": (int,), "of": (int,), "first": (int,)}
-_CACHE = ("cache_fingerprint", "cache_rows")
-_AS_WRITTEN = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", *_CACHE)
+_NULLABLE = "data.division"
+_OLDER_DATA: Mapping[str, Any] = {"unlabelled_rows": 0, "division": None, "shared_texts": {}}  # results without these
+_COPIED = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", "cache_fingerprint", "cache_rows")
 # Keys of a config that name this one run, or that the result says better: its cache's fingerprint, its training rows,
 # how rows were held out.
 _OWN = ("method", "seed", "out", "cache", "rows", "division")
@@ -71,25 +70,8 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class SharedTexts:
-    """Texts of a held-out split that stand in train too."""
-
-    rows: int  # labelled rows of the split with such a text
-    of: int  # labelled rows of the split
-    first: int  # the row_id of the first of them
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How rows were held out of train, where nobody gave labelled rows to score on."""
-
-    rule: str  # in words
-    held_out: Mapping[str, int]  # rows by split; empty where there were too few to hold any out
-
-
-@dataclass(frozen=True)
 class Result:
-    """One trained student: what was asked for, what it scored and what it answered."""
+    """One trained student: its settings, its scores and its predictions."""
 
     folder: Path
     method: str
@@ -108,7 +90,7 @@ class Result:
     rows_seen: int  # rows x epochs, labelled or not
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split
-    division: HeldOut | None = None
+    division: Division | None = None
     shared: Mapping[str, SharedTexts] = field(default_factory=dict)  # by split, where there are any
 
     @property
@@ -122,16 +104,18 @@ def find_results(paths: Sequence[Path]) -> list[Path]:
 
     Raises SpecError for a path that is no folder, or holds no result.
     """
-    found: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
     for path in paths:
         below = sorted(_results_below(path))
-        if not below:
-            expected = f"expected a result folder (with {RESULT}) or a folder of such"
-            what = "no result in it" if path.is_dir() else "a file" if path.exists() else "no such folder"
-            raise SpecError(f"{expected}, found {what}. Make one with `logitcache train`.", where=path)
         for folder in below:
-            found.setdefault(folder.resolve(), folder)
-    return sorted(found.values())
+            folders.setdefault(folder.resolve(), folder)
+        if not below:
+            problem = "no such folder"
+            if path.exists():
+                problem = "no result in it" if path.is_dir() else "a file"
+            expected = f"a result folder (with {RESULT}) or a folder of such"
+            raise SpecError(expected=expected, found=problem, advice="Make one with `logitcache train`.", where=path)
+    return sorted(folders.values())
 
 
 def _results_below(path: Path) -> Iterator[Path]:
@@ -158,7 +142,7 @@ def read_result(folder: Path) -> Result:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Say of every FormatError which file it is in and what to do."""
+    """Add the file's path and advice to every FormatError."""
     try:
         yield
     except FormatError as error:
@@ -171,60 +155,42 @@ def _document(path: Path) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:  # not JSON, or not UTF-8
         raise FormatError(expected="JSON", found=error) from None
-    found = document.get("format") if isinstance(document, dict) else type(document).__name__
-    if found != FORMAT:
-        raise FormatError(expected=f"format {FORMAT!r}", found=repr(found))
-    _check_fields(document, _FIELDS, "")
-    _check_data(document["data"])
-    for split, metrics in document["metrics"].items():
-        _check_metrics(split, metrics)
+    stated = document.get("format") if isinstance(document, dict) else type(document).__name__
+    if stated != FORMAT:
+        raise FormatError(expected=f"format {FORMAT!r}", found=repr(stated))
     document.setdefault("caches", [])
-    for cache in document["caches"] if isinstance(document["caches"], list) else [None]:
-        if not isinstance(cache, dict):
-            raise FormatError(f"`caches`: expected a list of caches, found {document['caches']!r}")
-        _check_fields(cache, _CACHE_FIELDS, "caches.")
+    if isinstance(document.get("data"), dict):
+        document["data"] = {**_OLDER_DATA, **document["data"]}
+    _check("", document, _SCHEMA)
     return document
 
 
-def _check_data(data: dict[str, Any]) -> None:
-    """What is said of the rows. Older results say nothing of unlabelled rows, of rows held out and of shared texts."""
-    older: dict[str, Any] = {"unlabelled_rows": 0, "division": None, "shared_texts": {}}
-    data.update({name: value for name, value in older.items() if name not in data})
-    _check_fields(data, _DATA_FIELDS, "data.")
-    if data["division"] is not None:
-        _check_fields(data["division"], _DIVISION_FIELDS, "data.division.")
-        _check_fields(data["division"]["held_out"], dict.fromkeys(data["division"]["held_out"], (int,)), "held_out.")
-    for split, shared in data["shared_texts"].items():
-        if not isinstance(shared, dict):
-            raise FormatError(f"`data.shared_texts.{split}`: expected numbers by name, found {shared!r}")
-        _check_fields(shared, _SHARED_FIELDS, f"data.shared_texts.{split}.")
+def _check(name: str, value: Any, schema: Any) -> None:
+    """Raises FormatError naming the first field that is missing, or whose value is not of its type."""
+    if value is None and name == _NULLABLE:
+        return
+    if isinstance(schema, Mapping):
+        _check_type(name, value, dict)
+        names = value if ANY in schema else schema
+        for key in names:
+            path = f"{name}.{key}".lstrip(".")
+            if key not in value:
+                raise FormatError(expected=f"a field `{path}`", found="none")
+            _check(path, value[key], schema.get(ANY) or schema[key])
+    elif isinstance(schema, list):
+        _check_type(name, value, list)
+        for item in value:
+            _check(name, item, schema[0])
+    else:
+        _check_type(name, value, schema)
 
 
-def _check_fields(document: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], prefix: str) -> None:
-    for name, kinds in fields.items():
-        if name not in document:
-            raise FormatError(expected=f"a field `{prefix}{name}`", found="none")
-        value = document[name]
-        _check_size(f"{prefix}{name}", value)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise FormatError(f"`{prefix}{name}`: expected {expected}, found {value!r}")
-
-
-def _check_size(name: str, value: Any) -> None:
-    if isinstance(value, int) and abs(value) >= 2**63:
-        digits = len(hex(abs(value))) - 2
-        raise FormatError(f"`{name}`: expected a number below 2**63, found one of {digits} hexadecimal digits")
-
-
-def _check_metrics(split: str, metrics: Any) -> None:
-    if not isinstance(metrics, dict):
-        raise FormatError(f"`metrics.{split}`: expected names and values, found {metrics!r}")
-    for name, value in metrics.items():
-        _check_size(f"metrics.{split}.{name}", value)
-        if isinstance(value, bool) or not isinstance(value, _NUMBER) or not math.isfinite(value):
-            expected = "expected a finite number, found"
-            raise FormatError(f"`metrics.{split}.{name}`: {expected} {value!r}")
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        expected = getattr(kind, "__name__", str(kind))
+        raise FormatError(f"`{name}`: expected {expected}, found {value!r:.60}")
+    if isinstance(value, _NUMBER) and not abs(value) < 2**63:  # not a number, infinite, or too large
+        raise FormatError(f"`{name}`: expected a finite number below 2**63, found {value!r:.60}")
 
 
 def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predictions]:
@@ -244,7 +210,7 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = pc.max(pc.list_value_length(table["logits"])).as_py() if label_names is None else len(label_names)
-    if "position" in pq.read_schema(path).names:  # results of before have one position a row
+    if "position" in pq.read_schema(path).names:  # older results have one position a row
         positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
         if positions.any():  # each is compared as a row is
             row_id = table["row_id"].to_numpy() * MAX_POSITIONS + positions
@@ -254,7 +220,9 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
 
 
 def _of_split(name: str, table: Any, classes: int) -> Predictions:
-    row_id, label, lists = table["row_id"].to_numpy(), table["label"].to_numpy(), table["logits"].combine_chunks()
+    row_id = table["row_id"].to_numpy()
+    label = table["label"].to_numpy()
+    lists = table["logits"].combine_chunks()
     _check_all(np.unique(row_id, return_counts=True)[1] == 1, name, "each row_id once")
     _check_all((label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none")
     _check_all(lists.value_lengths().to_numpy() == classes, name, f"{classes} logits in each row")
@@ -271,48 +239,49 @@ def _check_all(good: npt.NDArray[np.bool_], split: str, expected: str) -> None:
 
 
 def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predictions]) -> Result:
-    in_force = {name: document[name] for name in ("alpha", "a", "temperature", "soft_factor")}
-    asked = {name: value for name, value in document["config"].items() if name not in _OWN}
     data = document["data"]
-    division = data["division"]
     rows = {name: data[name] for name in ("train_rows", "unlabelled_rows")}
+    settings = {name: value for name, value in document["config"].items() if name not in _OWN}
+    for name in ("alpha", "a", "temperature", "soft_factor"):  # as they came into force
+        settings[name] = document[name]
     caches = {cache["fingerprint"]: cache["rows"] for cache in document["caches"]}
-    if not caches and document["cache_fingerprint"]:  # results of before there were several do not list them
+    if not caches and document["cache_fingerprint"]:  # older results do not list them
         caches = {document["cache_fingerprint"]: document["cache_rows"] or 0}
+    names = document["label_names"]
+    division = data["division"]
     return Result(
         folder=folder,
-        **{name: document[name] for name in _AS_WRITTEN},
-        label_names=None if document["label_names"] is None else tuple(map(str, document["label_names"])),
-        data_digest=data["digest"],
+        **{name: document[name] for name in _COPIED},
         **rows,
+        label_names=None if names is None else tuple(map(str, names)),
+        data_digest=data["digest"],
         caches=caches,
         teachers=tuple(sorted({cache["weights"] for cache in document["caches"]})),
-        settings={**asked, **in_force, **rows},
+        settings={**settings, **rows},
         predictions=predictions,
-        division=None if division is None else HeldOut(division["rule"], division["held_out"]),
+        division=None if division is None else Division(division["rule"], division["held_out"]),
         shared={split: SharedTexts(**texts) for split, texts in data["shared_texts"].items()},
     )
 
 
 def check_same_task(results: Sequence[Result]) -> None:
-    """All results come from the same data and label names. Raises FingerprintMismatch: the two folders and values."""
+    """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and label names."""
+    first = results[0]
     for other in results[1:]:
         for name in ("data_digest", "label_names"):
-            _check_equal(results[0], other, name)
-
-
-def _check_equal(one: Result, other: Result, field: str) -> None:
-    first, second = getattr(one, field), getattr(other, field)
-    if first != second:
-        raise FingerprintMismatch(
-            expected=f"{one.folder} and {other.folder} to share one {field}",
-            found=f"{first} and {second}",
-            advice="Compare students of the same data only.",
-        )
+            values = (getattr(first, name), getattr(other, name))
+            if values[0] != values[1]:
+                raise FingerprintMismatch(
+                    expected=f"{first.folder} and {other.folder} to share one {name}",
+                    found=f"{values[0]} and {values[1]}",
+                    advice="Compare students of the same data only.",
+                )
 
 
 def check_same_rows(results: Sequence[Result], split: str) -> None:
-    """All results answered the same rows of a split, with the same labels. Raises FingerprintMismatch."""
+    """Raises FingerprintMismatch unless all results have predictions for the same rows of a split, with the same
+    labels.
+    """
     first = results[0]
     for other in results[1:]:
         difference = _difference(first.predictions[split], other.predictions[split])
@@ -324,13 +293,15 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
             )
 
 
-def _difference(one: Predictions, other: Predictions) -> str | None:
+def _difference(first: Predictions, second: Predictions) -> str | None:
     """The first difference in row ids or labels, in words."""
-    unpaired = np.setxor1d(one.row_id, other.row_id)
+    unpaired = np.setxor1d(first.row_id, second.row_id)
     if len(unpaired):
-        return f"row {unpaired[0]} in the {'first' if unpaired[0] in one.row_id else 'second'} only"
-    unlike = np.flatnonzero(one.label != other.label)
-    if len(unlike):
-        at = unlike[0]
-        return f"row {one.row_id[at]} with label {one.label[at]} in the first and {other.label[at]} in the second"
+        owner = "first" if unpaired[0] in first.row_id else "second"
+        return f"row {unpaired[0]} in the {owner} only"
+    differing = np.flatnonzero(first.label != second.label)
+    if len(differing):
+        index = differing[0]
+        labels = f"{first.label[index]} in the first and {second.label[index]} in the second"
+        return f"row {first.row_id[index]} with label {labels}"
     return None

@@ -1,12 +1,12 @@
-"""The rows of a comparison: results grouped by method and settings, each group set against its baseline, seed by
-seed.
+"""The rows of a comparison: results are grouped by method and settings, and each group is compared with its baseline,
+seed by seed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,8 @@ from logitcache.study.results import Result
 from logitcache.study.stats import COMPUTABLE, Interval, SignedRank, paired_bootstrap, signed_rank, statistic
 
 # Settings that methods may differ in: a method's own numbers, and what its teacher is and answered for.
-OF_THE_METHOD = frozenset(
-    {
-        *("alpha", "a", "temperature", "soft_factor", "cache", "teacher", "teachers", "folds"),
-        *("unlabelled", "unlabelled_rows"),
-    }
-)
+_NUMBERS = ("alpha", "a", "temperature", "soft_factor")
+OF_THE_METHOD = {*_NUMBERS, "cache", "teacher", "teachers", "folds", "unlabelled", "unlabelled_rows"}
 # Digests, and the plainer settings they follow from: a label has a digest only where those leave something to tell.
 _FOLLOWS_FROM = {
     "cache": ("teacher", "teachers", "unlabelled", "unlabelled_rows"),
@@ -40,12 +36,13 @@ class Group:
     method: str
     variant: Mapping[str, Any]  # the settings that tell it from other groups of its method
     settings: Mapping[str, Any]
-    results: Mapping[int, Result]  # by seed, ascending
+    results: dict[int, Result] = field(default_factory=dict)  # by seed, ascending
 
     @property
     def label(self) -> str:
         """``kd``, or ``kd (alpha=0.9)`` beside other groups of that method."""
-        pairs = ", ".join(f"{name}={'none' if value is None else _text(value)}" for name, value in self.variant.items())
+        values = {name: "none" if value is None else _text(value) for name, value in self.variant.items()}
+        pairs = ", ".join(f"{name}={value}" for name, value in values.items())
         return f"{self.method} ({pairs})" if pairs else self.method
 
 
@@ -77,9 +74,13 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """This row in the command line's ``--json``."""
-        difference = self.difference
-        test = None if difference is None else difference.test
-        interval = None if difference is None or difference.interval is None else dict(difference.interval.__dict__)
+        compared: dict[str, Any] = dict.fromkeys(("difference", "p_value", "p_min", "bootstrap"))
+        if self.difference is not None:
+            interval = self.difference.interval
+            compared["difference"] = self.difference.mean
+            compared["p_value"] = self.difference.test.p_value
+            compared["p_min"] = self.difference.test.p_min
+            compared["bootstrap"] = None if interval is None else asdict(interval)
         return {
             "method": self.method,
             "label": self.label,
@@ -87,11 +88,8 @@ class Row:
             "mean": self.mean,
             "std": self.std,
             "n": len(self.values),
-            "difference": None if difference is None else difference.mean,
-            "p_value": None if test is None else test.p_value,
-            "p_min": None if test is None else test.p_min,
+            **compared,
             "time_ratio_to_ls": self.time_ratio_to_ls,
-            "bootstrap": interval,
             "seeds": {str(seed): value for seed, value in self.values.items()},
             "train_rows": self.train_rows,
             "unlabelled_rows": self.unlabelled_rows,
@@ -100,64 +98,56 @@ class Row:
 
 def group_results(results: Sequence[Result]) -> list[Group]:
     """Groups in the table's order. Raises SpecError for two results of one method, settings and seed."""
-    methods = sorted({result.method for result in results}, key=_place)
-    return [group for method in methods for group in _variants([r for r in results if r.method == method])]
-
-
-def _place(method: str) -> tuple[int, str]:
-    names = list(METHODS)
-    return (names.index(method) if method in names else len(names), method)
+    by_method: dict[str, list[Result]] = {}
+    for result in sorted(results, key=lambda result: result.seed):
+        by_method.setdefault(result.method, []).append(result)
+    order = list(METHODS)
+    order += sorted(set(by_method) - set(METHODS))
+    return [group for method in order if method in by_method for group in _variants(by_method[method])]
 
 
 def _variants(results: Sequence[Result]) -> list[Group]:
-    """The groups of one method, ordered by what tells them apart."""
+    """The groups of one method, ordered by the settings that tell them apart."""
     settings = [_settings(result) for result in results]
-    names = sorted({name for each in settings for name in each})
+    names = sorted(set().union(*settings))
     differing = [name for name in names if _count(settings, [name]) > 1]
     telling = [name for name in differing if not _follows(name, settings)]
     groups: dict[str, Group] = {}
-    for result, each in sorted(zip(results, settings, strict=True), key=lambda pair: pair[0].seed):
-        variant = {name: each.get(name) for name in telling}
-        group = groups.setdefault(_text(variant), Group(result.method, variant, each, {}))
+    for result, own_settings in zip(results, settings, strict=True):
+        variant = {name: own_settings.get(name) for name in telling}
+        group = groups.setdefault(_text(variant), Group(result.method, variant, own_settings))
         if result.seed in group.results:
-            raise _twice(group.results[result.seed], result)
-        groups[_text(variant)] = Group(group.method, variant, each, {**group.results, result.seed: result})
+            first, second = sorted([group.results[result.seed].folder, result.folder])
+            raise SpecError(
+                expected="each method, settings and seed once",
+                found=f"{result.method} with seed {result.seed} in both {first} and {second}",
+                advice="Leave one out.",
+            )
+        group.results[result.seed] = result
     return sorted(groups.values(), key=lambda group: [_order(value) for value in group.variant.values()])
 
 
 def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
     """How many groups these names tell apart."""
-    return len({_text([each.get(name) for name in names]) for each in settings})
+    return len({_text([values.get(name) for name in names]) for values in settings})
 
 
 def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a digest is known once the plainer settings are."""
+    """Whether a digest differs only where the plainer settings, from which it follows, differ too."""
     plainer = _FOLLOWS_FROM.get(name)
     return plainer is not None and _count(settings, plainer) == _count(settings, (*plainer, name))
 
 
-def _shortened(digest: str) -> str:
-    """The beginning of each digest of a sum of them."""
-    return "+".join(part[:_SHORT] for part in digest.split("+"))
-
-
 def _settings(result: Result) -> dict[str, Any]:
-    """Settings that make two results of one method two things to compare: what was asked, and who answered."""
+    """Settings in which two results of one method may differ, with shortened digests of their data and teachers."""
     digests = {"unlabelled": result.settings.get("unlabelled")}
     if result.method not in METHODS or not METHODS[result.method].self_taught:  # each seed has a cache of its own
         digests["cache"] = result.cache_fingerprint
         digests["teacher"] = "+".join(result.teachers) or None
-    short = {name: None if digest is None else _shortened(_text(digest)) for name, digest in digests.items()}
-    return {**result.settings, **short}
-
-
-def _twice(one: Result, other: Result) -> SpecError:
-    first, second = sorted([one.folder, other.folder])
-    return SpecError(
-        expected="each method, settings and seed once",
-        found=f"{one.method} with seed {one.seed} in both {first} and {second}",
-        advice="Leave one out.",
-    )
+    for name, digest in digests.items():
+        if digest is not None:
+            digests[name] = "+".join(part[:_SHORT] for part in _text(digest).split("+"))
+    return {**result.settings, **digests}
 
 
 def _text(value: Any) -> str:
@@ -165,19 +155,20 @@ def _text(value: Any) -> str:
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """Numbers by size, before everything else by its text."""
-    number = isinstance(value, int | float)
-    return (not number, value if number else 0.0, _text(value))
+    """A key that sorts numbers by size, and then all other values by their text."""
+    if isinstance(value, int | float):
+        return (False, value, "")
+    return (True, 0.0, _text(value))
 
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
-    """Which of another method's groups to set this one against: those that share their telling settings with it."""
-    return [c for c in candidates if not differing_settings(group, c, c.variant.keys())]
+    """The groups of another method to compare this one with: those that agree in the settings that tell them apart."""
+    return [second for second in candidates if not differing_settings(group, second, second.variant)]
 
 
-def differing_settings(one: Group, other: Group, names: Iterable[str]) -> list[str]:
-    """Which of these settings differ, but for those that methods may differ in."""
-    return sorted(name for name in set(names) - OF_THE_METHOD if one.settings.get(name) != other.settings.get(name))
+def differing_settings(first: Group, second: Group, names: Iterable[str]) -> list[str]:
+    """The settings of these that differ, without those in which methods may differ."""
+    return sorted(name for name in set(names) - OF_THE_METHOD if first.settings.get(name) != second.settings.get(name))
 
 
 def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int) -> Row:
@@ -201,35 +192,44 @@ def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: st
 
 
 def _value(result: Result, metric: str, split: str) -> float:
-    """The recorded metric, once the predictions are seen to give it."""
-    value = result.metrics[split][metric]
+    """The recorded metric. Raises FormatError where the predictions do not give it."""
+    recorded = result.metrics[split][metric]
     if metric in COMPUTABLE:
         predictions = result.predictions[split]
-        found = float(statistic(metric, predictions)(np.ones(len(predictions.label))))
-        if abs(found - value) > _TOLERANCE:
+        computed = float(statistic(metric, predictions)(np.ones(len(predictions.label))))
+        if abs(computed - recorded) > _TOLERANCE:
             raise FormatError(
-                expected=f"predictions of {metric} {value:.4f} on {split}, as recorded",
-                found=f"{found:.4f}",
+                expected=f"predictions of {metric} {recorded:.4f} on {split}, as recorded",
+                found=f"{computed:.4f}",
                 advice="Train this student again.",
                 where=result.folder,
             )
-    return value
+    return recorded
 
 
 def _difference(group: Group, baseline: Group, metric: str, split: str, resamples: int) -> Difference | None:
-    pairs = {s: (result, baseline.results[s]) for s, result in group.results.items() if s in baseline.results}
+    pairs = _shared_seeds(group, baseline)
     if not pairs:
         return None
-    by_seed = {s: one.metrics[split][metric] - other.metrics[split][metric] for s, (one, other) in pairs.items()}
+    by_seed = {seed: result.metrics[split][metric] - base.metrics[split][metric] for seed, result, base in pairs}
     interval = None
     if metric in COMPUTABLE:
-        ones, others = ([pair[side].predictions[split] for pair in pairs.values()] for side in (0, 1))
-        interval = paired_bootstrap(metric, ones, others, resamples=resamples)
+        scored = [result.predictions[split] for _, result, _ in pairs]
+        baselines = [base.predictions[split] for _, _, base in pairs]
+        interval = paired_bootstrap(metric, scored, baselines, resamples=resamples)
     differences = list(by_seed.values())
     return Difference(baseline.label, by_seed, float(np.mean(differences)), signed_rank(differences), interval)
 
 
 def _time_ratio(group: Group, ls: Group) -> float | None:
-    steps = [(result, ls.results[seed]) for seed, result in group.results.items() if seed in ls.results]
-    ratios = [a.seconds_per_step / b.seconds_per_step for a, b in steps if a.seconds_per_step and b.seconds_per_step]
+    ratios = []
+    for _, result, base in _shared_seeds(group, ls):
+        if result.seconds_per_step and base.seconds_per_step:
+            ratios.append(result.seconds_per_step / base.seconds_per_step)
     return float(np.median(ratios)) if ratios else None
+
+
+def _shared_seeds(group: Group, base: Group) -> list[tuple[int, Result, Result]]:
+    """The seeds that two groups have in common, and the result of each."""
+    seeds = [seed for seed in group.results if seed in base.results]
+    return [(seed, group.results[seed], base.results[seed]) for seed in seeds]

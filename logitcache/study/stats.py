@@ -1,10 +1,10 @@
-"""What a difference between two methods is worth: two tests, each for one kind of chance.
+"""Two tests of a difference between two methods, each for one source of chance.
 
-`signed_rank` asks whether other *seeds* could have made the difference, on this test set; `paired_bootstrap` asks
-whether other *test rows* could have, for these trained models. Neither covers the other's chance.
+`signed_rank` asks whether other *seeds* could have made the difference, on this test set. `paired_bootstrap` asks
+whether other *test rows* could have, for these trained models. Neither test covers both.
 
-Metrics are recomputed from three sums per class (rows of the class, rows answered so, rows answered rightly), so that
-one matrix product scores every resample at once; the definitions are those of
+Metrics are recomputed from three sums per class (rows of the class, rows predicted as it, rows predicted rightly), so
+that one matrix product scores every resample at once. The definitions are those of
 `logitcache.data.tasks.classification.score`.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -57,10 +58,7 @@ def smallest_p(n: int) -> float:
 
 def seeds_needed() -> int:
     """The smallest number of pairs whose two-sided signed-rank p can reach 0.05."""
-    n = 1
-    while smallest_p(n) > SIGNIFICANCE:
-        n += 1
-    return n
+    return next(n for n in count(1) if smallest_p(n) <= SIGNIFICANCE)
 
 
 def signed_rank(differences: Sequence[float]) -> SignedRank:
@@ -91,7 +89,9 @@ def _f1_of_classes(gold: Float, answered: Float, right: Float) -> Float:
 
 
 def _macro_f1(gold: Float, answered: Float, right: Float) -> Float:
-    return _ratio((_f1_of_classes(gold, answered, right) * (gold > 0)).sum(-1), (gold > 0).sum(-1))
+    has_rows = gold > 0
+    f1 = _f1_of_classes(gold, answered, right) * has_rows
+    return _ratio(f1.sum(-1), has_rows.sum(-1))
 
 
 def _f1(gold: Float, answered: Float, right: Float) -> Float:
@@ -107,7 +107,7 @@ def _mcc(gold: Float, answered: Float, right: Float) -> Float:
 
 
 def _ratio(above: Float, below: Float) -> Float:
-    """0 where there is nothing to divide by, as scikit-learn has it."""
+    """The quotient, and 0 where the divisor is 0, as in scikit-learn."""
     return np.divide(above, below, out=np.zeros_like(above, np.float64), where=below > 0)
 
 
@@ -125,44 +125,46 @@ def statistic(metric: str, predictions: Predictions) -> Callable[[Float], Float]
     if metric == "nll":
         loss = _nll(predictions)
         return lambda counts: np.asarray(counts @ loss / counts.sum(-1))
-    classes = predictions.logits.shape[1]
-    gold, answered = np.eye(classes)[predictions.label], np.eye(classes)[predictions.logits.argmax(1)]
-    sums = np.concatenate([gold, answered, gold * answered], axis=1)
-    return lambda counts: _OF_CLASS_SUMS[metric](*np.split(counts @ sums, 3, axis=-1))
+    one_hot = np.eye(predictions.logits.shape[1])
+    gold = one_hot[predictions.label]
+    answered = one_hot[predictions.logits.argmax(1)]
+    of_row = np.concatenate([gold, answered, gold * answered], axis=1)
+    return lambda counts: _OF_CLASS_SUMS[metric](*np.split(counts @ of_row, 3, axis=-1))
 
 
 def _nll(predictions: Predictions) -> Float:
     """Negative log-likelihood of each row in nats, f64[R]."""
-    logits = predictions.logits.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    label = np.take_along_axis(logits, predictions.label[:, None], axis=1)[:, 0]
-    loss: Float = np.log(np.exp(logits).sum(axis=1)) - label
+    from scipy.special import log_softmax
+
+    log_p = log_softmax(predictions.logits.astype(np.float64), axis=1)
+    loss: Float = -np.take_along_axis(log_p, predictions.label[:, None], axis=1)[:, 0]
     return loss
 
 
 def paired_bootstrap(
     metric: str,
-    one: Sequence[Predictions],
-    other: Sequence[Predictions],
+    predictions: Sequence[Predictions],
+    baseline: Sequence[Predictions],
     *,
     resamples: int,
     seed: int = BOOTSTRAP_SEED,
 ) -> Interval:
-    """The interval of the mean of metric(one[s]) - metric(other[s]) over pairs s, when test rows are drawn anew.
+    """The interval of the mean of metric(predictions[s]) - metric(baseline[s]) over pairs s, when test rows are drawn
+    anew.
 
     All predictions speak of the same R rows in the same order; every resample draws R rows with replacement and gives
     the same rows to all of them. A very large split gets fewer resamples than asked for, never below 1,000; the
     interval says how many it had.
     """
-    rows = len(one[0].label)
+    rows = len(predictions[0].label)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
-    sign = np.repeat([1.0, -1.0], [len(one), len(other)]) / len(one)
-    statistics = [statistic(metric, predictions) for predictions in (*one, *other)]
-    drawn = [
-        sum(weight * value(counts) for weight, value in zip(sign, statistics, strict=True))
-        for counts in _resamples(rows, resamples, np.random.default_rng(seed))
-    ]
-    ends = np.quantile(np.concatenate(drawn), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    scores = [statistic(metric, answers) for answers in predictions]
+    baseline_scores = [statistic(metric, answers) for answers in baseline]
+    differences = []
+    for counts in _resamples(rows, resamples, np.random.default_rng(seed)):
+        total = sum(score(counts) for score in scores) - sum(score(counts) for score in baseline_scores)
+        differences.append(total / len(predictions))
+    ends = np.quantile(np.concatenate(differences), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     low, high = np.round(ends, _DECIMALS)
     return Interval(float(low), float(high), resamples, seed)
 
@@ -171,6 +173,7 @@ def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Ite
     """How often each row was drawn: f64[C, R] per chunk of C resamples."""
     chunk = max(1, _CHUNK // rows)
     for start in range(0, resamples, chunk):
-        count = min(chunk, resamples - start)
-        drawn = generator.integers(rows, size=(count, rows)) + rows * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(np.float64)
+        number = min(chunk, resamples - start)
+        rows_drawn = generator.integers(rows, size=(number, rows)) + rows * np.arange(number)[:, None]
+        counts = np.bincount(rows_drawn.ravel(), minlength=number * rows)
+        yield counts.reshape(number, rows).astype(np.float64)

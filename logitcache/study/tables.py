@@ -1,12 +1,12 @@
-"""A comparison of result folders: its rows, its one sentence, its notes; as a table and as one JSON document."""
+"""A comparison of result folders: its rows, verdict and notes; as a table and as one JSON document."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,9 +24,11 @@ from logitcache.study.rows import Group, Row, build_row, group_results, partners
 from logitcache.study.stats import BOOTSTRAP_SEED
 from logitcache.study.verdict import p_text, scale_of, verdict
 
+T = TypeVar("T")
 _NONE = "–"
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise
 _UNBOUNDED = 10_000  # columns: more than any table has
+_FOLDS = range(3)  # 0: one line per row; 1: labels and unlabelled rows on several lines; 2: standard deviations too
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Comparison:
 
     @property
     def coverage(self) -> tuple[str, ...]:
-        """What the figures cover and what they leave out."""
+        """Sentences on what the figures cover and what they leave out."""
         differences = [row.difference for row in self.rows if row.difference is not None]
         sentences = []
         if differences:
@@ -70,9 +72,11 @@ class Comparison:
             )
         resamples = [difference.interval.resamples for difference in differences if difference.interval is not None]
         if resamples:
-            rows, covered = f"rows of {self.split}", f"rows are in the {self.split} set"
+            rows = f"rows of {self.split}"
+            covered = f"rows are in the {self.split} set"
             if self.evidence.trained_on:
-                rows, covered = "training rows", "training rows were scored"
+                rows = "training rows"
+                covered = "training rows were scored"
             sentences.append(
                 f"95 %: paired bootstrap over the {self.test_rows:,} {rows} ({min(resamples):,} resamples, seed "
                 f"{BOOTSTRAP_SEED}). It covers which {covered}, for these trained models; it does not cover the seeds."
@@ -121,13 +125,12 @@ def compare(
     check_same_rows(results, split)
     groups = group_results(results)
     bases = [group for group in groups if baseline in (group.method, group.label)]
-    least = [group for group in groups if group.method == "ls"]
+    smoothed = [group for group in groups if group.method == "ls"]
     matched = [None if group in bases else _baseline_of(group, bases) for group in groups]
-    fastest = [next(iter(partners(group, least)), None) for group in groups]
-    rows = [
-        build_row(group, one, ls, metric, split, resamples)
-        for group, one, ls in zip(groups, matched, fastest, strict=True)
-    ]
+    rows = []
+    for group, base in zip(groups, matched, strict=True):
+        ls = next(iter(partners(group, smoothed)), None)
+        rows.append(build_row(group, base, ls, metric, split, resamples))
     return Comparison(
         rows=tuple(rows),
         verdict=verdict(rows, baseline, evidence),
@@ -142,49 +145,54 @@ def compare(
 
 
 def _baseline_of(group: Group, bases: Sequence[Group]) -> Group | None:
-    alike = bases if len(bases) == 1 else partners(group, bases)
-    return alike[0] if len(alike) == 1 else None
+    candidates = bases if len(bases) == 1 else partners(group, bases)
+    return candidates[0] if len(candidates) == 1 else None
 
 
-def _choose_split(results: Sequence[Result], asked: str | None) -> str:
+def _choose_split(results: Sequence[Result], split: str | None) -> str:
     common = frozenset.intersection(*(result.splits for result in results))
-    if asked is not None and asked not in common:
-        raise SpecError(
-            f"split: expected one that all results have ({_list(common)}), found {asked!r}. Choose one of these."
-        )
+    if split is not None:
+        _check_common("split", split, common, "")
+        return split
     if not common:
-        first, other = results[0], next((r for r in results if not r.splits & results[0].splits), results[-1])
+        first = results[0]
+        other = next((result for result in results if not result.splits & first.splits), results[-1])
         raise SpecError(
             expected="a split that all results have",
             found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
             advice="Compare results of one evaluation.",
         )
-    return asked or next((name for name in ("test", "dev") if name in common), min(common))
+    return next((name for name in ("test", "dev") if name in common), min(common))
 
 
-def _choose_metric(results: Sequence[Result], split: str, asked: str | None) -> str:
+def _choose_metric(results: Sequence[Result], split: str, metric: str | None) -> str:
+    main = {result.metric for result in results}
+    if metric is None and len(main) > 1:
+        raise SpecError(f"metric: expected results of one main metric, found {_list(main)}. Choose with --metric.")
+    metric = metric or min(main)
     common = frozenset.intersection(*(frozenset(result.metrics[split]) for result in results))
-    own = sorted({result.metric for result in results})
-    if asked is None and len(own) > 1:
-        raise SpecError(f"metric: expected results of one main metric, found {_list(own)}. Choose with --metric.")
-    metric = asked or own[0]
-    if metric not in common:
-        raise SpecError(
-            f"metric: expected one that all results have on {split} ({_list(common)}), found {metric!r}. Choose one of "
-            "these."
-        )
+    _check_common("metric", metric, common, f" on {split}")
     return metric
 
 
-def _list(names: frozenset[str] | list[str]) -> str:
+def _check_common(kind: str, name: str, common: Collection[str], place: str) -> None:
+    if name not in common:
+        expected = f"one that all results have{place} ({_list(common)})"
+        raise SpecError(expected=expected, found=repr(name), advice="Choose one of these.", where=kind)
+
+
+def _list(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
 def _teacher_passes(results: Sequence[Result]) -> TeacherPasses | None:
-    taught = [result for result in results if is_taught(result.method) and result.cache_fingerprint]
-    caches = {fingerprint: rows for result in taught for fingerprint, rows in result.caches.items()}
-    live = sum(result.rows_seen * max(1, len(result.teachers)) for result in taught)
-    return TeacherPasses(sum(caches.values()), live) if taught else None
+    caches: dict[str, int] = {}
+    live = 0
+    for result in results:
+        if is_taught(result.method) and result.cache_fingerprint:
+            caches |= result.caches
+            live += result.rows_seen * max(1, len(result.teachers))
+    return TeacherPasses(sum(caches.values()), live) if caches else None
 
 
 def render(comparison: Comparison, console: Console) -> None:
@@ -198,31 +206,32 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(comparison: Comparison, console: Console) -> Table:
-    """The table with as many of its cells on one line as the console is wide enough for."""
-    tables = [_table(comparison, tight) for tight in range(3)]
+    """The first table, with 0, 1 or 2 kinds of folded cells, that fits the console's width; the last if none does."""
     unbounded = console.options.update(max_width=_UNBOUNDED)
-    widths = [Measurement.get(console, unbounded, table).maximum for table in tables]
-    return next((t for t, width in zip(tables, widths, strict=True) if width <= console.width), tables[-1])
+    for folds in _FOLDS:
+        table = _table(comparison, folds)
+        if Measurement.get(console, unbounded, table).maximum <= console.width:
+            break
+    return table
 
 
-def _table(comparison: Comparison, tight: int) -> Table:
-    """``tight``: 0 one line per row, 1 labels and unlabelled rows folded, 2 the spread too."""
+def _table(comparison: Comparison, folds: int) -> Table:
     unit = scale_of(comparison.metric).unit
     title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("method", overflow="fold")
-    spread = f"{_spread('mean', 'std', tight)}\n({unit})"
-    baseline = _label(comparison.baseline, tight)
+    spread = f"{_spread('mean', 'std', folds)}\n({unit})"
+    baseline = _label(comparison.baseline, folds)
     for header in ("rows", spread, "n", f"minus\n{baseline}", "95 %", "p", "p\nmin", "step\n/ LS"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in comparison.rows:
-        table.add_row(*map(Text, _cells(row, tight)))
+        table.add_row(*map(Text, _cells(row, folds)))
     return table
 
 
-def _label(label: str, tight: int) -> str:
+def _label(label: str, folds: int) -> str:
     """A label as it is, or over several lines: each setting on its own, a long one broken after ``_`` or ``=``."""
-    if tight == 0:
+    if folds == 0:
         return label
     lines: list[str] = []
     for word in label.split():
@@ -234,26 +243,32 @@ def _label(label: str, tight: int) -> str:
     return "\n".join(lines)
 
 
-def _spread(mean: str, std: str, tight: int) -> str:
-    return f"{mean}\n± {std}" if tight > 1 else f"{mean} ± {std}"
+def _spread(mean: str, std: str, folds: int) -> str:
+    return f"{mean}\n± {std}" if folds > 1 else f"{mean} ± {std}"
 
 
-def _rows(row: Row, tight: int) -> str:
-    labelled, bare = f"{row.train_rows:,}", f"+{row.unlabelled_rows:,}" if row.unlabelled_rows else ""
-    return f"{labelled}\n{bare}" if bare and tight > 0 else labelled + bare
+def _rows(row: Row, folds: int) -> str:
+    if not row.unlabelled_rows:
+        return f"{row.train_rows:,}"
+    separator = "\n" if folds > 0 else ""
+    return f"{row.train_rows:,}{separator}+{row.unlabelled_rows:,}"
 
 
-def _cells(row: Row, tight: int) -> list[str]:
-    scale, difference = scale_of(row.metric), row.difference
-    spread = _spread(scale.plain(row.mean), _NONE if row.std is None else scale.plain(row.std), tight)
-    cells = [_label(row.label, tight), _rows(row, tight), spread, str(len(row.values))]
+def _cells(row: Row, folds: int) -> list[str]:
+    scale = scale_of(row.metric)
+    spread = _spread(scale.plain(row.mean), _cell(row.std, scale.plain), folds)
+    cells = [_label(row.label, folds), _rows(row, folds), spread, str(len(row.values))]
+    difference = row.difference
     if difference is None:
         cells += [_NONE] * 4
     else:
-        interval = _NONE if difference.interval is None else scale.interval(difference.interval)
-        cells += [scale.signed(difference.mean), interval, _p(difference.test.p_value), _p(difference.test.p_min)]
-    return [*cells, _NONE if row.time_ratio_to_ls is None else f"{row.time_ratio_to_ls:.2f}"]
+        cells.append(scale.signed(difference.mean))
+        cells.append(_cell(difference.interval, scale.interval))
+        cells.append(_cell(difference.test.p_value, p_text))
+        cells.append(p_text(difference.test.p_min))
+    cells.append(_cell(row.time_ratio_to_ls, "{:.2f}".format))
+    return cells
 
 
-def _p(value: float | None) -> str:
-    return _NONE if value is None else p_text(value)
+def _cell(value: T | None, show: Callable[[T], str]) -> str:
+    return _NONE if value is None else show(value)

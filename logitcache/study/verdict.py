@@ -1,4 +1,4 @@
-"""The one sentence that a comparison ends with, and how its numbers are written."""
+"""The sentence that a comparison ends with, and how its numbers are written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Scale:
         return f"[{self.signed(interval.low)}, {self.signed(interval.high)}]"
 
 
-_POINTS, _NATS = Scale(100, 1, "points"), Scale(1, 3, "nats")
+_POINTS = Scale(100, 1, "points")
+_NATS = Scale(1, 3, "nats")
 
 
 def scale_of(metric: str) -> Scale:
@@ -40,24 +41,23 @@ def scale_of(metric: str) -> Scale:
 
 
 def p_text(p: float) -> str:
-    """Two digits, and more where two would round a p near 0.05 onto or across it."""
-    text, digits = f"{p:.2f}" if p >= SIGNIFICANCE + 0.005 else f"{p:.2g}", 2
-    while float(text) == SIGNIFICANCE != p and digits < 9:
-        digits += 1
-        text = f"{p:.{digits}g}"
-    return text
+    """A p value with two digits, and more where two digits would move it to 0.05 or across it."""
+    if p >= SIGNIFICANCE + 0.005:
+        return f"{p:.2f}"
+    texts = [f"{p:.{digits}g}" for digits in range(2, 10)]
+    return next((text for text in texts if float(text) != SIGNIFICANCE or p == SIGNIFICANCE), texts[-1])
 
 
 def spoken(label: str) -> str:
     """A row's label as a sentence has it: ``KD (alpha=0.9)``."""
-    method, *rest = label.split(" ", 1)
+    method, _, variant = label.partition(" ")
     title = METHODS[method].title if method in METHODS else method
-    return " ".join([title, *rest])
+    return f"{title} {variant}".rstrip()
 
 
 def verdict(rows: Sequence[Row], baseline: str, evidence: Evidence) -> str:
-    """One sentence on the best challenger that can be compared: of kd if there is one, else of all methods. Before and
-    behind it stands what the rows that were scored cannot tell.
+    """A sentence on the best method that can be compared with the baseline: of kd if it was run, else of all methods.
+    Reservations about the rows that were scored stand before and after it.
     """
     compared = [row for row in rows if row.difference is not None]
     if not compared:
@@ -69,10 +69,10 @@ def verdict(rows: Sequence[Row], baseline: str, evidence: Evidence) -> str:
 
 
 def _why_not(rows: Sequence[Row], baseline: str) -> str:
-    others = [row for row in rows if baseline not in (row.method, row.label)]
-    if len(others) == len(rows):
+    challengers = [row for row in rows if baseline not in (row.method, row.label)]
+    if len(challengers) == len(rows):
         return f"there is no {spoken(baseline)} result to compare with"
-    if not others:
+    if not challengers:
         return f"there is nothing here but {spoken(baseline)}"
     return f"no other method has a seed in common with {spoken(baseline)}, or one {spoken(baseline)} row to match"
 
@@ -87,21 +87,25 @@ def _better(metric: str) -> int:
 
 
 def _sentence(row: Row, difference: Difference, evidence: Evidence) -> str:
-    one, other, scale = spoken(row.label), spoken(difference.baseline), scale_of(row.metric)
-    gains = [_better(row.metric) * value for value in difference.by_seed.values()]
-    n, mean = len(gains), f"{scale.signed(difference.mean)} {scale.unit}"
+    name = spoken(row.label)
+    baseline = spoken(difference.baseline)
+    scale = scale_of(row.metric)
     p = difference.test.p_value
     if p is None:
-        return _of_one_seed(f"{one} - {other}", row, difference, evidence)
-    found = f"{mean}, p = {p_text(p)}{_unreachable(difference)}"
-    wins, losses = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    claim = "beats" if _gain(row) > 0 else "is worse than"
+        return _of_one_seed(f"{name} - {baseline}", row, difference, evidence)
+    gains = [_better(row.metric) * value for value in difference.by_seed.values()]
+    n = len(gains)
+    wins = sum(gain > 0 for gain in gains)
+    losses = sum(gain < 0 for gain in gains)
+    figures = f"{scale.signed(difference.mean)} {scale.unit}, p = {p_text(p)}{_unreachable(difference)}"
+    claim = f"{name} {'beats' if _gain(row) > 0 else 'is worse than'} {baseline}"
+    reservation = _reservation(difference, scale, evidence)
     if n in (wins, losses):
         seeds = "both seeds" if n == 2 else f"all {n} seeds"
-        return f"{one} {claim} {other} on {seeds} ({found}){_but(difference, scale, evidence)}."
+        return f"{claim} on {seeds} ({figures}){reservation}."
     if p <= SIGNIFICANCE:
-        return f"{one} {claim} {other} over {n} seeds (better on {wins}; {found}){_but(difference, scale, evidence)}."
-    return f"{one} does not differ from {other} beyond chance over {n} seeds ({found})."
+        return f"{claim} over {n} seeds (better on {wins}; {figures}){reservation}."
+    return f"{name} does not differ from {baseline} beyond chance over {n} seeds ({figures})."
 
 
 def _unreachable(difference: Difference) -> str:
@@ -113,17 +117,21 @@ def _unreachable(difference: Difference) -> str:
 
 
 def _of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence) -> str:
-    scale, interval = scale_of(row.metric), difference.interval
+    scale = scale_of(row.metric)
+    interval = difference.interval
     start = "One seed says nothing about training randomness"
+    mean = f"{scale.signed(difference.mean)} {scale.unit}"
     if interval is None:
-        return f"{start}: {pair} = {scale.signed(difference.mean)} {scale.unit} on {evidence.these}."
-    apart = "more than" if not _holds_zero(interval) else "no more than"
-    found = f"{scale.signed(difference.mean)} {scale.unit} {scale.interval(interval)}"
-    return f"{start}; over {evidence.rows} {pair} = {found}: {apart} the choice of {evidence.rows} explains."
+        return f"{start}: {pair} = {mean} on {evidence.these}."
+    comparison = "no more than" if _holds_zero(interval) else "more than"
+    return (
+        f"{start}; over {evidence.rows} {pair} = {mean} {scale.interval(interval)}: {comparison} the choice of "
+        f"{evidence.rows} explains."
+    )
 
 
-def _but(difference: Difference, scale: Scale, evidence: Evidence) -> str:
-    """Seeds may agree on a test set whose next sample would say otherwise."""
+def _reservation(difference: Difference, scale: Scale, evidence: Evidence) -> str:
+    """A reservation where seeds agree, but the interval over test rows includes 0."""
     interval = difference.interval
     if interval is None or not _holds_zero(interval):
         return ""

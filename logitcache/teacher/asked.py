@@ -20,7 +20,7 @@ from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.columns import Column
-from logitcache.store.manifest import Plan, called, differences
+from logitcache.store.manifest import Plan, differences, display_name
 from logitcache.targets.dense import DenseCodec
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
@@ -98,7 +98,7 @@ class Asked(ABC):
         without = NAMES if padding else (*NAMES, "padding")
         for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
             raise FingerprintMismatch(
-                expected=f"{called(name)} = {short(before)}, as the cache was made with",
+                expected=f"{display_name(name)} = {short(before)}, as the cache was made with",
                 found=short(now),
                 advice="Name the same teacher, data and settings.",
                 where=self.name,

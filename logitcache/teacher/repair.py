@@ -18,6 +18,9 @@ from logitcache.store import stores
 from logitcache.store.files import refuse_link, remove
 from logitcache.store.lock import Lock
 from logitcache.store.manifest import (
+    MANIFEST,
+    PLAN,
+    SHARDS,
     Manifest,
     NewerFormat,
     Plan,
@@ -29,7 +32,7 @@ from logitcache.store.manifest import (
 )
 from logitcache.store.reader import strangers
 from logitcache.store.shards import LocalFolder
-from logitcache.store.writer import MANIFEST, PLAN, SHARDS, CacheWriter
+from logitcache.store.writer import CacheWriter
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
 from logitcache.teacher.summary import Summary

@@ -12,7 +12,7 @@ from typing import Any
 from logitcache.cache.cache import Cache
 from logitcache.errors import FingerprintMismatch, short
 from logitcache.records import Array, Int64
-from logitcache.store.manifest import Plan, called, differences
+from logitcache.store.manifest import Plan, differences, display_name
 from logitcache.teacher.asked import NAMES
 
 SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
@@ -41,7 +41,7 @@ class Known:
         for name, here, there in apart(plan, self.cache.manifest.plan):
             hint = " (a teacher that was fine-tuned for it is named by its folder)" if "teacher" in name else ""
             raise FingerprintMismatch(
-                f"--reuse: expected a cache with {called(name)} = {short(here)}, as in this dump, "
+                f"--reuse: expected a cache with {display_name(name)} = {short(here)}, as in this dump, "
                 f"found {short(there)}. Name the same teacher and settings{hint}, or dump without --reuse.",
                 where=self.cache.where,
             )

@@ -123,7 +123,7 @@ def test_a_windowed_order_decodes_each_chunk_once(tmp_path: Path) -> None:
     cache = make(tmp_path, plan(rows=rows, shard_rows=16_384, store="zarr"))
     assert cache.window == 1024
     whole, order = cache.stored(np.arange(rows))["logits"], windowed_permutation(rows, cache.window, 0, 0)
-    kept = cache.reader.tables["row"]._kept
+    kept = cache.reader.tables["row"]._decoded
     kept.cache_clear()
     for start in range(0, rows, 32):
         batch = order[start : start + 32]

@@ -326,13 +326,13 @@ def test_the_table_fits_eighty_columns_and_says_what_is_covered(
 
 @given(st.text("ab_=,( )0.", max_size=60))
 def test_a_folded_label_loses_nothing_but_spaces(label: str) -> None:
-    folded = _label(label, tight=1)
+    folded = _label(label, folds=1)
     assert folded.replace("\n", "") == label.replace(" ", "")
-    assert _label(label, tight=0) == label
+    assert _label(label, folds=0) == label
 
 
 def test_a_label_is_folded_where_it_reads_well() -> None:
-    assert _label("kd (alpha=0.9, unlabelled_rows=7000)", tight=1) == "kd\n(alpha=0.9,\nunlabelled_\nrows=7000)"
+    assert _label("kd (alpha=0.9, unlabelled_rows=7000)", folds=1) == "kd\n(alpha=0.9,\nunlabelled_\nrows=7000)"
 
 
 @settings(deadline=None)

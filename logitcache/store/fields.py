@@ -1,0 +1,31 @@
+"""Checks of the JSON objects that a cache's files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_origin, get_type_hints
+
+COUNTS = range(2**62)
+_JSON: dict[Any, type] = {Mapping: dict, tuple: list}
+
+
+def has_fields(value: Any, record: Any, **more: type) -> bool:
+    """Whether a JSON value is an object with exactly the fields of a dataclass, and more, each of just its type: true
+    is no number.
+    """
+    types = {**_json_types(record), **more}
+    if not isinstance(value, Mapping) or set(value) != set(types):
+        return False
+    return all(type(value[name]) is kind for name, kind in types.items())
+
+
+@cache
+def _json_types(record: Any) -> dict[str, type]:
+    """The JSON type of each field of a dataclass."""
+    return {name: _JSON.get(get_origin(hint), hint) for name, hint in get_type_hints(record).items()}
+
+
+def is_integer(value: Any, allowed: range = COUNTS) -> bool:
+    """Whether a JSON value is a whole number in this range."""
+    return type(value) is int and value in allowed
