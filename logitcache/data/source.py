@@ -4,6 +4,7 @@ selected from its table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -65,45 +66,80 @@ def load(
     found = find.find(data, cache, reporter, reading=reading)
     found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}
-    for split, table in tables.items():
-        if (
-            table.columns and not len(table) and split not in ("train", None)
-        ):  # an empty train split is refused where it is used
-            reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     kind, columns = chosen(list(tables.values()), columns, found.where)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
-    tables = {split: each.rows for split, each in opened.items()}
-    names = column_names([each for both in opened.values() for each in (both.rows, both.units)], columns, found.where)
-    if note := kind.note(names):
-        reporter.note(note)
-    for note in choice_notes(list(tables.values()), columns, names):
-        reporter.note(note)
+    names = _column_names(opened, columns, found)
+    _note_choices(opened, columns, names, kind, reporter)
     given = find.label_names(columns.label_names, found, names.label)
-    numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
-    rows = {split: _rows(each, names, numbers[split]) for split, each in opened.items()}
-    known_as = name or found.name
+    units = {split: table.units for split, table in opened.items()}
+    numbers, label_names, count = labels(units, names.label, given, reporter)
+    rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
+    source = _divided(Source(name or found.name, {}, label_names, count), rows, found, seed, reporter)
+    if more is not None:
+        source = _with_unlabelled(source, more, kind, names, reporter)
+    return _described(source, found, more, kind, names, list(opened.values()))
+
+
+def _column_names(opened: Mapping[str | None, Opened], columns: Columns, found: Found) -> Columns:
+    tables = [part for table in opened.values() for part in (table.rows, table.units)]
+    return column_names(tables, columns, found.where)
+
+
+def _note_choices(
+    opened: Mapping[str | None, Opened],
+    columns: Columns,
+    names: Columns,
+    kind: type[Classification],
+    reporter: Reporter,
+) -> None:
+    """Notes of a split without rows, of the task, and of the columns that are read and not read."""
+    tables = [table.rows for table in opened.values()]
+    for split, table in opened.items():
+        is_held_out = split not in ("train", None)  # an empty train split is refused where it is used
+        if is_held_out and table.rows.columns and not len(table.rows):
+            reporter.note(f"{table.rows.path}: no rows, so the {split} split is left out")
+    for note in (kind.note(names), *choice_notes(tables, columns, names)):
+        if note:
+            reporter.note(note)
+
+
+def _divided(source: Source, rows: Mapping[str | None, Rows], found: Found, seed: int, reporter: Reporter) -> Source:
+    """The source with the splits of these rows, some of them held out or drawn where none were given."""
+    where = Path(found.where).name
     if found.preset is not None and found.preset.per_class is not None:
-        source = drawn(Source(known_as, {"train": rows["train"]}, label_names, count), found.preset, seed)
+        source = drawn(replace(source, splits={"train": rows["train"]}), found.preset, seed)
     else:
-        ordered = {str(split or "train"): rows[split] for split in (None, *SPLITS, *rows) if split in rows}
-        source = Source(known_as, ordered, label_names, count)
+        splits = [split for split in (None, *SPLITS, *rows) if split in rows]
+        source = replace(source, splits={str(split or "train"): rows[split] for split in splits})
         if None in rows:
-            source = divided(source, Path(found.where).name, reporter)
-    source = without(source, "train", Path(found.where).name, reporter)
+            source = divided(source, where, reporter)
+    source = without(source, "train", where, reporter)
     if found.what:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
         reporter.note(f"data: {found.what}: {sizes} rows")
-    if more is not None:
-        source = _with_unlabelled(source, more, kind, names, reporter)
+    return source
+
+
+def _described(
+    source: Source,
+    found: Found,
+    more: Found | None,
+    kind: type[Classification],
+    names: Columns,
+    opened: list[Opened],
+) -> Source:
+    """The source with its task and metric, and how its tables are read again."""
     assert names.text is not None
     read = {str(split or "train"): table for split, table in found.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
     source = replace(source, task=kind.name, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
-        source = replace(source, unread=not_read(list(tables.values()), names))
-    return source if found.preset is None else replace(source, metric=found.preset.metric)
+        source = replace(source, unread=not_read([table.rows for table in opened], names))
+    if found.preset is not None:
+        source = replace(source, metric=found.preset.metric)
+    return source
 
 
 def _both(
@@ -170,9 +206,8 @@ def _with_unlabelled(
     opened = kind.opened(table, replace(names, label=None))
     rows = _rows(opened, names, np.full(len(opened.units), UNLABELLED, np.int64))
     reporter.note(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
-    ignored = [
-        c for c in table.columns if c not in (names.text, names.text_pair) and c in (names.label, *LABEL_COLUMNS)
-    ]
+    labelling = {str(names.label), *LABEL_COLUMNS} - {names.text, names.text_pair}
+    ignored = [column for column in table.columns if column in labelling]
     if ignored:
         reporter.note(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
     more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
