@@ -16,16 +16,18 @@ import pyarrow as pa
 from logitcache import identity
 from logitcache.config.data import Columns
 from logitcache.data.labels import UNLABELLED, labels
+from logitcache.data.names import ClassNames
 from logitcache.data.preprocess import words
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
 from logitcache.data.sources import find
+from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
 from logitcache.data.sources.content import Reading
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
-from logitcache.data.sources.find import Found
+from logitcache.data.sources.find import Origin
 from logitcache.data.sources.presets import Preset
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.texts import texts
@@ -63,27 +65,36 @@ def load(
     """
     reading = Reading(columns.encoding, columns.delimiter, columns.header)
     reporter = Once(reporter)  # a table may be read again, for its other columns
-    found = find.find(data, cache, reporter, reading=reading)
-    found, more = _both(found, unlabelled, cache, reporter, reading)
-    tables = {split: read() for split, read in found.tables.items()}
-    columns = _or_preset(columns, found.preset)
-    kind, columns = chosen(list(tables.values()), columns, found.where)
+    origin = find.find(data, cache, reporter, reading=reading)
+    origin, more = _both(origin, unlabelled, cache, reporter, reading)
+    tables = {split: read() for split, read in origin.tables.items()}
+    columns = _or_preset(columns, origin.preset)
+    kind, columns = chosen(list(tables.values()), columns, origin.where)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
-    names = _column_names(opened, columns, found)
+    names = _column_names(opened, columns, origin)
     _note_choices(opened, columns, names, kind, reporter)
-    given = find.label_names(columns.label_names, found, names.label)
     units = {split: table.units for split, table in opened.items()}
-    numbers, label_names, count = labels(units, names.label, given, reporter)
+    given = _given_names(columns.label_names, origin, units, names.label)
+    numbers, class_names, count = labels(units, names.label, given, reporter)
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
-    source = _divided(Source(name or found.name, {}, label_names, count), rows, found, seed, reporter)
+    source = _divided(Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
-    return _described(source, found, more, kind, names, list(opened.values()))
+    return _described(source, origin, more, kind, names, list(opened.values()))
 
 
-def _column_names(opened: Mapping[str | None, Opened], columns: Columns, found: Found) -> Columns:
+def _given_names(
+    names: tuple[str, ...] | None, origin: Origin, tables: Mapping[str | None, Table], column: str | None
+) -> ClassNames | None:
+    """The names of the classes that somebody gave; a file of the ``datasets`` library does not go before the data."""
+    numbered = () if origin.preset is None else origin.preset.label_names
+    is_declared = any(column in table.classes for table in tables.values())
+    return label_names(names, origin.folders, None if is_declared else column, numbered)
+
+
+def _column_names(opened: Mapping[str | None, Opened], columns: Columns, origin: Origin) -> Columns:
     tables = [part for table in opened.values() for part in (table.rows, table.units)]
-    return column_names(tables, columns, found.where)
+    return column_names(tables, columns, origin.where)
 
 
 def _note_choices(
@@ -104,61 +115,61 @@ def _note_choices(
             reporter.note(note)
 
 
-def _divided(source: Source, rows: Mapping[str | None, Rows], found: Found, seed: int, reporter: Reporter) -> Source:
+def _divided(source: Source, rows: Mapping[str | None, Rows], origin: Origin, seed: int, reporter: Reporter) -> Source:
     """The source with the splits of these rows, some of them held out or drawn where none were given."""
-    where = Path(found.where).name
-    if found.preset is not None and found.preset.per_class is not None:
-        source = drawn(replace(source, splits={"train": rows["train"]}), found.preset, seed)
+    where = Path(origin.where).name
+    if origin.preset is not None and origin.preset.per_class is not None:
+        source = drawn(replace(source, splits={"train": rows["train"]}), origin.preset, seed)
     else:
         splits = [split for split in (None, *SPLITS, *rows) if split in rows]
         source = replace(source, splits={str(split or "train"): rows[split] for split in splits})
         if None in rows:
             source = divided(source, where, reporter)
     source = without(source, "train", where, reporter)
-    if found.what:
+    if origin.what:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
-        reporter.note(f"data: {found.what}: {sizes} rows")
+        reporter.note(f"data: {origin.what}: {sizes} rows")
     return source
 
 
 def _described(
     source: Source,
-    found: Found,
-    more: Found | None,
+    origin: Origin,
+    more: Origin | None,
     kind: type[Classification],
     names: Columns,
     opened: list[Opened],
 ) -> Source:
     """The source with its task and metric, and how its tables are read again."""
     assert names.text is not None
-    read = {str(split or "train"): table for split, table in found.tables.items()}
+    read = {str(split or "train"): table for split, table in origin.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
     source = replace(source, task=kind.name, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         source = replace(source, unread=not_read([table.rows for table in opened], names))
-    if found.preset is not None:
-        source = replace(source, metric=found.preset.metric)
+    if origin.preset is not None:
+        source = replace(source, metric=origin.preset.metric)
     return source
 
 
 def _both(
-    found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
-) -> tuple[Found, Found | None]:
+    origin: Origin, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
+) -> tuple[Origin, Origin | None]:
     """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
-    if UNLABELLED_SPLIT not in found.tables:
+    if UNLABELLED_SPLIT not in origin.tables:
         if unlabelled is None:
-            return found, None
-        return found, find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS, reading)
+            return origin, None
+        return origin, find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS, reading)
     if unlabelled is not None:
         raise SpecError(
             "expected unlabelled rows as a split or by a name of their own, found both. Leave one out.",
-            where=found.where,
+            where=origin.where,
         )
-    where = f"{found.where}, split {UNLABELLED_SPLIT}"
-    others = {split: read for split, read in found.tables.items() if split != UNLABELLED_SPLIT}
-    inside = Found(found.name, where, {None: found.tables[UNLABELLED_SPLIT]})
-    return replace(found, tables=others), inside
+    where = f"{origin.where}, split {UNLABELLED_SPLIT}"
+    others = {split: read for split, read in origin.tables.items() if split != UNLABELLED_SPLIT}
+    inside = Origin(origin.name, where, {None: origin.tables[UNLABELLED_SPLIT]})
+    return replace(origin, tables=others), inside
 
 
 def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
@@ -199,16 +210,16 @@ def _hashes(first: pa.LargeStringArray, second: pa.LargeStringArray | None) -> I
 
 
 def _with_unlabelled(
-    source: Source, found: Found, kind: type[Classification], names: Columns, reporter: Reporter
+    source: Source, origin: Origin, kind: type[Classification], names: Columns, reporter: Reporter
 ) -> Source:
     """The source with all rows of another one as its unlabelled split, without their labels."""
-    table = find.single(found)
+    table = find.single(origin)
     opened = kind.opened(table, replace(names, label=None))
     rows = _rows(opened, names, np.full(len(opened.units), UNLABELLED, np.int64))
-    reporter.note(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
+    reporter.note(f"unlabelled: {origin.what or origin.where}: {len(rows):,} rows")
     labelling = {str(names.label), *LABEL_COLUMNS} - {names.text, names.text_pair}
     ignored = [column for column in table.columns if column in labelling]
     if ignored:
-        reporter.note(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
+        reporter.note(f"unlabelled: {origin.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
     more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
     return without(more, UNLABELLED_SPLIT, "unlabelled", reporter)

@@ -356,7 +356,7 @@ def test_advice_about_tables_in_memory_is_followed(tmp_path: Path, advice: str, 
 ROOMS = (
     *(f"sources/{name}.py" for name in ("columns", "conll", "content", "delimited", "documents", "files", "memory")),
     *(f"sources/{name}.py" for name in ("parquet", "plain", "quoting", "reading", "tables", "texts")),
-    *("sources/find.py", "labels.py", "label_values.py", "given_classes.py"),
+    *("sources/find.py", "sources/class_files.py", "labels.py", "label_values.py", "given_classes.py"),
 )
 # Functions whose advice is followed elsewhere: presets and the hub (test_presets, test_hubdata), unlabelled rows
 # (test_lookup).

@@ -19,6 +19,7 @@ import pytest
 
 from logitcache.config.data import Columns
 from logitcache.data.source import load
+from logitcache.data.sources.find import lying_here
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 
@@ -226,3 +227,21 @@ def test_a_column_of_splits_is_said(tmp_path: Path) -> None:
     notes: list[str] = []
     load(str(data), Columns(), tmp_path, Notes(notes.append))
     assert any("the column Split names splits (Test, train) and is not read" in note for note in notes)
+
+
+def test_names_in_the_data_go_before_those_that_a_library_wrote_beside_it(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", "b"], "label": [0, 1]})
+    told = {"info": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}}
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}), file)
+    beside = {"features": {"label": {"names": ["yes", "no"], "_type": "ClassLabel"}}}
+    data = written(tmp_path, {"train.parquet": file.getvalue(), "dataset_info.json": json.dumps(beside)})
+    source = load(str(data), Columns(), tmp_path, Notes(lambda note: None))
+    assert (source.label_names, source.table("train").label.tolist()) == (("no", "yes"), [0, 1])
+
+
+def test_packed_rows_that_a_cache_names_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, {"reviews.jsonl.gz": b"", "reviews.CSV": b"", "reviews.xlsx": b"", "x.csv": b""})
+    monkeypatch.chdir(tmp_path / "data")
+    assert sorted(map(str, lying_here("reviews"))) == ["reviews.CSV", "reviews.jsonl.gz"]
+    assert lying_here("../data/reviews") == []
