@@ -21,6 +21,7 @@ from .stop import Stopped, stoppable
 
 # The line of each command in `logitcache --help`.
 COMMANDS = {
+    "check": "Say what is wrong with data, before anything costs time.",
     "dump": "Run a teacher once over some rows and store its answers.",
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
     "compare": "Say which results differ, by how much, and how sure that is.",

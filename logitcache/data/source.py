@@ -50,6 +50,7 @@ def load(
     unlabelled: Data | None = None,
     seed: int = 0,
     name: str | None = None,
+    keep: bool = False,
 ) -> Source:
     """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a preset, or a data set of
     the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
@@ -61,6 +62,7 @@ def load(
     the split of that name. ``seed`` draws the splits of a preset that
     has none; columns that are asked for go before a preset's. ``name`` is what the source is called (rows in memory:
     "memory").
+    With ``keep``, tables stay in memory, for whoever reads further columns of them (``Source.read``).
     Raises SpecError for whatever cannot be read as asked.
     """
     reading = Reading(columns.encoding, columns.delimiter, columns.header)
@@ -68,6 +70,8 @@ def load(
     origin = find.find(data, cache, reporter, reading=reading)
     origin, more = _both(origin, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in origin.tables.items()}
+    if keep:
+        origin = replace(origin, tables={split: partial(_itself, table) for split, table in tables.items()})
     columns = _or_preset(columns, origin.preset)
     kind, columns = chosen(list(tables.values()), columns, origin.where)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
@@ -78,6 +82,8 @@ def load(
     numbers, class_names, count = labels(units, names.label, given, reporter)
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
     source = _divided(Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter)
+    origins = {str(split or "train"): table.rows.without_columns() for split, table in opened.items()}
+    source = replace(source, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
     return _described(source, origin, more, kind, names, list(opened.values()))
@@ -145,7 +151,7 @@ def _described(
     read = {str(split or "train"): table for split, table in origin.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
-    source = replace(source, task=kind.name, read=read, texts=(names.text, names.text_pair))
+    source = replace(source, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         source = replace(source, unread=not_read([table.rows for table in opened], names))
     if origin.preset is not None:
@@ -197,6 +203,10 @@ def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
     return Rows(first, second, label, row_id, _hashes(first, second), tags)
 
 
+def _itself(table: Table) -> Table:
+    return table
+
+
 def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
     """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no text."""
     return _hashes(texts(table, text), None if text_pair is None else texts(table, text_pair))
@@ -221,5 +231,7 @@ def _with_unlabelled(
     ignored = [column for column in table.columns if column in labelling]
     if ignored:
         reporter.note(f"unlabelled: {origin.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
-    more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
+    splits = {**source.splits, UNLABELLED_SPLIT: rows}
+    origins = {**source.origins, UNLABELLED_SPLIT: opened.rows.without_columns()}
+    more = replace(source, splits=splits, origins=origins)
     return without(more, UNLABELLED_SPLIT, "unlabelled", reporter)

@@ -25,8 +25,8 @@ from logitcache.models.load import (
     longest_input,
     unloadable,
 )
+from logitcache.models.problem import SINGLE_LABEL
 from logitcache.models.settings import (
-    SINGLE_LABEL,
     agree_on_pad_token,
     make_room_for_pad_token,
     plain_outputs,

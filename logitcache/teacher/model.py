@@ -36,7 +36,8 @@ from logitcache.models.load import (
     unloadable,
 )
 from logitcache.models.own_code import code_digest
-from logitcache.models.settings import check_problem, pads_by_config, plain_outputs
+from logitcache.models.problem import check_problem
+from logitcache.models.settings import pads_by_config, plain_outputs
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 
@@ -80,7 +81,7 @@ class TeacherModel:
 
     def weights_digest(self) -> str:
         """Digest of every parameter and buffer as computed with, whatever files they came from."""
-        return _digest(self.model.state_dict())
+        return weights_digest(self.model.state_dict())
 
     def settings_digest(self) -> str:
         """Digest of what the weights are computed with: the configuration, without names, places and versions."""
@@ -118,7 +119,8 @@ class TeacherModel:
         return at_positions(logits, torch.from_numpy(where).to(logits.device))
 
 
-def _digest(state: Mapping[str, torch.Tensor]) -> str:
+def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Digest of named weights: names, types and bytes."""
     return identity.digest_arrays((f"{name}:{t.dtype}", _bytes(t)) for name, t in sorted(state.items()))
 
 
@@ -130,7 +132,7 @@ def saved_digest(folder: Path, dtype: str) -> str | None:
         state = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError):
         return None
-    return _digest({name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()})
+    return weights_digest({name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()})
 
 
 def _bytes(tensor: torch.Tensor) -> Array:
@@ -176,7 +178,7 @@ def load_teacher(
             f"logitcache train --method base --student {path}",
             where=path,
         )
-    check_problem(model.config, path)
+    check_problem(model.config.problem_type, model.config.num_labels, path)
     plain_outputs(model.config)
     sha = None if commit is None else commit.sha
     tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
