@@ -83,10 +83,10 @@ def load(
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
     source = _divided(Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter)
     origins = {str(split or "train"): table.rows.without_columns() for split, table in opened.items()}
-    source = replace(source, origins=origins)
+    source = replace(source, task=kind.name, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
-    return _described(source, origin, more, kind, names, list(opened.values()))
+    return _described(source, origin, more, names, list(opened.values()))
 
 
 def _given_names(
@@ -138,15 +138,8 @@ def _divided(source: Source, rows: Mapping[str | None, Rows], origin: Origin, se
     return source
 
 
-def _described(
-    source: Source,
-    origin: Origin,
-    more: Origin | None,
-    kind: type[Classification],
-    names: Columns,
-    opened: list[Opened],
-) -> Source:
-    """The source with its task and metric, and how its tables are read again."""
+def _described(source: Source, origin: Origin, more: Origin | None, names: Columns, opened: list[Opened]) -> Source:
+    """The source with its metric, the columns that were read, and how its tables are read again."""
     assert names.text is not None
     read = {str(split or "train"): table for split, table in origin.tables.items()}
     if more is not None:
