@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from logitcache import platforms
 from logitcache.bench.machine import peak_memory, process_status
 from logitcache.bench.steps import Cases
 from logitcache.bench.workload import load
@@ -27,8 +28,8 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Peak:
-    """The most that a training held: on a GPU what tensors took (``allocated``) and the device gave (``reserved``), on
-    a CPU the process's resident set. ``error``: why it did not come to its end.
+    """The largest memory of a training: on a GPU what tensors took (``allocated``) and what the device gave
+    (``reserved``), on a CPU the resident set of the process. ``error`` says why it did not end.
     """
 
     allocated: int
@@ -37,7 +38,7 @@ class Peak:
 
 
 def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
-    """Train a few steps of a case in a process of its own; ``cache``: its folder, for the cases that read one."""
+    """Train a few steps of a case in a process of its own. ``cache`` is a folder, for the cases that read one."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(config, name, cache, sender), daemon=True)
@@ -53,13 +54,13 @@ def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
         return outcome
     if isinstance(outcome, LogitCacheError):
         raise outcome
-    if process.exitcode != -signal.SIGKILL:
+    if process.exitcode != -platforms.KILLED:
         raise RuntimeError(f"{name}: the process that its memory is measured in ended with {process.exitcode}")
     return Peak(largest, None, f"ended by the system with {largest / 1e9:.1f} GB in use: more than this machine has")
 
 
 def _watch(process: BaseProcess, receiver: Connection) -> tuple[int, object]:
-    """The largest resident set that was seen, and what the process has sent; None where it sent nothing."""
+    """The largest resident set that was sampled, and the object that the process has sent, or None."""
     largest = 0
     while process.is_alive() or receiver.poll():
         largest = max(largest, process_status(process.pid or 0, "VmRSS") or 0)
@@ -104,6 +105,6 @@ def _used(device: str | None) -> tuple[int, int | None]:
 
 
 def why(error: BaseException) -> str:
-    """A lack of memory on one line."""
+    """An out-of-memory error on one line."""
     line = first_line(error)[:200]
     return f"out of memory: {line}" if line else "out of memory"
