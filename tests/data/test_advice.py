@@ -233,6 +233,7 @@ FILES = [
     Case(
         "Keep one.", {f"train-0-of-1-{digit * 16}.csv": GOOD for digit in "ab"}, {f"train-0-of-1-{'a' * 16}.csv": None}
     ),
+    Case("Keep one.", {"train.csv": GOOD, "train/part-0.csv": GOOD}, {"train/part-0.csv": None}),
     Case("Fetch it too.", {"train-0-of-2.csv": GOOD}, {"train-1-of-2.csv": GOOD}, rows=4),
     Case("Keep one; or", {"train.csv": GOOD, "train.jsonl": JSONL}, {"train.jsonl": None}),
     Case(

@@ -118,6 +118,10 @@ READ: dict[str, tuple[Files, str, dict[str, Any]]] = {
                              "", {}),
     "the hub's older parts": ({f"data/train-0000{i}-of-00002-{DIGESTS[i]}.parquet": parquet(3 * i, 3 * i + 3)
                                for i in range(2)} | {"README.md": "x", "dataset_infos.json": "{}"}, "", {}),
+    "spark, json": (folders("out.json", ".json", LINES.encode()), "out.json", {}),
+    "a file for each row": ({f"rows/{i}.json": json.dumps(row) for i, row in enumerate(RECORDS)}, "rows", {}),
+    "a folder beside a file": ({"train.csv": CSV, "test/part-0.csv": CSV}, "", {}),
+    "a file beside a folder": ({"test.csv": CSV, "train/part-0.csv": CSV}, "", {}),
     "feather": ({"r.feather": feather()}, "", {}),
     "no header": ({"r.tsv": FRAME.to_csv(index=False, header=False, sep="\t")}, "", {"header": ("text", "label")}),
     "no header, carriage returns": ({"r.csv": FRAME.to_csv(index=False, header=False).replace("\n", "\r")}, "",
@@ -245,3 +249,12 @@ def test_packed_rows_that_a_cache_names_are_looked_for(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path / "data")
     assert sorted(map(str, lying_here("reviews"))) == ["reviews.CSV", "reviews.jsonl.gz"]
     assert lying_here("../data/reviews") == []
+
+
+def test_what_annotators_left_open_is_said(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "x", "answer": "accept"}, {"text": "b", "label": "-", "answer": "reject"}]
+    data = written(tmp_path, {"r.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    notes: list[str] = []
+    load(str(data), Columns(), tmp_path, Notes(notes.append))
+    assert any("the column answer is reject or ignore in 1 rows and is not read" in note for note in notes)
+    assert any("'-' (1 rows" in note and "is taken for a class" in note for note in notes)
