@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
-from logitcache.config.data import Columns
+from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.names import ClassNames
 from logitcache.data.preprocess import words
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
-from logitcache.data.sources import find
+from logitcache.data.sources import corpus, find
 from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
 from logitcache.data.sources.content import Reading
@@ -67,23 +67,28 @@ def load(
     """
     reading = Reading(columns.encoding, columns.delimiter, columns.header)
     reporter = Once(reporter)  # a table may be read again, for its other columns
-    origin = find.find(data, cache, reporter, reading=reading)
+    running = corpus.find(data, cache, reporter) if columns.task in LANGUAGE else None
+    origin = running or find.find(data, cache, reporter, reading=reading)
     origin, more = _both(origin, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in origin.tables.items()}
     if keep:
         origin = replace(origin, tables={split: partial(_itself, table) for split, table in tables.items()})
     columns = _or_preset(columns, origin.preset)
     kind, columns = chosen(list(tables.values()), columns, origin.where)
+    form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
     names = _column_names(opened, columns, origin)
     _note_choices(opened, columns, names, kind, reporter)
     units = {split: table.units for split, table in opened.items()}
     given = _given_names(columns.label_names, origin, units, names.label)
     numbers, class_names, count = labels(units, names.label, given, reporter)
+    if kind.self_contained:  # a text is its own label
+        numbers = {split: np.zeros(len(table.rows), np.int64) for split, table in opened.items()}
+        class_names, count = None, 1
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
     source = _divided(Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter)
     origins = {str(split or "train"): table.rows.without_columns() for split, table in opened.items()}
-    source = replace(source, task=kind.name, origins=origins)
+    source = replace(source, task=kind.name, form=form, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
     return _described(source, origin, more, names, list(opened.values()))

@@ -63,7 +63,7 @@ def _of_infos(path: Path, column: str | None) -> ClassNames | None:
         infos = [written] if "features" in written else list(written.values())
         columns = [info["features"][column] for info in infos]
         names = {tuple(kind["names"]) for kind in columns if kind.get("_type") == "ClassLabel"}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return ClassNames(names.pop()) if len(names) == 1 else None
 
@@ -76,7 +76,7 @@ def _of_names(path: Path) -> ClassNames | None:
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(expected="JSON", found=error, advice="Mend the file.", where=path) from None
     below = value.get("labels") if isinstance(value, dict) else None
     names = below if isinstance(below, list | dict) else value
