@@ -155,7 +155,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _document(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
         raise FormatError(expected="JSON", found=error) from None
     stated = document.get("format") if isinstance(document, dict) else type(document).__name__
     if stated != FORMAT:
