@@ -188,6 +188,14 @@ class TrainConfig:
         recorded=False,
     )
     group_by_length: bool = group_by_length()
+    loss_execution: str = option(
+        "auto",
+        "Loss of a vocabulary: plain computes all logits of a batch, fused a part of them at a time. auto chooses by "
+        "their number and the device.",
+        choices=("auto", "plain", "fused"),
+        group=TRAINING,
+        cost=Cost.NONE,
+    )
     cache: Path | str | Sequence[Path | str] | None = option(
         None,
         "The teacher's answers: a cache's folder or URL. Several: of labelled and unlabelled rows, or of teachers to "
