@@ -20,7 +20,7 @@ def main() -> None:
         halves = np.random.default_rng(0).normal(0, 5, (ROWS, width)).astype(np.float16)
         codec = DenseCodec(width)
 
-        def ours(halves: np.ndarray = halves, codec: DenseCodec = codec) -> None:
+        def codec_unpack(halves: np.ndarray = halves, codec: DenseCodec = codec) -> None:
             for _ in range(CALLS):
                 codec.unpack({"logits": halves})
 
@@ -28,7 +28,7 @@ def main() -> None:
             for _ in range(CALLS):
                 halves.astype(np.float32)
 
-        times = in_turn({"ours": ours, "numpy": numpy}, ROUNDS, REPEATS)
+        times = in_turn({"ours": codec_unpack, "numpy": numpy}, ROUNDS, REPEATS)
         microseconds = {name: spread(times[name])["median"] / CALLS * 1e6 for name in times}
         widths[str(width)] = {"microseconds": microseconds, "ours / numpy": ratio(times, "ours", "numpy")}
     write("decode", {"rows": ROWS, "widths": widths})

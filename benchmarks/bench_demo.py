@@ -25,9 +25,9 @@ def main() -> None:
         started = time.perf_counter()
         printed = subprocess.run([LOGITCACHE, "demo"], cwd=folder, check=True, capture_output=True, text=True).stdout
         seconds = time.perf_counter() - started
-        made = Path(folder) / "logitcache-demo" / "full"
-        shutil.copy(made / "verdict.png", RESULTS / "demo.png")
-        compare = [LOGITCACHE, "compare", made / "runs" / "docstrings", "--json"]
+        results = Path(folder) / "logitcache-demo" / "full"
+        shutil.copy(results / "verdict.png", RESULTS / "demo.png")
+        compare = [LOGITCACHE, "compare", results / "runs" / "docstrings", "--json"]
         comparison = json.loads(subprocess.run(compare, check=True, capture_output=True, text=True).stdout)
         write("demo", {"seconds": seconds, "printed": printed.splitlines(), "comparison": comparison})
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from common import RESULTS
 
+from logitcache.bench import dump_cases
 from logitcache.bench.document import nameless, write
 from logitcache.bench.dump import bench
-from logitcache.bench.dump_cases import load as loaded
 from logitcache.config.bench import DumpBenchConfig
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
@@ -29,14 +29,14 @@ from logitcache.teacher.model import TeacherModel
 SETTINGS = DumpSettings()
 
 
-def load(asked: argparse.Namespace, folder: Path) -> tuple[Source, TeacherModel]:
+def load(options: argparse.Namespace, folder: Path) -> tuple[Source, TeacherModel]:
     """The first rows of the train split, and a classifier."""
-    material = loaded(wanted(asked), folder, print)
+    material = dump_cases.load(config_of(options), folder, Notes())
     return material.source, material.teacher
 
 
-def wanted(asked: argparse.Namespace) -> DumpBenchConfig:
-    return DumpBenchConfig(teacher=asked.checkpoint or DumpBenchConfig.teacher, data=asked.data, rows=asked.rows)
+def config_of(options: argparse.Namespace) -> DumpBenchConfig:
+    return DumpBenchConfig(teacher=options.checkpoint or DumpBenchConfig.teacher, data=options.data, rows=options.rows)
 
 
 def main() -> None:
@@ -46,12 +46,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8544)  # all of SST-5
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-rows", type=int, nargs="*", default=[])
-    asked = parser.parse_args()
-    settings = {"rounds": asked.rounds, "memory_rows": tuple(asked.memory_rows)}
+    options = parser.parse_args()
+    settings = {"rounds": options.rounds, "memory_rows": tuple(options.memory_rows)}
     command = ["python", "benchmarks/bench_dump.py", *map(nameless, sys.argv[1:])]
-    told = bench(DumpBenchConfig(**vars(wanted(asked)) | settings), command, Notes())
-    write(RESULTS / "dump.json", told)
-    print(json.dumps(told, indent=1))
+    document = bench(DumpBenchConfig(**vars(config_of(options)) | settings), command, Notes())
+    write(RESULTS / "dump.json", document)
+    print(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

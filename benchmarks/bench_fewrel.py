@@ -28,12 +28,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.environ.get("FEWREL64"))
     parser.add_argument("--checkpoint", default=os.environ.get("MINILM"))
-    asked = parser.parse_args()
-    if not asked.data or not asked.checkpoint:
+    options = parser.parse_args()
+    if not options.data or not options.checkpoint:
         print("bench_fewrel: needs --data and --checkpoint (see its docstring); skipped")
         return
     with tempfile.TemporaryDirectory() as folder:
-        study(str(Path(asked.data).resolve()), str(Path(asked.checkpoint).resolve()), Path(folder))
+        study(str(Path(options.data).resolve()), str(Path(options.checkpoint).resolve()), Path(folder))
 
 
 def study(data: str, checkpoint: str, folder: Path) -> None:
@@ -48,24 +48,15 @@ def study(data: str, checkpoint: str, folder: Path) -> None:
     # one epoch, so that two cores are enough: far from what many epochs give, and 64 classes need a fast rate for it
     teaching = ("--finetune-learning-rate", "2e-4", "--finetune-epochs", "1", "--max-length", "96")
     dump = run("dump", "--teacher", checkpoint, *rows, *teaching)
-    student = (
-        "--student",
-        "2x128",
-        "--epochs",
-        "10",
-        "--max-length",
-        "96",
-        "--group-by-length",
-        "--learning-rate",
-        "1e-3",
-    )
+    shape = ("--student", "2x128", "--max-length", "96", "--group-by-length")
+    student = (*shape, "--epochs", "10", "--learning-rate", "1e-3")
     for seed in range(SEEDS):
         run("train", "--method", "base", *rows, *student, "--seed", str(seed))
         run("train", "--method", "kd", "--alpha", "0.9", *rows, *student, "--seed", str(seed))
     comparison = run("compare", str(folder / "logitcache-work" / "runs" / Path(data).name))
     seconds = time.perf_counter() - started
-    kept = {name: value for name, value in dump.items() if name != "cache"}
-    write("fewrel", {"seconds": seconds, "dump": kept, "comparison": comparison})
+    figures = {name: value for name, value in dump.items() if name != "cache"}
+    write("fewrel", {"seconds": seconds, "dump": figures, "comparison": comparison})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from logitcache.bench import overhead
 from logitcache.bench.document import Document, write
 from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanConfig, WorkloadConfig
 from logitcache.forecast import accuracy
+from logitcache.reporter import Notes
 
 TEACHER, STUDENT = "roberta-large", "distilroberta-base"
 
@@ -29,32 +30,27 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("SST5") or "docstrings")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rows", type=int, default=8192)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     if not torch.cuda.is_available():
         print("bench_gpu: needs a GPU; skipped")
         return
     models = {"student": STUDENT, "teacher": TEACHER, "shape_only": True, "dtype": "bfloat16", "precision": "bf16"}
-    for name, lengths in {"lengths": {"data": asked.data}, "128": {"tokens": 128}}.items():
-        work = WorkloadConfig(**models, **lengths, rows=asked.rows, device="cuda")  # type: ignore[arg-type]
-        keep(
-            f"gpu-overhead-{name}",
-            overhead.bench(OverheadConfig(work, rounds=asked.rounds, steps=40, settle=5), *said()),
-        )
+    command = ["python", *sys.argv]
+    for name, lengths in {"lengths": {"data": options.data}, "128": {"tokens": 128}}.items():
+        work = WorkloadConfig(**models, **lengths, rows=options.rows, device="cuda")  # type: ignore[arg-type]
+        steps = OverheadConfig(work, rounds=options.rounds, steps=40, settle=5)
+        save(f"gpu-overhead-{name}", overhead.bench(steps, command, Notes()))
         for budget in (4096, 16384, 65536):
             dump = DumpBenchConfig(
-                teacher=TEACHER, shape_only=True, dtype="bfloat16", device="cuda", rows=asked.rows, rounds=5,
+                teacher=TEACHER, shape_only=True, dtype="bfloat16", device="cuda", rows=options.rows, rounds=5,
                 batch_tokens=budget, **lengths,  # type: ignore[arg-type]
             )  # fmt: skip
-            keep(f"gpu-dump-{name}-{budget}", dumping.bench(dump, *said()))
-        keep(f"gpu-plan-{name}", accuracy.bench(PlanConfig(work), *said(), rounds=5, steps=64))
+            save(f"gpu-dump-{name}-{budget}", dumping.bench(dump, command, Notes()))
+        save(f"gpu-plan-{name}", accuracy.bench(PlanConfig(work), command, Notes(), rounds=5, steps=64))
 
 
-def said() -> tuple[list[str], object]:
-    return ["python", *sys.argv], lambda line: print(line, file=sys.stderr)
-
-
-def keep(name: str, told: Document) -> None:
-    write(RESULTS / f"{name}.json", told)
+def save(name: str, document: Document) -> None:
+    write(RESULTS / f"{name}.json", document)
     print(name, "written")
 
 

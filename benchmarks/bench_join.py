@@ -107,8 +107,8 @@ def indexing(folder: Path, rows: int) -> dict[str, float]:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     turned = row_hash[np.random.default_rng(1).permutation(rows)]
-    locating, places = timed(lambda: cache.locate(np.arange(rows), turned))
-    assert (row_hash[places] == turned).all()
+    locating, row_id = timed(lambda: cache.locate(np.arange(rows), turned))
+    assert (row_hash[row_id] == turned).all()
     return {
         "open_s": opening,
         "read_hashes_s": reading,

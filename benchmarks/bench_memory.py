@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from pathlib import Path
 from common import write
 
 import logitcache
+from logitcache.bench.dump_phases import made_up
+from logitcache.bench.machine import process_status
 
 SIZES = (10_000, 100_000, 1_000_000)
 STEPS, BATCH = 200, 32
@@ -41,10 +42,8 @@ def main() -> None:
 
 
 def rows(path: Path, count: int, seed: int) -> None:
-    draw, words = random.Random(seed), [f"word{i}" for i in range(2000)]
     with path.open("w") as file:
-        for i in range(count):
-            text = " ".join(draw.choices(words, k=draw.randint(3, 20)))
+        for i, text in enumerate(made_up(count, 3, 20, seed)):
             file.write(json.dumps({"text": text, "label": ("no", "yes")[i % 2]}) + "\n")
 
 
@@ -59,16 +58,16 @@ def measure(folder: Path, sizes: list[int]) -> dict[str, object]:
         rows(data / "dev.jsonl", 1000, seed=1)
         if not teacher:
             teacher = str(logitcache.train("base", str(data), student="1x32", epochs=0.1, workspace=folder / "work"))
-        named = ("--data", str(data), *space)
-        peaks["dump"][str(size)] = peak("dump", "--teacher", teacher, *named)
+        rows_options = ("--data", str(data), *space)
+        peaks["dump"][str(size)] = peak("dump", "--teacher", teacher, *rows_options)
         steps = ("--epochs", str(STEPS * BATCH / size), "--batch-size", str(BATCH))
         student = ("--student", "1x32", "--tokenizer", teacher, *steps)
-        peaks["train"][str(size)] = peak("train", "--method", "kd", *named, *student)
-    allowed = {what: int(found[str(sizes[0])] * GROWTH + ROOM) for what, found in peaks.items()}
+        peaks["train"][str(size)] = peak("train", "--method", "kd", *rows_options, *student)
+    allowed = {command: int(by_size[str(sizes[0])] * GROWTH + ROOM) for command, by_size in peaks.items()}
     return {
         "peak_anonymous_bytes": peaks,
         "allowed_bytes": allowed,
-        "flat": {what: max(found.values()) <= allowed[what] for what, found in peaks.items()},
+        "flat": {command: max(by_size.values()) <= allowed[command] for command, by_size in peaks.items()},
     }
 
 
@@ -77,22 +76,14 @@ def peak(*words: str) -> int:
     process = subprocess.Popen(
         [LOGITCACHE, *words], stdout=subprocess.DEVNULL, env={**os.environ, "MALLOC_ARENA_MAX": "2"}
     )
-    most = 0
+    largest = 0
     while process.poll() is None:
-        most = max(most, anonymous(process.pid))
+        largest = max(largest, process_status(process.pid, "RssAnon") or 0)
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"bench_memory: {' '.join(words)} ended with {process.returncode}")
-    print(f"{words[0]}: {most / 1e6:,.0f} MB", file=sys.stderr)
-    return most
-
-
-def anonymous(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon")), 0)
+    print(f"{words[0]}: {largest / 1e6:,.0f} MB", file=sys.stderr)
+    return largest
 
 
 if __name__ == "__main__":

@@ -39,15 +39,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", action="append", choices=list(SIZES))
     parser.add_argument("--rounds", type=int)
-    asked = parser.parse_args()
-    for name in asked.size or SIZES:
-        settings = SIZES[name] if asked.rounds is None else replace(SIZES[name], rounds=asked.rounds)
-        told = bench(settings, ["python", *sys.argv], Notes())
-        write(RESULTS / f"overhead-{name}.json", told)
+    options = parser.parse_args()
+    for name in options.size or SIZES:
+        settings = SIZES[name] if options.rounds is None else replace(SIZES[name], rounds=options.rounds)
+        document = bench(settings, ["python", *sys.argv], Notes())
+        write(RESULTS / f"overhead-{name}.json", document)
         if name == "small":
-            ratio_picture(told, RESULTS / "overhead.png")
-        for method, each in told["methods"].items():
-            print(name, method, each["ratio_to_ls"])
+            ratio_picture(document, RESULTS / "overhead.png")
+        for method, figures in document["methods"].items():
+            print(name, method, figures["ratio_to_ls"])
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("SST5") or "docstrings")
     parser.add_argument("--checkpoint", default=os.environ.get("MINILM") or "6x384")
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
-    work = WorkloadConfig(teacher=asked.checkpoint, data=asked.data, rows=1024)
+    options = parser.parse_args()
+    work = WorkloadConfig(teacher=options.checkpoint, data=options.data, rows=1024)
     command = ["python", *sys.argv]
-    told = bench(PlanConfig(work), command, Notes(), rounds=asked.rounds, steps=64)
-    write(RESULTS / "plan.json", told)
-    print(told["accuracy"], told["drift"])
+    document = bench(PlanConfig(work), command, Notes(), rounds=options.rounds, steps=64)
+    write(RESULTS / "plan.json", document)
+    print(document["accuracy"], document["drift"])
 
 
 if __name__ == "__main__":

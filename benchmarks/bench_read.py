@@ -22,16 +22,16 @@ from logitcache.reporter import Notes
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=ReadBenchConfig.rounds)
-    asked = parser.parse_args()
-    config = ReadBenchConfig(rounds=asked.rounds)
+    options = parser.parse_args()
+    config = ReadBenchConfig(rounds=options.rounds)
     ways = (*WAYS, *RIVALS)
-    told = bench(config, ["python", *sys.argv], Notes(), ways=ways)
-    told["cold"] = [cold_pass for width in config.widths for cold_pass in cold_passes(config, ways, width)]
-    write(RESULTS / "read.json", told)
-    for case in told["cases"]:
+    document = bench(config, ["python", *sys.argv], Notes(), ways=ways)
+    document["cold"] = [cold_pass for width in config.widths for cold_pass in cold_passes(config, ways, width)]
+    write(RESULTS / "read.json", document)
+    for case in document["cases"]:
         kind = [str(case[key]) for key in ("name", "width", "order", "workers")]
         print(", ".join(kind), case["ratio_to_logitcache"]["median"])
-    print("open", told["open"])
+    print("open", document["open"])
 
 
 if __name__ == "__main__":

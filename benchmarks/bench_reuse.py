@@ -32,12 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.environ.get("SST5"))
     parser.add_argument("--checkpoint", default=os.environ.get("MINILM"))
-    asked = parser.parse_args()
-    if not asked.data or not asked.checkpoint:
+    options = parser.parse_args()
+    if not options.data or not options.checkpoint:
         print("bench_reuse: needs --data and --checkpoint (see its docstring); skipped")
         return
     with tempfile.TemporaryDirectory() as folder:
-        study(Path(asked.data), asked.checkpoint, Path(folder))
+        study(Path(options.data), options.checkpoint, Path(folder))
 
 
 @contextmanager
@@ -56,27 +56,28 @@ def counted() -> Iterator[list[int]]:
 
 def study(data: Path, checkpoint: str, folder: Path) -> None:
     lines = [json.loads(line) for line in (data / "train.jsonl").read_text("utf-8").splitlines()]
-    places = np.linspace(0, len(lines) - 1, CHANGED).astype(int)
-    before, after = folder / "before-train.jsonl", folder / "after-train.jsonl"
+    changed = np.linspace(0, len(lines) - 1, CHANGED).astype(int)
+    before = folder / "before-train.jsonl"
+    after = folder / "after-train.jsonl"
     before.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    for place in places:
-        lines[place]["text"] += " (corrected)"
+    for row in changed:
+        lines[row]["text"] += " (corrected)"
     after.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     space: dict[str, Any] = {"workspace": folder / "work", "reporter": Notes(print)}
-    with counted() as whole:
+    with counted() as first_rows:
         first = logitcache.dump(checkpoint, str(before), finetune_epochs=0.1, shard_rows=1024, **space)
     teacher = next((folder / "work" / "teachers").iterdir())
-    with counted() as again:
+    with counted() as second_rows:
         second = logitcache.dump(str(teacher), str(after), reuse=first.cache, shard_rows=1024, **space)
     old, new = (logitcache.Cache.open(report.cache) for report in (first, second))
-    untouched = np.setdiff1d(np.arange(len(lines)), places)
+    untouched = np.setdiff1d(np.arange(len(lines)), changed)
     same = all((a == old.stored(untouched)[n]).all() for n, a in new.stored(untouched).items())
     write(
         "reuse",
         {
             "rows": first.rows,
             "changed": CHANGED,
-            "forward_rows": {"whole": sum(whole), "reuse": sum(again)},
+            "forward_rows": {"whole": sum(first_rows), "reuse": sum(second_rows)},
             "reported": {"teacher_rows": second.teacher_rows, "reused_rows": second.reused_rows},
             "untouched_rows_have_the_old_bytes": bool(same),
             "seconds": {"whole": first.seconds, "reuse": second.seconds},

@@ -36,36 +36,36 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=os.environ.get("MINILM"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=10)
-    asked = parser.parse_args()
-    if not asked.data or not asked.checkpoint:
+    options = parser.parse_args()
+    if not options.data or not options.checkpoint:
         print("bench_sst5: needs --data and --checkpoint (see its docstring); skipped")
         return
     with tempfile.TemporaryDirectory() as folder:
-        study(asked, Path(folder))
+        study(options, Path(folder))
 
 
-def study(asked: argparse.Namespace, folder: Path) -> None:
+def study(options: argparse.Namespace, folder: Path) -> None:
     space = Workspace(folder)
-    source = sources.load(asked.data, Columns(), space.data, Notes(print))
+    source = sources.load(options.data, Columns(), space.data, Notes(print))
     common = TrainConfig(workspace=space, max_length=128, group_by_length=True)
-    fine_tuning = replace(common, student=asked.checkpoint, epochs=3, out=folder / "teacher")
+    fine_tuning = replace(common, student=options.checkpoint, epochs=3, out=folder / "teacher")
     teacher = train(fine_tuning, source=source, reporter=Notes(print))
-    place = space.cache(source.name, "train", "teacher")
-    report = dump_split(load_teacher(str(teacher)), source, "train", place, DumpSettings(), reporter=Notes(print))
-    student = replace(common, student="2x128", init="random", epochs=asked.epochs)
+    cache = space.cache(source.name, "train", "teacher")
+    report = dump_split(load_teacher(str(teacher)), source, "train", cache, DumpSettings(), reporter=Notes(print))
+    student = replace(common, student="2x128", init="random", epochs=options.epochs)
     runs = []
-    for seed in range(asked.seeds):
+    for seed in range(options.seeds):
         runs.append(train(replace(student, method="base", seed=seed), source=source, reporter=Notes(print)))
         runs.append(
             train(
-                replace(student, method="kd", alpha=0.9, seed=seed, cache=place), source=source, reporter=Notes(print)
+                replace(student, method="kd", alpha=0.9, seed=seed, cache=cache), source=source, reporter=Notes(print)
             )
         )
     comparison = compare(runs)
     console = Console(record=True, width=100)
     render(comparison, console)
     scores = {"teacher_train": report.scores, "teacher_dev": report.dev_scores, "teacher_entropy": report.entropy}
-    write("sst5", {"epochs": asked.epochs, **scores, "comparison": comparison.to_json()})
+    write("sst5", {"epochs": options.epochs, **scores, "comparison": comparison.to_json()})
 
 
 if __name__ == "__main__":

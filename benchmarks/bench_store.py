@@ -62,8 +62,9 @@ def plan(rows: int, shard_rows: int) -> Plan:
 
 def cache(folder: Path, of: Plan) -> None:
     """A cache of the same answers in each shard."""
-    draw, rows = np.random.default_rng(0), min(of.rows, of.shard_rows)
-    whole = {
+    draw = np.random.default_rng(0)
+    rows = min(of.rows, of.shard_rows)
+    arrays = {
         "row_hash": draw.integers(2**62, size=rows),
         "label": draw.integers(WIDTH, size=rows),
         "logits": draw.normal(size=(rows, WIDTH)).astype(np.float16),
@@ -72,7 +73,7 @@ def cache(folder: Path, of: Plan) -> None:
     with CacheWriter(folder, of) as writer:
         for index in writer.missing:
             start, end = of.shard(index)
-            writer.write(index, {name: array[: end - start] for name, array in whole.items()}, {}, {})
+            writer.write(index, {name: array[: end - start] for name, array in arrays.items()}, {}, {})
         writer.seal()
 
 
@@ -103,10 +104,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shards", type=int, default=8)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source, teacher = load(asked, folder)
+        source, teacher = load(options, folder)
         settings = replace(SETTINGS, shard_rows=1024)
 
         def dump() -> None:
@@ -114,16 +115,16 @@ def main() -> None:
             dump_split(teacher, source, "train", folder / "dump", settings)
 
         def writing() -> None:
-            cache(folder / "cache", plan(asked.shards * ROWS, ROWS))
+            cache(folder / "cache", plan(options.shards * ROWS, ROWS))
 
-        dumps = in_turn({"dump": dump, "plain dump": without(dump)}, asked.rounds, 1, settle=0)
-        writes = in_turn({"write": writing, "plain write": without(writing)}, asked.rounds, 3)
+        dumps = in_turn({"dump": dump, "plain dump": without(dump)}, options.rounds, 1, settle=0)
+        writes = in_turn({"write": writing, "plain write": without(writing)}, options.rounds, 3)
         times = {**dumps, **writes}
         write(
             "store",
             {
-                "setting": {"rows": len(source.split("train")), "data": source.name, "rounds": asked.rounds}
-                | {"shards": asked.shards, "shard_bytes": ROWS * (2 * WIDTH + 16)},
+                "setting": {"rows": len(source.split("train")), "data": source.name, "rounds": options.rounds}
+                | {"shards": options.shards, "shard_bytes": ROWS * (2 * WIDTH + 16)},
                 "seconds": {case: spread(blocks) for case, blocks in times.items()},
                 "dump_over_plain_dump": ratio(times, "dump", "plain dump"),
                 "write_over_plain_write": ratio(times, "write", "plain write"),

@@ -16,13 +16,9 @@ from typing import Any
 import numpy as np
 from common import ratio, write
 
+from logitcache.bench.formats import draw, make_cache
 from logitcache.bench.turns import in_turn, spread
 from logitcache.cache.cache import Cache
-from logitcache.cache.layout import columns_of
-from logitcache.store.columns import ROW
-from logitcache.store.manifest import Plan
-from logitcache.store.writer import CacheWriter
-from logitcache.targets.dense import DenseCodec
 
 ROWS, WIDTH, BATCH = 200_000, 64, 32
 NAMES = ("row_hash", "label", "logits")
@@ -30,18 +26,7 @@ ROUNDS, REPEATS, CALLS = 15, 200, 20  # calls of one timed repeat: short, so tha
 
 
 def make(folder: Path, shards: int) -> Cache:
-    codec = DenseCodec(WIDTH, "float16")
-    columns = columns_of(codec, ROW)
-    teacher = {"name": "none", "label_names": [f"class {i}" for i in range(WIDTH)]}
-    plan = Plan("classification", teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, ROWS, ROWS // shards)
-    draw = np.random.default_rng(0)
-    with CacheWriter(folder, plan) as writer:
-        for index in writer.missing:
-            start, end = plan.shard(index)
-            hashes, label = draw.integers(0, 2**62, end - start), draw.integers(0, WIDTH, end - start)
-            logits = codec.encode(draw.normal(0, 5, (end - start, WIDTH)).astype(np.float32))
-            writer.write(index, {"row_hash": hashes, "label": label, **logits}, {}, {})
-        writer.seal()
+    make_cache(folder, ROWS, WIDTH, ROWS // shards, draw(WIDTH))
     return Cache.open(folder)
 
 
@@ -54,10 +39,10 @@ def plain(cache: Cache, path: Path) -> np.ndarray:
     return mapped
 
 
-def many(take: Callable[[Any], object]) -> Callable[[], None]:
+def repeated(take: Callable[[Any], object]) -> Callable[[], None]:
     """A timed repeat: ``CALLS`` batches, each of other random rows."""
-    draw = np.random.default_rng(1)
-    batches = cycle([[draw.integers(0, ROWS, BATCH) for _ in range(CALLS)] for _ in range(100)])
+    source = np.random.default_rng(1)
+    batches = cycle([[source.integers(0, ROWS, BATCH) for _ in range(CALLS)] for _ in range(100)])
 
     def run() -> None:
         for rows in next(batches):
@@ -68,7 +53,8 @@ def many(take: Callable[[Any], object]) -> Callable[[], None]:
 
 def first_reading(folder: Path) -> dict[str, float]:
     """Seconds of the first reading of all rows, checked, and of the second."""
-    cache, times = Cache.open(folder), []
+    cache = Cache.open(folder)
+    times = []
     for _ in range(2):
         started = time.perf_counter()
         for start in range(0, ROWS, 1024):
@@ -87,10 +73,10 @@ def of_shards(folder: Path, shards: int) -> dict[str, Any]:
     unchecked.reader.tables["row"]._mapped.touch = lambda batch: None
     mapped = plain(read, folder / "logits")
     cases = {
-        "memmap": many(lambda rows: mapped[rows]),
-        "take": many(lambda rows: read._columns(rows, NAMES)),
-        "take, not all read before": many(lambda rows: partly._columns(rows, NAMES)),
-        "take, unchecked": many(lambda rows: unchecked._columns(rows, NAMES)),
+        "memmap": repeated(lambda rows: mapped[rows]),
+        "take": repeated(lambda rows: read._columns(rows, NAMES)),
+        "take, not all read before": repeated(lambda rows: partly._columns(rows, NAMES)),
+        "take, unchecked": repeated(lambda rows: unchecked._columns(rows, NAMES)),
     }
     times = in_turn(cases, ROUNDS, REPEATS)
     return {
@@ -104,8 +90,8 @@ def of_shards(folder: Path, shards: int) -> dict[str, Any]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found = {f"{n} shards": of_shards(Path(folder), n) for n in (1, 100)}
-    write("take", {"rows": ROWS, "width": WIDTH, "dtype": "float16", "batch": BATCH, **found})
+        by_shards = {f"{n} shards": of_shards(Path(folder), n) for n in (1, 100)}
+    write("take", {"rows": ROWS, "width": WIDTH, "dtype": "float16", "batch": BATCH, **by_shards})
 
 
 if __name__ == "__main__":

@@ -34,12 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.environ.get("SUBJ"))
     parser.add_argument("--checkpoint", default=os.environ.get("MINILM"))
-    asked = parser.parse_args()
-    if not asked.data or not asked.checkpoint:
+    options = parser.parse_args()
+    if not options.data or not options.checkpoint:
         print("bench_unlabelled: needs --data and --checkpoint (see its docstring); skipped")
         return
     with tempfile.TemporaryDirectory() as folder:
-        study(Path(asked.data), asked.checkpoint, Path(folder))
+        study(Path(options.data), options.checkpoint, Path(folder))
 
 
 def divide(data: Path, folder: Path) -> tuple[str, str]:
@@ -47,26 +47,26 @@ def divide(data: Path, folder: Path) -> tuple[str, str]:
     labelled = folder / "subj"
     labelled.mkdir()
     lines = {split: (data / f"{split}.jsonl").read_text("utf-8").splitlines() for split in SPLITS}
-    kept = subset(len(lines["train"]), LABELLED)
-    rest = np.setdiff1d(np.arange(len(lines["train"])), kept)
-    texts = {**lines, "train": [lines["train"][i] for i in kept]}
+    labelled_rows = subset(len(lines["train"]), LABELLED)
+    other_rows = np.setdiff1d(np.arange(len(lines["train"])), labelled_rows)
+    texts = {**lines, "train": [lines["train"][i] for i in labelled_rows]}
     for split, rows in texts.items():
         (labelled / f"{split}.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
     (labelled / "labels.json").write_text((data / "labels.json").read_text())
-    (folder / "rest.jsonl").write_text("\n".join(lines["train"][i] for i in rest) + "\n", "utf-8")
+    (folder / "rest.jsonl").write_text("\n".join(lines["train"][i] for i in other_rows) + "\n", "utf-8")
     return str(labelled), str(folder / "rest.jsonl")
 
 
 def study(data: Path, checkpoint: str, folder: Path) -> None:
-    labelled, rest = divide(data, folder)
+    labelled, unlabelled = divide(data, folder)
     space: dict[str, Any] = {"workspace": folder / "work", "reporter": Notes(print)}
-    report = logitcache.dump(checkpoint, labelled, unlabelled=rest, **space)
+    report = logitcache.dump(checkpoint, labelled, unlabelled=unlabelled, **space)
     student: dict[str, Any] = {"student": "2x128", "max_length": 128, "group_by_length": True, **space}
     longer = EPOCHS * (1 + 7000 / LABELLED)
     arms: dict[str, dict[str, Any]] = {
         "base": {"method": "base", "epochs": EPOCHS},
         "kd": {"method": "kd", "alpha": 0.9, "epochs": EPOCHS},
-        "kd-unlabelled": {"method": "kd", "alpha": 0.9, "epochs": EPOCHS, "unlabelled": rest},
+        "kd-unlabelled": {"method": "kd", "alpha": 0.9, "epochs": EPOCHS, "unlabelled": unlabelled},
         "base-longer": {"method": "base", "epochs": longer},
         "kd-longer": {"method": "kd", "alpha": 0.9, "epochs": longer},
     }

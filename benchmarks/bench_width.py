@@ -20,7 +20,7 @@ from pathlib import Path
 from common import write
 
 from logitcache.bench.dump_phases import WORDS, made_up, word_tokenizer
-from logitcache.bench.workload import config_of, random_model
+from logitcache.bench.models import config_of, random_model
 from logitcache.models.load import quiet
 
 CLASSES = (50, 50_000)
@@ -46,13 +46,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         peaks = {str(classes): peak(Path(folder), rows, classes) for classes in CLASSES}
     narrow, wide = peaks.values()
-    more = wide - narrow
-    write("width", {"rows": rows, "peak_bytes": peaks, "difference_bytes": more, "within_200_MB": more <= ALLOWED})
+    difference = wide - narrow
+    write(
+        "width",
+        {"rows": rows, "peak_bytes": peaks, "difference_bytes": difference, "within_200_MB": difference <= ALLOWED},
+    )
 
 
 def peak(folder: Path, rows: int, classes: int) -> int:
     """The most memory that a dump held, in bytes."""
-    teacher, data = folder / f"teacher{classes}", folder / f"rows{classes}"
+    teacher = folder / f"teacher{classes}"
+    data = folder / f"rows{classes}"
     with quiet():
         random_model(config_of("1x32"), classes).save_pretrained(teacher)
     word_tokenizer(WORDS, LENGTH).save_pretrained(teacher)
@@ -62,10 +66,10 @@ def peak(folder: Path, rows: int, classes: int) -> int:
             file.write(json.dumps({"text": text}) + "\n")
     words = [sys.executable, "-c", DUMP, str(teacher), str(data), str(folder / f"work{classes}"), str(LENGTH)]
     settings = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-    said = subprocess.run(words, env=settings, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found = int(said.split()[-1])
-    print(f"{classes:,} classes: {found / 1e6:,.0f} MB", file=sys.stderr)
-    return found
+    output = subprocess.run(words, env=settings, check=True, stdout=subprocess.PIPE, text=True).stdout
+    peak_bytes = int(output.split()[-1])
+    print(f"{classes:,} classes: {peak_bytes / 1e6:,.0f} MB", file=sys.stderr)
+    return peak_bytes
 
 
 if __name__ == "__main__":

@@ -60,12 +60,12 @@ def cool(files: Iterable[Path]) -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    whole = [path for path in files if path.is_file() and path.stat().st_size]
-    for path in whole:
+    present = [path for path in files if path.is_file() and path.stat().st_size]
+    for path in present:
         _let_go(path)
     total = 0
     resident = 0
-    for path in whole:
+    for path in present:
         pages, in_memory = _pages(path)
         total += pages
         resident += in_memory

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from logitcache.config.report import CompareConfig
 from logitcache.reporter import NOTES
 
 from .options import Command, as_json, options, typed
-from .progress import output
+from .progress import output, print_json
 
 
 @click.command("compare", cls=Command)
@@ -26,7 +25,6 @@ def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
     rows, and one plain sentence.
     """
     config = typed(CompareConfig, values)
-
     from logitcache.study.tables import compare, render
 
     comparison = compare(
@@ -41,7 +39,7 @@ def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
 
         dots(comparison, config.plot)
     if as_json:
-        click.echo(json.dumps(comparison.to_json(), indent=2))
+        print_json(comparison.to_json())
     else:
         render(comparison, output())
     for note in comparison.notes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .options import CACHE, Command, LocalPath, as_json, options
-from .progress import print_json
+from .progress import show
 
 
 @click.command(cls=Command, short_help="Write a cache's answers in another store: arrow, zarr or parquet.")
@@ -22,9 +23,10 @@ def command(cache: Path | str, out: Path, to: str, as_json: bool) -> None:
     """
     from logitcache.cache.convert import convert
 
-    made = convert(cache, out, to)
-    if as_json:
-        print_json({"out": str(out), "to": to, **asdict(made)})
-        return
-    click.echo(f"{out}: {made.rows:,} rows in {made.shards} shards, {made.bytes:,} bytes, {made.written} of them new")
-    click.echo(f"fingerprint  {made.fingerprint}")
+    show({"out": str(out), "to": to, **asdict(convert(cache, out, to))}, as_json, render)
+
+
+def render(written: dict[str, Any]) -> str:
+    """What was written, in two lines."""
+    size = f"{written['rows']:,} rows in {written['shards']} shards, {written['bytes']:,} bytes"
+    return f"{written['out']}: {size}, {written['written']} of them new\nfingerprint  {written['fingerprint']}"

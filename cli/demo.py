@@ -35,15 +35,18 @@ def command(quick: bool, out: Path, as_json: bool) -> None:
     from logitcache.study.demo import FULL, QUICK, demo
     from logitcache.study.tables import render
 
-    folder, started = out / ("quick" if quick else "full"), time.perf_counter()
+    started = time.perf_counter()
+    folder = out / ("quick" if quick else "full")
+    picture = folder / "verdict.png"
     result = demo(folder, QUICK if quick else FULL, reporter=progress())
-    dots(result.comparison, folder / "verdict.png")
-    for note in result.comparison.notes:
+    comparison = result.comparison
+    dots(comparison, picture)
+    for note in comparison.notes:
         NOTES.note(f"note: {note}")
     if as_json:
-        print_json(result.comparison.to_json())
+        print_json(comparison.to_json())
         return
     click.echo(render_dump(to_json(result.report)) + "\n")
-    render(result.comparison, output())
+    render(comparison, output())
     seconds = time.perf_counter() - started
-    click.echo(f"\npicture    {folder / 'verdict.png'}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA}")
+    click.echo(f"\npicture    {picture}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA}")

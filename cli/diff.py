@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from logitcache.errors import short, visible
+from logitcache.errors import short
 
 from .options import CACHE, Command, as_json
-from .progress import print_json
+from .progress import lines, show
 
-BESIDE = {
+UNCOMPARED = {
     "moved": "of these at another place in B",
     "only_a": "only in A",
     "only_b": "only in B",
@@ -35,31 +36,51 @@ def command(a: Path | str, b: Path | str, as_json: bool) -> None:
     from logitcache.cache.cache import Cache
     from logitcache.cache.diff import difference
 
-    told = vars(difference(Cache.open(a), Cache.open(b)))
-    print_json(told) if as_json else click.echo(render(told))
+    show(vars(difference(Cache.open(a), Cache.open(b))), as_json, render)
 
 
-def render(told: dict[str, Any]) -> str:
+def render(difference: dict[str, Any]) -> str:
     """The difference as lines of `name value`."""
-    left = {**told, "unanswered": told["skipped"] - told["skipped_a"] - told["skipped_b"]}
-    rest = "".join(f"; {left[key]:,} {words}" for key, words in BESIDE.items() if left[key])
-    lines = [f"A            {told['a']}", f"B            {told['b']}", f"rows         {told['rows']:,} compared{rest}"]
-    if told["largest_difference"] == 0:
-        rows = "" if told["identical"] else " in the rows compared"
-        lines.append(f"answers      the same to the last stored bit{rows}")
+    return lines([*_rows(difference), *_answers(difference), *_fields(difference)])
+
+
+def _rows(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    unanswered = difference["skipped"] - difference["skipped_a"] - difference["skipped_b"]
+    counts = {**difference, "unanswered": unanswered}
+    parts = [f"{difference['rows']:,} compared"]
+    parts += [f"{counts[key]:,} {text}" for key, text in UNCOMPARED.items() if counts[key]]
+    yield "A", difference["a"]
+    yield "B", difference["b"]
+    yield "rows", "; ".join(parts)
+
+
+def _answers(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if difference["largest_difference"] == 0:
+        rows = "" if difference["identical"] else " in the rows compared"
+        yield "answers", f"the same to the last stored bit{rows}"
     else:
-        for name, key in (("KL(A||B)", "kl_ab"), ("KL(B||A)", "kl_ba")):
-            values = ", ".join(f"{what} {value:.3g}" for what, value in told[key].items())
-            lines.append(f"{name}     {values} nats")
-        lines.append(f"logits       at most {told['largest_difference']:.3g} apart")
-        lines.append(f"best class   another in {told['disagreement']:.2%} of the rows")
-    for row in told["worst"]:
-        classes = row["class_a"] if row["class_a"] == row["class_b"] else f"{row['class_a']} / {row['class_b']}"
-        lines.append(f"row {row['row']:<8} KL {row['kl_ab']:.3g} and {row['kl_ba']:.3g} nats, {classes}")
-    for what, key in (("fingerprint", "fields"), ("condition", "conditions")):
-        lines += [f"{what:<12} {name}: {_short(one)} / {_short(other)}" for name, (one, other) in told[key].items()]
-    return "\n".join(map(visible, lines))
+        yield "KL(A||B)", _divergence(difference["kl_ab"])
+        yield "KL(B||A)", _divergence(difference["kl_ba"])
+        yield "logits", f"at most {difference['largest_difference']:.3g} apart"
+        yield "best class", f"another in {difference['disagreement']:.2%} of the rows"
+    for row in difference["worst"]:
+        classes = row["class_a"]
+        if row["class_b"] != classes:
+            classes = f"{classes} / {row['class_b']}"
+        yield f"row {row['row']}", f"KL {row['kl_ab']:.3g} and {row['kl_ba']:.3g} nats, {classes}"
+
+
+def _divergence(statistics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in statistics.items()) + " nats"
+
+
+def _fields(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for heading, key in (("fingerprint", "fields"), ("condition", "conditions")):
+        for name, (in_a, in_b) in difference[key].items():
+            yield heading, f"{name}: {_short(in_a)} / {_short(in_b)}"
 
 
 def _short(value: Any) -> str:
-    return short(", ".join(map(str, value)) if isinstance(value, list) else value)
+    if isinstance(value, list):
+        value = ", ".join(str(item) for item in value)
+    return short(value)

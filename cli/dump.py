@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from math import log
 from typing import Any
 
 import click
 
 from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
-from logitcache.reporter import progress
+from logitcache.reporter import SILENT, Reporter, progress
 
 from .options import Command, as_json, options, typed
-from .progress import print_json
+from .progress import lines, show
 from .workers import Once, run_parts, words_typed
+
+SUMMED = ("teacher_rows", "reused_rows", "rows_per_second", "tokens_per_second")  # over the parts of a dump
 
 
 @click.command(cls=Command, short_help="Run a teacher once over some rows and store its answers.")
@@ -25,106 +29,128 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
 
     Running the same command again goes on where it stopped. Ends with a report of what the teacher knows.
     """
-    values["part"] = values["part"] or part_of_ranks()
+    rank = launched_rank() if values["part"] is None else None
+    if rank is not None:
+        values["part"] = (rank[0] + 1, rank[1])
     config = typed(DumpConfig, values)
-    document = dumped(config) if workers is None else dumped_by_workers(config, workers)
-    print_json(document) if as_json else click.echo(render(document))
+    document: dict[str, Any] | None
+    if workers is not None:
+        document = dump_by_workers(config, workers)
+    elif rank is None:
+        document = dump_here(config, progress())
+    else:
+        document = dump_by_ranks(config, is_first=rank[0] == 0)
+    if document is not None:
+        show(document, as_json, render)
 
 
-def dumped(config: DumpConfig) -> dict[str, Any]:
+def dump_here(config: DumpConfig, reporter: Reporter) -> dict[str, Any]:
     """The document of a dump made by this process."""
     from logitcache.stages.dump import dump
 
-    return to_json(dump(config, reporter=progress()))
+    return to_json(dump(config, reporter=reporter))
 
 
-def part_of_ranks() -> str | None:
-    """The part of a process that torchrun (or its like) has started as one of several."""
-    rank, size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
-    return f"{int(rank) + 1}/{size}" if rank.isdecimal() and size.isdecimal() and int(size) > 1 else None
+def launched_rank() -> tuple[int, int] | None:
+    """The number of this process, from 0, and how many torchrun (or another launcher) started; None for one alone."""
+    rank = os.environ.get("RANK", "")
+    size = os.environ.get("WORLD_SIZE", "")
+    if not rank.isdecimal() or not size.isdecimal() or int(size) < 2:
+        return None
+    return int(rank), int(size)
 
 
-def dumped_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
+def dump_by_ranks(config: DumpConfig, is_first: bool) -> dict[str, Any] | None:
+    """The document of all parts on the first rank, None on the others. Where the launcher does not say how ranks find
+    one another, each has its own.
+    """
+    from logitcache.ranks import can_meet, gathered
+
+    if not can_meet():
+        return dump_here(config, progress())
+    documents = gathered(dump_here(config, progress() if is_first else SILENT))
+    return merged(documents) if is_first else None
+
+
+def dump_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
     """The document of a dump made by processes of its own, one for each part."""
     if config.part is not None or config.overwrite:
         flag = "--part" if config.part is not None else "--overwrite"
         raise SpecError(expected=f"--workers without {flag}", found="both", advice="Leave one of them out.")
     reporter = Once(progress())
-    if config.teacher.answers is None:  # trained once, before the parts ask for it
-        from logitcache.stages.dump import asked_teacher
+    if config.teacher.answers is None:  # a model is trained once, before the parts need it
+        from logitcache.stages.dump import load_panel
         from logitcache.stages.rows import load
 
-        asked_teacher(config, load(config, reporter), reporter)
+        load_panel(config, load(config, reporter), reporter)
     words = words_typed(click.get_current_context(), ("workers", "as_json"))
-    return merged([json.loads(out) for out in run_parts(words, workers, reporter)])
+    return merged([json.loads(output) for output in run_parts(words, workers, reporter)])
 
 
 def to_json(report: Any) -> dict[str, Any]:
-    """The document of ``dump --json``."""
-    return {
-        "cache": str(report.cache),
-        "complete": report.complete,
-        "rows": report.rows,
-        "positions": report.positions,
-        "teacher_rows": report.teacher_rows,
-        "reused_rows": report.reused_rows,
-        "skipped_rows": report.skipped_rows,
-        "cut_rows": report.cut_rows,
-        "first_cut": report.first_cut,
-        "folds": report.folds,
-        "num_labels": report.num_labels,
-        "bytes": report.bytes,
-        "rows_per_second": report.rows_per_second,
-        "tokens_per_second": report.tokens_per_second,
-        "seconds": report.seconds,
-        "teacher_metric": report.scores.get("accuracy"),
-        "scores": report.scores,
-        "dev_scores": report.dev_scores,
-        "dev_rows": report.dev_rows,
-        "entropy": report.entropy,
-        "remarks": report.remarks,
-        "unlabelled": None if report.unlabelled is None else to_json(report.unlabelled),
-    }
+    """The document of ``dump --json``: the fields of a DumpReport."""
+    document = {**vars(report), "cache": str(report.cache), "teacher_metric": report.scores.get("accuracy")}
+    if report.unlabelled is not None:
+        document["unlabelled"] = to_json(report.unlabelled)
+    return document
 
 
 def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """One document of several workers': that of the one that sealed the cache, with what all of them did."""
-    told = max(documents, key=lambda each: (each["complete"], each["rows"]))
-    done = {key: sum(each[key] for each in documents) for key in ("teacher_rows", "reused_rows")}
-    rates = {key: sum(each[key] for each in documents) for key in ("rows_per_second", "tokens_per_second")}
-    seconds, unlabelled = max(each["seconds"] for each in documents), [each["unlabelled"] for each in documents]
-    both = None if None in unlabelled else merged(unlabelled)
-    return {**told, **done, **rates, "seconds": seconds, "unlabelled": both}
+    """One document of several parts': that of the part that sealed the cache, with what all of them did."""
+    document = dict(max(documents, key=lambda document: (document["complete"], document["rows"])))
+    for key in SUMMED:
+        document[key] = sum(part[key] for part in documents)
+    document["seconds"] = max(part["seconds"] for part in documents)
+    if document["unlabelled"] is not None:
+        document["unlabelled"] = merged([part["unlabelled"] for part in documents])
+    return document
 
 
-def render(told: dict[str, Any]) -> str:
+def render(document: dict[str, Any]) -> str:
     """The report that ends a dump."""
-    from math import log
+    pairs = [*_size(document), *_teacher(document)]
+    pairs += [("note", remark) for remark in document["remarks"]]
+    text = lines(pairs, width=10)
+    if document["unlabelled"] is None:
+        return text
+    return f"{text}\n\n{render(document['unlabelled'])}"
 
-    speed = f"{told['rows_per_second']:,.0f} rows/s, {told['tokens_per_second']:,.0f} tokens/s, {told['seconds']:.1f} s"
-    seen = f"{told['teacher_rows']:,} saw the teacher now" + (f": {speed}" if told["teacher_rows"] else "")
-    seen += f"; {told['reused_rows']:,} copied" if told["reused_rows"] else ""
-    seen += f"; {told['skipped_rows']:,} without an answer" if told["skipped_rows"] else ""
-    lines = [
-        f"cache      {told['cache']}" + ("" if told["complete"] else " (not finished)"),
-        f"rows       {told['rows']:,} ({seen})",
-        f"size       {told['bytes']:,} bytes ({told['bytes'] / max(1, told['rows']):.0f} a row)",
-    ]
-    if told["cut_rows"]:
-        share = told["cut_rows"] / told["rows"]
-        lines.append(
-            f"cut        {told['cut_rows']:,} rows ({share:.1%}) at max length, first: row {told['first_cut']}"
-        )
-    if told["entropy"] is not None:
-        most = log(told["num_labels"])
-        lines.append(f"entropy    {told['entropy']:.3f} nats on average (uniform answers: {most:.3f})")
-    for what, scores in (("these rows", told["scores"]), (f"dev ({told['dev_rows']:,} rows)", told["dev_scores"])):
+
+def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The cache, its rows and its size."""
+    rows = document["rows"]
+    yield "cache", document["cache"] if document["complete"] else f"{document['cache']} (not finished)"
+    yield "rows", f"{rows:,} ({_origin(document)})"
+    yield "size", f"{document['bytes']:,} bytes ({document['bytes'] / max(1, rows):.0f} a row)"
+    if document["cut_rows"]:
+        share = document["cut_rows"] / rows
+        first = document["first_cut"]
+        yield "cut", f"{document['cut_rows']:,} rows ({share:.1%}) at max length, first: row {first}"
+
+
+def _origin(document: dict[str, Any]) -> str:
+    """How many rows saw the teacher, were copied, or have no answer."""
+    text = f"{document['teacher_rows']:,} saw the teacher now"
+    if document["teacher_rows"]:
+        rows_per_second = f"{document['rows_per_second']:,.0f} rows/s"
+        tokens_per_second = f"{document['tokens_per_second']:,.0f} tokens/s"
+        text += f": {rows_per_second}, {tokens_per_second}, {document['seconds']:.1f} s"
+    if document["reused_rows"]:
+        text += f"; {document['reused_rows']:,} copied"
+    if document["skipped_rows"]:
+        text += f"; {document['skipped_rows']:,} without an answer"
+    return text
+
+
+def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """How sure the teacher is, and how often it is right."""
+    if document["entropy"] is not None:
+        uniform = log(document["num_labels"])
+        yield "entropy", f"{document['entropy']:.3f} nats on average (uniform answers: {uniform:.3f})"
+    dev = f"dev ({document['dev_rows']:,} rows)"
+    for rows, scores in (("these rows", document["scores"]), (dev, document["dev_scores"])):
         if scores:
-            agreement = f"agrees with the gold label on {scores['accuracy']:.1%}"
-            lines.append(
-                f"teacher    {agreement} of {what}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
-            )
-    if told["folds"]:
-        lines.append(f"folds      {told['folds']} teachers: no row was answered by one that was trained on it")
-    lines += [f"note       {remark}" for remark in told["remarks"]]
-    return "\n".join(lines) + ("" if told["unlabelled"] is None else "\n\n" + render(told["unlabelled"]))
+            agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
+            yield "teacher", f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
+    if document["folds"]:
+        yield "folds", f"{document['folds']} teachers: no row was answered by one that was trained on it"

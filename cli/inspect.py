@@ -10,10 +10,11 @@ import click
 
 from logitcache.config.data import Columns
 from logitcache.config.report import InspectConfig
-from logitcache.errors import visible
 
 from .options import CACHE, Command, as_json, options, typed
-from .progress import print_json
+from .progress import few, lines, show
+
+UNITS = {"entropy": " nats", "top p": ""}
 
 
 @click.command(cls=Command, short_help="Say what a cache holds.")
@@ -27,79 +28,100 @@ def command(cache: Path | str, as_json: bool, **values: Any) -> None:
     from logitcache.cache.inspect import describe, row_of
 
     opened = Cache.open(cache)
-    shown = describe(opened)
+    document = describe(opened)
     if config.row is not None:
         columns = Columns(text=config.text, text_pair=config.text_pair)
-        shown["row"] = row_of(opened, config.row, config.data, columns, config.workspace.data)
-    print_json(shown) if as_json else click.echo(render(shown))
+        document["row"] = row_of(opened, config.row, config.data, columns, config.workspace.data)
+    show(document, as_json, render)
 
 
-def render(shown: dict[str, Any]) -> str:
+def render(document: dict[str, Any]) -> str:
     """The document as lines of `name value`."""
-    lines = [*_identity(shown), *_making(shown), *_sureness(shown["quantiles"])]
-    if "row" in shown:
-        lines += [("", ""), *_row(shown["row"])]
-    return "\n".join(visible(f"{name:<12} {value}".rstrip()) for name, value in lines)
+    pairs = [*_contents(document), *_teacher(document), *_conditions(document), *_quantiles(document["quantiles"])]
+    if "row" in document:
+        pairs += [("", ""), *_row(document["row"])]
+    return lines(pairs)
 
 
-def _identity(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    teacher, data, prepared = shown["teacher"], shown["data"], shown["preparation"]
-    labels = teacher["label_names"]
-    codecs = (f"{name}: " + ", ".join(f"{k} {v}" for k, v in spec.items()) for name, spec in shown["codecs"].items())
-    below = ", ".join(f"{n:,} {level}" for level, n in shown["records"].items() if level != "row")
-    yield "rows", f"{shown['rows']:,} of {data.get('source')}/{data.get('split')} (digest {_short(data.get('digest'))})"
-    if shown["views"] > 1 or below:
-        yield "records", f"{shown['views']} views of each row" + (f"; {below}" if below else "")
-    yield (
-        "store",
-        f"{shown['store']}: {shown['shards']} shards of {shown['shard_rows']:,} rows, {shown['bytes']:,} bytes",
-    )
+def _contents(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Rows, records, store and codecs."""
+    data = document["data"]
+    source = f"{data.get('source')}/{data.get('split')} (digest {_short(data.get('digest'))})"
+    yield "rows", f"{document['rows']:,} of {source}"
+    below = [f"{count:,} {level}" for level, count in document["records"].items() if level != "row"]
+    if document["views"] > 1 or below:
+        views = f"{document['views']} views of each row"
+        yield "records", f"{views}; {', '.join(below)}" if below else views
+    shards = f"{document['shards']} shards of {document['shard_rows']:,} rows"
+    yield "store", f"{document['store']}: {shards}, {document['bytes']:,} bytes"
+    codecs = []
+    for name, codec in document["codecs"].items():
+        settings = ", ".join(f"{key} {value}" for key, value in codec.items())
+        codecs.append(f"{name}: {settings}")
     yield "codecs", "; ".join(codecs)
+
+
+def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The teacher, its labels and its tokenizer."""
+    teacher = document["teacher"]
+    labels = teacher["label_names"]
     digest = _short(teacher.get("weights"))
-    if kind := teacher.get("answers"):
-        yield "teacher", f"{teacher.get('name')} ({kind} that lay there, digest {digest})"
-    else:
-        yield "teacher", f"{teacher.get('name')} ({teacher.get('dtype')}, weights {digest})"
-    yield "labels", f"{len(labels)}: {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
-    if order := teacher.get("label_order"):
-        places = ", ".join(map(str, order[:8])) + (", …" if len(order) > 8 else "")
-        yield "label order", f"the teacher's own columns, as they stand here: {places}"
-    if folds := teacher.get("folds"):
+    answers = teacher.get("answers")
+    origin = f"{answers} that lay there, digest {digest}" if answers else f"{teacher.get('dtype')}, weights {digest}"
+    yield "teacher", f"{teacher.get('name')} ({origin})"
+    yield "labels", f"{len(labels)}: {few(labels)}"
+    order = teacher.get("label_order")
+    if order:
+        yield "label order", f"the teacher's own columns, as they stand here: {few(order)}"
+    folds = teacher.get("folds")
+    if folds:
         yield "folds", f"{folds['count']} teachers: no row was answered by one that was trained on it"
-    if shown["preprocessor"].get("kind") != "none":
-        yield "tokenizer", _short(shown["preprocessor"].get("vocabulary"))
-        yield "max length", f"{prepared.get('max_length')} tokens"
-    yield "fingerprint", shown["fingerprint"]
+    if document["preprocessor"].get("kind") != "none":
+        yield "tokenizer", _short(document["preprocessor"].get("vocabulary"))
+        yield "max length", f"{document['preparation'].get('max_length')} tokens"
+    yield "fingerprint", document["fingerprint"]
 
 
-def _making(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for each in shown["conditions"]:
-        shards = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in each["shards"])
-        made = ", ".join(f"{name} {value}" for name, value in each.items() if name != "shards" and value is not None)
-        yield "made under", f"{made} (shards {shards})" if len(shown["conditions"]) > 1 else made
-    if shown["reused_rows"]:
-        yield "copied", f"{shown['reused_rows']:,} rows, from an older cache"
-    if shown["skipped"]:
-        first = ", ".join(map(str, shown["skipped"][:5])) + (", …" if len(shown["skipped"]) > 5 else "")
-        yield "skipped", f"{len(shown['skipped']):,} rows have no answer: {first}"
+def _conditions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Under which conditions the shards were made, and which rows were copied or skipped."""
+    conditions = document["conditions"]
+    for condition in conditions:
+        text = ", ".join(
+            f"{name} {value}" for name, value in condition.items() if name != "shards" and value is not None
+        )
+        if len(conditions) > 1:
+            text += f" (shards {', '.join(_range(*shards) for shards in condition['shards'])})"
+        yield "made under", text
+    if document["reused_rows"]:
+        yield "copied", f"{document['reused_rows']:,} rows, from an older cache"
+    skipped = document["skipped"]
+    if skipped:
+        yield "skipped", f"{len(skipped):,} rows have no answer: {few(skipped, 5)}"
 
 
-def _sureness(quantiles: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    units = {"entropy": ("entropy", " nats"), "top_probability": ("top p", "")}
-    for name, found in quantiles.items():
-        named = [f"{share:.0%} {value:.3f}" for share, value in zip(found["at"], found["value"], strict=True)]
-        off = max(high - low for low, high in zip(found["low"], found["high"], strict=True))
-        yield units[name][0], ", ".join(named) + units[name][1] + (f" (off by {off:.3f} at most)" if off else "")
+def _range(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first}-{last}"
+
+
+def _quantiles(quantiles: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """How sure the teacher was, by shares of the rows."""
+    for key, name in (("entropy", "entropy"), ("top_probability", "top p")):
+        if key not in quantiles:
+            continue
+        sketch = quantiles[key]
+        shares = [f"{share:.0%} {value:.3f}" for share, value in zip(sketch["at"], sketch["value"], strict=True)]
+        error = max(high - low for low, high in zip(sketch["low"], sketch["high"], strict=True))
+        bound = f" (off by {error:.3f} at most)" if error else ""
+        yield name, f"{', '.join(shares)}{UNITS[name]}{bound}"
 
 
 def _row(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    label = "none" if row["label"] < 0 else f"{row['label_name']} ({row['label']})"
     yield "row", f"{row['row_id']} (hash {row['row_hash']})"
-    yield "label", label
+    yield "label", "none" if row["label"] < 0 else f"{row['label_name']} ({row['label']})"
     if row["skipped"]:
         yield "answer", "none: the dump skipped it"
     else:
-        yield "answer", ", ".join(f"{each['label']} {each['probability']:.4f}" for each in row["top"])
+        yield "answer", ", ".join(f"{top['label']} {top['probability']:.4f}" for top in row["top"])
         yield "entropy", f"{row['entropy']:.4f} nats"
     if row["text"] is None:
         yield "text", f"not shown: {row['text_note']}"

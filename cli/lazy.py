@@ -1,4 +1,4 @@
-"""A group whose commands are loaded when they are called: their modules would load torch."""
+"""Groups of commands: one that knows the nearest name of a mistyped command, and one that loads commands on use."""
 
 from __future__ import annotations
 
@@ -10,35 +10,42 @@ import click
 
 from logitcache.config.option import nearest
 
-STOPPED = "logitcache.stopped"  # in click's meta: the signal that a command was told to stop by
+STOPPED = "logitcache.stopped"  # key in click's meta: the signal that stopped a command
 
 
-class Lazy(click.Group):
-    """Commands by name, with what ``--help`` says of each; a command is the object ``command`` of the module beside
-    this one that is called ``prefix`` and its name.
-    """
-
-    def __init__(self, *args: Any, told: Mapping[str, str] | None = None, prefix: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.told, self.prefix = told or {}, prefix
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.told)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.told:
-            return None
-        return cast(click.Command, importlib.import_module(f"{__package__}.{self.prefix}{cmd_name}").command)
+class Group(click.Group):
+    """A group that refuses an unknown command with the nearest names."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the first word names; a word that names none is refused with the nearest names."""
+        names = self.list_commands(ctx)
         name = args[0]
-        if name not in self.told and not name.startswith("-"):
-            ctx.fail(f"No such command {name!r}. {nearest(name, self.told)}")
+        if name not in names and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}. {nearest(name, names)}")
         return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
+    """A group that imports a command's module when the command is called, as that may load torch.
+
+    ``summaries`` maps each command to its line in ``--help``; the command itself is the object ``command`` of the
+    module of that name beside this one.
+    """
+
+    def __init__(self, *args: Any, summaries: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.summaries = summaries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.summaries:
+            return None
+        module = importlib.import_module(f"{__package__}.{cmd_name}")
+        return cast(click.Command, module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(self.told.items()))
+            formatter.write_dl(list(self.summaries.items()))

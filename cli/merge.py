@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from .convert import render
 from .options import Command, LocalPath, as_json
-from .progress import print_json
+from .progress import show
 
 
 @click.command(cls=Command, short_help="Put parts of one dump together.")
@@ -23,9 +24,4 @@ def command(out: Path, parts: tuple[Path, ...], as_json: bool) -> None:
     """
     from logitcache.cache.convert import merge
 
-    made = merge(out, parts)
-    if as_json:
-        print_json({"out": str(out), **asdict(made)})
-        return
-    click.echo(f"{out}: {made.rows:,} rows in {made.shards} shards, {made.bytes:,} bytes, {made.written} of them new")
-    click.echo(f"fingerprint  {made.fingerprint}")
+    show({"out": str(out), **asdict(merge(out, parts))}, as_json, render)

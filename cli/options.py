@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from logitcache.config.commands import options_of_command
-from logitcache.config.option import Declared, build, checked, local_path
+from logitcache.config.option import ON_THIS_MACHINE, Declared, build, checked, local_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
@@ -43,13 +43,13 @@ class Command(click.Command):
 class LocalPath(click.Path):
     """A path of this machine: no URL, as what is made is written here."""
 
-    def __init__(self, advice: str | None = None, **settings: Any) -> None:
+    def __init__(self, advice: str = ON_THIS_MACHINE, **settings: Any) -> None:
         super().__init__(path_type=Path, **settings)
         self.advice = advice
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and "://" in value:
-            value = local_path(value) if self.advice is None else local_path(value, self.advice)
+            value = local_path(value, self.advice)
         return super().convert(value, param, ctx)
 
 
@@ -59,8 +59,8 @@ class CachePath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from logitcache.store.remote import place
 
-        named = place(value)
-        return super().convert(named, param, ctx) if isinstance(named, Path) else named
+        location = place(value)
+        return super().convert(location, param, ctx) if isinstance(location, Path) else location
 
 
 CACHE = CachePath(path_type=Path)
@@ -76,15 +76,15 @@ as_json = click.option(
 
 def options(command: str) -> Callable[[F], F]:
     """Add the options that ``logitcache.config`` declares for a command."""
-    return _with(options_of_command(command), hidden=False)
+    return _decorator(options_of_command(command), hidden=False)
 
 
 def hidden_options(declared: Iterable[Declared]) -> Callable[[F], F]:
     """Add options that ``--help`` does not show."""
-    return _with(declared, hidden=True)
+    return _decorator(declared, hidden=True)
 
 
-def _with(options: Iterable[Declared], *, hidden: bool) -> Callable[[F], F]:
+def _decorator(options: Iterable[Declared], *, hidden: bool) -> Callable[[F], F]:
     def add(command: F) -> F:
         for declared in reversed(list(options)):
             command = _click_option(declared, hidden)(command)
@@ -94,15 +94,16 @@ def _with(options: Iterable[Declared], *, hidden: bool) -> Callable[[F], F]:
 
 
 def _click_option(declared: Declared, hidden: bool) -> Callable[[F], F]:
-    words = [declared.flag]
-    default, required = declared.default, declared.option.required
+    flag = declared.flag
+    default = declared.default
+    required = declared.option.required
     settings: dict[str, Any] = {}
     if declared.kind is bool:
+        settings["default"] = default
         if default is False:
             settings["is_flag"] = True
         else:
-            words = [f"{declared.flag}/--no-{declared.flag[2:]}"]
-        settings["default"] = default
+            flag = f"{flag}/--no-{flag[2:]}"
     else:
         settings["type"] = _click_type(declared)
         settings["multiple"] = declared.several and declared.option.parse is None
@@ -110,7 +111,7 @@ def _click_option(declared: Declared, hidden: bool) -> Callable[[F], F]:
             settings["default"] = default
             settings["show_default"] = default != ()
     return click.option(
-        *words,
+        flag,
         declared.name,
         cls=GroupedOption,
         group=declared.option.group,
@@ -125,18 +126,22 @@ class Checked(click.ParamType[Any]):
     """A number or a choice, checked as its declaration says, so that a refusal is the same line everywhere."""
 
     def __init__(self, declared: Declared, shown: click.ParamType[Any]) -> None:
-        self.declared, self.shown = declared, shown
+        """``shown`` is the type of click that ``--help`` shows."""
+        self.declared = declared
+        self.shown = shown
         self.name = shown.name
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
         return self.shown.get_metavar(param, ctx)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and self.declared.kind in (int, float):
+        declared = self.declared
+        if isinstance(value, str) and declared.kind in (int, float):
             with suppress(ValueError):  # what is no number is refused as such
-                value = self.declared.kind(value)
-        found = checked(self.declared, (value,) if self.declared.several else value, typed=True)
-        return found[0] if self.declared.several else found
+                value = declared.kind(value)
+        if declared.several:
+            return checked(declared, (value,), typed=True)[0]
+        return checked(declared, value, typed=True)
 
 
 def _click_type(declared: Declared) -> click.ParamType[Any]:
@@ -145,8 +150,10 @@ def _click_type(declared: Declared) -> click.ParamType[Any]:
         return click.STRING
     if rule.choices:
         return Checked(declared, click.Choice(rule.choices))
-    if declared.kind in (int, float):
-        return Checked(declared, click.INT if declared.kind is int else click.FLOAT)
+    if declared.kind is int:
+        return Checked(declared, click.INT)
+    if declared.kind is float:
+        return Checked(declared, click.FLOAT)
     if declared.kind is Path:
         return LocalPath()
     return click.STRING if declared.kind is str else CACHE
@@ -154,16 +161,16 @@ def _click_type(declared: Declared) -> click.ParamType[Any]:
 
 def typed(config: type[C], values: Mapping[str, Any]) -> C:
     """The configuration that a command line asks for, checked before anything heavy is imported. Raises SpecError."""
-    given = {name: value for name, value in values.items() if value is not None and value != ()}
-    made = build(config, given, typed=True)
-    check = getattr(made, "check", None)
+    specified = {name: value for name, value in values.items() if value is not None and value != ()}
+    configuration = build(config, specified, typed=True)
+    check = getattr(configuration, "check", None)
     if check is not None:
         check()
-    return made
+    return configuration
 
 
 def check_out(out: Path | None) -> None:
-    """Before anything is measured: raises SpecError where a document could not be written."""
+    """Raises SpecError where the document of a bench could not be written."""
     from logitcache.errors import SpecError
 
     if out is not None and not os.access(out.parent, os.W_OK):

@@ -14,7 +14,7 @@ from logitcache.config.option import Cost
 from logitcache.reporter import NOTES
 
 from .options import Command, as_json, hidden_options, options, typed
-from .progress import print_json
+from .progress import show
 
 
 @click.command(cls=Command, short_help="Say what a dump and a study would cost, before either is begun.")
@@ -28,26 +28,21 @@ def command(as_json: bool, **values: Any) -> None:
     option of `dump` and `train`; those that decide no cost, such as --alpha, are passed over.
     """
     config = typed(PlanConfig, {name: value for name, value in values.items() if name not in UNCOUNTED})
-    _say_uncounted(click.get_current_context())
+    _note_uncounted(click.get_current_context())
     from logitcache.forecast.forecast import plan
     from logitcache.report.terminal import plan_text
 
     if config.work.tokens is None:  # of real data, --rows says on how many students are trained
         config = replace(config, rows=config.work.rows, work=replace(config.work, rows=None))
-    forecast = plan(config, NOTES).to_dict()
-    if as_json:
-        print_json(forecast)
-    else:
-        click.echo(plan_text(forecast))
+    show(plan(config, NOTES).to_dict(), as_json, plan_text)
 
 
-def _say_uncounted(context: click.Context) -> None:
-    """On stderr: what was typed and changes nothing."""
-    for cost in (Cost.NONE, Cost.NOT_COUNTED):
-        flags = [
-            declared.flag
-            for name, declared in UNCOUNTED.items()
-            if declared.option.cost is cost and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        ]
-        if flags:
-            NOTES.note(f"{', '.join(flags)}: {cost.value}")
+def _note_uncounted(context: click.Context) -> None:
+    """Name the options on the command line that change no figure."""
+    flags: dict[Cost, list[str]] = {Cost.NONE: [], Cost.NOT_COUNTED: []}
+    for name, declared in UNCOUNTED.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flags[declared.option.cost].append(declared.flag)
+    for cost, names in flags.items():
+        if names:
+            NOTES.note(f"{', '.join(names)}: {cost.value}")

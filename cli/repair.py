@@ -7,11 +7,10 @@ from typing import Any
 import click
 
 from logitcache.config.dump import AgainConfig
-from logitcache.errors import visible
 from logitcache.reporter import progress
 
 from .options import Command, as_json, options, typed
-from .progress import print_json
+from .progress import few, lines, show
 
 
 @click.command(cls=Command, short_help="Make the broken shards of a cache again, and only those.")
@@ -24,26 +23,23 @@ def command(cache: str, as_json: bool, **values: Any) -> None:
     The teacher is only loaded where a shard is broken, and asked about that shard's rows alone.
     """
     config = typed(AgainConfig, values)
-    from logitcache.api import repair_asked
+    from logitcache.api import repair_config
 
-    report = repair_asked(cache, config, reporter=progress())
-    print_json({**vars(report), "cache": str(report.cache)}) if as_json else click.echo(render(report))
-
-
-def render(report: Any) -> str:
-    """What was broken and is no more."""
-    if not report.repaired and not report.mended:
-        return f"{report.cache}: nothing is broken in its {report.shards} shards"
-    lines = [f"cache       {report.cache}"]
-    if report.repaired:
-        shards = f"{len(report.repaired)} of {report.shards} shards ({_few(report.repaired)})"
-        lines.append(f"made again  {shards}; {report.teacher_rows:,} rows saw the teacher")
-    if report.mended:
-        lines.append(f"mended      {_few(report.mended)}")
-    for name, (was, now) in report.conditions.items():
-        lines.append(f"note        {name} was {was}, is {now}: the last bits may differ")
-    return "\n".join(map(visible, lines))
+    report = repair_config(cache, config, reporter=progress())
+    show({**vars(report), "cache": str(report.cache)}, as_json, render)
 
 
-def _few(values: list[Any]) -> str:
-    return ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
+def render(report: dict[str, Any]) -> str:
+    """What was broken, and has been made again."""
+    repaired = report["repaired"]
+    if not repaired and not report["mended"]:
+        return f"{report['cache']}: nothing is broken in its {report['shards']} shards"
+    pairs = [("cache", report["cache"])]
+    if repaired:
+        shards = f"{len(repaired)} of {report['shards']} shards ({few(repaired)})"
+        pairs.append(("made again", f"{shards}; {report['teacher_rows']:,} rows saw the teacher"))
+    if report["mended"]:
+        pairs.append(("mended", few(report["mended"])))
+    for name, (recorded, current) in report["conditions"].items():
+        pairs.append(("note", f"{name} was {recorded}, is {current}: the last bits may differ"))
+    return lines(pairs, width=11)

@@ -11,7 +11,7 @@ from logitcache.errors import Locked
 from logitcache.reporter import progress
 
 from .options import Command, as_json, options, typed
-from .progress import print_json
+from .progress import show
 
 
 @click.command(cls=Command, short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
@@ -27,15 +27,13 @@ def command(as_json: bool, **values: Any) -> None:
     from logitcache.stages.folder import PRINTED, read_result
     from logitcache.stages.train import train
 
-    out = train(config, reporter=progress())
+    folder = train(config, reporter=progress())
     if not is_first():
         return
     try:
-        result = read_result(out)
+        result = read_result(folder)
     except FileNotFoundError:
-        raise Locked("another command has begun to overwrite this result. Run this one again.", where=out) from None
-    if as_json:
-        document = {"out": str(out), **{key: result[key] for key in PRINTED}}
-        print_json({**document, "class_weight": result.get("class_weight")})
-    else:
-        click.echo(out)
+        raise Locked("another command has begun to overwrite this result. Run this one again.", where=folder) from None
+    document = {"out": str(folder), **{key: result[key] for key in PRINTED}}
+    document["class_weight"] = result.get("class_weight")
+    show(document, as_json, lambda document: document["out"])

@@ -13,7 +13,7 @@ from logitcache.errors import CorruptShard, FingerprintMismatch, visible
 from logitcache.reporter import progress
 
 from .options import CACHE, Command, as_json, options, typed
-from .progress import print_json
+from .progress import lines, print_json
 
 
 @click.command(cls=Command, short_help="Read every byte of a cache against its checksums.")
@@ -30,38 +30,40 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
     from logitcache.cache.cache import Cache
 
     opened = Cache.open(cache, look=False)
-    faults, checked = opened.verify(), opened.manifest.bytes
-    again = None if faults or live is None else ask_again(cache, live, seed, config)
+    manifest = opened.manifest
+    faults = opened.verify()
+    answers = None
+    if live is not None and not faults:
+        from logitcache.api import verify_config
+
+        answers = vars(verify_config(cache, live, config, seed=seed, reporter=progress()))
     if as_json:
-        found = {"ok": not faults, "checked": checked, "faults": [asdict(fault) for fault in faults]}
-        print_json({**found, "live": None if again is None else vars(again)})
-    for fault in () if as_json else faults:
-        click.echo(visible(f"{cache}/{fault}"))
-    if not faults and not as_json:
-        click.echo(f"{cache}: {checked:,} bytes in {len(opened.manifest.receipts)} shards are as they were written")
-    if again is not None and not as_json:
-        click.echo(render_live(again))
-    if faults or not (again is None or again.agrees):
-        click.get_current_context().exit((CorruptShard if faults else FingerprintMismatch).exit_code)
+        faulty = [asdict(fault) for fault in faults]
+        print_json({"ok": not faults, "checked": manifest.bytes, "faults": faulty, "live": answers})
+    else:
+        for fault in faults:
+            click.echo(visible(f"{cache}/{fault}"))
+        if not faults:
+            click.echo(f"{cache}: {manifest.bytes:,} bytes in {len(manifest.receipts)} shards are as they were written")
+        if answers is not None:
+            click.echo(render(answers))
+    context = click.get_current_context()
+    if faults:
+        context.exit(CorruptShard.exit_code)
+    if answers is not None and not answers["agrees"]:
+        context.exit(FingerprintMismatch.exit_code)
 
 
-def ask_again(cache: Path | str, rows: int, seed: int, config: AgainConfig) -> Any:
-    """What the teacher says of some rows now."""
-    from logitcache.api import verify_asked
-
-    return verify_asked(cache, rows, config, seed=seed, reporter=progress())
-
-
-def render_live(found: Any) -> str:
-    """What asking again has shown, the verdict last."""
-    lines = [
-        f"asked again  {found.rows:,} rows; {found.same_bytes:,} gave the same bytes",
-        f"difference   {found.difference:.3g} at most (row {found.worst_row}); KL {found.kl_mean:.3g} on average, "
-        f"{found.kl_max:.3g} at most",
-        f"control      {found.control:.3g} at most, the teacher asked for a row alone and beside a copy of it",
+def render(live: dict[str, Any]) -> str:
+    """The teacher's new answers beside the cache's, with the verdict last."""
+    divergence = f"KL {live['kl_mean']:.3g} on average, {live['kl_max']:.3g} at most"
+    pairs = [
+        ("asked again", f"{live['rows']:,} rows; {live['same_bytes']:,} gave the same bytes"),
+        ("difference", f"{live['difference']:.3g} at most (row {live['worst_row']}); {divergence}"),
+        ("control", f"{live['control']:.3g} at most, the teacher asked for a row alone and beside a copy of it"),
     ]
-    lines += [f"condition    {name}: {was} in the cache, {now} here" for name, (was, now) in found.conditions.items()]
-    verdict = (
-        "the teacher says what the cache holds" if found.agrees else "the teacher does NOT say what the cache holds"
-    )
-    return "\n".join([*map(visible, lines), f"verdict      {verdict} (allowed: {found.allowed:.3g})"])
+    for name, (recorded, current) in live["conditions"].items():
+        pairs.append(("condition", f"{name}: {recorded} in the cache, {current} here"))
+    says = "says" if live["agrees"] else "does NOT say"
+    pairs.append(("verdict", f"the teacher {says} what the cache holds (allowed: {live['allowed']:.3g})"))
+    return lines(pairs)

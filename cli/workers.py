@@ -1,4 +1,4 @@
-"""Several processes of one command, each with one part: what they say brought together; the first failure ends all."""
+"""Several processes of one command, each with one part of the work; the first that fails ends all of them."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ end_with_parent()
 from logitcache_cli.main import cli
 cli()
 """
-POLL = 0.05
+POLL = 0.05  # seconds
 GRACE = 6.0  # seconds a worker has to leave: it takes 5 at most by itself
 
 
 def words_typed(ctx: click.Context, without: Sequence[str]) -> list[str]:
-    """The command and its options as they were given, but for these."""
+    """The command and the options on its command line, except those of these names."""
     words = [ctx.info_name or ""]
     for param in ctx.command.params:
-        given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-        if not given or param.name in without:
+        name = param.name or ""
+        if name in without or ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
-        flag = isinstance(param, click.Option) and param.is_flag
-        words += [param.opts[0]] if flag else [param.opts[0], str(ctx.params[param.name or ""])]
+        words.append(param.opts[0])
+        if not (isinstance(param, click.Option) and param.is_flag):
+            words.append(str(ctx.params[name]))
     return words
 
 
 class Once(Reporter):
-    """Passes on what it is told to another reporter; a note that several processes give, once."""
+    """Passes everything on to another reporter; a note that several processes give, once."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
-        self.told = set[str]()
+        self.notes = set[str]()
 
     def note(self, text: str) -> None:
-        if text not in self.told:
-            self.told.add(text)
+        if text not in self.notes:
+            self.notes.add(text)
             self.reporter.note(text)
 
     def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
@@ -56,18 +57,19 @@ class Once(Reporter):
 
 
 def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[str]:
-    """Run ``logitcache WORDS --part I/N --json`` for every part; each one's stdout. Ends like the first that fails,
-    after the others were told to stop.
+    """Run ``logitcache WORDS --part I/N --json`` for every part; returns the stdout of each.
+
+    Where one fails, the others are terminated, and this command ends with its exit code.
     """
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    outputs, processes = [""] * workers, list[subprocess.Popen[str]]()
-    listeners = list[threading.Thread]()
+    outputs = [""] * workers
+    processes: list[subprocess.Popen[str]] = []
+    listeners: list[threading.Thread] = []
     try:
         for index in range(workers):
-            command = [sys.executable, "-c", SCRIPT, *words, "--json", "--part", f"{index + 1}/{workers}"]
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-c", SCRIPT, *words, "--json", "--part", f"{index + 1}/{workers}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -75,16 +77,19 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
                 env=environment,
             )
             processes.append(process)
-            for target, stream in ((_keep, process.stdout), (_pass_on, process.stderr)):
-                args = (stream, outputs, index) if target is _keep else (stream, reporter, index)
-                listeners.append(threading.Thread(target=target, args=args, daemon=True))
-                listeners[-1].start()
+            listeners += [
+                threading.Thread(target=_store_output, args=(process.stdout, outputs, index), daemon=True),
+                threading.Thread(target=_note_errors, args=(process.stderr, reporter, index), daemon=True),
+            ]
+        for listener in listeners:
+            listener.start()
         failed = _wait(processes)
         codes = [process.poll() for process in processes]
     finally:
         _end(processes)
         for listener in listeners:
-            listener.join(GRACE)
+            if listener.ident is not None:  # it was started
+                listener.join(GRACE)
     for number, code in enumerate(codes, 1):
         if code == -signal.SIGKILL:
             reporter.note(
@@ -97,7 +102,7 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
 
 
 def end_with_parent() -> None:
-    """In a worker: be told to stop when the process that started this one is gone, and with it our stdin."""
+    """In a worker: end with SIGTERM when the process that started this one is gone, and with it our stdin."""
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):
@@ -107,24 +112,30 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _keep(stream: IO[str], outputs: list[str], index: int) -> None:
+def _store_output(stream: IO[str], outputs: list[str], index: int) -> None:
     with stream:
         outputs[index] = stream.read()
 
 
-def _pass_on(stream: IO[str], reporter: Reporter, index: int) -> None:
+def _note_errors(stream: IO[str], reporter: Reporter, index: int) -> None:
+    """Pass stderr on line by line, with the number of the part before lines of progress."""
     with stream:
         for line in stream:
-            reporter.note(f"part {index + 1}: {line.rstrip()}" if line.startswith("dump: ") else line.rstrip())
+            text = line.rstrip()
+            if text.startswith("dump: "):
+                text = f"part {index + 1}: {text}"
+            reporter.note(text)
 
 
 def _wait(processes: Sequence[subprocess.Popen[str]]) -> int:
     """The exit code of the first that fails; 0 where none does."""
     while True:
         codes = [process.poll() for process in processes]
-        failed = next((code for code in codes if code), 0)
-        if failed or None not in codes:
-            return failed
+        for code in codes:
+            if code:
+                return code
+        if None not in codes:
+            return 0
         time.sleep(POLL)
 
 
@@ -132,10 +143,10 @@ def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
     for process in processes:
         if process.poll() is None:
             process.terminate()
-    until = time.monotonic() + GRACE
+    deadline = time.monotonic() + GRACE
     for process in processes:
         try:
-            process.wait(max(0.0, until - time.monotonic()))
+            process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

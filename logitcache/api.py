@@ -1,7 +1,7 @@
-"""The commands as functions, with the commands' own options: ``logitcache.dump``, ``train`` and ``compare``.
+"""The commands as functions with the commands' options: ``logitcache.dump``, ``train``, ``compare`` and others.
 
-Every option is declared in ``logitcache.config``; the signatures here are made from the declarations
-(``config/signatures.py``), so editors complete them.
+Every option is declared in ``logitcache.config``; the signatures here are generated from the declarations
+(``config/signatures.py``), so that editors complete them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from logitcache.stages.rows import load as load_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
-from logitcache.teacher import repair as mending
+from logitcache.teacher import repair as repairing
 from logitcache.teacher.asked import Asked, task_of
 from logitcache.teacher.repair import RepairReport
 from logitcache.teacher.report import DumpReport
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from logitcache.teacher.live import Live
 
 Place = str | os.PathLike[str]
-MENDED_HERE = "a cache is mended here. Repair it where it was dumped, and copy it there again"
+REPAIR_LOCALLY = "a cache is mended here. Repair it where it was dumped, and copy it there again"
 
 
 def load(
@@ -56,15 +56,14 @@ def load(
 ) -> Source:
     """The rows that ``--data`` (and ``--unlabelled``) name, with their splits, labels and identities.
 
-    Or rows in memory: columns (``{"text": [...], "label": [...]}``), a pandas DataFrame, an arrow Table or a
-    ``datasets.Dataset``, or such by split (``{"train": ..., "dev": ..., "unlabelled": ...}``, a ``DatasetDict``); one
-    without splits is divided as a file is. ``name`` is what the source is called: in default places, and in results.
-    Raises SpecError for whatever cannot be read as asked.
+    ``data`` may also be rows in memory: columns (``{"text": [...], "label": [...]}``), a pandas DataFrame, an arrow
+    Table or a ``datasets.Dataset``, or these by split (``{"train": ..., "dev": ..., "unlabelled": ...}``, a
+    ``DatasetDict``); a table without splits is divided as a file is. ``name`` is the source's name in default folders
+    and in results. Raises SpecError for data that cannot be read.
     """
-    if name is not None and (not isinstance(name, str) or not name.strip(".") or {*name} & {"/", "\\"}):
-        # it becomes a part of folders' names
-        raise SpecError(f"name: expected a name without separators, found {name!r}. Correct it.")
-    reporter = _listener(reporter, notify)
+    if name is not None:
+        _check_name(name)
+    reporter = _reporter(reporter, notify)
     config = build(RowsConfig, options)
     return sources.load(
         data,
@@ -88,14 +87,14 @@ def dump(
 ) -> DumpReport:
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
-    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names.
-    ``reporter`` shows notes and progress; ``notify``, a function, gets the notes in its place. Raises the kinds of
+    ``data`` is what :func:`load` takes or returns; ``options`` are those of the command, by name. ``reporter`` shows
+    notes and progress; ``notify``, a function, gets the notes in its place. Raises the kinds of
     :class:`LogitCacheError` that the command ends with.
     """
-    reporter = _listener(reporter, notify)
+    reporter = _reporter(reporter, notify)
     config = build(DumpConfig, {**options, "teacher": teacher})
     config, source = _with_rows(config, data, unlabelled, reporter)
-    with _told_of_names(source, config.workspace):
+    with _advise_names(source, config.workspace):
         return dumping.dump(config, source=source, reporter=reporter)
 
 
@@ -111,15 +110,15 @@ def repair(
 ) -> RepairReport:
     """Make the broken shards of a cache again, and only those: ``logitcache repair``.
 
-    ``teacher``, ``data`` and ``options`` are those of :func:`dump` that say who was asked about which rows; by default
-    what the cache names. They are only used where a shard is broken. Raises FingerprintMismatch where they are others.
+    ``teacher``, ``data`` and ``options`` are those of :func:`dump`; by default the teacher and the rows that the cache
+    names. They are only used where a shard is broken. Raises FingerprintMismatch where they are not the cache's own.
     """
-    reporter = _listener(reporter, notify)
+    reporter = _reporter(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
-    return repair_asked(cache, config, data, unlabelled, reporter=reporter)
+    return repair_config(cache, config, data, unlabelled, reporter=reporter)
 
 
-def repair_asked(
+def repair_config(
     cache: Place,
     config: AgainConfig,
     data: Data | Source | None = None,
@@ -127,15 +126,15 @@ def repair_asked(
     *,
     reporter: Reporter,
 ) -> RepairReport:
-    """:func:`repair` with its options as a configuration; ``data`` and ``unlabelled`` go before what that names."""
-    folder = local_path(cache, MENDED_HERE)
+    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take precedence."""
+    folder = local_path(cache, REPAIR_LOCALLY)
 
-    def ask(plan: Plan) -> Asked:
-        again = _asked_again(config, data, unlabelled, reporter, plan)
+    def plan_again(plan: Plan) -> Asked:
+        again = _planned_again(config, data, unlabelled, reporter, plan)
         again.check_same(plan)
         return again
 
-    return mending.repair(folder, ask, reporter)
+    return repairing.repair(folder, plan_again, reporter)
 
 
 def verify_live(
@@ -152,15 +151,15 @@ def verify_live(
 ) -> Live:
     """Ask the teacher about some rows of a cache again, drawn by ``seed``: ``logitcache verify --live``.
 
-    ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where they are not those the
-    cache was made with.
+    ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where they are not the
+    cache's own.
     """
-    reporter = _listener(reporter, notify)
+    reporter = _reporter(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
-    return verify_asked(cache, rows, config, data, unlabelled, seed=seed, reporter=reporter)
+    return verify_config(cache, rows, config, data, unlabelled, seed=seed, reporter=reporter)
 
 
-def verify_asked(
+def verify_config(
     cache: Place,
     rows: int,
     config: AgainConfig,
@@ -175,16 +174,16 @@ def verify_asked(
 
     opened = Cache.open(cache)
     plan = opened.manifest.plan
-    asked = _asked_again(config, data, unlabelled, reporter, plan)
-    asked.check_same(plan, padding=False)  # rows asked alone tell whether its batches were made as they should be
-    return live(opened, asked, rows, seed)
+    again = _planned_again(config, data, unlabelled, reporter, plan)
+    again.check_same(plan, padding=False)  # rows asked alone show whether its batches were padded as they should be
+    return live(opened, again, rows, seed)
 
 
-def diff(one: Place, other: Place) -> Difference:
+def diff(a: Place, b: Place) -> Difference:
     """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch where their labels
     or texts are not the same, SpecError where no row has an answer in both.
     """
-    return difference(Cache.open(one), Cache.open(other))
+    return difference(Cache.open(a), Cache.open(b))
 
 
 def train(
@@ -198,33 +197,35 @@ def train(
 ) -> Path:
     """Train one student and return its result folder: ``logitcache train``.
 
-    ``data`` is what :func:`load` takes, or what it gave. ``options`` are the command's by their names: ``student``,
+    ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name: ``student``,
     ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``reporter``
-    and ``notify`` as there.
-    Raises the kinds of :class:`LogitCacheError` that the command ends with.
+    and ``notify`` as for :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
     from logitcache.stages import train as training
 
-    reporter = _listener(reporter, notify)
+    reporter = _reporter(reporter, notify)
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
-        values["cache"] = _cache_places(values["cache"])
+        values["cache"] = _locations(values["cache"])
     config = build(TrainConfig, values)
     config, source = _with_rows(config, data, unlabelled, reporter)
-    with _told_of_names(source, config.workspace):
+    with _advise_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
 
 
 def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
-    """Set result folders (or folders of such) side by side: ``logitcache compare``. ``comparison.verdict`` is the one
-    sentence it ends with, ``plot`` a picture's file (png or svg).
+    """Compare result folders, or folders of result folders: ``logitcache compare``. ``comparison.verdict`` is its last
+    sentence; ``plot`` is the file of a picture (png or svg).
 
-    Raises SpecError for what is no result folder, or a metric, split or baseline that they do not have.
+    Raises SpecError for a path that is no result folder, and for a metric, split or baseline that the results lack.
     """
     config = build(CompareConfig, options)
     if not results:
         raise SpecError("compare: expected result folders, found none. Give what train returned, or a folder of such.")
-    folders = [local_path(result) for result in results if _is_path(result)]
+    for result in results:
+        if not isinstance(result, str | os.PathLike):
+            raise SpecError(f"results: expected a path, found {short(repr(result))}. Correct it.")
+    folders = [local_path(result) for result in results]
     comparison = tables.compare(
         folders,
         metric=config.metric,
@@ -237,14 +238,14 @@ def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
     return comparison
 
 
-def _is_path(value: Any) -> bool:
-    if not isinstance(value, str | os.PathLike):
-        raise SpecError(f"results: expected a path, found {short(repr(value))}. Correct it.")
-    return True
+def _check_name(name: Any) -> None:
+    """Raises SpecError for a name that could not be a part of folders' names."""
+    if not isinstance(name, str) or not name.strip(".") or "/" in name or "\\" in name:
+        raise SpecError(f"name: expected a name without separators, found {name!r}. Correct it.")
 
 
-def _listener(reporter: Reporter, notify: Callable[[str], object] | None) -> Reporter:
-    """Whoever is told notes and progress: the reporter, or a function that gets the notes. Raises SpecError."""
+def _reporter(reporter: Reporter, notify: Callable[[str], object] | None) -> Reporter:
+    """The reporter, or one that gives notes to the function ``notify``. Raises SpecError."""
     if notify is not None:
         if not callable(notify):
             raise SpecError(expected="a function", found=short(repr(notify)), advice="Correct it.", where="notify")
@@ -259,43 +260,48 @@ def _listener(reporter: Reporter, notify: Callable[[str], object] | None) -> Rep
     return reporter
 
 
-def _cache_places(value: Any) -> Any:
-    """Open caches as the places they were opened from."""
+def _locations(value: Any) -> Any:
+    """Folders or URLs, where open caches are replaced by their own."""
     if isinstance(value, Cache):
         return value.where
     if isinstance(value, str | os.PathLike) or not hasattr(value, "__iter__"):
         return value
-    return tuple(each.where if isinstance(each, Cache) else each for each in value)
+    return tuple(_locations(cache) for cache in value)
 
 
-def _asked_again(
+def _planned_again(
     config: AgainConfig,
     data: Data | Source | None,
     unlabelled: Data | None,
     reporter: Reporter,
     plan: Plan,
 ) -> Asked:
-    """Whoever answered for the rows of a cache, and those rows: named here, or as the cache's plan names them."""
+    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's plan names them."""
     from logitcache.stages.again import rows_of
     from logitcache.teacher.plan import Said, planned, recorded_map
 
-    said = Said.of(plan)
+    recorded = Said.of(plan)
     data = config.data if data is None else data
-    asked = replace(config.asked(said.teacher, said.source, said.dtype), split=said.split, settings=said.settings)
-    asked.check()
-    asked, source = _with_rows(asked, said.source if data is None else data, unlabelled, reporter)
-    if source is None:
-        source = rows_of(said, asked, reporter) if data is None else load_rows(asked, reporter)
-    if asked.teacher.answers is not None:
-        return dumping.planner(asked, source, reporter=reporter)(said.split)
-    panel = dumping.asked_teacher(asked, source, reporter)
-    label_map = recorded_map(plan, panel.first.label_names, task_of(source, panel.first.label_names))
-    return planned(panel, source, said.split, said.settings, label_map)
+    dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
+    dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
+    dump_config.check()
+    rows = recorded.source if data is None else data
+    dump_config, source = _with_rows(dump_config, rows, unlabelled, reporter)
+    if source is None and data is None:
+        source = rows_of(recorded, dump_config, reporter)
+    elif source is None:
+        source = load_rows(dump_config, reporter)
+    if dump_config.teacher.answers is not None:
+        return dumping.planner(dump_config, source, reporter=reporter)(recorded.split)
+    panel = dumping.load_panel(dump_config, source, reporter)
+    labels = panel.first.label_names
+    label_map = recorded_map(plan, labels, task_of(source, labels))
+    return planned(panel, source, recorded.split, recorded.settings, label_map)
 
 
 @contextmanager
-def _told_of_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Two sets in memory may meet in one place, for nobody named them: where that goes wrong, how to name them."""
+def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
+    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless they have names."""
     try:
         yield
     except FingerprintMismatch as error:
@@ -308,8 +314,8 @@ R = TypeVar("R", DumpConfig, TrainConfig)
 
 
 def _with_rows(config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter) -> tuple[R, Source | None]:
-    """The configuration with its rows named, and the source, where rows are in memory already: names are looked up
-    later, when the rest of what is asked has been found to be good.
+    """The configuration with its rows named, and the source of rows in memory. Names are loaded later, when the rest of
+    the configuration has been checked.
     """
     if isinstance(data, Source):
         if config.columns != Columns() or unlabelled is not None or config.data_seed:
@@ -321,8 +327,9 @@ def _with_rows(config: R, data: Data | Source, unlabelled: Data | None, reporter
             )
         return replace(config, data=data.name), data
     if isinstance(data, str | os.PathLike) and isinstance(unlabelled, str | os.PathLike | None):
-        more = None if unlabelled is None else os.fspath(unlabelled)
-        return replace(config, data=os.fspath(data), unlabelled=more), None
+        if unlabelled is not None:
+            unlabelled = os.fspath(unlabelled)
+        return replace(config, data=os.fspath(data), unlabelled=unlabelled), None
     source = sources.load(
         data, config.columns, config.workspace.data, reporter, unlabelled=unlabelled, seed=config.data_seed
     )

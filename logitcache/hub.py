@@ -1,4 +1,4 @@
-"""Names on the Hugging Face hub: the commit that is meant, and what went wrong, on one line."""
+"""The Hugging Face hub: names, the commits that they stand for, and errors of its libraries in one line."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ LOG_IN = "log in (`hf auth login`, or a token in HF_TOKEN)"
 
 
 def on_hub(path: str) -> bool:
-    """Whether a path is none on this machine, but could be a name on the hub."""
+    """Whether a path does not exist on this machine, but could be a name on the hub."""
     return HUB_NAME.fullmatch(path) is not None and not Path(path).exists()
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A state of a repository. ``kept``: the hub could not be asked, so only what is kept here of it can be read."""
+    """A commit of a repository. ``local``: the hub could not be reached, so only its cached files can be read."""
 
     sha: str  # 40 hexadecimal digits
-    kept: bool
+    local: bool
 
     def settings(self) -> dict[str, Any]:
-        """What `from_pretrained` is to be told."""
-        return {"revision": self.sha, "local_files_only": self.kept}
+        """Arguments of `from_pretrained`."""
+        return {"revision": self.sha, "local_files_only": self.local}
 
 
 def checkpoint(path: str, revision: str | None) -> Commit | None:
-    """The commit to load a checkpoint at; None for one on this machine. Raises SpecError for a revision of that."""
+    """The commit to load a checkpoint at; None for a local one, for which a revision raises SpecError."""
     if on_hub(path):
         return resolve(path, revision)
     if revision is not None and Path(path).exists():
@@ -52,35 +52,40 @@ def download(
     include: str | None = None,
     then: str = "give that folder in place of the name",
 ) -> str:
-    """How to fetch a repository where the hub can be reached, and what to do then. ``include``: a pattern of files."""
-    options = (
-        (" --repo-type dataset", kind == "dataset"),
-        (f" --revision {revision}", revision),
-        (f" --include '{include}'", include),
-    )
-    return f"`hf download {name}{''.join(said for said, wanted in options if wanted)} --local-dir FOLDER`; then {then}"
+    """Advice: the command that fetches a repository where the hub can be reached, and what to do ``then``.
+    ``include`` is a pattern of files.
+    """
+    options = ""
+    if kind == "dataset":
+        options += " --repo-type dataset"
+    if revision:
+        options += f" --revision {revision}"
+    if include:
+        options += f" --include '{include}'"
+    return f"`hf download {name}{options} --local-dir FOLDER`; then {then}"
 
 
 def resolve(name: str, revision: str | None = None, kind: str = "model", how: str | None = None) -> Commit:
-    """The commit that a branch, tag or commit stands for; None is the main branch. ``how`` it can be fetched otherwise
-    (:func:`download`). Raises SpecError.
+    """The commit that a branch, tag or commit stands for; None is the main branch. ``how`` is advice on fetching the
+    repository otherwise (:func:`download`). Raises SpecError.
 
-    To be asked before anything is loaded: one short question says what is wrong, where the libraries ask for file after
-    file and try each for half a minute where the hub is out of reach. All that is loaded is then of one commit.
+    Call this before anything is loaded. It fails within seconds where the hub is out of reach, while the libraries try
+    file after file for half a minute each; and all files are then loaded from one commit.
     """
     from huggingface_hub import HfApi, constants, errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # httpx or httpx2: the one that it uses
 
-    asked: dict[str, Any] = {"repo_type": kind, "revision": revision}
-    api, patience = HfApi(), constants.HF_HUB_ETAG_TIMEOUT  # seconds
+    arguments: dict[str, Any] = {"repo_type": kind, "revision": revision}
+    api = HfApi()
     try:
         try:
-            api.repo_info(name, **asked, timeout=patience)
-            return Commit(api.resolve_revision(name, **asked).resolved, kept=False)  # remembers it for when it is away
+            api.repo_info(name, **arguments, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            # This call also stores the commit, for a time without the hub.
+            return Commit(api.resolve_revision(name, **arguments).resolved, local=False)
         except (ConnectionError, httpx.TransportError, errors.HfHubHTTPError) as error:
             if isinstance(error, errors.HfHubHTTPError) and error.response.status_code < 500:
                 raise
-            return Commit(api.resolve_revision(name, **asked, local_files_only=True).resolved, kept=True)
+            return Commit(api.resolve_revision(name, **arguments, local_files_only=True).resolved, local=True)
     except (errors.RevisionResolutionError, errors.HFValidationError, errors.HfHubHTTPError) as error:
         cause = explain(name, error, kind, how or download(name, kind, revision))
         assert cause is not None, error
@@ -88,7 +93,7 @@ def resolve(name: str, revision: str | None = None, kind: str = "model", how: st
 
 
 def files(name: str, revision: str | None) -> list[str]:
-    """Paths of a model's files on the hub; none where the hub cannot be asked."""
+    """Paths of a model's files on the hub; none where the hub cannot be reached."""
     from huggingface_hub import HfApi, errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
@@ -99,16 +104,16 @@ def files(name: str, revision: str | None) -> list[str]:
 
 
 def unreadable() -> tuple[type[Exception], ...]:
-    """What `transformers` raises for a checkpoint that is not there, not one, or damaged."""
+    """The errors that `transformers` raises for a checkpoint that is missing, damaged, or no checkpoint."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    of_settings = (AttributeError, TypeError, StrictDataclassError)  # a value in config.json of another kind
-    return (OSError, ValueError, KeyError, ImportError, SafetensorError, *of_settings)
+    wrong_type = (AttributeError, TypeError, StrictDataclassError)  # of a value in config.json
+    return (OSError, ValueError, KeyError, ImportError, SafetensorError, *wrong_type)
 
 
 def own_code() -> SpecError:
-    """The error over a checkpoint whose own code would have to run, without its place."""
+    """The error of a checkpoint whose own code would have to run, without its path."""
     return SpecError(
         expected="a checkpoint of a kind that transformers knows",
         found="one that brings its own code",
@@ -117,9 +122,9 @@ def own_code() -> SpecError:
 
 
 def why(path: str, error: BaseException) -> SpecError:
-    """Why a checkpoint, in a folder or on the hub, cannot be loaded: an error without its place."""
+    """The error of a checkpoint, in a folder or on the hub, that cannot be loaded, without its path."""
     if type(error).__name__ == "StrictDataclassFieldValidationError" and error.__cause__ is not None:
-        error = error.__cause__  # its first line says which value; its own only that there is one
+        error = error.__cause__  # its first line names the value
     if "trust_remote_code=True" in str(error):  # transformers raises a plain ValueError that asks for this argument
         return own_code()
     explained = explain(path, error, "model") if on_hub(path) else None
@@ -129,68 +134,68 @@ def why(path: str, error: BaseException) -> SpecError:
 
 
 def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> SpecError | None:
-    """What an error of transformers, datasets or huggingface_hub over a hub name means, and what to do.
+    """What an error of transformers, datasets or huggingface_hub for a hub name means, with advice.
 
-    ``kind`` is "model" or "dataset", ``how`` a command from :func:`download`. None where the hub has no part in it.
+    ``kind`` is "model" or "dataset", ``how`` advice from :func:`download`. None for an error that is not the hub's.
     """
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
     chain = list(_chain(error))
 
-    def among(*kinds: type[BaseException]) -> BaseException | None:
+    def first(*kinds: type[BaseException]) -> BaseException | None:
         return next((e for e in chain if isinstance(e, kinds)), None)
 
     noun = NOUNS[kind]
-    page = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    page = f"{endpoint()}/datasets/{name}" if kind == "dataset" else f"{endpoint()}/{name}"
     files_page = f"See {page}/tree/main for its own."
-    # datasets has one type for both cases and hides the hub's error, so its words are all there is
-    unfound = next((str(e) for e in chain if type(e).__name__ == "DatasetNotFoundError"), "")
-    if among(errors.GatedRepoError) or "is a gated dataset" in unfound:
+    # datasets raises one type for both cases and hides the hub's error, so its message has to be searched
+    not_found = next((str(e) for e in chain if type(e).__name__ == "DatasetNotFoundError"), "")
+    if first(errors.GatedRepoError) or "is a gated dataset" in not_found:
         return SpecError(f"access to this {noun} is restricted", advice=f"Ask for it on {page}, then {LOG_IN}.")
-    if refusal := among(errors.RevisionNotFoundError):
+    if refusal := first(errors.RevisionNotFoundError):
         revision = _quoted(refusal, r"revision|resolve|tree")
         return SpecError(f"the {noun} has no revision {revision}", advice=files_page)
-    if among(errors.RepositoryNotFoundError) or unfound:
+    if first(errors.RepositoryNotFoundError) or not_found:
         advice = f"Check the name; for a private one {LOG_IN}."
         return SpecError(f"{endpoint()} has no {noun} of this name, or a private one", advice=advice)
-    if refusal := among(errors.RemoteEntryNotFoundError):
+    if refusal := first(errors.RemoteEntryNotFoundError):
         file = _quoted(refusal, r"resolve/[^/]+|tree/[^/]+")
         return SpecError(f"the {noun} has no file {file}", advice=files_page)
-    if refusal := among(errors.HfHubHTTPError):
-        return _answered(refusal)
-    if among(errors.LocalEntryNotFoundError, errors.RevisionResolutionError, ConnectionError, httpx.TransportError):
-        return _out_of_reach(kind, how or download(name, kind), chain, among(httpx.TransportError))
-    if refusal := among(errors.HFValidationError):
+    if refusal := first(errors.HfHubHTTPError):
+        return _failed_request(refusal)
+    if first(errors.LocalEntryNotFoundError, errors.RevisionResolutionError, ConnectionError, httpx.TransportError):
+        return _out_of_reach(kind, how or download(name, kind), chain, first(httpx.TransportError))
+    if refusal := first(errors.HFValidationError):
         return SpecError(f"no {noun} can have this name: {str(refusal).splitlines()[0].rstrip('.')}.")
     return None
 
 
 def endpoint() -> str:
-    """The hub's address, without what it may hold of a password."""
+    """The hub's address, without a password in it."""
     from huggingface_hub import constants
 
     return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those it came from, each once. Suppressed ones too: the libraries suppress the hub's own."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
+    """An error and its causes, each once; suppressed ones too, as the libraries suppress the hub's own."""
+    visited: list[BaseException] = []
+    while error is not None and error not in visited:
+        visited.append(error)
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _quoted(error: BaseException, before: str) -> str:
-    """What an address that the hub refused names after a part of it, quoted."""
+    """The part behind ``before`` (a pattern) of the address of a failed request, quoted."""
     address = str(error.response.request.url)  # type: ignore[attr-defined]
     after = r"/([^?]+)" if "/" in before else r"/([^/?]+)"
-    found = re.search(rf"/(?:{before}){after}", address)
-    return repr(unquote(found[1])) if found else "of that name"
+    match = re.search(rf"/(?:{before}){after}", address)
+    return repr(unquote(match[1])) if match else "of that name"
 
 
-def _answered(error: BaseException) -> SpecError:
+def _failed_request(error: BaseException) -> SpecError:
     status = error.response.status_code  # type: ignore[attr-defined]
     answer = f"{endpoint()} answered with status {status}"
     if status in (401, 403):
@@ -201,29 +206,31 @@ def _answered(error: BaseException) -> SpecError:
 def _out_of_reach(kind: str, how: str, chain: list[BaseException], failure: BaseException | None) -> SpecError:
     from huggingface_hub import is_offline_mode
 
-    offline = is_offline_mode() or any("OfflineModeIsEnabled" in f"{type(e).__name__} {e}" for e in chain)
+    is_offline = is_offline_mode() or any("OfflineModeIsEnabled" in f"{type(e).__name__} {e}" for e in chain)
     no_copy = f"and no copy of the {NOUNS[kind]} is kept here"
-    if offline:
+    if is_offline:
         return SpecError(
             f"the hub is not asked in offline mode, {no_copy}",
             advice=f"Leave the offline mode (unset HF_HUB_OFFLINE), or where the hub can be reached: {how}.",
         )
-    words = "" if failure is None else f" ({': '.join(filter(None, [type(failure).__name__, str(failure)]))})"
+    reason = ""
+    if failure is not None:
+        reason = f" ({type(failure).__name__}: {failure})" if str(failure) else f" ({type(failure).__name__})"
     return SpecError(
-        f"{endpoint()} cannot be reached{words}, {no_copy}", advice=f"Where the hub can be reached: {how}."
+        f"{endpoint()} cannot be reached{reason}, {no_copy}", advice=f"Where the hub can be reached: {how}."
     )
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a file is what Git LFS leaves in place of one that was not fetched."""
+    """Whether a file is a pointer of Git LFS, in place of a file that was not fetched."""
     with path.open("rb") as file:
         return file.read(len(POINTER)) == POINTER
 
 
-def pointer_in_place_of(what: str) -> SpecError:
-    """The error over such a file, without its place."""
+def pointer_in_place_of(expected: str) -> SpecError:
+    """The error of such a file, without its path."""
     return SpecError(
-        expected=what,
+        expected=expected,
         found="a Git LFS pointer, which stands for a file that was not fetched",
         advice="Run `git lfs pull` in the repository, or download the file.",
     )

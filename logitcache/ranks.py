@@ -1,16 +1,18 @@
-"""The processes that train one student together (torchrun's); nothing but this one where there are no others."""
+"""The processes that a launcher such as torchrun started together; this one alone where there are no others."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from logitcache.errors import SpecError
 
 LAUNCHED = ("RANK", "LOCAL_RANK")  # what a launcher sets beside WORLD_SIZE
 MEETING = ("MASTER_ADDR", "MASTER_PORT")  # and where the processes find one another
+PATIENCE = timedelta(days=7)  # for the slowest part of a dump
 T = TypeVar("T")
 
 
@@ -60,6 +62,25 @@ def of_first(compute: Callable[[], T]) -> T:
         raise outcome[1]
     result: T = outcome[0]
     return result
+
+
+def can_meet() -> bool:
+    """Whether the launcher has said where the processes find one another."""
+    return all(os.environ.get(name) for name in (*LAUNCHED, *MEETING))
+
+
+def gathered(value: T) -> list[T]:
+    """The values of all processes, in order of rank, on the first; an empty list on the others. Waits for the last."""
+    import torch.distributed
+
+    own_group = not torch.distributed.is_initialized()
+    if own_group:
+        torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+    values: list[Any] = [None] * ranks() if is_first() else []
+    torch.distributed.gather_object(value, values or None)
+    if own_group:
+        torch.distributed.destroy_process_group()
+    return values
 
 
 @contextmanager

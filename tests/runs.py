@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from logitcache.config.train import TrainConfig
 from logitcache.reporter import SILENT, Meter, Notes
-from logitcache.stages.job import ready
+from logitcache.stages.job import resolve
 from logitcache.student.trainer import DistillTrainer
 
 
@@ -81,7 +81,7 @@ class Amounts(Notes):
 
 def place_of(config: TrainConfig) -> Path:
     """The folder of a run that nobody named."""
-    return ready(config, None, SILENT).out
+    return resolve(config, None, SILENT).out
 
 
 def weights(folder: Path) -> dict[str, Any]:

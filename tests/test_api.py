@@ -191,7 +191,7 @@ def test_numbers_of_libraries_are_numbers(source: Source, tmp_path: Path, silent
 def test_a_cache_is_a_folder_or_open_one_or_several(finished: dict[str, Path]) -> None:
     folder = finished["cache"]
     for value in (folder, str(folder), Cache.open(folder), [folder], (Cache.open(folder),), {str(folder)}):
-        places = api._cache_places(value)
+        places = api._locations(value)
         config = build(TrainConfig, {"method": "kd", "cache": places})
         assert [Path(place) for place in config.caches] == [folder]
     assert build(TrainConfig, {"method": "kd", "cache": []}).caches == ()

@@ -41,10 +41,10 @@ def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: in
     without = Collator(work.rows, work.task)
     collator = Collator(work.rows, work.task, {"cache": cache})
     size = min(work.config.batch_size, len(work.rows))
-    places = np.random.default_rng(work.config.seed).integers(0, len(work.rows), size)
-    bare = without(places)
-    batch = collator(places)
-    labels = torch.from_numpy(work.rows.label[places]).to(work.device)
+    index = np.random.default_rng(work.config.seed).integers(0, len(work.rows), size)
+    inputs_only = without(index)
+    batch = collator(index)
+    labels = torch.from_numpy(work.rows.label[index]).to(work.device)
     answers = to_torch(batch)["batch"].targets["cache"].logits.to(work.device)
     logits = torch.randn(size, work.num_labels, device=work.device, requires_grad=True)
 
@@ -59,11 +59,11 @@ def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: in
     def median(call: Callable[[], object]) -> float:
         return float(np.median([timed(call, fence) for _ in range(repeats)]))
 
-    gathering = median(lambda: collator(places)) - median(lambda: without(places))
+    gathering = median(lambda: collator(index)) - median(lambda: without(index))
     return Added(
         {
             "gather, hash compare, decode": max(0.0, gathering),
-            "to the device": max(0.0, median(to_device(batch)) - median(to_device(bare))),
+            "to the device": max(0.0, median(to_device(batch)) - median(to_device(inputs_only))),
             "target, loss, forward and backward": median(loss("kd")),
         },
         median(loss("ls")),

@@ -1,17 +1,20 @@
 """The document a bench writes: one JSON object, whatever was measured.
 
 ``schema`` says which form it has; ``complete`` is false where the bench was interrupted, and what was measured until
-then is there. Nothing in it names a host, a user or a place. ``docs/bench.md`` describes the keys.
+then is there. Nothing in it names a host, a user or a path. ``docs/bench.md`` describes the keys.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from logitcache.errors import SpecError
+from logitcache.reporter import Reporter
 from logitcache.store.files import write_atomic
 
 SCHEMA = "logitcache-bench/1"
@@ -50,6 +53,24 @@ def document(
     }
 
 
+@dataclass
+class Measuring:
+    """A bench under way."""
+
+    complete: bool = False
+
+
+@contextmanager
+def until_interrupted(reporter: Reporter) -> Iterator[Measuring]:
+    """A part of a bench that an interrupt ends early: what was measured until then is kept."""
+    measuring = Measuring()
+    try:
+        yield measuring
+        measuring.complete = True
+    except INTERRUPTED:
+        reporter.note("interrupted: what was measured until now is kept")
+
+
 def nameless(word: str) -> str:
     """A path on a command line by its last part alone: places of a machine are nobody's business. A URL or the name of
     a model on the hub stays.
@@ -82,6 +103,6 @@ def read(path: Path) -> Document:
         )
     lacking = [key for key in NEEDED if key not in content]
     if lacking or content["bench"] not in BENCHES:
-        found = f"one without {', '.join(lacking) or 'its name'}"
-        raise SpecError(expected="a bench's document", found=found, where=path)
+        fault = f"one without {', '.join(lacking) or 'its name'}"
+        raise SpecError(expected="a bench's document", found=fault, where=path)
     return dict(content)

@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.bench import dump_phases, turns
-from logitcache.bench.document import INTERRUPTED, Document, document
+from logitcache.bench.document import Document, document, until_interrupted
 from logitcache.bench.dump_cases import BARE, BATCH, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
 from logitcache.bench.machine import matrix_peak
+from logitcache.bench.models import counted_flops, model_figures
 from logitcache.bench.turns import Case, Times
 from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
@@ -68,16 +67,17 @@ def bench(config: DumpBenchConfig, command: Sequence[str], reporter: Reporter = 
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=config.workspace.folder) as name:
         material = load(config, Path(name), reporter)
         measured = Measured()
-        complete = True
-        try:
+        with until_interrupted(reporter) as measuring:
             _measure(material, measured, Path(name), reporter)
-        except INTERRUPTED:  # the command line is ended by the latter
-            reporter.note("interrupted: what was measured until now is kept")
-            complete = False
-        setting = _setting(material)
-        results = _results(material, measured)
-        device = str(material.teacher.model.device)
-        return document("dump", command, setting, results, device=device, seed=config.seed, complete=complete)
+        return document(
+            "dump",
+            command,
+            _setting(material),
+            _results(material, measured),
+            device=str(material.teacher.model.device),
+            seed=config.seed,
+            complete=measuring.complete,
+        )
 
 
 def _measure(material: Material, measured: Measured, folder: Path, reporter: Reporter) -> None:
@@ -212,23 +212,16 @@ def _counted(material: Material) -> float:
     inputs = pad(material.rows, material.by_length(material.config.batch_tokens)[0])
     device = material.teacher.model.device
     tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
-    # the counter sees neither what inference mode does nor every fused attention
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        material.teacher.model(**tensors)
-    return float(counter.get_total_flops())
+    with torch.no_grad():
+        return counted_flops(lambda: material.teacher.model(**tensors))
 
 
 def _setting(material: Material) -> dict[str, Any]:
     config = material.config
-    shape = material.shape
     first_shard = material.shards[0]
     padded = {name: sum(rows * width for rows, width in sizes) for name, sizes in material.sizes().items()}
     return {
-        "teacher": {
-            "name": material.teacher.name,
-            "parameters": shape.parameters,
-            "embedding_parameters": shape.embeddings,
-        },
+        "teacher": model_figures(material.teacher.name, material.teacher.model),
         "head": "random" if material.random_head else "trained",
         "data": material.source.name,
         "rows": len(material.rows),

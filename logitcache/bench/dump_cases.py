@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from transformers import PreTrainedModel
 
 from logitcache.bench import dump_phases, turns
+from logitcache.bench.models import VOCABULARY, as_teacher, config_of, random_model, teacher_of
 from logitcache.bench.turns import Case
-from logitcache.bench.workload import VOCABULARY, config_of, random_model
 from logitcache.config.bench import DumpBenchConfig
 from logitcache.config.data import Columns
 from logitcache.config.shapes import is_shape
@@ -26,13 +24,12 @@ from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
-from logitcache.models.load import DTYPES, UntrainedHead, check_device, fit_tokenizer, load_tokenizer, quiet
+from logitcache.models.load import check_device, fit_tokenizer, load_tokenizer, quiet
 from logitcache.models.settings import name_pad_token
 from logitcache.models.vocabulary import build_tokenizer
-from logitcache.records import Examples, Int64, Padding
+from logitcache.records import Examples, Int64
 from logitcache.reporter import SILENT, Reporter
-from logitcache.student.model import build_student
-from logitcache.teacher.model import TeacherModel, load_teacher
+from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.plan import planned
 
 DUMP, BARE, FILE_ORDER, MAXIMUM, PIPELINE = "dump", "bare forward", "file order", "padded to maximum", "pipeline"
@@ -71,7 +68,7 @@ class Material:
         shards = self.shards if rows is None else [(0, rows)]
         batches = []
         for start, end in shards:
-            batches += [start + places for places in token_batches(self.lengths[start:end], budget)]
+            batches += [start + batch for batch in token_batches(self.lengths[start:end], budget)]
         return batches
 
     def in_file_order(self) -> list[Int64]:
@@ -80,17 +77,25 @@ class Material:
 
     def sizes(self) -> dict[str, Sizes]:
         """Of the batches that each case puts to the teacher."""
-        by_length = [(len(batch), int(self.lengths[batch].max())) for batch in self.by_length(self.config.batch_tokens)]
-        in_order = [(len(batch), int(self.lengths[batch].max())) for batch in self.in_file_order()]
+        by_length = self._sizes(self.by_length(self.config.batch_tokens))
+        in_order = self._sizes(self.in_file_order())
         widest = [(rows, self.settings.max_length) for rows, _ in in_order]
         return {DUMP: by_length, BARE: by_length, FILE_ORDER: in_order, MAXIMUM: widest, PIPELINE: in_order}
+
+    def _sizes(self, batches: Sequence[Int64]) -> Sizes:
+        return [(len(batch), int(self.lengths[batch].max())) for batch in batches]
 
 
 def load(config: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
     """The teacher and the first rows of the train split. Raises SpecError, FingerprintMismatch."""
     device = check_device(config.device)
     source = _source(config, reporter)
-    teacher, random_head = _teacher(config, source, device, folder, reporter)
+    task = Classification(source.num_labels, source.label_names)
+    if config.shape_only or is_shape(config.teacher):
+        random_head = True
+        teacher = _random_teacher(config, source, str(device), folder)
+    else:
+        teacher, random_head = teacher_of(config, task, str(device), reporter)
     longest = min(config.tokens or config.max_length, teacher.max_length)
     if config.tokens is not None and longest < config.tokens:
         raise SpecError(expected=f"at most {longest}, which the teacher takes", found=config.tokens, where="--tokens")
@@ -117,30 +122,8 @@ def _source(config: DumpBenchConfig, reporter: Reporter) -> Source:
     return source.with_tables({"train": source.table("train")})
 
 
-def _teacher(
-    config: DumpBenchConfig, source: Source, device: torch.device, folder: Path, reporter: Reporter
-) -> tuple[TeacherModel, bool]:
-    """The teacher, and whether its head is random: no figure of this bench depends on the weights."""
-    name = config.teacher
-    loading: Any = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    if config.shape_only or is_shape(name):
-        model, tokenizer = _random_teacher(config, source, folder)
-    else:
-        try:
-            return load_teacher(name, config.dtype, str(device), **loading), False
-        except UntrainedHead:
-            reporter.note(f"{name} has no trained head: a random one is timed")
-        tokenizer = load_tokenizer(name, **loading)
-        task = Classification(source.num_labels, source.label_names)
-        with quiet():
-            model = build_student(name, "pretrained", task, tokenizer, config.max_length, config.seed, **loading)
-    torch.nn.Module.to(torch.nn.Module.eval(model), device, DTYPES[config.dtype])
-    short_name = Path(name).resolve().name if Path(name).exists() else name
-    return TeacherModel(model, tokenizer, short_name, config.dtype, Padding.of(tokenizer)), True
-
-
-def _random_teacher(config: DumpBenchConfig, source: Source, folder: Path) -> tuple[PreTrainedModel, Any]:
-    """A model of the teacher's shape, and a tokenizer for it."""
+def _random_teacher(config: DumpBenchConfig, source: Source, device: str, folder: Path) -> TeacherModel:
+    """A teacher of the same shape with random weights, and a tokenizer for it."""
     trust = config.trust_remote_code
     architecture = config_of(config.teacher, revision=config.revision, trust_remote_code=trust)
     tokenizer = _tokenizer(config, source, int(architecture.vocab_size), folder)
@@ -149,7 +132,7 @@ def _random_teacher(config: DumpBenchConfig, source: Source, folder: Path) -> tu
     names = source.label_names or tuple(f"LABEL_{i}" for i in range(source.num_labels))
     model.config.id2label = dict(enumerate(names))
     name_pad_token(model, fit_tokenizer(tokenizer, model, config.teacher).pad_token_id)
-    return model, tokenizer
+    return as_teacher(model, tokenizer, config, device)
 
 
 def _tokenizer(config: DumpBenchConfig, source: Source, size: int, folder: Path) -> Any:

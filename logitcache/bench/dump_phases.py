@@ -18,8 +18,9 @@ from typing import Any
 
 import transformers
 
+from logitcache.bench.machine import process_status
+from logitcache.bench.models import config_of, random_model
 from logitcache.bench.turns import Case, timed
-from logitcache.bench.workload import config_of, random_model
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.reporter import Reporter
@@ -31,7 +32,6 @@ SAMPLED = 0.05  # seconds between two looks at a process's memory
 WORDS = [f"word{i}" for i in range(2000)]  # of made-up texts
 TINY = "1x32"  # the teacher of the memory figures: the memory that is left is the dump's own
 TINY_LENGTH = 24  # tokens that it takes
-_STATUS = Path("/proc/self/status")
 _DUMP = """
 import sys
 from logitcache.api import dump
@@ -75,9 +75,9 @@ class Spent(Reporter):
 def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, float], float]:
     """Seconds of each phase of one dump, which add up to it, and of the writer's thread beside it."""
     spent = Spent(fence)
-    whole = timed(partial(dump, spent), fence)
+    total = timed(partial(dump, spent), fence)
     seconds = {name: spent.seconds.get(name, 0.0) for name in NAMES}
-    seconds["rest"] = max(0.0, whole - sum(seconds.values()))
+    seconds["rest"] = max(0.0, total - sum(seconds.values()))
     return seconds, spent.behind
 
 
@@ -100,7 +100,7 @@ def peak_memory_of(rows: int, folder: Path) -> int:
 
     Raises SpecError where the system does not report it (it is not Linux), or where the dump does not succeed.
     """
-    if not _STATUS.exists():
+    if process_status("self", "RssAnon") is None:
         raise SpecError(
             expected="a system with /proc to look at", found="none", advice="Leave it out.", where="--memory-rows"
         )
@@ -122,12 +122,12 @@ def _peak_memory(command: Sequence[str], log: Path) -> int:
     """The largest RssAnon of a command that ends with 0, in bytes. ``log``: where its stderr goes."""
     # few arenas: what the allocator keeps for each thread is not the dump's
     environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-    most = 0
+    peak = 0
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, env=environment)
         try:
             while process.poll() is None:
-                most = max(most, _anonymous(process.pid))
+                peak = max(peak, process_status(process.pid, "RssAnon") or 0)
                 time.sleep(SAMPLED)
         finally:
             process.kill()
@@ -136,15 +136,4 @@ def _peak_memory(command: Sequence[str], log: Path) -> int:
         lines = log.read_text(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit code {process.returncode}"
         raise SpecError(f"a dump in a process of its own did not succeed: {reason}")
-    return most
-
-
-def _anonymous(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    for line in status.splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return peak

@@ -46,18 +46,14 @@ def peak_memory() -> int:
     """The largest resident set of this process so far, in bytes. What the system counts for a process may begin with
     its parent's; /proc, where there is one, does not.
     """
-    peak = _status("self", "VmHWM")
+    peak = process_status("self", "VmHWM")
     if peak is not None:
         return peak
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def resident(pid: int) -> int:
-    """The resident set of a process, in bytes; 0 where the system does not report it, or the process is gone."""
-    return _status(pid, "VmRSS") or 0
-
-
-def _status(pid: int | str, name: str) -> int | None:
+def process_status(pid: int | str, name: str) -> int | None:
+    """A size from /proc/PID/status in bytes; None where the system has no such file, or the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

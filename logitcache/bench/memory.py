@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from logitcache.bench.machine import peak_memory, resident
+from logitcache.bench.machine import peak_memory, process_status
 from logitcache.bench.steps import Cases
 from logitcache.bench.workload import load
 from logitcache.cache.cache import Cache
@@ -44,7 +44,7 @@ def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
     process.start()
     sender.close()
     try:
-        most, outcome = _watch(process, receiver)
+        largest, outcome = _watch(process, receiver)
     except BaseException:
         process.kill()
         raise
@@ -55,20 +55,20 @@ def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
         raise outcome
     if process.exitcode != -signal.SIGKILL:
         raise RuntimeError(f"{name}: the process that its memory is measured in ended with {process.exitcode}")
-    return Peak(most, None, f"ended by the system with {most / 1e9:.1f} GB in use: more than this machine has")
+    return Peak(largest, None, f"ended by the system with {largest / 1e9:.1f} GB in use: more than this machine has")
 
 
 def _watch(process: BaseProcess, receiver: Connection) -> tuple[int, object]:
     """The largest resident set that was seen, and what the process has sent; None where it sent nothing."""
-    most = 0
+    largest = 0
     while process.is_alive() or receiver.poll():
-        most = max(most, resident(process.pid or 0))
+        largest = max(largest, process_status(process.pid or 0, "VmRSS") or 0)
         if receiver.poll(POLL_SECONDS):
             try:
-                return most, receiver.recv()
+                return largest, receiver.recv()
             except EOFError:
                 break
-    return most, None
+    return largest, None
 
 
 def _child(config: WorkloadConfig, name: str, cache: Path | None, sender: Connection) -> None:

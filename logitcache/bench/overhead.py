@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.bench import turns
 from logitcache.bench.added import Added, added
 from logitcache.bench.answering import answered
-from logitcache.bench.document import INTERRUPTED, Document, document
+from logitcache.bench.document import Document, document, until_interrupted
 from logitcache.bench.machine import Energy
 from logitcache.bench.memory import Peak, peak, why
+from logitcache.bench.models import counted_flops, model_figures
 from logitcache.bench.phases import phases
 from logitcache.bench.steps import Case, Cases
 from logitcache.bench.workload import Workload, load
@@ -75,17 +74,18 @@ def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter =
     settings.check()
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]
     work = _load(settings, reporter)
-    complete = True
-    with TemporaryDirectory(prefix="logitcache-bench-") as folder:
-        run = _Run(settings, work, {name: Measured() for name in names}, reporter)
-        try:
-            run.measure(Path(folder) / "cache")
-        except INTERRUPTED:
-            reporter.note("interrupted: what was measured until now is kept")
-            complete = False
-        results = run.results()
-    seed = settings.work.seed
-    return document("overhead", command, run.setting(), results, device=work.device, seed=seed, complete=complete)
+    run = _Run(settings, work, {name: Measured() for name in names}, reporter)
+    with TemporaryDirectory(prefix="logitcache-bench-") as folder, until_interrupted(reporter) as measuring:
+        run.measure(Path(folder) / "cache")
+    return document(
+        "overhead",
+        command,
+        run.setting(),
+        run.results(),
+        device=work.device,
+        seed=settings.work.seed,
+        complete=measuring.complete,
+    )
 
 
 def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
@@ -201,25 +201,22 @@ class _Run:
         work = self.work
         batch = self._batch(work.rows)
         rows, length = batch["input_ids"].shape
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused kernels are not counted
-            work.student(**batch).logits.sum().backward()
+        counted = counted_flops(lambda: work.student(**batch).logits.sum().backward())
         work.student.zero_grad(set_to_none=True)
-        counted = counter.get_total_flops()
         analytic = flops.step_flops(flops.shape_of(work.student), rows, length)
         if name == ONLINE:
             inputs = self._batch(work.teacher_rows)
             length = inputs["input_ids"].shape[1]
-            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-                work.teacher.model(**inputs)
-            counted += counter.get_total_flops()
+            with torch.no_grad():
+                counted += counted_flops(lambda: work.teacher.model(**inputs))
             analytic += flops.forward_flops(flops.shape_of(work.teacher.model), rows, length)
-        return {"counted": float(counted), "analytic": float(analytic)}
+        return {"counted": counted, "analytic": float(analytic)}
 
     def _batch(self, rows: Examples) -> dict[str, torch.Tensor]:
         """The first batch of the training."""
         config = self.settings.work
-        places = permutation(len(rows), config.seed, 0)[: config.batch_size]
-        batch = to_torch(Collator(rows, self.work.task)(places))["batch"].to(self.work.device)
+        index = permutation(len(rows), config.seed, 0)[: config.batch_size]
+        batch = to_torch(Collator(rows, self.work.task)(index))["batch"].to(self.work.device)
         return dict(batch.inputs)
 
     def setting(self) -> dict[str, Any]:
@@ -227,8 +224,8 @@ class _Run:
         work = self.work
         config = self.settings.work
         return {
-            "student": _model(config.student, work.student),
-            "teacher": _model(config.teacher, work.teacher.model),
+            "student": model_figures(Path(config.student).name, work.student),
+            "teacher": model_figures(Path(config.teacher).name, work.teacher.model),
             "data": work.source,
             "rows": len(work.rows),
             "train_rows": work.train_rows,
@@ -364,8 +361,3 @@ class _Run:
             dump_joules=per_row * float(np.median(self.dump_joules)) if self.dump_joules else None,
             price_per_hour=settings.price_per_hour,
         ).to_dict()
-
-
-def _model(name: str, model: torch.nn.Module) -> dict[str, Any]:
-    shape = flops.shape_of(model)
-    return {"name": Path(name).name, "parameters": shape.parameters, "embedding_parameters": shape.embeddings}

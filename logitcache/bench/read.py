@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from logitcache.bench import formats
-from logitcache.bench.document import INTERRUPTED, Document, document
+from logitcache.bench.document import INTERRUPTED, Document, document, until_interrupted
 from logitcache.bench.formats import OURS, WAYS, Opened, Way
 from logitcache.bench.turns import Blocks, Case, Ratio, Times, in_turn, ratio, spread, timed
 from logitcache.cache.cache import Cache
@@ -77,16 +77,12 @@ def bench(config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, w
     """
     config.check()
     reading = ReadBench(config, ways, reporter)
-    complete = True
-    try:
-        with tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
-            for width in dict.fromkeys(config.widths):
-                reading.measure_width(Path(folder), width)
-            if config.open_rows:
-                reporter.note(f"open: writing {config.open_rows:,} rows")
-                reading.opening = _opening(Path(folder) / "large", config.open_rows)
-    except INTERRUPTED:  # the command line makes the second of a signal
-        complete = False
+    with until_interrupted(reporter) as measuring, tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
+        for width in dict.fromkeys(config.widths):
+            reading.measure_width(Path(folder), width)
+        if config.open_rows:
+            reporter.note(f"open: writing {config.open_rows:,} rows")
+            reading.opening = _opening(Path(folder) / "large", config.open_rows)
     rows = {str(width): rows_of(config, width) for width in config.widths}
     setting = {**asdict(config), "batch": BATCH, "rows_of": rows}
     results = {
@@ -94,7 +90,7 @@ def bench(config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, w
         "cold": [],  # benchmarks/bench_read.py adds what it reads from the disk
         "open": reading.opening,
     }
-    return document("read", command, setting, results, complete=complete)
+    return document("read", command, setting, results, complete=measuring.complete)
 
 
 def make(config: ReadBenchConfig, ways: Sequence[Way], folder: Path, width: int) -> None:
@@ -176,9 +172,9 @@ class ReadBench:
                 self.cases += [case(name, rows[name], blocks, batches[OURS]) for name, blocks in batches.items()]
 
 
-def _case(name: str, rows: int, blocks: Blocks, ours: Blocks, width: int, order: str, workers: int | None) -> ReadCase:
+def _case(name: str, rows: int, blocks: Blocks, base: Blocks, width: int, order: str, workers: int | None) -> ReadCase:
     seconds = spread(blocks)
-    return ReadCase(name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, ours))
+    return ReadCase(name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, base))
 
 
 def read_once(opened: Opened) -> None:

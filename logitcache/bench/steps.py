@@ -135,7 +135,7 @@ class Cases:
     def case(self, name: str) -> Case:
         """One of :data:`CASES`."""
         clock = BlockClock(settled(self.work.device), singly=not self.cuda)
-        trainer = self._stock(clock) if name == STOCK else self._ours(name, clock)
+        trainer = self._stock_trainer(clock) if name == STOCK else self._distill_trainer(name, clock)
         trainer.remove_callback(PrinterCallback)
         return Case(name, trainer, clock)
 
@@ -144,7 +144,7 @@ class Cases:
         """The teacher where it cannot read the student's batch: it has a tokenizer of its own."""
         return LiveTeacher(self.work.teacher, self.work.teacher_rows)
 
-    def _ours(self, name: str, clock: BlockClock) -> Trainer:
+    def _distill_trainer(self, name: str, clock: BlockClock) -> Trainer:
         work = self.work
         method = {ONLINE: "kd", CONTROL: "ls"}.get(name, name)
         online = name == ONLINE and work.same_inputs
@@ -167,7 +167,7 @@ class Cases:
             trainer.teacher = work.teacher
         return trainer
 
-    def _stock(self, clock: BlockClock) -> Trainer:
+    def _stock_trainer(self, clock: BlockClock) -> Trainer:
         """`transformers.Trainer` as its users have it: its own collator, label smoothing and loop. Its rows come in the
         order that ours have.
         """
@@ -184,14 +184,14 @@ class Cases:
         rows = self.work.rows
         indptr = rows.inputs["input_ids"].indptr
         examples = []
-        for place in permutation(len(rows), self.work.config.seed, 0):
-            start, stop = indptr[place], indptr[place + 1]
+        for row_index in permutation(len(rows), self.work.config.seed, 0):
+            start, stop = indptr[row_index], indptr[row_index + 1]
             row: dict[str, Any] = {name: column.values[start:stop].tolist() for name, column in rows.inputs.items()}
-            row |= {"attention_mask": [1] * int(stop - start), "labels": int(rows.label[place])}
+            row |= {"attention_mask": [1] * int(stop - start), "labels": int(rows.label[row_index])}
             examples.append(row)
         return examples
 
-    def _arguments(self, **more: Any) -> TrainingArguments:
+    def _arguments(self, **overrides: Any) -> TrainingArguments:
         config = self.work.config
         return TrainingArguments(
             output_dir=self.folder.name,
@@ -211,7 +211,7 @@ class Cases:
             disable_tqdm=True,
             remove_unused_columns=False,
             dataloader_pin_memory=self.cuda,
-            **more,
+            **overrides,
         )
 
     def close(self) -> None:

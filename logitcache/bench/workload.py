@@ -6,22 +6,20 @@ the hub's ``config.json``. Tokens decide none either: there they are random, of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from logitcache import hub
+from logitcache.bench.models import VOCABULARY, as_teacher, config_of, random_model, teacher_of
 from logitcache.config.bench import WorkloadConfig
-from logitcache.config.shapes import is_shape, parse_shape
+from logitcache.config.shapes import is_shape
 from logitcache.data import source as sources
 from logitcache.data.match import check_count
 from logitcache.data.order import subset
@@ -31,42 +29,13 @@ from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
-from logitcache.models.load import DTYPES, UntrainedHead, check_device, load_tokenizer, longest_input, quiet, unloadable
+from logitcache.models.load import check_device, load_tokenizer, longest_input, quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Examples, Int64, Padding, Ragged, Side
 from logitcache.reporter import SILENT, Reporter
 from logitcache.student.model import build_student, student_tokenizer
-from logitcache.teacher.model import TeacherModel, load_teacher
-
-ADVICE = "Give a folder with config.json, a hub name, LAYERSxWIDTH, or one of: "
-VOCABULARY = 8000  # of shapes, as `train` learns it
-_BERT = {"vocab_size": 30522, "max_position_embeddings": 512}
-_ROBERTA = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
-_ROBERTA |= {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
-_GPT2 = {"pad_token_id": 50256}
-
-
-def _encoder(layers: int, width: int, heads: int) -> dict[str, int]:
-    return {
-        "num_hidden_layers": layers,
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "intermediate_size": 4 * width,
-    }
-
-
-# The published shapes of the checkpoints that the papers use, so that they can be timed without a network.
-KNOWN: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "roberta-large": ("roberta", _ROBERTA | _encoder(24, 1024, 16)),
-    "roberta-base": ("roberta", _ROBERTA | _encoder(12, 768, 12)),
-    "distilroberta-base": ("roberta", _ROBERTA | _encoder(6, 768, 12)),
-    "bert-large-uncased": ("bert", _BERT | _encoder(24, 1024, 16)),
-    "bert-base-uncased": ("bert", _BERT | _encoder(12, 768, 12)),
-    "bert-small": ("bert", _BERT | _encoder(4, 512, 8)),
-    "gpt2": ("gpt2", _GPT2),
-    "distilgpt2": ("gpt2", _GPT2 | {"n_layer": 6}),
-}
+from logitcache.teacher.model import TeacherModel
 
 
 @dataclass(frozen=True)
@@ -116,43 +85,6 @@ def _size(model: nn.Module) -> str:
     return f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.1f} M parameters"
 
 
-def config_of(
-    name: str, vocabulary: int = VOCABULARY, *, revision: str | None = None, trust_remote_code: bool = False
-) -> PreTrainedConfig:
-    """The architecture of a name: LAYERSxWIDTH with a vocabulary of that size, a folder with config.json, a well-known
-    one, or the hub's.
-
-    Raises SpecError where there is none.
-    """
-    if is_shape(name):
-        layers, width, heads = parse_shape(name)
-        sizes = {"vocab_size": vocabulary, "max_position_embeddings": 512}
-        return AutoConfig.for_model("bert", **sizes, **_encoder(layers, width, heads))
-    short_name = name.split("/")[-1]
-    if short_name in KNOWN and not Path(name).exists():
-        kind, sizes = KNOWN[short_name]
-        return AutoConfig.for_model(kind, **sizes)
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision, trust_remote_code=trust_remote_code
-        )
-    except hub.unreadable() as error:
-        raise unloadable("architecture", name, error, f"{ADVICE}{', '.join(KNOWN)}.") from None
-    return config
-
-
-def random_model(
-    config: PreTrainedConfig, num_labels: int, seed: int = 0, *, trust_remote_code: bool = False
-) -> PreTrainedModel:
-    """A classifier of that architecture with fresh weights, in single precision."""
-    transformers.set_seed(seed)
-    config.num_labels = num_labels
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-        config, dtype=torch.float32, trust_remote_code=trust_remote_code
-    )
-    return model
-
-
 def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
     """Random weights and tokens; of the data, the rows' lengths and classes alone."""
     trust = config.trust_remote_code
@@ -183,7 +115,7 @@ def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload
         config=config,
         device=device,
         student=student,
-        teacher=_timed(teacher, tokenizer, config, device),
+        teacher=as_teacher(teacher, tokenizer, config, device),
         tokenizer=tokenizer,
         task=task,
         rows=rows,
@@ -229,8 +161,23 @@ def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Wor
     )
 
 
-def _same_tokenizer(one: Any, other: Any) -> bool:
-    return one is other or tokenizer_fingerprint(one) == tokenizer_fingerprint(other)
+def _teacher(
+    config: WorkloadConfig, task: Classification, split: Rows, device: str, reporter: Reporter
+) -> tuple[TeacherModel, bool]:
+    """The teacher, and whether its head is random."""
+    if is_shape(config.teacher):
+        folder = config.workspace.tokenizers
+        tokenizer = student_tokenizer(config.teacher, None, split, VOCABULARY, config.max_length, folder)
+        model = build_student(config.teacher, "random", task, tokenizer, config.max_length, config.seed)
+        return as_teacher(model, tokenizer, config, device), True
+    teacher, random_head = teacher_of(config, task, device, reporter)
+    if not random_head:
+        check_count(teacher.label_names, task, config.teacher)
+    return teacher, random_head
+
+
+def _same_tokenizer(a: Any, b: Any) -> bool:
+    return a is b or tokenizer_fingerprint(a) == tokenizer_fingerprint(b)
 
 
 def _source(config: WorkloadConfig, reporter: Reporter) -> Source:
@@ -247,34 +194,6 @@ def _sample(split: Rows, config: WorkloadConfig) -> Rows:
     if config.rows is not None:
         rows = rows[subset(len(rows), config.rows, config.seed)]
     return replace(split.select(rows), row_id=np.arange(len(rows)))
-
-
-def _teacher(
-    config: WorkloadConfig, task: Classification, split: Rows, device: str, reporter: Reporter
-) -> tuple[TeacherModel, bool]:
-    """The teacher, and whether its head is random."""
-    if is_shape(config.teacher):
-        folder = config.workspace.tokenizers
-        tokenizer = student_tokenizer(config.teacher, None, split, VOCABULARY, config.max_length, folder)
-        model = build_student(config.teacher, "random", task, tokenizer, config.max_length, config.seed)
-        return _timed(model, tokenizer, config, device), True
-    loading: Any = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    try:
-        teacher = load_teacher(config.teacher, config.dtype, device, **loading)
-    except UntrainedHead:
-        reporter.note(f"teacher: {config.teacher} has no trained head: a random one is timed")
-        tokenizer = load_tokenizer(config.teacher, **loading)
-        model = build_student(config.teacher, "pretrained", task, tokenizer, config.max_length, config.seed, **loading)
-        return _timed(model, tokenizer, config, device), True
-    check_count(teacher.label_names, task, config.teacher)
-    return teacher, False
-
-
-def _timed(model: PreTrainedModel, tokenizer: Any, config: WorkloadConfig, device: str) -> TeacherModel:
-    """A model with fresh weights as a teacher."""
-    model.requires_grad_(False)
-    nn.Module.to(nn.Module.eval(model), torch.device(device), DTYPES[config.dtype])
-    return TeacherModel(model, tokenizer, Path(config.teacher).name, config.dtype, Padding.of(tokenizer))
 
 
 def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:

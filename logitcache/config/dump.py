@@ -127,7 +127,7 @@ class AgainConfig:
     finetune: Finetune = field(default_factory=Finetune)
     device: str | None = device()
 
-    def asked(self, teacher: str, data: str, dtype: str) -> DumpConfig:
+    def dump_config(self, teacher: str, data: str, dtype: str) -> DumpConfig:
         """The dump whose teacher and rows these are; what is not named here is as given."""
         return DumpConfig(
             teacher=TeacherSpec(

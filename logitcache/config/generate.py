@@ -1,4 +1,4 @@
-"""Text made from the declarations: the signatures of the Python functions, and the reference tables of docs/cli.md.
+"""Text made from the declarations: the signatures of the Python functions, and the reference of options in docs/cli.md.
 
 ``python -m logitcache.config.generate`` writes both anew; a test compares them with the declarations.
 """
@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import textwrap
+from functools import cache
 from pathlib import Path
 
-from logitcache.config.commands import options_of_command
+from logitcache.config.commands import COMMANDS, options_of_command
 from logitcache.config.data import RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import Declared, options_of
@@ -24,7 +26,8 @@ FUNCTIONS = {
     "TrainOptions": (TrainConfig, {"method", "data", "unlabelled"}),
     "CompareOptions": (CompareConfig, set[str]()),
 }
-TABLE = re.compile(r"(<!-- options: (?P<command>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+REFERENCE = re.compile(r"(<!-- options: (?P<command>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+WIDTH = 120  # characters of a line
 
 
 def signatures() -> str:
@@ -72,21 +75,43 @@ def _single(declared: Declared) -> str:
     return names.get(declared.kind, "str | PathLike[str]")
 
 
-def table(command: str) -> str:
-    """The reference table of a command's options, in Markdown."""
-    rows = ["| option | default | meaning |", "|---|---|---|"]
-    rows += [_row(declared) for declared in options_of_command(command)]
-    return "\n".join(rows) + "\n"
+def reference(command: str) -> str:
+    """The options of a command as a Markdown list. Those that an earlier command has too are listed by name alone."""
+    items = []
+    shared: dict[str, list[str]] = {}
+    for declared in options_of_command(command):
+        item = _item(declared)
+        owner = next(name for name in COMMANDS if item in _items(name))
+        if owner == command:
+            items.append(item)
+        else:
+            shared.setdefault(owner, []).append(_flags(declared))
+    for owner, flags in shared.items():
+        items.append(_wrapped(f"- As for [{owner}](#logitcache-{owner.replace(' ', '-')}): {', '.join(flags)}."))
+    return "\n".join(items) + "\n"
 
 
-def _row(declared: Declared) -> str:
-    flag = f"`{declared.flag}`"
-    if declared.kind is bool and declared.default is not False:
-        flag += f", `--no-{declared.flag[2:]}`"
-    meaning = declared.option.help
+@cache
+def _items(command: str) -> frozenset[str]:
+    return frozenset(_item(declared) for declared in options_of_command(command))
+
+
+def _item(declared: Declared) -> str:
+    default = _default(declared)
+    text = declared.option.help
     if declared.option.choices and declared.name != "method":
-        meaning += f" One of {', '.join(f'`{choice}`' for choice in declared.option.choices)}."
-    return f"| {flag} | {_default(declared)} | {meaning.replace('|', chr(92) + '|')} |"
+        text += f" One of {', '.join(f'`{choice}`' for choice in declared.option.choices)}."
+    return _wrapped(f"- {_flags(declared)}{default and f' ({default})'}: {text}")
+
+
+def _flags(declared: Declared) -> str:
+    if declared.kind is bool and declared.default is not False:
+        return f"`{declared.flag}`, `--no-{declared.flag[2:]}`"
+    return f"`{declared.flag}`"
+
+
+def _wrapped(item: str) -> str:
+    return textwrap.fill(item, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _default(declared: Declared) -> str:
@@ -96,22 +121,22 @@ def _default(declared: Declared) -> str:
     if default is None or default is False or default == ():
         return ""
     if default is True:
-        return "yes"
+        return "default yes"
     if isinstance(default, tuple):
-        return ", ".join(f"`{value}`" for value in default)
-    return f"`{default:,}`" if isinstance(default, int) else f"`{default}`"
+        return f"default {', '.join(f'`{value}`' for value in default)}"
+    return f"default `{default:,}`" if isinstance(default, int) else f"default `{default}`"
 
 
-def with_tables(text: str) -> str:
-    """A page with the table of each command it marks made anew."""
-    return TABLE.sub(lambda match: f"{match[1]}{table(match['command'])}{match[3]}", text)
+def with_references(text: str) -> str:
+    """A page with the options of each command it marks written anew."""
+    return REFERENCE.sub(lambda match: f"{match[1]}{reference(match['command'])}{match[3]}", text)
 
 
 def main() -> None:
     SIGNATURES.write_text(signatures(), encoding="utf-8")
     page = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
     if page.is_file():
-        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(with_references(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -141,8 +141,8 @@ def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, lis
     """Hours after so many epochs × students, from 0 to all of them; the cache's begin with its dump. ``steps``: seconds
     by case; a curve whose case is not there is None.
     """
-    most = max(1, ceil(runs.epochs * runs.seeds))
-    epochs = sorted({round(most * i / (POINTS - 1)) for i in range(POINTS)})
+    last = max(1, ceil(runs.epochs * runs.seeds))
+    epochs = sorted({round(last * i / (POINTS - 1)) for i in range(POINTS)})
     lines: dict[str, list[float] | None] = {"epochs": [float(epoch) for epoch in epochs]}
     for name, case in LINES.items():
         if case not in steps:
@@ -168,9 +168,6 @@ class Costs:
     joules: Mapping[str, float] = field(default_factory=dict)
     dump_joules: float | None = None
     price_per_hour: float | None = None
-
-    def __post_init__(self) -> None:
-        check_price(self.price_per_hour)
 
     @property
     def break_even_epochs(self) -> float | None:
@@ -225,12 +222,6 @@ class Costs:
             return None
         protocol = {"epochs": runs.epochs, "seeds": runs.seeds, "methods": len(METHODS)}
         return protocol | {f"{name}_hours": value for name, value in hours.items()}
-
-
-def check_price(price: float | None) -> None:
-    """Raises SpecError for a price that is none."""
-    if price is not None and not 0 <= price < float("inf"):
-        raise SpecError(expected="a number from 0", found=price, advice="Correct it.", where="--price-per-hour")
 
 
 def _plain(sums: Sums | None) -> dict[str, float] | None:

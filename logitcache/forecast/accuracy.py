@@ -13,21 +13,18 @@ from typing import Any
 import numpy as np
 
 from logitcache.bench.answering import write_cache
-from logitcache.bench.document import INTERRUPTED, Document, document
+from logitcache.bench.document import Document, document, until_interrupted
 from logitcache.bench.memory import peak
 from logitcache.bench.turns import ratio_of, rotated
-from logitcache.config.bench import PlanConfig
+from logitcache.config.bench import ONLINE, PlanBenchConfig, PlanConfig
 from logitcache.forecast.calibrate import SETTLE, Calibration, Speeds
-from logitcache.forecast.forecast import ONLINE, Forecast, dump_seconds, forecast, memory_of
+from logitcache.forecast.forecast import Forecast, dump_seconds, forecast, memory_of
 from logitcache.forecast.setup import Inputs, load_inputs
 from logitcache.reporter import SILENT, Reporter
 
 DUMP = "dump"
 STEP = "step"
 LS = "ls"
-ROUNDS = 5
-ROWS = 512
-STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Measured:
 
     def of(self, what: str) -> list[Round]:
         """The rounds of one thing."""
-        return [one for one in self.rounds if one.what == what]
+        return [entry for entry in self.rounds if entry.what == what]
 
 
 def bench(
@@ -63,8 +60,8 @@ def bench(
     command: Sequence[str],
     reporter: Reporter = SILENT,
     *,
-    rounds: int = ROUNDS,
-    steps: int = STEPS,
+    rounds: int = PlanBenchConfig.rounds,
+    steps: int = PlanBenchConfig.steps,
     memory: bool = True,
 ) -> Document:
     """Predict and measure a dump of the rows and so many training steps, ``rounds`` times, and what a training takes
@@ -72,28 +69,30 @@ def bench(
     what ``plan`` raises.
     """
     config.check()
-    rows = ROWS if config.work.rows is None else config.work.rows
+    rows = config.work.rows or PlanBenchConfig.rows
     config = replace(config, work=replace(config.work, rows=rows))
     inputs = load_inputs(config, reporter, only=rows)
     measured = Measured()
-    complete = True
-    try:
+    with until_interrupted(reporter) as measuring:
         _measure(config, inputs, measured, reporter, rounds, steps)
         if memory:
             _measure_memory(config, inputs, measured, reporter)
-    except INTERRUPTED:
-        reporter.note("interrupted: what was measured is kept")
-        complete = False
     plan = {} if measured.plan is None else measured.plan.to_dict()
     setting = {**plan.pop("setting", {}), "rounds": rounds, "steps": steps}
     results = {
         **plan,
-        "rounds": [dict(vars(one)) for one in measured.rounds],
+        "rounds": [dict(vars(entry)) for entry in measured.rounds],
         "accuracy": accuracy(measured),
         "drift": drift(measured),
     }
     return document(
-        "plan", command, setting, results, device=inputs.work.device, seed=config.work.seed, complete=complete
+        "plan",
+        command,
+        setting,
+        results,
+        device=inputs.work.device,
+        seed=config.work.seed,
+        complete=measuring.complete,
     )
 
 
@@ -111,7 +110,7 @@ def _measure(
                 else:
                     result, measured.written = _dump(inputs, speeds)
                 measured.rounds.append(result)
-                seconds = f"foretold {result.predicted_seconds:.3f} s, measured {result.measured_seconds:.3f} s"
+                seconds = f"predicted {result.predicted_seconds:.3f} s, measured {result.measured_seconds:.3f} s"
                 reporter.note(f"round {number} of {rounds}: {what} {seconds}")
 
 
@@ -149,7 +148,7 @@ def accuracy(measured: Measured) -> dict[str, Any]:
     ratios: dict[str, Any] = {}
     for what in (DUMP, STEP):
         rounds = measured.of(what)
-        ratios[what] = ratio_of([one.ratio for one in rounds]).to_dict() if rounds else None
+        ratios[what] = ratio_of([entry.ratio for entry in rounds]).to_dict() if rounds else None
     ratios["bytes"] = None
     if measured.plan is not None and measured.written is not None:
         ratios["bytes"] = measured.plan.bytes[measured.plan.setting["codec"]] / measured.written
@@ -161,7 +160,7 @@ def drift(measured: Measured) -> float | None:
     """The largest ÷ the smallest that was measured of one thing: what the machine itself is off by."""
     spans = []
     for what in (DUMP, STEP):
-        seconds = [one.measured_seconds for one in measured.of(what)]
+        seconds = [entry.measured_seconds for entry in measured.of(what)]
         if seconds:
             spans.append(max(seconds) / min(seconds))
     return max(spans, default=None)

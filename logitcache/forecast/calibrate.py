@@ -20,6 +20,7 @@ from logitcache.bench.machine import Energy
 from logitcache.bench.steps import Case, Cases
 from logitcache.bench.turns import settled, timed
 from logitcache.bench.workload import Workload
+from logitcache.config.bench import CALIBRATION_SECONDS
 from logitcache.config.teacher import Finetune
 from logitcache.cost.flops import DTYPES, Device, shape_of
 from logitcache.data.collate import pad
@@ -30,7 +31,6 @@ from logitcache.records import Array, Examples, Int64
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.plan import Planned
 
-SECONDS = 3.0  # of a dump's batches, and again of training steps
 WIDTHS = 6  # batches of a dump that are timed, from the longest to the shortest
 LEAST_ROWS = 8  # of a batch that is cut because it takes too long
 BATCHES = 4  # of training that teacher and student answer
@@ -104,7 +104,7 @@ class Calibration:
     """
 
     def __init__(
-        self, work: Workload, planned: Planned, seconds: float = SECONDS, finetune: Finetune | None = None
+        self, work: Workload, planned: Planned, seconds: float = CALIBRATION_SECONDS, finetune: Finetune | None = None
     ) -> None:
         self.work = work
         self.planned = planned
@@ -162,10 +162,10 @@ class Calibration:
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
         """The same batches with fewer rows, where all of them would take too long: judged by a few rows of one."""
-        few = batches[len(batches) // 2][:LEAST_ROWS]
-        forward_pass = self._forward_pass(few)
+        sample = batches[len(batches) // 2][:LEAST_ROWS]
+        forward_pass = self._forward_pass(sample)
         forward_pass()
-        expected = timed(forward_pass, self.fence) / len(few) * sum(len(batch) for batch in batches)
+        expected = timed(forward_pass, self.fence) / len(sample) * sum(len(batch) for batch in batches)
         share = self.seconds / 3 / expected  # once to warm up, twice to be timed
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
@@ -232,7 +232,7 @@ class Calibration:
 
     def _forward(self, answer: Callable[[Any], object], rows: Examples) -> float:
         """Mean seconds of a training's first batches."""
-        batches = [pad(rows, places) for places in self._batches(rows)[:BATCHES]]
+        batches = [pad(rows, batch) for batch in self._batches(rows)[:BATCHES]]
         answer(batches[0])
         seconds = [timed(partial(answer, batch), self.fence) for batch in batches]
         return self._of_epoch(seconds, rows, 0, len(seconds))

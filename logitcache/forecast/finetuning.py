@@ -26,8 +26,8 @@ def finetune_steps(finetune: Finetune, rows: int) -> int:
     """Steps over so many labelled rows, of all folds' teachers."""
     if finetune.folds is None:
         return ceil(finetune.epochs * ceil(rows / finetune.batch_size))
-    seen = rows * (1 - 1 / finetune.folds)  # by one teacher
-    return finetune.folds * ceil(finetune.epochs * ceil(seen / finetune.batch_size))
+    rows_of_teacher = rows * (1 - 1 / finetune.folds)
+    return finetune.folds * ceil(finetune.epochs * ceil(rows_of_teacher / finetune.batch_size))
 
 
 def step_from_flops(work: Workload, finetune: Finetune, device: Device) -> float:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from logitcache.bench.memory import why
-from logitcache.config.bench import PlanConfig
+from logitcache.bench.models import model_figures
+from logitcache.config.bench import ONLINE, PlanConfig
 from logitcache.config.methods import METHODS
 from logitcache.cost import flops
 from logitcache.cost.costs import HOUR, KWH, Runs, StepCosts, break_even, total
@@ -27,7 +28,6 @@ from logitcache.models.call import out_of_memory
 from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.report import DEV_ROWS
 
-ONLINE = "kd-online"
 DEVICE_CHARACTERS = 120  # of a device's name in an error
 
 
@@ -261,8 +261,8 @@ def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[
     work = inputs.work
     plan = inputs.dumps[0].plan
     return {
-        "student": _model(Path(config.work.student).name, work.student),
-        "teacher": _model(work.teacher.name, work.teacher.model),
+        "student": model_figures(Path(config.work.student).name, work.student),
+        "teacher": model_figures(work.teacher.name, work.teacher.model),
         "data": work.source,
         "rows": inputs.dumped,
         "unlabelled_rows": inputs.unlabelled_rows,
@@ -281,11 +281,6 @@ def _setting(config: PlanConfig, inputs: Inputs, device: Device | None) -> dict[
         "price_per_hour": config.price_per_hour,
         "shape_only": work.shape_only,
     }
-
-
-def _model(name: str, model: torch.nn.Module) -> dict[str, Any]:
-    shape = shape_of(model)
-    return {"name": name, "parameters": shape.parameters, "embedding_parameters": shape.embeddings}
 
 
 def _notes(config: PlanConfig, inputs: Inputs, device: Device | None, first: bool) -> list[str]:

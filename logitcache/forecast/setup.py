@@ -54,7 +54,7 @@ def load_inputs(config: PlanConfig, reporter: Reporter, *, only: int | None = No
     work = load(config.work, reporter)
     source = _source(config, work)
     if only is not None:
-        source = _few(source, only)
+        source = _sample(source, only)
     settings = DumpSettings(
         config.work.max_length, config.batch_tokens, config.codec, config.shard_rows, store=config.store
     )
@@ -92,8 +92,8 @@ def _dev_rows(config: PlanConfig, source: Source) -> int:
 
 def _lengths(dump: Planned) -> Int64:
     """Tokens of some of its rows, evenly spread."""
-    places = np.unique(np.linspace(0, len(dump.rows) - 1, SAMPLE).astype(np.int64))
-    return dump.prepare(0, len(dump.rows), places).lengths()
+    index = np.unique(np.linspace(0, len(dump.rows) - 1, SAMPLE).astype(np.int64))
+    return dump.prepare(0, len(dump.rows), index).lengths()
 
 
 def is_trained_first(finetune: Finetune, work: Workload) -> bool:
@@ -120,7 +120,7 @@ def _source(config: PlanConfig, work: Workload) -> Source:
     return held_out(source, SILENT)
 
 
-def _few(source: Source, rows: int) -> Source:
+def _sample(source: Source, rows: int) -> Source:
     train = source.split("train")
     sample = train.select(np.unique(np.linspace(0, len(train) - 1, rows).astype(np.int64)))
     return source.with_tables({"train": replace(sample, row_id=np.arange(len(sample)))})

@@ -1,4 +1,4 @@
-"""Whoever answered for the rows of a cache, found again by what the cache calls them."""
+"""The rows of a cache, found again by the name that the cache recorded."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from logitcache.stages.rows import load
 from logitcache.teacher.plan import Said
 
 
-def rows_of(said: Said, config: DumpConfig, reporter: Reporter) -> Source:
-    """The rows that a cache names, where something of that name lies here; of several, what holds those very rows.
-    Raises SpecError where nothing does, or it cannot be read.
+def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
+    """The data that a cache names, where there is any of that name here; of several, the one with the cache's very
+    rows. Raises SpecError where there is none, or it cannot be read.
     """
-    known = said.source in docstrings.NAMES or presets.find(said.source) is not None
-    places = [*map(str, lying_here(said.source)), *([said.source] if known else [])]
-    others: list[Source] = []
+    candidates = [str(path) for path in lying_here(recorded.source)]
+    if recorded.source in docstrings.NAMES or presets.find(recorded.source) is not None:
+        candidates.append(recorded.source)
+    sources: list[Source] = []
     errors: list[SpecError] = []
-    for place in places:
+    for data in candidates:
         try:
-            source = load(replace(config, data=place), reporter)
+            source = load(replace(config, data=data), reporter)
         except SpecError as error:
             errors.append(error)
             continue
-        rows = source.dumped.get(said.split)
-        if rows is not None and rows.digest() == said.digest:
+        rows = source.dumped.get(recorded.split)
+        if rows is not None and rows.digest() == recorded.digest:
             return source
-        others.append(source)
-    if others:  # other rows: what differs is said where they are compared
-        return others[0]
+        sources.append(source)
+    if sources:  # other rows: whoever compares them says what differs
+        return sources[0]
     if errors:
         raise errors[0]
-    name = short(repr(said.source))
+    name = short(repr(recorded.source))
     raise SpecError(f"the cache calls its rows {name}, and nothing of that name lies here. Name them with --data.")

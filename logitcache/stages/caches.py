@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +18,38 @@ from logitcache.teacher.report import DumpReport
 from logitcache.teacher.reuse import Known
 
 
+@dataclass
 class Dump(Stage[DumpReport]):
     """A teacher's answers to the rows of one split.
 
-    It is always gone on with: what is missing is seen shard by shard, and may be nothing. With ``part`` several
-    processes write one cache, under locks of their own (:class:`CacheWriter`).
+    It always runs: it looks shard by shard what is missing, which may be nothing. With ``part`` several processes write
+    one cache, under locks of their own (:class:`CacheWriter`).
     """
 
-    def __init__(
-        self,
-        planned: Asked,
-        source: Source,
-        place: Path,
-        *,
-        reuse: Known | None = None,
-        overwrite: bool = False,
-        part: tuple[int, int] | None = None,
-        content: str = "this cache",
-    ) -> None:
-        self.planned = planned
-        self.source = source
-        self.place = place
-        self.reuse = reuse
-        self.overwrite = overwrite
-        self.part = part
-        self.content = content
-        self.is_shared = part is not None
-        self.report: DumpReport | None = None
+    planned: Asked
+    source: Source
+    folder: Path
+    reuse: Known | None = None
+    overwrite: bool = False
+    part: tuple[int, int] | None = None
+    content: str = "this cache"
+    report: DumpReport | None = field(default=None, init=False)
 
-    def asked(self) -> Mapping[str, Any]:
+    def __post_init__(self) -> None:
+        self.is_shared = self.part is not None
+
+    def record(self) -> Mapping[str, Any]:
         return self.planned.plan.to_dict()
 
     def is_done(self) -> bool:
-        check_place(self.place)
+        check_place(self.folder)
         return False
 
     def run(self, reporter: Reporter, lock: Lock | None) -> None:
         self.report = fill(
             self.planned,
             self.source,
-            self.place,
+            self.folder,
             reuse=self.reuse,
             overwrite=self.overwrite,
             part=self.part,

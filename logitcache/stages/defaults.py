@@ -1,4 +1,4 @@
-"""Options that nobody gave: those that depend on the student or the data, and the folder of a run."""
+"""Defaults of options that depend on the student or the data, and the default folder of a run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from logitcache.errors import FormatError, SpecError
 from logitcache.store.manifest import read_json
 from logitcache.student.methods import objective
 
-SETTINGS = "settings"  # in run.json: what the settings of the run are called
+SETTINGS = "settings"  # key in run.json: the name of the run's settings
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
-# Fields that stand in the folder's name, are told by what follows from them, or do not change a result.
+# Fields that are in the folder's name, are recorded by what follows from them, or do not change a result.
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
@@ -37,16 +37,16 @@ def with_init(config: TrainConfig) -> TrainConfig:
 def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
     """The configuration with the weights to keep. Raises SpecError where the best ones cannot be told."""
     dev = source.splits.get("dev")
-    can = dev is not None and bool((dev.label >= 0).any())
-    if config.select == "best" and not can:
+    has_labels = dev is not None and bool((dev.label >= 0).any())
+    if config.select == "best" and not has_labels:
         advice = "Add one, or give --select last."
         raise SpecError(f"--select best needs a labelled dev split, found none. {advice}", where=source.name)
-    return replace(config, select=config.select or ("best" if can else "last"))
+    return replace(config, select=config.select or ("best" if has_labels else "last"))
 
 
 def default_folder(config: TrainConfig, source: Source, cache: str | None = None) -> tuple[Path, str]:
-    """The folder of a run that nobody named, and what its settings are called. The first run of a method and a seed has
-    ``METHOD-seedN``; one of other settings has the folder of its own name (:func:`run_folder`).
+    """The default folder of a run, and the name of its settings. The first run of a method and a seed has
+    ``METHOD-seedN``; a run of other settings has the folder of its own name (:func:`run_folder`).
     """
     own = run_folder(config, source, cache)
     first = config.workspace.run(source.name, config.method, config.seed)
@@ -57,7 +57,7 @@ def default_folder(config: TrainConfig, source: Source, cache: str | None = None
 
 
 def settings_in(folder: Path) -> str | None:
-    """What the settings of the run in a folder are called; None where there is no run, and where it cannot be read."""
+    """The name of the settings of the run in a folder; None where there is no run, or it cannot be read."""
     try:
         recorded = read_json(folder / "run.json")
     except (OSError, FormatError):
@@ -83,7 +83,7 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
         differing["unlabelled"] = source.splits[UNLABELLED_SPLIT].digest()
     if cache is not None:
         differing["cache"] = cache
-    student = "" if config.student == default.student else called(config.student)
+    student = "" if config.student == default.student else folder_name(config.student)
     digest = identity.digest_json(differing)[:6] if differing else ""
     return config.workspace.run(source.name, config.method, config.seed, student, digest)
 
@@ -101,15 +101,15 @@ def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
     }
 
 
-def called(student: str) -> str:
-    """What a student is called in a folder's name."""
+def folder_name(student: str) -> str:
+    """A student's name as part of a folder's name."""
     if not is_shape(student) and Path(student).is_dir():
         return Path(student).resolve().name
     return re.sub(r"[/:@]", "-", student)
 
 
 def checkpoint_name(path: str) -> str:
-    """What a checkpoint is called in a result: a hub name as it is, a folder by its name and a digest of its files.
+    """A checkpoint's name in a result: a hub name as it is, a folder by its name and a digest of its files.
 
     Two folders of one name, or one folder before and after a training, are two checkpoints.
     """
@@ -118,14 +118,15 @@ def checkpoint_name(path: str) -> str:
 
 
 def _folder_digest(path: str) -> str | None:
-    """Digest of a checkpoint's files; None for what is no folder."""
+    """Digest of a checkpoint's files; None where the path is no folder."""
     folder = Path(path)
     if not folder.is_dir():
         return None
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in NOT_OF_A_MODEL]
-    files = [p for p in files if not p.name.startswith(".")]  # such as the lock of whoever looks at it
     digests = {}
-    for file in files:
+    for file in sorted(folder.iterdir()):
+        is_hidden = file.name.startswith(".")  # such as a lock
+        if is_hidden or not file.is_file() or file.name in NOT_OF_A_MODEL:
+            continue
         status = file.stat()
         digests[file.name] = _file_digest(file.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
     return identity.digest_json(digests)[:12]
@@ -133,5 +134,5 @@ def _folder_digest(path: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _file_digest(file: Path, size: int, changed: int, inode: int) -> str:
-    """Digest of a file, read once as long as it is not changed."""
+    """Digest of a file; it is read again only after a change."""
     return identity.digest_file(file)

@@ -1,5 +1,5 @@
-"""``logitcache dump``: data and teacher by name, the teacher made ready, its answers stored; the unlabelled rows too,
-where there are any. torch is loaded where a model is asked, and not before.
+"""``logitcache dump``: data and teacher are loaded by name, the teacher is fine-tuned where it has to be, and its
+answers are stored, those to the unlabelled rows too. torch is imported only where a model is asked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.rows import check_unlabelled, load
-from logitcache.stages.stage import made
+from logitcache.stages.stage import result_of
 from logitcache.store.writer import check_place
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.column import recorded
@@ -51,46 +51,50 @@ def dump(
         source.table(split)
         check_place(folder_of(config, source, split))
     reuse = _reused(config, source, splits)
-    known = None if reuse is None else Known(reuse)
-    plan = planner(config, source, known, reporter)
-    reports = [_dump(config, plan(split), source, split, known, reporter) for split in splits]
+    older = None if reuse is None else Known(reuse)
+    plan = planner(config, source, older, reporter)
+    reports = [_dump(config, plan(split), source, split, older, reporter) for split in splits]
     return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
 
 
 def planner(
-    config: DumpConfig, source: Source, known: Known | None = None, reporter: Reporter = SILENT
+    config: DumpConfig, source: Source, older: Known | None = None, reporter: Reporter = SILENT
 ) -> Callable[[str], Asked]:
-    """What makes the plan of a split's dump: the answers that the teacher's name says lie somewhere, or a model that is
-    loaded, and trained first where it has to be. ``known`` are answers that are copied.
+    """A function that plans the dump of a split: of answers that exist already, where the teacher's name says so, or of
+    a model, which is loaded (and trained first where needed) by this call. ``older`` are answers that are copied.
     """
-    answers, settings, label_map = config.teacher.answers, config.settings, config.label_map
+    settings = config.settings
+    label_map = config.label_map
+    answers = config.teacher.answers
     if answers is not None:
         folder = config.workspace.data
         return lambda split: recorded(answers, source, split, settings, label_map, folder, reporter)
-    panel = asked_teacher(config, source, reporter, None if known is None else known.cache)
+    panel = load_panel(config, source, reporter, None if older is None else older.cache)
     return lambda split: checked_plan(
-        panel, source, split, settings, label_map=label_map, reuse=known, reporter=reporter
+        panel, source, split, settings, label_map=label_map, reuse=older, reporter=reporter
     )
 
 
-def asked_teacher(
+def load_panel(
     config: DumpConfig,
     source: Source,
     reporter: Reporter = SILENT,
     reuse: Cache | None = None,
 ) -> Panel:
-    """Whoever a dump asks, trained first where it has to be: of several parts that are started at once, one trains it
-    and the others wait. Where answers of an older cache are to be reused nobody may train.
+    """The teacher of a dump, or those of its folds, trained first where needed: of several parts that are started at
+    once, one trains it and the others wait. Raises SpecError for a teacher that would have to be trained although
+    answers of an older cache are to be reused.
     """
-    from logitcache.stages.finetune import ready_teacher
+    from logitcache.stages.finetune import prepare_teacher
 
-    spec, length = replace(config.teacher, device=_device(config)), config.settings.max_length
+    teacher = replace(config.teacher, device=_device(config))
+    max_length = config.settings.max_length
     with on_its_own():  # parts may be ranks of a launcher, but they share no training
-        return ready_teacher(spec, config.finetune, source, length, config.workspace, reporter, reuse=reuse)
+        return prepare_teacher(teacher, config.finetune, source, max_length, config.workspace, reporter, reuse=reuse)
 
 
 def _device(config: DumpConfig) -> str | None:
-    """Where several GPUs are, each part takes the next one, unless one is named."""
+    """The named device; of several GPUs, the next one for each part."""
     import torch
 
     if config.teacher.device is not None or config.part is None or torch.cuda.device_count() < 2:
@@ -99,25 +103,20 @@ def _device(config: DumpConfig) -> str | None:
 
 
 def _dump(
-    config: DumpConfig,
-    asked: Asked,
-    source: Source,
-    split: str,
-    known: Known | None,
-    reporter: Reporter,
+    config: DumpConfig, asked: Asked, source: Source, split: str, older: Known | None, reporter: Reporter
 ) -> DumpReport:
-    place = folder_of(config, source, split)
-    return made(Dump(asked, source, place, reuse=known, overwrite=config.overwrite, part=config.part), reporter)
+    folder = folder_of(config, source, split)
+    return result_of(Dump(asked, source, folder, older, config.overwrite, config.part), reporter)
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """Where a split's cache lies: the unlabelled rows' beside the one that was named."""
+    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out`` names."""
     if config.out is None:
         return config.workspace.cache(source.name, split, config.teacher.folder, config.finetune.folds)
     if split == config.split:
         return config.out
-    named = config.out if config.out.name else config.out.resolve()  # the folder one stands in is "."
-    return named.with_name(f"{named.name}-{split}")
+    folder = config.out if config.out.name else config.out.resolve()  # the current folder is "."
+    return folder.with_name(f"{folder.name}-{split}")
 
 
 def _reused(config: DumpConfig, source: Source, splits: list[str]) -> Cache | None:

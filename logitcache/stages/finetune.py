@@ -1,8 +1,7 @@
-"""A teacher that is not one yet: a checkpoint without a trained classification head is fine-tuned first, never used as
-it is.
+"""Teachers. A checkpoint without a trained classification head is fine-tuned first, never used as it is.
 
-What was fine-tuned lies in the workspace under a name made of everything that was asked for, so the same command finds
-it again and another one makes another.
+A fine-tuned teacher is kept in the workspace in a folder that is named by all of its settings: the same command finds
+it again, and another one makes another.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages.job import Job, check_folds, ready, with_tokenizer
-from logitcache.stages.stage import made
+from logitcache.stages.job import Job, check_folds, resolve, with_tokenizer
+from logitcache.stages.stage import result_of
 from logitcache.stages.train import Training, prepared
 from logitcache.teacher.model import TeacherModel, load_teacher, saved_digest
 from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 
 
 class FineTuning(Training):
-    """A training whose result is a teacher's folder."""
+    """The training of a teacher; its result is the teacher's folder."""
 
-    def found(self) -> str:
-        return f"teacher: {self.place} (fine-tuned before)"
+    def done_note(self) -> str:
+        return f"teacher: {self.folder} (fine-tuned before)"
 
 
-def ready_teacher(
+def prepare_teacher(
     spec: TeacherSpec,
     finetune: Finetune,
     source: Source,
@@ -52,19 +51,22 @@ def ready_teacher(
     *,
     reuse: Cache | None = None,
 ) -> Panel:
-    """The teacher as it is, or fine-tuned on the train split first; with folds, one for each. One that another command
-    is just training is waited for.
+    """The teacher as it is, or fine-tuned on the train split first; with folds, one for each. Waits for a teacher that
+    another command is training.
 
-    Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never, SpecError for folds that cannot be, or
-    where it would have to be fine-tuned now and answers of an older cache are to be reused.
+    Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never; SpecError for folds that cannot be, and
+    where it would have to be fine-tuned although answers of an older cache are to be reused.
     """
     validate(finetune)
     check_device(spec.device)  # before a teacher is trained that could not be asked there
     kind = TASKS[source.task]
-    trained = _as_it_is(spec, finetune, kind)
+    trained = _trained_teacher(spec, finetune, kind)
     if finetune.folds is None and trained is not None:
-        names = ", ".join(trained.label_names[:8]) + (", …" if len(trained.label_names) > 8 else "")
-        reporter.note(f"teacher: {spec.name}, {len(trained.label_names)} labels ({names}), computing in {spec.dtype}")
+        labels = trained.label_names
+        names = ", ".join(labels[:8])
+        if len(labels) > 8:
+            names += ", …"
+        reporter.note(f"teacher: {spec.name}, {len(labels)} labels ({names}), computing in {spec.dtype}")
         return OneTeacher(trained)
     if trained is not None:
         raise SpecError(
@@ -72,16 +74,20 @@ def ready_teacher(
             "not, or give --finetune always if it was trained on other rows.",
             where=spec.name,
         )
-    config = _config(spec, finetune, source, max_length, workspace)
-    why = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
-    say = partial(_say, reporter, f"{spec.name}: {why}") if reuse is None else partial(_refuse, reuse, finetune.folds)
-    train = partial(_train, source=source, say=say, reporter=reporter)
+    config = _train_config(spec, finetune, max_length, workspace)
+    announce: Callable[[Job], None]
+    if reuse is None:
+        reason = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
+        announce = partial(_note_training, reporter, f"{spec.name}: {reason}")
+    else:
+        announce = partial(_refuse_reuse, reuse, finetune.folds)
+    train = partial(_train, source=source, announce=announce, reporter=reporter)
     if finetune.folds is None:
         return OneTeacher(_load(spec, train(config), kind))
     return _fold_teachers(spec, finetune.folds, config, source, train, reporter)
 
 
-def _as_it_is(spec: TeacherSpec, finetune: Finetune, kind: type[Classification]) -> TeacherModel | None:
+def _trained_teacher(spec: TeacherSpec, finetune: Finetune, kind: type[Classification]) -> TeacherModel | None:
     """The teacher, where it needs no training; None where it does."""
     finetune.check(spec.name)
     if is_shape(spec.name) or finetune.mode == "always":
@@ -101,9 +107,7 @@ def _as_it_is(spec: TeacherSpec, finetune: Finetune, kind: type[Classification])
         return None
 
 
-def _config(
-    spec: TeacherSpec, finetune: Finetune, source: Source, max_length: int, workspace: Workspace
-) -> TrainConfig:
+def _train_config(spec: TeacherSpec, finetune: Finetune, max_length: int, workspace: Workspace) -> TrainConfig:
     return TrainConfig(
         student=spec.name,
         revision=spec.revision,
@@ -118,24 +122,24 @@ def _config(
     )
 
 
-def _say(reporter: Reporter, why: str, job: Job) -> None:
-    """The plan of a fine-tuning, before it begins."""
-    config, rows = job.config, len(job.train)
+def _note_training(reporter: Reporter, reason: str, job: Job) -> None:
+    """Note how much a fine-tuning will do, before it begins."""
+    config = job.config
+    rows = len(job.train)
     steps = ceil(config.epochs * ceil(rows / config.batch_size))
     reporter.note(
-        f"{why}. Fine-tuning on {job.source.name}/train first: {config.epochs:g} epochs over {rows:,} labelled rows, "
-        f"{steps:,} steps of {config.batch_size}, into {job.out}"
+        f"{reason}. Fine-tuning on {job.source.name}/train first: {config.epochs:g} epochs over {rows:,} labelled "
+        f"rows, {steps:,} steps of {config.batch_size}, into {job.out}"
     )
 
 
-def _refuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
-    """Instead of the plan of a fine-tuning, where answers are to be reused: none of them can be the new teacher's."""
+def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
+    """Raises SpecError before a fine-tuning where answers are to be reused: none of them can be the new teacher's."""
+    advice = "Dump again without --reuse."
     if folds is None:
-        known = _teacher_of(reuse, job.config.workspace)
-        place = known or f"its folder (see {job.config.workspace.folder / 'teachers'})"
-        advice = f"Name the teacher of that cache: --teacher {place}; or dump without --reuse."
-    else:
-        advice = "Dump again without --reuse."
+        workspace = job.config.workspace
+        teacher = _teacher_of(reuse, workspace) or f"its folder (see {workspace.folder / 'teachers'})"
+        advice = f"Name the teacher of that cache: --teacher {teacher}; or dump without --reuse."
     raise SpecError(
         "--reuse: expected a teacher that is trained already, found one that would be fine-tuned on this data first: "
         f"no answer of an older cache can be its own. {advice}",
@@ -144,30 +148,34 @@ def _refuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
 
 
 def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
-    """The teacher fine-tuned in this workspace that gave a cache's answers: of those called alike, the one that has
-    the weights.
+    """The teacher fine-tuned in this workspace that gave a cache's answers: of those of its name, the one with its
+    weights.
     """
     teacher = cache.manifest.plan.teacher
-    name, dtype = escape(Path(str(teacher.get("name"))).name), teacher.get("dtype")
-    found = sorted(f for called in (f"*-{name}-*", name) for f in (workspace.folder / "teachers").glob(called))
+    name = escape(Path(str(teacher.get("name"))).name)
+    dtype = teacher.get("dtype")
     if not name or not isinstance(dtype, str) or dtype not in DTYPES:  # such a cache is refused where it is compared
         return None
-    return next((f for f in found if saved_digest(f, dtype) == teacher.get("weights")), None)
+    teachers = workspace.folder / "teachers"
+    for folder in sorted([*teachers.glob(f"*-{name}-*"), *teachers.glob(name)]):
+        if saved_digest(folder, dtype) == teacher.get("weights"):
+            return folder
+    return None
 
 
-def _train(config: TrainConfig, source: Source, say: Callable[[Job], None], reporter: Reporter) -> Path:
-    """Fine-tune (or find) a teacher under the name of what is asked."""
-    job = with_tokenizer(ready(config, source, SILENT), SILENT)
-    place = config.workspace.teacher(source.name, config.student, identity.digest_json(job.asked())[:12])
-    stage = FineTuning(replace(job, out=place), None, "fine-tune")
+def _train(config: TrainConfig, source: Source, announce: Callable[[Job], None], reporter: Reporter) -> Path:
+    """Folder of the teacher with these settings, which is fine-tuned first unless that is done."""
+    job = with_tokenizer(resolve(config, source, SILENT), SILENT)
+    folder = config.workspace.teacher(source.name, config.student, identity.digest_json(job.record())[:12])
+    stage = FineTuning(replace(job, out=folder), None, "fine-tune")
     if not stage.is_done():
-        say(stage.job)
-        stage = FineTuning(*prepared(replace(config, out=place), source, reporter), "fine-tune")
-    return made(stage, reporter, wait=True)
+        announce(stage.job)
+        stage = FineTuning(*prepared(replace(config, out=folder), source, reporter), "fine-tune")
+    return result_of(stage, reporter, wait=True)
 
 
 def _load(spec: TeacherSpec, folder: Path, kind: type[Classification]) -> TeacherModel:
-    """A fine-tuned teacher, called by the name of the checkpoint it began as."""
+    """A fine-tuned teacher, under the name of the checkpoint that it began as."""
     own_code = spec.trust_remote_code
     teacher = load_teacher(str(folder), spec.dtype, spec.device, kind=kind, trust_remote_code=own_code)
     return replace(teacher, name=Path(spec.name).name if Path(spec.name).exists() else spec.name)
@@ -182,12 +190,9 @@ def _fold_teachers(
     reporter: Reporter,
 ) -> FoldTeachers:
     check_folds(source.split("train"), source, folds)
-    folders = []
+    loaders: list[Callable[[], TeacherModel]] = []
     for fold in range(folds):
         reporter.note(f"fold {fold + 1} of {folds}: a teacher that does not see its rows")
-        folders.append(train(replace(config, without_fold=(fold, folds))))
-    return FoldTeachers([_loader(spec, folder, TASKS[source.task]) for folder in folders])
-
-
-def _loader(spec: TeacherSpec, folder: Path, kind: type[Classification]) -> Callable[[], TeacherModel]:
-    return lambda: _load(spec, folder, kind)
+        folder = train(replace(config, without_fold=(fold, folds)))
+        loaders.append(partial(_load, spec, folder, TASKS[source.task]))
+    return FoldTeachers(loaders)

@@ -1,4 +1,4 @@
-"""A run's result folder: what it holds, and whose it is."""
+"""A run's result folder: its files, and the run that it belongs to."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from logitcache.store import files
 from logitcache.store.manifest import differences, read_json, write_json
 
 CONTENT = "this result folder"
-POLL = 0.2  # seconds
 TRAIN_AGAIN = "Give --overwrite to train this student again."
 PRINTED = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
-LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder are not ours
+LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder may be the user's
 OWN_FILES = (
     "result.json",
     "predictions.parquet",
@@ -34,13 +33,13 @@ OWN_FILES = (
 
 
 class OtherRun(FingerprintMismatch):
-    """A result folder that holds a run which was asked something else."""
+    """A result folder that holds a run with another record."""
 
     kind = "FingerprintMismatch"
 
 
 def is_done(job: Job) -> bool:
-    """Whether this very run is there already.
+    """Whether this very run is in its folder, complete.
 
     Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run, FormatError
     where its result is not whole.
@@ -70,16 +69,19 @@ def read_result(out: Path) -> dict[str, Any]:
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:
-    """What a run that is there, or was begun there, was asked. None for an empty folder, or none. Raises SpecError."""
+    """The record of the run in a folder; None where the folder is missing or empty. Raises SpecError where it holds
+    something else.
+    """
     if not out.exists():
         return None
-    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
-    names = [name for name in names if not _is_left_over(name)]
-    if not names:
-        return None
+    names = [out.name]
     recorded: dict[str, Any] = {}
-    with suppress(FileNotFoundError):
-        recorded = read_json(out / "run.json") if out.is_dir() else {}
+    if out.is_dir():
+        names = sorted(path.name for path in out.iterdir() if not _is_left_over(path.name))
+        if not names:
+            return None
+        with suppress(FileNotFoundError):
+            recorded = read_json(out / "run.json")
     if recorded.get("format") != FORMAT:
         expected = f"expected a result folder or an empty one, found {', '.join(names[:3])}."
         raise SpecError(f"{expected} Choose another --out.", where=out)
@@ -87,12 +89,12 @@ def _recorded(out: Path) -> dict[str, Any] | None:
 
 
 def _is_left_over(name: str) -> bool:
-    """A lock, or what a kill has left of a write."""
+    """Whether a file is a lock, or the rest of a write that was killed."""
     return name.startswith(".") and name.endswith((".tmp", ".lock"))
 
 
 def cache_of(out: Path) -> str | None:
-    """The fingerprint of the cache that a run learns from which was begun in this folder. Raises SpecError."""
+    """The fingerprint of the cache of the run that was begun in this folder. Raises SpecError."""
     recorded = _recorded(out)
     cache: str | None = None if recorded is None else recorded.get("cache")
     return cache
@@ -104,34 +106,36 @@ def check_foreign(out: Path) -> None:
 
 
 def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
-    """Raises FingerprintMismatch where a run was begun in this folder that was asked something else, or learnt from
-    another teacher. What a Self-KD learns from is compared when it is known.
+    """Raises FingerprintMismatch where the run that was begun in this folder has other settings or another teacher.
+    The answers that a Self-KD learns from are compared when they have been made.
     """
     recorded = _recorded(job.out) if recorded is None else recorded
     if recorded is None or job.config.overwrite:
         return
-    asked = json.loads(json.dumps(job.asked()))
-    unknown = ("cache", SETTINGS) if job.self_taught and job.cache_fingerprint is None else (SETTINGS,)
-    for name, before, now in differences(recorded, asked, without=unknown):
+    record = json.loads(json.dumps(job.record()))
+    without = [SETTINGS]
+    if job.self_taught and job.cache_fingerprint is None:
+        without.append("cache")
+    for name, before, after in differences(recorded, record, without=without):
         raise OtherRun(
-            f"this run was made with {name} = {short(before)}, now it is {short(now)}. "
+            f"this run was made with {name} = {short(before)}, now it is {short(after)}. "
             "Choose another --out, or give --overwrite to replace it.",
             where=job.out,
         )
 
 
 def claim(job: Job) -> None:
-    """Make the run's folder this run's; with ``--overwrite`` the run that ``is_done`` found there is lost."""
+    """Write the run's record into its folder; with ``--overwrite`` the run that was there is removed first."""
     if job.config.overwrite:
         forget(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
     for path in job.out.glob(files.TEMPORARY):
         files.remove(job.out, path.name)
-    write_json(job.out / "run.json", {**job.asked(), SETTINGS: job.settings})
+    write_json(job.out / "run.json", {**job.record(), SETTINGS: job.settings})
 
 
 def forget(out: Path) -> None:
-    """Remove what a run consists of and nothing else, ``run.json`` last: what a kill leaves is still known as ours."""
+    """Remove the files of a run and nothing else, ``run.json`` last: after a kill the folder is still a run's."""
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -140,7 +144,7 @@ def forget(out: Path) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove a folder, and those below it, where nothing lies in them."""
+    """Remove a folder and those below it, as far as they are empty."""
     if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():

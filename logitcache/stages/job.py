@@ -1,4 +1,4 @@
-"""What is asked of one training run, resolved against the data, and the folder it claims."""
+"""One training run, resolved against its data: settings, task, rows and result folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
 from logitcache.models.load import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
-from logitcache.records import Float32
+from logitcache.records import Float32, Int64
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.stages.rows import load
@@ -40,7 +40,7 @@ NOT_RECORDED = {declared.path[0] for declared in options_of(TrainConfig) if not 
 
 @dataclass(frozen=True)
 class Job:
-    """A run made ready."""
+    """A run with everything resolved that can be before it is trained."""
 
     config: TrainConfig  # with defaults that depend on student and data
     requested: TrainConfig  # as it was given
@@ -49,7 +49,7 @@ class Job:
     objective: Objective
     train: Rows  # row_id as the student's teacher numbers it: unlabelled rows behind those of the train split
     out: Path
-    settings: str  # what they are called in a folder's name
+    settings: str  # name of its settings, as in a folder's name
     tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
     reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
     cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
@@ -72,31 +72,34 @@ class Job:
 
     def unlabelled(self) -> Rows | None:
         """The rows of the ``unlabelled`` split, if the method learns from them."""
-        taught = METHODS[self.objective.method].needs_teacher
-        return self.source.splits.get(UNLABELLED_SPLIT) if taught else None
+        if not METHODS[self.objective.method].needs_teacher:
+            return None
+        return self.source.splits.get(UNLABELLED_SPLIT)
 
     def starts(self) -> dict[str, int]:
         """The parts of the training set, and the row_id each begins with."""
-        parts = {"train": 0}
-        return parts if self.unlabelled() is None else {**parts, UNLABELLED_SPLIT: len(self.source.table("train"))}
+        starts = {"train": 0}
+        if self.unlabelled() is not None:
+            starts[UNLABELLED_SPLIT] = len(self.source.table("train"))
+        return starts
 
-    def asked(self) -> dict[str, Any]:
-        """The run's settings as its result records them: names and numbers, no places."""
-        return dict(self._settings)
+    def record(self) -> dict[str, Any]:
+        """The run's settings as its result records them: names and numbers, no paths."""
+        return dict(self._record)
 
     @cached_property
-    def _settings(self) -> dict[str, Any]:
+    def _record(self) -> dict[str, Any]:
         """Computed once: a student's checkpoint and all rows are digested."""
         values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_RECORDED}
         for name in ("label_map", "class_weight"):
             if not values[name]:
                 del values[name]
-        student, unlabelled = self.config.student, self.unlabelled()
+        unlabelled = self.unlabelled()
         return {
             **values,
             **asdict(self.objective),
             "format": FORMAT,
-            "student": checkpoint_name(student),
+            "student": checkpoint_name(self.config.student),
             "tokenizer": None if self.config.tokenizer is None else checkpoint_name(self.config.tokenizer),
             "tokenizer_fingerprint": self.reads,
             "data": self.source.digest(),
@@ -107,7 +110,7 @@ class Job:
         }
 
 
-def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job:
+def resolve(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job:
     """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
@@ -118,8 +121,8 @@ def ready(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
     source = held_out(source or load(config, reporter), reporter)
-    _say_held_out(source, reporter)
-    train = _rows_seen(config, source, reporter)
+    _note_evaluation(source, reporter)
+    train = _training_rows(config, source, reporter)
     if config.folds is not None:
         check_folds(train, source, config.folds)
     task = _task(source, train, reporter)
@@ -141,7 +144,7 @@ def with_tokenizer(job: Job, reporter: Reporter) -> Job:
 
 
 def fit_settings(config: TrainConfig) -> FitSettings:
-    """The optimiser's side of what was asked."""
+    """The options of the optimisation alone."""
     return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})
 
 
@@ -166,8 +169,11 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
 
 
 def check_folds(rows: Rows, source: Source, folds: int) -> None:
-    """Whoever is trained without one fold must still be trained on every class that there is. Raises SpecError."""
-    fold, labels = folds_of(rows.row_hash, folds), rows.label
+    """Raises SpecError where all rows of a class are in one fold: a model trained without it would not know the
+    class.
+    """
+    fold = folds_of(rows.row_hash, folds)
+    labels = rows.label
     for label in np.unique(labels[labels >= 0]):
         counts = np.bincount(fold[labels == label], minlength=folds)
         if counts.max() == counts.sum():
@@ -180,8 +186,8 @@ def check_folds(rows: Rows, source: Source, folds: int) -> None:
             )
 
 
-def _say_held_out(source: Source, reporter: Reporter) -> None:
-    """Say what the scores of a run cannot speak of: rows that are trained on, or texts that stand in train too."""
+def _note_evaluation(source: Source, reporter: Reporter) -> None:
+    """Note what weakens the scores of a run: no rows held out, or texts that are in train too."""
     if source.division is not None and not source.division.held_out:
         reporter.note(
             f"{source.name}: no labelled rows are given to score on, and there are too few to hold any out (fewer than "
@@ -194,10 +200,11 @@ def _say_held_out(source: Source, reporter: Reporter) -> None:
         )
 
 
-def _rows_seen(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
+def _training_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
     """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
-    whole = source.split("train")
-    bare, labelled = np.flatnonzero(whole.label < 0), np.flatnonzero(whole.label >= 0)
+    rows = source.split("train")
+    without_label = np.flatnonzero(rows.label < 0)
+    labelled = np.flatnonzero(rows.label >= 0)
     if not len(labelled):
         message = "expected labelled training rows, found none with a label."
         if source.unread:
@@ -208,22 +215,27 @@ def _rows_seen(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
         labelled = labelled[subset(len(labelled), config.rows)]
     if config.without_fold is not None:
         fold, folds = config.without_fold
-        labelled = labelled[folds_of(whole.row_hash[labelled], folds) != fold]
-    more = source.splits.get(UNLABELLED_SPLIT)
-    count = len(bare) + (0 if more is None else len(more))
+        labelled = labelled[folds_of(rows.row_hash[labelled], folds) != fold]
+    unlabelled = source.splits.get(UNLABELLED_SPLIT)
+    count = len(without_label)
+    if unlabelled is not None:
+        count += len(unlabelled)
     if not METHODS[config.method].needs_teacher:
         if count:
             reporter.note(
                 f"{source.name}: {count:,} unlabelled rows are left out: {config.method} learns from labels alone"
             )
-        return whole if len(labelled) == len(whole) else whole.select(labelled)
+        return _selected(rows, labelled)
     if count:
         reporter.note(
             f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)"
         )
-    places = np.sort(np.concatenate([labelled, bare]))
-    rows = whole if len(places) == len(whole) else whole.select(places)
-    return rows if more is None else rows.followed_by(more, len(source.table("train")))
+    selected = _selected(rows, np.sort(np.concatenate([labelled, without_label])))
+    return selected if unlabelled is None else selected.followed_by(unlabelled, len(source.table("train")))
+
+
+def _selected(rows: Rows, index: Int64) -> Rows:
+    return rows if len(index) == len(rows) else rows.select(index)
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:

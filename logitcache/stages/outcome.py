@@ -1,6 +1,4 @@
-"""What a run leaves for `logitcache compare`: ``result.json`` and ``predictions.parquet`` (described in
-docs/results.md).
-"""
+"""The files of a run that `logitcache compare` reads: ``result.json`` and ``predictions.parquet`` (docs/results.md)."""
 
 from __future__ import annotations
 
@@ -28,20 +26,21 @@ FORMAT = "logitcache-result/1"
 
 def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, Any]:
     """The content of ``result.json``. Scores are fractions, times seconds, sizes bytes."""
-    objective, task = job.objective, job.task
-    asked = {**job.asked(), "tokenizer_fingerprint": identity.digest_json(job.reads)[:12]}
+    objective = job.objective
+    task = job.task
+    record = {**job.record(), "tokenizer_fingerprint": identity.digest_json(job.reads)[:12]}
     held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
-    bare = int((job.train.label < 0).sum())
-    rows = {"train_rows": len(job.train) - bare, "unlabelled_rows": bare, "eval_rows": held_out}
+    unlabelled = int((job.train.label < 0).sum())
+    rows = {"train_rows": len(job.train) - unlabelled, "unlabelled_rows": unlabelled, "eval_rows": held_out}
     return {
         "format": FORMAT,
         "method": objective.method,
-        "seed": asked["seed"],
-        "metric": asked["metric"],
+        "seed": record["seed"],
+        "metric": record["metric"],
         "metrics": fitted.scores,
         "label_names": list(task.label_names or map(str, range(task.num_labels))),
         "data": {"source": job.source.name, "digest": job.source.digest(), **rows, **_held_out(job)},
-        "config": asked,
+        "config": record,
         "alpha": objective.alpha,
         "a": objective.a,
         "temperature": objective.temperature,
@@ -55,7 +54,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "seconds_per_step": fitted.seconds_per_step,
         "train_seconds": fitted.train_seconds,
         "peak_memory_bytes": fitted.peak_memory_bytes,
-        "select": asked["select"],
+        "select": record["select"],
         "selected_epoch": fitted.epoch,
         "fidelity": None if fitted.fidelity is None else asdict(fitted.fidelity),
         "versions": {
@@ -75,8 +74,12 @@ def _held_out(job: Job) -> dict[str, Any]:
 
 def _cache(cache: Cache) -> dict[str, Any]:
     teacher = cache.manifest.plan.teacher
-    told = {"teacher": teacher.get("name"), "weights": teacher.get("weights")}
-    return {"fingerprint": cache.fingerprint, "rows": len(cache), **told}
+    return {
+        "fingerprint": cache.fingerprint,
+        "rows": len(cache),
+        "teacher": teacher.get("name"),
+        "weights": teacher.get("weights"),
+    }
 
 
 def write_predictions(path: Path, predictions: dict[str, Block]) -> None:

@@ -1,7 +1,7 @@
-"""Whether the classes of the data are still those of a cache, by the gold labels that lie beside its answers.
+"""Whether the classes of the data are still those of a cache, by the gold labels stored beside its answers.
 
-A row may have been corrected since its dump. Where most rows of a class are another class now, the classes have been
-renumbered or renamed, and answers would be taught as the wrong ones.
+The label of a row may have been corrected since its dump. Where most rows of a class have another class now, the
+classes have been renumbered or renamed, and students would learn answers as those of wrong classes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from logitcache.teacher.gold import CHECKED_ROWS, better_order, confirmed, sprea
 
 @dataclass(frozen=True)
 class Relabelled:
-    """How rows that are labelled in both were labelled at the dump, and now: pairs of classes and their counts."""
+    """Labels at the dump and now, of rows that have both: pairs of classes and their counts."""
 
     before: Int64  # [n] classes of the data
     now: Int64  # [n]
@@ -40,28 +40,28 @@ class Relabelled:
         return int(self.counts[self.before != self.now].sum())
 
     def moved(self) -> dict[int, tuple[int, int, int]]:
-        """Classes most of whose rows are one other class now: {class: (that class, rows that moved, rows)}.
+        """Classes of which most rows have one other class now: {class: (that class, rows that moved, rows)}.
 
-        One row that has gone to a class whose own rows have stayed is a correction.
+        A single row that moved to a class whose own rows stayed is a correction, and does not count.
         """
         moved: dict[int, tuple[int, int, int]] = {}
         for label in np.unique(self.before):
             pairs = np.flatnonzero(self.before == label)
-            most = pairs[self.counts[pairs].argmax()]
-            other = int(self.now[most])
-            count = int(self.counts[most])
+            largest = pairs[self.counts[pairs].argmax()]
+            target = int(self.now[largest])
+            count = int(self.counts[largest])
             total = int(self.counts[pairs].sum())
-            if other != label and 2 * count > total:
-                moved[int(label)] = other, count, total
+            if target != label and 2 * count > total:
+                moved[int(label)] = target, count, total
         stayed = set(self.before.tolist()) - set(moved)
         return {label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed}
 
 
 def check_gold_labels(teacher: Joined, train: Rows, reporter: Reporter) -> None:
-    """Compare the labels of the training rows with those beside their answers, class by class, by name.
+    """Compare the labels of the training rows with those stored beside their answers, class by class, by name.
 
-    Single corrected labels are said. Raises FingerprintMismatch where classes look renumbered, or where they were
-    matched by number and no row tells whether that is right. A label map that was given stands.
+    Corrected labels are noted. Raises FingerprintMismatch where classes look renumbered, or where they were matched by
+    number and no row shows whether that is right. With a label map nothing is compared.
     """
     match = teacher.match
     if match.kind is Kind.MAPPED:
@@ -84,12 +84,12 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
     keys = np.empty(0, np.int64)
     counts = np.empty(0, np.int64)
     for part, index in teacher.rows_by_part(train.row_id):
-        mine = index[train.label[index] >= 0]
-        row_id = train.row_id[mine] - part.start
+        labelled_rows = index[train.label[index] >= 0]
+        row_id = train.row_id[labelled_rows] - part.start
         for cache, order, rows in part.rows_in_caches(row_id):
             stored = _labels_then(cache, row_id, rows)
             indptr, position = cache.positions(rows)
-            now = train.labels_at(mine[rows_of(indptr)], position)
+            now = train.labels_at(labelled_rows[rows_of(indptr)], position)
             labelled = (stored >= 0) & (now >= 0)
             before = stored[labelled]
             if order is not None:
@@ -102,14 +102,14 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
 
 
 def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
-    """The labels at the dump of rows that are ``rows`` in the cache, -1 where nothing is known: i64[P]. Where some rows
-    have moved, a text that was dumped with several labels says nothing: which of its rows is which cannot be told.
+    """The labels at the dump of the cache's ``rows``, i64[P], -1 where they cannot be known. Where some rows have
+    moved, the label of a text that was dumped with several labels is not known, as its rows cannot be told apart.
     """
     labels = cache.labels(rows)
     if (rows == row_id).all():
         return labels
     index = cache.index
-    if cache.level != ROW:  # of words, those of rows at their own places and of texts that stand there once
+    if cache.level != ROW:  # of words: those of rows at their own places, and of texts that occur once
         hashes, counts = np.unique(index.row_hash, return_counts=True)
         is_known = (rows == row_id) | (counts[np.searchsorted(hashes, cache.row_hashes(rows))] == 1)
         return np.where(is_known[rows_of(cache.positions(rows)[0])], labels, -1)
@@ -125,31 +125,32 @@ def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
 def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter) -> None:
     """Compare the labels of the training rows with the cached answers, where the cache itself has no labels.
 
-    Where both sides have numbers alone and another order of the columns agrees far better, that is said. Where one side
-    has names: raises FingerprintMismatch then, and unless the answers confirm the order.
+    Where another order of the columns agrees far better, and both sides have numbers alone, that is noted. Where one
+    side has names, raises FingerprintMismatch, also unless the answers confirm the order.
     """
     match = teacher.match
     sample = train.select(spread(train.label, CHECKED_ROWS))
-    said = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id))
-    gold = sample.labels_at(rows_of(said.indptr), said.index)
-    answers = said.logits.argmax(axis=1)
-    gold, answers = gold[gold >= 0], answers[gold >= 0]
+    block = teacher.take(sample.row_id, sample.row_hash, np.zeros_like(sample.row_id))
+    gold = sample.labels_at(rows_of(block.indptr), block.index)
+    is_labelled = gold >= 0
+    gold = gold[is_labelled]
+    answers = block.logits.argmax(axis=1)[is_labelled]
     order = better_order(gold, answers, len(match.data))
     if order is not None:
         present = (answers == gold).mean()
         better = (answers == order[gold]).mean()
-        found = (
+        message = (
             "expected columns in the order of the data's classes, by which they are matched; found cached answers that "
             f"agree with {present:.0%} of {len(gold)} labelled rows, with the columns in another order with "
             f"{better:.0%}. {_map_of(match, match.order[order])}"
         )
         if not match.numbers_alone:
-            raise FingerprintMismatch(found, where=where)
-        reporter.note(f"{where}: {found}")
+            raise FingerprintMismatch(message, where=where)
+        reporter.note(f"{where}: {message}")
     if not match.numbers_alone and not confirmed(gold, answers, len(match.data)):
         raise FingerprintMismatch(
             f"the cache's labels are {listed(match.own)}, the data's {listed(match.data)}, no row is labelled in both, "
-            f"and the cached answers do not tell either. {map_advice(suggestion(match.own, match.data))}",
+            f"and the cached answers do not show it either. {map_advice(suggestion(match.own, match.data))}",
             where=where,
         )
 
@@ -162,10 +163,10 @@ def _map_of(match: Match, columns: Int64) -> str:
 
 def _renumbered(labels: Relabelled, match: Match, where: str) -> FingerprintMismatch:
     moved = labels.moved()
-    label, (other, count, total) = next(iter(moved.items()))
+    label, (target, count, total) = next(iter(moved.items()))
     message = (
         f"expected the labels that the rows had when they were dumped; {count:,} of {total:,} rows of class "
-        f"{match.data[label]!r} are {match.data[other]!r} now, so the classes look renumbered or renamed. Dump again "
+        f"{match.data[label]!r} are {match.data[target]!r} now, so the classes look renumbered or renamed. Dump again "
         "(with --reuse of this cache no row sees the teacher again)"
     )
     columns = match.order.copy()

@@ -1,4 +1,4 @@
-"""One run made ready: a student trained, scored and written into its result folder, which the caller holds.
+"""A run: a student is trained, scored and written into its result folder, whose lock the caller holds.
 
 The folder holds the student (as `transformers` loads it), ``predictions.parquet``, and, written last, ``result.json``.
 """
@@ -22,7 +22,7 @@ from logitcache.models.load import longest_input, quiet
 from logitcache.models.probe import find_padding, padding_remark
 from logitcache.ranks import first_alone, is_first, meet
 from logitcache.records import Examples, Padding, Side
-from logitcache.reporter import SILENT, Reporter
+from logitcache.reporter import Reporter
 from logitcache.stages.folder import claim, forget
 from logitcache.stages.job import Job, fit_settings
 from logitcache.stages.outcome import result_dict, write_predictions
@@ -34,14 +34,13 @@ from logitcache.student.trainer import disk
 
 
 def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train") -> None:
-    """Train, evaluate, and write the result folder. ``result.json`` comes last. ``teacher`` answers for every training
-    row of a method that has one. ``name`` is what the stage of its steps is called. Of several ranks the first alone
-    writes and speaks.
+    """Train, evaluate, and write the result folder, ``result.json`` last. ``teacher`` answers every training row of a
+    method that has one. ``name`` is what the reporter calls the steps. Of several ranks the first alone writes.
     """
-    config, settings = job.config, fit_settings(job.config)
-    if not is_first():
-        reporter = SILENT
-    tokenizer, max_length = job.tokenizer, job.max_length
+    config = job.config
+    settings = fit_settings(config)
+    tokenizer = job.tokenizer
+    max_length = job.max_length
     assert config.init is not None
     student = build_student(
         config.student,
@@ -55,19 +54,21 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     )
     weights = "fresh weights" if config.init == "random" else "its own weights"
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"
-    reporter.note(f"student: {config.student}, {size}, {weights}; {config.method}, seed {config.seed}, on {_rows(job)}")
+    run_name = f"{config.method}, seed {config.seed}"
+    reporter.note(f"student: {config.student}, {size}, {weights}; {run_name}, on {_row_counts(job)}")
     if job.class_weight is not None:
-        pairs = weights_by_name(job.class_weight, job.task).items()
-        bare = "; rows without a label weigh 1" if (job.train.labels < 0).any() else ""
-        reporter.note(f"class weights: {listed([f'{name} {weight:g}' for name, weight in pairs])}{bare}")
+        weights_of = weights_by_name(job.class_weight, job.task)
+        text = listed([f"{label} {weight:g}" for label, weight in weights_of.items()])
+        unlabelled = "; rows without a label weigh 1" if (job.train.labels < 0).any() else ""
+        reporter.note(f"class weights: {text}{unlabelled}")
     max_length = min(max_length, longest_input(student, tokenizer))
     padding = _padding(job, student, tokenizer, max_length, reporter)
-    rows = _prepare(job, tokenizer, max_length, reporter)
-    prepared = {split: replace(part, padding=padding) for split, part in rows.items()}
+    prepared = _prepare(job, tokenizer, max_length, reporter)
+    prepared = {split: replace(rows, padding=padding) for split, rows in prepared.items()}
     with first_alone():
         if is_first():
             claim(job)
-            _sweep(job.out / "checkpoints", reporter)
+            _remove_torn(job.out / "checkpoints", reporter)
     try:
         with disk(job.out), reporter.stage(name, "steps") as stage:
             fitted = fit(
@@ -83,22 +84,21 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
                 job.class_weight,
             )
     except SpecError as error:
-        diverged = isinstance(error, Diverged)
-        begun = checkpoints.last(job.out / "checkpoints") is not None
-        if is_first() and (diverged or not begun):  # what can be gone on with is kept
+        can_go_on = checkpoints.last(job.out / "checkpoints") is not None and not isinstance(error, Diverged)
+        if is_first() and not can_go_on:
             forget(job.out)
         raise error.at(config.student) from error.__cause__
     if is_first():
         write_predictions(job.out / "predictions.parquet", fitted.predictions)
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
-        _clear(job.out)
+        _remove_checkpoints(job.out)
     meet()
     scores = ", ".join(f"{split} {values[config.metric or 'accuracy']:.4f}" for split, values in fitted.scores.items())
     reporter.note(f"{job.out}: {config.metric} {scores}")
 
 
 def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter) -> Padding:
-    """How the student's batches are made; the tokenizer that is saved beside it says the same of the side."""
+    """How the student's batches are padded; the tokenizer that is saved beside it is set to the same side."""
     own = Padding.of(tokenizer)
     with quiet():
         try:
@@ -107,15 +107,16 @@ def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, reporter: 
             )
         except SpecError as error:
             raise error.at(job.config.student) from error.__cause__
-    if note := padding_remark(padding, own):
+    note = padding_remark(padding, own)
+    if note:
         reporter.note(f"{job.config.student}: {note}")
     if padding.side is not Side.NONE:
         tokenizer.padding_side = str(padding.side)
     return padding
 
 
-def _sweep(folder: Path, reporter: Reporter) -> None:
-    """Say what a kill has cost, if it cost a checkpoint."""
+def _remove_torn(folder: Path, reporter: Reporter) -> None:
+    """Remove checkpoints that a kill has left half written, with a note."""
     torn = checkpoints.sweep(folder)
     if torn:
         last = checkpoints.last(folder)
@@ -123,13 +124,14 @@ def _sweep(folder: Path, reporter: Reporter) -> None:
         reporter.note(f"{folder}: {', '.join(torn)} was not written whole, and is removed; {goes_on}")
 
 
-def _rows(job: Job) -> str:
-    bare = int((job.train.label < 0).sum())
-    return f"{len(job.train) - bare:,} labelled rows" + (f" and {bare:,} unlabelled ones" if bare else "")
+def _row_counts(job: Job) -> str:
+    unlabelled = int((job.train.label < 0).sum())
+    text = f"{len(job.train) - unlabelled:,} labelled rows"
+    return f"{text} and {unlabelled:,} unlabelled ones" if unlabelled else text
 
 
-def _clear(out: Path) -> None:
-    """Leave no checkpoints behind, but the logs that `--report-to tensorboard` wrote among them."""
+def _remove_checkpoints(out: Path) -> None:
+    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are moved out."""
     logs = out / "checkpoints" / "runs"
     if logs.is_dir():
         logs.replace(out / "runs")
@@ -144,11 +146,12 @@ def _prepare(job: Job, tokenizer: object, max_length: int, reporter: Reporter) -
         if name in ("train", UNLABELLED_SPLIT):
             continue
         if len(labelled) < len(rows):
-            bare = len(rows) - len(labelled)
-            reporter.note(f"{job.source.name}/{name}: {bare} of {len(rows)} rows have no label: not evaluated")
+            unlabelled = len(rows) - len(labelled)
+            reporter.note(f"{job.source.name}/{name}: {unlabelled} of {len(rows)} rows have no label: not evaluated")
         if len(labelled):
             prepared[name] = prepare(tokenizer, rows.select(labelled), max_length)
-    for name, part in prepared.items():
-        if note := job.task.left_out(part):
+    for name, examples in prepared.items():
+        note = job.task.left_out(examples)
+        if note:
             reporter.note(f"{job.source.name}/{name}: {note}")
     return prepared

@@ -1,4 +1,4 @@
-"""``logitcache train``: a run asked for by name, with its teacher's answers found, joined or (Self-KD) made."""
+"""``logitcache train``: a run with its teacher's answers, which are found, joined or (Self-KD) made."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.defaults import default_folder
 from logitcache.stages.folder import CONTENT, OtherRun, cache_of, check_foreign, check_same, is_done
-from logitcache.stages.job import Job, ready, with_tokenizer
+from logitcache.stages.job import Job, resolve, with_tokenizer
 from logitcache.stages.relabelled import check_gold_labels
 from logitcache.stages.rows import check_unlabelled
 from logitcache.stages.run import run
-from logitcache.stages.stage import Stage, made
+from logitcache.stages.stage import Stage, result_of
 from logitcache.stages.workspace import find_cache, self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
@@ -47,35 +47,36 @@ R = TypeVar("R")
 
 
 class Run(Stage[R]):
-    """One student's training, with the answers that it learns from."""
+    """One student's training."""
 
     content = CONTENT
 
     def __init__(self, job: Job, teacher: Joined | None, name: str) -> None:
-        """``name`` is what the reporter calls the training; a Self-KD has no ``teacher`` until it runs."""
+        """``name`` is what the reporter calls the training. A Self-KD has no ``teacher`` until it runs."""
         self.job = job
         self.teacher = teacher
         self.name = name
-        self.place = job.out
+        self.folder = job.out
 
-    def asked(self) -> dict[str, Any]:
-        return self.job.asked()
+    def record(self) -> dict[str, Any]:
+        return self.job.record()
 
     def is_done(self) -> bool:
         return is_done(self.job)
 
-    def found(self) -> str:
-        return f"{self.place}: this run is there already"
+    def done_note(self) -> str:
+        return f"{self.folder}: this run is there already"
 
     def run(self, reporter: Reporter, lock: Lock | None) -> None:
-        job, teacher = self.job, self.teacher
+        job = self.job
+        teacher = self.teacher
         if job.self_taught:
-            teacher = _self_taught(job, reporter)
+            teacher = _own_teacher(job, reporter)
             job = replace(job, cache_fingerprint=teacher.fingerprint)
             of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
             job, teacher = _proved(job, teacher, reporter)
         if teacher is not None:
-            _say_division(teacher, job, reporter)
+            _note_division(teacher, job, reporter)
         with quiet():
             run(job, teacher, reporter, self.name)
 
@@ -84,14 +85,14 @@ class Training(Run[Path]):
     """A training whose result is its folder."""
 
     def result(self) -> Path:
-        return self.place
+        return self.folder
 
 
 class FirstCopy(Run[TeacherModel]):
-    """A base run of which Self-KD asks the student: loaded while nobody can replace it."""
+    """A base run whose student is Self-KD's teacher: loaded while no other command can replace it."""
 
     def result(self) -> TeacherModel:
-        teacher = load_copy(self.job.config.seed, type(self.job.task), self.place)
+        teacher = load_copy(self.job.config.seed, type(self.job.task), self.folder)
         meet()  # of several ranks the first holds the folder, for all
         return teacher
 
@@ -104,27 +105,28 @@ def train(
 ) -> Path:
     """Train one student; returns its result folder.
 
-    A run that is there already is returned as it is; a broken-off one goes on.
-    Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not answer),
-    Locked (another command is writing there).
+    A run that is done already is returned as it is; an interrupted one goes on. Of several ranks the first alone gives
+    notes. Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not
+    answer), Locked (another command is writing there).
     """
+    if not is_first():
+        reporter = SILENT
     with alone_if_one():
-        return made(Training(*prepared(config, source, reporter), "train"), reporter)
+        return result_of(Training(*prepared(config, source, reporter), "train"), reporter)
 
 
 def prepared(config: TrainConfig, source: Source | None, reporter: Reporter) -> tuple[Job, Joined | None]:
-    """A run made ready, and the answers that it is to learn from, found and proved. Nothing is written but a
-    vocabulary that is learnt. Raises what :func:`train` raises.
+    """A run with its defaults resolved, and the answers that it is to learn from, located and proved. Nothing is
+    written but a vocabulary that is learnt. Raises what :func:`train` raises.
     """
-    job = ready(config, source, reporter)
+    job = resolve(config, source, reporter)
     if job.unlabelled() is not None:
         check_unlabelled(job.source, config.unlabelled)
-    teacher = _given(job, reporter)
+    teacher = _teacher(job, reporter)
     if teacher is not None:
         if teacher.match.kind is not Kind.SAME:
             reporter.note(shown(teacher.match))
-        job = replace(job, cache_fingerprint=teacher.fingerprint)
-        job = _placed_by_cache(job)
+        job = _with_folder(replace(job, cache_fingerprint=teacher.fingerprint))
     check_foreign(job.out)
     if teacher is not None:
         job, teacher = _proved(job, teacher, reporter)
@@ -132,18 +134,18 @@ def prepared(config: TrainConfig, source: Source | None, reporter: Reporter) -> 
 
 
 def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]:
-    """The run without the rows that a dump has skipped, and its teacher with every row located: proved by its hash to
-    be one that the teacher answered. Raises SpecError, FingerprintMismatch, AlignmentError.
+    """The run without the rows that a dump has skipped, and its teacher with every row located: its hash proves that
+    the teacher answered it. Raises SpecError, FingerprintMismatch, AlignmentError.
     """
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, reporter)
     check_gold_labels(teacher, job.train, reporter)
-    _say_located(teacher, job, reporter)
+    _note_moved(teacher, job, reporter)
     return job, teacher
 
 
-def _placed_by_cache(job: Job) -> Job:
-    """The run with its folder. Where caches are named and no folder is, another cache than the workspace's own is
+def _with_folder(job: Job) -> Job:
+    """The run with its folder. Where caches are named and no folder is, a cache other than the workspace's own has
     another folder, unless a run that learns from it has begun in the plain one.
     """
     fingerprint = job.cache_fingerprint
@@ -151,52 +153,52 @@ def _placed_by_cache(job: Job) -> Job:
         return job
     if METHODS[job.config.method].reads_cache:
         with suppress(LogitCacheError):  # none is found, or several
-            if _found(job, SILENT).fingerprint == fingerprint:
+            if _workspace_teacher(job, SILENT).fingerprint == fingerprint:
                 return job
     out, settings = default_folder(job.requested, job.source, fingerprint)
     return replace(job, out=out, settings=settings)
 
 
-def _given(job: Job, reporter: Reporter) -> Joined | None:
-    """The caches that are named, or (for kd) found in the workspace."""
-    config, starts = job.config, job.starts()
+def _teacher(job: Job, reporter: Reporter) -> Joined | None:
+    """The caches that are named, or (for kd) those of the workspace; None for a method without."""
+    config = job.config
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
-        return join(caches, starts, config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
-    return _found(job, reporter) if METHODS[config.method].reads_cache else None
+        return join(caches, job.starts(), config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
+    return _workspace_teacher(job, reporter) if METHODS[config.method].reads_cache else None
 
 
-def _found(job: Job, reporter: Reporter) -> Joined:
+def _workspace_teacher(job: Job, reporter: Reporter) -> Joined:
     """The one cache of each part of the rows in the workspace. Raises SpecError where there is none, or several."""
-    config, starts = job.config, job.starts()
-    division, source = job.source.division, job.source
-    # a teacher fine-tuned on another seed's draw has been trained on rows that this one holds out
-    called = None if division is None or division.seed is None else source.name
-    answering = {}
-    for name, (_, texts) in by_part(job.train, starts).items():
-        cache = find_cache(config.workspace, source.table(name), name, called, texts)
+    starts = job.starts()
+    source = job.source
+    # A teacher fine-tuned on another seed's draw has been trained on rows that this one holds out.
+    is_drawn = source.division is not None and source.division.seed is not None
+    name = source.name if is_drawn else None
+    caches = {}
+    for part, (_, texts) in by_part(job.train, starts).items():
+        cache = find_cache(job.config.workspace, source.table(part), part, name, texts)
         reporter.note(f"teacher: {cache!r}")
-        answering[name] = [cache]
-    return join_parts(answering, starts, task=job.task, label_map=config.label_map)
+        caches[part] = [cache]
+    return join_parts(caches, starts, task=job.task, label_map=job.config.label_map)
 
 
 def _without_skipped(job: Job, teacher: Joined, reporter: Reporter) -> Job:
     """The run without the rows that a dump has skipped. Raises SpecError where none is left."""
-    kept = np.flatnonzero(teacher.answered(job.train.row_id))
-    if len(kept) == len(job.train):
+    answered = np.flatnonzero(teacher.answered(job.train.row_id))
+    skipped = len(job.train) - len(answered)
+    if not skipped:
         return job
-    reporter.note(
-        f"{teacher}: {len(job.train) - len(kept):,} rows are left out: the teacher's answers to them were not finite"
-    )
-    if not len(kept):
+    reporter.note(f"{teacher}: {skipped:,} rows are left out: the teacher's answers to them were not finite")
+    if not len(answered):
         raise SpecError(
             expected="rows with an answer", found="none", advice="Mend the teacher and dump again.", where=str(teacher)
         )
-    return replace(job, train=job.train.select(kept))
+    return replace(job, train=job.train.select(answered))
 
 
-def _say_located(teacher: Joined, job: Job, reporter: Reporter) -> None:
-    """Say how many rows lie elsewhere in a cache than in the data."""
+def _note_moved(teacher: Joined, job: Job, reporter: Reporter) -> None:
+    """Note how many rows lie at another place in a cache than in the data."""
     for part, index in teacher.rows_by_part(job.train.row_id):
         row_id = job.train.row_id[index] - part.start
         for cache, _, rows in part.rows_in_caches(row_id):
@@ -209,44 +211,43 @@ def _say_located(teacher: Joined, job: Job, reporter: Reporter) -> None:
                 )
 
 
-def _say_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
+def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Warn of caches that were dumped when other rows may have been held out."""
     source = job.source
     scored = [rows.row_hash[rows.label >= 0] for name, rows in source.splits.items() if name in ("dev", "test")]
     texts = np.concatenate([np.empty(0, np.int64), *scored])
-    texts = texts[~stand_in(texts, source.split("train").row_hash)]  # those are spoken of already
+    texts = texts[~stand_in(texts, source.split("train").row_hash)]  # shared texts have a note of their own
     for cache in next(part.caches for part in teacher.parts if part.name == "train"):
         if not _is_divided_otherwise(cache, source):
             continue
-        seen = int((cache.find(texts) >= 0).sum())
-        if seen:
+        count = int((cache.find(texts) >= 0).sum())
+        if count:
             reporter.note(
                 f"{cache.where}: dumped with other rows, other labels or another data seed, so other rows may have "
-                f"been held out. {seen:,} of the {len(texts):,} rows that are scored here are in it: a teacher that "
+                f"been held out. {count:,} of the {len(texts):,} rows that are scored here are in it: a teacher that "
                 "was fine-tuned for that dump may have been trained on them"
             )
 
 
 def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
-    """Whether other rows may have been held out when a cache was dumped, which tells by labels and rows alone."""
+    """Whether other rows may have been held out when a cache was dumped, judged by its labels and rows alone."""
     division = source.division
     if division is not None and not division.held_out:
         return False
     table = source.table("train")
     data = cache.manifest.plan.data
-    other_draw = division is not None and division.seed is not None and data.get("source") != source.name
-    if not other_draw:
+    is_drawn = division is not None and division.seed is not None
+    if not is_drawn or data.get("source") == source.name:
         if data.get("digest") == table.digest():
-            same = division is None or data.get("labels") == label_digest(table)
+            is_same = division is None or data.get("labels") == label_digest(table)
         else:
-            same = _same_rows(cache, table)
-        if same:
+            is_same = _has_same_rows(cache, table)
+        if is_same:
             return False
-    was_labelled = bool((cache.labels(np.arange(len(cache))) >= 0).any())
-    return was_labelled
+    return bool((cache.labels(np.arange(len(cache))) >= 0).any())
 
 
-def _same_rows(cache: Cache, table: Rows) -> bool:
+def _has_same_rows(cache: Cache, table: Rows) -> bool:
     """Whether a cache has the rows of a table with their labels, in any order; of words, the texts alone."""
     if len(cache) != len(table):
         return False
@@ -254,15 +255,16 @@ def _same_rows(cache: Cache, table: Rows) -> bool:
     if cache.level != ROW:
         return np.array_equal(np.sort(row_hash), np.sort(table.row_hash))
     label = cache.labels(np.arange(len(cache)))
-    theirs = np.lexsort((label, row_hash))
-    ours = np.lexsort((table.label, table.row_hash))
-    same_texts = np.array_equal(row_hash[theirs], table.row_hash[ours])
-    return same_texts and np.array_equal(label[theirs], table.label[ours])
+    cache_order = np.lexsort((label, row_hash))
+    table_order = np.lexsort((table.label, table.row_hash))
+    if not np.array_equal(row_hash[cache_order], table.row_hash[table_order]):
+        return False
+    return np.array_equal(label[cache_order], table.label[table_order])
 
 
-def _self_taught(job: Job, reporter: Reporter) -> Joined:
-    """Self-KD: the base run of this seed (trained now if it is not there) answers for the rows it was trained on; with
-    folds, K runs that each left one fold out answer for that fold.
+def _own_teacher(job: Job, reporter: Reporter) -> Joined:
+    """Self-KD's teacher: the base run of this seed (trained now where it is missing) answers the rows that it was
+    trained on; with folds, K runs that each left one fold out answer for that fold.
     """
     folds = job.config.folds
     panel: Panel
@@ -279,45 +281,44 @@ def _self_taught(job: Job, reporter: Reporter) -> Joined:
 
 
 def load_copy(seed: int, kind: type[Classification], folder: Path) -> TeacherModel:
-    """A first copy, called alike wherever it lies: its answers are the same."""
+    """A first copy under one name wherever its folder is, as its answers are the same."""
     return replace(load_teacher(str(folder), kind=kind), name=f"base-seed{seed}")
 
 
 def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
-    """What the first copy says of one part of the rows."""
+    """The first copy's answers to one part of the rows."""
     settings = DumpSettings(max_length=job.config.max_length)
     weights = str(panel.identity()["weights"])
-    place = self_cache(job.config.workspace, job.source, split, weights, settings.max_length)
-    with first_alone():  # of several ranks the first asks, the others find what was answered
+    folder = self_cache(job.config.workspace, job.source, split, weights, settings.max_length)
+    with first_alone():  # of several ranks the first dumps, the others read
         if is_first():
             planned = checked_plan(panel, job.source, split, settings, own_classes=True, reporter=reporter)
             with on_its_own():
-                made(Dump(planned, job.source, place, content=ANSWERS), reporter, wait=True)
-    return Cache.open(place)
+                result_of(Dump(planned, job.source, folder, content=ANSWERS), reporter, wait=True)
+    return Cache.open(folder)
 
 
 def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
-    of_self_kd: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds"))
-    without = {**of_self_kd, "method": "base", "overwrite": False, "out": None}
-    return replace(job.config, **without, revision=job.requested.revision)
+    unset: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds", "out"))
+    return replace(job.config, **unset, method="base", overwrite=False, revision=job.requested.revision)
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
-    """The base run of this seed: the one in its default place, unless that has other settings or is this run's own
-    place; else one in a place of its own. One that another command is training is waited for.
+    """The base run of this seed: the one in its default folder, unless that has other settings or is this run's own
+    folder; else one in a folder of its own. Waits for one that another command is training.
     """
     base = _as_base(job)
     if default_folder(base, job.source)[0].resolve() != job.out.resolve():
         with suppress(OtherRun):
-            return made(FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True)
-    place = job.config.workspace.first_copy(identity.digest_json(job.asked()))
-    copy = prepared(replace(base, out=place), job.source, reporter)
-    return made(FirstCopy(*copy, FIRST_COPY), reporter, wait=True)
+            return result_of(FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True)
+    folder = job.config.workspace.first_copy(identity.digest_json(job.record()))
+    copy = prepared(replace(base, out=folder), job.source, reporter)
+    return result_of(FirstCopy(*copy, FIRST_COPY), reporter, wait=True)
 
 
 def _copy_without(job: Job, fold: tuple[int, int], reporter: Reporter) -> Path:
-    """The first copy that never saw one fold's rows."""
-    place = job.config.workspace.first_copy(identity.digest_json({**job.asked(), "without_fold": fold}))
-    copy = prepared(replace(_as_base(job), without_fold=fold, out=place), job.source, reporter)
-    return made(Training(*copy, FIRST_COPY), reporter, wait=True)
+    """The first copy that was not trained on one fold's rows."""
+    folder = job.config.workspace.first_copy(identity.digest_json({**job.record(), "without_fold": fold}))
+    copy = prepared(replace(_as_base(job), without_fold=fold, out=folder), job.source, reporter)
+    return result_of(Training(*copy, FIRST_COPY), reporter, wait=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logitcache.bench.document import document, nameless, read, write
-from logitcache.bench.machine import Energy, machine, matrix_peak, peak_memory, resident
+from logitcache.bench.machine import Energy, machine, matrix_peak, peak_memory, process_status
 from logitcache.errors import SpecError
 
 
@@ -68,6 +68,6 @@ def test_the_machine_is_described() -> None:
     assert machine()["device"]["kind"] == "cpu"
     assert machine()["memory_bytes"] > 2**28
     assert matrix_peak("cpu") > 1e8
-    assert resident(2**22) == 0
+    assert process_status(2**22, "VmRSS") is None
     assert peak_memory() > 2**20
     assert Energy("cpu").joules() is None

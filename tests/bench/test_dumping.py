@@ -23,7 +23,7 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.report.terminal import bench_text
 from logitcache.reporter import SILENT, Notes
-from logitcache_cli.bench_dump import command
+from logitcache_cli.bench import dump as command
 
 COMMAND = ["logitcache", "bench", "dump"]
 

@@ -24,7 +24,7 @@ from logitcache.bench.read import BATCH, rows_of
 from logitcache.config.bench import ReadBenchConfig
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes, Reporter
-from logitcache_cli import bench_read
+from logitcache_cli.bench import read as bench_read
 
 ROWS, WIDTH = 300, 5  # not a multiple of a batch, a row group or a chunk
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -270,7 +270,7 @@ def test_what_cannot_be_measured_is_refused(wrong: dict[str, Any], says: str) ->
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(bench_read.command, arguments)
+    return CliRunner().invoke(bench_read, arguments)
 
 
 @pytest.fixture

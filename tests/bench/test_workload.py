@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from logitcache.bench.workload import KNOWN, config_of, load, random_model
+from logitcache.bench.models import KNOWN, config_of, random_model
+from logitcache.bench.workload import load
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.models.load import load_tokenizer
@@ -105,6 +106,6 @@ def test_a_shape_of_the_hub_is_that_of_a_revision(monkeypatch: pytest.MonkeyPatc
         asked.append((name, named))
         return config_of("1x64")
 
-    monkeypatch.setattr("logitcache.bench.workload.AutoConfig.from_pretrained", from_hub)
+    monkeypatch.setattr("logitcache.bench.models.AutoConfig.from_pretrained", from_hub)
     load(replace(tiny, teacher="org/name", revision="v2", trust_remote_code=True))
     assert asked == [("org/name", {"revision": "v2", "trust_remote_code": True})]

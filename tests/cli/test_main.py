@@ -179,7 +179,7 @@ def test_a_bug_ends_with_its_traceback() -> None:
 
 def test_an_output_of_ascii_alone_gets_signs_spelled_and_names_escaped() -> None:
     text = "0.5 ± 0.1 × Zürich"
-    assert text.encode("ascii", main._SPELL) == rb"0.5 +- 0.1 x Z\xfcrich"
+    assert text.encode("ascii", main.SPELL) == rb"0.5 +- 0.1 x Z\xfcrich"
 
 
 def test_a_reader_that_leaves_is_met_in_silence(tmp_path: Path) -> None:

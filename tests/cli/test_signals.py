@@ -14,7 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from logitcache_cli.main import _stoppable, _Stopped, cli
+from logitcache_cli.main import cli
+from logitcache_cli.stop import Stopped, stoppable
 from tests.commands import start, wait_for
 from tests.conftest import singles
 from tests.runs import tree
@@ -110,13 +111,13 @@ class _Slow:
 
 def test_a_signal_that_meets_a_destructor_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
     def run() -> None:
-        with _stoppable(click.Context(cli)):
+        with stoppable(click.Context(cli)):
             met = _Slow()
             del met
             time.sleep(20)
 
     told = time.monotonic()
-    with pytest.raises(_Stopped) as stopped:
+    with pytest.raises(Stopped) as stopped:
         run()
     assert time.monotonic() - told < 4  # before the grace ends, which ends the process
     assert (stopped.value.number, capfd.readouterr().err) == (signal.SIGTERM, "")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from logitcache_cli import workers
 from logitcache_cli.main import cli
 from tests.commands import start
 from tests.runs import tree
+from tests.student import processes
 
 
 @pytest.fixture
@@ -147,3 +150,29 @@ def test_a_teacher_that_has_to_be_trained_is_trained_by_one_of_the_parts(
     assert not Cache.open(tmp_path / "c").verify()
     assert len(list((tmp_path / "work" / "teachers").iterdir())) == 1
     assert sum("this run is there already" in log or "fine-tuned before" in log for log in logs) == 1
+
+
+def _dump_as_rank(words: list[str], output: str) -> None:
+    """``logitcache WORDS`` as one of several ranks, with its stdout in a file."""
+    with open(output, "w") as stream, contextlib.redirect_stdout(stream):
+        cli(words, standalone_mode=False)
+
+
+@pytest.mark.slow
+def test_ranks_print_one_document(words: list[str], tmp_path: Path) -> None:
+    """Each printed its own, and each its notes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    ranks = []
+    for rank in ("0", "1"):
+        launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
+        meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+        args = ([*words, "--out", str(tmp_path / "c"), "--json"], str(tmp_path / f"out-{rank}"))
+        ranks.append(processes.start(tmp_path / f"log-{rank}", _dump_as_rank, *args, **launched, **meeting))
+    for rank in (0, 1):
+        assert processes.ended(tmp_path / f"log-{rank}", ranks[rank]) == [0]
+    document = json.loads((tmp_path / "out-0").read_text())
+    assert (document["complete"], document["teacher_rows"], document["rows"]) == (True, 60, 60)
+    assert (tmp_path / "out-1").read_text() == (tmp_path / "log-1").read_text() == ""
+    assert "teacher: " in (tmp_path / "log-0").read_text()

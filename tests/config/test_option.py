@@ -116,8 +116,8 @@ def test_what_is_made_of_the_declarations_is_up_to_date() -> None:
     """``python -m logitcache.config.generate`` makes both anew."""
     assert generate.SIGNATURES.read_text("utf-8") == generate.signatures()
     page = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    assert generate.with_tables(page) == page
-    assert {match["command"] for match in generate.TABLE.finditer(page)} == set(COMMANDS)
+    assert generate.with_references(page) == page
+    assert {match["command"] for match in generate.REFERENCE.finditer(page)} == set(COMMANDS)
 
 
 def bad_words(declared: Declared) -> list[str]:

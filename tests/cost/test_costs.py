@@ -141,9 +141,3 @@ def test_none_of_anything_is_refused(wrong: dict[str, float]) -> None:
 def test_unknown_methods_are_refused(methods: list[str]) -> None:
     with pytest.raises(SpecError, match="--method: expected some of base, ls"):
         total(STEPS, 7.0, RUNS, methods)
-
-
-@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
-def test_impossible_prices_are_refused(price: float) -> None:
-    with pytest.raises(SpecError, match="--price-per-hour"):
-        Costs(MEASURED, 7.0, RUNS, price_per_hour=price)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from logitcache.bench.workload import config_of, random_model
+from logitcache.bench.models import config_of, random_model
 from logitcache.cost import flops
 from logitcache.cost.flops import Device, Shape, expected_cached_ratio, expected_online_ratio, forward_flops, shape_of
 from logitcache.errors import SpecError

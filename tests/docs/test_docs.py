@@ -230,3 +230,9 @@ def test_options_of_other_programs_are_those_of_their_commands() -> None:
 def test_options_are_both_of_a_pair() -> None:
     assert options(fake) == {"--kind", "--out", "--fast", "--slow", "--seed"}
     assert OPTION.findall("`--text-pair`, --text; x--y, ---") == ["--text-pair", "--text"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_fit(page: Path) -> None:
+    long = [f"{page.name}:{n}" for n, line in enumerate(page.read_text("utf-8").splitlines(), 1) if len(line) > 120]
+    assert not long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -110,7 +111,8 @@ def _refusals(families: Mapping[str, Any]) -> Iterator[str]:
                 if "message" in result[kind] and result[kind]["verdict"] != RIGHT:
                     messages.setdefault(result[kind]["message"], []).append(f"{trial}, {kind}")
         for message, where in messages.items():
-            yield f"- {name} ({'; '.join(where)}): `{message.replace('`', chr(39))}`"
+            item = f"- {name} ({'; '.join(where)}): `{message.replace('`', chr(39))}`"
+            yield textwrap.fill(item, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     yield ""
 
 

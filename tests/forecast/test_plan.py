@@ -32,8 +32,8 @@ from logitcache.reporter import SILENT, Notes
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
-from logitcache_cli import bench_plan as bench_cli
 from logitcache_cli import plan as cli
+from logitcache_cli.bench import plan as bench_plan
 
 Load = Callable[[Path], Any]
 
@@ -295,11 +295,11 @@ def test_the_command_of_the_bench(asked: PlanConfig, tmp_path: Path, monkeypatch
     words += ["--device", "cpu", "--batch-size", "8", "--steps", "1", "--workspace", str(asked.work.workspace.folder)]
     monkeypatch.setattr(accuracy, "bench", partial(_quickly, accuracy.bench))
     done = CliRunner().invoke(
-        bench_cli.command, [*words, "--rounds", "1", "--no-memory", "--json", "--out", str(tmp_path / "x.json")]
+        bench_plan, [*words, "--rounds", "1", "--no-memory", "--json", "--out", str(tmp_path / "x.json")]
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == read(tmp_path / "x.json")
-    refused = CliRunner().invoke(bench_cli.command, [*words, "--rounds", "0"])
+    refused = CliRunner().invoke(bench_plan, [*words, "--rounds", "0"])
     assert isinstance(refused.exception, SpecError)
 
 

@@ -28,7 +28,7 @@ from logitcache.forecast.forecast import Forecast, plan
 from logitcache.forecast.setup import load_inputs
 from logitcache.report.terminal import plan_text
 from logitcache.reporter import SILENT
-from logitcache.stages.finetune import ready_teacher
+from logitcache.stages.finetune import prepare_teacher
 from logitcache.store.stores import NAMES
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
@@ -105,7 +105,7 @@ def test_a_fine_tuning_has_as_many_steps_as_a_dumps(folds: int | None, asked: Pl
         done.append(step)
 
     source = load_source(Path(asked.work.data))
-    ready_teacher(TeacherSpec("1x32", device="cpu"), how, source, 32, asked.work.workspace, reporter=Steps(count))
+    prepare_teacher(TeacherSpec("1x32", device="cpu"), how, source, 32, asked.work.workspace, reporter=Steps(count))
     foretold = finetune_steps(how, 60)
     assert abs(sum(last.values()) - foretold) <= (folds or 0)  # a fold is a seventh larger or smaller than another
     ready = load_inputs(replace(asked, finetune=how, work=replace(asked.work, teacher="1x32")), SILENT)

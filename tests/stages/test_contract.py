@@ -19,7 +19,7 @@ from logitcache.errors import FingerprintMismatch, Locked, SpecError
 from logitcache.reporter import SILENT, Meter, Notes
 from logitcache.stages.caches import Dump
 from logitcache.stages.finetune import FineTuning
-from logitcache.stages.stage import Stage, held, made
+from logitcache.stages.stage import Stage, held, result_of
 from logitcache.stages.train import FirstCopy, Run, Training, prepared
 from logitcache.store.lock import LOCK
 from logitcache.teacher.dump import checked_plan
@@ -101,53 +101,53 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_is_asked_is_a_record_that_does_not_change(make: Callable[..., Stage[Any]]) -> None:
-    record = json.dumps(make().asked(), sort_keys=True)
-    assert record == json.dumps(make("elsewhere").asked(), sort_keys=True)  # a place is not asked
-    assert record != json.dumps(make(other=True).asked(), sort_keys=True)
+    record = json.dumps(make().record(), sort_keys=True)
+    assert record == json.dumps(make("elsewhere").record(), sort_keys=True)  # a place is not asked
+    assert record != json.dumps(make(other=True).record(), sort_keys=True)
 
 
 def test_it_is_made_once_and_found_again(make: Callable[..., Stage[Any]]) -> None:
     stage = make()
     assert not stage.is_done()
     first = Work()
-    made(stage, first)
+    result_of(stage, first)
     assert first.done > 0
-    before = tree(stage.place)
+    before = tree(stage.folder)
     again = Work()
-    result = made(make(), again)
+    result = result_of(make(), again)
     assert again.done == 0
-    assert tree(stage.place) == before
+    assert tree(stage.folder) == before
     assert type(result) is type(stage.result())
     assert LOCK not in before
 
 
 def test_what_is_broken_off_is_gone_on_with(make: Callable[..., Stage[Any]]) -> None:
     with pytest.raises(Interrupt):
-        made(make(), Work(stop=3))
+        result_of(make(), Work(stop=3))
     rest, whole = Work(), Work()
-    made(make(), rest)
-    made(make("whole"), whole)
+    result_of(make(), rest)
+    result_of(make("whole"), whole)
     assert rest.done < whole.done
-    assert content(make().place) == content(make("whole").place)
+    assert content(make().folder) == content(make("whole").folder)
 
 
 def test_anothers_is_refused_and_stays(make: Callable[..., Stage[Any]]) -> None:
-    place = make().place
-    made(make())
+    place = make().folder
+    result_of(make())
     before = tree(place)
     for wait in (False, True):
         with pytest.raises(FingerprintMismatch, match=str(place)):
-            made(make(other=True), Work(stop=1), wait=wait)
+            result_of(make(other=True), Work(stop=1), wait=wait)
     assert tree(place) == before
 
 
 def test_what_is_no_stage_of_the_kind_is_refused_and_stays(make: Callable[..., Stage[Any]]) -> None:
     stage = make()
-    stage.place.mkdir()
-    (stage.place / "thesis.tex").write_text("dear")
+    stage.folder.mkdir()
+    (stage.folder / "thesis.tex").write_text("dear")
     with pytest.raises(SpecError, match=r"thesis\.tex"):
-        made(stage)
-    assert tree(stage.place) == {"thesis.tex": b"dear"}
+        result_of(stage)
+    assert tree(stage.folder) == {"thesis.tex": b"dear"}
 
 
 def test_a_place_that_is_held_is_refused_by_its_holder_or_waited_for(make: Callable[..., Stage[Any]]) -> None:
@@ -163,7 +163,7 @@ def test_a_place_that_is_held_is_refused_by_its_holder_or_waited_for(make: Calla
     thread.start()
     holding.wait(60)
     with pytest.raises(Locked, match=f"process {os.getpid()} on .* is writing {stage.content}"):
-        made(stage)
+        result_of(stage)
     waiting: list[str] = []
 
     def heard(note: str) -> None:
@@ -171,13 +171,13 @@ def test_a_place_that_is_held_is_refused_by_its_holder_or_waited_for(make: Calla
             waiting.append(note)
             release.set()
 
-    made(stage, Notes(heard), wait=True)
+    result_of(stage, Notes(heard), wait=True)
     thread.join()
     assert len(waiting) == 1
-    assert not (stage.place / LOCK).exists()
+    assert not (stage.folder / LOCK).exists()
 
 
 def test_nothing_is_left_where_nothing_came_of_it(make: Callable[..., Stage[Any]]) -> None:
     with held(make()) as folder:
         assert not folder.is_done
-    assert not make().place.exists()
+    assert not make().folder.exists()

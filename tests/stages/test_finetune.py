@@ -21,7 +21,7 @@ from logitcache.data.source import Source
 from logitcache.errors import SpecError
 from logitcache.models.load import UntrainedHead, quiet
 from logitcache.reporter import Notes
-from logitcache.stages.finetune import ready_teacher
+from logitcache.stages.finetune import prepare_teacher
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
@@ -60,7 +60,7 @@ class Bench:
         self.notes.clear()
         reporter = reporter or Notes()
         reporter.write = self.notes.append
-        return ready_teacher(spec, finetune, source or self.source, max_length, self.workspace, reporter, **more)
+        return prepare_teacher(spec, finetune, source or self.source, max_length, self.workspace, reporter, **more)
 
     def folders(self) -> list[Path]:
         return sorted((self.workspace.folder / "teachers").glob("*"))

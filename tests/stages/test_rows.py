@@ -26,7 +26,7 @@ from logitcache.errors import AlignmentError, SpecError
 from logitcache.identity import row_hashes
 from logitcache.reporter import SILENT, Notes
 from logitcache.stages import train as training
-from logitcache.stages.job import Job, ready
+from logitcache.stages.job import Job, resolve
 from logitcache.stages.relabelled import relabelled
 from logitcache.stages.workspace import find_cache
 from logitcache.store.writer import CacheWriter
@@ -80,7 +80,7 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     if bare and not len(source.splits["unlabelled"]):  # all of them held out: a run without them
         source = loaded(table, [], lone, folder)
     try:
-        job = ready(TrainConfig(method="kd", rows=limit), source, SILENT)
+        job = resolve(TrainConfig(method="kd", rows=limit), source, SILENT)
     except SpecError as error:
         if "two classes" not in str(error):  # few rows may have one class
             raise
@@ -112,7 +112,7 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
     source = loaded(changed, [], False, folder) if {0, 1} <= {label for _, label in changed} else dumped
     try:
         config = TrainConfig(method="kd", workspace=Workspace(folder))
-        job = ready(config, replace(source, num_labels=WIDTH), SILENT)
+        job = resolve(config, replace(source, num_labels=WIDTH), SILENT)
     except SpecError as error:
         if "two classes" not in str(error):
             raise
@@ -137,7 +137,7 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
 
 def given_teacher(job: Job) -> Joined:
     """A run's teacher, its rows located."""
-    teacher = training._given(job, SILENT)
+    teacher = training._teacher(job, SILENT)
     assert teacher is not None
     return teacher.located(job.train.row_id, job.train.row_hash)
 
@@ -222,8 +222,8 @@ def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_canno
     for data, counts, said in cases:
         notes: list[str] = []
         source = held_out(load(data, Columns(), tmp_path, SILENT), SILENT)
-        job = ready(TrainConfig(), source, Notes(notes.append))
-        division = job.asked()["division"]
+        job = resolve(TrainConfig(), source, Notes(notes.append))
+        division = job.record()["division"]
         assert (None if division is None else division["held_out"]) == counts
         assert [said in note for note in notes] == [True] * bool(said)
 

@@ -17,7 +17,7 @@ from logitcache.errors import FingerprintMismatch, FormatError, Locked, SpecErro
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.reporter import SILENT, Notes
 from logitcache.stages.folder import PRINTED, claim, is_done
-from logitcache.stages.job import Job, ready, with_tokenizer
+from logitcache.stages.job import Job, resolve, with_tokenizer
 from logitcache.stages.stage import held
 from logitcache.stages.train import Training, train
 from logitcache.store.lock import LOCK, Lock
@@ -25,7 +25,7 @@ from tests.runs import Interrupt, NoSteps, place_of, result, same, stop_at, tree
 
 
 def made(config: TrainConfig) -> Job:
-    return with_tokenizer(ready(config, None, SILENT), SILENT)
+    return with_tokenizer(resolve(config, None, SILENT), SILENT)
 
 
 @pytest.fixture
@@ -147,9 +147,9 @@ def test_a_lock_in_a_checkpoints_folder_makes_it_no_other_student(
     config: TrainConfig, checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
     student = Path(shutil.copytree(checkpoint(), tmp_path / "student"))
-    before = made(replace(config, student=str(student))).asked()
+    before = made(replace(config, student=str(student))).record()
     (student / LOCK).write_text("{}")
-    assert made(replace(config, student=str(student))).asked() == before
+    assert made(replace(config, student=str(student))).record() == before
 
 
 def test_nobody_waits_for_another_run(job: Job) -> None:

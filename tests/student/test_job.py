@@ -15,13 +15,13 @@ from logitcache.config.train import TrainConfig
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT, Notes
 from logitcache.stages.folder import PRINTED, claim, is_done
-from logitcache.stages.job import NOT_RECORDED, Job, load, ready
+from logitcache.stages.job import NOT_RECORDED, Job, load, resolve
 from logitcache.student.model import build_student, student_tokenizer
 from logitcache.teacher.panel import folds_of
 
 
 def made(config: TrainConfig) -> Job:
-    return ready(config, None, SILENT)
+    return resolve(config, None, SILENT)
 
 
 def files(folder: Path) -> list[str]:
@@ -39,11 +39,8 @@ def test_defaults_follow_the_student_and_the_data(config: TrainConfig, checkpoin
 
 def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:
     job = made(replace(config, method="kd", student=str(checkpoint()), tokenizer=str(checkpoint()), temperature=2.0))
-    asked = job.asked()
-    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {
-        "label_map",
-        "class_weight",
-    }  # where there is none
+    asked = job.record()
+    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {"label_map", "class_weight"}
     assert (asked["alpha"], asked["temperature"], asked["soft_factor"]) == (0.5, 2.0, 4.0)
     assert asked["student"] == asked["tokenizer"]
     assert asked["student"].startswith(f"{checkpoint().name}@")
@@ -211,8 +208,8 @@ def test_a_cache_is_one_path_or_several() -> None:
 
 def test_the_metric_is_the_datas_own_unless_one_is_named(config: TrainConfig) -> None:
     source = replace(load(config, SILENT), metric="mcc")
-    jobs = [ready(replace(config, metric=metric), source, SILENT) for metric in (None, "macro_f1")]
-    assert [job.asked()["metric"] for job in jobs] == ["mcc", "macro_f1"]
+    jobs = [resolve(replace(config, metric=metric), source, SILENT) for metric in (None, "macro_f1")]
+    assert [job.record()["metric"] for job in jobs] == ["mcc", "macro_f1"]
 
 
 @pytest.mark.parametrize("method", ["base", "kd"])
@@ -227,15 +224,15 @@ def test_without_a_fold_its_labelled_rows_are_left_out(config: TrainConfig, meth
 def test_unlabelled_rows_stand_behind_the_train_split(config: TrainConfig, unlabelled_data: Path) -> None:
     """Whatever part of the train split is used; the run's own settings say which they were, by digest."""
     config, notes = replace(config, unlabelled=str(unlabelled_data)), list[str]()
-    kd = ready(replace(config, method="kd", rows=20), None, Notes(notes.append))
+    kd = resolve(replace(config, method="kd", rows=20), None, Notes(notes.append))
     assert kd.train.row_id[20:].tolist() == list(range(60, 90))
     assert (set(kd.train.label[20:]), kd.train.label[:20].min()) == ({-1}, 0)
     assert kd.starts() == {"train": 0, "unlabelled": 60}
     assert any("30 unlabelled rows beside 20 labelled ones" in note for note in notes)
     base = made(config)
     assert (len(base.train), base.starts()) == (60, {"train": 0})
-    assert base.asked() == made(replace(config, unlabelled=None)).asked()
-    assert kd.asked()["unlabelled"] == kd.source.split("unlabelled").digest()
+    assert base.record() == made(replace(config, unlabelled=None)).record()
+    assert kd.record()["unlabelled"] == kd.source.split("unlabelled").digest()
     out = config.workspace.folder / "kd"
     claim(replace(kd, out=out))
     with pytest.raises(FingerprintMismatch, match=r"made with unlabelled = [0-9a-f]+, now it is None"):

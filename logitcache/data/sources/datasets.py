@@ -109,7 +109,7 @@ def fetch(name: HubName, commit: Commit, files: Mapping[str, str] | None = None)
     patterns = None if files is None else dict(files)
     try:
         with _quiet():
-            if commit.kept:
+            if commit.local:
                 loaded = _kept(name, commit, files)
             else:
                 loaded = datasets.load_dataset(place, name.config, revision=commit.sha, data_files=patterns)
