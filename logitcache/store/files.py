@@ -1,11 +1,12 @@
-"""Every operation that writes a cache or a result goes through here: beside its place, fsynced, renamed, and the folder
-fsynced. So a reader sees all of a file or none of it, and a power loss takes back no more than the last rename.
+"""Every operation that writes a cache or a result. A file is written under a temporary name, fsynced and renamed, and
+its folder is fsynced. So a reader sees all of a file or none of it, and a power loss takes back no more than the last
+rename.
 
-What the operating system is asked stands in :class:`System`, one method a call, so that tests can let each of them
-fail, be cut short, or be the last thing a process did.
+Each call to the operating system that changes a disk is a method of :class:`System`. Tests let each of them fail, write
+a part, or be the last thing that a process did.
 
-Nothing is removed or written through a link. A cache's folder may be one, to a larger disk; below it there is none, and
-what is behind one that stands there all the same is somebody else's.
+Nothing is removed or written through a link. A cache's folder may be a link to a larger disk; below it there are none,
+and what a link there points to is left alone.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def temporary(path: Path) -> Path:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What kills have left beside the places of files in this folder and those below it."""
+    """The temporary files that interrupted writers left in this folder and those below it."""
     return sorted(path for path in folder.rglob(TEMPORARY) if path.is_symlink() or not path.is_dir())
 
 
@@ -143,7 +144,7 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
-    """Write a file beside its place; whoever enters moves it there. Nothing is left beside it, whatever happens."""
+    """Write a file under a temporary name, for the caller to rename. The temporary file is removed whatever happens."""
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
@@ -191,7 +192,9 @@ def sync_file(path: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Make all names in this folder last, its own too: who was killed before could not. Raises DiskError."""
+    """Make all names in this folder, and its own name, survive a power loss: a process that was killed before may not
+    have done so. Raises DiskError.
+    """
     with disk(folder):
         sync_folder(folder)
         if os.access(folder.parent, os.R_OK):  # else its name was not ours to give
@@ -199,18 +202,17 @@ def settle(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are not there, so that a power loss does not take them back. Raises
-    DiskError.
-    """
+    """Make a folder, and those above it that are missing, so that they survive a power loss. Raises DiskError."""
     if path.is_dir():
         return
     make_folder(path.parent)
     with disk(path):
         try:
             system.make_folder(path)
-        except FileExistsError:  # somebody else made it meanwhile, and may have removed it again
-            if os.path.lexists(path) and not path.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+        except FileExistsError:  # another process made it meanwhile, and may remove it again at any time
+            with suppress(FileNotFoundError):
+                if not stat.S_ISDIR(path.lstat().st_mode) and not path.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         sync_folder(path.parent)
 
 
@@ -244,8 +246,8 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def disk(path: Path, needed: int = 0) -> Iterator[None]:
-    """What the system says of a failure to write there, as one clear line. A place that cannot be used stays the
-    system's own error.
+    """Turn an OSError of writing there into a DiskError of one line. Errors of the place itself (no permission, not a
+    folder) pass unchanged.
     """
     try:
         yield
@@ -265,7 +267,7 @@ def disk(path: Path, needed: int = 0) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """The same for a failure to read there: what cannot be read is not what is not there."""
+    """As :func:`disk`, for reading: a file that cannot be read is not a missing file."""
     try:
         yield
     except OSError as error:
