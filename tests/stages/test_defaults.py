@@ -54,7 +54,7 @@ def source(load_source: Callable[[Path], Source], singles_data: Path) -> Source:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(one=OPTIONS, other=OPTIONS, method=st.sampled_from(METHODS), seed=st.integers(0, 3))
+@given(one=OPTIONS, other=OPTIONS, method=st.sampled_from(sorted(METHODS)), seed=st.integers(0, 3))
 def test_two_runs_share_a_folder_if_and_only_if_their_settings_are_the_same(
     source: Source, one: dict[str, Any], other: dict[str, Any], method: str, seed: int
 ) -> None:
