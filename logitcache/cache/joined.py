@@ -200,7 +200,11 @@ def join_parts(
     """:func:`join`, where it is known which caches answer for which part."""
     _check_counts(answering, teachers)
     for caches in answering.values():
-        _check_different(caches)
+        fingerprints = set()
+        for cache in caches:
+            if cache.fingerprint in fingerprints:
+                raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
+            fingerprints.add(cache.fingerprint)
     _check_same_teachers(answering)
     ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
     first = ordered[next(iter(starts))][0]
@@ -282,13 +286,6 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
             )
     if teachers == "mean" and all(len(caches) == 1 for caches in answering.values()):
         raise SpecError("--teachers mean: expected several caches of the same rows, found one. Name each with --cache.")
-
-
-def _check_different(caches: Sequence[Cache]) -> None:
-    fingerprints = [cache.fingerprint for cache in caches]
-    for index, cache in enumerate(caches):
-        if cache.fingerprint in fingerprints[:index]:
-            raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
 
 
 def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
