@@ -12,11 +12,11 @@ import click
 
 from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
-from logitcache.reporter import SILENT, Reporter, progress
+from logitcache.reporter import SILENT, Once, Reporter, progress
 
 from .options import Command, as_json, options, typed
 from .progress import lines, show
-from .workers import Once, run_parts, words_typed
+from .workers import run_parts, words_typed
 
 SUMMED = ("teacher_rows", "reused_rows", "rows_per_second", "tokens_per_second")  # over the parts of a dump
 

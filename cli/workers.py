@@ -9,13 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import IO
 
 import click
 from click.core import ParameterSource
 
-from logitcache.reporter import Meter, Reporter
+from logitcache.reporter import Reporter
 
 SCRIPT = """
 from logitcache_cli.workers import end_with_parent
@@ -38,22 +37,6 @@ def words_typed(ctx: click.Context, without: Sequence[str]) -> list[str]:
         if not (isinstance(param, click.Option) and param.is_flag):
             words.append(str(ctx.params[name]))
     return words
-
-
-class Once(Reporter):
-    """Passes everything on to another reporter; a note that several processes give, once."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self.reporter = reporter
-        self.notes = set[str]()
-
-    def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.add(text)
-            self.reporter.note(text)
-
-    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
-        return self.reporter.stage(name, unit, total)
 
 
 def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[str]:

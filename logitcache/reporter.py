@@ -240,3 +240,19 @@ def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None
+
+
+class Once(Reporter):
+    """Passes everything on to another reporter; a note that is given several times, once."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.notes = set[str]()
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.add(text)
+            self.reporter.note(text)
+
+    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
+        return self.reporter.stage(name, unit, total)

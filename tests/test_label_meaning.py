@@ -22,7 +22,7 @@ from logitcache.data.labels import labels
 from logitcache.data.match import match_labels
 from logitcache.data.names import ClassNames
 from logitcache.data.source import Rows
-from logitcache.data.sources.files import Table
+from logitcache.data.sources.tables import Table
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.reporter import SILENT

@@ -7,10 +7,31 @@ from typing import Any
 
 from logitcache.config.labels import map_of, names_of
 from logitcache.config.option import Cost, option
+from logitcache.config.text_files import delimiter_of, encoding_of
 from logitcache.config.workspace import Workspace
 
 GROUP = "Data"
 TASKS = ("classification", "token-classification")
+
+
+def encoding() -> Any:
+    return option(
+        None,
+        "Encoding of text files (cp1252, gb18030, ...) that have no byte order mark. Default: UTF-8.",
+        group=GROUP,
+        parse=encoding_of,
+        recorded=False,
+    )
+
+
+def delimiter() -> Any:
+    return option(
+        None,
+        "Character between the fields of csv, tsv and txt files; `tab` is one. Default: what splits every line alike.",
+        group=GROUP,
+        parse=delimiter_of,
+        recorded=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -42,14 +63,16 @@ class Columns:
         group=GROUP,
         recorded=False,
     )
+    encoding: str | None = encoding()
+    delimiter: str | None = delimiter()
 
 
 def data() -> Any:
     return option(
         "docstrings",
-        "A jsonl, csv, tsv or parquet file; a folder of them (train, dev and test by name) or one saved by "
-        "`datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its files are in a folder); a hub "
-        "name (org/name[:config][@revision]); or `docstrings`, the built-in set.",
+        "A jsonl, json, csv, tsv or parquet file, packed (.gz, .zip, ...) or not; a folder of them (train, dev and "
+        "test by name) or one saved by `datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its "
+        "files are in a folder); a hub name (org/name[:config][@revision]); or `docstrings`, the built-in set.",
         group=GROUP,
         recorded=False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from logitcache.config.data import delimiter, encoding
 from logitcache.config.option import option
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
@@ -34,6 +35,8 @@ class InspectConfig:
     )
     text: str | None = option(None, "Column of the text. Default: a usual name such as text.")
     text_pair: str | None = option(None, "Column of the second text of a pair.")
+    encoding: str | None = encoding()
+    delimiter: str | None = delimiter()
     workspace: Workspace = field(default_factory=Workspace)
 
     def check(self) -> None:

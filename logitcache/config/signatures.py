@@ -15,6 +15,8 @@ class RowsOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -31,6 +33,8 @@ class DumpOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -61,6 +65,8 @@ class AgainOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -82,6 +88,8 @@ class TrainOptions(TypedDict, total=False):
     label: str | None
     labels: str | Sequence[str] | None
     task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
     data_seed: int
     student: str
     revision: str | None

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache.data.names import LISTED, integer, labels_option
-from logitcache.data.sources.files import Column, Table
+from logitcache.data.sources.tables import Column, Table
 from logitcache.data.spool import by_block
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Int64
@@ -29,7 +29,7 @@ MISSING_TEXTS = frozenset(
         *("NaN", "-NaN", "nan", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     }
 )
-_LOOKS_MISSING = {text.casefold() for text in MISSING_TEXTS}
+_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, r"\N")}  # the last in exports of databases
 _NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
 _HASHABLE = (str, int, float, bool, type(None))
 

@@ -25,7 +25,7 @@ from logitcache.data.names import (
     labels_option,
     listed,
 )
-from logitcache.data.sources.files import Table
+from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Int64
 from logitcache.reporter import Reporter

@@ -136,9 +136,10 @@ def read_array(file: str) -> SoftLabels:
     return SoftLabels(loaded.astype(np.float64), None, lambda row: f"{Path(file).name}, row {row}")
 
 
-def read_columns(table: Table, columns: Sequence[str]) -> SoftLabels:
-    """The answers in these columns of a table: names, or one pattern. Raises SpecError naming the first row that has
-    none of the known shapes.
+def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> SoftLabels:
+    """The answers in these columns of a table: names, or one pattern. ``absent`` is the number of a class that a row
+    does not name: no vote and no probability, but NaN of logits. Raises SpecError naming the first row that has none of
+    the known shapes.
     """
     names = _matching(table, columns)
     missing = [name for name in names if name not in table.columns]
@@ -150,7 +151,7 @@ def read_columns(table: Table, columns: Sequence[str]) -> SoftLabels:
             where=table.path,
         )
     if len(names) == 1:
-        return _one_column(table, names[0])
+        return _one_column(table, names[0], absent)
     numbers = [_numbers(table, name) for name in names]
     return SoftLabels(np.column_stack(numbers), _parts_apart(names, columns), table.place)
 
@@ -217,7 +218,7 @@ def _no_answer(table: Table, column: str, row: int, value: Any, expected: str) -
     )
 
 
-def _one_column(table: Table, name: str) -> SoftLabels:
+def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
     whole = _matrix(table.columns[name])
     if whole is not None:
         return SoftLabels(whole, None, table.place)
@@ -230,7 +231,7 @@ def _one_column(table: Table, name: str) -> SoftLabels:
         if answer is not None and isinstance(answer, dict) != isinstance(some, dict):
             expected = "classes by name, as in the rows before" if isinstance(some, dict) else "a list of numbers"
             raise _no_answer(table, name, row, answer, expected)
-    return _of_names(rows, table) if isinstance(some, dict) else _of_lists(rows, len(some), table, name)
+    return _of_names(rows, table, absent) if isinstance(some, dict) else _of_lists(rows, len(some), table, name)
 
 
 def _listed(column: Any) -> list[Any]:
@@ -333,9 +334,9 @@ def _once(pairs: Any) -> dict[str, float]:
     return found
 
 
-def _of_names(rows: Sequence[Any], table: Table) -> SoftLabels:
+def _of_names(rows: Sequence[Any], table: Table, absent: float) -> SoftLabels:
     names = list(dict.fromkeys(name for answer in rows if answer is not None for name in answer))
-    values = np.zeros((len(rows), len(names)))
+    values = np.full((len(rows), len(names)), absent)
     column = {name: index for index, name in enumerate(names)}
     for row, answer in enumerate(rows):
         if answer is None:

@@ -21,6 +21,7 @@ from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
 from logitcache.data.sources import find
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
+from logitcache.data.sources.content import Reading
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
 from logitcache.data.sources.find import Found
@@ -32,7 +33,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import chosen
 from logitcache.errors import SpecError
 from logitcache.records import Int64, Ragged
-from logitcache.reporter import Reporter
+from logitcache.reporter import Once, Reporter
 
 SPLITS = ("train", "dev", "test")
 
@@ -59,10 +60,15 @@ def load(
     "memory").
     Raises SpecError for whatever cannot be read as asked.
     """
-    found, more = _both(find.find(data, cache, reporter), unlabelled, cache, reporter)
+    reading = Reading(columns.encoding, columns.delimiter)
+    reporter = Once(reporter)  # a table may be read again, for its other columns
+    found = find.find(data, cache, reporter, reading=reading)
+    found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}
     for split, table in tables.items():
-        if table.columns and not len(table) and split != "train":  # an empty train split is refused where it is used
+        if (
+            table.columns and not len(table) and split not in ("train", None)
+        ):  # an empty train split is refused where it is used
             reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     kind, columns = chosen(list(tables.values()), columns, found.where)
@@ -73,7 +79,7 @@ def load(
         reporter.note(note)
     for note in choice_notes(list(tables.values()), columns, names):
         reporter.note(note)
-    given = find.label_names(columns.label_names, found)
+    given = find.label_names(columns.label_names, found, names.label)
     numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
     rows = {split: _rows(each, names, numbers[split]) for split, each in opened.items()}
     known_as = name or found.name
@@ -100,11 +106,14 @@ def load(
     return source if found.preset is None else replace(source, metric=found.preset.metric)
 
 
-def _both(found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter) -> tuple[Found, Found | None]:
+def _both(
+    found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
+) -> tuple[Found, Found | None]:
     """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
     if UNLABELLED_SPLIT not in found.tables:
-        more = None if unlabelled is None else find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS)
-        return found, more
+        if unlabelled is None:
+            return found, None
+        return found, find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS, reading)
     if unlabelled is not None:
         raise SpecError(
             "expected unlabelled rows as a split or by a name of their own, found both. Leave one out.",

@@ -53,7 +53,8 @@ def dump(
     reuse = _reused(config, source, splits)
     older = None if reuse is None else Known(reuse)
     plan = planner(config, source, older, reporter)
-    reports = [_dump(config, plan(split), source, split, older, reporter) for split in splits]
+    plans = {split: plan(split) for split in splits}  # all are refused before anything is written
+    reports = [_dump(config, asked, source, split, older, reporter) for split, asked in plans.items()]
     return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
 
 

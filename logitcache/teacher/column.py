@@ -102,7 +102,8 @@ def recorded(
         )
     rows = source.table(split)
     labels = _read(answers, source, split, cache, reporter)
-    labels = _complete(labels, source, reporter, answers.name)
+    if not answers.are_logits:
+        labels = _complete(labels, source, reporter, answers.name)
     width = labels.values.shape[1]
     own = labels.names or tuple(f"LABEL_{number}" for number in range(width))
     task = task_of(source, own)
@@ -178,7 +179,7 @@ def _read(answers: AnswerSource, source: Source, split: str, cache: Path, report
     else:
         table = find.single(find.find(answers.file, cache, reporter))
         texts = _text_columns(table, source.texts, answers.file)
-    labels = read_columns(table, answers.columns)
+    labels = read_columns(table, answers.columns, np.nan if answers.are_logits else 0.0)
     return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)
 
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from logitcache.cache.cache import Cache
-from logitcache.reporter import Notes
+from logitcache.reporter import Notes, Once
 from logitcache_cli import dump as module
 from logitcache_cli import workers
 from logitcache_cli.main import cli
@@ -64,7 +64,7 @@ def test_what_workers_say_is_brought_together(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(workers, "SCRIPT", FAKE)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     said: list[str] = []
-    reporter = workers.Once(Notes(said.append))
+    reporter = Once(Notes(said.append))
     assert workers.run_parts(["dump"], 3, reporter) == [f"{i}/3 7\n" for i in (1, 2, 3)]
     assert sorted(said) == ["note: the same", *(f"part {i}: dump: some rows" for i in (1, 2, 3))]
     monkeypatch.delenv("OMP_NUM_THREADS")
@@ -100,7 +100,7 @@ def test_a_worker_ends_when_its_parent_is_gone() -> None:
 def test_the_first_failure_ends_all_with_its_code_and_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SCRIPT", FAKE)
     said: list[str] = []
-    reporter = workers.Once(Notes(said.append))
+    reporter = Once(Notes(said.append))
     started = time.monotonic()
     with click.Context(cli), pytest.raises(click.exceptions.Exit) as left:
         workers.run_parts(["dump", "--fail"], 3, reporter)

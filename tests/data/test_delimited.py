@@ -8,7 +8,8 @@ import pytest
 
 from logitcache.config.data import Columns
 from logitcache.data.source import load
-from logitcache.data.sources.files import find_files, read_table, read_tables
+from logitcache.data.sources.files import find_files
+from logitcache.data.sources.reading import read_table, read_tables
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
@@ -49,8 +50,9 @@ def test_an_empty_text_of_a_lone_column_stands_in_quotes(tmp_path: Path) -> None
     ("text,label\na,x,\nb,y,\n", 2, "found 3"),
     ("text,label\na\0,x\n", 2, "found a NUL byte"),
     ("text,label\na,x\nb\rc,y\n", 3, "found a carriage return without a line feed"),
-    ("text;label\na, b;x\nb;y;z\n", 2, "Put commas between the fields, not ';'"),
-    (b"\x1f\x8b\x08", 1, "found a gzip archive"),
+    ("text;label\na, b;x\nb;y;z\n", 2, "Give --delimiter ';' if that separates"),
+    ('text,label\na, "x, y"\n', 2, "found 3"),
+    ('text,label\na, "x"\n', 2, "found a space before it"),
 ])  # fmt: skip
 def test_what_pandas_would_repair_or_misread_is_refused(
     tmp_path: Path, content: str | bytes, line: int, said: str
@@ -95,7 +97,7 @@ def test_texts_that_pandas_reads_as_missing_stay_texts_and_are_said(tmp_path: Pa
 @pytest.mark.parametrize(("header", "said"), [
     ("id,text,category_name", "not read: category_name. Name the column of the labels, for example --label "
                               "category_name"),
-    ("when,text,Label", "not read: when, Label. Name the column of the labels, for example --label Label"),
+    ("when,text,Labels_", "not read: when, Labels_. Name the column of the labels, for example --label Labels_"),
     ("text,category,label", "labels: the column label is read, category not. Another: --label category"),
 ])  # fmt: skip
 def test_a_column_of_labels_that_may_be_meant_is_said_and_the_advice_helps(
@@ -140,10 +142,11 @@ def test_endings_in_capitals_are_endings_and_others_are_named(tmp_path: Path) ->
     path = write(tmp_path / "a" / "train.CSV", "text,label\na,x\n")
     assert find_files(path.parent) == {"train": [path]}
     assert len(read_table(path)) == 1
-    write(tmp_path / "a" / "dev.json", "[]")
-    assert any(note.endswith("dev.json") for note in notes_of(path.parent))
-    write(tmp_path / "b" / "train.jsonl.gz", b"")
-    with pytest.raises(SpecError, match=r"found train\.jsonl\.gz\. Unpack or convert what ends in \.jsonl\.gz\."):
+    for name in ("train_arguments.json", "test.xlsx", "README.txt"):
+        write(tmp_path / "a" / name, "{}")
+    assert any(note.endswith("other files: test.xlsx, train_arguments.json") for note in notes_of(path.parent))
+    write(tmp_path / "b" / "train.doc.gz", b"")
+    with pytest.raises(SpecError, match=r"found train\.doc\.gz\. Unpack or convert what ends in \.doc\.gz\."):
         find_files(tmp_path / "b")
 
 

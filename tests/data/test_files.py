@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.sources.files import Table, find_files, inner, read_table, read_tables, split_named, split_of
+from logitcache.data.sources.content import Reading
+from logitcache.data.sources.files import find_files, inner, split_named, split_of
+from logitcache.data.sources.reading import read_table, read_tables
+from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
 # What a field of each kind can hold: csv anything but a lone carriage return (a line end to its readers), tsv no tab,
@@ -162,7 +165,7 @@ def test_a_copy_of_a_repository_is_entered(tmp_path: Path) -> None:
     ("names", "asked", "said"),
     [
         ((), "nothing", ("no such file or folder", "--data")),
-        (("data.txt",), "data.txt", ("ending in .jsonl, .csv, .tsv", "'.txt'")),
+        (("data.doc",), "data.doc", ("ending in .jsonl, .csv, .tsv", "'.doc'")),
         (("data",), "data", ("ending in .jsonl, .csv, .tsv", "''")),
         ((), ".", ("train, dev or test in their names", "found none")),
         (("a.csv", "b.csv"), ".", ("found a.csv, b.csv", "Rename them")),
@@ -269,9 +272,13 @@ def test_a_very_long_field_is_read(tmp_path: Path) -> None:
     [
         ("x.jsonl", '{"a": 1}\n\n{"a": \n', 3, "Expecting value at column"),
         ("x.jsonl", '{"a": 1}\n[1]\n', 2, "found a list"),
-        ("x.jsonl", '"text"\n', 1, "found a str"),
-        ("x.jsonl", '{"a": 1} {"a": 2}\n', 1, "Extra data"),
-        ("x.jsonl", '[{"a": 1},\n{"a": 2}]\n', 1, "Expecting value"),
+        ("x.jsonl", '{"a": 1}\n"text"\n', 2, "found a str"),
+        ("x.jsonl", "text,label\n", 1, "found 'text,label"),
+        ("x.jsonl", '{"a": 1}\n{"a": 1} {"a": 2}\n', 2, "Extra data"),
+        ("x.json", '[{"a": 1},\n{"a": 2} x]\n', 2, "Expecting value at column 10"),
+        ("x.json", '[{"a": 1},\n2]\n', 2, "found a int"),
+        ("x.json", '[{"a": 1}]\n[]\n', 2, "found more behind it"),
+        ("x.json", '[{"a": 1, "a": 2}]\n', 1, "the key 'a' twice"),
         ("x.jsonl", '{"a": ' + "9" * 5000 + "}\n", 1, "digits"),
         ("x.jsonl", "[" * 100_000 + "\n", 1, "recursion"),
         ("x.csv", 'text,label\na,b\n"never closed,b\nc,d\n', 3, "unexpected end of data. Close the quotes"),
@@ -293,14 +300,17 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.tsv"])
 def test_bytes_that_are_not_utf8_are_refused_with_their_line(tmp_path: Path, name: str) -> None:
     rows = {"x.jsonl": '{"text": "café"}\n', "x.csv": "café,b\n", "x.tsv": "café\tb\n"}[name]
-    header = rows.replace("é", "e").encode()
-    path = write(tmp_path / name, header + rows.encode() * 1999 + rows.encode("latin-1") + rows.encode())
-    assert refused(path) == f"{path} line 2001: expected UTF-8, found bytes that are not. Save it as UTF-8."
-    for encoding in ("utf-16", "utf-32"):
-        write(path, rows.encode(encoding))
-        assert (
-            refused(path) == f"{path} line 1: expected UTF-8, found UTF-16 or UTF-32. Save it as UTF-8 text, unpacked."
-        )
+    header, plain = rows.replace("café", "text").encode(), rows.replace("é", "e").encode()
+    path = write(tmp_path / name, header + plain * 1999 + rows.encode("latin-1") + plain)
+    assert refused(path) == (
+        f"{path} line 2001: expected UTF-8, found bytes that are not. Save it as UTF-8, or name its encoding with "
+        f"--encoding: with --encoding cp1252 the line reads: {' '.join(rows.split())}"
+    )
+    assert len(read_table(path, Reading(encoding="cp1252"))) > 1999
+    write(path, header + rows.encode() * 1999 + rows.encode("latin-1") + rows.encode())
+    assert refused(path).endswith("line 2001: expected UTF-8, found bytes that are not. Correct or remove the line: "
+                                  "lines before it are UTF-8.")  # fmt: skip
+    assert read_table(path, Reading(encoding="cp1252")).remarks[0].count == 2000
 
 
 def test_unnamed_columns_may_repeat(tmp_path: Path) -> None:

@@ -200,7 +200,9 @@ def test_names_of_the_hub(name: str, expected: HubName | None) -> None:
 def test_no_such_file_is_refused_with_what_else_there_is(tmp_path: Path) -> None:
     for name in (str(tmp_path / "nowhere"), "nowhere.parquet", "data/nowhere.jsonl"):
         message = refused(name)
-        assert message.startswith(f"{name}: no such file or folder. Give --data a jsonl, csv, tsv or parquet file")
+        assert message.startswith(
+            f"{name}: no such file or folder. Give --data a jsonl, json, csv, tsv or parquet file"
+        )
         assert "docstrings, glue/cola" in message
         assert "org/name[:config][@revision]" in message
 
@@ -370,7 +372,7 @@ def test_what_the_hub_cannot_give_is_refused_in_one_line(
 
 def test_a_column_that_is_not_there_is_refused(answers: dict[str, Any]) -> None:
     message, _ = answers["org/plain {'text': 'body'} None"]
-    assert message == "data set org/plain: no column 'body' for --text, found text, label."
+    assert message == "data set org/plain: no column 'body' for --text, found text, label. Give one of these."
 
 
 def test_a_hub_out_of_reach_is_refused(answers: dict[str, Any]) -> None:

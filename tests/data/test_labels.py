@@ -21,7 +21,7 @@ from logitcache.config.labels import parse_names
 from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.labels import labels
 from logitcache.data.source import Source, load
-from logitcache.data.sources.files import Table
+from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Notes
 

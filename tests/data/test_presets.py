@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from logitcache.config.data import Columns
 from logitcache.data.source import load
-from logitcache.data.sources.files import Table
 from logitcache.data.sources.presets import PRESETS, draw, find, mark, marked
+from logitcache.data.sources.tables import Table
 from logitcache.data.tasks.classification import METRICS
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from logitcache.data.sources.files import read_table, read_tables
+from logitcache.data.sources.content import Reading
+from logitcache.data.sources.reading import read_table, read_tables
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 
@@ -80,5 +81,5 @@ def test_parts_of_one_split_have_one_writer(tmp_path: Path) -> None:
 
 def test_the_quotes_of_a_preset_are_plain(tmp_path: Path) -> None:
     path = tsv(tmp_path / "train.tsv", '"both"\tx')
-    table = read_tables([path], plain_quotes=True)
+    table = read_tables([path], Reading(plain_quotes=True))
     assert texts(table, "text").to_pylist() == ['"both"']

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logitcache.data.sources.files import Table, read_table
-from logitcache.data.sources.tables import Peculiar
+from logitcache.data.sources.reading import read_table
+from logitcache.data.sources.tables import Peculiar, Table
 from logitcache.data.sources.texts import texts
 from logitcache.errors import SpecError
 

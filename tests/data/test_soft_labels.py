@@ -134,6 +134,12 @@ def test_logits_are_declared_and_minus_infinity_is_probability_zero() -> None:
         labels.logits(COLUMN)
 
 
+def test_a_class_without_a_logit_is_not_taken_for_zero() -> None:
+    labels = read_columns(table(z=[{"a": -0.5, "b": -1.0}, {"b": -0.1}]), ["z"], absent=np.nan)
+    with pytest.raises(SpecError, match="row 1: expected a number for each class, found NaN or nothing"):
+        labels.logits(AnswerSource(True, ("z",)))
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [

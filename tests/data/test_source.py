@@ -351,7 +351,9 @@ def test_an_empty_file_is_an_empty_split(read: Load) -> None:
 
 def test_nothing_but_an_empty_file_is_refused(read: Load) -> None:
     assert "found an empty file" in refused(read, {"train.jsonl": ""})
-    assert refused(read, {"train.csv": ""}, at="train.csv", text="text").endswith("--text, found none.")
+    assert refused(read, {"train.csv": ""}, at="train.csv", text="text").endswith(
+        "--text, found none. Give one of these."
+    )
 
 
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(read: Load) -> None:

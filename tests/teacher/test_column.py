@@ -137,6 +137,20 @@ def test_rows_without_an_answer_are_named_or_skipped(asked: Callable[..., DumpCo
     assert Cache.open(tmp_path / "a").skipped.tolist() == [55, 56, 57]
 
 
+def test_unlabelled_rows_and_logits_by_name(tmp_path: Path) -> None:
+    """Unlabelled rows have the column too; a logit that is not there is no 0; nothing is written before all is read."""
+    z = [{"neg": 1.5, "pos": -0.5}] * 8
+    train = {"text": [f"t{i}" for i in range(8)], "label": ["neg", "pos"] * 4, "z": z}
+    more = {"text": ["u0", "u1"], "z": [{"neg": 1.0, "pos": 2.0}, {"pos": 2.0}]}
+    with pytest.raises(SpecError, match="row 1: expected a number for each class"):
+        logitcache.dump("logits:z", train, unlabelled=more, out=tmp_path / "a", notify=lambda note: None)
+    assert not (tmp_path / "a").exists()
+    more["z"][1] = {"neg": 0.0, "pos": 2.0}  # type: ignore[call-overload]
+    report = logitcache.dump("logits:z", train, unlabelled=more, out=tmp_path / "a", notify=lambda note: None)
+    assert report.unlabelled is not None
+    assert answers(report.unlabelled.cache).tolist() == [[-1, 0], [-2, 0]]
+
+
 def test_columns_that_look_permuted_are_refused(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
     np.save(tmp_path / "p.npy", probabilities()[:, ::-1])
     with pytest.raises(FingerprintMismatch, match="--label-map neg=LABEL_1,pos=LABEL_0"):

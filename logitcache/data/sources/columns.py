@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from logitcache.config.data import Columns
 from logitcache.data.label_values import MISSING_TEXTS
-from logitcache.data.sources.tables import Peculiar, Table
-from logitcache.errors import SpecError
+from logitcache.data.names import is_number
+from logitcache.data.sources.endings import SPLIT_WORDS
+from logitcache.data.sources.tables import Column, Peculiar, Table
+from logitcache.errors import SpecError, short
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "title")
 PAIR_COLUMNS = (
@@ -27,31 +31,58 @@ PAIR_COLUMNS = (
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 # Columns that number the rows: an index that pandas wrote, and the like.
 _NUMBERING = re.compile(r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE)
+NO_HEADER = "If the file has no header, put a line of column names on top of it, such as label,text."
+SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 _LABEL_WORDS = ("label", "class", "categ", "target", "intent", "sentiment", "rating", "stars", "score", "topic")
 
 
 def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> Columns:
     """Fill in the column names that were not given; refuse those that no file has. One file may lack what another
-    has: a test split is often unlabelled.
+    has: a test split is often unlabelled. Usual names may be written in any case.
     """
     have = _names(tables)
     for flag, name in (("--text", asked.text), ("--text-pair", asked.text_pair), ("--label", asked.label)):
         if name is not None and name not in have:
-            raise SpecError(f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}.", where=where)
+            problem = f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}"
+            raise SpecError(problem, advice="Give one of these.", where=where)
     text, pair = asked.text, asked.text_pair
     if text is None and pair is None:
-        text, pair = next((p for p in PAIR_COLUMNS if set(p) <= set(have)), (None, None))
+        pairs = ([_called(name, have) for name in names] for names in PAIR_COLUMNS)
+        text, pair = next((names for names in pairs if None not in names), (None, None))
     if text is None:
-        text = next((c for c in TEXT_COLUMNS if c in have), None)
+        text = _first(TEXT_COLUMNS, have)
     if text is None:
-        raise SpecError(
-            expected=f"a text column ({', '.join(TEXT_COLUMNS)})",
-            found=", ".join(have) or "an empty file",
-            advice="Name it with --text (and --text-pair).",
-            where=where,
-        )
-    label = asked.label or next((c for c in LABEL_COLUMNS if c in have), None)
-    return Columns(text, pair, label, asked.label_names)
+        raise _no_text(have, where, typed=all(table.typed for table in tables))
+    return replace(asked, text=text, text_pair=pair, label=asked.label or _first(LABEL_COLUMNS, have))
+
+
+def _called(name: str, have: Sequence[str]) -> str | None:
+    """The column of this name, in whatever case it is written."""
+    if name in have:
+        return name
+    return next((column for column in have if column.casefold() == name), None)
+
+
+def _first(names: Sequence[str], have: Sequence[str]) -> str | None:
+    columns = (_called(name, have) for name in names)
+    return next((column for column in columns if column is not None), None)
+
+
+def _no_text(have: Sequence[str], where: Path | str, *, typed: bool) -> SpecError:
+    expected = f"a text column ({', '.join(TEXT_COLUMNS)})"
+    if not have:
+        return SpecError(expected=expected, found="an empty file", advice="Fetch or save it again.", where=where)
+    advice = "Name it with --text (and --text-pair)."
+    if not typed and len(have) == 1:
+        advice += " If the lines hold several fields, say with --delimiter what separates them."
+    if not typed:
+        advice += f" {NO_HEADER}"
+    return SpecError(expected=expected, found=", ".join(map(short, have)), advice=advice, where=where)
+
+
+def looks_like_row(names: Sequence[str]) -> bool:
+    """Whether names are rather the fields of a row: a number, or a sentence."""
+    return any(is_number(name.strip()) or len(name.split()) > 4 for name in names)
 
 
 def not_read(tables: Sequence[Table], taken: Columns) -> tuple[str, ...]:
@@ -64,7 +95,7 @@ def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> lis
     """What a user has to know of the columns that were taken, one line each: others that might have been meant, and
     texts that pandas would not read as such.
     """
-    notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken)]
+    notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken), _split_column(tables, taken)]
     for table in tables:
         if not table.typed:
             columns = [name for name in (taken.text, taken.text_pair) if name is not None and name in table.columns]
@@ -82,7 +113,8 @@ def _other_texts(tables: Sequence[Table], asked: Columns, taken: Columns) -> str
         return None
     have = _names(tables)
     usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
-    others = [name for name in usual if name in have and name not in (taken.text, taken.text_pair)]
+    columns = [_called(name, have) for name in usual]
+    others = [name for name in columns if name not in (None, taken.text, taken.text_pair)]
     if not others:
         return None
     chosen = " and ".join(filter(None, (taken.text, taken.text_pair)))
@@ -94,7 +126,8 @@ def _other_labels(tables: Sequence[Table], asked: Columns, taken: Columns) -> st
         return None
     if taken.label is not None:
         have = _names(tables)
-        others = [name for name in LABEL_COLUMNS if name in have and name != taken.label]
+        columns = [_called(name, have) for name in LABEL_COLUMNS]
+        others = [name for name in columns if name is not None and name != taken.label]
         if not others:
             return None
         return f"labels: the column {taken.label} is read, {', '.join(others)} not. Another: --label {others[0]}"
@@ -106,6 +139,28 @@ def _other_labels(tables: Sequence[Table], asked: Columns, taken: Columns) -> st
         f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
         f"not read: {', '.join(unread)}. Name the column of the labels, for example --label {_quoted(likely)}"
     )
+
+
+def _split_column(tables: Sequence[Table], taken: Columns) -> str | None:
+    """A note of a column that says which split each row belongs to, which is not read."""
+    read = (taken.text, taken.text_pair, taken.label)
+    for table in tables:
+        for name in SPLIT_COLUMNS:
+            column = _called(name, list(table.columns))
+            if column is None or column in read:
+                continue
+            values = set(_plain(table.columns[column]))
+            if len(values) > 1 and all(str(value).lower() in SPLIT_WORDS for value in values):
+                listed = ", ".join(sorted(map(str, values)))
+                return (
+                    f"{table.path}: the column {column} names splits ({listed}) and is not read, so rows of all of "
+                    "them count as one table. To keep them apart, save each split as a file of its own"
+                )
+    return None
+
+
+def _plain(column: Column) -> list[Any]:
+    return column if isinstance(column, list) else column.unique().to_pylist()
 
 
 def _quoted(name: str) -> str:

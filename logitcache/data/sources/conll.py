@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 
+from logitcache.data.sources.content import Content
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
@@ -14,7 +14,7 @@ _DOCUMENT = "-DOCSTART-"
 _COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=)")  # before the words of a row
 
 
-def read_conll(path: Path) -> Table:
+def read_conll(content: Content) -> Table:
     """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document, and comments
     before a row, are no words. Raises SpecError naming a line that has no label, or where the first column counts.
     """
@@ -22,7 +22,7 @@ def read_conll(path: Path) -> Table:
     tags: list[list[str]] = []
     lines: list[int] = []
     open_row = False
-    with path.open(encoding="utf-8-sig") as file:
+    with content.text() as file:
         for number, line in enumerate(file, 1):
             fields = [field for field in line.strip("\r\n").split("\t" if "\t" in line else " ") if field]
             if not fields or fields[0] == _DOCUMENT:
@@ -35,7 +35,7 @@ def read_conll(path: Path) -> Table:
                     expected="a word and its label, with spaces or tabs between them",
                     found=repr(fields[0])[:60],
                     advice="Correct or remove the line.",
-                    where=f"{path} line {number}",
+                    where=f"{content.path} line {number}",
                 )
             if not open_row:
                 words.append([])
@@ -50,6 +50,6 @@ def read_conll(path: Path) -> Table:
             expected="words in the first column",
             found="numbers that count them",
             advice="Put the words first, and their labels last.",
-            where=path,
+            where=content.path,
         )
-    return Table(path, {"words": words, "tags": tags}, np.array(lines, np.int64), typed=True)
+    return Table(content.path, {"words": words, "tags": tags}, np.array(lines, np.int64), typed=True)

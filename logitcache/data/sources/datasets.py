@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logitcache.data.sources.files import SPLIT_WORDS
+from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.tables import Table, arrow_table
 from logitcache.errors import SpecError
 from logitcache.hub import Commit, download, explain, resolve

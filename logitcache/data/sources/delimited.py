@@ -1,4 +1,5 @@
-"""Delimited text: csv and tsv. In both every field is text, and a file is read block by block.
+"""Delimited text: csv and tsv. In both every field is text, and a file is read block by block. The delimiter is the one
+that was asked for; else a csv's may be another that splits every line alike, which is said.
 
 csv follows RFC 4180: quotes group and double. Whether quotes do so in a tsv is decided by :mod:`quoting`. Rows are
 those that pandas reads: a line without any character, or of nothing but spaces, is no row; a row whose fields are all
@@ -18,21 +19,26 @@ from typing import TextIO
 import numpy as np
 
 from logitcache.data.sources import quoting
+from logitcache.data.sources.columns import NO_HEADER, looks_like_row
+from logitcache.data.sources.content import Content
 from logitcache.data.sources.growing import Growing
 from logitcache.data.sources.quoting import RecordedLines
 from logitcache.data.sources.tables import Peculiar, Remark, Table, check_once
 from logitcache.data.spool import BLOCK_ROWS, Spool
-from logitcache.errors import SpecError
+from logitcache.errors import SpecError, short
 
-_BLOCK_BYTES = 1 << 20
-_LONE_RETURN = re.compile(rb"\r(?![\r\n])")
+_BLOCK = 1 << 20  # characters
+_LONE_RETURN = re.compile(r"\r(?![\r\n])")
+_DECLARED = re.compile(r'"?sep=(.)"?')  # the first line, for Excel
+_QUOTED_BEHIND_SPACE = re.compile(r' +".*"', re.DOTALL)
+_LONGEST = 2**31 - 1  # characters of a field
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NumberedRows = Iterator[tuple[int, list[str]]]
 
 
 @dataclass(frozen=True)
-class Bytes:
-    """Which bytes a file has that decide how it is read."""
+class Characters:
+    """Which characters a file has that decide how it is read."""
 
     quotes: bool
     feeds: bool  # line feeds
@@ -59,100 +65,129 @@ class _Tally:
         return (Remark(kind, consequence, self.count, f"line {self.first}"),) if self.count else ()
 
 
-def look(path: Path) -> Bytes:
-    """Look through a file's bytes. Raises SpecError naming the line of a NUL, which no text has."""
+def look(content: Content) -> Characters:
+    """Look through a file. Raises SpecError naming the line of a NUL, which no text has."""
     quotes = feeds = lone_returns = False
     line = 1
-    rest = b""  # a carriage return at the end of a block: what follows it decides
-    with path.open("rb") as file:
-        while block := rest + file.read(_BLOCK_BYTES):
+    rest = ""  # a carriage return at the end of a block: what follows it decides
+    with content.text(newline="") as file:
+        while block := rest + file.read(_BLOCK):
             last = block == rest
-            rest = b"\r" if block.endswith(b"\r") and not last else b""
+            rest = "\r" if block.endswith("\r") and not last else ""
             block = block[: len(block) - len(rest)]
-            if b"\0" in block:
-                line += block[: block.index(b"\0")].count(b"\n")
+            if "\0" in block:
+                line += block[: block.index("\0")].count("\n")
                 raise SpecError(
-                    "expected text, found a NUL byte. Save it as UTF-8, or remove the byte.",
-                    where=f"{path} line {line}",
+                    expected="text",
+                    found="a NUL byte",
+                    advice="Save it as UTF-8, or remove the byte; of a file in UTF-16, give --encoding utf-16-le.",
+                    where=f"{content.path} line {line}",
                 )
-            line += block.count(b"\n")
-            quotes = quotes or b'"' in block
-            feeds = feeds or b"\n" in block
+            line += block.count("\n")
+            quotes = quotes or '"' in block
+            feeds = feeds or "\n" in block
             lone_returns = lone_returns or _LONE_RETURN.search(block) is not None
-    return Bytes(quotes, feeds, lone_returns)
+    return Characters(quotes, feeds, lone_returns)
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(content: Content) -> Table:
     """Read a csv. Raises SpecError naming the first line that cannot be read."""
-    kind = look(path)
-    delimiter = _delimiter(path)
-    if delimiter == "\t":
-        table = read_tsv(path)
-    else:
-        table = _read_quoted(path, delimiter, kind)
+    kind = look(content)
+    delimiter = content.asked.delimiter or _declared(content)
+    if delimiter is not None:
+        return _read(content, delimiter, kind)
+    delimiter = _delimiter(content)
+    table = _read(content, delimiter, kind)
     if delimiter == ",":
         return table
     name = _DELIMITERS[delimiter]
-    consequence = f"They are read so, as {name} split every line alike"
+    consequence = f"They are read so, as {name} split every line alike. Another delimiter: --delimiter"
     remark = Remark(Peculiar[name.upper()], consequence, len(table), "line 1")
     return table.with_remarks((remark,))
 
 
-def read_tsv(path: Path, quoted: bool | None = None) -> Table:
+def _read(content: Content, delimiter: str, kind: Characters) -> Table:
+    if delimiter == "\t":
+        return _read_tabs(content, kind, quoted=None)
+    return _read_quoted(content, delimiter, kind)
+
+
+def read_tsv(content: Content, quoted: bool | None = None) -> Table:
     """Read a tsv whose quotes are marks, or are ordinary characters, or (None) what the file says by itself.
 
     Raises SpecError naming the first line that cannot be read.
     """
-    kind = look(path)
+    kind = look(content)
+    delimiter = content.asked.delimiter
+    if delimiter not in (None, "\t"):
+        return _read_quoted(content, delimiter, kind)
+    return _read_tabs(content, kind, quoted)
+
+
+def _read_tabs(content: Content, kind: Characters, quoted: bool | None) -> Table:
     if quoted is None and kind.quotes:
-        csv.field_size_limit(2**31 - 1)
-        gathered = quoting.evidence(path)
+        gathered = quoting.evidence(content)
         quoted = quoting.is_quoted([gathered])
-        return _read_tsv(path, quoted, kind).with_remarks(quoting.remark(gathered, quoted))
-    return _read_tsv(path, quoted or False, kind)
+        return _read_tabs(content, kind, quoted).with_remarks(quoting.remark(gathered, quoted))
+    return _read_quoted(content, "\t", kind) if quoted else _read_raw(content, kind)
 
 
-def _read_tsv(path: Path, quoted: bool, kind: Bytes) -> Table:
-    return _read_quoted(path, "\t", kind) if quoted else _read_raw(path, kind)
-
-
-def _read_quoted(path: Path, delimiter: str, kind: Bytes) -> Table:
+def _read_quoted(content: Content, delimiter: str, kind: Characters) -> Table:
     spaces = _Tally()
     several = _Tally()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = _collect(path, _quoted_rows(path, file, delimiter, kind, spaces, several), spaces, delimiter)
+    with content.text(newline="") as file:
+        rows = _quoted_rows(content.path, file, delimiter, kind, spaces, several)
+        table = _collect(content, rows, spaces, delimiter)
     consequence = "Each is one row, as for pandas. Save the rows as jsonl if their quotes are plain characters"
     return table.with_remarks(several.remark(Peculiar.SEVERAL_LINES, consequence))
 
 
 def _quoted_rows(
-    path: Path, file: TextIO, delimiter: str, kind: Bytes, spaces: _Tally, several: _Tally
+    path: Path, file: TextIO, delimiter: str, kind: Characters, spaces: _Tally, several: _Tally
 ) -> NumberedRows:
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(_LONGEST)
     lines = RecordedLines(file)
     taken = lines.taken
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
-    while True:
-        try:
-            for fields in reader:
-                if len(fields) == 1 and not taken[0].strip(" \t\r\n"):
-                    spaces.add(line)
-                elif fields:
-                    if kind.mixed and taken[-1].endswith("\r"):
-                        raise _lone_return(path, line)
-                    if len(taken) > 1 and all(part.count(delimiter) == len(fields) - 1 for part in taken):
-                        several.add(line)
-                    yield line, fields
-                line += len(taken)
-                taken.clear()
-        except csv.Error as error:
-            raise SpecError(
-                f"expected RFC 4180 csv, found: {error}. Close the quotes and double those inside, or save the rows as "
-                "jsonl.",
-                where=f"{path} line {line}",
-            ) from None
-        return
+    try:
+        for fields in reader:
+            if len(fields) == 1 and not taken[0].strip(" \t\r\n"):
+                spaces.add(line)
+            elif fields:
+                if kind.mixed and taken[-1].endswith("\r"):
+                    raise _lone_return(path, line)
+                if kind.quotes and any(_is_behind_space(field, taken, delimiter) for field in fields):
+                    raise _quote_behind_space(path, line)
+                if len(taken) > 1 and all(part.count(delimiter) == len(fields) - 1 for part in taken):
+                    several.add(line)
+                yield line, fields
+            line += len(taken)
+            taken.clear()
+    except csv.Error as error:
+        raise SpecError(
+            expected="RFC 4180 csv",
+            found=error,
+            advice="Close the quotes and double those inside, or save the rows as jsonl.",
+            where=f"{path} line {line}",
+        ) from None
+
+
+def _is_behind_space(field: str, taken: list[str], delimiter: str) -> bool:
+    """Whether a field stands in quotes that a space keeps from being marks."""
+    if _QUOTED_BEHIND_SPACE.fullmatch(field) is None:
+        return False
+    row = delimiter + "".join(taken)
+    return delimiter + field in row
+
+
+def _quote_behind_space(path: Path, line: int) -> SpecError:
+    return SpecError(
+        expected="a quote at the beginning of a quoted field",
+        found="a space before it",
+        advice="Remove the spaces behind the delimiters, or save the rows as jsonl.",
+        where=f"{path} line {line}",
+    )
 
 
 def _lone_return(path: Path, line: int) -> SpecError:
@@ -164,14 +199,14 @@ def _lone_return(path: Path, line: int) -> SpecError:
     )
 
 
-def _read_raw(path: Path, kind: Bytes) -> Table:
+def _read_raw(content: Content, kind: Characters) -> Table:
     spaces = _Tally()
     newline = "\r" if kind.lone_returns and not kind.feeds else "\n"
-    with path.open(encoding="utf-8-sig", newline=newline) as file:
-        return _collect(path, _raw_rows(path, file, kind, spaces), spaces, "\t")
+    with content.text(newline=newline) as file:
+        return _collect(content, _raw_rows(content.path, file, kind, spaces), spaces, "\t")
 
 
-def _raw_rows(path: Path, file: TextIO, kind: Bytes, spaces: _Tally) -> NumberedRows:
+def _raw_rows(path: Path, file: TextIO, kind: Characters, spaces: _Tally) -> NumberedRows:
     for number, line in enumerate(file, 1):
         row = line.rstrip("\r\n")
         if not row.strip(" "):
@@ -183,26 +218,30 @@ def _raw_rows(path: Path, file: TextIO, kind: Bytes, spaces: _Tally) -> Numbered
         yield number, row.split("\t")
 
 
-def _collect(path: Path, numbered: NumberedRows, spaces: _Tally, delimiter: str) -> Table:
+def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter: str) -> Table:
     """The rows as a table: the first is the header. ``spaces`` has been filled when all rows have been taken."""
+    path = content.path
     lines = Spool(np.int64)
     columns = Growing()
     empty = _Tally()
     line, header = next(numbered, (0, []))
-    check_once(header, f"{path} line {line}")
+    if _DECLARED.fullmatch(delimiter.join(header)):
+        line, header = next(numbered, (0, []))
+    names = [name.strip() for name in header]
+    _check_names(names, f"{path} line {line}")
     rows: list[list[str]] = []
     numbers: list[int] = []
 
     def keep() -> None:
-        columns.add({name: [row[i] for row in rows] for i, name in enumerate(header)})
+        columns.add({name: [row[i] for row in rows] for i, name in enumerate(names)}, len(rows))
         lines.add(numbers)
         rows.clear()
         numbers.clear()
 
     for number, fields in numbered:
         if len(fields) != len(header):
-            raise _wrong_width(f"{path} line {number}", header, fields, delimiter)
-        if fields == header:
+            raise _wrong_width(f"{path} line {number}", names, fields, delimiter)
+        if fields == header or [field.strip("\ufeff") for field in fields] == header:
             raise SpecError(
                 "expected a row, found the header again, as in files put one behind the other. Remove the line.",
                 where=f"{path} line {number}",
@@ -221,33 +260,68 @@ def _collect(path: Path, numbered: NumberedRows, spaces: _Tally, delimiter: str)
     return Table(path, columns.finish(), lines.finish(), typed=False, remarks=tuple(remarks))
 
 
+def _check_names(names: list[str], where: str) -> None:
+    try:
+        check_once(names, where)
+    except SpecError as error:
+        error.advice += f" {NO_HEADER}" if looks_like_row(names) else ""
+        raise
+
+
 def _wrong_width(where: str, header: list[str], fields: list[str], delimiter: str) -> SpecError:
-    advice = "Mend the line."
-    others = [other for other in _DELIMITERS if len(header) == 1 and other != delimiter and other in header[0]]
-    if others:
-        advice = f"Put {_DELIMITERS[delimiter]} between the fields, not {others[0]!r}, or mend the line."
     return SpecError(
-        f"expected {len(header)} fields as in the header ({', '.join(header)}), found {len(fields)}. {advice}",
+        expected=f"{len(header)} fields as in the header ({short(', '.join(header))})",
+        found=len(fields),
+        advice=_advice(header, fields, delimiter),
         where=where,
     )
 
 
-def _delimiter(path: Path) -> str:
+def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
+    """What may be done about a row of another number of fields than the header."""
+    lines = delimiter.join(header), delimiter.join(fields)
+    other = next((other for other in _DELIMITERS if other != delimiter and all(other in line for line in lines)), None)
+    if other is not None:
+        return f"Give --delimiter {option_value(other)} if that separates the fields, or mend the line."
+    if looks_like_row(header):
+        return f"Mend the line. {NO_HEADER}"
+    if len(header) == 1:
+        return "Remove what stands above the header, or mend the line."
+    if len(fields) == len(header) + 1 and not fields[-1]:
+        return "Remove the delimiter at the end of the lines."
+    if len(fields) == len(header) + 1:
+        return "Mend the line; or, if all lines begin with a row's name, put a name for it into the header."
+    return "Mend the line."
+
+
+def option_value(delimiter: str) -> str:
+    """A delimiter as ``--delimiter`` takes it."""
+    return "tab" if delimiter == "\t" else f"'{delimiter}'"
+
+
+def _declared(content: Content) -> str | None:
+    """The delimiter that the first line names for Excel."""
+    with content.text() as file:
+        match = _DECLARED.fullmatch(file.readline().strip("\r\n"))
+    return None if match is None else match[1]
+
+
+def _delimiter(content: Content) -> str:
     """The delimiter of a csv: a comma, unless commas leave the header whole and just one other splits every line
     alike.
     """
-    if _width(path, ",", header_only=True) > 1:
+    if _width(content, ",", header_only=True) > 1:
         return ","
-    others = [other for other in _DELIMITERS if other != "," and _width(path, other, header_only=True) > 1]
-    fitting = [other for other in others if _width(path, other) > 1]
+    others = [other for other in _DELIMITERS if other != "," and _width(content, other, header_only=True) > 1]
+    fitting = [other for other in others if _width(content, other) > 1]
     return fitting[0] if len(fitting) == 1 else ","
 
 
-def _width(path: Path, delimiter: str, header_only: bool = False) -> int:
+def _width(content: Content, delimiter: str, header_only: bool = False) -> int:
     """How many fields every line has, or the first one alone; 0 where they differ or a quote is not closed."""
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(_LONGEST)
     width = 0
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with content.text(newline="") as file:
         try:
             for fields in csv.reader(file, delimiter=delimiter, strict=True):
                 if not fields or (len(fields) == 1 and not fields[0].strip()):

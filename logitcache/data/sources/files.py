@@ -1,54 +1,38 @@
-"""Local files as tables of columns: where they lie, and which split a file's name or its folder's says it holds.
+"""Local files: where they lie, and which split a file's name or its folder's says it holds.
 
-How a file of each kind is read: :mod:`delimited` (csv, tsv), :mod:`jsonl`, :mod:`parquet`.
+How they are read: :mod:`reading`. A table (csv, parquet, ...) counts whatever it is called. A .json or .txt file may be
+anything, so it counts where its name tells a split, or where it lies alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
-from logitcache.data.sources import quoting
-from logitcache.data.sources.conll import read_conll
-from logitcache.data.sources.delimited import read_csv, read_tsv
-from logitcache.data.sources.jsonl import read_jsonl
-from logitcache.data.sources.parquet import read_parquet
-from logitcache.data.sources.tables import Column as Column
-from logitcache.data.sources.tables import Table as Table
-from logitcache.data.sources.tables import joined
+from logitcache.data.sources.content import EXPORT, PACKINGS
+from logitcache.data.sources.endings import PART, SPLIT_WORDS, ending, stem
+from logitcache.data.sources.reading import READERS
 from logitcache.errors import SpecError
-from logitcache.hub import is_pointer, pointer_in_place_of
 
-# NAME-00000-of-00003, and as older copies of the hub's have it with a digest behind
-_PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?")
 _MATCHED = re.compile(r"(.+)_(mis)?matched")
 _DIGITS = re.compile(r"([0-9]+)")
-_OTHER_KINDS = {
-    b"\xff\xfe": "UTF-16 or UTF-32",
-    b"\xfe\xff": "UTF-16",
-    b"\x1f\x8b": "a gzip archive",
-    b"PK\x03\x04": "a zip archive or an Excel file",
-    b"PAR1": "a parquet file",
-}
-DATA_ENDINGS = (".json", ".ndjson", ".txt", ".xlsx", ".xls", ".arrow", ".gz", ".bz2", ".xz", ".zst", ".zip")  # not read
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "dev": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "val": "dev",
-    "test": "test",
-}
+# What writers of many files call them: Spark (part-00000-UUID-c000), the hub's conversion (0000), others.
+_NUMBERED = re.compile(r"(part|shard|chunk)?[-_.]?[0-9]+([-_.].*)?", re.IGNORECASE)
+_DOCUMENTS = (".json", ".txt")  # which may hold anything
+# Beside the data: what describes it.
+_DESCRIPTIONS = ("labels", "dataset_infos", "dataset_info", "dataset_dict", "state", "config", "id2label", "label2id")
+_SHEETS = (".xlsx", ".xls", ".ods")
+_NOT_READ = (*_SHEETS, ".zip", ".tar", ".pkl", ".pickle", ".xml", ".db", ".sqlite", ".orc", ".avro", ".npy")
+Files = dict[str | None, list[Path]]
 
 
 def split_of(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
     """The split a file's name says it holds (``sst2-validation.jsonl`` holds ``dev``), or None."""
-    said = set(re.split(r"[^a-z]+", path.stem.lower()))
-    found = {words[word] for word in said if word in words}
-    return f"{found.pop()}{'_mismatched' * ('mismatched' in said)}" if len(found) == 1 else None
+    parts = set(re.split(r"[^a-z]+", path.stem.lower()))
+    splits = {words[word] for word in parts if word in words}
+    return f"{splits.pop()}{'_mismatched' * ('mismatched' in parts)}" if len(splits) == 1 else None
 
 
 def split_named(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
@@ -56,18 +40,20 @@ def split_named(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None
     None.
     """
     word = name.lower()
-    if word not in words and (found := _MATCHED.fullmatch(word)) and found[1] in words:
-        return f"{words[found[1]]}{'_mismatched' if found[2] else ''}"
+    if word not in words and (match := _MATCHED.fullmatch(word)) and match[1] in words:
+        return f"{words[match[1]]}{'_mismatched' if match[2] else ''}"
     return words.get(word)
 
 
-def ending(path: Path) -> str:
-    """A file's ending in small letters: .CSV is .csv."""
-    return path.suffix.lower()
+def _split_of_folder(folder: Path, words: Mapping[str, str]) -> str | None:
+    """The split that a folder is called by: ``train``, ``split=train``, or ``train.parquet`` as Spark writes one."""
+    if ending(folder) in READERS:
+        return split_of(folder, words)
+    return split_named(folder.name.removeprefix("split="), words)
 
 
-def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str | None, list[Path]]:
-    """The data files at a path: ``{split: files}``, or ``{None: [file]}`` for one file whose name tells no split;
+def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
+    """The data files at a path: ``{split: files}``, or ``{None: files}`` for one table whose name tells no split;
     several of one split are its parts, in order. ``words`` says which words tell which.
 
     A split is told by a file's name, or by that of a folder in which all its files lie. Raises SpecError: no such path,
@@ -75,10 +61,7 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str |
     """
     if path.is_file():
         if ending(path) not in READERS:
-            listed = ", ".join(READERS)
-            raise SpecError(
-                f"expected a file ending in {listed}, found {path.suffix!r}. Unpack or convert it.", where=path
-            )
+            raise _unreadable(path)
         return {split_of(path, words): [path]}
     if not path.is_dir():
         raise SpecError(
@@ -89,20 +72,42 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str |
         return _by_split(path, whole, words)
     folders = split_folders(path, words)
     if folders:
-        return cast("dict[str | None, list[Path]]", folders)
+        return cast("Files", folders)
     if len(whole) == 1:
         return {None: whole[0]}
-    split = split_named(path.name, words)
-    if split is not None and whole:
+    split = _split_of_folder(path, words)
+    if whole and (split is not None or all(_NUMBERED.fullmatch(stem(files[0])) for files in whole)):
         return {split: _parts(path)}
     return _by_split(path, whole, words)
 
 
+def _unreadable(path: Path) -> SpecError:
+    suffix = path.suffix.lower()
+    name_end = "".join(path.suffixes[-2:]) if suffix in PACKINGS else path.suffix
+    advice = "Give it the ending of what it is, or convert it."
+    if suffix in _SHEETS:
+        advice = f"{EXPORT}."
+    elif suffix in (*PACKINGS, ".zip", ".tgz", ".tar"):
+        advice = "Unpack it, and give the file or the folder."
+    expected = f"a file ending in {', '.join(READERS)}, packed or not"
+    return SpecError(expected=expected, found=repr(name_end), advice=advice, where=path)
+
+
 def data_files(folder: Path) -> list[Path]:
-    """The files of a folder that can be read as tables, in order of their names. Hidden files are not: a Mac leaves
+    """The files of a folder that are read as tables, in order of their names. Hidden files are not: a Mac leaves
     ``._train.csv`` beside ``train.csv``.
     """
-    return sorted(p for p in folder.iterdir() if ending(p) in READERS and not p.name.startswith(".") and p.is_file())
+    visible = [path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path.is_file()]
+    tables = [path for path in visible if ending(path) in READERS and ending(path) not in _DOCUMENTS]
+    documents = [path for path in visible if ending(path) in _DOCUMENTS and stem(path).lower() not in _DESCRIPTIONS]
+    if tables:
+        splits = {split_of(path) for path in tables}
+        named = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
+    else:
+        named = [path for path in documents if split_of(path)]
+        if not named and len(documents) == 1 and not _folders(folder):
+            named = documents
+    return sorted([*tables, *named])
 
 
 def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str, list[Path]]:
@@ -110,9 +115,10 @@ def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[
     train on. Raises SpecError: two folders for one split, or files of several kinds in one.
     """
     folders: dict[str, Path] = {}
-    for below in _folders_with_data(folder):
-        split = split_named(below.name, words)
-        if split is None or any(split_of(file, words) not in (None, split) for file in data_files(below)):
+    for below in _folders(folder):
+        split = _split_of_folder(below, words)
+        files = data_files(below)
+        if not files or split is None or any(split_of(file, words) not in (None, split) for file in files):
             continue
         if split in folders:
             names = f"{folders[split].name} and {below.name}"
@@ -123,9 +129,8 @@ def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[
     return {split: _parts(below) for split, below in folders.items()}
 
 
-def _folders_with_data(folder: Path) -> list[Path]:
-    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return [below for below in folders if data_files(below)]
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -153,8 +158,7 @@ def inner(folder: Path) -> Path:
     """
     if not folder.is_dir() or data_files(folder) or split_folders(folder):
         return folder
-    folders = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    below = [p for p in folders if data_files(p) or split_folders(p)]
+    below = [path for path in _folders(folder) if data_files(path) or split_folders(path)]
     return below[0] if len(below) == 1 else folder
 
 
@@ -165,7 +169,7 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
     whole: list[list[Path]] = []
     parts: dict[tuple[str, str, str], dict[int, Path]] = {}
     for file in files:
-        match = _PART.fullmatch(file.stem)
+        match = PART.fullmatch(stem(file))
         if match is None:
             whole.append([file])
             continue
@@ -192,15 +196,16 @@ def whole_files(files: Sequence[Path]) -> list[list[Path]]:
     return sorted(whole)
 
 
-def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -> dict[str | None, list[Path]]:
-    by_split: dict[str | None, list[Path]] = {}
+def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -> Files:
+    by_split: Files = {}
     for files in whole:
         split = split_of(files[0], words)
         if split is None:
             continue
         if split in by_split:
             names = f"{by_split[split][0].name} and {files[0].name}"
-            raise SpecError(f"two files for the split {split!r}: {names}. Keep one.", where=folder)
+            advice = f"Keep one; or, if they are parts of one table, put them into a folder {split!r} of their own."
+            raise SpecError(f"two files for the split {split!r}: {names}", advice=advice, where=folder)
         by_split[split] = files
     if not by_split:
         raise _no_split(folder, [file.name for files in whole for file in files], words)
@@ -208,108 +213,45 @@ def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -
 
 
 def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
-    others = unread(folder, words)
-    below = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-    if others and not candidates:
+    others = unread(folder)
+    below = [path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)]
+    found = ", ".join(candidates or others) or "none"
+    if candidates:
+        advice = "Rename them, or give one file; parts of one table belong into a folder train"
+    elif others and all(Path(name).suffix.lower() in _SHEETS for name in others):
+        advice = EXPORT
+    elif others:
         endings = ", ".join(sorted({"".join(Path(name).suffixes) for name in others}))
         advice = f"Unpack or convert what ends in {endings}"
-    elif below and not candidates:
-        advice = f"Name a folder below: {below}"
+    elif below:
+        advice = f"Name a folder below: {', '.join(below)}"
     else:
-        advice = "Rename them, or give one file"
+        advice = "Give a folder that holds such files"
+        texts = next((path for path in _folders(folder) if _holds_texts(path)), None)
+        if texts is not None:
+            found = f"a file for each text, in folders such as {texts.name}"
+            advice = "Write the texts and their classes as jsonl or csv, a row for each"
     return SpecError(
-        expected="jsonl, csv, tsv or parquet files with train, dev or test in their names",
-        found=", ".join(candidates or others) or "none",
+        expected="files with train, dev or test in their names (jsonl, csv, tsv, parquet, ...)",
+        found=found,
         advice=f"{advice}.",
         where=folder,
     )
 
 
-def unread(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> list[str]:
-    """Names of files that seem to hold a split but cannot be read as tables, for their endings."""
-    return sorted(
-        path.name
-        for path in folder.iterdir()
-        if ending(path) in DATA_ENDINGS and not path.name.startswith(".") and split_of(path, words) and path.is_file()
-    )
+def _holds_texts(folder: Path) -> bool:
+    """Whether there is a folder for each class, with a file for each text, as in the IMDB reviews."""
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return len(files) > 1 or any(map(_holds_texts, _folders(folder)))
 
 
-def read_tables(paths: Sequence[Path], *, plain_quotes: bool = False) -> Table:
-    """Read the parts of one split, one behind the other. Quotes in a tsv are ordinary characters with
-    ``plain_quotes``; otherwise they mean what all parts together say.
-
-    Raises SpecError naming the line that cannot be read, or the part that names its classes otherwise.
-    """
-    if len(paths) == 1:
-        return read_table(paths[0], plain_quotes=plain_quotes)
-    tables = _read_tsv_parts(paths) if _are_tsv(paths) and not plain_quotes else None
-    tables = tables or [read_table(path, plain_quotes=plain_quotes) for path in paths]
-    first = paths[0]
-    name = _PART.sub(r"\1-*-of-\3", first.stem) + first.suffix if _PART.fullmatch(first.stem) else f"*{first.suffix}"
-    return joined(tables, first.with_name(name))
+def unread(folder: Path) -> list[str]:
+    """Names of files that may hold rows but are not read: for their endings, or beside others."""
+    used = data_files(folder)
+    others = [path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path not in used]
+    return sorted(path.name for path in others if path.is_file() and _may_hold_rows(path))
 
 
-def _are_tsv(paths: Sequence[Path]) -> bool:
-    return all(ending(path) == ".tsv" for path in paths)
-
-
-def _read_tsv_parts(paths: Sequence[Path]) -> list[Table]:
-    """Parts of one tsv: one writer, so quotes mean the same in all of them."""
-    gathered = [_checked(path, quoting.evidence) for path in paths]
-    quoted = quoting.is_quoted(gathered)
-    return [
-        _checked(part.path, lambda path: read_tsv(path, quoted)).with_remarks(quoting.remark(part, quoted))
-        for part in gathered
-    ]
-
-
-def read_table(path: Path, *, plain_quotes: bool = False) -> Table:
-    """Read one file whole. Raises SpecError naming the line that cannot be read."""
-    if plain_quotes and ending(path) == ".tsv":
-        return _checked(path, lambda tsv: read_tsv(tsv, quoted=False))
-    return _checked(path, READERS[ending(path)])
-
-
-T = TypeVar("T")
-
-
-def _checked(path: Path, read: Callable[[Path], T]) -> T:
-    """What ``read`` makes of a file. Raises SpecError where the file is of another kind than its name says."""
-    if is_pointer(path):
-        raise pointer_in_place_of("data").at(path)
-    with path.open("rb") as file:
-        start = file.read(64)
-    parquet = ending(path) == ".parquet"
-    kind = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), None)
-    if kind is not None and not parquet:
-        where = f"{path} line 1"
-        raise SpecError(expected="UTF-8", found=kind, advice="Save it as UTF-8 text, unpacked.", where=where)
-    try:
-        return read(path)
-    except UnicodeDecodeError:
-        where = _undecodable(path)
-        raise SpecError(expected="UTF-8", found="bytes that are not", advice="Save it as UTF-8.", where=where) from None
-
-
-def _undecodable(path: Path) -> str:
-    """The first line that is not UTF-8: the decoder itself counts from the start of whatever block it read."""
-    with path.open("rb") as file:
-        return next(f"{path} line {number}" for number, line in enumerate(file, 1) if not _is_utf8(line))
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".jsonl": read_jsonl,
-    ".csv": read_csv,
-    ".tsv": read_tsv,
-    ".parquet": read_parquet,
-    ".conll": read_conll,
-    ".iob2": read_conll,
-}
+def _may_hold_rows(path: Path) -> bool:
+    is_packed = path.suffix.lower() in PACKINGS
+    return is_packed or ending(path) in _NOT_READ or (ending(path) in _DOCUMENTS and split_of(path) is not None)

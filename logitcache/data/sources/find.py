@@ -15,26 +15,27 @@ from typing import Any, TypeAlias
 
 from logitcache.data.names import ClassNames, integer
 from logitcache.data.sources import datasets, docstrings, memory, presets
+from logitcache.data.sources.content import Reading
 from logitcache.data.sources.datasets import HubName, Opener
+from logitcache.data.sources.endings import SPLIT_WORDS, ending, stem
 from logitcache.data.sources.files import (
-    READERS,
-    SPLIT_WORDS,
-    Table,
     data_files,
-    ending,
     find_files,
     inner,
-    read_tables,
     split_named,
     unread,
     whole_files,
 )
 from logitcache.data.sources.presets import Preset
+from logitcache.data.sources.reading import READERS, read_tables
+from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
 UNLABELLED_SPLIT = "unlabelled"
-LABELS = "labels.json"
+LABELS = ("labels.json", "id2label.json", "label2id.json")
+INFOS = ("dataset_infos.json", "dataset_info.json")  # what the `datasets` library writes beside data
+_PLAIN = Reading()
 UNLABELLED_WORDS = {**SPLIT_WORDS, **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT)}
 Data: TypeAlias = (
     str | os.PathLike[str] | Mapping[str, Any] | Any
@@ -49,13 +50,19 @@ class Found:
     where: Path | str
     tables: Mapping[str | None, Opener]
     what: str = ""  # for the line that says what was taken; not for text files, which were named
-    folder: Path | None = None  # where a labels.json may lie
+    folders: tuple[Path, ...] = ()  # where a labels.json may lie
     preset: Preset | None = None
 
 
-def find(data: Data, cache: Path, reporter: Reporter, words: Mapping[str, str] = SPLIT_WORDS) -> Found:
-    """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits by their names.
-    What is no name is rows in memory.
+def find(
+    data: Data,
+    cache: Path,
+    reporter: Reporter,
+    words: Mapping[str, str] = SPLIT_WORDS,
+    reading: Reading = _PLAIN,
+) -> Found:
+    """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits by their names,
+    ``reading`` how text files are read. What is no name is rows in memory.
 
     Raises SpecError where there is nothing, or it cannot be read.
     """
@@ -65,10 +72,11 @@ def find(data: Data, cache: Path, reporter: Reporter, words: Mapping[str, str] =
     if not data:
         raise SpecError(f"expected a name or a path for the data, found an empty one. Give {_names()}, or a path.")
     if data in docstrings.NAMES:
-        return _files(docstrings.build(cache, reporter), data, f"the built-in set {data}", words, reporter)
+        return _files(docstrings.build(cache, reporter), data, f"the built-in set {data}", words, reporter, _PLAIN)
     path, preset = Path(data), presets.find(data)
     if path.exists():
-        return _local(path, words, reporter, f"the folder {path}, not the preset {preset.name}" if preset else "")
+        what = f"the folder {path}, not the preset {preset.name}" if preset else ""
+        return _local(path, words, reporter, what, reading)
     if preset is not None:
         return _preset(preset)
     before, _, folder = data.partition("=")
@@ -77,7 +85,7 @@ def find(data: Data, cache: Path, reporter: Reporter, words: Mapping[str, str] =
     name = datasets.parse(data)
     if name is None or ending(path) in READERS:
         raise SpecError(
-            "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, a folder of them or one that "
+            "no such file or folder. Give --data a jsonl, json, csv, tsv or parquet file, a folder of them or one that "
             f"`datasets` saved, or a name: {_names()}, or one of the hub's, org/name[:config][@revision]; "
             "PRESET=FOLDER is a preset whose files are in a folder.",
             where=data,
@@ -118,28 +126,29 @@ def _memory(data: Any, reporter: Reporter) -> Found:
     return Found(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
 
 
-def _local(path: Path, words: Mapping[str, str], reporter: Reporter, what: str) -> Found:
+def _local(path: Path, words: Mapping[str, str], reporter: Reporter, what: str, reading: Reading) -> Found:
     if path.is_dir() and datasets.is_saved(path):
         tables = datasets.saved(path)
         named = tables if None in tables else _by_split(tables, words, path, reporter)
-        return Found(path.resolve().name, path, named, what or f"{path}, saved by datasets", path)
-    return _files(path, path.name if path.is_dir() else path.stem, what, words, reporter)
+        return Found(path.resolve().name, path, named, what or f"{path}, saved by datasets", (path,))
+    return _files(path, path.name if path.is_dir() else stem(path), what, words, reporter, reading)
 
 
-def _files(path: Path, name: str, what: str, words: Mapping[str, str], reporter: Reporter) -> Found:
+def _files(path: Path, name: str, what: str, words: Mapping[str, str], reporter: Reporter, reading: Reading) -> Found:
+    folders = (path, inner(path)) if path.is_dir() else (path.parent,)
     path = inner(path)
     files = find_files(path, words)
     used = [file for parts in files.values() for file in parts]
     _say_ignored(path, used, words, reporter)
     if not what and any(ending(file) == ".parquet" for file in used):
         what = str(path)
-    tables = {split: partial(_read, parts, reporter) for split, parts in files.items()}
-    return Found(name, path, tables, what, path if path.is_dir() else path.parent)
+    tables = {split: partial(_read, parts, reporter, reading) for split, parts in files.items()}
+    return Found(name, path, tables, what, folders)
 
 
-def _read(parts: list[Path], reporter: Reporter, plain_quotes: bool = False) -> Table:
+def _read(parts: list[Path], reporter: Reporter, reading: Reading) -> Table:
     """The parts of a split as one table; what has to be known of its rows is said."""
-    table = read_tables(parts, plain_quotes=plain_quotes)
+    table = read_tables(parts, reading)
     for note in table.notes():
         reporter.note(note)
     return table
@@ -152,13 +161,13 @@ def _say_ignored(path: Path, used: Iterable[Path], words: Mapping[str, str], rep
     ignored = ", ".join(sorted(file.name for file in set(data_files(path)) - set(used)))
     if ignored:
         reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
-    others = ", ".join(unread(path, words))
+    others = ", ".join(unread(path))
     if others:
-        reporter.note(f"{path}: not read, for files with these endings are not: {others}")
+        reporter.note(f"{path}: not read, for their endings or beside other files: {others}")
 
 
-def label_names(names: tuple[str, ...] | None, found: Found) -> ClassNames | None:
-    """The names of the classes, where somebody gave them: in an option, a preset, or a labels.json beside the data.
+def label_names(names: tuple[str, ...] | None, found: Found, column: str | None) -> ClassNames | None:
+    """The names of the classes, where somebody gave them: in an option, a preset, or a file beside the data.
 
     Raises SpecError unless each is there once and none is empty.
     """
@@ -166,14 +175,44 @@ def label_names(names: tuple[str, ...] | None, found: Found) -> ClassNames | Non
     given = None if names is None else ClassNames(names)
     if found.preset is not None and names == found.preset.label_names:
         given = ClassNames(names, tuple(range(len(names))))
-    elif names is None and found.folder is not None:
-        given, where = _names_file(found.folder / LABELS), str(found.folder / LABELS)
+    elif names is None:
+        given, where = _names_beside(found.folders, column)
     if given is None:
         return None
     if not all(given.names) or not given.names or len(set(given.names)) < len(given.names):
         listed = ", ".join(map(repr, given.names)) or "none"
         raise SpecError(f"expected label names, each once and none empty, found {listed}. Correct them.", where=where)
     return given
+
+
+def _names_beside(folders: Iterable[Path], column: str | None) -> tuple[ClassNames | None, str]:
+    """The names in the first file beside the data that has any, and its path."""
+    for folder in folders:
+        for name in LABELS:
+            given = _names_file(folder / name)
+            if given is not None:
+                return given, str(folder / name)
+        for name in INFOS:
+            given = _names_info(folder / name, column)
+            if given is not None:
+                return given, str(folder / name)
+    return None, ""
+
+
+def _names_info(path: Path, column: str | None) -> ClassNames | None:
+    """The names of a column of class numbers, from what the ``datasets`` library writes beside data: the features of
+    one configuration, or of several by their names. None where they differ.
+    """
+    if column is None or not path.is_file():
+        return None
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        infos = [written] if "features" in written else list(written.values())
+        columns = [info["features"][column] for info in infos]
+        names = {tuple(kind["names"]) for kind in columns if kind.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return ClassNames(names.pop()) if len(names) == 1 else None
 
 
 def _names_file(path: Path) -> ClassNames | None:
@@ -206,6 +245,8 @@ def _numbers(written: Mapping[str, Any]) -> dict[int, str] | None:
     for key, value in written.items():
         if type(value) is int:
             pairs.append((value, key.strip()))
+        elif isinstance(value, str) and integer(key) is None:
+            pairs.append((integer(value), key.strip()))
         elif isinstance(value, str):
             pairs.append((integer(key), value.strip()))
     numbers = {number: name for number, name in pairs if number is not None}
@@ -268,11 +309,11 @@ def _preset_files(preset: Preset, folder: Path, root: Path, reporter: Reporter) 
         found = next((f for end in ends[:-1] if (f := sorted(folder.glob(end)))), [])
         if found:
             parts = [file for files in whole_files(found) for file in files]
-            tables[ours] = partial(_read, parts, reporter, plain_quotes=True)
+            tables[ours] = partial(_read, parts, reporter, Reading(plain_quotes=True))
     if not tables and data_files(root):
         by_split = find_files(root)
         tables = {
-            str(split): partial(_read, files, reporter, plain_quotes=True)
+            str(split): partial(_read, files, reporter, Reading(plain_quotes=True))
             for split, files in by_split.items()
             if split in preset.splits
         }

@@ -16,8 +16,8 @@ class Growing:
         self.rows = 0
         self.columns: dict[str, list[Any] | _Texts] = {}
 
-    def add(self, block: dict[str, list[Any]]) -> None:
-        added = len(next(iter(block.values()), []))
+    def add(self, block: dict[str, list[Any]], added: int) -> None:
+        """Add as many rows; a column that the block lacks is None there."""
         for name in [name for name in block if name not in self.columns]:
             self.columns[name] = [None] * self.rows if self.rows else _Texts()
         for name, column in self.columns.items():

@@ -14,7 +14,7 @@ import numpy as np
 
 from logitcache.data.labels import Names
 from logitcache.data.order import counter_hash
-from logitcache.data.sources.files import Table
+from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 

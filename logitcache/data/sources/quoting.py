@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from logitcache.data.sources.content import Content
 from logitcache.data.sources.tables import Peculiar, Remark
 from logitcache.errors import SpecError
 
@@ -84,17 +85,19 @@ class Evidence:
             self.first = self.first or line
 
 
-def evidence(path: Path) -> Evidence:
+def evidence(content: Content) -> Evidence:
     """What the quotes in a tsv file say of its writer."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    csv.field_size_limit(2**31 - 1)
+    gathered = Evidence(content.path)
+    with content.text(newline="") as file:
         lines = RecordedLines(file)
         reader = csv.reader(lines, delimiter="\t", strict=True)
         try:
-            return _look_at_rows(Evidence(path), lines, reader)
+            return _look_at_rows(gathered, lines, reader)
         except csv.Error:  # a quoted field that is not closed
             broken_row = reader.line_num
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return _look_at_lines(Evidence(path), file, broken_row)
+    with content.text(newline="") as file:
+        return _look_at_lines(Evidence(content.path), file, broken_row)
 
 
 def _look_at_rows(gathered: Evidence, lines: RecordedLines, reader: Iterable[list[str]]) -> Evidence:

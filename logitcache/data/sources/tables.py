@@ -27,6 +27,9 @@ class Peculiar(Enum):
     SEMICOLONS = "rows with semicolons between their fields"
     TABS = "rows with tabs between their fields"
     BARS = "rows with bars between their fields"
+    UTF16 = "rows in UTF-16, which no byte order mark names"
+    ALSO_UTF8 = "lines that are UTF-8 as well"
+    NESTED = "rows under one key of a document"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,232 @@
+"""JSON: one object a line; else a whole document, which is an array of objects, objects one behind the other, or one
+object that holds the rows.
+
+Lines are read block by block. A document is held in memory. Blank lines are no rows; a row that lacks a key has None
+there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+
+from logitcache.data.sources.content import Content
+from logitcache.data.sources.endings import ending
+from logitcache.data.sources.growing import Growing
+from logitcache.data.sources.tables import Peculiar, Remark, Table
+from logitcache.data.spool import BLOCK_ROWS, Spool
+from logitcache.errors import SpecError, short
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_SEPARATOR = re.compile(r"[ \t\r\n,]*")
+_CLOSED = (dict, list)
+Row = tuple[int, dict[str, Any]]  # its line, 1-based
+
+
+def read_json(content: Content) -> Table:
+    """Read a file of JSON. Raises SpecError naming the line where it is none, where a key stands twice in an object,
+    or where there are no rows to be found in it.
+    """
+    with content.text() as file:
+        numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        first = next(numbered, None)
+        if first is None:
+            return _table(content, iter(()))
+        second = next(numbered, None)
+        if _is_object(first[1]) and (second is not None or ending(content.path) != ".json"):
+            lines = chain([first], [] if second is None else [second], numbered)
+            return _table(content, ((number, _parsed(content, number, line)) for number, line in lines))
+    with content.text() as file:
+        return _document(content, file.read())
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One JSON object. The json module itself would keep the last value of a key that stands there twice."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} twice")
+    return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _is_object(line: str) -> bool:
+    """Whether a line is one whole object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
+    where = f"{content.path} line {number}"
+    try:
+        row = _DECODER.decode(line)
+    except (ValueError, RecursionError) as error:  # besides bad JSON: a number of too many digits, too deep a nest
+        found = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise SpecError(f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where) from None
+    return _row(row, where)
+
+
+def _row(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        found = f"a {type(value).__name__}"
+        advice = "Write it as an object with column names, or remove it."
+        raise SpecError(expected="a JSON object for each row", found=found, advice=advice, where=where)
+    return value
+
+
+def _table(content: Content, rows: Iterator[Row], remarks: tuple[Remark, ...] = ()) -> Table:
+    lines = Spool(np.int64)
+    columns = Growing()
+    while block := list(islice(rows, BLOCK_ROWS)):
+        names = dict.fromkeys(name for _, row in block for name in row)
+        columns.add({name: [row.get(name) for _, row in block] for name in names}, len(block))
+        lines.add([number for number, _ in block])
+    return Table(content.path, columns.finish(), lines.finish(), typed=True, remarks=remarks)
+
+
+def _document(content: Content, text: str) -> Table:
+    """The rows of a whole document."""
+    start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
+    if text.startswith("[", start):
+        return _table(content, _objects(content, text, start + 1, in_array=True))
+    if not text.startswith("{", start):
+        raise SpecError(
+            expected="JSON, which begins with { or [",
+            found=repr(text[start : start + 20]),
+            advice="If its fields are separated by commas or tabs, name the file .csv or .tsv.",
+            where=f"{content.path} line {text.count(chr(10), 0, start) + 1}",
+        )
+    values = list(_objects(content, text, start, in_array=False))
+    if len(values) > 1:
+        return _table(content, iter(values))
+    key, rows = _rows_in(content, values[0][1])
+    remarks: tuple[Remark, ...] = ()
+    if key:
+        consequence = "What stands beside them is not read"
+        remarks = (Remark(Peculiar.NESTED, consequence, len(rows), f"key {key!r}"),)
+    return _table(content, ((1, row) for row in rows), remarks)
+
+
+def _objects(content: Content, text: str, position: int, *, in_array: bool) -> Iterator[Row]:
+    """The objects of an array, or those that stand one behind the other, each with its line."""
+    number = 1 + text.count("\n", 0, position)
+    while True:
+        begin = _SEPARATOR.match(text, position).end()  # type: ignore[union-attr]  # it matches anything
+        number += text.count("\n", position, begin)
+        where = f"{content.path} line {number}"
+        if text.startswith("]", begin) and in_array:
+            _check_end(content, text, begin + 1)
+            return
+        if begin == len(text) and not in_array:
+            return
+        value, position = _decoded(text, begin, where)
+        yield number, _row(value, where)
+        number += text.count("\n", begin, position)
+
+
+def _decoded(text: str, begin: int, where: str) -> tuple[Any, int]:
+    try:
+        return _DECODER.raw_decode(text, begin)
+    except json.JSONDecodeError as error:
+        place = where.rpartition(" ")[0]  # the line of the fault, not that of the row
+        found = f"{error.msg} at column {error.colno}"
+        raise SpecError(expected="JSON", found=found, advice="Mend it.", where=f"{place} {error.lineno}") from None
+    except (ValueError, RecursionError) as error:
+        raise SpecError(expected="JSON", found=error, advice="Mend or remove it.", where=where) from None
+
+
+def _check_end(content: Content, text: str, position: int) -> None:
+    end = _SPACE.match(text, position).end()  # type: ignore[union-attr]  # it matches anything
+    if end < len(text):
+        number = 1 + text.count("\n", 0, end)
+        where = f"{content.path} line {number}"
+        raise SpecError(expected="one array of rows", found="more behind it", advice="Remove it.", where=where)
+
+
+def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """The rows in one object, and the key under which they stand, where there are others: a row itself, columns (lists
+    of one length, or mappings from row number as pandas writes them), or a list of rows under a key.
+    """
+    lists = {key: value for key, value in document.items() if _is_rows(value)}
+    if len(lists) > 1:
+        raise SpecError(
+            expected="one list of rows",
+            found=f"lists under {', '.join(map(repr, lists))}",
+            advice="Save each list as a file of its own (train.json, test.json, ...).",
+            where=content.path,
+        )
+    if lists:
+        key, rows = next(iter(lists.items()))
+        _check_flat(content, key, rows)
+        return key, rows
+    values = list(document.values())
+    if {"columns", "data"} <= document.keys() and _is_split(document["columns"], document["data"]):
+        return "", [dict(zip(document["columns"], row, strict=True)) for row in document["data"]]
+    if values and all(isinstance(value, dict) for value in values):
+        return "", _of_mappings(content, document)
+    if values and all(isinstance(value, list) for value in values):
+        return "", _of_lists(content, document)
+    return "", [document]
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _is_split(columns: Any, rows: Any) -> bool:
+    """Whether it is what pandas writes with orient="split"."""
+    are_lists = isinstance(columns, list) and isinstance(rows, list)
+    return are_lists and all(isinstance(row, list) and len(row) == len(columns) for row in rows)
+
+
+def _check_flat(content: Content, key: str, rows: list[dict[str, Any]]) -> None:
+    """Raises SpecError where rows under a key hold lists of objects themselves, as SQuAD's paragraphs do."""
+    for row in rows[:BLOCK_ROWS]:
+        nested = next((name for name, value in row.items() if _is_rows(value)), None)
+        if nested is not None:
+            raise SpecError(
+                expected=f"rows of plain fields under {key!r}",
+                found=f"lists of objects under {nested!r} in each of them, as SQuAD nests its paragraphs",
+                advice="Save one object for each row, as jsonl.",
+                where=content.path,
+            )
+
+
+def _of_lists(content: Content, document: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Rows of columns that are lists."""
+    values = list(document.values())
+    lengths = set(map(len, values))
+    if len(lengths) > 1 or any(isinstance(value, _CLOSED) for column in values for value in column):
+        raise SpecError(
+            expected="rows with column names, or columns of plain values and of one length",
+            found=f"lists under {', '.join(map(repr, document))}",
+            advice='Save each row as an object ({"text": ..., "label": ...}), as jsonl, each split in its own file.',
+            where=content.path,
+        )
+    return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _of_mappings(content: Content, document: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of columns that are mappings from row number to value; or rows by a key of each."""
+    columns = list(document.values())
+    numbers = list(columns[0])
+    if all(map(str.isdecimal, numbers)) and all(list(column) == numbers for column in columns):
+        return [{name: column[number] for name, column in document.items()} for number in numbers]
+    if any(isinstance(value, _CLOSED) for row in columns for value in row.values()):
+        raise SpecError(
+            expected="rows of plain fields",
+            found=f"objects within objects, the first under {short(next(iter(document)))!r}",
+            advice="Save one object for each row, as jsonl.",
+            where=content.path,
+        )
+    return columns

@@ -1,0 +1,41 @@
+"""What a file's name says: how its rows are written, how it is packed, what it is called without that."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from logitcache.data.sources.content import PACKINGS, members
+
+# NAME-00000-of-00003, and as older copies of the hub's have it with a digest behind
+PART = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?")
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "val": "dev",
+    "test": "test",
+}
+
+
+def ending(path: Path) -> str:
+    """The ending that says how rows are written, in small letters: .csv of train.CSV, of train.csv.gz, and of a zip
+    archive with one file that ends so.
+    """
+    suffix = path.suffix.lower()
+    if suffix in PACKINGS:
+        return Path(path.stem).suffix.lower()
+    if suffix == ".zip" and path.is_file():
+        names = members(path)
+        return PurePosixPath(names[0]).suffix.lower() if len(names) == 1 else suffix
+    return suffix
+
+
+def stem(path: Path) -> str:
+    """A file's name without its endings: train of train.csv.gz and of train.csv.zip."""
+    name = path.stem
+    packed = path.suffix.lower() in (*PACKINGS, ".zip")
+    return Path(name).stem if packed else name

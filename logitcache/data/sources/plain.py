@@ -1,0 +1,55 @@
+"""Plain text files (.txt): fields with a delimiter that was asked for, else lines as fastText has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from logitcache.data.sources.content import Content
+from logitcache.data.sources.delimited import read_csv
+from logitcache.data.sources.growing import Growing
+from logitcache.data.sources.tables import Table
+from logitcache.errors import SpecError
+
+_PREFIX = "__label__"
+
+
+def read_txt(content: Content) -> Table:
+    """Read lines such as ``__label__pos a warm film``; with a delimiter that was asked for, a csv.
+
+    Raises SpecError for other lines.
+    """
+    if content.asked.delimiter is not None:
+        return read_csv(content)
+    lines: list[int] = []
+    texts: list[str] = []
+    labels: list[str] = []
+    with content.text() as file:
+        for number, label, text in _labelled(content, file):
+            lines.append(number)
+            texts.append(text)
+            labels.append(label)
+    columns = Growing()
+    if lines:
+        columns.add({"text": texts, "label": labels}, len(lines))
+    return Table(content.path, columns.finish(), lines, typed=False)
+
+
+def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(file, 1):
+        words = line.strip("\r\n \t")
+        if not words:
+            continue
+        label, _, text = words.partition(" ")
+        where = f"{content.path} line {number}"
+        if not label.startswith(_PREFIX):
+            raise SpecError(
+                expected=f"lines that begin with {_PREFIX}, as fastText has them",
+                found=repr(words[:40]),
+                advice="Give --delimiter (tab, ';', ...) if the lines are fields with column names on top, or save the "
+                "rows as csv or jsonl.",
+                where=where,
+            )
+        if _PREFIX in text:
+            raise SpecError(expected="one label a row", found="several", advice="Keep one label a row.", where=where)
+        yield number, label.removeprefix(_PREFIX), text.lstrip()
