@@ -14,13 +14,16 @@ from typing import Any, NoReturn
 import click
 
 import logitcache
+from logitcache import platforms
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
+from logitcache.extras import not_installed
 
 from .lazy import LazyGroup
 from .stop import Stopped, stoppable
 
 # The line of each command in `logitcache --help`.
 COMMANDS = {
+    "check": "Say what is wrong with data, before anything costs time.",
     "dump": "Run a teacher once over some rows and store its answers.",
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
     "compare": "Say which results differ, by how much, and how sure that is.",
@@ -37,7 +40,7 @@ COMMANDS = {
 }
 
 RESUMABLE = ("dump", "train", "repair", "convert", "merge", "demo")
-BROKEN_PIPE = 128 + signal.SIGPIPE
+BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
 SPELLINGS = {"±": "+-", "×": "x", "÷": "/", "²": "^2", "·": "*", "–": "-", "−": "-", "…": "...", "τ": "tau", "µ": "u"}
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -73,6 +76,11 @@ class Logitcache(LazyGroup):
                 return result
         except LogitCacheError as error:
             _fail(ctx, error)
+        except ModuleNotFoundError as error:
+            missing = not_installed(error)
+            if missing is None:
+                raise
+            _fail(ctx, missing)
         except KeyboardInterrupt:
             _end_stopped(ctx, signal.SIGINT)
         except Stopped as stopped:
@@ -129,6 +137,8 @@ def _discard_stdout() -> None:
 
 def _is_reader_gone() -> bool:
     """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker that died."""
+    if not hasattr(select, "poll"):  # on Windows
+        return True
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

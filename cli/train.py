@@ -23,11 +23,15 @@ def command(as_json: bool, **values: Any) -> None:
     Running the same command again goes on where it stopped, or returns what is there.
     """
     config = typed(TrainConfig, values)
+    from logitcache.stages.preflight import training_rows
+
+    reporter = progress()
+    source = training_rows(config, None, reporter)
     from logitcache.ranks import is_first
     from logitcache.stages.folder import PRINTED, read_result
     from logitcache.stages.train import train
 
-    folder = train(config, reporter=progress())
+    folder = train(config, source=source, reporter=reporter)
     if not is_first():
         return
     try:

@@ -19,6 +19,7 @@ __all__ = [
     "Notes",
     "Reporter",
     "Source",
+    "check",
     "compare",
     "diff",
     "distillation_loss",
@@ -38,6 +39,7 @@ __all__ = [
 _PLACES = {
     "dump": "api",
     "train": "api",
+    "check": "api",
     "compare": "api",
     "load": "api",
     "diff": "api",
@@ -61,7 +63,7 @@ _PLACES = {
 }
 
 if TYPE_CHECKING:
-    from logitcache.api import compare, diff, dump, load, repair, train, verify_live
+    from logitcache.api import check, compare, diff, dump, load, repair, train, verify_live
     from logitcache.cache.cache import Cache
     from logitcache.data.collate import Collator
     from logitcache.data.preprocess.tokens import prepare

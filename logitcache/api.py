@@ -15,11 +15,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import Difference, difference
+from logitcache.config.check import CheckConfig
 from logitcache.config.data import Columns, RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import build, local_path
 from logitcache.config.report import CompareConfig
-from logitcache.config.signatures import AgainOptions, CompareOptions, DumpOptions, RowsOptions, TrainOptions
+from logitcache.config.signatures import (
+    AgainOptions,
+    CheckOptions,
+    CompareOptions,
+    DumpOptions,
+    RowsOptions,
+    TrainOptions,
+)
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data import source as sources
@@ -28,7 +36,10 @@ from logitcache.data.sources.memory import UNNAMED
 from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.report.plots import dots
 from logitcache.reporter import NOTES, Notes, Reporter
+from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
+from logitcache.stages.in_memory import place_of
+from logitcache.stages.preflight import training_rows
 from logitcache.stages.rows import load as load_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
@@ -76,10 +87,29 @@ def load(
     )
 
 
-def dump(
-    teacher: Place,
+def check(
     data: Data | Source = "docstrings",
     *,
+    unlabelled: Data | None = None,
+    reporter: Reporter = NOTES,
+    notify: Callable[[str], object] | None = None,
+    **options: Unpack[CheckOptions],
+) -> checking.Report:
+    """What is wrong with rows, before a teacher is asked or a student trained: ``logitcache check``.
+
+    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names. Raises SpecError
+    for rows that cannot be read as asked; what `dump` and `train` would refuse is in ``report.refusals``.
+    """
+    reporter = _reporter(reporter, notify)
+    config, source = _with_rows(build(CheckConfig, options), data, unlabelled, reporter)
+    return checking.check(config, source=source, reporter=reporter)
+
+
+def dump(
+    teacher: Place | Any,
+    data: Data | Source = "docstrings",
+    *,
+    tokenizer: Any = None,
     unlabelled: Data | None = None,
     reporter: Reporter = NOTES,
     notify: Callable[[str], object] | None = None,
@@ -87,11 +117,13 @@ def dump(
 ) -> DumpReport:
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
-    ``data`` is what :func:`load` takes or returns; ``options`` are those of the command, by name. ``reporter`` shows
-    notes and progress; ``notify``, a function, gets the notes in its place. Raises the kinds of
-    :class:`LogitCacheError` that the command ends with.
+    ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved in the workspace
+    under a name made of their content. ``data`` is what :func:`load` takes or returns; ``options`` are those of the
+    command, by name. ``reporter`` shows notes and progress; ``notify``, a function, gets the notes in its place. Raises
+    the kinds of :class:`LogitCacheError` that the command ends with.
     """
     reporter = _reporter(reporter, notify)
+    teacher = place_of(teacher, tokenizer, options.get("workspace"), "teacher")
     config = build(DumpConfig, {**options, "teacher": teacher})
     config, source = _with_rows(config, data, unlabelled, reporter)
     with _advise_names(source, config.workspace):
@@ -198,8 +230,9 @@ def train(
     """Train one student and return its result folder: ``logitcache train``.
 
     ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name: ``student``,
-    ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``reporter``
-    and ``notify`` as for :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
+    ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``student`` may
+    be a model of `transformers` in memory, ``tokenizer`` is then its own. ``reporter`` and ``notify`` as for
+    :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
     """
     from logitcache.stages import train as training
 
@@ -207,8 +240,13 @@ def train(
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
         values["cache"] = _locations(values["cache"])
+    if not isinstance(values.get("student", ""), str | os.PathLike):
+        values["student"] = place_of(
+            values["student"], values.pop("tokenizer", None), values.get("workspace"), "student"
+        )
     config = build(TrainConfig, values)
     config, source = _with_rows(config, data, unlabelled, reporter)
+    source = training_rows(config, source, reporter)
     with _advise_names(source, config.workspace):
         return training.train(config, source=source, reporter=reporter)
 
@@ -310,7 +348,7 @@ def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]
         raise
 
 
-R = TypeVar("R", DumpConfig, TrainConfig)
+R = TypeVar("R", CheckConfig, DumpConfig, TrainConfig)
 
 
 def _with_rows(config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter) -> tuple[R, Source | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from logitcache.store.reader import Reader
 from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
 from logitcache.store.shards import Places
+
+if TYPE_CHECKING:
+    from logitcache.cache.shown import Answer
 
 BLOCK_ROWS = 8192
 
@@ -67,6 +70,29 @@ class Cache:
             f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {self.codec.to_dict()}, "
             f"{self.manifest.bytes / 1e6:.1f} MB, fingerprint {self.fingerprint[:12]})"
         )
+
+    def _repr_html_(self) -> str:
+        from logitcache.cache.shown import html
+
+        return html(self)
+
+    def __getitem__(self, row: int) -> Answer | list[Answer]:
+        """What the teacher said of one row, for people: its logits, and the probabilities by the names of the classes;
+        a list where a row has several positions. A negative row counts from the end. Many rows: :meth:`take`.
+
+        Raises AlignmentError for a row that is not here, or has no answer.
+        """
+        from logitcache.cache.shown import answer_of
+
+        return answer_of(self, row)
+
+    def to_pandas(self, rows: Sequence[int] | Array | None = None) -> Any:
+        """A pandas DataFrame of one line for each answer: row, row_hash, label, answer (the most probable class) and
+        the probability of each class, ``p(NAME)``. All rows that have an answer, or these alone.
+        """
+        from logitcache.cache.shown import to_pandas
+
+        return to_pandas(self, rows)
 
     @property
     def fingerprint(self) -> str:

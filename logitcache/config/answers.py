@@ -15,7 +15,7 @@ from logitcache.errors import SpecError
 
 COLUMN, LOGITS, FILE = "column", "logits", "file"
 ARRAYS = (".npy", ".npz")
-TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".gz")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class AnswerSource:
     @property
     def as_logits(self) -> str:
         """How it is typed where the numbers are logits."""
-        columns = ",".join(self.columns)
-        place = self.file if self.is_array else columns if self.file is None else f"{columns}@{self.file}"
-        return f"--teacher {LOGITS}:{place}"
+        location = self.file
+        if not self.is_array:
+            columns = ",".join(self.columns)
+            location = columns if self.file is None else f"{columns}@{self.file}"
+        return f"--teacher {LOGITS}:{location}"
 
     @property
     def folder(self) -> str:

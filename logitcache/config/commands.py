@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanBenchConfig, PlanConfig, ReadBenchConfig
+from logitcache.config.check import CheckConfig
 from logitcache.config.dump import AgainConfig, DumpConfig, WorkersConfig
 from logitcache.config.option import Cost, Declared, options_of
 from logitcache.config.report import (
@@ -59,6 +60,7 @@ _PLAN = Takes(PlanConfig, without=frozenset(UNCOUNTED), required=frozenset({"tea
 COMMANDS: dict[str, tuple[Takes, ...]] = {
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
+    "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "compare": (Takes(CompareConfig),),
     "inspect": (Takes(InspectConfig),),
     "verify": (Takes(VerifyConfig), Takes(AgainConfig)),

@@ -10,6 +10,7 @@ import textwrap
 from functools import cache
 from pathlib import Path
 
+from logitcache.config.check import CheckConfig
 from logitcache.config.commands import COMMANDS, options_of_command
 from logitcache.config.data import RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
@@ -21,6 +22,7 @@ SIGNATURES = Path(__file__).with_name("signatures.py")
 # Configurations of functions, and the options that are parameters of their own there.
 FUNCTIONS = {
     "RowsOptions": (RowsConfig, {"data", "unlabelled"}),
+    "CheckOptions": (CheckConfig, {"data", "unlabelled"}),
     "DumpOptions": (DumpConfig, {"teacher", "data", "unlabelled"}),
     "AgainOptions": (AgainConfig, {"teacher", "data", "unlabelled"}),
     "TrainOptions": (TrainConfig, {"method", "data", "unlabelled"}),

@@ -21,6 +21,24 @@ class RowsOptions(TypedDict, total=False):
     workspace: str | PathLike[str]
 
 
+class CheckOptions(TypedDict, total=False):
+    """Options of :class:`CheckConfig`."""
+
+    text: str | None
+    text_pair: str | None
+    label: str | None
+    labels: str | Sequence[str] | None
+    task: Literal["classification", "token-classification"] | None
+    encoding: str | None
+    delimiter: str | None
+    data_seed: int
+    teacher: str | None
+    student: str | None
+    label_map: str | Mapping[str, str] | None
+    max_length: int
+    workspace: str | PathLike[str]
+
+
 class DumpOptions(TypedDict, total=False):
     """Options of :class:`DumpConfig`."""
 
@@ -91,11 +109,11 @@ class TrainOptions(TypedDict, total=False):
     encoding: str | None
     delimiter: str | None
     data_seed: int
-    student: str
+    student: Any
     revision: str | None
     trust_remote_code: bool
     init: Literal["pretrained", "random"] | None
-    tokenizer: str | None
+    tokenizer: Any
     vocabulary: int
     seed: int
     alpha: float | None

@@ -30,6 +30,7 @@ def student() -> Any:
         "A checkpoint's folder or hub name, or LAYERSxWIDTH: a small BERT with fresh weights and a vocabulary learnt "
         "from the rows.",
         group=STUDENT,
+        annotation="Any",
     )
 
 
@@ -43,7 +44,9 @@ def init() -> Any:
 
 
 def tokenizer() -> Any:
-    return option(None, "Folder of a tokenizer. Default: the student's own.", name="tokenizer", group=STUDENT)
+    return option(
+        None, "Folder of a tokenizer. Default: the student's own.", name="tokenizer", group=STUDENT, annotation="Any"
+    )
 
 
 def vocabulary() -> Any:

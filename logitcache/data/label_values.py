@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from logitcache.data.names import LISTED, integer, labels_option
 from logitcache.data.sources.tables import Column, Table
-from logitcache.data.spool import by_block
+from logitcache.data.spool import by_block, numpy_of
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Int64
 from logitcache.reporter import Reporter
@@ -101,8 +101,11 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
     whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     encoded = whole.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
-    index = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int32)
-    return ([*distinct, None] if encoded.null_count else distinct), index
+    if not encoded.null_count:
+        return distinct, numpy_of(encoded.indices).astype(np.int32)
+    index = np.full(len(encoded), len(distinct), np.int32)
+    index[numpy_of(encoded.is_valid())] = numpy_of(encoded.indices.drop_null())
+    return [*distinct, None], index
 
 
 def present_values(columns: Columns) -> list[Any]:

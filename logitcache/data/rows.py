@@ -100,6 +100,7 @@ class Source:
     division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
     task: str = "classification"  # what is asked of a row
     unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
+    origins: dict[str, Table] = field(default_factory=dict, repr=False)  # by table: where its rows stand, no columns
     read: Mapping[str, Callable[[], Table]] = field(default_factory=dict)  # reads a split's table again, by split
     texts: tuple[str, str | None] = ("text", None)  # the columns of its texts
 
@@ -125,9 +126,16 @@ class Source:
         """The tables, by the split that a dump of each is called by."""
         return {name: self.tables.get(name, rows) for name, rows in self.splits.items() if not self.shares_table(name)}
 
+    def place(self, split: str, row_id: int) -> str:
+        """Where the user finds a row of a split: its file and line, or its number."""
+        table = "train" if self.shares_table(split) else split
+        if table in self.origins:
+            return self.origins[table].place(row_id)
+        return f"{self.name}, {table} row {row_id}"
+
     def with_tables(self, tables: dict[str, Rows]) -> Source:
         """The same labels over other rows, each split a table of its own."""
-        return replace(self, splits=tables, tables={}, division=None)
+        return replace(self, splits=tables, tables={}, division=None, origins={})
 
     def shares_table(self, name: str) -> bool:
         """Whether a split was held out of the table of train."""

@@ -15,6 +15,7 @@ from logitcache.data.labels import UNLABELLED
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.sources.presets import Preset, draw
+from logitcache.data.spool import numpy_of
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
@@ -101,7 +102,7 @@ def without(source: Source, split: str, where: str, reporter: Reporter) -> Sourc
 
 def _is_empty(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows have no character in any text field: bool[N]."""
-    lengths = pc.binary_length(rows.text).to_numpy()
+    lengths = numpy_of(pc.binary_length(rows.text))
     if rows.text_pair is not None:
-        lengths = lengths + pc.binary_length(rows.text_pair).to_numpy()
+        lengths = lengths + numpy_of(pc.binary_length(rows.text_pair))
     return np.asarray(lengths == 0)

@@ -47,6 +47,7 @@ def load(
     unlabelled: Data | None = None,
     seed: int = 0,
     name: str | None = None,
+    keep: bool = False,
 ) -> Source:
     """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a preset, or a data set of
     the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
@@ -58,6 +59,7 @@ def load(
     the split of that name. ``seed`` draws the splits of a preset that
     has none; columns that are asked for go before a preset's. ``name`` is what the source is called (rows in memory:
     "memory").
+    With ``keep``, tables stay in memory, for whoever reads further columns of them (``Source.read``).
     Raises SpecError for whatever cannot be read as asked.
     """
     reading = Reading(columns.encoding, columns.delimiter)
@@ -65,6 +67,8 @@ def load(
     found = find.find(data, cache, reporter, reading=reading)
     found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}
+    if keep:
+        found = replace(found, tables={split: partial(_itself, table) for split, table in tables.items()})
     for split, table in tables.items():
         if (
             table.columns and not len(table) and split not in ("train", None)
@@ -94,13 +98,15 @@ def load(
     if found.what:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
         reporter.note(f"data: {found.what}: {sizes} rows")
+    origins = {str(split or "train"): table.without_columns() for split, table in tables.items()}
+    source = replace(source, task=kind.name, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
     assert names.text is not None
     read = {str(split or "train"): table for split, table in found.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
-    source = replace(source, task=kind.name, read=read, texts=(names.text, names.text_pair))
+    source = replace(source, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)
@@ -150,6 +156,10 @@ def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
     return Rows(first, second, label, row_id, _hashes(first, second), tags)
 
 
+def _itself(table: Table) -> Table:
+    return table
+
+
 def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
     """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no text."""
     return _hashes(texts(table, text), None if text_pair is None else texts(table, text_pair))
@@ -175,5 +185,7 @@ def _with_unlabelled(
     ]
     if ignored:
         reporter.note(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
-    more = replace(source, splits={**source.splits, UNLABELLED_SPLIT: rows})
+    splits = {**source.splits, UNLABELLED_SPLIT: rows}
+    origins = {**source.origins, UNLABELLED_SPLIT: opened.rows.without_columns()}
+    more = replace(source, splits=splits, origins=origins)
     return without(more, UNLABELLED_SPLIT, "unlabelled", reporter)

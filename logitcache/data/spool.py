@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -102,6 +102,34 @@ class TextSpool:
         return pa.LargeStringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(self._data.finish()))
 
 
+def arrow_texts(texts: Sequence[str]) -> pa.LargeStringArray:
+    """Texts as arrow holds them: [n]. Raises UnicodeEncodeError for half of a surrogate pair. ``pyarrow.array`` does
+    the same, but imports pandas first, which takes half a second.
+    """
+    encoded = [text.encode() for text in texts]
+    ends = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(text) for text in encoded], out=ends[1:])
+    return pa.LargeStringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
+
+def arrow_integers(values: npt.NDArray[np.int64]) -> pa.Int64Array:
+    """Integers as arrow holds them, not copied: i64[n]. Without pandas, as :func:`arrow_texts`."""
+    buffer = pa.py_buffer(np.ascontiguousarray(values, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, buffer])
+
+
+def numpy_of(values: pa.Array | pa.ChunkedArray) -> Array:
+    """Integers or booleans without nulls as numpy holds them: [n]. Without pandas, as :func:`arrow_texts`."""
+    if isinstance(values, pa.ChunkedArray):
+        return np.concatenate([np.empty(0, np.int64), *map(numpy_of, values.chunks)])
+    assert values.null_count == 0
+    data = values.buffers()[1]
+    rows = slice(values.offset, values.offset + len(values))
+    if pa.types.is_boolean(values.type):
+        return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[rows].astype(np.bool_)
+    return np.frombuffer(data, np.dtype(str(values.type)))[rows]
+
+
 def concatenated(blocks: Iterable[pa.LargeStringArray]) -> pa.LargeStringArray:
     """One array of texts (none of them null) from many, of which only one need be in memory at a time."""
     spool = TextSpool()
@@ -113,7 +141,7 @@ def concatenated(blocks: Iterable[pa.LargeStringArray]) -> pa.LargeStringArray:
 def taken(texts: pa.LargeStringArray, places: npt.NDArray[np.int64]) -> pa.LargeStringArray:
     """The texts at these places, in this order."""
     blocks = (places[start : start + BLOCK_ROWS] for start in range(0, len(places), BLOCK_ROWS))
-    return concatenated(texts.take(pa.array(block)) for block in blocks)
+    return concatenated(texts.take(arrow_integers(block)) for block in blocks)
 
 
 def strings(texts: pa.LargeStringArray) -> Iterator[list[Any]]:

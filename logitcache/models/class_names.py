@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import PreTrainedConfig
-
 from logitcache.data.names import folded, is_unnamed
 from logitcache.errors import FingerprintMismatch
 
@@ -17,10 +15,22 @@ def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What `transformers` has to be told besides the path, so that a checkpoint's columns have the names that its
     configuration gives them: nothing, or ``id2label`` (whose length is the number of columns).
 
-    ``settings`` say where a checkpoint of the hub is read. Raises FingerprintMismatch where ``id2label`` and
-    ``label2id`` contradict each other, or do not number the columns from 0. Raises what reading the file raises.
+    ``settings`` say where a checkpoint of the hub is read. Raises FingerprintMismatch as :func:`names_in` does, and
+    what reading the file raises.
     """
+    from transformers import PreTrainedConfig
+
     document, _ = PreTrainedConfig.get_config_dict(path, **settings)
+    used, is_default = names_in(document, path)
+    return {} if is_default else {"id2label": used}
+
+
+def names_in(document: Mapping[str, Any], path: str) -> tuple[dict[int, str], bool]:
+    """The names by column that a config.json gives, and whether `transformers` finds them by itself.
+
+    Raises FingerprintMismatch where ``id2label`` and ``label2id`` contradict each other, or do not number the columns
+    from 0.
+    """
     by_column = _numbered(document.get("id2label"))
     by_name = _numbered(_inverted(document.get("label2id")))
     named = bool(by_name) and not all(map(is_unnamed, by_name.values()))
@@ -29,7 +39,7 @@ def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         found = f"expected the labels to number the columns from 0 to {len(used) - 1}, found {sorted(used)}"
         raise FingerprintMismatch(f"{found}. Correct id2label in its config.json.", where=path)
     if used is by_name:
-        return {"id2label": by_name}
+        return by_name, False
     for column, name in by_column.items():
         other = by_name.get(column, name) if named else name
         if folded(other) != folded(name):
@@ -39,7 +49,7 @@ def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
                 advice="Correct its config.json: label2id is id2label the other way round.",
                 where=path,
             )
-    return {}
+    return by_column, True
 
 
 def _inverted(mapping: Any) -> Any:
@@ -53,6 +63,6 @@ def _numbered(mapping: Any) -> dict[int, str]:
     if not isinstance(mapping, Mapping):
         return {}
     numbers = {str(number): str(name) for number, name in mapping.items()}
-    if not all(number.isdecimal() for number in numbers):
+    if not all(number.removeprefix("-").isdecimal() for number in numbers):
         return {}
     return {int(number): name for number, name in numbers.items()}

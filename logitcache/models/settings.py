@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from logitcache.errors import SpecError
 from logitcache.records import Padding
 
-SINGLE_LABEL = "single_label_classification"
 NEW_PAD = "<|pad|>"  # of a tokenizer without a token to pad with
 
 
@@ -37,25 +35,6 @@ def single_precision(config: Any) -> None:
     """Fresh weights are drawn and trained in single precision, nested models' too."""
     for one in _nested(config):
         one.dtype = torch.float32
-
-
-def check_problem(config: Any, name: str) -> None:
-    """Raises SpecError for a teacher whose outputs are no distribution over classes that exclude one another."""
-    kind = config.problem_type
-    if kind not in (None, SINGLE_LABEL):
-        raise SpecError(
-            expected="a teacher of classes that exclude one another",
-            found=f"problem_type {kind} in its config.json: its outputs are no distribution over classes",
-            advice=f"Use a teacher trained as {SINGLE_LABEL}; if this one was, correct problem_type there.",
-            where=name,
-        )
-    if config.num_labels < 2:
-        raise SpecError(
-            f"expected a teacher of two classes or more, found {config.num_labels} (problem_type regression, or one "
-            "logit for two classes): its output is no distribution over classes. Use a teacher with one logit for "
-            "each class.",
-            where=name,
-        )
 
 
 def pads_by_config(model: PreTrainedModel, tokenizer: Any) -> Padding:

@@ -18,6 +18,7 @@ from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
+from logitcache.stages.preflight import check_dump, say_remark
 from logitcache.stages.rows import check_unlabelled, load
 from logitcache.stages.stage import result_of
 from logitcache.store.writer import check_place
@@ -49,7 +50,10 @@ def dump(
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
         source.table(split)
-        check_place(folder_of(config, source, split))
+        place = folder_of(config, source, split)
+        check_place(place)
+        check_dump(config, source, split, place)
+    say_remark(source, reporter)
     reuse = _reused(config, source, splits)
     older = None if reuse is None else Known(reuse)
     plan = planner(config, source, older, reporter)

@@ -22,11 +22,12 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32, Int64
 from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
+from logitcache.stages.preflight import check_classes, check_labelled
 from logitcache.stages.rows import load
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, student_tokenizer
@@ -203,14 +204,9 @@ def _note_evaluation(source: Source, reporter: Reporter) -> None:
 def _training_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
     """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
     rows = source.split("train")
+    check_labelled(source)
     without_label = np.flatnonzero(rows.label < 0)
     labelled = np.flatnonzero(rows.label >= 0)
-    if not len(labelled):
-        message = "expected labelled training rows, found none with a label."
-        if source.unread:
-            columns = ", ".join(source.unread)
-            message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
-        raise SpecError(message, where=source.name)
     if config.rows is not None:
         labelled = labelled[subset(len(labelled), config.rows)]
     if config.without_fold is not None:
@@ -239,8 +235,7 @@ def _selected(rows: Rows, index: Int64) -> Rows:
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
-    if len(np.unique(train.labels[train.labels >= 0])) < 2:
-        raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
+    check_classes(train.labels, source)
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
     if without:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logitcache.config.check import CheckConfig
 from logitcache.config.dump import DumpConfig
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
@@ -10,8 +11,8 @@ from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
 
-def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
-    """The data that a run or a dump names."""
+def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> Source:
+    """The rows that a command names."""
     return sources.load(
         config.data,
         config.columns,
@@ -19,6 +20,7 @@ def load(config: TrainConfig | DumpConfig, reporter: Reporter) -> Source:
         reporter,
         unlabelled=config.unlabelled,
         seed=config.data_seed,
+        keep=isinstance(config, DumpConfig) and config.teacher.answers is not None,
     )
 
 

@@ -145,7 +145,7 @@ class CacheWriter:
             if overwrite:
                 _clear(folder)
             else:
-                _check_same(folder, old, plan)
+                check_same_plan(folder, old, plan)
         if not _holds_json(folder / PLAN, plan):
             write_json(folder / PLAN, plan)
         settle(folder)  # the plan is there for good before anything that needs it
@@ -342,7 +342,7 @@ def _holds_json(path: Path, value: Mapping[str, Any]) -> bool:
         return False
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_same_plan(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raises FingerprintMismatch naming the first field in which two plans differ."""
     differing = list(differences(old, new))
     if not differing:

@@ -19,6 +19,7 @@ class Evidence:
     too_few: bool = False  # no row was held out, for there were too few
     chosen_on: bool = False  # the epoch of a student was selected by its score on these rows
     shared: SharedTexts | None = None  # texts that stand in train too
+    unit: str = "rows"  # what is scored: rows, or words or other positions of rows
 
     @property
     def trained_on(self) -> bool:
@@ -27,8 +28,8 @@ class Evidence:
 
     @property
     def name(self) -> str:
-        """The name of the rows in a title."""
-        return "training rows" if self.trained_on else self.split
+        """The name of the rows or positions, in a title."""
+        return f"training {self.unit}" if self.trained_on else self.split
 
     @property
     def rows(self) -> str:
@@ -36,16 +37,21 @@ class Evidence:
         return "training rows" if self.trained_on else f"{self.split} rows"
 
     @property
+    def scored(self) -> str:
+        """The name of what was scored, in a sentence."""
+        return f"training {self.unit}" if self.trained_on else f"{self.split} {self.unit}"
+
+    @property
     def these(self) -> str:
         """All of the rows in a sentence: ``this test set``."""
-        return "these training rows" if self.trained_on else f"this {self.split} set"
+        return f"these training {self.unit}" if self.trained_on else f"this {self.split} set"
 
     def before(self) -> str:
         """The first words of a verdict; empty unless the rows were trained on."""
         if not self.trained_on:
             return ""
         why = ", for there were too few to hold any out" if self.too_few else ""
-        return f"Measured on training rows{why}, this cannot speak of quality: "
+        return f"Measured on training {self.unit}{why}, this cannot speak of quality: "
 
     def after(self) -> str:
         """The sentences after a verdict; empty where there is no reservation."""
@@ -68,4 +74,11 @@ def evidence_of(results: Sequence[Result], split: str) -> Evidence:
         too_few=division is not None and not division.held_out,
         chosen_on=split == "dev" and any(result.settings.get("select") == "best" for result in results),
         shared=next((result.shared[split] for result in results if split in result.shared), None),
+        unit=_unit(results[0], split),
     )
+
+
+def _unit(result: Result, split: str) -> str:
+    if not result.predictions[split].are_positions:
+        return "rows"
+    return "words" if "entity_f1" in result.metrics[split] else "positions"

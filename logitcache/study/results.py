@@ -62,11 +62,12 @@ _OWN = ("method", "seed", "out", "cache", "rows", "division")
 
 @dataclass(frozen=True)
 class Predictions:
-    """A student's answers to one split, in the order of ``row_id``. R rows, K classes."""
+    """A student's answers to one split, in the order of ``row_id``. R rows, or positions of rows; K classes."""
 
-    row_id: Int64  # [R], strictly increasing
+    row_id: Int64  # [R], strictly increasing; of positions, one number for each
     label: Int64  # [R], in [0, K)
     logits: Float32  # [R, K], finite
+    are_positions: bool = False  # of rows that have several
 
 
 @dataclass(frozen=True)
@@ -210,16 +211,20 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = pc.max(pc.list_value_length(table["logits"])).as_py() if label_names is None else len(label_names)
+    are_positions = False
     if "position" in pq.read_schema(path).names:  # older results have one position a row
         positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
         if positions.any():  # each is compared as a row is
             row_id = table["row_id"].to_numpy() * MAX_POSITIONS + positions
             table = table.set_column(1, "row_id", pa.array(row_id))
+            are_positions = True
     splits = pc.unique(table["split"]).to_pylist()
-    return {name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes) for name in splits}
+    return {
+        name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes, are_positions) for name in splits
+    }
 
 
-def _of_split(name: str, table: Any, classes: int) -> Predictions:
+def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predictions:
     row_id = table["row_id"].to_numpy()
     label = table["label"].to_numpy()
     lists = table["logits"].combine_chunks()
@@ -230,7 +235,7 @@ def _of_split(name: str, table: Any, classes: int) -> Predictions:
     _check_all(np.isfinite(logits).all(axis=1), name, "finite logits")
     order = np.argsort(row_id)
     order = order[label[order] >= 0]  # a row without a label counts nowhere
-    return Predictions(row_id[order], label[order], logits[order])
+    return Predictions(row_id[order], label[order], logits[order], are_positions)
 
 
 def _check_all(good: npt.NDArray[np.bool_], split: str, expected: str) -> None:

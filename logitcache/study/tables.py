@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from logitcache.study.verdict import p_text, scale_of, verdict
 T = TypeVar("T")
 _NONE = "–"
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise
+_NOTEBOOK = 110  # columns
 _UNBOUNDED = 10_000  # columns: more than any table has
 _FOLDS = range(3)  # 0: one line per row; 1: labels and unlabelled rows on several lines; 2: standard deviations too
 
@@ -46,7 +48,7 @@ class TeacherPasses:
         return f"cached: {self.cached:,} teacher passes; live: {self.live:,}; saved {self.saved:,}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Methods side by side on one metric of one split."""
 
@@ -56,7 +58,7 @@ class Comparison:
     metric: str
     split: str
     baseline: str
-    test_rows: int  # rows of the split
+    test_rows: int  # rows, or positions, of the split that were scored
     teacher_passes: TeacherPasses | None  # None if no result learned from a teacher
     evidence: Evidence  # what kind of rows was scored
 
@@ -72,13 +74,14 @@ class Comparison:
             )
         resamples = [difference.interval.resamples for difference in differences if difference.interval is not None]
         if resamples:
-            rows = f"rows of {self.split}"
-            covered = f"rows are in the {self.split} set"
+            unit = self.evidence.unit
+            scored = f"{unit} of {self.split}"
+            covered = f"{unit} are in the {self.split} set"
             if self.evidence.trained_on:
-                rows = "training rows"
-                covered = "training rows were scored"
+                scored = f"training {unit}"
+                covered = f"training {unit} were scored"
             sentences.append(
-                f"95 %: paired bootstrap over the {self.test_rows:,} {rows} ({min(resamples):,} resamples, seed "
+                f"95 %: paired bootstrap over the {self.test_rows:,} {scored} ({min(resamples):,} resamples, seed "
                 f"{BOOTSTRAP_SEED}). It covers which {covered}, for these trained models; it does not cover the seeds."
             )
         if any(row.time_ratio_to_ls is not None for row in self.rows):
@@ -87,6 +90,21 @@ class Comparison:
                 "Dumps, and Self-KD's first training, come on top."
             )
         return tuple(sentences)
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{row.label} {scale_of(row.metric).plain(row.mean)}" for row in self.rows)
+        return f"Comparison({self.metric} on {self.split}: {means}. {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        console = Console(record=True, file=StringIO(), width=_NOTEBOOK)
+        render(self, console)
+        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame of the rows, with the columns of the document's ``rows``."""
+        import pandas
+
+        return pandas.DataFrame([row.to_json() for row in self.rows])
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``--json``: metrics as fractions (nll in nats), null where there is nothing to say."""
@@ -217,7 +235,7 @@ def _fitting(comparison: Comparison, console: Console) -> Table:
 
 def _table(comparison: Comparison, folds: int) -> Table:
     unit = scale_of(comparison.metric).unit
-    title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} rows)"
+    title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} {comparison.evidence.unit})"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("method", overflow="fold")
     spread = f"{_spread('mean', 'std', folds)}\n({unit})"

@@ -125,8 +125,8 @@ def _of_one_seed(pair: str, row: Row, difference: Difference, evidence: Evidence
         return f"{start}: {pair} = {mean} on {evidence.these}."
     comparison = "no more than" if _holds_zero(interval) else "more than"
     return (
-        f"{start}; over {evidence.rows} {pair} = {mean} {scale.interval(interval)}: {comparison} the choice of "
-        f"{evidence.rows} explains."
+        f"{start}; over {evidence.scored} {pair} = {mean} {scale.interval(interval)}: {comparison} the choice of "
+        f"{evidence.scored} explains."
     )
 
 
@@ -135,7 +135,7 @@ def _reservation(difference: Difference, scale: Scale, evidence: Evidence) -> st
     interval = difference.interval
     if interval is None or not _holds_zero(interval):
         return ""
-    return f", yet other {evidence.rows} could undo it (95 % {scale.interval(interval)})"
+    return f", yet other {evidence.scored} could undo it (95 % {scale.interval(interval)})"
 
 
 def _holds_zero(interval: Interval) -> bool:

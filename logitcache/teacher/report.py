@@ -11,6 +11,7 @@ import numpy as np
 from logitcache.cache.cache import Cache
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Scores
+from logitcache.notebook import html_table
 from logitcache.records import LOGITS, Answers, Block, Dense, rows_of
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
@@ -30,7 +31,7 @@ FEW_ROWS = 10  # answers, below which nothing is said of their being alike
 MAX_ORDERED = 2000  # classes whose orders are looked through: the table of them is quadratic, the search cubic
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DumpReport:
     """What a dump did and what the teacher knows. Scores are fractions, entropy is in nats."""
 
@@ -55,6 +56,20 @@ class DumpReport:
     complete: bool = True  # False of a part after which others have shards to write still
     remarks: list[str] = field(default_factory=list)
     unlabelled: DumpReport | None = None  # of the unlabelled rows, where they were dumped too
+
+    def __repr__(self) -> str:
+        figures = [f"{self.rows:,} rows, {self.teacher_rows:,} saw the teacher now"]
+        figures += [f"{name} {share:.3f}" for name, share in self.scores.items()]
+        figures += self.remarks
+        unfinished = "" if self.complete else " (not finished)"
+        return f"DumpReport({self.cache}{unfinished}: {'; '.join(figures)})"
+
+    def _repr_html_(self) -> str:
+        rows = [("rows", f"{self.rows:,}"), ("saw the teacher now", f"{self.teacher_rows:,}")]
+        rows += [(name, f"{share:.3f}") for name, share in self.scores.items()]
+        rows += [(f"dev {name}", f"{share:.3f}") for name, share in self.dev_scores.items()]
+        rows += [("note", remark) for remark in self.remarks]
+        return html_table(rows, caption=f"Dump into {self.cache}")
 
 
 def report(

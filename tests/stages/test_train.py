@@ -20,7 +20,7 @@ from logitcache.data.selection import held_out
 from logitcache.data.source import Source
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.reporter import SILENT, Notes
-from logitcache.stages.job import load
+from logitcache.stages.rows import load
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher

@@ -140,6 +140,7 @@ def test_every_method_is_trained_and_compared(world: dict[str, Any], trained: Pa
     told = compare(trained)
     assert {row.method for row in told.rows} == set(METHODS)
     assert {row.metric for row in told.rows} == {"entity_f1"}
+    assert told.evidence.scored == "test words"
     (kd,) = trained.glob("kd-*")
     result = json.loads((kd / "result.json").read_text())
     assert {"accuracy", "entity_f1", "nll"} <= set(result["metrics"]["test"])

@@ -19,7 +19,7 @@ from logitcache.config.data import Columns
 from logitcache.data.rows import Rows
 from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
-from logitcache.data.spool import BLOCK_ROWS
+from logitcache.data.spool import BLOCK_ROWS, arrow_texts
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Examples, Int64, Padding, Ragged
 
@@ -84,7 +84,7 @@ def opened(table: Table, names: Columns) -> Opened:
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     flat = [[None] * len(own) if tags is None else tags for own, tags in zip(words, labels, strict=True)]
     row_of_word = np.repeat(np.arange(len(words)), lengths)
-    texts = pa.array([SEPARATOR.join(own) for own in words], pa.large_string())
+    texts = arrow_texts([SEPARATOR.join(own) for own in words])
     units = replace(
         table,
         columns={} if names.label is None else {names.label: list(chain.from_iterable(flat))},

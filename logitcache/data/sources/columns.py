@@ -16,6 +16,7 @@ from logitcache.data.label_values import MISSING_TEXTS
 from logitcache.data.names import is_number
 from logitcache.data.sources.endings import SPLIT_WORDS
 from logitcache.data.sources.tables import Column, Peculiar, Table
+from logitcache.data.spool import arrow_texts
 from logitcache.errors import SpecError, short
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "title")
@@ -171,11 +172,11 @@ def _quoted(name: str) -> str:
 def _missing_words(table: Table, column: str) -> str | None:
     """A note of the fields of a text file that stay texts though pandas reads them as missing."""
     values = _strings(table, column)
-    matches = pc.is_in(values, value_set=pa.array(sorted(MISSING_TEXTS), values.type))
+    matches = pc.is_in(values, value_set=arrow_texts(sorted(MISSING_TEXTS)).cast(values.type))
     count = pc.sum(matches).as_py() or 0
     if not count:
         return None
-    row = pc.index(matches, True).as_py()
+    row = matches.to_pylist().index(True)
     return (
         f"{table.path}: column {column!r}: texts such as {values[row].as_py()!r}, which pandas reads as missing, stay "
         f"texts: {count:,} (first: {table.place(row)})"
@@ -184,12 +185,12 @@ def _missing_words(table: Table, column: str) -> str | None:
 
 def _empty_texts(table: Table, column: str) -> str | None:
     """A note of empty texts, where there are more than rows without anything in them, which are said already."""
-    empty = pc.equal(_strings(table, column), "")
+    empty = pc.match_substring_regex(_strings(table, column), r"\A\z")
     count = pc.sum(empty).as_py() or 0
     if count <= sum(remark.count for remark in table.remarks if remark.kind is Peculiar.EMPTY):
         return None
     return (
-        f"{table.path}: column {column!r}: empty texts: {count:,} (first: {table.place(pc.index(empty, True).as_py())})"
+        f"{table.path}: column {column!r}: empty texts: {count:,} (first: {table.place(empty.to_pylist().index(True))})"
     )
 
 

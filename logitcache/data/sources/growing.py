@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from logitcache.data.spool import TextSpool, strings
+from logitcache.data.spool import TextSpool, arrow_texts, strings
 
 
 class Growing:
@@ -43,7 +43,7 @@ class _Texts:
         if not all(type(value) is str for value in values):
             return False
         try:
-            self.texts.add(pa.array(values, pa.large_string()))
+            self.texts.add(arrow_texts(values))
         except UnicodeEncodeError:  # half of a surrogate pair: said by its place when it is read
             return False
         return True

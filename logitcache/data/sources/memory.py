@@ -37,7 +37,14 @@ def tables(data: Any) -> dict[str | None, Opener]:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping | pa.Table) or _is_frame(value) or datasets.is_dataset(value)
+    return isinstance(value, Mapping | pa.Table) or _is_frame(value) or datasets.is_dataset(value) or _is_arrow(value)
+
+
+def _is_arrow(value: Any) -> bool:
+    """Whether it is a table that hands out its columns as an arrow stream, as those of polars, duckdb and others do. A
+    single column has a stream too, but neither columns nor a schema.
+    """
+    return hasattr(value, "__arrow_c_stream__") and (hasattr(value, "columns") or hasattr(value, "schema"))
 
 
 def _is_records(value: Any) -> bool:
@@ -53,7 +60,8 @@ def _is_frame(value: Any) -> bool:
 def _no_table(value: Any, where: str) -> SpecError:
     return SpecError(
         "expected columns ({'text': [...], 'label': [...]}), a list of rows ([{'text': ..., 'label': ...}]), a pandas "
-        "DataFrame, an arrow Table or a datasets.Dataset, or such by split ({'train': ..., 'dev': ...}), found "
+        "or polars DataFrame, an arrow Table or a datasets.Dataset, or such by split ({'train': ..., 'dev': ...}), "
+        "found "
         f"{type(value).__name__}. Make it one of these.",
         where=where,
     )
@@ -64,6 +72,8 @@ def _table(value: Any, where: str) -> Table:
         return datasets.table(value, where)
     if isinstance(value, pa.Table):
         return arrow_table(where, value, {})
+    if _is_arrow(value) and not _is_frame(value):
+        return arrow_table(where, pa.table(value), {})
     if _is_records(value):
         names = dict.fromkeys(name for row in value for name in row)
         value = {name: [row.get(name) for row in value] for name in names}

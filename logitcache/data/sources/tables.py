@@ -71,6 +71,10 @@ class Table:
         comma = "," if isinstance(self.path, str) else ""  # a path may hold spaces, but it ends at one
         return f"{self.path}{comma} {self.unit} {self.lines[row]}"
 
+    def without_columns(self) -> Table:
+        """The places of the rows alone, which need little memory."""
+        return replace(self, columns={}, parts=tuple(part.without_columns() for part in self.parts))
+
     def with_remarks(self, remarks: tuple[Remark, ...]) -> Table:
         """The same table, with more to say of it."""
         return replace(self, remarks=(*remarks, *self.remarks))

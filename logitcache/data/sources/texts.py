@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from logitcache.data.sources.tables import Table
-from logitcache.data.spool import concatenated, strings
+from logitcache.data.spool import arrow_texts, concatenated, strings
 from logitcache.errors import SpecError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -21,7 +21,7 @@ def texts(table: Table, column: str) -> pa.LargeStringArray:
     Raises SpecError: no such column, or the first row that is no text.
     """
     if column not in table.columns and not len(table):
-        return pa.array([], pa.large_string())
+        return arrow_texts([])
     if column not in table.columns:
         found = ", ".join(table.columns)
         advice = "Rename it, or name the column with --text (and --text-pair)."
@@ -52,7 +52,7 @@ def _from_list(table: Table, column: str, values: list[Any]) -> pa.LargeStringAr
                 where=table.place(row),
             )
     try:
-        return pa.array(values, pa.large_string())
+        return arrow_texts(values)
     except UnicodeEncodeError:
         row = next(i for i, text in enumerate(values) if _SURROGATE.search(text))
         raise SpecError(

@@ -1,0 +1,34 @@
+"""Options of ``logitcache check``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.option import option
+from logitcache.config.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Which rows are looked at, and what they are meant for."""
+
+    data: str = data()
+    columns: Columns = field(default_factory=Columns)
+    unlabelled: str | None = unlabelled()
+    data_seed: int = data_seed()
+    teacher: str | None = option(
+        None,
+        "A teacher's folder, or a hub name of which files are kept here: its classes are matched, and tokens counted "
+        "with its tokenizer.",
+        group="Models",
+    )
+    student: str | None = option(
+        None,
+        "A student's folder, hub name or shape: tokens are counted with its tokenizer too.",
+        group="Models",
+    )
+    label_map: Mapping[str, str] | None = label_map()
+    max_length: int = max_length()
+    workspace: Workspace = field(default_factory=Workspace)

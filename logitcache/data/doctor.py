@@ -1,0 +1,225 @@
+"""The data doctor: what somebody should know of rows before a teacher is asked or a student trained.
+
+It reads rows that are loaded already, loads no torch, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from logitcache.data.characters import Lengths, byte_counts, faults_of_texts, lengths_of, word_counts
+from logitcache.data.findings import Fault, Finding, quoted
+from logitcache.data.names import class_number, folded, integer, listed
+from logitcache.data.repeats import repeats, sure_repeats
+from logitcache.data.rows import Rows, Source
+from logitcache.data.sources.find import UNLABELLED_SPLIT
+from logitcache.data.spool import taken
+from logitcache.records import Int64
+
+FEW = 10  # training rows of a class
+MANY = 10  # classes: fewer numbers are no scores
+SKEWED = 0.9  # share of the largest class
+SHIFT = 0.15  # total variation between the classes of two splits
+LEAST_FOR_SHIFT = 100  # labelled rows of a split: shares of fewer say little
+SAMPLE = 2000  # rows in which names of labels are looked for
+OFTEN, SELDOM = 0.9, 0.2  # shares of rows with the name of their own label, and of another's
+
+
+@dataclass(frozen=True)
+class SplitShape:
+    """The size of a split."""
+
+    name: str
+    rows: int
+    labelled: int
+    counts: Int64  # [K]: labels of each class; of rows of words, those of the words
+    is_held_out: bool  # of the training table
+    lengths: tuple[Lengths, ...]  # in words and in bytes; empty without rows
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What a source looks like, and what is wrong with it."""
+
+    source: Source
+    splits: tuple[SplitShape, ...]
+    findings: tuple[Finding, ...]  # serious ones first
+
+
+def examine(source: Source) -> Checkup:
+    """Everything that can be told of the rows alone. Cost: some passes over all texts, all but one of them in arrow."""
+    findings = [*label_faults(source), *repeats(source), *faults_of_texts(source)]
+    findings.sort(key=lambda finding: not finding.is_serious)
+    splits = tuple(_shape(source, split) for split in source.splits)
+    return Checkup(source, splits, tuple(findings))
+
+
+def remark(source: Source) -> str:
+    """One line on what is surely wrong with the rows, from their hashes and labels alone; empty where nothing is."""
+    findings = [finding for finding in label_faults(source, names=False) if finding.is_serious]
+    findings += sure_repeats(source)
+    findings += [_empty(source, split) for split in source.splits]
+    words = [_in_words(finding) for finding in findings if finding.count]
+    return f"{source.name}: {'; '.join(words)}. `logitcache check` says more" if words else ""
+
+
+def _in_words(finding: Finding) -> str:
+    count = f"{finding.count:,} of {finding.of:,} {finding.unit}"
+    where = "" if finding.place is None else f", first: {finding.place}"
+    return f"{finding.split}: {finding.fault.value} ({count}{where})"
+
+
+def _empty(source: Source, split: str) -> Finding:
+    rows = source.splits[split]
+    is_empty = (byte_counts(rows) == 0) & (rows.label >= 0)
+    count = int(is_empty.sum())
+    place = source.place(split, int(rows.row_id[is_empty.argmax()])) if count else None
+    return Finding(Fault.EMPTY, split, count, len(rows), place)
+
+
+def _shape(source: Source, split: str) -> SplitShape:
+    rows = source.splits[split]
+    lengths: tuple[Lengths, ...] = ()
+    if len(rows):
+        counts = {"words": word_counts(rows), "bytes": byte_counts(rows)}
+        lengths = tuple(lengths_of(values, unit, source, split) for unit, values in counts.items())
+    return SplitShape(
+        split, len(rows), int((rows.label >= 0).sum()), counts_of(source, rows), source.shares_table(split), lengths
+    )
+
+
+def counts_of(source: Source, rows: Rows) -> Int64:
+    """How many labels are of each class: i64[K]."""
+    labels = rows.labels
+    return np.bincount(labels[labels >= 0], minlength=source.num_labels)
+
+
+def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
+    """Findings about the labels; unless ``names``, without the search for names of labels in texts."""
+    train = source.splits["train"]
+    counts = counts_of(source, train)
+    for split, rows in source.splits.items():
+        bare = rows.label < 0
+        if split != UNLABELLED_SPLIT and bare.any():
+            yield _rows(Fault.UNLABELLED, source, split, bare)
+    if not counts.any():
+        return
+    yield from _columns(source, counts)
+    yield from _shares(source, counts)
+    for split, rows in source.splits.items():
+        if split not in ("train", UNLABELLED_SPLIT):
+            yield from _held_out(source, split, rows, counts)
+    if names and train.tags is None:
+        yield from _names_in_texts(source, train)
+
+
+def _columns(source: Source, counts: Int64) -> Iterator[Finding]:
+    """Labels that are no classes: identifiers, texts, scores."""
+    occurring = np.flatnonzero(counts)
+    singles = int((counts[occurring] == 1).sum())
+    class_count = len(occurring)
+    if class_count > 2 * MANY and singles > class_count / 2:
+        first = _class_names(source, occurring[counts[occurring] == 1])
+        yield Finding(Fault.IDENTIFIERS, "train", singles, class_count, detail=first)
+    numbers = _numbers(source)
+    if numbers is not None and class_count > MANY:
+        written = [numbers[index] for index in occurring]
+        gaps = max(written) - min(written) + 1 - class_count
+        if gaps > class_count / 10 or min(written) not in (0, 1):
+            detail = f"whole numbers from {min(written)} to {max(written)}"
+            yield Finding(Fault.SCORES, "train", class_count, class_count, detail=detail)
+
+
+def _numbers(source: Source) -> list[int] | None:
+    """The whole numbers that the classes are called by; None where one is a name."""
+    if source.label_names is None:
+        return list(range(source.num_labels))
+    numbers = [integer(name) for name in source.label_names]
+    return None if None in numbers else [number for number in numbers if number is not None]
+
+
+def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
+    """Classes of train that are rare or have most rows."""
+    empty = np.flatnonzero(counts == 0)
+    everywhere = sum((counts_of(source, rows) for rows in source.splits.values()), np.zeros(len(counts), np.int64))
+    nowhere = empty[everywhere[empty] == 0]
+    if len(nowhere):
+        yield _classes(Fault.NO_ROWS, source, "train", nowhere)
+    few = np.flatnonzero((counts > 0) & (counts < FEW))
+    if len(few):
+        yield _classes(Fault.FEW_ROWS, source, "train", few)
+    largest = int(counts.argmax())
+    share = counts[largest] / counts.sum()
+    if share >= SKEWED and source.splits["train"].tags is None:
+        detail = f"always answering {_class_names(source, np.array([largest]))} is right for {share:.1%}"
+        yield Finding(Fault.IMBALANCE, "train", int(counts[largest]), int(counts.sum()), detail=detail)
+
+
+def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[Finding]:
+    """Classes that a held-out split and the training rows do not share."""
+    counts = counts_of(source, rows)
+    if not counts.any():
+        return
+    unlearnt = np.flatnonzero((counts > 0) & (train == 0))
+    if len(unlearnt):
+        finding = _classes(Fault.ONLY_IN_HELD_OUT, source, split, unlearnt)
+        yield replace(finding, place=source.place(split, _first(rows, int(unlearnt[0]))))
+    unscored = np.flatnonzero((counts == 0) & (train > 0))
+    if len(unscored):
+        yield _classes(Fault.NOT_IN_HELD_OUT, source, split, unscored)
+    difference = counts / counts.sum() - train / train.sum()
+    if counts.sum() >= LEAST_FOR_SHIFT and np.abs(difference).sum() / 2 > SHIFT:
+        most = int(np.abs(difference).argmax())
+        name = _class_names(source, np.array([most]))
+        detail = f"{name}: {counts[most] / counts.sum():.1%}, in train {train[most] / train.sum():.1%}"
+        yield Finding(Fault.OTHER_SHARES, split, int(counts.sum()), len(rows), detail=detail)
+
+
+def _first(rows: Rows, label: int) -> int:
+    """The row_id of the first row with a label of this class."""
+    position = int((rows.labels == label).argmax())
+    row = position if rows.tags is None else int(np.searchsorted(rows.tags.indptr, position, "right")) - 1
+    return int(rows.row_id[row])
+
+
+def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
+    """Texts in which the name of their own label stands, and no other: whoever reads them need not understand them."""
+    names = [folded(name) for name in source.label_names or ()]
+    plain = [index for index, name in enumerate(names) if len(name) > 1 and class_number(name) is None]
+    labelled = np.flatnonzero(np.isin(train.label, plain))[:SAMPLE]
+    if len(plain) < 2 or not len(labelled):
+        return
+    texts = [folded(text) for text in taken(train.text, labelled).to_pylist()]
+    labels = train.label[labelled]
+    has_own = np.array([names[label] in text for label, text in zip(labels, texts, strict=True)])
+    following = dict(zip(plain, [*plain[1:], plain[0]], strict=True))
+    others = [names[following[int(label)]] for label in labels]
+    has_other = np.array([name in text for name, text in zip(others, texts, strict=True)])
+    if has_own.mean() >= OFTEN and has_other.mean() <= SELDOM:
+        yield _rows(Fault.LABEL_IN_TEXT, source, "train", _at(labelled[has_own], len(train)))
+
+
+def _at(places: Int64, n: int) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(n, np.bool_)
+    mask[places] = True
+    return mask
+
+
+def _rows(fault: Fault, source: Source, split: str, has_fault: npt.NDArray[np.bool_]) -> Finding:
+    rows = source.splits[split]
+    first = int(has_fault.argmax())
+    place = source.place(split, int(rows.row_id[first]))
+    return Finding(fault, split, int(has_fault.sum()), len(rows), place, quoted(rows.text[first].as_py()))
+
+
+def _classes(fault: Fault, source: Source, split: str, classes: Int64) -> Finding:
+    return Finding(fault, split, len(classes), source.num_labels, detail=_class_names(source, classes))
+
+
+def _class_names(source: Source, classes: Int64) -> str:
+    names = source.label_names
+    return listed([str(index) if names is None else names[index] for index in classes])

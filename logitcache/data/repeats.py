@@ -1,0 +1,172 @@
+"""Texts that stand in the data more than once: duplicates, contradictions, and rows of a test that are trained on too.
+
+Three keys say which texts are equal: the row's own hash; the hash of the text in lower case with single spaces; and the
+hash of its letters alone, in which texts that differ in punctuation and digits are equal. A text of which less than
+half is left has no key. Texts that differ in a word are not found: that takes an index of their parts or a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from logitcache import identity
+from logitcache.data.characters import byte_counts, fields
+from logitcache.data.division import stand_in
+from logitcache.data.findings import Fault, Finding, quoted
+from logitcache.data.rows import Rows, Source
+from logitcache.data.sources.find import UNLABELLED_SPLIT
+from logitcache.data.spool import by_block, numpy_of
+from logitcache.records import Int64
+
+Bool = npt.NDArray[np.bool_]
+NO_KEY = 0
+LEAST_LEFT = 0.5  # of the bytes of a text
+_SPACES = r"\s{2,}|[\t\n\f\r]"
+_NO_LETTERS = r"[^\pL\pM]+"
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """The rows of a split with one key of each."""
+
+    split: str
+    rows: Rows
+    label: Int64  # [N]; -1: none. Of rows of words, a number for their labels together
+    key: Int64  # [N]; equal keys mean equal texts
+    has_key: Bool  # [N]
+
+
+def repeats(source: Source) -> Iterator[Finding]:
+    """All findings about texts that stand in the data more than once."""
+    exact = [_keyed(split, rows, rows.row_hash) for split, rows in source.splits.items()]
+    folded = [_keyed(part.split, part.rows, _keys(part.rows, _folded)) for part in exact]
+    letters = [_keyed(part.split, part.rows, _keys(part.rows, _letters, LEAST_LEFT)) for part in exact]
+    contradicting: dict[str, Bool] = {}
+    repeating: dict[str, Bool] = {}
+    for part in exact:
+        contradicting[part.split] = contradictions(part)
+        repeating[part.split] = repetitions(part)
+        yield from _found(source, part, contradicting[part.split], Fault.CONTRADICTION)
+        yield from _found(source, part, repeating[part.split], Fault.DUPLICATE)
+    for part in folded:
+        others = contradictions(part) & ~contradicting[part.split]
+        yield from _found(source, part, others, Fault.NEAR_CONTRADICTION)
+    for part in letters:
+        yield from _found(source, part, repetitions(part) & ~repeating[part.split], Fault.NEAR_DUPLICATE)
+    shared: dict[str, Bool] = {}
+    for fault, parts in ((Fault.LEAK, exact), (Fault.NEAR_LEAK, folded), (Fault.SIMILAR_LEAK, letters)):
+        train = next((part for part in parts if part.split == "train"), None)
+        for part in parts:
+            if train is None or part.split in ("train", UNLABELLED_SPLIT):
+                continue
+            before = shared.get(part.split, np.zeros(len(part.rows), np.bool_))
+            among = stand_in(part.key, train.key) & part.has_key
+            yield from _found(source, part, among & ~before, fault, train)
+            shared[part.split] = before | among
+
+
+def sure_repeats(source: Source) -> Iterator[Finding]:
+    """The findings that need nothing but the rows' hashes: some milliseconds for 100,000 rows."""
+    for split, rows in source.splits.items():
+        part = _keyed(split, rows, rows.row_hash)
+        yield from _found(source, part, contradictions(part), Fault.CONTRADICTION)
+
+
+def contradictions(part: Keyed) -> Bool:
+    """Rows whose text stands among the labelled rows with another label too: bool[N]."""
+    labelled = np.flatnonzero((part.label >= 0) & part.has_key)
+    texts, text = np.unique(part.key[labelled], return_inverse=True)
+    lowest = np.full(len(texts), np.iinfo(np.int64).max)
+    highest = np.full(len(texts), -1)
+    np.minimum.at(lowest, text, part.label[labelled])
+    np.maximum.at(highest, text, part.label[labelled])
+    contradicting = np.zeros(len(part.key), np.bool_)
+    contradicting[labelled] = (lowest != highest)[text]
+    return contradicting
+
+
+def repetitions(part: Keyed) -> Bool:
+    """Rows that repeat the text and the label of an earlier row: bool[N]."""
+    order = np.lexsort((part.label, part.key))  # of equal rows the first stays the first
+    same = np.zeros(len(order), np.bool_)
+    same[1:] = (np.diff(part.key[order]) == 0) & (np.diff(part.label[order]) == 0)
+    repeated = np.zeros(len(order), np.bool_)
+    repeated[order] = same
+    return repeated & part.has_key
+
+
+def _keyed(split: str, rows: Rows, key: Int64) -> Keyed:
+    has_key = key != NO_KEY if key is not rows.row_hash else byte_counts(rows) > 0
+    return Keyed(split, rows, _label(rows), key, has_key)
+
+
+def _label(rows: Rows) -> Int64:
+    """One number for what a row is labelled: its class, or a hash of the classes of its words."""
+    if rows.tags is None:
+        return rows.label
+    values = rows.tags.values
+    parts = zip(rows.tags.indptr[:-1], rows.tags.indptr[1:], strict=True)
+    hashes = identity.row_hashes(values[start:stop].tobytes().hex() for start, stop in parts)
+    return np.where(rows.label >= 0, np.abs(hashes), -1)
+
+
+def _keys(rows: Rows, plain: Callable[[pa.LargeStringArray], pa.LargeStringArray], least: float = 0) -> Int64:
+    """Hashes of the texts made plain: i64[N]; NO_KEY where nothing is left, or less than this share of the bytes."""
+
+    def block(part: slice) -> Int64:
+        texts = [field[part] for field in fields(rows)]
+        columns = [plain(text) for text in texts]
+        hashes = identity.row_hashes(*(column.to_pylist() for column in columns))
+        left, whole = (np.sum([numpy_of(pc.binary_length(c)) for c in both], axis=0) for both in (columns, texts))
+        return np.where((left > 0) & (left >= whole * least), hashes, NO_KEY)
+
+    return by_block(np.int64, len(rows), block)
+
+
+def _folded(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    lower = pc.utf8_trim_whitespace(pc.utf8_lower(texts))
+    if not pc.any(pc.match_substring_regex(lower, _SPACES)).as_py():  # most blocks: a search is cheaper than a copy
+        return lower
+    return pc.replace_substring_regex(lower, r"\s+", " ")
+
+
+def _letters(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    return pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.utf8_lower(texts), _NO_LETTERS, " "))
+
+
+def _found(
+    source: Source, part: Keyed, has_fault: Bool, fault: Fault, others: Keyed | None = None
+) -> Iterator[Finding]:
+    """The finding of these rows of a split, if there are any: the first of them, and the row that it is like."""
+    count = int(has_fault.sum())
+    if not count:
+        return
+    first = int(has_fault.argmax())
+    among = part if others is None else others
+    like = among.key == part.key[first]
+    if fault in (Fault.CONTRADICTION, Fault.NEAR_CONTRADICTION):
+        like &= (among.label != part.label[first]) & (among.label >= 0)
+    elif others is None:
+        like[first:] = False
+    details = []
+    if like.any():
+        other = int(like.argmax())
+        details.append(f"also {source.place(among.split, int(among.rows.row_id[other]))}")
+        details += _labels(source, part.label[first], among.label[other])
+    place = source.place(part.split, int(part.rows.row_id[first]))
+    text = quoted(part.rows.text[first].as_py())
+    yield Finding(fault, part.split, count, len(part.rows), place, text, ", ".join(details))
+
+
+def _labels(source: Source, one: int, other: int) -> list[str]:
+    """The names of two labels that differ, where they are classes."""
+    if one == other or not 0 <= min(one, other) <= max(one, other) < source.num_labels:
+        return []
+    names = source.label_names or tuple(map(str, range(source.num_labels)))
+    return [f"labelled {names[one]} and {names[other]}"]

@@ -1,0 +1,127 @@
+"""What the files of a checkpoint say of it, read without torch and transformers: classes, problem, lengths, tokenizer.
+
+So a command can refuse what does not fit, or count tokens, in milliseconds. What is decided here is what loading would
+decide; where the files do not tell, nothing is decided.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from logitcache import hub
+from logitcache.data.tasks.classification import Classification
+from logitcache.errors import FormatError
+from logitcache.models.class_names import names_in
+from logitcache.models.problem import check_problem
+from logitcache.store.manifest import read_json
+
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+WEIGHTS = "model.safetensors"
+MAX_HEADER = 100 << 20  # bytes: the limit of the format
+
+
+@dataclass(frozen=True)
+class Described:
+    """A checkpoint's folder. ``name`` is what the user calls it."""
+
+    name: str
+    folder: Path
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Its config.json; empty where that cannot be read."""
+        return _read(self.folder / CONFIG)
+
+    def is_trained_as(self, kind: type[Classification]) -> bool:
+        """Whether it surely has a trained head for this task, so that it is asked as it is: its configuration names the
+        architecture, and its weights hold a matrix of one row a class outside the body.
+        """
+        suffix = kind.auto_model.removeprefix("Auto").removeprefix("ModelFor")
+        named = self.config.get("architectures")
+        architectures = named if isinstance(named, list) else []
+        if not any(str(each).endswith(f"For{suffix}") for each in architectures):
+            return False
+        shapes = _shapes(self.folder / WEIGHTS)
+        parts = Counter(name.partition(".")[0] for name in shapes)
+        body = parts.most_common(1)[0][0] if parts else ""
+        heads = [shape for name, shape in shapes.items() if name.partition(".")[0] != body]
+        return any(len(shape) == 2 and shape[0] == len(self.class_names) for shape in heads)
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of its columns, in order. Raises FingerprintMismatch where its configuration contradicts itself."""
+        names, _ = names_in(self.config, self.name)
+        if names:
+            return tuple(name for _, name in sorted(names.items()))
+        count = self.config.get("num_labels", 2)
+        return tuple(f"LABEL_{i}" for i in range(count if type(count) is int else 2))
+
+    def check_problem(self) -> None:
+        """Raises SpecError where its outputs are no distribution over classes that exclude one another."""
+        check_problem(self.config.get("problem_type"), len(self.class_names), self.name)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Its tokenizer, of the library `tokenizers`, which neither cuts nor pads; None where it has none of it."""
+        path = self.folder / TOKENIZER
+        if not path.is_file():
+            return None
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception:  # the library has no kind of its own for a damaged file, which loading it will report
+            return None
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest input that its files name, in tokens."""
+        of_tokenizer = _read(self.folder / TOKENIZER_CONFIG).get("model_max_length")
+        named = (of_tokenizer, self.config.get("max_position_embeddings"))
+        limits = [limit for limit in named if type(limit) is int and 0 < limit < 2**31]
+        return min(limits, default=None)
+
+
+def described(name: str) -> Described | None:
+    """The checkpoint of this name where its files are on this machine: in a folder, or kept of the hub; else None."""
+    if Path(name).is_dir():
+        return Described(name, Path(name))
+    if not hub.on_hub(name):
+        return None
+    from huggingface_hub import errors, try_to_load_from_cache
+
+    try:
+        kept = try_to_load_from_cache(name, CONFIG)
+    except errors.HFValidationError:
+        return None
+    return Described(name, Path(kept).parent) if isinstance(kept, str) else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except (OSError, FormatError):
+        return {}
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of a safetensors file's tensors by name, from its header alone; empty where that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(size)) if size <= MAX_HEADER else {}
+        return {name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        return {}

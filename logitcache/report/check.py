@@ -1,0 +1,96 @@
+"""What ``check`` found, as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from logitcache.data.findings import MEANINGS, Finding
+from logitcache.data.match import shown
+from logitcache.errors import visible
+from logitcache.report.blocks import Table, table
+from logitcache.report.terminal import table_lines
+from logitcache.stages.check import Report
+
+MOST_CLASSES = 12  # with a line each
+
+
+def check_text(report: Report) -> str:
+    """The report on a terminal."""
+    lines = [_title(report), "", *_lines(_sizes(report)), "", *_lines(_classes(report))]
+    if report.match is not None:
+        lines += ["", shown(report.match)]
+    serious = [finding for finding in report.findings if finding.is_serious]
+    others = [finding for finding in report.findings if not finding.is_serious]
+    lines += [*_findings("Serious", serious), *_findings("Worth a look", others)]
+    if not report.findings and not report.refusals:
+        lines += ["", "Nothing to say."]
+    if report.refusals:
+        lines += ["", "Would be refused:", *(f"  {error.kind}: {error}" for error in report.refusals)]
+    return "\n".join(map(visible, lines))
+
+
+def _title(report: Report) -> str:
+    rows = sum(shape.rows for shape in report.checkup.splits)
+    return f"{report.source.name}: {rows:,} rows, {report.source.num_labels:,} classes ({report.source.task})"
+
+
+def _sizes(report: Report) -> Table | None:
+    shapes = report.checkup.splits
+    columns: dict[str, Iterable[str]] = {
+        "split": [shape.name + (" (held out)" if shape.is_held_out else "") for shape in shapes],
+        "rows": [f"{shape.rows:,}" for shape in shapes],
+        "labelled": [f"{shape.labelled:,}" for shape in shapes],
+    }
+    words = [next(iter(shape.lengths), None) for shape in shapes]
+    columns["words: median"] = ["" if each is None else f"{each.median:,.0f}" for each in words]
+    columns["99 %"] = ["" if each is None else f"{each.high:,.0f}" for each in words]
+    columns["longest"] = ["" if each is None else f"{each.longest:,}" for each in words]
+    for model, lengths in report.tokens.items():
+        columns[f"tokens of {model}: 99 %"] = [f"{each.high:,.0f}" for each in lengths]
+        columns[f"longest ({model})"] = [f"{each.longest:,}" for each in lengths]
+    return table(columns)
+
+
+def _classes(report: Report) -> Table | None:
+    """Rows of each class, by split; the largest classes of train alone where there are many."""
+    shapes = [shape for shape in report.checkup.splits if shape.labelled]
+    if not shapes:
+        return None
+    order = shapes[0].counts.argsort(kind="stable")[::-1]
+    names = report.class_names
+    if len(order) > MOST_CLASSES:
+        order = order[:MOST_CLASSES]
+    else:
+        order.sort()
+    columns: dict[str, Iterable[str]] = {"class": [names[index] for index in order]}
+    for shape in shapes:
+        total = shape.counts.sum()
+        columns[shape.name] = [f"{shape.counts[i]:,} ({shape.counts[i] / total:.1%})" for i in order]
+    if len(names) > len(order):
+        columns["class"] = [*columns["class"], f"… {len(names) - len(order):,} more"]
+        for shape in shapes:
+            rest = int(shape.counts.sum() - shape.counts[order].sum())
+            columns[shape.name] = [*columns[shape.name], f"{rest:,}"]
+    return table(columns)
+
+
+def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
+    if not findings:
+        return
+    yield from ("", f"{title}:")
+    for finding in findings:
+        share = finding.count / max(1, finding.of)
+        count = f"{finding.count:,} of {finding.of:,} {finding.unit} ({share:.1%})"
+        yield f"  {finding.split}: {count}: {MEANINGS[finding.fault]}"
+        first = [] if finding.place is None else [f"first: {finding.place}"]
+        if finding.detail:
+            first.append(finding.detail)
+        if finding.text is not None:
+            first.append(f'"{finding.text}"')
+        if first:
+            yield f"    {'; '.join(first)}"
+
+
+def _lines(content: Table | None) -> Iterator[str]:
+    if content is not None:
+        yield from table_lines(content)

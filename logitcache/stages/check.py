@@ -1,0 +1,216 @@
+"""``logitcache check``: rows, and the teacher and the student that they are meant for, looked at before anything costs
+time. No torch, no model, and of what lies on this machine no network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from logitcache.config.check import CheckConfig
+from logitcache.config.shapes import is_shape
+from logitcache.data.characters import Lengths, fields, lengths_of, word_counts
+from logitcache.data.doctor import Checkup, SplitShape, examine
+from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
+from logitcache.data.match import Match, shown
+from logitcache.data.rows import Rows, Source
+from logitcache.data.selection import held_out
+from logitcache.data.spool import BLOCK_ROWS
+from logitcache.errors import LogitCacheError
+from logitcache.models.described import Described, described
+from logitcache.notebook import html_table
+from logitcache.records import Int64
+from logitcache.reporter import SILENT, Notes, Reporter
+from logitcache.stages.preflight import check_labels, teacher_match
+from logitcache.stages.rows import load
+
+MOST_NAMES = 1000  # classes that are counted one by one in the document
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check`` found. ``refusals`` are what `dump` or `train` would end with."""
+
+    checkup: Checkup
+    findings: tuple[Finding, ...]  # serious ones first
+    match: Match | None  # of the teacher's columns; None where no teacher is named, or it is to be trained first
+    tokens: Mapping[str, tuple[Lengths, ...]]  # by the model whose tokenizer counted them: of each split
+    max_length: int
+    notes: tuple[str, ...]
+    refusals: tuple[LogitCacheError, ...]
+    seconds: float
+
+    @property
+    def source(self) -> Source:
+        return self.checkup.source
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.label_names or tuple(map(str, range(self.source.num_labels)))
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{shape.rows:,} {shape.name}" for shape in self.checkup.splits)
+        serious = sum(finding.is_serious for finding in self.findings)
+        return (
+            f"Report({self.source.name}: {rows}; {serious} serious findings, {len(self.findings) - serious} others, "
+            f"{len(self.refusals)} refusals)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for finding in self.findings:
+            count = f"{finding.count:,} of {finding.of:,} {finding.unit}"
+            rows.append((finding.split, count, MEANINGS[finding.fault], *first_of(finding)))
+        rows += [("refused", error.kind, str(error), "", "") for error in self.refusals]
+        return html_table(rows, ("split", "count", "what", "first", "text"), repr(self))
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame of the findings, with the columns of the document's ``findings``."""
+        import pandas
+
+        return pandas.DataFrame([finding.to_dict() for finding in self.findings])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``check --json``."""
+        return {
+            "data": self.source.name,
+            "task": self.source.task,
+            "classes": list(self.class_names),
+            "splits": {shape.name: self._split(shape) for shape in self.checkup.splits},
+            "max_length": self.max_length,
+            "labels": None if self.match is None else _match_document(self.match),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "refusals": [_refusal(error) for error in self.refusals],
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+
+    def _split(self, shape: SplitShape) -> dict[str, Any]:
+        position = self.checkup.splits.index(shape)
+        by_model = {model: lengths[position].to_dict() for model, lengths in self.tokens.items() if shape.rows}
+        counted = zip(self.class_names, shape.counts.tolist(), strict=True)
+        return {
+            "rows": shape.rows,
+            "labelled": shape.labelled,
+            "held_out": shape.is_held_out,
+            "classes": dict(counted) if len(shape.counts) <= MOST_NAMES else None,
+            "lengths": {lengths.unit: lengths.to_dict() for lengths in shape.lengths},
+            "tokens": by_model,
+        }
+
+
+def first_of(finding: Finding) -> tuple[str, str]:
+    """Where the first row of a finding is (and what else is to be said), and its text; for a table."""
+    return "; ".join(filter(None, (finding.place, finding.detail))), finding.text or ""
+
+
+def _match_document(match: Match) -> dict[str, Any]:
+    columns = {name: int(column) for name, column in zip(match.data, match.order, strict=True)}
+    return {"by": match.kind.value, "columns": columns, "names": list(match.names), "text": shown(match)}
+
+
+def _refusal(error: LogitCacheError) -> dict[str, Any]:
+    return {"kind": error.kind, "exit_code": error.exit_code, "message": str(error)}
+
+
+@dataclass
+class _Collected(Notes):
+    """Keeps the notes of reading, and passes them on."""
+
+    other: Reporter = SILENT
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        self.other.note(text)
+
+
+def check(config: CheckConfig, *, source: Source | None = None, reporter: Reporter = SILENT) -> Report:
+    """Look at rows, and at what a teacher and a student would make of them.
+
+    Raises SpecError where the rows cannot be read as asked, as `dump` and `train` do. What these would refuse later is
+    in the report.
+    """
+    start = time.monotonic()
+    collected = _Collected(other=reporter)
+    source = held_out(source or load(config, collected), collected)
+    checkup = examine(source)
+    models = {name: _described(name, collected) for name in (config.teacher, config.student) if name is not None}
+    refusals: list[LogitCacheError] = []
+    match = None
+    try:
+        check_labels(source)
+    except LogitCacheError as error:
+        refusals.append(error)
+    teacher = models.get(config.teacher or "")
+    if teacher is not None:
+        try:
+            match = teacher_match(teacher, source, config.label_map)
+            if match is None:
+                collected.note(f"{teacher.name}: no trained head for {source.task}: a dump fine-tunes it first")
+        except LogitCacheError as error:
+            refusals.append(error)
+    tokens, cuts = _tokens(source, list(filter(None, models.values())), config.max_length)
+    findings = sorted((*checkup.findings, *cuts), key=lambda finding: not finding.is_serious)
+    notes = tuple(collected.notes)
+    seconds = time.monotonic() - start
+    return Report(checkup, tuple(findings), match, tokens, config.max_length, notes, tuple(refusals), seconds)
+
+
+def _described(name: str, reporter: Reporter) -> Described | None:
+    """A model's files, where they tell something: a shape has none."""
+    found = None if is_shape(name) else described(name)
+    if found is None and not is_shape(name):
+        reporter.note(f"{name}: not looked at, for no files of it are on this machine")
+    elif found is not None and found.tokenizer is None:
+        reporter.note(f"{name}: its tokens are not counted, for it has no tokenizer.json")
+    return found
+
+
+def _tokens(
+    source: Source, models: Sequence[Described], max_length: int
+) -> tuple[dict[str, tuple[Lengths, ...]], list[Finding]]:
+    """The lengths in tokens of each model with a tokenizer, and the rows that it would cut. Without one, the rows that
+    have more words than fit: each is a token or more.
+    """
+    lengths: dict[str, tuple[Lengths, ...]] = {}
+    findings: list[Finding] = []
+    counted = [model for model in models if model.tokenizer is not None]
+    for model in counted:
+        limit = min(max_length, model.max_length or max_length)
+        summaries = []
+        for split, rows in source.splits.items():
+            counts = token_counts(model.tokenizer, rows)
+            if len(rows):
+                summaries.append(lengths_of(counts, "tokens", source, split))
+            findings += _cut(source, split, counts > limit, f"at {limit} tokens of {model.name}")
+        lengths[model.name] = tuple(summaries)
+    if not counted:
+        for split, rows in source.splits.items():
+            detail = f"they have more than {max_length} words, so more tokens than --max-length"
+            findings += _cut(source, split, word_counts(rows) > max_length, detail)
+    return lengths, findings
+
+
+def token_counts(tokenizer: Any, rows: Rows) -> Int64:
+    """Tokens of each row, special ones counted: i64[N]. Cost: that of tokenising all rows."""
+    counts = np.zeros(len(rows), np.int64)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        texts = [field[start : start + BLOCK_ROWS].to_pylist() for field in fields(rows)]
+        inputs = texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
+        encoded = tokenizer.encode_batch_fast(inputs)
+        counts[start : start + len(encoded)] = [len(encoding) for encoding in encoded]
+    return counts
+
+
+def _cut(source: Source, split: str, is_cut: Any, detail: str) -> Iterator[Finding]:
+    if not is_cut.any():
+        return
+    rows = source.splits[split]
+    first = int(is_cut.argmax())
+    place = source.place(split, int(rows.row_id[first]))
+    yield Finding(Fault.LONG, split, int(is_cut.sum()), len(rows), place, quoted(rows.text[first].as_py()), detail)

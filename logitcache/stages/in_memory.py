@@ -1,0 +1,73 @@
+"""A teacher or a student that somebody has in memory: saved in the workspace under a name made of its content, and from
+there on a checkpoint like any other, with the same fingerprints and the same ways to go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from logitcache import identity
+from logitcache.config.workspace import DEFAULT
+from logitcache.errors import SpecError, short
+
+MERGE = "Merge it first: model.merge_and_unload()."
+
+
+def place_of(model: Any, tokenizer: Any, workspace: Any, who: str) -> Any:
+    """Where a model in memory lies, saved now unless the same one is there; paths and names are returned as they are.
+    ``who`` it is: teacher or student. Raises SpecError for what is no model of `transformers`, or lacks its tokenizer.
+    """
+    if isinstance(model, str | os.PathLike):
+        return model
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
+    if not _has(model, "save_pretrained", "state_dict", "config"):
+        raise SpecError(
+            expected="a path, a name, or a model of transformers in memory",
+            found=short(repr(type(model))),
+            advice="Correct it.",
+            where=who,
+        )
+    if hasattr(model, "peft_config"):
+        raise SpecError(expected="a whole model", found="an adapter", advice=MERGE, where=who)
+    if not _has(tokenizer, "save_pretrained", "__call__"):
+        raise SpecError(
+            expected="the tokenizer of a model in memory",
+            found="none" if tokenizer is None else short(repr(type(tokenizer))),
+            advice="Give it as tokenizer=... beside the model.",
+            where=who,
+        )
+    folder = DEFAULT if workspace is None else Path(workspace)
+    return _saved(model, tokenizer, folder / "models")
+
+
+def _has(value: Any, *names: str) -> bool:
+    return all(hasattr(value, name) for name in names)
+
+
+def _saved(model: Any, tokenizer: Any, models: Path) -> Path:
+    place = models / f"{type(model).__name__}-{_digest(model, tokenizer)[:12]}"
+    if place.exists():
+        return place
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models, prefix=".", ignore_cleanup_errors=True) as name:
+        made = Path(name) / "model"
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        with suppress(OSError):  # somebody else has saved the same one
+            made.rename(place)
+    return place
+
+
+def _digest(model: Any, tokenizer: Any) -> str:
+    """Digest of the weights, of what they are computed with, and of all that the tokenizer does."""
+    from logitcache.models.tokenizer import tokenizer_fingerprint
+    from logitcache.teacher.model import weights_digest
+
+    config = json.loads(json.dumps(model.config.to_dict(), default=str))
+    parts = tokenizer_fingerprint(tokenizer)
+    return identity.digest_json([weights_digest(model.state_dict()), config, parts])

@@ -1,0 +1,165 @@
+"""What a dump or a training can be refused for by its options, its rows and the files on this machine alone: before
+torch is loaded, which takes seconds, and before a teacher is asked.
+
+Nothing is decided here otherwise than where it is used; what the files do not tell is left to that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logitcache import hub
+from logitcache.cache.cache import Cache
+from logitcache.config.dump import DumpConfig
+from logitcache.config.shapes import is_shape
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TrainConfig
+from logitcache.data.doctor import remark
+from logitcache.data.match import Match, match_labels
+from logitcache.data.rows import Source
+from logitcache.data.selection import held_out
+from logitcache.data.tasks.classification import check_metric
+from logitcache.data.tasks.table import TASKS, own_metric
+from logitcache.errors import FormatError, SpecError
+from logitcache.models.described import Described, described
+from logitcache.records import Int64
+from logitcache.reporter import Reporter
+from logitcache.stages.rows import load
+from logitcache.store.lock import refuse_held
+from logitcache.store.manifest import Plan, differences, read_json
+from logitcache.store.writer import NAMES, check_same_plan
+from logitcache.teacher.asked import occurring, task_of
+
+TEACHER = "Give --teacher a folder that save_pretrained made, or a model's hub name."
+STUDENT = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
+TOKENIZER = "Give --tokenizer a folder that a tokenizer was saved to, or leave it out."
+
+
+def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> None:
+    """Raises what the dump of a split into a folder would raise, as far as files tell it."""
+    if config.teacher.answers is not None:  # they are read in moments, and no model is loaded for them
+        return
+    teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision, TEACHER)
+    if config.finetune.mode == "always" or config.finetune.folds is not None or is_shape(config.teacher.name):
+        check_labels(source)
+    elif teacher is not None:
+        teacher_match(teacher, source, config.label_map)
+    if not config.overwrite and config.reuse is None:  # what is reused says more of the folder's own cache
+        check_begun(source, split, config.settings, config.teacher.dtype, folder)
+
+
+def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter) -> Source:
+    """The rows of a training: read, unless they are in memory, divided, and found to be such that it can begin. Raises
+    SpecError, FingerprintMismatch.
+    """
+    config.check()
+    source = held_out(source or load(config, reporter), reporter)
+    check_training(config, source)
+    say_remark(source, reporter)
+    return source
+
+
+def say_remark(source: Source, reporter: Reporter) -> None:
+    """One line on what is surely wrong with the rows; none where nothing is."""
+    line = remark(source)
+    if line:
+        reporter.note(line)
+
+
+def check_training(config: TrainConfig, source: Source) -> None:
+    """Raises what a training would raise, as far as files tell it."""
+    check_labels(source)
+    checkpoint("student", config.student, config.revision, STUDENT)
+    if config.tokenizer is not None:
+        checkpoint("tokenizer", config.tokenizer, None, TOKENIZER)
+    check_metric(config.metric or own_metric(source), task_of(source, ()))
+    first = next(iter(config.caches), None)  # further ones are matched with it
+    if isinstance(first, Path):
+        names = Cache.open(first).label_names
+        match_labels(names, task_of(source, names), str(first), config.label_map, who="cache")
+
+
+def check_labels(source: Source) -> None:
+    """Raises SpecError unless the training rows can be learnt from: some have a label, of two classes or more."""
+    check_labelled(source)
+    check_classes(source.split("train").labels, source)
+
+
+def check_labelled(source: Source) -> None:
+    """Raises SpecError where no training row has a label."""
+    if (source.split("train").label >= 0).any():
+        return
+    message = "expected labelled training rows, found none with a label."
+    if source.unread:
+        columns = ", ".join(source.unread)
+        message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
+    raise SpecError(message, where=source.name)
+
+
+def check_classes(labels: Int64, source: Source) -> None:
+    """Raises SpecError where labels of training rows are not of two classes or more."""
+    if len(np.unique(labels[labels >= 0])) < 2:
+        raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
+
+
+def checkpoint(what: str, name: str, revision: str | None, advice: str) -> Described | None:
+    """What the files of a checkpoint say of it; None for a shape, and where they are on the hub. Raises SpecError where
+    there is no such checkpoint. ``what`` it is to be: teacher, student or tokenizer.
+    """
+    if is_shape(name):
+        return None
+    found = described(name)
+    if found is not None or Path(name).exists():
+        return found
+    problem = f"no {what} can be loaded: there is no such folder"
+    if not hub.on_hub(name):
+        raise SpecError(problem, advice=advice, where=name)
+    try:
+        hub.checkpoint(name, revision)
+    except SpecError as error:
+        raise SpecError(
+            f"{problem}; as a hub name: {error.problem}", advice=error.advice or advice, where=name
+        ) from error
+    return None
+
+
+def teacher_match(teacher: Described, source: Source, label_map: Any) -> Match | None:
+    """How a teacher's columns answer for the classes; None where it has to be trained first, or files do not tell.
+    Raises SpecError, FingerprintMismatch where it cannot answer for them.
+    """
+    if not teacher.is_trained_as(TASKS[source.task]):
+        return None
+    teacher.check_problem()
+    name = Path(teacher.name).resolve().name if Path(teacher.name).exists() else teacher.name
+    task = task_of(source, teacher.class_names)
+    return match_labels(teacher.class_names, task, name, label_map, occurring=occurring(source))
+
+
+def check_begun(source: Source, split: str, settings: DumpSettings, dtype: str, folder: Path) -> None:
+    """Raises FingerprintMismatch where a folder holds a cache that was begun with other rows or settings."""
+    path = folder / "plan.json"
+    if not path.is_file():
+        return
+    try:
+        begun = Plan.from_dict(read_json(path)).to_dict()
+    except FormatError:  # whoever claims the folder says so
+        return
+    table = source.table(split)
+    data = {"source": source.name, "split": split, "rows": len(table), "digest": table.digest()}
+    preparation = {"batch_tokens": settings.batch_tokens, "on_nonfinite": settings.on_nonfinite}
+    if begun["preparation"].get("max_length", 0) > settings.max_length:  # it may be less, if the teacher takes no more
+        preparation["max_length"] = settings.max_length
+    now = {
+        **begun,
+        "data": {**begun["data"], **data},
+        "teacher": {**begun["teacher"], "dtype": dtype},
+        "preparation": {**begun["preparation"], **preparation},
+        "store": settings.store,
+    }
+    if all(name in NAMES for name, _, _ in differences(begun, now)):
+        return  # what differs beside a name is known once the teacher is
+    refuse_held(folder, "this cache")
+    check_same_plan(folder, begun, now)

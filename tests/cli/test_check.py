@@ -1,0 +1,93 @@
+"""``logitcache check``: the report, its document, and the exit code of what would be refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import logitcache
+from logitcache.data.findings import Fault
+from logitcache_cli.main import cli
+from tests.conftest import write_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {
+    *("data", "task", "classes", "splits", "max_length", "labels", "findings", "refusals", "notes", "seconds"),
+}
+SPLIT_KEYS = {"rows", "labelled", "held_out", "classes", "lengths", "tokens"}
+FINDING_KEYS = {"kind", "level", "split", "unit", "count", "of", "first", "detail", "meaning"}
+
+
+def check(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["check", *map(str, arguments)])
+
+
+def document(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    result = check(*arguments, "--json")
+    assert result.exit_code == code, (result.output, result.exception)
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert set(found) == KEYS
+    return found
+
+
+def test_a_report_for_people(singles_data: Path) -> None:
+    result = check(singles_data)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("singles: 104 rows, 2 classes (classification)\n")
+    assert "train.jsonl line" in result.stdout
+    assert "equal texts with different labels" in result.stdout
+
+
+def test_one_document_with_every_key_of_the_docs(singles_data: Path) -> None:
+    found = document(singles_data)
+    assert found["splits"]["train"]["classes"] == {"neg": 30, "pos": 30}
+    assert all(set(split) == SPLIT_KEYS for split in found["splits"].values())
+    assert all(set(finding) == FINDING_KEYS for finding in found["findings"])
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    for name in KEYS | SPLIT_KEYS | FINDING_KEYS | {fault.value for fault in Fault}:
+        assert f"`{name}`" in page, name
+
+
+def test_tokens_are_counted_and_classes_matched(singles_data: Path, checkpoint: Callable[..., Path]) -> None:
+    teacher = checkpoint()
+    found = document(singles_data, "--teacher", teacher, "--student", "2x128", "--max-length", "8")
+    assert found["labels"]["columns"] == {"neg": 0, "pos": 1} or found["labels"]["by"] == "permuted"
+    lengths = found["splits"]["train"]["tokens"][str(teacher)]
+    (cut,) = [each for each in found["findings"] if (each["kind"], each["split"]) == ("long", "train")]
+    assert 0 < cut["count"] < 60
+    assert lengths["longest"] > 8
+    tokenizer = logitcache.load_tokenizer(str(teacher))
+    texts = [json.loads(line)["text"] for line in (singles_data / "train.jsonl").read_text("utf-8").splitlines()]
+    assert cut["count"] == sum(len(ids) > 8 for ids in tokenizer(texts)["input_ids"])
+
+
+def test_what_would_be_refused_has_its_code_and_the_report(
+    tmp_path: Path, pairs_data: Path, checkpoint: Callable[..., Path]
+) -> None:
+    found = document(pairs_data, "--teacher", checkpoint(), code=4)
+    assert [each["kind"] for each in found["refusals"]] == ["FingerprintMismatch"]
+    one = write_rows(tmp_path / "one.jsonl", [{"text": f"film {i}", "label": "pos"} for i in range(30)])
+    result = check(one)
+    assert result.exit_code == 2
+    assert "Would be refused:" in result.stdout
+    assert result.stderr.splitlines()[-1].startswith("SpecError: one: expected at least two classes")
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", ""])
+def test_data_that_cannot_be_read_is_refused(name: str) -> None:
+    result = check(name)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_table_in_memory_is_checked_in_python() -> None:
+    table = {"text": ["a b", "a b", "c d"], "label": ["x", "y", "x"]}
+    notes: list[str] = []
+    report = logitcache.check(table, notify=notes.append)
+    assert report.findings[0].fault is Fault.CONTRADICTION
+    assert repr(report).startswith("Report(memory: 3 train; 1 serious findings")
+    assert notes == list(report.notes)

@@ -1,0 +1,83 @@
+"""What can be refused without a model is refused before torch is loaded: asserted by what is imported, not by times."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.desk import GOOD
+from tests.conftest import write_rows
+from tests.fake_caches import make, plan
+
+HEAVY = {"torch", "transformers", "datasets", "accelerate", "pandas", "sklearn", "matplotlib"}
+SCRIPT = """
+import json, sys
+from click.testing import CliRunner
+from logitcache_cli.main import cli
+for arguments in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(cli, arguments)
+    print(json.dumps([result.exit_code, result.stderr, sorted({name.split(".")[0] for name in sys.modules})]))
+"""
+DUMP = ["dump", "--teacher", "teacher", "--data"]
+TRAIN = ["train", "--method", "base", "--data"]
+KD = ["train", "--method", "kd", "--data"]
+REFUSALS: list[tuple[list[str], int, str]] = [
+    (["train", "--alfa", "1"], 2, "--alpha"),
+    (["train", "--method", "kdd"], 2, "expected one of base"),
+    (["trian"], 2, "Did you mean train?"),
+    ([*DUMP, "nowhere.jsonl"], 2, "no such file or folder"),
+    ([*DUMP, "good.jsonl", "--text", "nope"], 2, "no column 'nope'"),
+    ([*DUMP, "other.jsonl"], 4, "--label-map"),
+    ([*DUMP, "three.jsonl"], 4, "answers 2 classes"),
+    ([*DUMP, "single.jsonl", "--finetune", "always"], 2, "at least two classes"),
+    ([*DUMP, "good.jsonl", "--out", "cache"], 4, "this cache was begun with data.digest"),
+    (["dump", "--teacher", "./nowhere", "--data", "good.jsonl"], 2, "no such folder"),
+    (["dump", "--teacher", "several", "--data", "good.jsonl"], 2, "problem_type multi_label_classification"),
+    ([*TRAIN, "nowhere.jsonl"], 2, "no such file or folder"),
+    ([*TRAIN, "good.jsonl", "--label", "nope"], 2, "no column 'nope'"),
+    ([*TRAIN, "bare.jsonl"], 2, "expected labelled training rows"),
+    ([*TRAIN, "single.jsonl"], 2, "at least two classes"),
+    ([*TRAIN, "good.jsonl", "--student", "./nowhere"], 2, "no student can be loaded"),
+    ([*TRAIN, "good.jsonl", "--tokenizer", "./nowhere"], 2, "no tokenizer can be loaded"),
+    ([*KD, "good.jsonl", "--cache", "cache"], 4, "the cache answers 3 classes"),
+    ([*KD, "good.jsonl", "--cache", "nowhere"], 3, "expected a cache"),
+    ([*TRAIN, "three.jsonl", "--metric", "f1"], 2, "metric 'f1' is for two classes"),
+    (["check", "single.jsonl"], 2, "at least two classes"),
+    (["check", "other.jsonl", "--teacher", "teacher"], 4, "--label-map"),
+    (["compare", "nowhere"], 2, "nowhere"),
+    (["inspect", "nowhere"], 3, "expected a cache"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]) -> Path:
+    folder = tmp_path_factory.mktemp("fail-fast")
+    write_rows(folder / "good.jsonl", GOOD)
+    write_rows(folder / "other.jsonl", [{**row, "label": f"very {row['label']}"} for row in GOOD])
+    write_rows(folder / "three.jsonl", [*GOOD, {"text": "a third", "label": "third"}])
+    write_rows(folder / "single.jsonl", [{**row, "label": "pos"} for row in GOOD])
+    write_rows(folder / "bare.jsonl", [{"text": row["text"]} for row in GOOD])
+    (folder / "teacher").symlink_to(checkpoint())
+    several = folder / "several"
+    several.mkdir()
+    for file in checkpoint().iterdir():
+        (several / file.name).write_bytes(file.read_bytes())
+    config = json.loads((several / "config.json").read_text("utf-8"))
+    (several / "config.json").write_text(json.dumps({**config, "problem_type": "multi_label_classification"}))
+    make(folder / "cache", plan(data={"source": "good", "split": "train", "rows": 10, "digest": "ef56"}))
+    return folder
+
+
+def test_refusals_that_need_no_model_load_none(place: Path) -> None:
+    arguments = json.dumps([refusal[0] for refusal in REFUSALS])
+    command = [sys.executable, "-c", SCRIPT, arguments]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    for (words, code, said), (exit_code, stderr, modules) in zip(REFUSALS, outcomes, strict=True):
+        assert (exit_code, said in stderr) == (code, True), (words, stderr)
+        assert sorted(HEAVY & set(modules)) == [], words
