@@ -31,19 +31,19 @@ class System:
     """The calls that change a disk."""
 
     def create(self, path: Path) -> int:
-        """Open a new file for writing; the descriptor. Fails where something is there already, a link too."""
+        """Open a new file for writing; its descriptor. Fails where the name exists, as a link too."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | platforms.OPENED, 0o666)
 
     def open_lock(self, path: Path) -> int:
-        """Open a file that is kept open, new or not; never one that a link leads to."""
+        """Open a lock file, new or not, and never through a link."""
         return os.open(path, os.O_RDWR | os.O_CREAT | platforms.NO_FOLLOW | platforms.OPENED, 0o666)
 
     def empty(self, handle: int) -> None:
-        """Take back what was written."""
+        """Truncate an open file."""
         os.ftruncate(handle, 0)
 
     def write(self, handle: int, data: memoryview) -> int:
-        """Write some of the data; how much."""
+        """Write some of the data; returns how many bytes."""
         return os.write(handle, data)
 
     def sync(self, handle: int) -> None:
@@ -56,7 +56,7 @@ class System:
         os.replace(source, target)
 
     def link(self, source: Path, target: Path) -> None:
-        """A second name for a file; fails where the target is there already."""
+        """Give a file a second name; fails where that name exists."""
         platforms.link(source, target)
 
     def remove(self, path: Path) -> None:
@@ -76,7 +76,7 @@ system = System()
 
 
 def temporary(path: Path) -> Path:
-    """Where this process writes a file before it takes its place. A kill may leave it there."""
+    """The temporary name under which this process writes a file."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
@@ -96,19 +96,19 @@ def first_link(folder: Path, name: str | PurePath) -> Path | None:
 
 
 def refuse_links(folder: Path, name: str | PurePath) -> None:
-    """Raises FormatError where the way from a folder to a name of ours leads through a link, or the name is one."""
+    """Raises FormatError where a name below a folder, or a folder on the way to it, is a link."""
     link = first_link(folder, name)
     if link is not None:
         raise FormatError("expected what was written there, found a link. Put the thing itself there.", where=link)
 
 
 def refuse_link(path: Path) -> None:
-    """The same of one file or folder, whatever is above it."""
+    """Raises FormatError where this file or folder is a link, whatever is above it."""
     refuse_links(path.parent, path.name)
 
 
 def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
-    """Whether a file of this size lies below a folder: itself, with no link on the way."""
+    """Whether a regular file of this size is below a folder, with no link on the way."""
     try:
         status = (folder / name).lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -124,13 +124,15 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
-    """The same of a file that comes in pieces, ``size`` bytes or so together. Raises what the pieces raise, too."""
+    """As :func:`write_atomic`, of a file that comes in pieces, about ``size`` bytes in all. Raises what the pieces
+    raise, too.
+    """
     with _beside(path, pieces, size) as beside:
         system.replace(beside, path)
 
 
 def write_new(path: Path, data: bytes | memoryview) -> None:
-    """The same for a file that must not be there yet. Raises DiskError where it is."""
+    """As :func:`write_atomic`, for a file that must not exist yet. Raises DiskError where it does."""
     with _beside(path, [data], len(data)) as beside:
         try:
             system.link(beside, path)
@@ -148,12 +150,12 @@ def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iter
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
-            system.remove(beside)  # emptied instead, a second name of it would lose its bytes too
+            system.remove(beside)  # if it were truncated instead, a second name of it would lose its bytes too
         try:
             _write(beside, pieces)
             yield beside
         except BaseException:
-            with suppress(OSError):  # the first failure is the one to tell; who comes next sweeps
+            with suppress(OSError):  # the first failure is reported; the next writer removes what is left
                 system.remove(beside)
             raise
         sync_folder(path.parent)
@@ -174,7 +176,9 @@ def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder last through a power loss. Windows opens no folders, and keeps a journal of them."""
+    """Make a rename in this folder survive a power loss. On Windows, which opens no folders and journals them, it does
+    nothing.
+    """
     if platforms.FOLDER is None:
         return
     handle = system.open_folder(folder)
@@ -185,7 +189,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make a file that another library wrote last through a power loss."""
+    """Make a file that another library wrote survive a power loss."""
     handle = os.open(path, platforms.SYNCED | platforms.OPENED)
     try:
         system.sync(handle)
@@ -219,8 +223,8 @@ def make_folder(path: Path) -> None:
 
 
 def remove(folder: Path, name: str | PurePath) -> None:
-    """Remove a file below a folder, if it is there, so that a power loss does not bring it back. Where the way there
-    leads through a link, the link is what goes. Raises DiskError.
+    """Remove a file below a folder, if it exists, so that a power loss does not bring it back. Where a folder on the
+    way is a link, that link is removed. Raises DiskError.
     """
     path = first_link(folder, name) or folder / name
     with disk(path):
@@ -232,7 +236,7 @@ def remove(folder: Path, name: str | PurePath) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all it holds; a link, there or within, and not what it leads to. Raises DiskError."""
+    """Remove a folder and all it holds. A link is removed, and not what it points to. Raises DiskError."""
     with disk(path):
         if path.is_symlink():
             system.remove(path)
