@@ -304,8 +304,9 @@ def _written(text: str) -> Any:
 
 
 def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
-    if isinstance(value.get("labels"), list) and isinstance(value.get("scores"), list):
-        return _once(zip(value["labels"], value["scores"], strict=True))
+    for names, numbers in (("labels", "scores"), ("label", "score")):  # as `datasets` turns a list of mappings round
+        if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
+            return _once(zip(value[names], value[numbers], strict=True))
     if {"label", "score"} <= set(value):
         return _once([(value["label"], value["score"])])
     return _once((name, number) for name, number in value.items() if number is not None)

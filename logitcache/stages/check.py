@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.config.answers import answer_source
 from logitcache.config.check import CheckConfig
 from logitcache.config.shapes import is_shape
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.characters import Lengths, fields, lengths_of, word_counts
 from logitcache.data.doctor import Checkup, SplitShape, examine
 from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
@@ -27,6 +29,7 @@ from logitcache.records import Int64
 from logitcache.reporter import SILENT, Notes, Reporter
 from logitcache.stages.preflight import check_labels, teacher_match
 from logitcache.stages.rows import load
+from logitcache.teacher.column import recorded
 
 MOST_NAMES = 1000  # classes that are counted one by one in the document
 
@@ -139,7 +142,9 @@ def check(config: CheckConfig, *, source: Source | None = None, reporter: Report
     collected = _Collected(other=reporter)
     source = held_out(source or load(config, collected), collected)
     checkup = examine(source)
-    models = {name: _described(name, collected) for name in (config.teacher, config.student) if name is not None}
+    answers = None if config.teacher is None else answer_source(config.teacher)
+    names = (None if answers is not None else config.teacher, config.student)
+    models = {name: _described(name, collected) for name in names if name is not None}
     refusals: list[LogitCacheError] = []
     match = None
     try:
@@ -147,6 +152,12 @@ def check(config: CheckConfig, *, source: Source | None = None, reporter: Report
     except LogitCacheError as error:
         refusals.append(error)
     teacher = models.get(config.teacher or "")
+    if answers is not None:
+        try:
+            folder = config.workspace.data
+            match = recorded(answers, source, "train", DumpSettings(), config.label_map, folder, collected).match
+        except LogitCacheError as error:
+            refusals.append(error)
     if teacher is not None:
         try:
             match = teacher_match(teacher, source, config.label_map)
