@@ -21,7 +21,7 @@ from common import write
 
 from logitcache.bench.dump_phases import WORDS, made_up, word_tokenizer
 from logitcache.bench.models import config_of, random_model
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 
 CLASSES = (50, 50_000)
 ALLOWED = 200e6  # bytes between the two

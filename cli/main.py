@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 import click
 
 import logitcache
+from logitcache import platforms
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
+from logitcache.extras import not_installed
 
 from .lazy import LazyGroup
 from .stop import Stopped, stoppable
@@ -38,7 +40,7 @@ COMMANDS = {
 }
 
 RESUMABLE = ("dump", "train", "repair", "convert", "merge", "demo")
-BROKEN_PIPE = 128 + signal.SIGPIPE
+BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
 SPELLINGS = {"±": "+-", "×": "x", "÷": "/", "²": "^2", "·": "*", "–": "-", "−": "-", "…": "...", "τ": "tau", "µ": "u"}
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -74,6 +76,11 @@ class Logitcache(LazyGroup):
                 return result
         except LogitCacheError as error:
             _fail(ctx, error)
+        except ModuleNotFoundError as error:
+            missing = not_installed(error)
+            if missing is None:
+                raise
+            _fail(ctx, missing)
         except KeyboardInterrupt:
             _end_stopped(ctx, signal.SIGINT)
         except Stopped as stopped:
@@ -130,6 +137,8 @@ def _discard_stdout() -> None:
 
 def _is_reader_gone() -> bool:
     """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker that died."""
+    if not hasattr(select, "poll"):  # on Windows
+        return True
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -13,6 +13,8 @@ from typing import NoReturn
 
 import click
 
+from logitcache import platforms
+
 from .lazy import STOPPED
 
 GRACE = 5.0  # seconds from the signal to the end of the process
@@ -62,8 +64,9 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
             original_hook(args)
             return
         swallowed.append(args)
-        start_timer(RESEND, partial(signal.pthread_kill, threading.get_ident()), args.exc_value.number)
+        start_timer(RESEND, resend, args.exc_value.number)
 
+    resend = partial(signal.pthread_kill, threading.get_ident()) if platforms.POSIX else signal.raise_signal
     original_hook = sys.unraisablehook
     sys.unraisablehook = unraisable
     original_handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -14,6 +14,7 @@ from typing import IO
 import click
 from click.core import ParameterSource
 
+from logitcache import platforms
 from logitcache.reporter import Reporter
 
 SCRIPT = """
@@ -44,7 +45,7 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
 
     Where one fails, the others are terminated, and this command ends with its exit code.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, platforms.cores() // workers)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     outputs = [""] * workers
     processes: list[subprocess.Popen[str]] = []
@@ -74,7 +75,7 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
             if listener.ident is not None:  # it was started
                 listener.join(GRACE)
     for number, code in enumerate(codes, 1):
-        if code == -signal.SIGKILL:
+        if code == -platforms.KILLED:
             reporter.note(
                 f"part {number} of {workers} was killed (SIGKILL; is there too little memory?). "
                 "The same command again goes on where it stopped."

@@ -103,15 +103,6 @@ def files(name: str, revision: str | None) -> list[str]:
         return []
 
 
-def unreadable() -> tuple[type[Exception], ...]:
-    """The errors that `transformers` raises for a checkpoint that is missing, damaged, or no checkpoint."""
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    wrong_type = (AttributeError, TypeError, StrictDataclassError)  # of a value in config.json
-    return (OSError, ValueError, KeyError, ImportError, SafetensorError, *wrong_type)
-
-
 def own_code() -> SpecError:
     """The error of a checkpoint whose own code would have to run, without its path."""
     return SpecError(
@@ -121,16 +112,9 @@ def own_code() -> SpecError:
     )
 
 
-def why(path: str, error: BaseException) -> SpecError:
-    """The error of a checkpoint, in a folder or on the hub, that cannot be loaded, without its path."""
-    if type(error).__name__ == "StrictDataclassFieldValidationError" and error.__cause__ is not None:
-        error = error.__cause__  # its first line names the value
-    if "trust_remote_code=True" in str(error):  # transformers raises a plain ValueError that asks for this argument
-        return own_code()
-    explained = explain(path, error, "model") if on_hub(path) else None
-    if explained is None and isinstance(error, SpecError):
-        return error
-    return explained or SpecError(first_line(error))
+def needs_own_code(error: BaseException) -> bool:
+    """Whether a checkpoint's own code would have to run: transformers raises a plain ValueError for that."""
+    return "trust_remote_code=True" in str(error)
 
 
 def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> SpecError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -11,7 +12,17 @@ from typing import Any, TypeVar
 from logitcache.errors import SpecError
 
 LAUNCHED = ("RANK", "LOCAL_RANK")  # what a launcher sets beside WORLD_SIZE
+# How many processes mpirun has started. accelerate goes by these too.
+STARTED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+PORTS = 1 << 16
 MEETING = ("MASTER_ADDR", "MASTER_PORT")  # and where the processes find one another
+# What `accelerate launch` sets, and the values that change nothing: others would train in another way than was asked.
+PLAIN = {
+    "ACCELERATE_MIXED_PRECISION": ("no",),
+    "ACCELERATE_DYNAMO_BACKEND": ("no",),
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1",),
+    **dict.fromkeys(("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"), ("false", "0")),
+}
 PATIENCE = timedelta(days=7)  # for the slowest part of a dump
 T = TypeVar("T")
 
@@ -20,8 +31,10 @@ def ranks() -> int:
     """How many they are: one, unless a launcher says otherwise. Raises SpecError where it says a part of it alone, or
     what is no number: a process that took itself for the second of one would train and save nothing.
     """
-    size = os.environ.get("WORLD_SIZE", "1")
-    wrong = {"WORLD_SIZE": size} if not size.isdecimal() else {}
+    size = os.environ.get("WORLD_SIZE") or "1"
+    wrong = {name: os.environ[name] for name in STARTED if (os.environ.get(name) or size) != size}
+    if not size.isdecimal():
+        wrong["WORLD_SIZE"] = size
     if not wrong and int(size) > 1:
         values = {name: os.environ.get(name, "") for name in LAUNCHED}
         wrong = {name: value for name, value in values.items() if not value.isdecimal() or int(value) >= int(size)}
@@ -29,14 +42,26 @@ def ranks() -> int:
 
         if not torch.distributed.is_initialized():
             wrong |= {name: "" for name in MEETING if not os.environ.get(name)}
+            port = os.environ.get("MASTER_PORT", "")
+            if port and not (port.isdecimal() and int(port) < PORTS):
+                wrong["MASTER_PORT"] = port
     if wrong:
         found = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in wrong.items())
         raise SpecError(
             expected=f"{', '.join((*LAUNCHED, *MEETING))} and WORLD_SIZE as torchrun sets them, or none of them",
             found=f"WORLD_SIZE={size}, {found}",
-            advice="Start with torchrun, or unset WORLD_SIZE.",
+            advice=f"Start with torchrun, or unset {', '.join(['WORLD_SIZE', *(set(wrong) & {*STARTED})])}.",
         )
     return max(1, int(size))
+
+
+def check_launcher() -> None:
+    """Raises SpecError where `accelerate launch` is set to train in another way than our own options say."""
+    for name, plain in PLAIN.items():
+        value = os.environ.get(name, "").lower()
+        if value and value not in plain:
+            advice = "Unset it: options of `logitcache train` decide what it is about."
+            raise SpecError(expected=f"{name} unset or {plain[0]}", found=value, advice=advice)
 
 
 def is_first() -> bool:
@@ -86,7 +111,7 @@ def gathered(value: T) -> list[T]:
 @contextmanager
 def on_its_own() -> Iterator[None]:
     """What a launcher has set is forgotten meanwhile: this process trains alone, whatever others do."""
-    names = [*LAUNCHED, "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
+    names = [*LAUNCHED, *STARTED, "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -101,12 +126,24 @@ def alone_if_one() -> Iterator[None]:
         yield
 
 
+def _check_address(host: str) -> None:
+    """Raises SpecError for the name of a machine that nobody knows: torch would look for it for ten minutes."""
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        advice = "Start with torchrun, or unset WORLD_SIZE."
+        found = f"{host!r} ({error})"
+        raise SpecError(expected="a machine that MASTER_ADDR names", found=found, advice=advice) from None
+
+
 def meet() -> None:
     """Go on when all are here. The first time, they are introduced to one another."""
     if ranks() > 1:
         import torch
         from accelerate import PartialState
 
+        if not torch.distributed.is_initialized():
+            _check_address(os.environ["MASTER_ADDR"])
         PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
 
 

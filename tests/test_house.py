@@ -24,7 +24,7 @@ PYTHON = sorted(
 
 # Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing of each other.
 FLOORS = (
-    ("errors", "records", "identity", "reporter", "notebook", "hub", "ranks"),
+    ("errors", "records", "identity", "reporter", "notebook", "hub", "ranks", "platforms", "extras"),
     ("config",),
     ("targets", "store"),
     ("data",),

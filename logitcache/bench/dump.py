@@ -30,7 +30,7 @@ from logitcache.config.bench import DumpBenchConfig as DumpBenchConfig
 from logitcache.cost.flops import forward_flops
 from logitcache.data.collate import pad
 from logitcache.errors import SpecError
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.records import Array, Examples, Int64
 from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.dump import dump_split

@@ -24,7 +24,8 @@ from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
-from logitcache.models.load import check_device, fit_tokenizer, load_tokenizer, quiet
+from logitcache.models.load import check_device, fit_tokenizer, load_tokenizer
+from logitcache.models.quiet import quiet
 from logitcache.models.settings import name_pad_token
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Examples, Int64

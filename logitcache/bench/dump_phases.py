@@ -22,7 +22,7 @@ from logitcache.bench.machine import process_status
 from logitcache.bench.models import config_of, random_model
 from logitcache.bench.turns import Case, timed
 from logitcache.errors import SpecError
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.reporter import Reporter
 
 # The phases of a dump that it reports. The writer is another thread: on the one that asks the teacher, "write" is

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +11,7 @@ from typing import Any
 
 import torch
 
+from logitcache import platforms
 from logitcache.bench.turns import settled, timed
 
 PACKAGES = ("logitcache", "torch", "transformers", "numpy", "pyarrow")
@@ -25,9 +23,9 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     """Processor, cores, memory and device; nothing that names a host or a user."""
     facts: dict[str, Any] = {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": platforms.cores(),
         "threads": torch.get_num_threads(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": platforms.memory_bytes(),
         "system": platform.system(),
         "device": {"kind": "cpu", "name": _processor(), "memory_bytes": None},
     }
@@ -49,7 +47,7 @@ def peak_memory() -> int:
     peak = process_status("self", "VmHWM")
     if peak is not None:
         return peak
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return platforms.peak_memory()
 
 
 def process_status(pid: int | str, name: str) -> int | None:

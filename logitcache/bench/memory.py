@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from logitcache import platforms
 from logitcache.bench.machine import peak_memory, process_status
 from logitcache.bench.steps import Cases
 from logitcache.bench.workload import load
@@ -53,7 +54,7 @@ def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
         return outcome
     if isinstance(outcome, LogitCacheError):
         raise outcome
-    if process.exitcode != -signal.SIGKILL:
+    if process.exitcode != -platforms.KILLED:
         raise RuntimeError(f"{name}: the process that its memory is measured in ended with {process.exitcode}")
     return Peak(largest, None, f"ended by the system with {largest / 1e9:.1f} GB in use: more than this machine has")
 

@@ -13,12 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from logitcache import hub
 from logitcache.config.bench import DumpBenchConfig, WorkloadConfig
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.cost.flops import shape_of
 from logitcache.data.tasks.classification import Classification
-from logitcache.models.load import DTYPES, UntrainedHead, load_tokenizer, quiet, unloadable
+from logitcache.models.causes import OF_CONFIG
+from logitcache.models.load import DTYPES, UntrainedHead, load_tokenizer
+from logitcache.models.loading import loading
+from logitcache.models.quiet import quiet
 from logitcache.records import Padding
 from logitcache.reporter import Reporter
 from logitcache.student.model import build_student
@@ -71,12 +73,10 @@ def config_of(
     if short_name in KNOWN and not Path(name).exists():
         kind, sizes = KNOWN[short_name]
         return AutoConfig.for_model(kind, **sizes)
-    try:
+    with loading("architecture", name, f"{ADVICE}{', '.join(KNOWN)}.", checks=OF_CONFIG):
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
-    except hub.unreadable() as error:
-        raise unloadable("architecture", name, error, f"{ADVICE}{', '.join(KNOWN)}.") from None
     return config
 
 

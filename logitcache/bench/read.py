@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from logitcache import platforms
 from logitcache.bench import formats
 from logitcache.bench.document import INTERRUPTED, Document, document, until_interrupted
 from logitcache.bench.formats import OURS, WAYS, Opened, Way
@@ -280,7 +281,8 @@ def _ended_at_once() -> Iterator[None]:
     try:
         yield
     except INTERRUPTED:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own would take each for a failure
+        if platforms.POSIX:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own would take each for a failure
         for worker in multiprocessing.active_children():
             worker.kill()
         raise

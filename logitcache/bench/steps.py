@@ -27,7 +27,7 @@ from logitcache.config.methods import is_taught
 from logitcache.data.collate import Collator, Teacher
 from logitcache.data.order import permutation
 from logitcache.models.call import at_positions
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.records import Dense
 from logitcache.student.methods import Objective, objective
 from logitcache.student.trainer import DistillTrainer

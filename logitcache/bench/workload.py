@@ -29,7 +29,8 @@ from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import refuse_others
 from logitcache.errors import SpecError
-from logitcache.models.load import check_device, load_tokenizer, longest_input, quiet
+from logitcache.models.load import check_device, load_tokenizer, longest_input
+from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.models.vocabulary import build_tokenizer
 from logitcache.records import Examples, Int64, Padding, Ragged, Side

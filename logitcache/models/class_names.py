@@ -63,6 +63,6 @@ def _numbered(mapping: Any) -> dict[int, str]:
     if not isinstance(mapping, Mapping):
         return {}
     numbers = {str(number): str(name) for number, name in mapping.items()}
-    if not all(number.isdecimal() for number in numbers):
+    if not all(number.removeprefix("-").isdecimal() for number in numbers):
         return {}
     return {int(number): name for number, name in numbers.items()}

@@ -1,43 +1,29 @@
-"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, what cannot be loaded."""
+"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, which tokenizer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
-from transformers.utils import logging
 
 from logitcache import hub
 from logitcache.errors import SpecError, short
 from logitcache.hub import first_line
+from logitcache.models.causes import OF_TOKENIZER
+from logitcache.models.loading import loading
 from logitcache.models.settings import embeddings
 
+NUMBER = re.compile(r"\d+")  # of a layer, in the name of a weight
 KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-PICKLE = re.compile(r"pytorch_model.*\.bin")
+RESAVE = "Save it there again with tokenizer.save_pretrained, or copy there the tokenizer's files of its origin."
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class UntrainedHead(SpecError):
     """A checkpoint whose classification head was never trained: no teacher yet."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """`transformers` without its progress bars and remarks: what matters we say ourselves."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> list[str]:
@@ -58,6 +44,22 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
             where=path,
         )
     return fresh
+
+
+def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> None:
+    """Raises SpecError where the weights of a teacher and its configuration are of two models: a head of another number
+    of columns, or more layers than are used.
+    """
+    for name, stored, made in sorted(info["mismatched_keys"]):
+        found = f"{name} of shape {list(stored)}, where its config.json says {list(made)}"
+        advice = "Correct id2label in its config.json: one name for each column."
+        raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
+    used = {NUMBER.sub("#", name) for name in model.state_dict()}
+    surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
+    if surplus:
+        found = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
+        advice = "Correct the number of layers in its config.json."
+        raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
@@ -88,69 +90,12 @@ def check_device(name: str | None) -> torch.device:
     return device
 
 
-def unloadable(what: str, path: str, error: BaseException, advice: str, revision: str | None = None) -> SpecError:
-    """The error, to be raised, over a checkpoint of a teacher or a student that cannot be loaded."""
-    names = _file_names(path, error, revision)
-    cause = _pointer(path) or _adapter(names) or _pickle(path, names) or _reason(path, error)
-    return SpecError(f"no {what} can be loaded: {cause.problem}", advice=cause.advice or advice, where=path)
-
-
-def _reason(path: str, error: BaseException) -> SpecError:
-    """Why a checkpoint cannot be loaded."""
-    cause = hub.why(path, error)
-    if Path(path).exists():
-        return cause
-    if not hub.on_hub(path):
-        return SpecError("there is no such folder")
-    return SpecError(f"there is no such folder; as a hub name: {cause.problem}", advice=cause.advice)
-
-
-def _file_names(path: str, error: BaseException, revision: str | None) -> list[str]:
-    """Names of a checkpoint's files; none where the hub does not give it."""
-    if not hub.on_hub(path):
-        return [file.name for file in Path(path).glob("*")]
-    return [] if hub.explain(path, error, "model") else hub.files(path, revision)
-
-
-def _pointer(path: str) -> SpecError | None:
-    """The error over a checkpoint that was cloned without its large files; None where that is not the matter."""
-    files = sorted(file for file in Path(path).glob("*") if file.is_file())
-    pointer = next(filter(hub.is_pointer, files), None)
-    return None if pointer is None else hub.pointer_in_place_of(pointer.name)
-
-
-def _adapter(names: list[str]) -> SpecError | None:
-    """The error over an adapter without the model that it adapts; None where that is not the matter."""
-    if "adapter_config.json" not in names or "config.json" in names:
-        return None
-    return SpecError(
-        expected="a whole model",
-        found="an adapter (adapter_config.json)",
-        advice="Merge it into its model with peft: AutoPeftModelForSequenceClassification.from_pretrained(ADAPTER)"
-        ".merge_and_unload().save_pretrained(FOLDER), and save its tokenizer there; then give that folder.",
-    )
-
-
-def _pickle(path: str, names: list[str]) -> SpecError | None:
-    """The error over a checkpoint whose weights are pickled alone; None where that is not the matter."""
-    pickles = sorted(name for name in names if PICKLE.fullmatch(name))
-    if not pickles or any(name.endswith(".safetensors") for name in names):
-        return None
-    load = "AutoModelForSequenceClassification.from_pretrained"
-    return SpecError(
-        "opening one can run any code, so none is",
-        expected="model.safetensors",
-        found=f"{pickles[0]}, a pickle",
-        advice=f"Convert it where you trust it: {load}({path!r}, use_safetensors=False).save_pretrained(FOLDER), its "
-        "tokenizer too; then give that folder.",
-    )
-
-
 def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
     """The tokenizer, made sure to be one this model can use.
 
     Raises SpecError for an empty tokenizer (what `transformers` makes of a checkpoint without one: every text would
-    read the same) and for one with more tokens than the model has embeddings.
+    read the same), for one with more tokens than the model has embeddings, and where no text fits between its special
+    tokens.
     """
     if _is_empty(tokenizer):
         raise SpecError(
@@ -165,6 +110,14 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
             expected=f"a tokenizer of at most {limit} tokens",
             found=len(tokenizer),
             advice="Use the one the model was made with.",
+            where=where,
+        )
+    longest, special = longest_input(model, tokenizer), tokenizer.num_special_tokens_to_add()
+    if longest <= special:
+        raise SpecError(
+            expected=f"room for a text beside {special} special tokens",
+            found=f"a longest input of {longest} tokens",
+            advice="Correct model_max_length in tokenizer_config.json, or max_position_embeddings in config.json.",
             where=where,
         )
     return tokenizer
@@ -190,45 +143,46 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     return min(limit, positions - first)
 
 
-def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(
+    path: str,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    what: str = "tokenizer",
+    advice: str = RESAVE,
+) -> Any:
     """The tokenizer of a checkpoint, with a padding token (another special one where it has none: its end, if any).
 
     Raises SpecError where there is none, where it brings code of its own and is not trusted to run it, or where it asks
-    for inputs that are not known here.
+    for inputs that are not known here. It says that no ``what`` can be loaded.
     """
-
-    try:
+    with loading(what, path, RESAVE, revision, checks=OF_TOKENIZER):
         commit = hub.checkpoint(path, revision)
         settings = {} if commit is None else commit.settings()
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
-    except hub.unreadable() as error:
-        raise _no_tokenizer(path, _pointer(path) or hub.why(path, error)) from None
-    if not trust_remote_code and _stands_in(tokenizer):
-        raise _no_tokenizer(path, hub.own_code())
-    unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)
-    if unknown:
-        raise SpecError(
-            expected=f"a tokenizer that gives {', '.join(KNOWN_INPUTS)}",
-            found=f"one that gives {', '.join(sorted(unknown))} too",
-            advice="Use a model of plain text.",
-            where=path,
-        )
-    if tokenizer.pad_token is None:
-        others = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
-        named = next((token for token in others if token is not None), None)
-        if named is None:
+        if not trust_remote_code and _stands_in(tokenizer):
+            raise hub.own_code()
+        unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)
+        if unknown:
             raise SpecError(
-                expected="a tokenizer with a special token to pad with",
-                found="none",
-                advice="Give it a pad_token.",
+                expected=f"a tokenizer that gives {', '.join(KNOWN_INPUTS)}",
+                found=f"one that gives {', '.join(sorted(unknown))} too",
+                advice="Use a model of plain text.",
                 where=path,
             )
-        tokenizer.pad_token = named
+        _name_pad_token(tokenizer, path)
     return tokenizer
 
 
-def _no_tokenizer(path: str, cause: SpecError) -> SpecError:
-    return SpecError(f"no tokenizer can be loaded: {cause.problem}", advice=cause.advice, where=path)
+def _name_pad_token(tokenizer: Any, path: str) -> None:
+    """Give the tokenizer a padding token where it has none. Raises SpecError where it has no special token at all."""
+    if tokenizer.pad_token is not None:
+        return
+    others = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
+    named = next((token for token in others if token is not None), None)
+    if named is None:
+        expected = "a tokenizer with a special token to pad with"
+        raise SpecError(expected=expected, found="none", advice="Give it a pad_token.", where=path)
+    tokenizer.pad_token = named
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:

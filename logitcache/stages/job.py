@@ -22,7 +22,7 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32, Int64
 from logitcache.reporter import Reporter

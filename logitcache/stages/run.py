@@ -18,8 +18,9 @@ from logitcache.data.names import listed
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import UNLABELLED_SPLIT
 from logitcache.errors import SpecError
-from logitcache.models.load import longest_input, quiet
+from logitcache.models.load import longest_input
 from logitcache.models.probe import find_padding, padding_remark
+from logitcache.models.quiet import quiet
 from logitcache.ranks import first_alone, is_first, meet
 from logitcache.records import Examples, Padding, Side
 from logitcache.reporter import Reporter

@@ -21,8 +21,8 @@ from logitcache.data.match import Kind, shown
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError, SpecError
-from logitcache.models.load import quiet
-from logitcache.ranks import alone_if_one, first_alone, is_first, meet, of_first, on_its_own
+from logitcache.models.quiet import quiet
+from logitcache.ranks import alone_if_one, check_launcher, first_alone, is_first, meet, of_first, on_its_own
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.defaults import default_folder
@@ -109,6 +109,7 @@ def train(
     notes. Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not
     answer), Locked (another command is writing there).
     """
+    check_launcher()
     if not is_first():
         reporter = SILENT
     with alone_if_one():

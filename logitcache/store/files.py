@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
+from logitcache import platforms
 from logitcache.errors import DiskError, FormatError, OutOfSpace
 
 TEMPORARY = ".*.tmp"
@@ -31,11 +31,11 @@ class System:
 
     def create(self, path: Path) -> int:
         """Open a new file for writing; the descriptor. Fails where something is there already, a link too."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | platforms.OPENED, 0o666)
 
     def open_lock(self, path: Path) -> int:
         """Open a file that is kept open, new or not; never one that a link leads to."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | platforms.NO_FOLLOW | platforms.OPENED, 0o666)
 
     def empty(self, handle: int) -> None:
         """Take back what was written."""
@@ -56,7 +56,7 @@ class System:
 
     def link(self, source: Path, target: Path) -> None:
         """A second name for a file; fails where the target is there already."""
-        os.link(source, target)
+        platforms.link(source, target)
 
     def remove(self, path: Path) -> None:
         os.unlink(path)
@@ -68,7 +68,7 @@ class System:
         os.rmdir(path)
 
     def open_folder(self, path: Path) -> int:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | (platforms.FOLDER or 0) | platforms.OPENED)
 
 
 system = System()
@@ -173,7 +173,9 @@ def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder last through a power loss."""
+    """Make a rename in this folder last through a power loss. Windows opens no folders, and keeps a journal of them."""
+    if platforms.FOLDER is None:
+        return
     handle = system.open_folder(folder)
     try:
         system.sync(handle)
@@ -183,7 +185,7 @@ def sync_folder(folder: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Make a file that another library wrote last through a power loss."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, platforms.SYNCED | platforms.OPENED)
     try:
         system.sync(handle)
     finally:
@@ -252,7 +254,7 @@ def disk(path: Path, needed: int = 0) -> Iterator[None]:
     except OSError as error:
         if error.errno in NO_SPACE:
             raise OutOfSpace(
-                f"disk full: needed {needed:,} bytes, found {_free(path.parent):,}. {error.strerror}. "
+                f"disk full: needed {needed:,} bytes, found {platforms.free_bytes(path.parent):,}. {error.strerror}. "
                 "Make room and run the same command again.",
                 where=path,
             ) from error
@@ -273,11 +275,3 @@ def reading(path: Path) -> Iterator[None]:
             raise
         reason = f"could not be read: {error.strerror or error}"
         raise DiskError(reason, advice="See to the disk: nothing was changed.", where=path) from error
-
-
-def _free(folder: Path) -> int:
-    """Bytes that one more file may have here."""
-    status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
-    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    return free if limit == resource.RLIM_INFINITY else min(free, limit)

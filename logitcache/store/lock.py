@@ -9,16 +9,17 @@ file only tells others whom to wait for. It is removed when the work is done: no
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
 import threading
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from logitcache import platforms
 from logitcache.errors import DiskError, Locked
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store import files
@@ -57,7 +58,7 @@ class Lock:
         self.thread = threading.get_ident()
         holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         with files.disk(self.path, len(holder)):
-            self.handle = self._acquire(fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait)
+            self.handle = self._acquire(shared, time.monotonic() + wait)
             self._release = weakref.finalize(self, _give_back, self.path, self.handle)
             _held.add(self)
             try:
@@ -67,16 +68,16 @@ class Lock:
                 self.release()
                 raise
 
-    def _acquire(self, kind: int, until: float) -> int:
+    def _acquire(self, shared: bool, until: float) -> int:
         waiting = False
         while True:
             handle = files.system.open_lock(self.path)
             try:
-                fcntl.flock(handle, kind | fcntl.LOCK_NB)
+                platforms.lock(handle, shared=shared)
             except BlockingIOError:
                 patient = time.monotonic() < until and not _held_by_this_thread(handle)
                 holder = "" if patient and waiting else _holder(handle)
-                os.close(handle)
+                platforms.close(handle)
                 if not patient:
                     raise _locked(holder, self.path.parent, self.content) from None
                 if not waiting:
@@ -85,7 +86,7 @@ class Lock:
                 time.sleep(POLL)
                 continue
             except OSError as error:
-                os.close(handle)
+                platforms.close(handle)
                 if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                     advice = "Write to a local disk, and move what is finished."
                     raise DiskError(
@@ -94,7 +95,7 @@ class Lock:
                 raise
             if _is_at(handle, self.path):
                 return handle
-            os.close(handle)  # its last holder removed it after we had opened it
+            platforms.close(handle)  # its last holder removed it after we had opened it
 
     @property
     def held(self) -> bool:
@@ -109,7 +110,7 @@ class Lock:
     def leave(self) -> None:
         """What a forked child does: the lock is its parent's, and ends with that one alone."""
         if self._release.detach() is not None:
-            os.close(self.handle)
+            platforms.close(self.handle)
 
 
 def lock_folder(folder: Path, **how: Any) -> Lock:
@@ -126,15 +127,15 @@ def lock_folder(folder: Path, **how: Any) -> Lock:
 def refuse_held(folder: Path, content: str) -> None:
     """Raises Locked where somebody holds a folder. Nothing is changed, not even the lock that one who died has left."""
     try:
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(folder / LOCK, os.O_RDWR | platforms.NO_FOLLOW | platforms.OPENED)
     except OSError:
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        platforms.lock(handle, shared=False)
     except BlockingIOError:
         raise _locked(_holder(handle), folder, content) from None
     finally:
-        os.close(handle)
+        platforms.close(handle)
 
 
 def _locked(holder: str, folder: Path, content: str) -> Locked:
@@ -158,14 +159,17 @@ def alive(folder: Path, pattern: str) -> list[str]:
 def _give_back(path: Path, handle: int) -> bool:
     """Remove the file, unless others hold it, and close it in any case."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_at(handle, path):
+        platforms.lock(handle, shared=False)
+        if platforms.POSIX and _is_at(handle, path):
             files.system.remove(path)  # before it is free: whoever waits opens a file of its own
-        return True
     except BlockingIOError:  # shared with others: the last one removes it
         return False
     finally:
-        os.close(handle)
+        platforms.close(handle)
+    if not platforms.POSIX:  # Windows removes no open file; one that somebody has opened meanwhile stays theirs
+        with suppress(OSError):
+            files.system.remove(path)
+    return True
 
 
 def _leave_all() -> None:
@@ -174,7 +178,8 @@ def _leave_all() -> None:
 
 
 # A flock belongs to parent and child alike. Without this a DataLoader worker that outlives its parent would keep it.
-os.register_at_fork(after_in_child=_leave_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)
 
 
 def _held_by_this_thread(handle: int) -> bool:
@@ -198,24 +203,12 @@ def _holder(handle: int) -> str:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         try:
-            holder = json.loads(os.pread(handle, HOLDER_BYTES, 0))
+            holder = json.loads(platforms.read_start(handle, HOLDER_BYTES))
             pid = int(holder["pid"])
             host = str(holder["host"])[:255]
-            if host != socket.gethostname() or _lives(pid):
+            if host != socket.gethostname() or platforms.lives(pid):
                 return f"process {pid} on {host!r}"
         except (ValueError, KeyError, TypeError):
             pass
         time.sleep(PATIENCE / 20)
     return "another process"
-
-
-def _lives(pid: int) -> bool:
-    if not 0 < pid < 2**31:  # another number means a group of processes
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True

@@ -26,7 +26,8 @@ from logitcache.store.shards import Shard
 
 PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"  # what a cache's folder holds
 FORMAT = "logitcache/1"
-MAX_BYTES = 64 << 20
+MAX_BYTES = 64 << 20  # of a small file
+MAX_SHARDS = MAX_BYTES >> 11  # a receipt takes up to 2 kB, and a manifest holds all of them
 MAX_VIEWS = 2**20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
 
@@ -75,7 +76,11 @@ class Plan:
         fields = {name: field for name, field in value.items() if name != "format"}
         columns = tuple(map(Column.from_dict, value["columns"]))
         levels(columns)
-        return cls(**{**fields, "columns": columns})
+        plan = cls(**{**fields, "columns": columns})
+        if plan.shard_count > MAX_SHARDS:
+            expected = f"a plan of at most {MAX_SHARDS:,} shards"
+            raise FormatError(expected=expected, found=f"{plan.shard_count:,}", advice="Dump it again.")
+        return plan
 
     def digest(self) -> str:
         return identity.digest_json(self.to_dict())

@@ -34,7 +34,9 @@ from logitcache.store.reader import Reader
 from logitcache.store.shards import Fault, LocalFolder, Places, Shard
 
 HOME = "LOGITCACHE_HOME"
-STREAM_BYTES = 8 << 20  # asked for at once
+WEB = ("http://", "https://")
+STREAM_BYTES = 8 << 20  # asked for at once, where parts of a file can be
+SILENT_SECONDS = 60.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 # What the libraries below fsspec raise that is no OSError, where they are loaded.
@@ -146,10 +148,13 @@ def stream(url: str, size: int) -> Iterator[bytes]:
     left = size + 1
     try:
         system, path = _system(url)
-        with system.open(path, "rb", block_size=STREAM_BYTES) as file:
+        web = url.startswith(WEB)
+        with system.open(path, "rb", block_size=0 if web else STREAM_BYTES) as file:  # 0: one request, no ranges
             while left and (piece := file.read(min(left, STREAM_BYTES))):
                 left -= len(piece)
                 yield piece
+    except LogitCacheError:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         cause = _cause(error, url)
         if cause is not None:
@@ -165,7 +170,7 @@ def _system(url: str) -> tuple[Any, str]:
 
     scheme = url.partition("://")[0]
     try:
-        return url_to_fs(url)  # type: ignore[no-any-return]
+        return url_to_fs(url, **_patience(url))  # type: ignore[no-any-return]
     except ImportError as error:
         advice = f"Install it: pip install {_LIBRARIES[scheme]}" if scheme in _LIBRARIES else str(error)
         raise SpecError(f"the library that reads {scheme}:// is not installed. {advice}.", where=url) from None
@@ -175,18 +180,26 @@ def _system(url: str) -> tuple[Any, str]:
         raise SpecError(f"unknown protocol {scheme}://. Use s3://, gs://, hf:// or https://.", where=url) from None
 
 
+def _patience(url: str) -> dict[str, Any]:
+    """Settings of a web server's file system: a file may take any time, and a server may pause for SILENT_SECONDS."""
+    if not url.startswith(WEB):
+        return {}
+    import aiohttp
+
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_read=SILENT_SECONDS)}}
+
+
 def _failures() -> tuple[type[BaseException], ...]:
     """The exceptions that reading a URL may raise."""
     kinds = [getattr(sys.modules.get(module), name, None) for module, name in _FAILURES]
-    return (OSError, *filter(None, kinds))
+    return (OSError, ValueError, *filter(None, kinds))
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
     """The failure of a web server that fsspec reports as a missing file; None where the file is missing indeed."""
     cause = error.__cause__
-    is_web = url.startswith(("http://", "https://"))
     is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
-    if is_web and not is_absent and isinstance(cause, _failures()):
+    if url.startswith(WEB) and not is_absent and isinstance(cause, _failures()):
         return cause
     return None
 

@@ -1,7 +1,8 @@
 """Many files side by side in one range of addresses, so that one gather reads from all of them.
 
 A range as long as the files is reserved first, which costs no memory, and each file is mapped to its place there when
-it is first needed. The whole is one array of bytes; unmapped places hold zeros.
+it is first needed. The whole is one array of bytes; unmapped places hold zeros. Windows maps no file to a place of
+one's choice: there a file is read to its place.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from logitcache import platforms
 from logitcache.errors import CorruptShard, FormatError
 from logitcache.records import Array
 from logitcache.store.extents import MAX_BYTES
 
 _MAP_FIXED = 0x10  # the same on Linux and macOS
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+if platforms.POSIX:
+    _libc = ctypes.CDLL(None, use_errno=True)
+    _libc.mmap.restype = ctypes.c_void_p
+    _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
 
 
 class Space:
@@ -35,15 +38,19 @@ class Space:
             raise FormatError(expected=f"at most {MAX_BYTES:,} bytes of shards", found=f"{sum(pages):,}")
         self.sizes = list(sizes)
         self.starts = np.cumsum([0, *pages])
-        memory = mmap.mmap(-1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
-        self.data: Array = np.frombuffer(memory, np.uint8)
+        self.data: Array
+        if platforms.POSIX:
+            memory = mmap.mmap(-1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+            self.data = np.frombuffer(memory, np.uint8)
+        else:
+            self.data = np.zeros(max(1, sum(pages)), np.uint8)
 
     def map(self, index: int, path: Path) -> memoryview:
         """Map the file that belongs there, and give its bytes. Raises CorruptShard where it is gone, a link, or of
         another size.
         """
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait
+            handle = os.open(path, os.O_RDONLY | platforms.NO_FOLLOW | platforms.NO_WAIT | platforms.OPENED)
         except OSError as error:
             raise CorruptShard(f"expected a file, found: {error.strerror}.", where=path) from None
         try:
@@ -60,6 +67,10 @@ class Space:
 
     def _map(self, start: int, size: int, handle: int) -> None:
         if not size:
+            return
+        if not platforms.POSIX:
+            with open(handle, "rb", closefd=False) as file:
+                self.data[start : start + size] = np.frombuffer(file.read(size), np.uint8)
             return
         address = self.data.ctypes.data + start
         if _libc.mmap(address, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0) != address:

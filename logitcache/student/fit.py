@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache import platforms
 from logitcache.cache.joined import Joined
 from logitcache.data.collate import Collator
 from logitcache.data.tasks.classification import Classification
@@ -185,7 +185,7 @@ def peak_memory() -> int:
     """Most memory this process has held, in bytes: allocated on the GPU where there is one, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return platforms.peak_memory()
 
 
 def _epoch_kept(trainer: DistillTrainer, select: str) -> float:

@@ -5,6 +5,7 @@ small BERT by its shape.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,14 @@ from logitcache import hub, identity
 from logitcache.config.shapes import is_shape, parse_shape
 from logitcache.data.source import Rows
 from logitcache.data.tasks.classification import Classification
-from logitcache.errors import SpecError
 from logitcache.models.load import (
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
     load_tokenizer,
     longest_input,
-    unloadable,
 )
+from logitcache.models.loading import loading, saving
 from logitcache.models.problem import SINGLE_LABEL
 from logitcache.models.settings import (
     agree_on_pad_token,
@@ -45,10 +45,8 @@ def commit_of(student: str, revision: str | None) -> str | None:
     """
     if is_shape(student):
         return None
-    try:
+    with loading("student", student, ADVICE, revision):
         commit = hub.checkpoint(student, revision)
-    except SpecError as error:
-        raise unloadable("student", student, error, ADVICE, revision) from None
     return None if commit is None else commit.sha
 
 
@@ -70,19 +68,11 @@ def student_tokenizer(
     if tokenizer is not None:
         return load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
     if not is_shape(student):
-        return _checkpoint_tokenizer(student, revision, trust_remote_code)
+        what = "tokenizer" if Path(student).exists() else "student"
+        return load_tokenizer(student, revision, trust_remote_code, what)
     texts, pairs = rows.texts()
     name = identity.digest_json([rows.digest(), vocabulary, max_length])[:12]
     return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name, reporter)
-
-
-def _checkpoint_tokenizer(student: str, revision: str | None, trust_remote_code: bool) -> Any:
-    try:
-        return load_tokenizer(student, revision, trust_remote_code)
-    except SpecError as error:
-        if Path(student).exists():
-            raise
-        raise unloadable("student", student, error, ADVICE, revision) from None
 
 
 def build_student(
@@ -110,15 +100,16 @@ def build_student(
     }
     auto = getattr(transformers, task.auto_model)
     transformers.set_seed(seed)
-    if is_shape(student):
-        config = _shape_config(student, len(tokenizer), max_length, labels)
-        model = _fresh(auto, config)
-    else:
-        model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
-    make_room_for_pad_token(model, tokenizer)
-    fit_tokenizer(tokenizer, model, student)
-    plain_outputs(model.config)
-    agree_on_pad_token(model, tokenizer)
+    with loading("student", student, ADVICE, revision, auto):
+        if is_shape(student):
+            model = _fresh(auto, _shape_config(student, len(tokenizer), max_length, labels))
+        else:
+            model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
+        make_room_for_pad_token(model, tokenizer)
+        fit_tokenizer(tokenizer, model, student)
+        plain_outputs(model.config)
+        agree_on_pad_token(model, tokenizer)
+    check_saving(model, tokenizer, student)
     return model
 
 
@@ -142,28 +133,23 @@ def _from_checkpoint(
 ) -> PreTrainedModel:
     """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones.
 
-    Raises SpecError where it cannot be loaded or lacks weights of its body.
+    Raises SpecError where it lacks weights of its body, and whatever a library raises.
     """
-    info: dict[str, Any] | None = None
-    try:
-        commit = hub.checkpoint(student, revision)
-        settings = checkpoint_settings(commit, trust_remote_code)
-        at = {} if commit is None else commit.settings()
-        config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at)
-        problem = config.problem_type
-        if init == "random":
-            for name, value in labels.items():
-                setattr(config, name, value)
-            model = _fresh(auto, config, trust_remote_code)
-        else:
-            model, info = auto.from_pretrained(student, dtype="float32", output_loading_info=True, **settings, **labels)
-            model.float()
-    except hub.unreadable() as error:
-        raise unloadable("student", student, error, ADVICE, revision) from None
-    if info is not None:
-        fresh_weights(model, info, student)  # a fresh head is as it should be
-        if problem not in (None, SINGLE_LABEL):
-            _draw_head(model)  # this one was trained for another kind of problem
+    commit = hub.checkpoint(student, revision)
+    at = {} if commit is None else commit.settings()
+    config = AutoConfig.from_pretrained(student, trust_remote_code=trust_remote_code, **at)
+    problem = config.problem_type
+    if init == "random":
+        for name, value in labels.items():
+            setattr(config, name, value)
+        return _fresh(auto, config, trust_remote_code)
+    settings = checkpoint_settings(commit, trust_remote_code)
+    model: PreTrainedModel
+    model, info = auto.from_pretrained(student, dtype="float32", output_loading_info=True, **settings, **labels)
+    model.float()
+    fresh_weights(model, info, student)  # a fresh head is as it should be
+    if problem not in (None, SINGLE_LABEL):
+        _draw_head(model)  # this one was trained for another kind of problem
     return model
 
 
@@ -180,6 +166,15 @@ def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[s
     )
 
 
+def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
+    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of training, not after."""
+    with saving(name), tempfile.TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if model.can_generate() and model.generation_config is not None:
+            model.generation_config.save_pretrained(folder)
+
+
 def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors lets nobody.
 
@@ -187,8 +182,9 @@ def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     takes any text.
     """
     tokenizer.model_max_length = longest_input(student, tokenizer)
-    student.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with saving(str(folder)):
+        student.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     os.umask(umask := os.umask(0))
     for path in folder.glob("model*.safetensors"):
         path.chmod(0o666 & ~umask)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
@@ -28,7 +27,7 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 from logitcache.config.methods import METHODS
 from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
-from logitcache.errors import OutOfSpace, SpecError
+from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
 from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.ranks import ranks
 from logitcache.records import Batch, Int64, Padding
@@ -343,7 +342,9 @@ def disk(out: Path) -> Iterator[None]:
     """A full disk under Trainer and safetensors: they have no type for it, only words. Raises OutOfSpace."""
     try:
         yield
-    except (SafetensorError, RuntimeError) as error:
+    except (OSError, LogitCacheError):
+        raise
+    except Exception as error:  # safetensors, torch and tokenizers raise one of three kinds
         full = "No space left" in str(error) or "File too large" in str(error)
         if not full and not (isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)):
             raise

@@ -16,11 +16,11 @@ from logitcache.data.match import Match
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import TASKS
-from logitcache.errors import FingerprintMismatch, short
+from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.columns import Column
-from logitcache.store.manifest import Plan, differences, display_name
+from logitcache.store.manifest import MAX_SHARDS, Plan, differences, display_name
 from logitcache.targets.dense import DenseCodec
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
@@ -126,6 +126,21 @@ def occurring(source: Source) -> list[int]:
 def label_digest(rows: Rows) -> str:
     """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
     return identity.digest_arrays([("label", rows.labels)])
+
+
+def checked_shard_rows(
+    chosen: int | None, rows: int, columns: tuple[Column, ...], parameters: int, max_length: int
+) -> int:
+    """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a manifest can list."""
+    each = chosen or shard_rows(columns, parameters, max_length)
+    if -(-rows // each) > MAX_SHARDS:
+        raise SpecError(
+            expected=f"at most {MAX_SHARDS:,} shards",
+            found=f"{-(-rows // each):,}",
+            advice=f"Give --shard-rows {-(-rows // MAX_SHARDS)} or more.",
+            where="--shard-rows",
+        )
+    return each
 
 
 def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) -> int:

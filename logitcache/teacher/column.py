@@ -34,7 +34,7 @@ from logitcache.records import Examples, Float32, Int64, Padding, Positions, Rag
 from logitcache.reporter import Meter, Reporter
 from logitcache.store.manifest import Plan
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.asked import Asked, R, class_names, label_digest, occurring, shard_rows, task_of
+from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
 from logitcache.teacher.gold import check_gold
 
 NOT_READ = Padding(Side.NONE, 0, 0)  # rows that become no batch
@@ -135,7 +135,7 @@ def recorded(
         targets={"logits": codec.to_dict()},
         columns=columns,
         rows=len(rows),
-        shard_rows=settings.shard_rows or shard_rows(columns, 0, 0),
+        shard_rows=checked_shard_rows(settings.shard_rows, len(rows), columns, 0, 0),
         store=settings.store,
     )
     asked = Recorded(rows, codec, plan, match, task, answers.name, logits)

@@ -20,27 +20,28 @@ from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, locate
 from logitcache.data.collate import pad, where_of
 from logitcache.data.tasks.classification import Classification
-from logitcache.errors import FingerprintMismatch, SpecError
+from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
 from logitcache.models.load import (
     DTYPES,
     UntrainedHead,
     check_device,
+    check_whole,
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
     load_tokenizer,
     longest_input,
-    quiet,
-    unloadable,
 )
+from logitcache.models.loading import loading
 from logitcache.models.own_code import code_digest
 from logitcache.models.problem import check_problem
 from logitcache.models.settings import pads_by_config, plain_outputs
 from logitcache.records import LOGITS, Answers, Array, Dense, Examples, Float32, Int64, Padding
 from logitcache.reporter import SILENT, Reporter
 
+ADVICE = "Give --teacher a folder that save_pretrained made, or a model's hub name."
 # In a configuration, but no part of the arithmetic, or recorded elsewhere.
 NOT_COMPUTED = {
     *("architectures", "dtype", "id2label", "label2id", "transformers_version", "auto_map"),
@@ -156,34 +157,31 @@ def load_teacher(
     is no checkpoint or one that lacks weights of its body.
     """
     place = check_device(device)
-    try:
+    auto = getattr(transformers, kind.auto_model)
+    with loading("teacher", path, ADVICE, revision, auto):
         commit = hub.checkpoint(path, revision)
-        with quiet():
-            model, info = getattr(transformers, kind.auto_model).from_pretrained(
-                path,
-                dtype=DTYPES[dtype],
-                output_loading_info=True,
-                **column_names(path, {} if commit is None else commit.settings()),
-                **checkpoint_settings(commit, trust_remote_code),
-            )
-    except FingerprintMismatch:
-        raise
-    except hub.unreadable() as error:
-        advice = "Give --teacher a folder that save_pretrained made, or a model's hub name."
-        raise unloadable("teacher", path, error, advice, revision) from None
-    if missing := fresh_weights(model, info, path):
-        raise UntrainedHead(
-            f"expected a trained classification head, found none in the checkpoint ({', '.join(missing[:3])}). "
-            "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
-            f"logitcache train --method base --student {path}",
-            where=path,
+        model, info = auto.from_pretrained(
+            path,
+            dtype=DTYPES[dtype],
+            output_loading_info=True,
+            **column_names(path, {} if commit is None else commit.settings()),
+            **checkpoint_settings(commit, trust_remote_code),
         )
-    check_problem(model.config.problem_type, model.config.num_labels, path)
-    plain_outputs(model.config)
-    sha = None if commit is None else commit.sha
-    tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
-    padding = pads_by_config(model, tokenizer)
-    model.eval().to(place)
+        missing = fresh_weights(model, info, path)
+        check_whole(model, info, path)
+        if missing:
+            raise UntrainedHead(
+                f"expected a trained classification head, found none in the checkpoint ({', '.join(missing[:3])}). "
+                "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
+                f"logitcache train --method base --student {path}",
+                where=path,
+            )
+        check_problem(model.config.problem_type, model.config.num_labels, path)
+        plain_outputs(model.config)
+        sha = None if commit is None else commit.sha
+        tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
+        padding = pads_by_config(model, tokenizer)
+        model.eval().to(place)
     name = Path(path).resolve().name if sha is None else path
     return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha, kind=kind)
 

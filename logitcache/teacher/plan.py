@@ -13,14 +13,15 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FormatError, SpecError, short
-from logitcache.models.load import DTYPES, quiet
+from logitcache.models.load import DTYPES
 from logitcache.models.probe import find_padding, padding_remark
+from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
 from logitcache.targets.dense import DenseCodec
-from logitcache.teacher.asked import Asked, R, class_names, label_digest, occurring, shard_rows, task_of
+from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
@@ -234,6 +235,8 @@ def _plan(
         targets={"logits": codec.to_dict()},
         columns=columns,
         rows=int(data["rows"]),
-        shard_rows=settings.shard_rows or shard_rows(columns, teacher.parameters, settings.max_length),
+        shard_rows=checked_shard_rows(
+            settings.shard_rows, int(data["rows"]), columns, teacher.parameters, settings.max_length
+        ),
         store=settings.store,
     )

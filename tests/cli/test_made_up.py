@@ -80,6 +80,24 @@ def test_a_plan_that_says_nobody_can_be_asked(desk: Desk, change: Change, said: 
     desk.refused(["repair", str(cache), *who(desk)], 3, "FormatError", said)
 
 
+def test_a_plan_of_more_shards_than_any_cache_has(desk: Desk, tmp_path: Path) -> None:
+    """A few hundred bytes that claim 10^15 shards cost no time and no memory."""
+    plan = json.loads(Path(desk.at("cache"), "plan.json").read_bytes())
+    part = tmp_path / "part"
+    (part / "shards").mkdir(parents=True)
+    write_json(part / "plan.json", {**plan, "rows": 10**15, "shard_rows": 1})
+    expected = "expected a plan of at most 32,768 shards"
+    desk.refused(["merge", desk.at("whole"), str(part)], 3, "FormatError", "plan.json", expected)
+    desk.refused(["repair", str(part), *who(desk)], 3, "FormatError", str(part))
+
+
+def test_shards_smaller_than_a_manifest_can_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice is followed."""
+    monkeypatch.setattr("logitcache.teacher.asked.MAX_SHARDS", 4)
+    desk.refused(desk.dump("--shard-rows", "10"), 2, "SpecError", "--shard-rows", "found 6", "Give --shard-rows 15")
+    assert CliRunner().invoke(cli, desk.dump("--shard-rows", "15")).exit_code == 0
+
+
 def test_answers_of_nobody_are_not_copied(desk: Desk) -> None:
     make_up(Path(desk.at("cache")), nobody)
     untrained = desk.dump("--reuse", desk.at("cache"), teacher="headless")

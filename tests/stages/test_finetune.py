@@ -19,7 +19,8 @@ from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.source import Source
 from logitcache.errors import SpecError
-from logitcache.models.load import UntrainedHead, quiet
+from logitcache.models.load import UntrainedHead
+from logitcache.models.quiet import quiet
 from logitcache.reporter import Notes
 from logitcache.stages.finetune import prepare_teacher
 from logitcache.stages.train import train

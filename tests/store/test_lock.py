@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from logitcache import platforms
 from logitcache.errors import DiskError, Locked, OutOfSpace
 from logitcache.reporter import Notes
 from logitcache.store import lock as locks
@@ -240,7 +241,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def flock(*_: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    monkeypatch.setattr(platforms.fcntl, "flock", flock)
     with pytest.raises(DiskError, match="has no locks"):
         Lock(tmp_path)
 

@@ -67,6 +67,20 @@ def test_any_web_server_will_do(web: str, local: Cache) -> None:
         Cache.open(f"{web}/nothing")
 
 
+@pytest.mark.parametrize("promised", [False, True])
+def test_a_web_server_that_sends_whole_files_alone(
+    web: str, local: Cache, monkeypatch: pytest.MonkeyPatch, promised: bool
+) -> None:
+    """Behind some proxies it promises ranges and does not keep to them."""
+    monkeypatch.setattr(remote, "STREAM_BYTES", 64)
+    if promised:
+        end = Handler.end_headers
+        monkeypatch.setattr(
+            Handler, "end_headers", lambda self: (self.send_header("Accept-Ranges", "bytes"), end(self))[1]
+        )
+    assert same(Cache.open(f"{web}/local"), local)
+
+
 def test_a_line_that_breaks_is_said_and_leaves_nothing(web: str, local: Cache, home: Path) -> None:
     cache = Cache.open(f"{web}/cut/local")
     with pytest.raises(SpecError, match=r"could not be read .*what has been fetched is kept"):

@@ -19,7 +19,7 @@ from logitcache.cache.cache import Cache
 from logitcache.data.collate import Collator
 from logitcache.data.order import permutation
 from logitcache.data.tasks.classification import Classification
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.records import Examples
 from logitcache.reporter import NOTES
 from logitcache.student.methods import objective

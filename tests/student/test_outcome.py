@@ -19,7 +19,7 @@ from transformers import pipeline
 from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import Source
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.stages.train import train
 
 KEYS = {

@@ -218,6 +218,9 @@ def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(
         {"WORLD_SIZE": "2", "RANK": "2", "LOCAL_RANK": "0"},
         {"WORLD_SIZE": "two", "RANK": "0", "LOCAL_RANK": "0"},
         {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
+        {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "ssh"},
+        {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"},
+        {"PMI_SIZE": "two"},
     ],
 )
 def test_variables_of_a_launcher_that_are_half_set_are_refused(
@@ -232,7 +235,35 @@ def test_variables_of_a_launcher_that_are_half_set_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("variables", [{"RANK": "1"}, {"RANK": "1", "WORLD_SIZE": "1", "LOCAL_RANK": "1"}])
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"ACCELERATE_MIXED_PRECISION": "bf16"},
+            "ACCELERATE_MIXED_PRECISION unset or no, found bf16. Unset it",
+        ),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "a.invalid", "MASTER_PORT": "1"}, "a.inv"),
+    ],
+)
+def test_a_launcher_that_would_train_another_way_or_meet_nowhere(
+    shared: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SpecError, match=said):
+        train(replace(shared, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "1"},
+        {"RANK": "1", "WORLD_SIZE": "1", "LOCAL_RANK": "1"},
+        {"WORLD_SIZE": "", "RANK": "", "PMI_SIZE": "1"},
+        {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "MASTER_ADDR": "no.invalid"},
+    ],
+)
 def test_one_process_is_the_first_whatever_its_number(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:

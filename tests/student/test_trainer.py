@@ -19,7 +19,7 @@ from logitcache.data.collate import Collator
 from logitcache.data.order import grouped_permutation, permutation, token_batches
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, SpecError
-from logitcache.models.load import quiet
+from logitcache.models.quiet import quiet
 from logitcache.records import Batch, Examples, Padding, Side
 from logitcache.student.methods import objective
 from logitcache.student.trainer import (

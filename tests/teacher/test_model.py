@@ -22,7 +22,8 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
-from logitcache.models.load import UntrainedHead, fit_tokenizer, longest_input, quiet
+from logitcache.models.load import UntrainedHead, fit_tokenizer, longest_input
+from logitcache.models.quiet import quiet
 from logitcache.teacher.model import LiveTeacher, load_teacher, saved_digest
 from logitcache.teacher.plan import planned
 
@@ -210,7 +211,7 @@ def test_a_pickle_beside_safetensors_is_no_matter(copied: Path) -> None:
     (copied / "pytorch_model.bin").write_bytes(b"cos\nabort\n(tR.")
     assert load_teacher(str(copied), device="cpu").revision is None
     (copied / "config.json").write_text("{")
-    assert "config.json' is not a valid JSON file" in refusal(copied)
+    assert "expected an object of JSON in config.json" in refusal(copied)
 
 
 def test_an_adapter_without_its_model_is_called_one(copied: Path) -> None:

@@ -1,0 +1,343 @@
+"""Why a checkpoint cannot be loaded, on one line with what may be done.
+
+A library's own words seldom say what a user can do. So the checkpoint's files are looked at first: what lies there in
+place of the weights, whether they are whole, whether its configuration is one. Only where nothing of that explains the
+failure are the library's words quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import transformers
+from safetensors import SafetensorError, safe_open
+from transformers import CONFIG_MAPPING, AutoConfig
+
+from logitcache import hub
+from logitcache.errors import SpecError, short
+
+PICKLE = re.compile(r"pytorch_model.*\.bin")
+MAX_CONFIG_BYTES = 64 << 20
+WORDS = 240  # of a library, in characters
+FLOATS = ("F64", "F32", "F16", "BF16", "C64")  # kinds of numbers, as safetensors calls them
+UNROUNDED = "Give the checkpoint before it was quantised."
+AGAIN = "Save or download it again."
+ORIGIN = "Give the checkpoint that it was made from."
+TENSORFLOW = (
+    "Convert it with transformers 4 and TensorFlow (from_pretrained(FOLDER, {option}=True).save_pretrained(OTHER)), or "
+    "give weights in model.safetensors."
+)
+# Files that hold a model in another form: a pattern of their names, what that is, and what to do.
+FORMS = (
+    ("*.gguf", "weights of llama.cpp", ORIGIN),
+    ("tf_model*.h5", "weights of TensorFlow", TENSORFLOW.format(option="from_tf")),
+    ("flax_model*.msgpack", "weights of Flax", TENSORFLOW.format(option="from_flax")),
+    ("*.onnx", "an ONNX export", ORIGIN),
+    ("openvino_model.xml", "an OpenVINO export", ORIGIN),
+    ("rust_model.ot", "weights of rust-bert", ORIGIN),
+    ("zero_to_fp32.py", "shards of DeepSpeed", "Run `python zero_to_fp32.py . . --safe_serialization` in it."),
+    ("pytorch_model_fsdp*", "shards of FSDP", "Run `accelerate merge-weights` on that folder."),
+    ("bert_model.ckpt*", "weights of TensorFlow 1", "Give a checkpoint that transformers saved."),
+    ("*.ckpt", "a checkpoint of PyTorch Lightning", "Save the transformers model in it with save_pretrained."),
+    ("config.cfg", "a pipeline of spaCy", "Give a checkpoint that transformers saved."),
+    ("*.pt", "a pickle of PyTorch", "Load it where you trust it, and save its model with save_pretrained."),
+    ("*.pth", "a pickle of PyTorch", "Load it where you trust it, and save its model with save_pretrained."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A checkpoint that was not loaded: its files and what was raised. ``auto`` is the class that was to load it."""
+
+    path: str
+    names: list[str]  # of its files; none where they cannot be listed
+    error: BaseException
+    auto: Any = None
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.path)
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of whole weights in safetensors, or of a part of them."""
+        return [name for name in self.names if name.endswith(".safetensors") and not name.startswith("adapter_")]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What a folder's config.json says; empty where there is none. Raises SpecError for a file that is no object
+        of JSON.
+        """
+        return read_object(self.folder / "config.json") if "config.json" in self.names else {}
+
+
+Checks = tuple[Callable[[Failure], SpecError | None], ...]
+
+
+def own_words(error: BaseException) -> str:
+    """What a library says, on one line. Its type stands before it where the words alone say little."""
+    strict = type(error).__name__ == "StrictDataclassFieldValidationError"
+    if strict and error.__cause__ is not None:
+        error = error.__cause__  # it says which value; the error itself only that there is one
+    text = " ".join(str(error).split()).rstrip(".")
+    if len(text) > WORDS:
+        text = f"{text[:WORDS]}…"
+    plain = isinstance(error, OSError | ValueError | ImportError) and text
+    return text if plain else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a file of JSON. Raises SpecError, without its place, where it holds none."""
+    expected = f"an object of JSON in {path.name}"
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise SpecError(expected=expected, found=f"more than {MAX_CONFIG_BYTES:,} bytes", advice=AGAIN)
+        document = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError, OSError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(expected=expected, found=own_words(error), advice=AGAIN) from None
+    if not isinstance(document, dict):
+        raise SpecError(expected=expected, found=f"a {type(document).__name__}", advice=AGAIN)
+    return document
+
+
+def _a_file(failure: Failure) -> SpecError | None:
+    if failure.folder.is_dir():
+        return None
+    return SpecError(expected="a folder", found="a file", advice=f"Give the folder that it lies in: {_parent(failure)}")
+
+
+def _parent(failure: Failure) -> Path:
+    return failure.folder.absolute().parent
+
+
+def _pointer(failure: Failure) -> SpecError | None:
+    """A checkpoint that was cloned without its large files."""
+    files = (failure.folder / name for name in failure.names)
+    pointer = next((file for file in files if file.is_file() and hub.is_pointer(file)), None)
+    return None if pointer is None else hub.pointer_in_place_of(pointer.name)
+
+
+def _broken_link(failure: Failure) -> SpecError | None:
+    """A snapshot of the hub's cache that was copied without the files that it links to."""
+    files = (failure.folder / name for name in failure.names)
+    broken = next((file for file in files if file.is_symlink() and not file.exists()), None)
+    if broken is None:
+        return None
+    advice = "Copy the folder with what its links lead to (cp -rL), or download it again."
+    return SpecError(expected=broken.name, found="a link to a file that is not there", advice=advice)
+
+
+def _adapter(failure: Failure) -> SpecError | None:
+    """An adapter without the model that it adapts."""
+    whole = bool(failure.weights) and "config.json" in failure.names
+    if "adapter_config.json" not in failure.names or whole:
+        return None
+    return an_adapter()
+
+
+def an_adapter(remark: str = "") -> SpecError:
+    """The error over an adapter in place of a model, without its place."""
+    return SpecError(
+        remark,
+        expected="a whole model",
+        found="an adapter (adapter_config.json)",
+        advice="Merge it into its model with peft: AutoPeftModelForSequenceClassification.from_pretrained(ADAPTER)"
+        ".merge_and_unload().save_pretrained(FOLDER), and save its tokenizer there; then give that folder.",
+    )
+
+
+def _nested(failure: Failure) -> SpecError | None:
+    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence transformer's."""
+    if "config.json" in failure.names:
+        return None
+    folders = {
+        file.parent for pattern in ("*/config.json", "snapshots/*/config.json") for file in _glob(failure, pattern)
+    }
+    if not folders:
+        return None
+    newest = max(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
+    return SpecError(expected="config.json", found=f"one in {newest.name} alone", advice=f"Give that folder: {newest}")
+
+
+def _number(folder: Path) -> int:
+    """The number at the end of a folder's name, such as checkpoint-500; 0 where there is none."""
+    digits = re.search(r"\d+$", folder.name)
+    return int(digits[0]) if digits else 0
+
+
+def _glob(failure: Failure, pattern: str) -> list[Path]:
+    return sorted(failure.folder.glob(pattern))
+
+
+def _no_config(failure: Failure) -> SpecError | None:
+    """A folder of something else."""
+    if "config.json" in failure.names:
+        return None
+    found = f"none among {', '.join(failure.names[:3])}" if failure.names else "an empty folder"
+    return SpecError(expected="config.json", found=found)
+
+
+def _pickle(failure: Failure) -> SpecError | None:
+    """Weights that are pickled alone."""
+    pickles = sorted(name for name in failure.names if PICKLE.fullmatch(name))
+    if not pickles or failure.weights:
+        return None
+    load = "AutoModelForSequenceClassification.from_pretrained"
+    return SpecError(
+        "opening one can run any code, so none is",
+        expected="model.safetensors",
+        found=f"{pickles[0]}, a pickle",
+        advice=f"Convert it where you trust it: {load}({failure.path!r}, use_safetensors=False).save_pretrained(FOLDER)"
+        ", its tokenizer too; then give that folder.",
+    )
+
+
+def _another_form(failure: Failure) -> SpecError | None:
+    """A model, but not as transformers saves it."""
+    if failure.weights:
+        return None
+    names = [*failure.names, *(file.name for file in _glob(failure, "onnx/*.onnx"))]
+    for pattern, content, advice in FORMS:
+        for name in names:
+            if fnmatch(name, pattern):
+                return SpecError(expected="model.safetensors", found=f"{name}, {content}", advice=advice)
+    return None
+
+
+def _no_weights(failure: Failure) -> SpecError | None:
+    if failure.weights or not failure.names:
+        return None
+    advice = "Save it with save_pretrained, or download its weights too."
+    return SpecError(expected="model.safetensors", found="no weights", advice=advice)
+
+
+def _shards(failure: Failure) -> SpecError | None:
+    """Weights in several files, some of which are not there."""
+    for name in failure.names:
+        if not name.endswith(".safetensors.index.json"):
+            continue
+        shards = read_object(failure.folder / name).get("weight_map")
+        if not isinstance(shards, dict):
+            return SpecError(expected=f"a weight_map in {name}", found="none", advice=AGAIN)
+        missing = sorted({str(file) for file in shards.values()} - {*failure.names})
+        if missing:
+            expected = f"the files that {name} names"
+            found = f"{len(missing)} of them missing (first {missing[0]})"
+            return SpecError(expected=expected, found=found, advice="Copy or download them into the folder.")
+    return None
+
+
+def _damaged(failure: Failure) -> SpecError | None:
+    """Weights that were cut, or are something else."""
+    for name in failure.weights:
+        try:
+            with safe_open(failure.folder / name, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            found = f"{name}, which is cut or damaged ({own_words(error)})"
+            return SpecError(expected="weights in safetensors", found=found, advice=AGAIN)
+    return None
+
+
+def refuse_integers(folder: Path) -> None:
+    """Raises SpecError for weights that were rounded to a few bits while no configuration says how to undo that: they
+    would be taken for the weights themselves. A damaged file is left to who loads it.
+    """
+    for file in folder.glob("*.safetensors"):
+        try:
+            with safe_open(file, "pt") as weights:
+                kinds = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError):
+            continue
+        for name, kind in kinds.items():
+            if name.endswith(".weight") and not kind.startswith(FLOATS):
+                found = f"{name} in {kind}, and no quantization_config in config.json"
+                raise SpecError(expected="weights as real numbers", found=found, advice=UNROUNDED, where=folder)
+
+
+def _labels(failure: Failure) -> SpecError | None:
+    """Names of columns that are not numbered."""
+    names = failure.config.get("id2label")
+    numbered = isinstance(names, dict) and all(str(number).isdecimal() for number in names)
+    if names is None or numbered:
+        return None
+    expected = 'id2label as {"0": NAME, "1": NAME}'
+    advice = "Correct id2label in its config.json."
+    return SpecError(expected=expected, found=short(json.dumps(names)), advice=advice)
+
+
+def _quantised(failure: Failure) -> SpecError | None:
+    settings = failure.config.get("quantization_config")
+    if not settings:
+        return None
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    advice = "Install what it needs, or give the checkpoint before it was quantised."
+    return SpecError(f"it is quantised ({short(method)}): {own_words(failure.error)}", advice=advice)
+
+
+def _another_kind(failure: Failure) -> SpecError | None:
+    """A model of a kind that transformers does not know, or has no classifier of."""
+    kind = failure.config.get("model_type")
+    if "auto_map" in failure.config:
+        return None
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        expected = f"a model_type that transformers {transformers.__version__} knows in config.json"
+        found = "none" if kind is None else short(repr(kind))
+        return SpecError(expected=expected, found=found, advice="Correct it, or upgrade transformers.")
+    if failure.auto is None:
+        return None
+    if CONFIG_MAPPING[kind] in failure.auto._model_mapping:
+        return None
+    expected = f"a model with a form of {failure.auto.__name__}"
+    advice = "Give a model that reads texts and was trained to classify them."
+    return SpecError(expected=expected, found=f"one of type {kind}, which has none", advice=advice)
+
+
+def _refused_config(failure: Failure) -> SpecError | None:
+    """A configuration that transformers itself refuses."""
+    try:
+        AutoConfig.from_pretrained(failure.path, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # whatever a value of another kind leads to
+        if hub.needs_own_code(error):
+            return hub.own_code()
+        return SpecError(
+            f"its config.json is refused: {own_words(error)}", advice="Correct that value, or save it again."
+        )
+    return None
+
+
+def _piece_model(failure: Failure) -> SpecError | None:
+    """A vocabulary that another package reads."""
+    if find_spec("sentencepiece") is not None or "tokenizer.json" in failure.names:
+        return None
+    pieces = next((name for name in failure.names if name.endswith((".model", ".spm"))), None)
+    if pieces is None:
+        return None
+    expected = "the package sentencepiece, which reads this vocabulary"
+    return SpecError(
+        expected=expected, found=f"{pieces} alone", advice="Install it: pip install sentencepiece protobuf."
+    )
+
+
+def _tokenizer_files(failure: Failure) -> SpecError | None:
+    """Files of a tokenizer that hold no JSON."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+        if name in failure.names:
+            read_object(failure.folder / name)
+    return None
+
+
+BY_NAME: Checks = (_adapter, _pickle, _another_form)  # of a checkpoint on the hub
+OF_CONFIG: Checks = (_a_file, _pointer, _broken_link, _nested, _no_config, _labels, _another_kind, _refused_config)
+OF_MODEL: Checks = (_a_file, _pointer, _broken_link, *BY_NAME, *OF_CONFIG, _no_weights, _shards, _damaged, _quantised)
+OF_TOKENIZER: Checks = (_a_file, _pointer, _broken_link, _piece_model, _tokenizer_files, _refused_config)
