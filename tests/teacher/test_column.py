@@ -186,7 +186,7 @@ def test_no_torch_is_loaded(tmp_path: Path) -> None:
     script = (
         "import sys, logitcache\n"
         f"logitcache.dump('column:probs', {str(tmp_path / 'train.jsonl')!r}, out={str(tmp_path / 'a')!r})\n"
-        "print({'torch', 'transformers', 'accelerate'} & set(sys.modules))\n"
+        "print({'torch', 'transformers', 'accelerate', 'sklearn'} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
