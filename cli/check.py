@@ -13,7 +13,7 @@ from .options import Command, as_json, options, typed
 from .progress import print_json
 
 
-@click.command(cls=Command, short_help="Say what is wrong with data, before anything costs time.")
+@click.command(cls=Command)
 @click.argument("data")
 @options("check")
 @as_json
@@ -24,14 +24,13 @@ def command(data: str, as_json: bool, **values: Any) -> None:
     Findings do not change the exit code. It is 0, or that of the refusal that `dump` or `train` would end with.
     """
     config = typed(CheckConfig, {**values, "data": data})
+    from logitcache.report.check import check_text
     from logitcache.stages.check import check
 
     report = check(config, reporter=NOTES)
     if as_json:
         print_json(report.to_dict())
     else:
-        from logitcache.report.check import check_text
-
         click.echo(check_text(report))
     for refusal in report.refusals:
         raise refusal

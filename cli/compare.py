@@ -14,7 +14,7 @@ from .options import Command, as_json, options, typed
 from .progress import output, print_json
 
 
-@click.command("compare", cls=Command)
+@click.command(cls=Command)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options("compare")
 @as_json

@@ -12,7 +12,7 @@ from .options import CACHE, Command, LocalPath, as_json, options
 from .progress import show
 
 
-@click.command(cls=Command, short_help="Write a cache's answers in another store: arrow, zarr or parquet.")
+@click.command(cls=Command)
 @click.argument("cache", type=CACHE)
 @click.argument("out", type=LocalPath())
 @options("convert")

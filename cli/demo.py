@@ -23,7 +23,7 @@ The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/te
   logitcache compare logitcache-work/runs/YOURS --plot verdict.png"""
 
 
-@click.command(cls=Command, short_help="Distil a real teacher into real students on this machine.")
+@click.command(cls=Command)
 @options("demo")
 @as_json
 def command(quick: bool, out: Path, as_json: bool) -> None:

@@ -25,7 +25,7 @@ UNCOMPARED = {
 }
 
 
-@click.command(cls=Command, short_help="Say how far two caches of the same rows differ.")
+@click.command(cls=Command)
 @click.argument("a", type=CACHE)
 @click.argument("b", type=CACHE)
 @as_json

@@ -21,7 +21,7 @@ from .workers import run_parts, words_typed
 SUMMED = ("teacher_rows", "reused_rows", "rows_per_second", "tokens_per_second")  # over the parts of a dump
 
 
-@click.command(cls=Command, short_help="Run a teacher once over some rows and store its answers.")
+@click.command(cls=Command)
 @options("dump")
 @as_json
 def command(as_json: bool, workers: int | None, **values: Any) -> None:

@@ -17,7 +17,7 @@ from .progress import few, lines, show
 UNITS = {"entropy": " nats", "top p": ""}
 
 
-@click.command(cls=Command, short_help="Say what a cache holds.")
+@click.command(cls=Command)
 @click.argument("cache", type=CACHE)
 @options("inspect")
 @as_json

@@ -12,7 +12,7 @@ from .options import Command, LocalPath, as_json
 from .progress import show
 
 
-@click.command(cls=Command, short_help="Put parts of one dump together.")
+@click.command(cls=Command)
 @click.argument("out", type=LocalPath())
 @click.argument(
     "parts", type=LocalPath("parts of a dump are read here. Copy it to this machine first"), nargs=-1, required=True

@@ -17,7 +17,7 @@ from .options import Command, as_json, hidden_options, options, typed
 from .progress import show
 
 
-@click.command(cls=Command, short_help="Say what a dump and a study would cost, before either is begun.")
+@click.command(cls=Command)
 @options("plan")
 @hidden_options(UNCOUNTED.values())
 @as_json

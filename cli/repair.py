@@ -13,7 +13,7 @@ from .options import Command, as_json, options, typed
 from .progress import few, lines, show
 
 
-@click.command(cls=Command, short_help="Make the broken shards of a cache again, and only those.")
+@click.command(cls=Command)
 @click.argument("cache", type=click.Path())
 @options("repair")
 @as_json

@@ -11,7 +11,7 @@ from logitcache.reporter import NOTES
 from .options import Command, options
 
 
-@click.command("report", cls=Command)
+@click.command(cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
 @options("report")
 def command(files: tuple[Path, ...], out: Path, mixed: bool) -> None:

@@ -14,7 +14,7 @@ from .options import Command, as_json, options, typed
 from .progress import show
 
 
-@click.command(cls=Command, short_help="Train a student: base, ls, tf-reg, self-kd or kd.")
+@click.command(cls=Command)
 @options("train")
 @as_json
 def command(as_json: bool, **values: Any) -> None:

@@ -16,7 +16,7 @@ from .options import CACHE, Command, as_json, options, typed
 from .progress import lines, print_json
 
 
-@click.command(cls=Command, short_help="Read every byte of a cache against its checksums.")
+@click.command(cls=Command)
 @click.argument("cache", type=CACHE)
 @options("verify")
 @as_json

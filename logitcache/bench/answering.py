@@ -1,4 +1,4 @@
-"""A workload's rows past its teacher and into a cache, by the inference stage that `logitcache dump` uses."""
+"""The dump of a workload's rows, by the inference stage that `logitcache dump` uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from logitcache.teacher.work import Work
 
 
 class UnreadTeacher(OneTeacher):
-    """A teacher whose weights are not read for their digest: that of any is as long."""
+    """A teacher without the digest of its weights, whose size in a plan is the same for any weights."""
 
     def identity(self) -> dict[str, Any]:
         return {"weights": identity.digest_json("weights"), **self.first.arithmetic()}
@@ -35,7 +35,7 @@ class UnreadTeacher(OneTeacher):
 
 @dataclass(frozen=True)
 class TokenisedPlan(Planned):
-    """A dump of rows that are tokens already; where the plan has more rows than ``tokens``, these are repeated."""
+    """A dump of rows that are tokens already. Where the plan has more rows than ``tokens``, these are repeated."""
 
     tokens: Examples | None = None
 
@@ -74,7 +74,7 @@ class Answered:
 
 
 def answered(work: Workload, folder: Path, dtype: str = "float16") -> Answered:
-    """A cache of every row of a workload. Tokenising is not in its seconds."""
+    """A cache of every row of a workload. Its seconds do not include tokenising."""
     settings = DumpSettings(work.config.max_length, codec=dtype)
     plan = plan_dump(work, tokens_as_source(work), "train", settings, work.teacher_rows)
     seconds = write_cache(plan, folder)

@@ -1,7 +1,7 @@
-"""The document a bench writes: one JSON object, whatever was measured.
+"""The document of a bench: one JSON object.
 
-``schema`` says which form it has; ``complete`` is false where the bench was interrupted, and what was measured until
-then is there. Nothing in it names a host, a user or a path. ``docs/bench.md`` describes the keys.
+``schema`` names its form. ``complete`` is false where the bench was interrupted; what was measured until then is in the
+document. It names no host, user or path. ``docs/bench.md`` describes the keys.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def document(
     seed: int = 0,
     complete: bool = True,
 ) -> Document:
-    """What was measured, with what it was measured on. ``command``: the words that were typed."""
+    """The document of a bench: its results, with machine, versions and setting. ``command`` is the command line."""
     from logitcache.bench.machine import machine, versions
 
     assert bench in BENCHES, bench
@@ -72,7 +72,7 @@ def until_interrupted(reporter: Reporter) -> Iterator[Measuring]:
 
 
 def nameless(word: str) -> str:
-    """A path on a command line by its last part alone: places of a machine are nobody's business. A URL or the name of
+    """A word of a command line, a local path by its last part alone, so that no path is recorded. A URL or the name of
     a model on the hub stays.
     """
     path = Path(word)
@@ -81,12 +81,12 @@ def nameless(word: str) -> str:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a document whole, or not at all. Raises OutOfSpace."""
+    """Write a document atomically. Raises OutOfSpace."""
     write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read(path: Path) -> Document:
-    """A document that a bench has written. Raises SpecError for what is none, or one of another schema."""
+    """Read a document that a bench has written. Raises SpecError for another file or another schema."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

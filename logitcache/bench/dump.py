@@ -1,8 +1,8 @@
-"""What the inference stage costs, against the ways people put rows to a teacher without it.
+"""What the inference stage costs beside other ways to run a teacher over rows.
 
-Measured in turn is the whole dump (tokenising, batching, forward, encoding, checksums, fsynced files, the report read
-back) beside bare forward passes, which get batches that are tokenised, padded and on the device already, and the
-pipeline of `transformers`.
+The whole dump (tokenising, batching, forward, encoding, checksums, fsynced files, the report) is measured in turn with
+bare forward passes, whose batches are tokenised, padded and on the device already, and with the pipeline of
+`transformers`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Measured:
 
 
 def bench(config: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
-    """Measure, and return the document. What was measured before an interrupt is kept, with ``complete`` false.
+    """Measure, and return the document. After an interrupt it holds what was measured until then.
 
     Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of other labels.
     """
@@ -120,7 +120,7 @@ def whole_dump(material: Material, cache: Path, reporter: Reporter = SILENT) -> 
 
 
 def _forward(teacher: TeacherModel, batches: Sequence[Mapping[str, Array]]) -> Case:
-    """Bare forward passes. The batches are on the device before anything is timed: no loop gets them cheaper."""
+    """Bare forward passes over batches that are on the device before anything is timed."""
     device = teacher.model.device
     tensors = [{name: torch.from_numpy(values).to(device) for name, values in batch.items()} for batch in batches]
 
@@ -142,8 +142,8 @@ def _padded_to(rows: Examples, batch: Int64, width: int) -> dict[str, Array]:
 
 
 def _pipeline(material: Material) -> Case:
-    """`transformers.pipeline` as its guide has it for many texts: one call with all of them and a batch size, texts cut
-    as the dump cuts them, the logits of every class returned.
+    """`transformers.pipeline` as its guide uses it for many texts: one call with all of them and a batch size. Texts
+    are cut as the dump cuts them, and the logits of every class are returned.
     """
     teacher = material.teacher
     texts, pairs = material.source.split("train").texts()
@@ -170,7 +170,7 @@ def _pipeline(material: Material) -> Case:
 
 
 def _budgets(material: Material) -> dict[str, Case]:
-    """Bare forward passes over the first rows, in batches of other token budgets: up to what makes one batch."""
+    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch of all rows."""
     passes = {}
     for budget in SWEEP:
         batches = material.by_length(budget, _sweep_rows(material))
@@ -183,8 +183,8 @@ def _budgets(material: Material) -> dict[str, Case]:
 def _in_turn(
     cases: Mapping[str, Case], rounds: int, material: Material, times: Times, errors: dict[str, str], reporter: Reporter
 ) -> None:
-    """As :func:`turns.in_turn`, but what was measured stays where it breaks off, and where memory does not suffice for
-    one case the others go on.
+    """As :func:`turns.in_turn`, but an interrupt keeps all blocks, and a case that does not fit in memory is left out
+    of later rounds.
     """
     for name, case in cases.items():
         _once(name, case, material, [], errors)

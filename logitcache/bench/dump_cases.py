@@ -42,7 +42,7 @@ Sizes: TypeAlias = Sequence[tuple[int, int]]  # rows and padded tokens of a row,
 
 @dataclass(frozen=True)
 class Material:
-    """A teacher, its rows, and the batches they come in."""
+    """A teacher, its rows, and the batches that each case runs over."""
 
     config: DumpBenchConfig
     teacher: TeacherModel
@@ -77,7 +77,7 @@ class Material:
         return [np.arange(i, min(i + BATCH, len(self.rows))) for i in range(0, len(self.rows), BATCH)]
 
     def sizes(self) -> dict[str, Sizes]:
-        """Of the batches that each case puts to the teacher."""
+        """Rows and padded width of the batches that each case puts to the teacher."""
         by_length = self._sizes(self.by_length(self.config.batch_tokens))
         in_order = self._sizes(self.in_file_order())
         widest = [(rows, self.settings.max_length) for rows, _ in in_order]
@@ -137,7 +137,7 @@ def _random_teacher(config: DumpBenchConfig, source: Source, device: str, folder
 
 
 def _tokenizer(config: DumpBenchConfig, source: Source, size: int, folder: Path) -> Any:
-    """The folder's own; elsewhere one that is learnt from the rows, or knows the made-up words."""
+    """The folder's own tokenizer, else one that is learnt from the rows or knows the made-up words."""
     if config.tokens is not None:
         return dump_phases.word_tokenizer(dump_phases.WORDS, config.tokens)
     if Path(config.teacher).is_dir() and any(Path(config.teacher).glob("tokenizer*")):

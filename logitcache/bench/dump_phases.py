@@ -1,4 +1,4 @@
-"""Where one dump's time goes, and what memory one needs."""
+"""The phases of one dump with their times, and the memory that a dump needs."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ dump(*sys.argv[1:3], workspace=sys.argv[3], max_length=int(sys.argv[4]), device=
 
 
 class Spent(Reporter):
-    """Seconds of each phase on the thread that made this, without the phases inside it; ``behind``: of other threads.
+    """Seconds of each phase on the thread that made this, without the phases inside it. ``behind`` is the time of other
+    threads.
 
-    After each forward pass the device is waited for (``fence``), so that what it does is counted there.
+    After each forward pass ``fence`` waits for the device, so that its work is counted there.
     """
 
     def __init__(self, fence: Case) -> None:
@@ -73,7 +74,7 @@ class Spent(Reporter):
 
 
 def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, float], float]:
-    """Seconds of each phase of one dump, which add up to it, and of the writer's thread beside it."""
+    """Seconds of each phase of one dump, which add up to its time, and seconds of the writer's thread."""
     spent = Spent(fence)
     total = timed(partial(dump, spent), fence)
     seconds = {name: spent.seconds.get(name, 0.0) for name in NAMES}
@@ -95,8 +96,8 @@ def made_up(rows: int, shortest: int, longest: int, seed: int = 0) -> Iterator[s
 
 
 def peak_memory_of(rows: int, folder: Path) -> int:
-    """The most memory of its own (``RssAnon``: pages of mapped files are the system's to take back) that a dump of so
-    many made-up rows of 3 to 20 words needs, by a teacher of one layer, in a process of its own: bytes.
+    """The largest anonymous memory (``RssAnon``, without pages of mapped files) in bytes of a dump of so many made-up
+    rows of 3 to 20 words by a teacher of one layer, in a process of its own.
 
     Raises SpecError where the system does not report it (it is not Linux), or where the dump does not succeed.
     """

@@ -1,7 +1,7 @@
-"""Ways to keep a teacher's logits on a disk and to read them again: our own, and numpy's memory map as the floor.
+"""Ways to keep a teacher's logits on a disk and read them again: a cache, and numpy's memory map as the lower bound.
 
-The memory map holds the logits alone, without what a cache has beside them: the hash that proves a row, its label,
-checksums. ``benchmarks/rivals.py`` adds the formats of other libraries.
+The memory map holds the logits alone, without the hash that proves a row, its label and checksums.
+``benchmarks/rivals.py`` adds the formats of other libraries.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Way:
 
 
 def draw(width: int, seed: int = 0) -> Logits:
-    """Logits of made-up rows; how they are drawn does not change what reading them costs."""
+    """A function that draws the logits of made-up rows, f16[end - first, K]."""
     codec = DenseCodec(width, "float16")
     source = np.random.default_rng(seed)
 
@@ -66,7 +66,7 @@ def draw(width: int, seed: int = 0) -> Logits:
 
 
 def drawn(rows: int, width: int) -> Array:
-    """All of them: f16[rows, width]."""
+    """The logits of all made-up rows: f16[rows, width]."""
     logits = draw(width)
     return np.concatenate([logits(n, min(n + BLOCK_ROWS, rows)) for n in range(0, rows, BLOCK_ROWS)])
 
@@ -96,7 +96,7 @@ def _make_ours(folder: Path, logits: Array) -> None:
 
 
 def _open_ours(folder: Path) -> Opened:
-    """Logits as they lie there, the hashes and labels that prove a join beside them, the rows' bounds checked."""
+    """Logits as they are stored, with hashes and labels, after a check of the rows' bounds."""
     cache = Cache.open(folder)
 
     def take(rows: Int64) -> dict[str, Array]:
@@ -106,7 +106,7 @@ def _open_ours(folder: Path) -> Opened:
 
 
 def _open_decoded(folder: Path) -> Opened:
-    """What a training step calls: hashes, and the logits made float32, which the rivals leave to their users."""
+    """The call of a training step: hashes, and logits as float32."""
     cache = Cache.open(folder)
     return Opened(len(cache), cache.take, lambda first, end: cache.take(np.arange(first, end)))
 
@@ -116,7 +116,7 @@ def _make_memmap(folder: Path, logits: Array) -> None:
 
 
 def _open_memmap(folder: Path) -> Opened:
-    """As a plain array, and by ``take``: three to six times as fast as indexing the memmap itself."""
+    """The memory map as a plain array, read by ``take``, which is three to six times as fast as indexing the memmap."""
     mapped = np.asarray(np.load(folder / "logits.npy", mmap_mode="r"))
     return Opened(len(mapped), lambda rows: mapped.take(rows, 0), lambda first, end: np.array(mapped[first:end]))
 

@@ -1,4 +1,4 @@
-"""The machine a figure was measured on: what it is, and what it can do at most."""
+"""The machine that a figure was measured on, and its largest speed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 0.5
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """Processor, cores, memory and device; nothing that names a host or a user."""
+    """Processor, cores, memory and device, without the name of a host or a user."""
     facts: dict[str, Any] = {
         "processor": _processor(),
         "cores": platforms.cores(),
@@ -36,13 +36,13 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that a figure may depend on."""
+    """Versions of Python and of the packages that a figure may depend on."""
     return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
 def peak_memory() -> int:
-    """The largest resident set of this process so far, in bytes. What the system counts for a process may begin with
-    its parent's; /proc, where there is one, does not.
+    """The largest resident set of this process so far, in bytes. The system's own count may include that of the parent
+    process, so /proc is read where it exists.
     """
     peak = process_status("self", "VmHWM")
     if peak is not None:
@@ -63,7 +63,7 @@ def process_status(pid: int | str, name: str) -> int | None:
 
 
 def matrix_peak(device: str, dtype: str = "float32") -> float:
-    """FLOPs a second of a large square matrix product here: the best of half a second of them."""
+    """FLOPs a second of a large square matrix product: the best within half a second."""
     n = _PRODUCT[device.split(":")[0]]
     left = torch.randn(n, n, device=device).to(getattr(torch, dtype))
     right = torch.randn_like(left)
@@ -96,7 +96,7 @@ class Energy:
         self._read = lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
 
     def joules(self) -> float | None:
-        """None where they are not counted."""
+        """The joules so far; None where they are not counted."""
         return None if self._read is None else self._read()
 
 

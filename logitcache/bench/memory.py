@@ -28,8 +28,8 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Peak:
-    """The most that a training held: on a GPU what tensors took (``allocated``) and the device gave (``reserved``), on
-    a CPU the process's resident set. ``error``: why it did not come to its end.
+    """The largest memory of a training: on a GPU what tensors took (``allocated``) and what the device gave
+    (``reserved``), on a CPU the resident set of the process. ``error`` says why it did not end.
     """
 
     allocated: int
@@ -38,7 +38,7 @@ class Peak:
 
 
 def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
-    """Train a few steps of a case in a process of its own; ``cache``: its folder, for the cases that read one."""
+    """Train a few steps of a case in a process of its own. ``cache`` is a folder, for the cases that read one."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(config, name, cache, sender), daemon=True)
@@ -60,7 +60,7 @@ def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
 
 
 def _watch(process: BaseProcess, receiver: Connection) -> tuple[int, object]:
-    """The largest resident set that was seen, and what the process has sent; None where it sent nothing."""
+    """The largest resident set that was sampled, and the object that the process has sent, or None."""
     largest = 0
     while process.is_alive() or receiver.poll():
         largest = max(largest, process_status(process.pid or 0, "VmRSS") or 0)
@@ -105,6 +105,6 @@ def _used(device: str | None) -> tuple[int, int | None]:
 
 
 def why(error: BaseException) -> str:
-    """A lack of memory on one line."""
+    """An out-of-memory error on one line."""
     line = first_line(error)[:200]
     return f"out of memory: {line}" if line else "out of memory"

@@ -1,7 +1,7 @@
-"""``logitcache bench overhead``: what a training step costs by method, and what that comes to in all.
+"""``logitcache bench overhead``: the cost of a training step by method, and of all steps together.
 
-All methods in one process, in blocks whose order rotates, over the same batches; each method's memory in a process of
-its own; where the time of a step goes in blocks of their own.
+All methods are measured in one process, in blocks whose order rotates, over the same batches. The memory of each method
+is measured in a process of its own, and the phases of a step in blocks of their own.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Measured:
 
 
 def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
-    """Measure, and return the document. Interrupted, it has what was measured until then (``complete`` is false).
+    """Measure, and return the document. After an interrupt it holds what was measured until then.
 
-    Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of other labels; a method
+    Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of other labels. A method
     that does not fit in memory has its ``error`` in the document, beside the others.
     """
     settings.check()
@@ -89,8 +89,8 @@ def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter =
 
 
 def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
-    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a block: a second epoch's
-    batches would not be the same for all.
+    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a block: the batches of a
+    second epoch would differ between methods.
     """
     try:
         work = load(settings.work, reporter)

@@ -1,5 +1,5 @@
-"""Where the time of a training step goes, by stopwatches around what `Trainer` and ours call: in blocks of their own,
-because each border waits for the device.
+"""The phases of a training step, by stopwatches around the calls of `Trainer` and of this package. They are measured in
+blocks of their own, because each border waits for the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PHASES = ("data", "target", "transfer", "forward", "loss", "backward", "optimise
 
 
 class Stopwatches:
-    """Seconds of each phase; those of a nested phase count for it alone."""
+    """Seconds of each phase, without those of phases inside it."""
 
     def __init__(self, fence: Callable[[], object]) -> None:
         self.fence = fence

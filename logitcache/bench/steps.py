@@ -1,7 +1,7 @@
-"""Training steps as users run them, timed: each case is a `Trainer`, ours or stock, that trains anew for a block.
+"""Timed training steps: each case is a `Trainer`, of this package or stock, that trains anew for a block.
 
-All cases share one student, see the same rows in the same order, and differ in nothing but their targets. A block's
-first steps are not counted. On a GPU only a block's two ends wait for the device, so a block tells one time: its mean.
+All cases share one student, see the same rows in the same order, and differ only in their targets. The first steps of a
+block are not counted. On a GPU only the two ends of a block wait for the device, so a block gives one time, its mean.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ FOREVER = 1_000_000_000
 
 
 class OnlineTrainer(DistillTrainer):
-    """KD with its teacher in the loop: called for every batch, in eval mode, without a gradient, on the student's own
+    """KD with its teacher in the loop: called for every batch in eval mode, without a gradient, on the student's own
     inputs and in its precision.
     """
 
     teacher: TeacherModel
 
     def check_teacher(self, objective: Objective, collator: Collator) -> None:
-        """It answers in the loop, so the collator holds none."""
+        """The teacher answers in the loop, so the collator holds none."""
 
     def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """f32[B, K], or f32[B, T, K]."""
@@ -65,7 +65,7 @@ class OnlineTrainer(DistillTrainer):
 
 
 class BlockClock(TrainerCallback):
-    """The time of a block's steps: the first ``settle`` of them do not count, and with the last it ends."""
+    """The times of a block's steps. The first ``settle`` steps do not count, and the last one ends the training."""
 
     def __init__(self, fence: Callable[[], object], singly: bool) -> None:
         self.fence = fence
@@ -91,7 +91,7 @@ class BlockClock(TrainerCallback):
         control.should_training_stop = done >= self.steps
 
     def seconds(self) -> list[float]:
-        """Of each counted step; of a device that is not waited for after each, their mean."""
+        """Seconds of each counted step; their mean on a device that is not waited for after each."""
         if not self.singly:
             return [(self.marks[-1] - self.marks[0]) / (len(self.marks) - 1)]
         return [after - before for before, after in pairwise(self.marks)]
@@ -106,8 +106,8 @@ class Case:
     clock: BlockClock
 
     def block(self, settle: int, steps: int) -> list[float]:
-        """Seconds of ``steps`` steps after ``settle`` (at least one) that do not count. The optimiser is made anew, and
-        let go.
+        """Seconds of ``steps`` steps after ``settle`` (at least one) that do not count. The optimiser is made for the
+        block and released after it.
         """
         self.clock.begin(settle, steps)
         with quiet():
@@ -116,7 +116,7 @@ class Case:
         return self.clock.seconds()
 
     def _let_go(self) -> None:
-        """Of the optimiser's moments and the gradients: memory holds one case's at a time."""
+        """Release the optimiser's moments and the gradients, so that memory holds those of one case at a time."""
         trainer = self.trainer
         trainer.optimizer.optimizer.state.clear()  # some of Trainer's own still refer to it, so it is emptied
         trainer.optimizer = trainer.lr_scheduler = None
@@ -124,7 +124,7 @@ class Case:
 
 
 class Cases:
-    """The cases of a workload. ``cache`` answers its rows, for those that read one."""
+    """The cases of a workload. ``cache`` answers its rows, for the cases that read one."""
 
     def __init__(self, work: Workload, cache: Cache | None = None) -> None:
         self.work = work
@@ -141,7 +141,7 @@ class Cases:
 
     @cached_property
     def live(self) -> LiveTeacher:
-        """The teacher where it cannot read the student's batch: it has a tokenizer of its own."""
+        """The teacher for a student with another tokenizer, whose batches it cannot read."""
         return LiveTeacher(self.work.teacher, self.work.teacher_rows)
 
     def _distill_trainer(self, name: str, clock: BlockClock) -> Trainer:
@@ -168,8 +168,8 @@ class Cases:
         return trainer
 
     def _stock_trainer(self, clock: BlockClock) -> Trainer:
-        """`transformers.Trainer` as its users have it: its own collator, label smoothing and loop. Its rows come in the
-        order that ours have.
+        """`transformers.Trainer` with its own collator, label smoothing and loop. Its rows come in the same order as
+        those of the other cases.
         """
         return Trainer(
             model=self.work.student,
@@ -215,7 +215,7 @@ class Cases:
         )
 
     def close(self) -> None:
-        """Remove what Trainer wanted a folder for."""
+        """Remove the folder that Trainer needs."""
         self.folder.cleanup()
 
 

@@ -37,7 +37,7 @@ class Ratio:
 
 
 def rotated(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
-    """The order of the cases in each round: another one begins each time."""
+    """The order of the cases in each round; each round begins with another case."""
     for turn in range(rounds):
         first = turn % len(names) if names else 0
         yield [*names[first:], *names[:first]]
@@ -52,8 +52,8 @@ def in_turn(
     into: Times | None = None,
 ) -> Times:
     """Seconds of each case, ``{name: [rounds][repeats]}``. Each case runs once before the first round, and ``settle``
-    times uncounted before each block. ``fence`` waits for a device. Whole rounds are put ``into`` a dict as they end:
-    there they are also where it breaks off.
+    times uncounted before each block. ``fence`` waits for a device. Whole rounds are put ``into`` a dict as they end,
+    so that they are there after an interrupt.
     """
     times: Times = {} if into is None else into
     times |= {name: [] for name in cases}

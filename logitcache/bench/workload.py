@@ -1,7 +1,8 @@
 """What is timed: a student, a teacher and rows of the lengths that training would meet.
 
-Weights decide no time, so ``shape_only`` draws them: of a well-known architecture, of LAYERSxWIDTH, or of a folder's or
-the hub's ``config.json``. Tokens decide none either: there they are random, of the data's own lengths or all of one.
+The time of a step depends on neither weights nor tokens, so ``shape_only`` draws both: weights of a well-known
+architecture, of LAYERSxWIDTH, or of a folder's or the hub's ``config.json``; tokens of the data's lengths, or of one
+length.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Workload:
 
 
 def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
-    """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch for a teacher of
-    other labels than the data's.
+    """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch for a teacher of other
+    labels than the data's.
     """
     config.check()
     device = str(check_device(config.device))
@@ -87,7 +88,7 @@ def _size(model: nn.Module) -> str:
 
 
 def _shapes(config: WorkloadConfig, device: str, reporter: Reporter) -> Workload:
-    """Random weights and tokens; of the data, the rows' lengths and classes alone."""
+    """Random weights and tokens. Of the data, only the lengths of rows and the classes are used."""
     trust = config.trust_remote_code
     student_config = config_of(config.student, config.vocabulary)
     teacher_config = config_of(config.teacher, revision=config.revision, trust_remote_code=trust)
@@ -198,8 +199,8 @@ def _sample(split: Rows, config: WorkloadConfig) -> Rows:
 
 
 def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
-    """The sample's lengths in tokens: by the student's tokenizer, or where it has none here, by a vocabulary learnt
-    from the split.
+    """The sample's lengths in tokens, by the student's tokenizer, or by a vocabulary learnt from the split where that
+    is not on this machine.
     """
     tokenizer = None
     if not is_shape(config.student):
@@ -229,7 +230,7 @@ def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, 
 
 
 def _padder(pad_id: int) -> Any:
-    """A tokenizer that can pad, and no more: what the stock Trainer's collator needs."""
+    """A tokenizer that can only pad: all that the stock Trainer's collator needs."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
 

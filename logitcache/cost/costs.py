@@ -1,7 +1,7 @@
-"""What training costs in all: when a cache has paid for itself, and hours, energy and money of a whole study.
+"""The cost of whole trainings: when a cache has paid for itself, and hours, energy and money of a study.
 
-Costs are added up, never rounded: seconds or joules, of which a step or a dump takes so many. A *run* is one student
-trained once; epochs × students is what a cache is shared by.
+Costs are in seconds or joules and are never rounded. A *run* is one student trained once; a cache is shared by epochs ×
+students.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a step costs on paper: FLOPs and bytes from a model's shape, and what devices can do at most.
+"""Arithmetic of a training step: FLOPs and bytes from a model's shape, and the peaks of devices.
 
 A forward pass takes two FLOPs for each parameter and token outside the embeddings, a backward pass twice as many
-(Kaplan et al. 2020, section 2.1); attention adds what grows with the square of the length. Layers that share their
-parameters are counted once.
+(Kaplan et al. 2020, section 2.1); attention adds a term that grows with the square of the length. Layers that share
+their parameters are counted once.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""How far a plan is off: calibrated, predicted and then measured, round by round in one process, so that differences
-are the plan's own; how far the machine drifts is measured too.
+"""How far a plan is off. It is calibrated, predicted and measured round by round in one process, so that differences
+are those of the plan; the drift of the machine is measured too.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ def bench(
     steps: int = PlanBenchConfig.steps,
     memory: bool = True,
 ) -> Document:
-    """Predict and measure a dump of the rows and so many training steps, ``rounds`` times, and what a training takes
-    of ``memory``, once. What was measured before an interruption is kept. Raises SpecError for no rounds or steps, and
-    what ``plan`` raises.
+    """Predict and measure a dump of the rows and so many training steps, ``rounds`` times, and the ``memory`` of a
+    training, once. After an interrupt the document holds what was measured until then. Raises what ``plan`` raises.
     """
     config.check()
     rows = config.work.rows or PlanBenchConfig.rows
@@ -99,7 +98,7 @@ def bench(
 def _measure(
     config: PlanConfig, inputs: Inputs, measured: Measured, reporter: Reporter, rounds: int, steps: int
 ) -> None:
-    """Rounds of a calibration, a dump and some steps. Another one of these two begins each time."""
+    """Rounds of a calibration, a dump and some steps. Dump and steps take turns to begin."""
     with Calibration(inputs.work, inputs.dumps[0], config.seconds) as calibration:
         for number, order in enumerate(rotated([DUMP, STEP], rounds), 1):
             speeds = calibration.speeds()
@@ -129,8 +128,8 @@ def _dump(inputs: Inputs, speeds: Speeds) -> tuple[Round, int]:
 
 
 def _measure_memory(config: PlanConfig, inputs: Inputs, measured: Measured, reporter: Reporter) -> None:
-    """Of a training with label smoothing and of one with its teacher in the loop. What was predicted counts what this
-    process held before.
+    """Memory of a training with label smoothing and of one with its teacher in the loop. The prediction includes the
+    memory that this process held before.
     """
     memory, teacher_memory = memory_of(inputs)
     predicted = {LS: memory.training(), ONLINE: memory.training() + teacher_memory}

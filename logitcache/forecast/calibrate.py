@@ -1,6 +1,6 @@
 """Times some of the teacher's batches, as a dump makes them, and some training steps, as a run takes them.
 
-Single batches are timed; what a whole dump or run takes is added up from the lengths of the rows.
+Single batches are timed; the time of a whole dump or run is the sum over the lengths of the rows.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Speeds:
 
 
 def from_flops(work: Workload, device: Device, finetune: Finetune | None = None) -> Speeds:
-    """The same from a device's peak alone. Tokenising and writing count nothing."""
+    """Speeds from a device's peak alone, without tokenising and writing."""
     config = work.config
     rows = config.batch_size
     batching = (rows, config.seed, config.group_by_length)
@@ -99,8 +99,8 @@ def from_flops(work: Workload, device: Device, finetune: Finetune | None = None)
 
 
 class Calibration:
-    """A workload that is timed again and again. ``planned``: its dump; ``seconds``: of a dump's batches, and again of
-    training steps; ``finetune``: how its teacher is trained first.
+    """Timing of a workload. ``planned`` is its dump; ``seconds`` the time for a dump's batches, and again for training
+    steps; ``finetune`` how its teacher is trained first.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Calibration:
         self.cases.close()
 
     def speeds(self) -> Speeds:
-        """Everything timed once more."""
+        """Time everything once more."""
         work = self.work
         pace = self.pace()
         energy = Energy(work.device)
@@ -176,8 +176,8 @@ class Calibration:
         return lambda: [teacher.logits(pad(rows, batch)) for _ in range(self.together)]
 
     def _medians(self, cases: Sequence[Callable[[], object]]) -> Array:
-        """The median seconds of each, f64[n], round and round while there is time: three times at least, the first
-        uncounted.
+        """The median seconds of each case, f64[n], of as many rounds as there is time for: at least three, of which the
+        first does not count.
         """
         end = time.perf_counter() + self.seconds
         rounds: list[list[float]] = []

@@ -1,4 +1,4 @@
-"""What a dump and a study would cost, before either is begun: disk, time, memory, energy and money."""
+"""The cost of a dump and a study before either is begun: disk, time, memory, energy and money."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ class Forecast:
 
 
 def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
-    """What it would cost. Nothing is run but some seconds of the real thing, or with ``calibrate`` off nothing at all.
+    """The forecast. It runs some seconds of the real work, or nothing with ``calibrate`` off.
 
-    Raises SpecError for what cannot be done, or does not fit in memory, FingerprintMismatch for a teacher of
-    other labels than the data's.
+    Raises SpecError for what cannot be done, or does not fit in memory, FingerprintMismatch for a teacher of other
+    labels than the data's.
     """
     config.check()
     try:
@@ -137,8 +137,8 @@ def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
 
 
 def device_of(name: str | None) -> Device:
-    """What a device can do, by its maker: one of this machine, or a GPU's name. Raises SpecError where it is not in
-    the table.
+    """A device from its maker's data sheet: one of this machine, or one named like a GPU. Raises SpecError where it is
+    not in the table.
     """
     gpu = flops.gpu(name or "")
     if gpu is not None:
@@ -216,8 +216,8 @@ def dump_seconds(inputs: Inputs, speeds: Speeds) -> float:
 
 
 def step_costs(speeds: Speeds) -> StepCosts:
-    """A cached answer costs nothing that a calibration of some seconds could tell from label smoothing: `bench
-    overhead` measures that.
+    """Costs of a step by method. A cached answer adds nothing that a calibration of some seconds could measure; `bench
+    overhead` measures it.
     """
     step = speeds.step
     return StepCosts(dict.fromkeys(METHODS, step), step + speeds.teacher_forward, speeds.own_forward)

@@ -17,9 +17,9 @@ from typing import Any
 
 from logitcache import hub
 from logitcache.data.tasks.classification import Classification
-from logitcache.errors import FormatError
+from logitcache.errors import FormatError, SpecError
 from logitcache.models.class_names import names_in
-from logitcache.models.problem import check_problem
+from logitcache.models.problem import check_counts, check_problem
 from logitcache.store.manifest import read_json
 
 CONFIG = "config.json"
@@ -62,6 +62,10 @@ class Described:
         names, _ = names_in(self.config, self.name)
         if names:
             return tuple(name for _, name in sorted(names.items()))
+        try:
+            check_counts(self.config)
+        except SpecError as error:
+            raise error.at(self.name) from None
         count = self.config.get("num_labels", 2)
         return tuple(f"LABEL_{i}" for i in range(count if type(count) is int else 2))
 
@@ -123,5 +127,5 @@ def _shapes(path: Path) -> dict[str, list[int]]:
             (size,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(size)) if size <= MAX_HEADER else {}
         return {name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         return {}

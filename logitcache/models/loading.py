@@ -5,7 +5,6 @@ checkpoint's own code raise is caught here and nowhere else.
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from logitcache import hub
-from logitcache.errors import LogitCacheError, SpecError, short
+from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.call import out_of_memory
 from logitcache.models.causes import (
     BY_NAME,
@@ -25,13 +24,11 @@ from logitcache.models.causes import (
     read_object,
     refuse_integers,
 )
+from logitcache.models.problem import check_counts
 from logitcache.models.quiet import quiet
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PANIC = "PanicException"  # what a library written in Rust raises over a fault of its own; no Exception
-MAX_LABELS = 1 << 20
-MAX_LAYERS = 1 << 12
-LAYERS = re.compile(r"n(um)?_(\w+_)?layers?")  # GPT-2 calls them n_layer, BERT num_hidden_layers
 OWN_FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of code, not of a disk
 CORRECT = "Correct its config.json, or save or download it again."
 
@@ -79,11 +76,7 @@ def _check_before(folder: Path) -> None:
         config = read_object(folder / "config.json")
     except SpecError:  # the library will say so too
         return
-    for name, value in config.items():
-        most = MAX_LABELS if name == "num_labels" else MAX_LAYERS if LAYERS.fullmatch(name) else None
-        if most is not None and value is not None and (not isinstance(value, int) or not 0 <= value <= most):
-            expected = f"{name} from 0 to {most:,} in config.json"
-            raise SpecError(expected=expected, found=short(repr(value)), advice="Correct it.")
+    check_counts(config)
     if (folder / "adapter_config.json").is_file() and find_spec("peft") is None:
         raise an_adapter("which is not applied to the model beside it, since peft is not installed")
     if not config.get("quantization_config"):

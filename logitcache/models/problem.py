@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from logitcache.errors import SpecError
+import re
+from collections.abc import Mapping
+from typing import Any
 
+from logitcache.errors import SpecError, short
+
+MAX_LABELS = 1 << 20
+MAX_LAYERS = 1 << 12
+LAYERS = re.compile(r"n(um)?_(\w+_)?layers?")  # GPT-2 calls them n_layer, BERT num_hidden_layers
 SINGLE_LABEL = "single_label_classification"
 
 
@@ -25,3 +32,19 @@ def check_problem(kind: str | None, num_labels: int, name: str) -> None:
             "each class.",
             where=name,
         )
+
+
+def check_counts(config: Mapping[str, Any]) -> None:
+    """Raises SpecError, without its place, for numbers of classes or layers that nobody has: a library would take
+    minutes and all memory over them.
+    """
+    for name, value in config.items():
+        if name == "num_labels":
+            most = MAX_LABELS
+        elif LAYERS.fullmatch(name):
+            most = MAX_LAYERS
+        else:
+            continue
+        if value is not None and (not isinstance(value, int) or not 0 <= value <= most):
+            expected = f"{name} from 0 to {most:,} in config.json"
+            raise SpecError(expected=expected, found=short(repr(value)), advice="Correct it.")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from logitcache.data.findings import MEANINGS, Finding
 from logitcache.data.match import shown
 from logitcache.errors import visible
-from logitcache.report.blocks import Table, table
-from logitcache.report.terminal import table_lines
 from logitcache.stages.check import Report
 
 MOST_CLASSES = 12  # with a line each
+Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 
 
 def check_text(report: Report) -> str:
     """The report on a terminal."""
-    lines = [_title(report), "", *_lines(_sizes(report)), "", *_lines(_classes(report))]
+    lines = [_title(report), "", *_aligned(_sizes(report)), "", *_aligned(_classes(report))]
     if report.match is not None:
         lines += ["", shown(report.match)]
     serious = [finding for finding in report.findings if finding.is_serious]
@@ -34,9 +33,9 @@ def _title(report: Report) -> str:
     return f"{report.source.name}: {rows:,} rows, {report.source.num_labels:,} classes ({report.source.task})"
 
 
-def _sizes(report: Report) -> Table | None:
+def _sizes(report: Report) -> Columns:
     shapes = report.checkup.splits
-    columns: dict[str, Iterable[str]] = {
+    columns = {
         "split": [shape.name + (" (held out)" if shape.is_held_out else "") for shape in shapes],
         "rows": [f"{shape.rows:,}" for shape in shapes],
         "labelled": [f"{shape.labelled:,}" for shape in shapes],
@@ -48,30 +47,30 @@ def _sizes(report: Report) -> Table | None:
     for model, lengths in report.tokens.items():
         columns[f"tokens of {model}: 99 %"] = [f"{each.high:,.0f}" for each in lengths]
         columns[f"longest ({model})"] = [f"{each.longest:,}" for each in lengths]
-    return table(columns)
+    return columns
 
 
-def _classes(report: Report) -> Table | None:
+def _classes(report: Report) -> Columns:
     """Rows of each class, by split; the largest classes of train alone where there are many."""
     shapes = [shape for shape in report.checkup.splits if shape.labelled]
     if not shapes:
-        return None
+        return {}
     order = shapes[0].counts.argsort(kind="stable")[::-1]
     names = report.class_names
     if len(order) > MOST_CLASSES:
         order = order[:MOST_CLASSES]
     else:
         order.sort()
-    columns: dict[str, Iterable[str]] = {"class": [names[index] for index in order]}
+    columns = {"class": [names[index] for index in order]}
     for shape in shapes:
         total = shape.counts.sum()
         columns[shape.name] = [f"{shape.counts[i]:,} ({shape.counts[i] / total:.1%})" for i in order]
     if len(names) > len(order):
-        columns["class"] = [*columns["class"], f"… {len(names) - len(order):,} more"]
+        columns["class"].append(f"… {len(names) - len(order):,} more")
         for shape in shapes:
             rest = int(shape.counts.sum() - shape.counts[order].sum())
-            columns[shape.name] = [*columns[shape.name], f"{rest:,}"]
-    return table(columns)
+            columns[shape.name].append(f"{rest:,}")
+    return columns
 
 
 def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
@@ -91,6 +90,10 @@ def _findings(title: str, findings: list[Finding]) -> Iterator[str]:
             yield f"    {'; '.join(first)}"
 
 
-def _lines(content: Table | None) -> Iterator[str]:
-    if content is not None:
-        yield from table_lines(content)
+def _aligned(columns: Columns) -> Iterator[str]:
+    """The lines of a table: the first column at the left, the others at the right."""
+    cells = [[header, *column] for header, column in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    for first, *others in zip(*cells, strict=True):
+        figures = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join([first.ljust(widths[0]), *figures]).rstrip()

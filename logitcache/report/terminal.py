@@ -46,13 +46,13 @@ def _section_lines(section: Section) -> list[str]:
     for block in section.blocks:
         lines += ["", block.title, block.caption]
         if block.table is not None:
-            lines += table_lines(block.table)
+            lines += _table_lines(block.table)
     if section.notes:
         lines += ["", *(f"note: {note}" for note in section.notes)]
     return lines
 
 
-def table_lines(table: Table) -> Iterator[str]:
+def _table_lines(table: Table) -> Iterator[str]:
     """The first column at the left, the others at the right."""
     rows = [table.header, *table.rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -7,10 +7,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from logitcache import hub
 from logitcache.config.answers import answer_source
 from logitcache.config.check import CheckConfig
 from logitcache.config.shapes import is_shape
@@ -27,7 +29,7 @@ from logitcache.models.described import Described, described
 from logitcache.notebook import html_table
 from logitcache.records import Int64
 from logitcache.reporter import SILENT, Notes, Reporter
-from logitcache.stages.preflight import check_labels, teacher_match
+from logitcache.stages.preflight import check_labels, no_checkpoint, teacher_match
 from logitcache.stages.rows import load
 from logitcache.teacher.column import recorded
 
@@ -142,40 +144,53 @@ def check(config: CheckConfig, *, source: Source | None = None, reporter: Report
     collected = _Collected(other=reporter)
     source = held_out(source or load(config, collected), collected)
     checkup = examine(source)
-    answers = None if config.teacher is None else answer_source(config.teacher)
-    names = (None if answers is not None else config.teacher, config.student)
-    models = {name: _described(name, collected) for name in names if name is not None}
     refusals: list[LogitCacheError] = []
     match = None
     try:
         check_labels(source)
     except LogitCacheError as error:
         refusals.append(error)
-    teacher = models.get(config.teacher or "")
-    if answers is not None:
+    models = []
+    for who, name in (("teacher", config.teacher), ("student", config.student)):
         try:
-            folder = config.workspace.data
-            match = recorded(answers, source, "train", DumpSettings(), config.label_map, folder, collected).match
+            model = None if name is None or answer_source(name) is not None else _described(name, who, collected)
+            if model is not None:
+                models.append(model)
+            if name is not None and who == "teacher":
+                match = _match(name, model, config, source, collected)
         except LogitCacheError as error:
             refusals.append(error)
-    if teacher is not None:
-        try:
-            match = teacher_match(teacher, source, config.label_map)
-            if match is None:
-                collected.note(f"{teacher.name}: no trained head for {source.task}: a dump fine-tunes it first")
-        except LogitCacheError as error:
-            refusals.append(error)
-    tokens, cuts = _tokens(source, list(filter(None, models.values())), config.max_length)
+    tokens, cuts = _tokens(source, models, config.max_length)
     findings = sorted((*checkup.findings, *cuts), key=lambda finding: not finding.is_serious)
     notes = tuple(collected.notes)
     seconds = time.monotonic() - start
     return Report(checkup, tuple(findings), match, tokens, config.max_length, notes, tuple(refusals), seconds)
 
 
-def _described(name: str, reporter: Reporter) -> Described | None:
-    """A model's files, where they tell something: a shape has none."""
+def _match(name: str, model: Described | None, config: CheckConfig, source: Source, reporter: Reporter) -> Match | None:
+    """How a teacher's columns, or answers that exist already, become the classes; None where that is not known yet.
+    Raises what a dump raises.
+    """
+    answers = answer_source(name)
+    if answers is not None:
+        folder = config.workspace.data
+        return recorded(answers, source, "train", DumpSettings(), config.label_map, folder, reporter).match
+    if model is None:
+        return None
+    match = teacher_match(model, source, config.label_map)
+    if match is None:
+        reporter.note(f"{name}: no trained head for {source.task}: a dump fine-tunes it first")
+    return match
+
+
+def _described(name: str, who: str, reporter: Reporter) -> Described | None:
+    """A model's files, where they tell something: a shape has none. Raises SpecError for what is neither here nor a
+    name on the hub.
+    """
     found = None if is_shape(name) else described(name)
     if found is None and not is_shape(name):
+        if not hub.on_hub(name) and not Path(name).exists():
+            raise no_checkpoint(who, name)
         reporter.note(f"{name}: not looked at, for no files of it are on this machine")
     elif found is not None and found.tokenizer is None:
         reporter.note(f"{name}: its tokens are not counted, for it has no tokenizer.json")

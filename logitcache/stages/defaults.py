@@ -19,6 +19,7 @@ from logitcache.errors import FormatError, SpecError
 from logitcache.store.manifest import read_json
 from logitcache.student.methods import objective
 
+LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}
 SETTINGS = "settings"  # key in run.json: the name of the run's settings
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 # Fields that are in the folder's name, are recorded by what follows from them, or do not change a result.
@@ -31,7 +32,7 @@ NOT_SETTINGS = {
 def with_init(config: TrainConfig) -> TrainConfig:
     """The configuration with the weights to begin with, and the learning rate that fits them."""
     init = config.init or ("random" if is_shape(config.student) else "pretrained")
-    return replace(config, init=init, learning_rate=config.learning_rate or (5e-4 if init == "random" else 2e-5))
+    return replace(config, init=init, learning_rate=config.learning_rate or LEARNING_RATES[init])
 
 
 def with_selection(config: TrainConfig, source: Source) -> TrainConfig:

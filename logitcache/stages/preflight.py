@@ -6,8 +6,8 @@ Nothing is decided here otherwise than where it is used; what the files do not t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,16 +33,18 @@ from logitcache.store.manifest import Plan, differences, read_json
 from logitcache.store.writer import NAMES, check_same_plan
 from logitcache.teacher.asked import occurring, task_of
 
-TEACHER = "Give --teacher a folder that save_pretrained made, or a model's hub name."
-STUDENT = "Give --student a checkpoint's folder or hub name, or a shape such as 2x128."
-TOKENIZER = "Give --tokenizer a folder that a tokenizer was saved to, or leave it out."
+ADVICE = {
+    "teacher": "Give --teacher a folder that save_pretrained made, or a model's hub name.",
+    "student": "Give --student a checkpoint's folder or hub name, or a shape such as 2x128.",
+    "tokenizer": "Give --tokenizer a folder that a tokenizer was saved to, or leave it out.",
+}
 
 
 def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> None:
     """Raises what the dump of a split into a folder would raise, as far as files tell it."""
     if config.teacher.answers is not None:  # they are read in moments, and no model is loaded for them
         return
-    teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision, TEACHER)
+    teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
     if config.finetune.mode == "always" or config.finetune.folds is not None or is_shape(config.teacher.name):
         check_labels(source)
     elif teacher is not None:
@@ -72,14 +74,19 @@ def say_remark(source: Source, reporter: Reporter) -> None:
 def check_training(config: TrainConfig, source: Source) -> None:
     """Raises what a training would raise, as far as files tell it."""
     check_labels(source)
-    checkpoint("student", config.student, config.revision, STUDENT)
+    checkpoint("student", config.student, config.revision)
     if config.tokenizer is not None:
-        checkpoint("tokenizer", config.tokenizer, None, TOKENIZER)
+        checkpoint("tokenizer", config.tokenizer, None)
     check_metric(config.metric or own_metric(source), task_of(source, ()))
-    first = next(iter(config.caches), None)  # further ones are matched with it
-    if isinstance(first, Path):
-        names = Cache.open(first).label_names
-        match_labels(names, task_of(source, names), str(first), config.label_map, who="cache")
+    if len(config.caches) == 1 and isinstance(config.caches[0], Path):
+        check_cache(Cache.open(config.caches[0]), source, config.label_map)
+
+
+def check_cache(cache: Cache, source: Source, label_map: Mapping[str, str] | None) -> None:
+    """Raises FingerprintMismatch, SpecError where a cache of this task answers for other classes."""
+    task = task_of(source, cache.label_names)
+    if cache.manifest.plan.task == task.name and cache.label_names:
+        match_labels(cache.label_names, task, str(cache.where), label_map, who="cache")
 
 
 def check_labels(source: Source) -> None:
@@ -105,7 +112,7 @@ def check_classes(labels: Int64, source: Source) -> None:
         raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
 
 
-def checkpoint(what: str, name: str, revision: str | None, advice: str) -> Described | None:
+def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
     """What the files of a checkpoint say of it; None for a shape, and where they are on the hub. Raises SpecError where
     there is no such checkpoint. ``what`` it is to be: teacher, student or tokenizer.
     """
@@ -114,19 +121,24 @@ def checkpoint(what: str, name: str, revision: str | None, advice: str) -> Descr
     found = described(name)
     if found is not None or Path(name).exists():
         return found
-    problem = f"no {what} can be loaded: there is no such folder"
     if not hub.on_hub(name):
-        raise SpecError(problem, advice=advice, where=name)
+        raise no_checkpoint(what, name)
     try:
         hub.checkpoint(name, revision)
     except SpecError as error:
-        raise SpecError(
-            f"{problem}; as a hub name: {error.problem}", advice=error.advice or advice, where=name
-        ) from error
+        raise no_checkpoint(what, name, error) from error
     return None
 
 
-def teacher_match(teacher: Described, source: Source, label_map: Any) -> Match | None:
+def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> SpecError:
+    """The error over a checkpoint that is neither in a folder nor, for the reason ``on_hub``, on the hub."""
+    problem = f"no {what} can be loaded: there is no such folder"
+    if on_hub is None:
+        return SpecError(problem, advice=ADVICE[what], where=name)
+    return SpecError(f"{problem}; as a hub name: {on_hub.problem}", advice=on_hub.advice or ADVICE[what], where=name)
+
+
+def teacher_match(teacher: Described, source: Source, label_map: Mapping[str, str] | None) -> Match | None:
     """How a teacher's columns answer for the classes; None where it has to be trained first, or files do not tell.
     Raises SpecError, FingerprintMismatch where it cannot answer for them.
     """

@@ -78,6 +78,13 @@ def test_what_would_be_refused_has_its_code_and_the_report(
     assert result.stderr.splitlines()[-1].startswith("SpecError: one: expected at least two classes")
 
 
+def test_answers_that_exist_already_are_matched(tmp_path: Path) -> None:
+    rows = [{"text": f"film {i}", "label": "ab"[i % 2], "p_a": 0.9, "p_b": 0.1} for i in range(30)]
+    found = document(write_rows(tmp_path / "votes.jsonl", rows), "--teacher", "column:p_*")
+    assert found["labels"]["columns"] == {"a": 0, "b": 1}
+    assert found["refusals"] == []
+
+
 @pytest.mark.parametrize("name", ["nowhere.csv", ""])
 def test_data_that_cannot_be_read_is_refused(name: str) -> None:
     result = check(name)

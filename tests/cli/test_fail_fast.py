@@ -49,6 +49,7 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     ([*TRAIN, "three.jsonl", "--metric", "f1"], 2, "metric 'f1' is for two classes"),
     (["check", "single.jsonl"], 2, "at least two classes"),
     (["check", "other.jsonl", "--teacher", "teacher"], 4, "--label-map"),
+    (["check", "good.jsonl", "--teacher", "./nowhere"], 2, "no teacher can be loaded"),
     (["compare", "nowhere"], 2, "nowhere"),
     (["inspect", "nowhere"], 3, "expected a cache"),
 ]
