@@ -208,7 +208,7 @@ def _holder(handle: int) -> str:
             host = str(holder["host"])[:255]
             if host != socket.gethostname() or platforms.lives(pid):
                 return f"process {pid} on {host!r}"
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
         time.sleep(PATIENCE / 20)
     return "another process"

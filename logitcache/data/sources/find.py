@@ -210,7 +210,7 @@ def _names_info(path: Path, column: str | None) -> ClassNames | None:
         infos = [written] if "features" in written else list(written.values())
         columns = [info["features"][column] for info in infos]
         names = {tuple(kind["names"]) for kind in columns if kind.get("_type") == "ClassLabel"}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return ClassNames(names.pop()) if len(names) == 1 else None
 
@@ -223,7 +223,7 @@ def _names_file(path: Path) -> ClassNames | None:
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(expected="JSON", found=error, advice="Mend the file.", where=path) from None
     inner = value.get("labels") if isinstance(value, dict) else None
     names = inner if isinstance(inner, list | dict) else value
