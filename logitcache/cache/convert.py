@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from logitcache import identity
 from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, SpecError, short
 from logitcache.records import Array
-from logitcache.store import stores
+from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, Column, are_ends, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
 from logitcache.store.lock import lock_folder
@@ -58,7 +58,9 @@ def convert(cache: Path | str, out: Path, kind: str) -> Made:
 
 def to_store(reader: Reader, out: Path, store: str) -> Made:
     """See :func:`convert`."""
-    with CacheWriter(out, replace(reader.manifest.plan, store=store)) as writer:
+    kept = reader.manifest.plan.tensors
+    data = None if kept is None else tensors.read(reader.files, kept)
+    with CacheWriter(out, replace(reader.manifest.plan, store=store), tensors=data) as writer:
         written = 0
         for index, receipt in enumerate(reader.manifest.receipts):
             arrays = arrays_of(reader, index)
@@ -225,7 +227,9 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
     plans = [_plan(part) for part in parts]
     for part, plan in zip(parts, plans, strict=True):
         _check_same(part, plans[0].to_dict(), plan.to_dict())
-    with CacheWriter(out, plans[0]) as writer:
+    kept = plans[0].tensors
+    data = None if kept is None else tensors.read(LocalFolder(parts[0] / SHARDS), kept)
+    with CacheWriter(out, plans[0], tensors=data) as writer:
         missing = [index for index in writer.own if not writer.holds(index)]
         written = len(missing)
         for part in parts:

@@ -97,6 +97,12 @@ class Joined:
         return min((cache.window for cache in self.caches if cache.window is not None), default=None)
 
     @property
+    def temperatures(self) -> tuple[float, ...] | None:
+        """The temperatures that the targets of all its caches hold for; None: all."""
+        stored = [set(cache.temperatures) for cache in self.caches if cache.temperatures is not None]
+        return tuple(sorted(set.intersection(*stored))) if stored else None
+
+    @property
     def caches(self) -> tuple[Cache, ...]:
         """Each cache once, though it may answer for several parts."""
         caches = {cache.fingerprint: cache for part in self.parts for cache in part.caches}

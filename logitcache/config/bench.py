@@ -113,7 +113,9 @@ class PlanConfig:
     work: WorkloadConfig = field(default_factory=WorkloadConfig)
     unlabelled: str | None = unlabelled()
     split: str = option("train", "Split that is dumped.", group="Data")
-    codec: str = teachers.codec()
+    codec: str = option(
+        "float16", "Floating-point type of the stored logits.", choices=("float16", "float32"), group=teachers.STORAGE
+    )
     batch_tokens: int = teachers.batch_tokens()
     shard_rows: int | None = teachers.shard_rows()
     store: str = teachers.store()

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.data import LANGUAGE, Columns, data, data_seed, label_map, max_length, unlabelled
 from logitcache.config.labels import weights_of
 from logitcache.config.methods import METHODS
 from logitcache.config.option import Cost, option, validate
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import check_revision, check_weights
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
@@ -18,6 +19,8 @@ from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 ENTITY_F1 = "entity_f1"  # of tags of words
+TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
+LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 PRECISIONS = ("fp32", "bf16", "fp16")
 STUDENT = "Student"
 METHOD = "Method"
@@ -141,6 +144,7 @@ class TrainConfig:
         cost=Cost.NONE,
     )
     max_length: int = max_length()
+    sequences: Sequences = field(default_factory=Sequences)
     rows: int | None = option(
         None,
         "Train on that many labelled rows only: the same for every method and seed.",
@@ -159,7 +163,7 @@ class TrainConfig:
     metric: str | None = option(
         None,
         "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
-        choices=(*METRICS, ENTITY_F1),
+        choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS),
         group=TRAINING,
         cost=Cost.NONE,
     )
@@ -239,7 +243,7 @@ class TrainConfig:
     def _check_teaching(self) -> None:
         """Refuse what only a method with a teacher has a use for."""
         method = METHODS[self.method]
-        if self.caches and not method.needs_teacher:
+        if self.caches and not method.needs_teacher and self.columns.task not in LANGUAGE:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
         if self.label_map and not (self.caches or method.reads_cache):
             raise SpecError(f"--label-map: {self.method} reads no cache. Leave it out, or choose kd.")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logitcache.data.characters import Lengths, byte_counts, faults_of_texts, lengths_of, word_counts
-from logitcache.data.findings import Fault, Finding, quoted
+from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
 from logitcache.data.names import class_number, folded, integer, listed
 from logitcache.data.repeats import repeats, sure_repeats
 from logitcache.data.rows import Rows, Source
@@ -68,9 +68,9 @@ def remark(source: Source) -> str:
 
 
 def _in_words(finding: Finding) -> str:
-    count = f"{finding.count:,} of {finding.of:,} {finding.unit}"
-    where = "" if finding.place is None else f", first: {finding.place}"
-    return f"{finding.split}: {finding.fault.value} ({count}{where})"
+    count = f"{finding.count:,} of {finding.of:,} {finding.split} {finding.unit}"
+    where = "" if finding.place is None else f" (first: {finding.place})"
+    return f"{count}: {MEANINGS[finding.fault]}{where}"
 
 
 def _empty(source: Source, split: str) -> Finding:

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
-from logitcache.config.data import Columns
+from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.preprocess import words
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
-from logitcache.data.sources import find
+from logitcache.data.sources import corpus, find
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
 from logitcache.data.sources.content import Reading
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
@@ -64,7 +64,8 @@ def load(
     """
     reading = Reading(columns.encoding, columns.delimiter)
     reporter = Once(reporter)  # a table may be read again, for its other columns
-    found = find.find(data, cache, reporter, reading=reading)
+    running = corpus.find(data, cache, reporter) if columns.task in LANGUAGE else None
+    found = running or find.find(data, cache, reporter, reading=reading)
     found, more = _both(found, unlabelled, cache, reporter, reading)
     tables = {split: read() for split, read in found.tables.items()}
     if keep:
@@ -76,6 +77,7 @@ def load(
             reporter.note(f"{table.path}: no rows, so the {split} split is left out")
     columns = _or_preset(columns, found.preset)
     kind, columns = chosen(list(tables.values()), columns, found.where)
+    form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
     tables = {split: each.rows for split, each in opened.items()}
     names = column_names([each for both in opened.values() for each in (both.rows, both.units)], columns, found.where)
@@ -85,6 +87,9 @@ def load(
         reporter.note(note)
     given = find.label_names(columns.label_names, found, names.label)
     numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
+    if kind.self_contained:  # a text is its own label
+        numbers = {split: np.zeros(len(each.rows), np.int64) for split, each in opened.items()}
+        label_names, count = None, 1
     rows = {split: _rows(each, names, numbers[split]) for split, each in opened.items()}
     known_as = name or found.name
     if found.preset is not None and found.preset.per_class is not None:
@@ -106,7 +111,7 @@ def load(
     read = {str(split or "train"): table for split, table in found.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
-    source = replace(source, read=read, texts=(names.text, names.text_pair))
+    source = replace(source, form=form, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
         source = replace(source, unread=not_read(list(tables.values()), names))
     return source if found.preset is None else replace(source, metric=found.preset.metric)

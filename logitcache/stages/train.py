@@ -140,6 +140,8 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
     """
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, reporter)
+    if job.stored:  # its rows are those of the cache
+        return job, teacher
     check_gold_labels(teacher, job.train, reporter)
     _note_moved(teacher, job, reporter)
     return job, teacher
@@ -163,6 +165,10 @@ def _with_folder(job: Job) -> Job:
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
     """The caches that are named, or (for kd) those of the workspace; None for a method without."""
     config = job.config
+    if job.stored:
+        if not METHODS[config.method].needs_teacher:
+            return None
+        return join([job.stored["train"]], job.starts(), task=job.task, label_map=config.label_map)
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, job.starts(), config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
@@ -288,7 +294,7 @@ def load_copy(seed: int, kind: type[Classification], folder: Path) -> TeacherMod
 
 def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
     """The first copy's answers to one part of the rows."""
-    settings = DumpSettings(max_length=job.config.max_length)
+    settings = DumpSettings(max_length=job.config.max_length, sequences=job.config.sequences)
     weights = str(panel.identity()["weights"])
     folder = self_cache(job.config.workspace, job.source, split, weights, settings.max_length)
     with first_alone():  # of several ranks the first dumps, the others read

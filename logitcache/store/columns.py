@@ -21,6 +21,7 @@ from logitcache.store.fields import has_fields
 
 DTYPES = ("float16", "float32", "int64", "int32", "uint16", "uint8")
 ROW = "row"
+TOKENS = "tokens"  # the level of inputs, where a cache holds its rows: none of vectors
 LEVEL = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,2}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,127}")
 MAX_COLUMNS = 64

@@ -33,7 +33,7 @@ from logitcache.errors import SpecError, short
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, Ragged, Side
 from logitcache.reporter import Meter, Reporter
 from logitcache.store.manifest import Plan
-from logitcache.targets.dense import DenseCodec
+from logitcache.targets.table import parse
 from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
 from logitcache.teacher.gold import check_gold
 
@@ -114,7 +114,12 @@ def recorded(
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
     reporter.note(f"{answers.name}: {kind}; {shown(match)}")
-    codec = DenseCodec(task.num_labels, settings.codec)
+    codec = parse(settings.codec).codec(task.num_labels)
+    if not codec.is_calibrated:
+        import torch
+
+        answered = logits[np.isfinite(logits).all(axis=1)]
+        codec = codec.calibrated([torch.from_numpy(answered)])
     columns = columns_of(codec, task.level)
     plan = Plan(
         task=task.name,

@@ -17,7 +17,7 @@ from logitcache_cli.main import cli
 KEYS = {
     *("cache", "rows", "positions", "teacher_rows", "bytes", "rows_per_second", "tokens_per_second", "seconds"),
     *("teacher_metric", "scores", "dev_scores", "dev_rows", "entropy", "remarks", "reused_rows", "folds", "unlabelled"),
-    *("complete", "skipped_rows", "cut_rows", "first_cut", "num_labels"),
+    *("complete", "skipped_rows", "cut_rows", "first_cut", "num_labels", "held_out"),
 }
 
 
@@ -42,7 +42,8 @@ def test_one_json_document_and_nothing_else_on_stdout(dump: Callable[..., Result
     folder = tmp_path / "work" / "caches" / "singles-train-bert-neg-pos-0.1"
     assert document["cache"] == str(folder)
     assert len(Cache.open(folder)) == 60
-    teacher, labels, saw = found.stderr.splitlines()
+    remark, teacher, labels, saw = found.stderr.splitlines()
+    assert remark.startswith("singles: 3 of 60 train rows: equal texts with different labels (first: ")
     assert labels == "labels: neg <- neg (column 0), pos <- pos (column 1)"
     assert teacher.endswith("bert-neg-pos-0.1, 2 labels (neg, pos), computing in float32")
     assert teacher.startswith("teacher: ")
@@ -135,5 +136,5 @@ def test_in_a_process_of_its_own(singles_data: Path, checkpoint: Callable[..., P
     assert set(document) == KEYS
     teacher = f"teacher: {checkpoint()}, 2 labels (neg, pos), computing in float32\n"
     labels = "labels: neg <- neg (column 0), pos <- pos (column 1)\n"
-    assert done.stderr == f"{teacher}{labels}{document['cache']}: 60 of 60 rows saw the teacher\n"
+    assert done.stderr.endswith(f"{teacher}{labels}{document['cache']}: 60 of 60 rows saw the teacher\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logitcache-work"]

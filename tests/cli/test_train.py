@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from logitcache_cli.main import cli
 
+SAID_OF_ROWS = re.compile("also stand in train|`logitcache check` says more")
 KEYS = {
     "out",
     "method",
@@ -52,7 +53,8 @@ def test_one_json_document_and_nothing_else_on_stdout(train: Callable[..., Resul
     assert (document["method"], document["seed"]) == ("ls", 3)
     assert set(document["metrics"]) == {"train", "dev", "test"}
     assert document["cache_fingerprint"] is None
-    shared, student, scores = found.stderr.splitlines()
+    remark, shared, student, scores = found.stderr.splitlines()
+    assert remark.endswith("`logitcache check` says more")
     assert shared.endswith("dev texts also stand in train (first: dev row 5): their score is no test")
     assert student == "student: 1x32, 0.0 M parameters, fresh weights; ls, seed 3, on 60 labelled rows"
     assert scores.startswith(f"{out}: accuracy train ")
@@ -139,7 +141,7 @@ def test_in_a_process_of_its_own(singles_data: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["method"] == "self-kd"
     run = "logitcache-work/runs/singles"
-    lines = [line for line in done.stderr.splitlines() if "also stand in train" not in line]
+    lines = [line for line in done.stderr.splitlines() if not SAID_OF_ROWS.search(line)]
     first, base, labels, saw, second, last = lines
     assert labels == "labels: neg <- neg (column 0), pos <- pos (column 1)"
     assert first.startswith("student: 1x32, 0.0 M parameters, fresh weights; base, ")

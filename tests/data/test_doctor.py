@@ -130,7 +130,8 @@ def test_the_row_that_another_is_like_is_named() -> None:
     finding = findings(train=rows)[Fault.CONTRADICTION, "train"]
     assert finding.place == "data in memory, split train, row 24"
     assert finding.detail == "also data in memory, split train, row 25, labelled c0 and c1"
-    assert remark(source_of(train=rows)).startswith("memory: train: contradiction (2 of 26 rows, first: data in memory")
+    line = "memory: 2 of 26 train rows: equal texts with different labels (first: data in memory, split train, row 24)"
+    assert remark(source_of(train=rows)) == f"{line}. `logitcache check` says more"
 
 
 def test_letters_alone_tell_texts_that_differ_in_digits() -> None:
