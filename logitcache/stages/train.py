@@ -210,7 +210,9 @@ def _note_moved(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Note how many rows lie at another place in a cache than in the data."""
     for part, index in teacher.rows_by_part(job.train.row_id):
         row_id = job.train.row_id[index] - part.start
-        for cache, _, rows in part.rows_in_caches(row_id):
+        for member in part.members:
+            cache = member.cache
+            rows = member.rows_of(row_id)
             moved = int((rows != row_id).sum())
             if moved:
                 windows = "" if cache.window is None else WINDOWS

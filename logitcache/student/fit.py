@@ -104,6 +104,7 @@ def fit(
         objective,
         collator,
         group_by_length=settings.group_by_length,
+        loss_execution=settings.loss_execution,
         args=arguments(settings, out / "checkpoints", evaluate=dev is not None, eval_rows=_eval_rows(task, longest)),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
@@ -112,6 +113,8 @@ def fit(
     )
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
+    if trainer.model.executions:
+        stage.reporter.note(f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}")
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step
