@@ -12,16 +12,26 @@ from logitcache.data.rows import Rows, Source
 
 
 def stored_rows(cache: Cache) -> Rows:
-    """Every row of a cache, token by token. Raises SpecError for a cache that does not hold its rows."""
-    every = np.arange(len(cache))
+    """The answered rows of a cache, token by token; ``row_id`` is their place in it. Of a row under several masks all
+    are left out where one has no answer, for every method alike. Raises SpecError for a cache that does not hold its
+    rows.
+    """
+    views = views_of(cache)
+    is_answered = ~np.isin(np.arange(len(cache)), cache.skipped)
+    kept = np.flatnonzero(np.repeat(is_answered.reshape(-1, views).all(axis=1), views))
     return Rows(
-        text=pa.array([""] * len(cache), pa.large_string()),
+        text=pa.array([""] * len(kept), pa.large_string()),
         text_pair=None,
-        label=np.zeros(len(cache), np.int64),
-        row_id=every,
-        row_hash=cache.row_hashes(),
-        tokens=cache.tokens(every),
+        label=np.zeros(len(kept), np.int64),
+        row_id=kept,
+        row_hash=cache.row_hashes(kept),
+        tokens=cache.tokens(kept),
     )
+
+
+def views_of(cache: Cache) -> int:
+    """Under how many masks each row is stored."""
+    return int(cache.manifest.plan.preparation.get("sequences", {}).get("views", 1))
 
 
 def stored_source(caches: Mapping[str, Cache]) -> Source:
@@ -35,5 +45,5 @@ def stored_source(caches: Mapping[str, Cache]) -> Source:
         num_labels=first.codec.width,
         task=plan.task,
         documents=plan.data.get("documents"),
-        views=int(plan.preparation["sequences"]["views"]),
+        views=views_of(first),
     )

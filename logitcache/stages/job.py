@@ -130,6 +130,13 @@ def resolve(config: TrainConfig, source: Source | None, reporter: Reporter) -> J
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter)
     _note_evaluation(source, reporter)
     train = _training_rows(config, source, reporter)
+    if source.views > 1 and (config.rows is not None or config.folds is not None):
+        raise SpecError(
+            expected="all rows, where each is stored under several masks",
+            found="--rows or --folds",
+            advice="Leave it out, or dump with --views 1.",
+            where=source.name,
+        )
     if config.folds is not None:
         check_folds(train, source, config.folds)
     task = _task(source, train, reporter)
@@ -150,7 +157,7 @@ def _rows_of_run(
     """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to make the rows."""
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
-        return with_length(config, stored), stored_source(stored), stored, None
+        return with_length(config, stored), _stored_rows(stored, reporter), stored, None
     source = held_out(source or load(config, reporter), reporter)
     kind = TASKS[source.task]
     if not kind.self_contained:
@@ -159,12 +166,22 @@ def _rows_of_run(
         return config, source, {}, None
     stored = caches_of(config, source, reporter)
     if stored:
-        return with_length(config, stored), stored_source(stored), stored, None
+        return with_length(config, stored), _stored_rows(stored, reporter), stored, None
     tokenizer = _tokenizer(config, source, reporter)
     limit = int(min(tokenizer.model_max_length, 2**31 - 1))
     made = kind.tokenised(source, tokenizer, config.sequences, limit, reporter)
     longest = max(int(rows.tokens["labels"].lengths().max(initial=0)) for rows in made.splits.values())
     return replace(config, max_length=longest), made, {}, tokenizer
+
+
+def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
+    """The rows that caches hold, without those that have no answer, which is said."""
+    source = stored_source(stored)
+    for split, cache in stored.items():
+        lost = len(cache) - len(source.splits[split])
+        if lost:
+            reporter.note(f"{cache.where}: {lost:,} rows are left out: the teacher's answers to them were not finite")
+    return source
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:

@@ -94,6 +94,13 @@ def test_a_run_that_cannot_be(
         run(world, texts, **{**how, "student": folder})
 
 
+def test_rows_under_several_masks_are_all_taken_or_none(lm: Lm, texts: Path, tmp_path: Path) -> None:
+    named = {"task": "masked-lm", "workspace": tmp_path}
+    dump(str(lm("bert")), str(texts), seq_len=24, views=2, device="cpu", **named)
+    with pytest.raises(SpecError, match=r"all rows, where each is stored under several masks, found --rows or --folds"):
+        train("kd", str(texts), student=str(lm("bert")), rows=6, **named)
+
+
 def test_kd_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:
     folder = student(tmp_path / "s", make_tokenizer())
     with pytest.raises(SpecError, match="Make one: logitcache dump --task causal-lm --data DATA --teacher TEACHER"):

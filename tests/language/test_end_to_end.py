@@ -156,3 +156,25 @@ def test_a_step_does_not_depend_on_how_it_is_cut(
         weights.append(transformers.AutoModelForCausalLM.from_pretrained(out).state_dict())
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], atol=2e-5, rtol=1e-4)
+
+
+def test_a_row_that_has_no_answer_is_left_out_under_every_mask(
+    lm: Callable[..., Path], texts: Path, tmp_path: Path
+) -> None:
+    model = transformers.AutoModelForMaskedLM.from_pretrained(lm("bert"))
+    with torch.no_grad():
+        model.bert.embeddings.position_embeddings.weight[11] = torch.nan  # longer rows have no answer
+    teacher = tmp_path / "teacher"
+    model.save_pretrained(teacher)
+    transformers.AutoTokenizer.from_pretrained(lm("bert")).save_pretrained(teacher)
+    named = {"task": "masked-lm", "workspace": tmp_path, "seq_len": 24}
+    report = dump(str(teacher), str(texts), device="cpu", pack=False, views=2, on_nonfinite="skip", **named)
+    assert 0 < report.skipped_rows < report.rows
+    student = {"student": str(lm("bert", config_only=True)), "init": "random", "epochs": 2}
+    rows = set()
+    for method in ("base", "kd"):
+        out = train(method, str(texts), **student, **named)
+        rows.add(json.loads((out / "result.json").read_text())["data"]["train_rows"])
+    (count,) = rows  # the same for both
+    assert count % 2 == 0
+    assert 0 < count <= report.rows - report.skipped_rows
