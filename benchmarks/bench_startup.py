@@ -1,8 +1,8 @@
 """How long one waits for `--help`, for a refusal, and for `check` of 100,000 rows.
 
 Each command runs in a process of its own, five times. CPU time stands beside time, for it depends less on what else the
-machine does; and whether torch was loaded. ``--before FOLDER`` measures an older state too: a folder that holds its
-`logitcache`, and its `cli` as `logitcache_cli`.
+machine does; and whether torch was loaded. ``--before FOLDER`` measures the refusals of an older state too, once each:
+the folder holds its `logitcache`, and its `cli` as `logitcache_cli`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def measured(arguments: str, folder: Path, tree: Path | None) -> dict[str, Any]:
     command = [sys.executable, "-m", "logitcache_cli.main", *arguments.split()]
     seconds: list[float] = []
     cpu: list[float] = []
-    for _ in range(TIMES):
+    for _ in range(TIMES if tree is None else 1):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
@@ -98,12 +98,8 @@ def measured(arguments: str, folder: Path, tree: Path | None) -> dict[str, Any]:
     }
 
 
-def state(folder: Path, tree: Path | None) -> dict[str, Any]:
-    commands = [name for name in COMMANDS if tree is None or name != "check"]
-    return {
-        "help": {name: measured(f"{name} --help", folder, tree) for name in commands},
-        "refusals": {name: measured(arguments, folder, tree) for name, arguments in REFUSALS.items()},
-    }
+def refusals(folder: Path, tree: Path | None) -> dict[str, Any]:
+    return {name: measured(arguments, folder, tree) for name, arguments in REFUSALS.items()}
 
 
 def main() -> None:
@@ -113,10 +109,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        document: dict[str, Any] = state(folder, None)
-        document["check"] = {"rows": ROWS, **measured("check large.csv", folder, None)}
+        document: dict[str, Any] = {
+            "help": {name: measured(f"{name} --help", folder, None) for name in COMMANDS},
+            "refusals": refusals(folder, None),
+            "check": {"rows": ROWS, **measured("check large.csv", folder, None)},
+        }
         if asked.before is not None:
-            document["before"] = state(folder, asked.before.resolve())
+            document["before"] = refusals(folder, asked.before.resolve())
     write("startup", document)
 
 
