@@ -13,6 +13,7 @@ import click
 from logitcache.config.dump import DumpConfig
 from logitcache.errors import SpecError
 from logitcache.reporter import SILENT, Once, Reporter, progress
+from logitcache.targets.table import parse
 
 from .options import Command, as_json, options, typed
 from .progress import lines, show
@@ -33,6 +34,7 @@ def command(as_json: bool, workers: int | None, **values: Any) -> None:
     if rank is not None:
         values["part"] = (rank[0] + 1, rank[1])
     config = typed(DumpConfig, values)
+    parse(config.settings.codec)  # without torch, which the stage needs
     document: dict[str, Any] | None
     if workers is not None:
         document = dump_by_workers(config, workers)
@@ -89,9 +91,12 @@ def dump_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
 
 def to_json(report: Any) -> dict[str, Any]:
     """The document of ``dump --json``: the fields of a DumpReport."""
-    document = {**vars(report), "cache": str(report.cache), "teacher_metric": report.scores.get("accuracy")}
+    scores = report.scores
+    metric = scores.get("accuracy", scores.get("nll"))
+    document = {**vars(report), "cache": str(report.cache), "teacher_metric": metric}
     if report.unlabelled is not None:
         document["unlabelled"] = to_json(report.unlabelled)
+    document["held_out"] = [to_json(part) for part in report.held_out]
     return document
 
 
@@ -103,6 +108,8 @@ def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
     document["seconds"] = max(part["seconds"] for part in documents)
     if document["unlabelled"] is not None:
         document["unlabelled"] = merged([part["unlabelled"] for part in documents])
+    held_out = zip(*(part["held_out"] for part in documents), strict=True)
+    document["held_out"] = [merged(list(parts)) for parts in held_out]
     return document
 
 
@@ -110,10 +117,10 @@ def render(document: dict[str, Any]) -> str:
     """The report that ends a dump."""
     pairs = [*_size(document), *_teacher(document)]
     pairs += [("note", remark) for remark in document["remarks"]]
-    text = lines(pairs, width=10)
-    if document["unlabelled"] is None:
-        return text
-    return f"{text}\n\n{render(document['unlabelled'])}"
+    others = [*document["held_out"]]
+    if document["unlabelled"] is not None:
+        others.insert(0, document["unlabelled"])
+    return "\n\n".join([lines(pairs, width=10), *map(render, others)])
 
 
 def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -149,7 +156,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "entropy", f"{document['entropy']:.3f} nats on average (uniform answers: {uniform:.3f})"
     dev = f"dev ({document['dev_rows']:,} rows)"
     for rows, scores in (("these rows", document["scores"]), (dev, document["dev_scores"])):
-        if scores:
+        if "perplexity" in scores:
+            right = f"right on {scores['token_accuracy']:.1%} of the tokens of {rows}"
+            yield "teacher", f"perplexity {scores['perplexity']:.2f}, {right}; calibration error {scores['ece']:.3f}"
+        elif scores:
             agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
             yield "teacher", f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
     if document["folds"]:

@@ -12,7 +12,7 @@ from logitcache.config.data import Columns
 from logitcache.config.report import InspectConfig
 
 from .options import CACHE, Command, as_json, options, typed
-from .progress import few, lines, show
+from .progress import first_few, lines, show
 
 UNITS = {"entropy": " nats", "top p": ""}
 
@@ -30,7 +30,13 @@ def command(cache: Path | str, as_json: bool, **values: Any) -> None:
     opened = Cache.open(cache)
     document = describe(opened)
     if config.row is not None:
-        columns = Columns(config.text, config.text_pair, encoding=config.encoding, delimiter=config.delimiter)
+        columns = Columns(
+            config.text,
+            config.text_pair,
+            encoding=config.encoding,
+            delimiter=config.delimiter,
+            header=config.header,
+        )
         document["row"] = row_of(opened, config.row, config.data, columns, config.workspace.data)
     show(document, as_json, render)
 
@@ -69,10 +75,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     answers = teacher.get("answers")
     origin = f"{answers} that lay there, digest {digest}" if answers else f"{teacher.get('dtype')}, weights {digest}"
     yield "teacher", f"{teacher.get('name')} ({origin})"
-    yield "labels", f"{len(labels)}: {few(labels)}"
+    yield "labels", f"{len(labels)}: {first_few(labels)}"
     order = teacher.get("label_order")
     if order:
-        yield "label order", f"the teacher's own columns, as they stand here: {few(order)}"
+        yield "label order", f"the teacher's own columns, as they stand here: {first_few(order)}"
     folds = teacher.get("folds")
     if folds:
         yield "folds", f"{folds['count']} teachers: no row was answered by one that was trained on it"
@@ -96,7 +102,7 @@ def _conditions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "copied", f"{document['reused_rows']:,} rows, from an older cache"
     skipped = document["skipped"]
     if skipped:
-        yield "skipped", f"{len(skipped):,} rows have no answer: {few(skipped, 5)}"
+        yield "skipped", f"{len(skipped):,} rows have no answer: {first_few(skipped, 5)}"
 
 
 def _range(first: int, last: int) -> str:

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "Train a student: base, ls, tf-reg, self-kd or kd.",
     "compare": "Say which results differ, by how much, and how sure that is.",
     "inspect": "Say what a cache holds.",
+    "codecs": "Measure what codecs keep of a teacher's answers.",
     "verify": "Read every byte of a cache against its checksums.",
     "repair": "Make the broken shards of a cache again, and only those.",
     "convert": "Write a cache's answers in another store: arrow, zarr or parquet.",

@@ -125,14 +125,14 @@ def _click_option(declared: Declared, hidden: bool) -> Callable[[F], F]:
 class Checked(click.ParamType[Any]):
     """A number or a choice, checked as its declaration says, so that a refusal is the same line everywhere."""
 
-    def __init__(self, declared: Declared, shown: click.ParamType[Any]) -> None:
-        """``shown`` is the type of click that ``--help`` shows."""
+    def __init__(self, declared: Declared, metavar_type: click.ParamType[Any]) -> None:
+        """``metavar_type`` is the type of click that ``--help`` shows."""
         self.declared = declared
-        self.shown = shown
-        self.name = shown.name
+        self.metavar_type = metavar_type
+        self.name = metavar_type.name
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        return self.shown.get_metavar(param, ctx)
+        return self.metavar_type.get_metavar(param, ctx)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         declared = self.declared

@@ -43,7 +43,7 @@ def lines(pairs: Iterable[tuple[str, str]], width: int = 12) -> str:
     return "\n".join(visible(f"{name:<{width}} {value}".rstrip()) for name, value in pairs)
 
 
-def few(values: Iterable[Any], count: int = 8) -> str:
+def first_few(values: Iterable[Any], count: int = 8) -> str:
     """The first of some values, separated by commas."""
     words = [str(value) for value in values]
     if len(words) > count:

@@ -10,7 +10,7 @@ from logitcache.config.dump import AgainConfig
 from logitcache.reporter import progress
 
 from .options import Command, as_json, options, typed
-from .progress import few, lines, show
+from .progress import first_few, lines, show
 
 
 @click.command(cls=Command)
@@ -36,10 +36,10 @@ def render(report: dict[str, Any]) -> str:
         return f"{report['cache']}: nothing is broken in its {report['shards']} shards"
     pairs = [("cache", report["cache"])]
     if repaired:
-        shards = f"{len(repaired)} of {report['shards']} shards ({few(repaired)})"
+        shards = f"{len(repaired)} of {report['shards']} shards ({first_few(repaired)})"
         pairs.append(("made again", f"{shards}; {report['teacher_rows']:,} rows saw the teacher"))
     if report["mended"]:
-        pairs.append(("mended", few(report["mended"])))
+        pairs.append(("mended", first_few(report["mended"])))
     for name, (recorded, current) in report["conditions"].items():
         pairs.append(("note", f"{name} was {recorded}, is {current}: the last bits may differ"))
     return lines(pairs, width=11)

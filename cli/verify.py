@@ -64,6 +64,6 @@ def render(live: dict[str, Any]) -> str:
     ]
     for name, (recorded, current) in live["conditions"].items():
         pairs.append(("condition", f"{name}: {recorded} in the cache, {current} here"))
-    says = "says" if live["agrees"] else "does NOT say"
-    pairs.append(("verdict", f"the teacher {says} what the cache holds (allowed: {live['allowed']:.3g})"))
+    verb = "says" if live["agrees"] else "does NOT say"
+    pairs.append(("verdict", f"the teacher {verb} what the cache holds (allowed: {live['allowed']:.3g})"))
     return lines(pairs)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from logitcache.cache.cache import Cache
 from logitcache.cache.diff import Difference, difference
 from logitcache.config.check import CheckConfig
-from logitcache.config.data import Columns, RowsConfig
+from logitcache.config.data import LANGUAGE, Columns, RowsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig
 from logitcache.config.option import build, local_path
 from logitcache.config.report import CompareConfig
@@ -118,13 +118,16 @@ def dump(
     """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
 
     ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved in the workspace
-    under a name made of their content. ``data`` is what :func:`load` takes or returns; ``options`` are those of the
-    command, by name. ``reporter`` shows notes and progress; ``notify``, a function, gets the notes in its place. Raises
-    the kinds of :class:`LogitCacheError` that the command ends with.
+    under a name made of their content. Of a teacher that is named, ``tokenizer`` names another than its own. ``data``
+    is what :func:`load` takes or returns; ``options`` are those of the command, by name. ``reporter`` shows notes and
+    progress; ``notify``, a function, gets the notes in its place. Raises the kinds of :class:`LogitCacheError` that the
+    command ends with.
     """
     reporter = _reporter(reporter, notify)
-    teacher = place_of(teacher, tokenizer, options.get("workspace"), "teacher")
-    config = build(DumpConfig, {**options, "teacher": teacher})
+    named = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
+    own = None if named is not None else tokenizer
+    teacher = place_of(teacher, own, options.get("workspace"), "teacher")
+    config = build(DumpConfig, {**options, "teacher": teacher, "tokenizer": named})
     config, source = _with_rows(config, data, unlabelled, reporter)
     with _advise_names(source, config.workspace):
         return dumping.dump(config, source=source, reporter=reporter)
@@ -322,6 +325,8 @@ def _planned_again(
     data = config.data if data is None else data
     dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
     dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
+    if plan.task in LANGUAGE and dump_config.columns.task is None:  # nothing else would tell that of texts
+        dump_config = replace(dump_config, columns=replace(dump_config.columns, task=plan.task))
     dump_config.check()
     rows = recorded.source if data is None else data
     dump_config, source = _with_rows(dump_config, rows, unlabelled, reporter)
@@ -330,10 +335,11 @@ def _planned_again(
     elif source is None:
         source = load_rows(dump_config, reporter)
     if dump_config.teacher.answers is not None:
-        return dumping.planner(dump_config, source, reporter=reporter)(recorded.split)
+        return dumping.planner(dump_config, source, reporter=reporter)[1](recorded.split)
     panel = dumping.load_panel(dump_config, source, reporter)
     labels = panel.first.label_names
     label_map = recorded_map(plan, labels, task_of(source, labels))
+    source = panel.first.as_rows(source, recorded.settings, reporter)
     return planned(panel, source, recorded.split, recorded.settings, label_map)
 
 

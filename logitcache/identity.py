@@ -33,13 +33,21 @@ def row_hashes(texts: Iterable[str], pairs: Iterable[str] | None = None) -> Int6
     return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
 
 
-def _hash64(fields: tuple[str, ...]) -> bytes:
+def hash_bytes(rows: Iterable[tuple[bytes, ...]]) -> Int64:
+    """64-bit hash of the fields of each row, which are bytes: i64[N]. Each is hashed with its length, as texts are."""
+    return np.frombuffer(b"".join(map(_hash64_of, rows)), dtype="<i8").astype(np.int64)
+
+
+def _hash64_of(fields: tuple[bytes, ...]) -> bytes:
     h = blake2b(digest_size=8)
-    for field in fields:
-        data = field.encode("utf-8", "surrogatepass")
+    for data in fields:
         h.update(struct.pack("<Q", len(data)))
         h.update(data)
     return h.digest()
+
+
+def _hash64(fields: tuple[str, ...]) -> bytes:
+    return _hash64_of(tuple(field.encode("utf-8", "surrogatepass") for field in fields))
 
 
 def digest_bytes(data: bytes | memoryview) -> str:

@@ -18,6 +18,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.errors import SpecError
+from logitcache.payloads import Dense as Dense
+from logitcache.payloads import Payload, Replay, joined
+
 A = TypeVar("A")
 C = TypeVar("C")
 Int32: TypeAlias = npt.NDArray[np.int32]
@@ -77,6 +81,13 @@ class Side(StrEnum):
     NONE = "none"
 
 
+class Documents(StrEnum):
+    """How the documents of a row are kept apart: by their positions alone, or by a mask of every pair of tokens."""
+
+    POSITIONS = "positions"
+    MASK = "mask"
+
+
 @dataclass(frozen=True)
 class Padding:
     """How a batch is filled, and what the model is shown of that.
@@ -90,6 +101,7 @@ class Padding:
     segment: int  # token type of the filling
     mask: bool = True  # the model gets an attention mask
     free: bool = False  # the model names no padding token: any that no row of the batch ends in will do
+    documents: Documents | None = None  # where rows hold several that are kept apart
 
     @classmethod
     def of(cls, tokenizer: Any) -> Padding:
@@ -99,7 +111,8 @@ class Padding:
 
     def to_dict(self) -> dict[str, Any]:
         """What a plan records."""
-        return {"side": str(self.side), "token": None if self.free else self.token, "mask": self.mask}
+        recorded = {"side": str(self.side), "token": None if self.free else self.token, "mask": self.mask}
+        return recorded if self.documents is None else {**recorded, "documents": str(self.documents)}
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,7 @@ class Examples:
     cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
     units: Mapping[str, Ragged] = field(default_factory=dict)  # what a task has to know of parts of a row
+    views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks: one of them in an epoch
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -166,16 +180,6 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Dense(Generic[A]):
-    """A full vector of logits at each kept position, minus its maximum."""
-
-    logits: A  # f32[P, W]
-
-    def map(self, f: Callable[[A], C]) -> Dense[C]:
-        return Dense(f(self.logits))
-
-
-@dataclass(frozen=True)
 class Answers:
     """What a teacher (a cache, or a live one) says of some rows at their kept positions, with the proof that these are
     the rows it was asked about. The positions of row i are ``indptr[i]`` to ``indptr[i + 1]``, in ascending order of
@@ -185,16 +189,25 @@ class Answers:
     row_hash: Int64  # [B]
     indptr: Int64  # [B + 1]
     index: Int64  # [P] number in its row
-    payloads: Mapping[str, Dense[Array]]  # by target, P vectors each
+    payloads: Mapping[str, Payload[Array]]  # by target, of P positions each
 
     @property
     def logits(self) -> Float32:
-        """Its vectors of the target ``logits``: f32[P, W]."""
-        return self.payloads[LOGITS].logits
+        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has kept less."""
+        payload = self.payloads[LOGITS]
+        if isinstance(payload, Replay):
+            return payload.replayed()
+        if not isinstance(payload, Dense):
+            raise SpecError(
+                expected="full vectors of logits",
+                found=f"targets that are {type(payload).__name__.lower()}",
+                advice="Read `.payload`, or dump with --codec float16.",
+            )
+        return payload.logits
 
     @property
-    def payload(self) -> Dense[Array]:
-        """The target ``logits``, which the methods learn from."""
+    def payload(self) -> Any:
+        """The target ``logits``, which the methods learn from: :data:`Payload`."""
         return self.payloads[LOGITS]
 
     def with_logits(self, logits: Float32) -> Answers:
@@ -210,16 +223,14 @@ class Answers:
         """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
         return Answers(self.row_hash, np.searchsorted(places, self.indptr), self.index[places], self._payloads(places))
 
-    def _payloads(self, places: Int64) -> dict[str, Dense[Array]]:
-        return {name: payload.map(lambda vectors: vectors[places]) for name, payload in self.payloads.items()}
+    def _payloads(self, places: Int64) -> dict[str, Payload[Array]]:
+        return {name: payload.select(places) for name, payload in self.payloads.items()}
 
 
 def end_to_end(several: Sequence[Answers]) -> Answers:
     """The answers of the first, then those of the second, and so on."""
     counts = np.concatenate([np.diff(each.indptr) for each in several])
-    payloads = {
-        name: Dense(np.concatenate([each.payloads[name].logits for each in several])) for name in several[0].payloads
-    }
+    payloads = {name: joined([answers.payloads[name] for answers in several]) for name in several[0].payloads}
     return Answers(
         np.concatenate([each.row_hash for each in several]),
         np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
@@ -259,8 +270,8 @@ class Block:
         return self.answers.row_hash
 
     @property
-    def logits(self) -> Dense[Array]:
-        """The target ``logits`` of P positions."""
+    def logits(self) -> Any:
+        """The target ``logits`` of P positions: :data:`Payload`."""
         return self.answers.payload
 
     def select(self, rows: Array) -> Block:
@@ -283,7 +294,12 @@ class Batch(Generic[A]):
     where: A  # i64[P, 2]  (row in batch, column of the inputs)
     label: A  # i64[P]
     weight: A  # f32[P]
-    targets: Mapping[str, Dense[A]]  # P vectors each
+    targets: Mapping[str, Payload[A]]  # of P positions each
+
+    @property
+    def teacher(self) -> Payload[A] | None:
+        """Its target, where it has one."""
+        return next(iter(self.targets.values()), None)
 
     def map(self, f: Callable[[A], C]) -> Batch[C]:
         """The same batch with ``f`` applied to every array."""

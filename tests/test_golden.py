@@ -25,6 +25,7 @@ from logitcache.store.reader import Reader, all_rows
 from logitcache.store.writer import CacheWriter
 from tests.fake_caches import make_ragged, plan, ragged, tree
 from tests.golden import second_reader
+from tests.golden.make import SPARSE
 from tests.golden.second_reader import SecondReader
 
 V1 = Path(__file__).parent / "golden" / "v1"
@@ -81,7 +82,11 @@ def nested(reader: Reader, level: str, places: Any) -> list[dict[str, Any]]:
 
 
 def test_there_is_one_of_each() -> None:
-    kinds = [f"{kind}-{store}" for kind in ("dense-float16", "dense-float32", "ragged") for store in ("arrow", "zarr")]
+    kinds = [
+        f"{kind}-{store}"
+        for kind in ("dense-float16", "dense-float32", "ragged", *SPARSE)
+        for store in ("arrow", "zarr")
+    ]
     assert sorted(kinds) == NAMES
 
 
@@ -104,12 +109,22 @@ def test_a_golden_cache_teaches_what_it_taught(name: str) -> None:
     same_bits(logits, expected(name, "logits", (3,)).astype(np.float32))
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.rpartition("-")[0] in SPARSE])
+def test_a_golden_cache_of_a_vocabulary_teaches_what_it_taught(name: str) -> None:
+    payload = Cache.open(V1 / name).take(np.arange(len(said(name)["texts"]))).payload
+    for part, array in said(name)["payload"].items():
+        found = payload.replayed() if part == "logits" else getattr(payload, part)
+        np.testing.assert_allclose(found, np.array(array["values"], array["dtype"]).reshape(found.shape), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_todays_writer_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     """Arrow's are another library's: they are compared where it is the one that wrote them."""
     manifest = Reader.open(V1 / name).manifest
     assert Plan.from_dict(manifest.plan.to_dict()) == manifest.plan
-    with CacheWriter(tmp_path, manifest.plan) as writer:
+    kept = manifest.plan.tensors
+    data = None if kept is None else memoryview((V1 / name / "shards" / kept.name).read_bytes())
+    with CacheWriter(tmp_path, manifest.plan, tensors=data) as writer:
         for index, (arrays, receipt) in enumerate(zip(shards(name), manifest.receipts, strict=True)):
             shaped = {c.name: arrays[c.name].reshape(-1, *c.shape(0)[1:]) for c in manifest.plan.columns}
             writer.write(index, shaped, receipt.sketches, receipt.conditions)

@@ -24,7 +24,7 @@ PYTHON = sorted(
 
 # Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing of each other.
 FLOORS = (
-    ("errors", "records", "identity", "reporter", "notebook", "hub", "ranks", "platforms", "extras"),
+    ("errors", "payloads", "records", "identity", "reporter", "notebook", "hub", "ranks", "platforms", "extras"),
     ("config",),
     ("targets", "store"),
     ("data",),
@@ -56,6 +56,7 @@ WITH_TRANSFORMERS = (
     "logitcache/data/sources/datasets.py",
     "logitcache/models/",
     "logitcache/teacher/",
+    "logitcache/student/distiller.py",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",
     "logitcache/bench/",

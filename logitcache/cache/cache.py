@@ -14,9 +14,9 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.cache.index import HashIndex, check_views, locate, lookup
-from logitcache.cache.layout import LABEL, POSITION, codec_of
+from logitcache.cache.layout import LABEL, POSITION, TOKENS, codec_of, inputs_of
 from logitcache.errors import AlignmentError, FormatError, SpecError, visible
-from logitcache.records import LOGITS, Answers, Array, Int64
+from logitcache.records import LOGITS, Answers, Array, Int64, Ragged
 from logitcache.records import Block as Block
 from logitcache.store import stores
 from logitcache.store.columns import ROW
@@ -24,6 +24,7 @@ from logitcache.store.reader import Reader
 from logitcache.store.remote import open_reader
 from logitcache.store.shards import Fault as Fault
 from logitcache.store.shards import Places
+from logitcache.targets.codec import of_entries, of_positions
 
 if TYPE_CHECKING:
     from logitcache.cache.shown import Answer
@@ -46,7 +47,10 @@ class Cache:
         except FormatError as error:
             raise error.at(self.where) from None
         self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
-        self._stored = tuple(self.codec.columns())
+        self._stored = tuple(column.name for column in of_positions(self.codec))
+        self._entries = {
+            count: tuple(column.name for column in columns) for count, columns in of_entries(self.codec).items()
+        }
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, look: bool = True) -> Cache:
@@ -64,7 +68,7 @@ class Cache:
 
     def __repr__(self) -> str:
         plan = self.manifest.plan
-        teacher, data, labels = plan.teacher.get("name"), plan.data, len(plan.teacher.get("label_names", ()))
+        teacher, data, labels = plan.teacher.get("name"), plan.data, self.codec.width
         return visible(
             f"Cache({self.where!r}: {len(self):,} rows x {labels} classes, "
             f"{data.get('source')}/{data.get('split')}, teacher {teacher}, {self.codec.to_dict()}, "
@@ -105,11 +109,21 @@ class Cache:
         return tuple(self.manifest.plan.teacher["label_names"])
 
     @property
+    def temperatures(self) -> tuple[float, ...] | None:
+        """The temperatures that its targets hold for; None: all."""
+        return self.codec.temperatures
+
+    @property
     def window(self) -> int | None:
         """How many consecutive rows are best read together; None: any are as good."""
         plan = self.manifest.plan
         records = stores.of(plan.store).WINDOW
         return None if records is None else max(1, records // plan.views)
+
+    @cached_property
+    def assets(self) -> dict[str, Array]:
+        """The tensors that the cache keeps once, by name."""
+        return self.reader.tensors()
 
     @cached_property
     def skipped(self) -> Int64:
@@ -154,7 +168,15 @@ class Cache:
             indptr, below = self.reader.below(self.level, places)
             columns = self.reader.take(below, (POSITION, *self._stored, *more))
             index = columns[POSITION].astype(np.int64)
-        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(columns)}), columns
+        stored = columns | self._entry_columns(places)
+        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(stored, self.assets)}), columns
+
+    def _entry_columns(self, places: Places) -> dict[str, Array]:
+        """The entries of all positions of these rows, one position's behind the other's."""
+        found: dict[str, Array] = {}
+        for level, names in self._entries.items():
+            found |= self.reader.take(self.reader.below(level, places)[1], names)
+        return found
 
     def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
         """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
@@ -197,13 +219,39 @@ class Cache:
         where there was none: i64[P]. Raises AlignmentError for a row that is not here.
         """
         labels: Int64 = self.reader.take(self._vectors(row_id, view)[1], (LABEL,))[LABEL]
-        return labels
+        return labels.astype(np.int64, copy=False)
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether the rows themselves are in the cache, token by token."""
+        return bool(inputs_of(self.manifest.plan))
+
+    def tokens(self, row_id: Int64) -> dict[str, Ragged]:
+        """The rows themselves: ``input_ids``, what else the teacher saw of each token, and ``labels`` (the token that
+        is to be learnt there, -1 where none is). Raises SpecError for a cache that does not hold its rows,
+        AlignmentError for a row that is not here.
+        """
+        names = inputs_of(self.manifest.plan)
+        if not names:
+            raise SpecError(
+                expected="a cache that holds its rows",
+                found=f"one of {self.manifest.plan.task}, which does not",
+                advice="Dump with --task causal-lm or masked-lm.",
+                where=self.where,
+            )
+        indptr, below = self.reader.below(TOKENS, self._places(row_id, 0))
+        columns = {name: Ragged(values, indptr) for name, values in self.reader.take(below, names).items()}
+        kept, position = self.positions(row_id)
+        labels = np.full(indptr[-1], -1, np.int32)
+        labels[np.repeat(indptr[:-1], np.diff(kept)) + position] = self.labels(row_id)
+        return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
-        """The codec's columns of these rows' positions, as they lie on disk. Raises AlignmentError for a row that is
-        not here.
+        """The codec's columns of these rows' positions, and of their entries, as they lie on disk. Raises
+        AlignmentError for a row that is not here.
         """
-        return self.reader.take(self._vectors(row_id, view)[1], self._stored)
+        stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
+        return stored | self._entry_columns(self._places(row_id, view))
 
     def positions(self, row_id: Int64, view: Int64 | int = 0) -> tuple[Int64, Int64]:
         """The kept positions of these rows: (indptr i64[n + 1], number of each in its row i64[P])."""
@@ -278,7 +326,7 @@ class Cache:
             rows = np.arange(first, min(first + BLOCK_ROWS, stop))
             for view in range(self._views):
                 answers, columns = self._answers(rows, view, LABEL)
-                yield Block(rows, view, answers, columns[LABEL])
+                yield Block(rows, view, answers, columns[LABEL].astype(np.int64, copy=False))
 
     def verify(self) -> list[Fault]:
         """Read every byte and compare checksums, the plan and every receipt too; the faults found, none if all is

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from logitcache import identity
 from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, SpecError, short
 from logitcache.records import Array
-from logitcache.store import stores
+from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, Column, are_ends, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
 from logitcache.store.lock import lock_folder
@@ -58,7 +58,9 @@ def convert(cache: Path | str, out: Path, kind: str) -> Made:
 
 def to_store(reader: Reader, out: Path, store: str) -> Made:
     """See :func:`convert`."""
-    with CacheWriter(out, replace(reader.manifest.plan, store=store)) as writer:
+    kept = reader.manifest.plan.tensors
+    data = None if kept is None else tensors.read(reader.files, kept)
+    with CacheWriter(out, replace(reader.manifest.plan, store=store), tensors=data) as writer:
         written = 0
         for index, receipt in enumerate(reader.manifest.receipts):
             arrays = arrays_of(reader, index)
@@ -223,9 +225,14 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
     IncompleteCache naming the rows that no part has.
     """
     plans = [_plan(part) for part in parts]
+    first = plans[0].to_dict()
     for part, plan in zip(parts, plans, strict=True):
-        _check_same(part, plans[0].to_dict(), plan.to_dict())
-    with CacheWriter(out, plans[0]) as writer:
+        for name, expected, value in differences(first, plan.to_dict()):
+            problem = f"{name}: expected {short(expected)} as in the first part, found {short(value)}"
+            raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
+    kept = plans[0].tensors
+    data = None if kept is None else tensors.read(LocalFolder(parts[0] / SHARDS), kept)
+    with CacheWriter(out, plans[0], tensors=data) as writer:
         missing = [index for index in writer.own if not writer.holds(index)]
         written = len(missing)
         for part in parts:
@@ -256,12 +263,6 @@ def _plan(part: Path) -> Plan:
         return Plan.from_dict(read_own(path))
     except FormatError as error:
         raise error.at(path) from None
-
-
-def _check_same(part: Path, first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    for name, in_first, in_other in differences(first, other):
-        problem = f"{name}: expected {short(in_first)} as in the first part, found {short(in_other)}"
-        raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:

@@ -18,7 +18,8 @@ from logitcache.data.source import Rows
 from logitcache.data.sources import docstrings
 from logitcache.data.sources.find import lying_here
 from logitcache.errors import FormatError, SpecError, short
-from logitcache.records import Array, Float32
+from logitcache.payloads import Payload, Replay, Sparse
+from logitcache.records import Array
 from logitcache.reporter import SILENT
 from logitcache.store.columns import ROW
 from logitcache.store.manifest import QUANTILES, Receipt
@@ -165,9 +166,11 @@ def row_of(cache: Cache, number: int, data: str | None, columns: Columns, worksp
     row_hash = int(answers.row_hash[0])
     skipped = number in cache.skipped
     positions = []
-    for label, logits in zip(block.label.tolist(), answers.logits, strict=True):
+    for place, label in enumerate(block.label.tolist()):
         name = cache.label_names[label] if 0 <= label < len(cache.label_names) else None
-        answer = {"entropy": None, "top": []} if skipped else _answer(logits, cache.label_names)
+        answer: dict[str, Any] = {"entropy": None, "top": []}
+        if not skipped:
+            answer = _answer(answers.payload.select(slice(place, place + 1)), cache.label_names)
         positions.append({"label": label, "label_name": name, **answer})
     content: dict[str, Any] = {}
     if cache.level == ROW:
@@ -184,16 +187,26 @@ def row_of(cache: Cache, number: int, data: str | None, columns: Columns, worksp
     }
 
 
-def _answer(logits: Float32, labels: Sequence[str]) -> dict[str, Any]:
-    """Entropy in nats, and the most probable classes."""
+def _answer(payload: Payload[Array], labels: Sequence[str]) -> dict[str, Any]:
+    """Entropy in nats, and the most probable classes, of one position."""
     from scipy.special import entr, softmax  # takes long to load
 
-    p = softmax(logits.astype(np.float64))
+    if isinstance(payload, Sparse):
+        listed = payload.prob[0] > 0
+        classes, p, entropy = payload.ids[0][listed], payload.prob[0][listed], float(payload.entropy[0])
+    else:
+        logits = payload.replayed() if isinstance(payload, Replay) else payload.logits
+        p = softmax(logits[0].astype(np.float64))
+        classes, entropy = np.arange(len(p)), float(entr(p).sum())
     top = np.argsort(-p, kind="stable")[:TOP].tolist()
-    return {
-        "entropy": float(entr(p).sum()),
-        "top": [{"class": index, "label": labels[index], "probability": float(p[index])} for index in top],
-    }
+    entries = [
+        {"class": int(classes[i]), "label": _name(int(classes[i]), labels), "probability": float(p[i])} for i in top
+    ]
+    return {"entropy": entropy, "top": entries}
+
+
+def _name(index: int, labels: Sequence[str]) -> str:
+    return labels[index] if labels else str(index)
 
 
 def _hex(row_hash: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanBenchConfig, PlanConfig, ReadBenchConfig
 from logitcache.config.check import CheckConfig
+from logitcache.config.codecs import CodecsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig, WorkersConfig
 from logitcache.config.option import Cost, Declared, options_of
 from logitcache.config.report import (
@@ -57,9 +58,17 @@ _STUDY = {"unlabelled", "split", "epochs", "seeds", "method", "price_per_hour", 
 _STUDENT = {"accumulate", "group_by_length", "init", "tokenizer", "vocabulary"}
 _PLAN = Takes(PlanConfig, without=frozenset(UNCOUNTED), required=frozenset({"teacher"}))
 
+# Options of a dump that is not made.
+_NO_DUMP = frozenset(
+    {declared.name for declared in options_of(DumpConfig) if declared.path[0] == "finetune"}
+    | {"codec", "unlabelled", "label_map", "label", "labels", "out", "reuse", "shard_rows", "on_nonfinite", "format"}
+    | {"overwrite", "part"}
+)
+
 COMMANDS: dict[str, tuple[Takes, ...]] = {
     "dump": (Takes(DumpConfig), Takes(WorkersConfig)),
     "train": (Takes(TrainConfig, required=frozenset({"method"})),),
+    "codecs": (Takes(CodecsConfig), Takes(DumpConfig, without=_NO_DUMP)),
     "check": (Takes(CheckConfig, without=frozenset({"data"})),),
     "compare": (Takes(CompareConfig),),
     "inspect": (Takes(InspectConfig),),

@@ -11,7 +11,8 @@ from logitcache.config.text_files import delimiter_of, encoding_of
 from logitcache.config.workspace import Workspace
 
 GROUP = "Data"
-TASKS = ("classification", "token-classification")
+LANGUAGE = ("causal-lm", "masked-lm")  # every token of a text is learnt: no labels, and caches that hold their rows
+TASKS = ("classification", "token-classification", *LANGUAGE)
 
 
 def encoding() -> Any:
@@ -30,6 +31,18 @@ def delimiter() -> Any:
         "Character between the fields of csv, tsv and txt files; `tab` is one. Default: what splits every line alike.",
         group=GROUP,
         parse=delimiter_of,
+        recorded=False,
+    )
+
+
+def header() -> Any:
+    return option(
+        None,
+        "Names of the columns in order, separated by commas, of csv, tsv and txt files without a header line, and of "
+        "JSON rows that are lists.",
+        group=GROUP,
+        parse=names_of,
+        annotation="str | Sequence[str]",
         recorded=False,
     )
 
@@ -58,13 +71,14 @@ class Columns:
     task: str | None = option(
         None,
         "What is asked of a row. Default: token-classification where the data has columns of lists, words and their "
-        "labels; else classification.",
+        "labels; else classification. causal-lm and masked-lm have to be named.",
         choices=TASKS,
         group=GROUP,
         recorded=False,
     )
     encoding: str | None = encoding()
     delimiter: str | None = delimiter()
+    header: tuple[str, ...] | None = header()
 
 
 def data() -> Any:
@@ -72,7 +86,8 @@ def data() -> Any:
         "docstrings",
         "A jsonl, json, csv, tsv or parquet file, packed (.gz, .zip, ...) or not; a folder of them (train, dev and "
         "test by name) or one saved by `datasets`; a preset (glue/sst2, sst5, fewrel, ...; PRESET=FOLDER where its "
-        "files are in a folder); a hub name (org/name[:config][@revision]); or `docstrings`, the built-in set.",
+        "files are in a folder); a hub name (org/name[:config][@revision]); or `docstrings`, the built-in set. For "
+        "language models also text files, a folder of them, or `corpus`, built-in running text.",
         group=GROUP,
         recorded=False,
     )

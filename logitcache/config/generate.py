@@ -23,7 +23,7 @@ SIGNATURES = Path(__file__).with_name("signatures.py")
 FUNCTIONS = {
     "RowsOptions": (RowsConfig, {"data", "unlabelled"}),
     "CheckOptions": (CheckConfig, {"data", "unlabelled"}),
-    "DumpOptions": (DumpConfig, {"teacher", "data", "unlabelled"}),
+    "DumpOptions": (DumpConfig, {"teacher", "tokenizer", "data", "unlabelled"}),
     "AgainOptions": (AgainConfig, {"teacher", "data", "unlabelled"}),
     "TrainOptions": (TrainConfig, {"method", "data", "unlabelled"}),
     "CompareOptions": (CompareConfig, set[str]()),

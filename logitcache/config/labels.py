@@ -72,7 +72,7 @@ def parse_names(text: str) -> list[str]:
         return [name.strip() for name in text.split(",")]
     try:
         names = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SpecError(
@@ -105,7 +105,7 @@ def parse_map(text: str) -> dict[str, str]:
 def _json_pairs(text: str) -> list[tuple[str, str]]:
     try:
         pairs = json.loads(text, object_pairs_hook=list)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _no_map(text) from None
     if not isinstance(pairs, list) or not all(isinstance(word, str) and word for pair in pairs for word in pair):
         raise _no_map(text)

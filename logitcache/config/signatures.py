@@ -14,9 +14,10 @@ class RowsOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -28,9 +29,10 @@ class CheckOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     teacher: str | None
     student: str | None
@@ -50,9 +52,10 @@ class DumpOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -66,10 +69,18 @@ class DumpOptions(TypedDict, total=False):
     reuse: str | PathLike[str] | None
     max_length: int
     batch_tokens: int
-    codec: Literal["float16", "float32"]
+    codec: str
     shard_rows: int | None
     on_nonfinite: Literal["stop", "skip"]
     format: Literal["arrow", "zarr"]
+    seq_len: int | None
+    pack: bool
+    keep_documents: bool
+    supervise: Literal["all", "completions"] | None
+    views: int
+    mask_rate: float
+    whole_words: bool
+    mask_seed: int
     workspace: str | PathLike[str]
     overwrite: bool
     part: str | tuple[int, int] | None
@@ -82,9 +93,10 @@ class AgainOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -105,9 +117,10 @@ class TrainOptions(TypedDict, total=False):
     text_pair: str | None
     label: str | None
     labels: str | Sequence[str] | None
-    task: Literal["classification", "token-classification"] | None
+    task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     student: Any
     revision: str | None
@@ -127,14 +140,23 @@ class TrainOptions(TypedDict, total=False):
     weight_decay: float
     warmup: float
     max_length: int
+    seq_len: int | None
+    pack: bool
+    keep_documents: bool
+    supervise: Literal["all", "completions"] | None
+    views: int
+    mask_rate: float
+    whole_words: bool
+    mask_seed: int
     rows: int | None
     precision: Literal["fp32", "bf16", "fp16"]
     select: Literal["best", "last"] | None
-    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1"] | None
+    metric: Literal["accuracy", "macro_f1", "f1", "mcc", "entity_f1", "nll", "token_accuracy", "ece"] | None
     class_weight: str | Mapping[str, float] | None
     report_to: str
     checkpoint_steps: int | None
     group_by_length: bool
+    loss_execution: Literal["auto", "plain", "fused"]
     cache: Any
     label_map: str | Mapping[str, str] | None
     teachers: Literal["mean"] | None

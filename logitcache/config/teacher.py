@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from logitcache.config.answers import AnswerSource, answer_source
 from logitcache.config.data import max_length
 from logitcache.config.option import Cost, option
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import is_shape
 from logitcache.errors import SpecError
 
 DTYPES = ("float32", "bfloat16", "float16")
 MODES = ("auto", "always", "never")
-CODECS = ("float16", "float32")
 ON_NONFINITE = ("stop", "skip")
 STORES = ("arrow", "zarr")
 MAX_SEED = 2**32 - 1
@@ -40,7 +40,10 @@ def dtype() -> Any:
 
 def codec() -> Any:
     return option(
-        "float16", "Floating-point type of the stored logits (minus each row's maximum).", choices=CODECS, group=STORAGE
+        "float16",
+        "What is stored of the teacher's answers: float16 or float32, all logits (minus their maximum); topk:k=K, "
+        "sampled:n=N or varopt:mean=N, a few words of a vocabulary; replay, the input of its head.",
+        group=STORAGE,
     )
 
 
@@ -68,6 +71,9 @@ class TeacherSpec:
         "column:PREFIX*, column:NAME@FILE, file:FILE.npy (logits:... where they are logits).",
         name="teacher",
         group=TEACHER,
+    )
+    tokenizer: str | None = option(
+        None, "Folder or hub name of the teacher's tokenizer. Default: its own.", group=TEACHER, cost=Cost.NONE
     )
     dtype: str = dtype()
     device: str | None = device()
@@ -151,3 +157,4 @@ class DumpSettings:
         cost=Cost.NONE,
     )
     store: str = store()
+    sequences: Sequences = field(default_factory=Sequences)

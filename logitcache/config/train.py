@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.data import LANGUAGE, Columns, data, data_seed, label_map, max_length, unlabelled
 from logitcache.config.labels import weights_of
 from logitcache.config.methods import METHODS
 from logitcache.config.option import Cost, option, validate
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import check_revision, check_weights
 from logitcache.config.teacher import MAX_SEED, revision, trust_remote_code
 from logitcache.config.workspace import Workspace
@@ -18,6 +19,8 @@ from logitcache.errors import SpecError
 
 METRICS = ("accuracy", "macro_f1", "f1", "mcc")
 ENTITY_F1 = "entity_f1"  # of tags of words
+TOKEN_METRICS = ("nll", "token_accuracy", "ece")  # of language models
+LOWER_IS_BETTER = frozenset({"nll", "perplexity", "ece"})
 PRECISIONS = ("fp32", "bf16", "fp16")
 STUDENT = "Student"
 METHOD = "Method"
@@ -141,6 +144,7 @@ class TrainConfig:
         cost=Cost.NONE,
     )
     max_length: int = max_length()
+    sequences: Sequences = field(default_factory=Sequences)
     rows: int | None = option(
         None,
         "Train on that many labelled rows only: the same for every method and seed.",
@@ -159,7 +163,7 @@ class TrainConfig:
     metric: str | None = option(
         None,
         "Metric of `best`; f1 is for two classes. Default: the preset's, else accuracy.",
-        choices=(*METRICS, ENTITY_F1),
+        choices=(*METRICS, ENTITY_F1, *TOKEN_METRICS),
         group=TRAINING,
         cost=Cost.NONE,
     )
@@ -184,6 +188,14 @@ class TrainConfig:
         recorded=False,
     )
     group_by_length: bool = group_by_length()
+    loss_execution: str = option(
+        "auto",
+        "Loss of a vocabulary: plain computes all logits of a batch, fused a part of them at a time. auto chooses by "
+        "their number and the device.",
+        choices=("auto", "plain", "fused"),
+        group=TRAINING,
+        cost=Cost.NONE,
+    )
     cache: Path | str | Sequence[Path | str] | None = option(
         None,
         "The teacher's answers: a cache's folder or URL. Several: of labelled and unlabelled rows, or of teachers to "
@@ -231,15 +243,13 @@ class TrainConfig:
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
         check_weights(self.student, self.init)
         check_revision(self.student, self.revision)
-        if self.batch_size % self.accumulate:
-            sizes = f"{self.batch_size} and {self.accumulate}"
-            raise SpecError(expected="a batch size divisible by --accumulate", found=sizes)
+        check_batch(self.batch_size, self.accumulate)
         self._check_teaching()
 
     def _check_teaching(self) -> None:
         """Refuse what only a method with a teacher has a use for."""
         method = METHODS[self.method]
-        if self.caches and not method.needs_teacher:
+        if self.caches and not method.needs_teacher and self.columns.task not in LANGUAGE:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
         if self.label_map and not (self.caches or method.reads_cache):
             raise SpecError(f"--label-map: {self.method} reads no cache. Leave it out, or choose kd.")
@@ -250,6 +260,12 @@ class TrainConfig:
         if self.without_fold is not None and not 0 <= self.without_fold[0] < self.without_fold[1]:
             fold, folds = self.without_fold
             raise SpecError(f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds}).")
+
+
+def check_batch(batch_size: int, accumulate: int) -> None:
+    """Raises SpecError for a batch that cannot be cut into so many equal micro-batches."""
+    if batch_size % accumulate:
+        raise SpecError(expected="a batch size divisible by --accumulate", found=f"{batch_size} and {accumulate}")
 
 
 def check_method(

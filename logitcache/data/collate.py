@@ -10,18 +10,17 @@ import numpy as np
 
 from logitcache import identity
 from logitcache.data.tasks.classification import Classification
+from logitcache.payloads import Payload
 from logitcache.records import (
     LOGITS,
     Answers,
     Array,
     Batch,
-    Dense,
     Examples,
     Float32,
     Int64,
     Padding,
     Positions,
-    Ragged,
     Side,
     common_positions,
     rows_of,
@@ -83,7 +82,7 @@ class Collator:
         return answers
 
 
-def _joined(positions: Positions, answers: Mapping[str, Answers]) -> tuple[Positions, dict[str, Dense[Array]]]:
+def _joined(positions: Positions, answers: Mapping[str, Answers]) -> tuple[Positions, dict[str, Payload[Array]]]:
     """The positions that every teacher has answered, and each teacher's vectors there."""
     if not all(same_positions(positions, answer) for answer in answers.values()):
         shared, *shared_in_answers = common_positions(positions, *answers.values())
@@ -123,10 +122,8 @@ def pad(rows: Examples, index: Int64, padding: Padding | None = None) -> dict[st
     else:
         mask = columns < lengths
     gather = np.where(mask, starts[:, None] + columns, 0)
-    fill = {"input_ids": padding.token, "token_type_ids": padding.segment}
-    inputs = {name: _gather(column, gather, mask, fill[name]) for name, column in rows.inputs.items()}
+    fill = {"input_ids": padding.token, "token_type_ids": padding.segment, "position_ids": 0}
+    inputs: dict[str, Array] = {}
+    for name, column in rows.inputs.items():
+        inputs[name] = np.where(mask, column.values[gather], fill[name]).astype(np.int64)
     return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask.astype(np.int64), **inputs}
-
-
-def _gather(column: Ragged, gather: Int64, mask: Array, fill: int) -> Array:
-    return np.where(mask, column.values[gather], fill).astype(np.int64)

@@ -45,9 +45,9 @@ class SharedTexts:
     first: int  # the row_id of the first such row
 
 
-def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int64]:
-    """The places of the labelled rows that each of ``names`` holds out, ascending. Empty where fewer than two classes
-    have enough rows.
+def divide(row_hash: Int64, label: Int64, names: Sequence[str], classes: int = 2) -> dict[str, Int64]:
+    """The places of the labelled rows that each of ``names`` holds out, ascending. Empty where fewer than ``classes``
+    classes have enough rows.
 
     The steps: a text counts for the rarest of its labels. The texts of a class are put in the order of a counter hash
     of their own hash, and each split takes them from the front until it has its share of the class's rows, so it has
@@ -71,7 +71,7 @@ def divide(row_hash: Int64, label: Int64, names: Sequence[str]) -> dict[str, Int
     for name in names:
         is_chosen = is_free & (start < (end + share)[stratum_in_order])
         texts = order[is_chosen]
-        if len(np.unique(stratum[texts])) < 2:
+        if len(np.unique(stratum[texts])) < classes:
             return {}
         is_free &= ~is_chosen
         end += np.bincount(stratum[texts], size[texts], len(rows)).astype(np.int64)

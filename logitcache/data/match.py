@@ -84,6 +84,15 @@ def match_labels(
     rows. Raises FingerprintMismatch where the classes are others, with the options that say how to match them;
     SpecError for a map that does not fit.
     """
+    if task.self_contained:  # a vocabulary is matched by its tokens, where a tokenizer is known
+        if label_map:
+            raise SpecError(
+                expected="classes with names",
+                found=f"a vocabulary ({task.name})",
+                advice="Leave it out.",
+                where="--label-map",
+            )
+        return Match(np.arange(0), Kind.SAME, (), ())
     own = tuple(own)
     data = _class_names(task)
     check_count(own, task, where, who=who, occurring=occurring)

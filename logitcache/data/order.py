@@ -7,6 +7,7 @@ library's generator and never change; tests compare them with golden values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -16,6 +17,7 @@ from logitcache.records import Int64
 
 WINDOW = 64  # batches among which rows of like length are gathered
 TOGETHER = 4  # windows among which rows are shuffled, for stores that are read by windows
+POSITIONS = 1 << 32  # more than any row has
 PADDING = -1  # the place of no row: what fills up the last batches where several ranks share them
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _ROUNDS = (
@@ -43,6 +45,15 @@ def counter_hash(seed: int, purpose: str, counter: Int64) -> npt.NDArray[np.uint
 def _shuffled(counter: Int64, seed: int, purpose: str) -> Int64:
     """The places of these counters in the order of their hashes: i64[n]."""
     return np.argsort(counter_hash(seed, purpose, counter), kind="stable")
+
+
+def position_keys(seed: int, purpose: str, row: Int64, view: Int64 | int, position: Int64) -> Int64:
+    """A key for each position, i64[P]: a pure function of (seed, purpose, row, view, position), where random numbers of
+    that position go on from (``logitcache.targets.draws``). ``row`` and ``position`` i64[P].
+    """
+    place = np.asarray(view, np.int64) * POSITIONS + position
+    mixed = counter_hash(seed, f"{purpose}/row", row) ^ counter_hash(seed, f"{purpose}/place", place)
+    return counter_hash(seed, purpose, mixed.view(np.int64)).view(np.int64)
 
 
 def permutation(n: int, seed: int, epoch: int) -> Int64:
@@ -87,6 +98,11 @@ def windowed_permutation(n: int, window: int, seed: int, epoch: int, windows_tog
     turn[_shuffled(windows, seed, f"windows/{epoch}")] = windows
     group = turn[rows // window] // windows_together
     return np.lexsort((counter_hash(seed, f"order/{epoch}", rows), group)).astype(np.int64)
+
+
+def of_view(order: Callable[[int], Int64], views: int, epoch: int) -> Int64:
+    """An epoch's ``order`` of rows that each have so many views, one behind the other: epoch e has view e mod views."""
+    return order(epoch) * views + epoch % views
 
 
 def filled_up(order: Int64, multiple: int) -> Int64:

@@ -33,6 +33,8 @@ class Rows:
     row_id: Int64  # [N]
     row_hash: Int64  # [N]
     tags: Ragged | None = None  # labels of the words of each row, where the rows are of words; -1: none
+    # of rows that are tokens already: input_ids, labels (-1: not kept) and perhaps position_ids; then the text is empty
+    tokens: Mapping[str, Ragged] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -42,7 +44,8 @@ class Rows:
         pair = None if self.text_pair is None else taken(self.text_pair, places)
         label, row_id, row_hash = (_selected(column, places) for column in (self.label, self.row_id, self.row_hash))
         tags = None if self.tags is None else self.tags.select(places)
-        return Rows(taken(self.text, places), pair, label, row_id, row_hash, tags)
+        tokens = {name: column.select(places) for name, column in self.tokens.items()}
+        return Rows(taken(self.text, places), pair, label, row_id, row_hash, tags, tokens)
 
     def followed_by(self, more: Rows, start: int) -> Rows:
         """These rows and then more, whose row_id counts on from ``start``."""
@@ -60,12 +63,18 @@ class Rows:
 
     @property
     def labels(self) -> Int64:
-        """Every label, in order: of rows, or of their words."""
-        return self.label if self.tags is None else self.tags.values
+        """Every label, in order: of rows, or of their words or tokens."""
+        return self.label if self._units is None else self._units.values
+
+    @property
+    def _units(self) -> Ragged | None:
+        """The labels of parts of rows, where they have some."""
+        return self.tokens.get("labels", self.tags)
 
     def labels_at(self, row: Int64, index: Int64) -> Int64:
         """The labels of these positions: row i64[P] is a place here, index i64[P] a number in the row."""
-        labels: Int64 = self.label[row] if self.tags is None else self.tags.values[self.tags.indptr[row] + index]
+        units = self._units
+        labels: Int64 = self.label[row] if units is None else units.values[units.indptr[row] + index]
         return labels
 
     def texts(self, start: int = 0, stop: int | None = None) -> tuple[list[str], list[str] | None]:
@@ -100,6 +109,9 @@ class Source:
     division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
     task: str = "classification"  # what is asked of a row
     unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
+    form: str = "text"  # what a text is: text, prompt (and its completion), or messages as JSON
+    documents: str | None = None  # digest of the documents that rows of tokens were made of
+    views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks
     origins: dict[str, Table] = field(default_factory=dict, repr=False)  # by table: where its rows stand, no columns
     read: Mapping[str, Callable[[], Table]] = field(default_factory=dict)  # reads a split's table again, by split
     texts: tuple[str, str | None] = ("text", None)  # the columns of its texts

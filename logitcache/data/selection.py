@@ -27,7 +27,7 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
     if labelled != ["train"] or not missing:
         return source
     train = source.splits["train"]
-    held_out = divide(train.row_hash, train.label, missing)
+    held_out = divide(train.row_hash, train.label, missing, min(2, source.num_labels))
     counts = {split: len(index) for split, index in held_out.items()}
     divided = replace(source, division=Division(RULE, counts))
     if not held_out:

@@ -29,6 +29,7 @@ from logitcache.forecast.epoch import mean_width, share_of_epoch, training_batch
 from logitcache.forecast.finetuning import step_from_flops, step_timed
 from logitcache.records import Array, Examples, Int64
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.plan import Planned
 
 WIDTHS = 6  # batches of a dump that are timed, from the longest to the shortest
@@ -215,6 +216,7 @@ class Calibration:
         """Seconds of one shard, as large as the dump's last one, from logits to a sealed cache."""
         plan = self.planned.plan
         codec = self.planned.codec
+        assert isinstance(codec, DenseCodec)
         start, end = plan.shard(plan.shard_count - 1)
         rows = end - start
         logits = np.zeros((rows, codec.width), np.float32)

@@ -14,6 +14,7 @@ from logitcache.store import stores
 from logitcache.store.extents import File
 from logitcache.store.manifest import QUANTILES, Plan, Receipt, manifest_dict
 from logitcache.targets.dense import DTYPES as CODECS
+from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.plan import Planned
 
 TRAINED_BYTES = 16  # of a parameter: weight, gradient and AdamW's two moments in single precision
@@ -31,12 +32,13 @@ def on_disk(planned: Planned) -> dict[str, int]:
 
 
 def _stored_as(planned: Planned, dtype: str) -> Plan:
+    assert isinstance(planned.codec, DenseCodec)
     codec = replace(planned.codec, dtype=dtype)
-    kinds = codec.columns()
+    dtypes = {column.name: column.dtype for column in codec.columns()}
     columns = []
     for column in planned.plan.columns:
-        if column.name in kinds:
-            column = replace(column, dtype=kinds[column.name][0])
+        if column.name in dtypes:
+            column = replace(column, dtype=dtypes[column.name])
         columns.append(column)
     return replace(planned.plan, targets={"logits": codec.to_dict()}, columns=tuple(columns))
 

@@ -18,8 +18,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from logitcache.errors import LogitCacheError, SpecError, short
+from logitcache.models.documents import told_apart
 from logitcache.models.settings import configurations
-from logitcache.records import Array, Int64, Padding, Side
+from logitcache.records import Array, Documents, Int64, Padding, Side
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # of a CPU, and of devices without an error of their own
 Inputs = Mapping[str, Tensor]
@@ -137,11 +138,16 @@ def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token:
 
 def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token: bool) -> Tensor:
     """One forward pass."""
-    if not padding.mask:
+    plain: dict[str, Any] = {}
+    if padding.documents is not None:
+        inputs = told_apart(model, inputs, padding)
+        if padding.documents is Documents.POSITIONS:
+            plain["use_cache"] = False  # with a cache of keys, positions tell nothing of documents
+    elif not padding.mask:
         inputs = {name: values for name, values in inputs.items() if name != "attention_mask"}
     rows = len(inputs["input_ids"])
     try:
-        logits: Any = model(**inputs).logits
+        logits: Any = model(**inputs, **plain).logits
         shape = tuple(logits.shape)
     except LogitCacheError:
         raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,7 +58,7 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
         raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
     used = {NUMBER.sub("#", name) for name in model.state_dict()}
     surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
-    if surplus:
+    if surplus and not info["missing_keys"]:  # one that has a head: of a body for training some layers may be taken
         found = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
         advice = "Correct the number of layers in its config.json."
         raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
@@ -143,6 +145,25 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     return min(limit, positions - first)
 
 
+def gguf_file(path: str) -> tuple[str, dict[str, str]]:
+    """The folder of a ``.gguf`` file and what `transformers` has to be told to read it; else the path and nothing.
+    Raises SpecError where the package that reads such files is not installed.
+    """
+    file = Path(path)
+    if file.suffix.lower() != ".gguf":
+        return path, {}
+    if not file.is_file():
+        raise SpecError(expected="a .gguf file", found="no such file", advice="Correct the path.", where=path)
+    if importlib.util.find_spec("gguf") is None:
+        raise SpecError(
+            expected="the package gguf, which reads .gguf files",
+            found="it is not installed",
+            advice="Run: pip install gguf",
+            where=path,
+        )
+    return str(file.parent), {"gguf_file": file.name}
+
+
 def load_tokenizer(
     path: str,
     revision: str | None = None,
@@ -158,7 +179,8 @@ def load_tokenizer(
     with loading(what, path, RESAVE, revision, checks=OF_TOKENIZER):
         commit = hub.checkpoint(path, revision)
         settings = {} if commit is None else commit.settings()
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, **settings)
+        folder, of_file = gguf_file(path)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, **of_file, **settings)
         if not trust_remote_code and _stands_in(tokenizer):
             raise hub.own_code()
         unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)

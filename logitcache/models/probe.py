@@ -31,6 +31,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
+from logitcache.models.documents import find_documents
 from logitcache.records import Array, Examples, Float32, Int64, Padding, Ragged, Side
 
 LENGTHS = 8  # of probed rows, from the shortest to the longest
@@ -153,6 +154,8 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are, and texts joined to
     longer ones and cut at :data:`LENGTHS` lengths, two at each.
     """
+    if rows.tokens:
+        return _cut_tokens(tokenizer, rows, max_length)
     texts, pairs = rows.select(_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
     special = tokenizer.num_special_tokens_to_add(pair=pairs is not None)
     shortest = min(special + 2, max_length)
@@ -164,6 +167,22 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
         second = None if pairs is None else [_joined(pairs, start, length) for start in starts]
         parts.append(prepare(tokenizer, _rows(long, second), length))
     return _together(parts)
+
+
+def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
+    """Beginnings of rows of tokens, two of each of several lengths."""
+    chosen = rows.select(_spaced(len(rows), 2 * LENGTHS))
+    whole = chosen.tokens["input_ids"]
+    longest = min(max_length, int(whole.lengths().max()))
+    lengths = np.geomspace(min(2, longest), longest, LENGTHS).round().astype(int)
+    parts = []
+    for number, length in enumerate(np.repeat(lengths, 2).tolist()):
+        row = whole.values[whole.indptr[number % len(whole)] :][:length]
+        parts.append(Ragged(row, np.array([0, len(row)])))
+    ids = _concatenated(parts)
+    numbers = np.arange(len(ids))
+    none = np.zeros_like(numbers)
+    return Examples(numbers, none, numbers, none, {"input_ids": ids}, none.astype(np.bool_), Padding.of(tokenizer))
 
 
 def _spaced(rows: int, count: int) -> Int64:
@@ -226,11 +245,19 @@ def find_padding(
             probe = Probe(asking, probe_rows(tokenizer, rows, max_length), dtype)
             check_token_types(model, probe.rows)
             try:
-                return probe.choose(sides, equal)
+                chosen = probe.choose(sides, equal)
+                if "position_ids" not in rows.tokens:
+                    return chosen
+                every = partial(ask, model, per_token=True)
+                return find_documents(every, model, chosen, rows, partial(_rounding, dtype))
             except RuntimeError as error:
                 if not out_of_memory(error) or max_length < LEAST:
                     raise
             max_length //= 2  # the rows may be much shorter than the longest that was allowed
+
+
+def _rounding(dtype: torch.dtype, reference: Array) -> float:
+    return TIMES * tolerance(dtype, reference, 0.0)
 
 
 def _ask_ends(model: PreTrainedModel, inputs: dict[str, Array], padding: Padding) -> torch.Tensor:

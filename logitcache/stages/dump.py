@@ -14,6 +14,7 @@ from logitcache.cache.cache import Cache
 from logitcache.config.dump import DumpConfig
 from logitcache.data.selection import held_out
 from logitcache.data.source import UNLABELLED_SPLIT, Source
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.ranks import on_its_own
 from logitcache.reporter import SILENT, Reporter
@@ -21,7 +22,9 @@ from logitcache.stages.caches import Dump
 from logitcache.stages.preflight import check_dump, say_remark
 from logitcache.stages.rows import check_unlabelled, load
 from logitcache.stages.stage import result_of
+from logitcache.stages.stored import keep_tokenizer
 from logitcache.store.writer import check_place
+from logitcache.targets.table import parse
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.column import recorded
 from logitcache.teacher.dump import checked_plan
@@ -43,40 +46,48 @@ def dump(
     Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
     config.check()
+    parse(config.settings.codec)  # refused before rows are read
     source = held_out(source or load(config, reporter), reporter)
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)
+    if config.split == "train" and TASKS[source.task].self_contained:  # students are scored on what caches hold
+        splits += [split for split in source.splits if split not in splits]
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
-        source.table(split)
+        source.split(split) if TASKS[source.task].self_contained else source.table(split)
         place = folder_of(config, source, split)
         check_place(place)
         check_dump(config, source, split, place)
     say_remark(source, reporter)
     reuse = _reused(config, source, splits)
     older = None if reuse is None else Known(reuse)
-    plan = planner(config, source, older, reporter)
+    source, plan = planner(config, source, older, reporter)
     plans = {split: plan(split) for split in splits}  # all are refused before anything is written
-    reports = [_dump(config, asked, source, split, older, reporter) for split, asked in plans.items()]
-    return replace(reports[0], unlabelled=reports[1] if len(reports) > 1 else None)
+    reports = {split: _dump(config, asked, source, split, older, reporter) for split, asked in plans.items()}
+    first = reports.pop(config.split)
+    return replace(first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values()))
 
 
 def planner(
     config: DumpConfig, source: Source, older: Known | None = None, reporter: Reporter = SILENT
-) -> Callable[[str], Asked]:
-    """A function that plans the dump of a split: of answers that exist already, where the teacher's name says so, or of
-    a model, which is loaded (and trained first where needed) by this call. ``older`` are answers that are copied.
+) -> tuple[Source, Callable[[str], Asked]]:
+    """The source as its rows are put to the teacher, and a function that plans the dump of a split: of answers that
+    exist already, where the teacher's name says so, or of a model, which is loaded (and trained first where needed) by
+    this call. ``older`` are answers that are copied.
     """
     settings = config.settings
     label_map = config.label_map
     answers = config.teacher.answers
     if answers is not None:
         folder = config.workspace.data
-        return lambda split: recorded(answers, source, split, settings, label_map, folder, reporter)
+        return source, lambda split: recorded(answers, source, split, settings, label_map, folder, reporter)
     panel = load_panel(config, source, reporter, None if older is None else older.cache)
-    return lambda split: checked_plan(
-        panel, source, split, settings, label_map=label_map, reuse=older, reporter=reporter
+    rows = panel.first.as_rows(source, settings, reporter)
+    if panel.first.kind.self_contained:
+        keep_tokenizer(panel.first.tokenizer, config.workspace)
+    return rows, lambda split: checked_plan(
+        panel, rows, split, settings, label_map=label_map, reuse=older, reporter=reporter
     )
 
 
@@ -95,7 +106,16 @@ def load_panel(
     teacher = replace(config.teacher, device=_device(config))
     max_length = config.settings.max_length
     with on_its_own():  # parts may be ranks of a launcher, but they share no training
-        return prepare_teacher(teacher, config.finetune, source, max_length, config.workspace, reporter, reuse=reuse)
+        return prepare_teacher(
+            teacher,
+            config.finetune,
+            source,
+            max_length,
+            config.workspace,
+            reporter,
+            reuse=reuse,
+            sequences=config.settings.sequences,
+        )
 
 
 def _device(config: DumpConfig) -> str | None:

@@ -17,6 +17,7 @@ from typing import NoReturn
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.config.option import validate
+from logitcache.config.sequences import Sequences
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
@@ -50,6 +51,7 @@ def prepare_teacher(
     reporter: Reporter = SILENT,
     *,
     reuse: Cache | None = None,
+    sequences: Sequences | None = None,
 ) -> Panel:
     """The teacher as it is, or fine-tuned on the train split first; with folds, one for each. Waits for a teacher that
     another command is training.
@@ -62,11 +64,7 @@ def prepare_teacher(
     kind = TASKS[source.task]
     trained = _trained_teacher(spec, finetune, kind)
     if finetune.folds is None and trained is not None:
-        labels = trained.label_names
-        names = ", ".join(labels[:8])
-        if len(labels) > 8:
-            names += ", …"
-        reporter.note(f"teacher: {spec.name}, {len(labels)} labels ({names}), computing in {spec.dtype}")
+        reporter.note(f"teacher: {spec.name}, {trained.columns_in_words()}, computing in {spec.dtype}")
         return OneTeacher(trained)
     if trained is not None:
         raise SpecError(
@@ -75,9 +73,11 @@ def prepare_teacher(
             where=spec.name,
         )
     config = _train_config(spec, finetune, max_length, workspace)
+    if sequences is not None:
+        config = replace(config, sequences=sequences)
     announce: Callable[[Job], None]
     if reuse is None:
-        reason = "it is to be fine-tuned" if finetune.mode == "always" else "it has no trained classification head"
+        reason = "it is to be fine-tuned" if finetune.mode == "always" else f"it has no trained {kind.head} head"
         announce = partial(_note_training, reporter, f"{spec.name}: {reason}")
     else:
         announce = partial(_refuse_reuse, reuse, finetune.folds)
@@ -100,6 +100,7 @@ def _trained_teacher(spec: TeacherSpec, finetune: Finetune, kind: type[Classific
             kind=kind,
             revision=spec.revision,
             trust_remote_code=spec.trust_remote_code,
+            tokenizer=spec.tokenizer,
         )
     except UntrainedHead:
         if finetune.mode == "never":
@@ -110,6 +111,7 @@ def _trained_teacher(spec: TeacherSpec, finetune: Finetune, kind: type[Classific
 def _train_config(spec: TeacherSpec, finetune: Finetune, max_length: int, workspace: Workspace) -> TrainConfig:
     return TrainConfig(
         student=spec.name,
+        tokenizer=spec.tokenizer,
         revision=spec.revision,
         trust_remote_code=spec.trust_remote_code,
         epochs=finetune.epochs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from logitcache.cache.cache import Cache
+from logitcache.cache.rows import stored_source
+from logitcache.config.data import LANGUAGE
 from logitcache.config.methods import METHODS
 from logitcache.config.option import options_of
 from logitcache.config.train import TrainConfig
@@ -22,6 +25,7 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
 from logitcache.data.tasks.classification import Classification, check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
 from logitcache.errors import SpecError
+from logitcache.models.load import load_tokenizer
 from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32, Int64
@@ -29,8 +33,9 @@ from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.stages.preflight import check_classes, check_labelled
 from logitcache.stages.rows import load
+from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokenizer, with_length
 from logitcache.student.methods import Objective, objective
-from logitcache.student.model import commit_of, student_tokenizer
+from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
 from logitcache.teacher.panel import folds_of
 
@@ -54,6 +59,7 @@ class Job:
     tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
     reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
     cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
+    stored: Mapping[str, Cache] = field(default_factory=dict)  # by split: the caches that hold the rows
 
     @cached_property
     def class_weight(self) -> Float32 | None:
@@ -121,7 +127,7 @@ def resolve(config: TrainConfig, source: Source | None, reporter: Reporter) -> J
     fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
-    source = held_out(source or load(config, reporter), reporter)
+    config, source, stored, tokenizer = _rows_of_run(config, source, reporter)
     _note_evaluation(source, reporter)
     train = _training_rows(config, source, reporter)
     if config.folds is not None:
@@ -133,14 +139,41 @@ def resolve(config: TrainConfig, source: Source | None, reporter: Reporter) -> J
     folder, settings = default_folder(requested, source)
     config = replace(config, revision=commit_of(config.student, config.revision))
     class_weights(config.class_weight, train.labels, task)  # refused before anything is written
-    return Job(config, requested, source, task, goal, train, config.out or folder, settings)
+    fingerprint = stored["train"].fingerprint if stored else None
+    out = config.out or folder
+    return Job(config, requested, source, task, goal, train, out, settings, tokenizer, None, fingerprint, stored)
+
+
+def _rows_of_run(
+    config: TrainConfig, source: Source | None, reporter: Reporter
+) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
+    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to make the rows."""
+    if config.columns.task in LANGUAGE and config.caches and source is None:
+        stored = caches_of(config, None, reporter)
+        return with_length(config, stored), stored_source(stored), stored, None
+    source = held_out(source or load(config, reporter), reporter)
+    kind = TASKS[source.task]
+    if not kind.self_contained:
+        return config, source, {}, None
+    if any(rows.tokens for rows in source.splits.values()):  # made before: of a teacher's own rows
+        return config, source, {}, None
+    stored = caches_of(config, source, reporter)
+    if stored:
+        return with_length(config, stored), stored_source(stored), stored, None
+    tokenizer = _tokenizer(config, source, reporter)
+    limit = int(min(tokenizer.model_max_length, 2**31 - 1))
+    made = kind.tokenised(source, tokenizer, config.sequences, limit, reporter)
+    longest = max(int(rows.tokens["labels"].lengths().max(initial=0)) for rows in made.splits.values())
+    return replace(config, max_length=longest), made, {}, tokenizer
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:
     """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so whatever can be
     refused without it is refused before.
     """
-    tokenizer = _tokenizer(job.config, job.source, reporter)
+    tokenizer = job.tokenizer or _tokenizer(job.config, job.source, reporter, job.stored.get("train"))
+    if job.stored:
+        check_vocabulary(tokenizer, job.stored["train"], job.config.workspace, reporter)
     return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
 
 
@@ -149,7 +182,9 @@ def fit_settings(config: TrainConfig) -> FitSettings:
     return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})
 
 
-def _tokenizer(config: TrainConfig, source: Source, reporter: Reporter) -> Any:
+def _tokenizer(config: TrainConfig, source: Source, reporter: Reporter, stored: Cache | None = None) -> Any:
+    if stored is not None and config.tokenizer is None and lacks_tokenizer(config.student):
+        return load_tokenizer(str(stored_tokenizer(config.workspace, stored)))
     return student_tokenizer(
         config.student,
         config.tokenizer,
@@ -235,6 +270,8 @@ def _selected(rows: Rows, index: Int64) -> Rows:
 
 
 def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
+    if TASKS[source.task].self_contained:
+        return TASKS[source.task](source.num_labels, None)
     check_classes(train.labels, source)
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))

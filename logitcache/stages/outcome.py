@@ -38,7 +38,7 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "seed": record["seed"],
         "metric": record["metric"],
         "metrics": fitted.scores,
-        "label_names": list(task.label_names or map(str, range(task.num_labels))),
+        "label_names": None if task.evidence_names else list(task.label_names or map(str, range(task.num_labels))),
         "data": {"source": job.source.name, "digest": job.source.digest(), **rows, **_held_out(job)},
         "config": record,
         "alpha": objective.alpha,
@@ -82,23 +82,26 @@ def _cache(cache: Cache) -> dict[str, Any]:
     }
 
 
-def write_predictions(path: Path, predictions: dict[str, Block]) -> None:
-    """One row per evaluated position: split, row_id, position, label, logits[K]."""
-    tables = [_table(split, p) for split, p in predictions.items()]
+def write_predictions(path: Path, predictions: dict[str, Block], evidence: tuple[str, ...] = ()) -> None:
+    """One row per evaluated position: split, row_id, position, label, and logits[K] or these columns of evidence."""
+    tables = [_table(split, p, evidence) for split, p in predictions.items()]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), sink, write_page_checksum=True)
     write_atomic(path, memoryview(sink.getvalue()))
 
 
-def _table(split: str, prediction: Block) -> pa.Table:
+def _table(split: str, prediction: Block, evidence: tuple[str, ...]) -> pa.Table:
     answers = prediction.answers
     logits = np.ascontiguousarray(answers.logits, np.float32)
+    answered = {name: pa.array(logits[:, column]) for column, name in enumerate(evidence)}
+    if not evidence:
+        answered = {"logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])}
     return pa.table(
         {
             "split": pa.array([split] * len(logits)),
             "row_id": prediction.row_id[rows_of(answers.indptr)],
             "position": answers.index,
             "label": prediction.label,
-            "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1]),
+            **answered,
         }
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from logitcache import hub
 from logitcache.cache.cache import Cache
+from logitcache.config.data import LANGUAGE
 from logitcache.config.dump import DumpConfig
 from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import DumpSettings
@@ -45,6 +46,8 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
     if config.teacher.answers is not None:  # they are read in moments, and no model is loaded for them
         return
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
+    if TASKS[source.task].self_contained:  # its rows are made by the teacher's tokenizer
+        return
     if config.finetune.mode == "always" or config.finetune.folds is not None or is_shape(config.teacher.name):
         check_labels(source)
     elif teacher is not None:
@@ -53,11 +56,13 @@ def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> 
         check_begun(source, split, config.settings, config.teacher.dtype, folder)
 
 
-def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter) -> Source:
-    """The rows of a training: read, unless they are in memory, divided, and found to be such that it can begin. Raises
-    SpecError, FingerprintMismatch.
+def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter) -> Source | None:
+    """The rows of a training: read, unless they are in memory, divided, and found to be such that it can begin; None
+    where they lie in the caches that are named. Raises SpecError, FingerprintMismatch.
     """
     config.check()
+    if source is None and config.caches and config.columns.task in LANGUAGE:
+        return None
     source = held_out(source or load(config, reporter), reporter)
     check_training(config, source)
     say_remark(source, reporter)
@@ -73,12 +78,14 @@ def say_remark(source: Source, reporter: Reporter) -> None:
 
 def check_training(config: TrainConfig, source: Source) -> None:
     """Raises what a training would raise, as far as files tell it."""
-    check_labels(source)
+    is_self_contained = TASKS[source.task].self_contained
+    if not is_self_contained:
+        check_labels(source)
     checkpoint("student", config.student, config.revision)
     if config.tokenizer is not None:
         checkpoint("tokenizer", config.tokenizer, None)
     check_metric(config.metric or own_metric(source), task_of(source, ()))
-    if len(config.caches) == 1 and isinstance(config.caches[0], Path):
+    if len(config.caches) == 1 and isinstance(config.caches[0], Path) and not is_self_contained:
         check_cache(Cache.open(config.caches[0]), source, config.label_map)
 
 

@@ -66,6 +66,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     padding = _padding(job, student, tokenizer, max_length, reporter)
     prepared = _prepare(job, tokenizer, max_length, reporter)
     prepared = {split: replace(rows, padding=padding) for split, rows in prepared.items()}
+    prepared["train"] = replace(prepared["train"], views=job.source.views)
     with first_alone():
         if is_first():
             claim(job)
@@ -83,6 +84,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
                 job.out,
                 stage,
                 job.class_weight,
+                job.stored,
             )
     except SpecError as error:
         can_go_on = checkpoints.last(job.out / "checkpoints") is not None and not isinstance(error, Diverged)
@@ -90,7 +92,7 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
             forget(job.out)
         raise error.at(config.student) from error.__cause__
     if is_first():
-        write_predictions(job.out / "predictions.parquet", fitted.predictions)
+        write_predictions(job.out / "predictions.parquet", fitted.predictions, job.task.evidence_names)
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
         _remove_checkpoints(job.out)
     meet()

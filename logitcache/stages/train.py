@@ -32,9 +32,11 @@ from logitcache.stages.relabelled import check_gold_labels
 from logitcache.stages.rows import check_unlabelled
 from logitcache.stages.run import run
 from logitcache.stages.stage import Stage, result_of
+from logitcache.stages.stored import stored_tokenizer
 from logitcache.stages.workspace import find_cache, self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
+from logitcache.student.model import lacks_tokenizer
 from logitcache.teacher.asked import label_digest
 from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -140,6 +142,8 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
     """
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, reporter)
+    if job.stored:  # its rows are those of the cache
+        return job, teacher
     check_gold_labels(teacher, job.train, reporter)
     _note_moved(teacher, job, reporter)
     return job, teacher
@@ -163,6 +167,10 @@ def _with_folder(job: Job) -> Job:
 def _teacher(job: Job, reporter: Reporter) -> Joined | None:
     """The caches that are named, or (for kd) those of the workspace; None for a method without."""
     config = job.config
+    if job.stored:
+        if not METHODS[config.method].needs_teacher:
+            return None
+        return join([job.stored["train"]], job.starts(), task=job.task, label_map=config.label_map)
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
         return join(caches, job.starts(), config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
@@ -202,7 +210,9 @@ def _note_moved(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Note how many rows lie at another place in a cache than in the data."""
     for part, index in teacher.rows_by_part(job.train.row_id):
         row_id = job.train.row_id[index] - part.start
-        for cache, _, rows in part.rows_in_caches(row_id):
+        for member in part.members:
+            cache = member.cache
+            rows = member.rows_of(row_id)
             moved = int((rows != row_id).sum())
             if moved:
                 windows = "" if cache.window is None else WINDOWS
@@ -288,7 +298,7 @@ def load_copy(seed: int, kind: type[Classification], folder: Path) -> TeacherMod
 
 def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
     """The first copy's answers to one part of the rows."""
-    settings = DumpSettings(max_length=job.config.max_length)
+    settings = DumpSettings(max_length=job.config.max_length, sequences=job.config.sequences)
     weights = str(panel.identity()["weights"])
     folder = self_cache(job.config.workspace, job.source, split, weights, settings.max_length)
     with first_alone():  # of several ranks the first dumps, the others read
@@ -302,7 +312,10 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
 def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
     unset: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds", "out"))
-    return replace(job.config, **unset, method="base", overwrite=False, revision=job.requested.revision)
+    config = replace(job.config, **unset, method="base", overwrite=False, revision=job.requested.revision)
+    if job.stored and config.tokenizer is None and lacks_tokenizer(config.student):
+        config = replace(config, tokenizer=str(stored_tokenizer(config.workspace, job.stored["train"])))
+    return config
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:

@@ -26,11 +26,11 @@ from logitcache.records import Array, Int64
 from logitcache.store import shards as common
 from logitcache.store.columns import ROW, Column, levels
 from logitcache.store.extents import Encoded, File, tile
-from logitcache.store.shards import BATCH_BITS, BATCH_ROWS, Fault, Folder, Places, Shard, batches_of, check
+from logitcache.store.shards import BATCH_BITS, Fault, Folder, Places, Shard, check
 from logitcache.store.space import Space
 
 WINDOW: int | None = None  # records that are best read together: any
-_BITS = np.array(BATCH_BITS)  # an array: numpy takes twice as long for a Python number
+BATCH_BYTES, MOST_BITS = 1 << 16, 16
 
 
 def name(index: int, level: str) -> str:
@@ -48,13 +48,24 @@ def encode(index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -
     return {name(index, level): _encode(members, arrays) for level, members in levels(columns).items()}
 
 
+def batch_bits(columns: Sequence[Column]) -> int:
+    """Records of a batch of a level with these columns, as a power of two: 1,024 of rows; of other levels as many
+    more as fit into 64 KiB, 65,536 at most. Records of a few bytes would else be outweighed by what Arrow adds.
+    """
+    if columns[0].level == ROW:
+        return BATCH_BITS
+    fitting = (BATCH_BYTES // sum(column.record_bytes() for column in columns)).bit_length() - 1
+    return min(MOST_BITS, max(BATCH_BITS, fitting))
+
+
 def _encode(columns: Sequence[Column], arrays: Mapping[str, Array]) -> Encoded:
     schema = _schema(columns)
     sink = pa.BufferOutputStream()
     ends = []
+    batch = 1 << batch_bits(columns)
     with pa.ipc.new_file(sink, schema) as writer:
-        for start in range(0, len(arrays[columns[0].name]), BATCH_ROWS):
-            rows = slice(start, start + BATCH_ROWS)
+        for start in range(0, len(arrays[columns[0].name]), batch):
+            rows = slice(start, start + batch)
             values = [_to_arrow(column, arrays[column.name][rows]) for column in columns]
             writer.write_batch(pa.record_batch(values, schema=schema))
             ends.append(sink.tell())
@@ -89,14 +100,17 @@ class Table(common.Table):
 
     def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
         super().__init__(folder, level, columns, shards)
+        self._bits = np.array(self.batch_bits)  # an array: numpy takes twice as long for a Python number
         for shard in self.shards:  # before arrays of that many batches are allocated
             file = self.file(shard)
-            batches = batches_of(shard.records[level])
+            batches = self.batches_of(shard)
             if len(file.extents) != batches + 2:
                 raise FormatError(
                     f"{file.name}: expected extents of {batches} record batches, header and footer, "
                     f"found {len(file.extents)}."
                 )
+
+    bits_of = staticmethod(batch_bits)
 
     def file(self, shard: Shard) -> File:
         return shard.files[name(shard.index, self.level)]
@@ -104,7 +118,7 @@ class Table(common.Table):
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
         mapped = self._mapped
         record = places.record
-        batch = record >> _BITS
+        batch = record >> self._bits
         if len(self.shards) > 1:
             batch += self.batch_base[places.shard]
         if mapped.any_fresh:
@@ -211,7 +225,7 @@ class _Mapped:
         described = f"record {table.describe(shard, batch)}"
         extent = file.extents[batch + 1]
         check(extent, data, described, path)
-        records = min(BATCH_ROWS, shard.records[table.level] - batch * BATCH_ROWS)
+        records = min(table.batch_rows, shard.records[table.level] - batch * table.batch_rows)
         try:
             decoded = reader.get_batch(batch)
         except (pa.ArrowException, OSError) as error:
@@ -226,7 +240,7 @@ class _Mapped:
             last_offset = file_start + extent.stop - records * size
             if not first_byte <= offset <= last_offset:
                 raise CorruptShard(f"{described}: expected uncompressed values of {name}, found none.", where=path)
-            self.views[name].origins[number] = offset - batch * BATCH_ROWS * size
+            self.views[name].origins[number] = offset - batch * table.batch_rows * size
 
     def _open(self, shard_number: int) -> tuple[memoryview, Any]:
         """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those that were written."""
@@ -244,7 +258,7 @@ class _Mapped:
             names = ", ".join(schema.names)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise CorruptShard(f"expected an Arrow file, found: {error}.", where=path) from None
-        expected = batches_of(shard.records[table.level])
+        expected = table.batches_of(shard)
         if batches != expected or schema != _schema(list(table.columns.values())):
             raise CorruptShard(
                 expected=f"{expected} record batches of {', '.join(table.columns)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from types import UnionType
 from typing import Any, get_origin, get_type_hints
 
 COUNTS = range(2**62)
@@ -22,8 +23,9 @@ def has_fields(value: Any, record: Any, **more: type) -> bool:
 
 @cache
 def _json_types(record: Any) -> dict[str, type]:
-    """The JSON type of each field of a dataclass."""
-    return {name: _JSON.get(get_origin(hint), hint) for name, hint in get_type_hints(record).items()}
+    """The JSON type of each field of a dataclass; not of those that may be None, which are not always there."""
+    hints = {name: hint for name, hint in get_type_hints(record).items() if get_origin(hint) is not UnionType}
+    return {name: _JSON.get(get_origin(hint), hint) for name, hint in hints.items()}
 
 
 def is_integer(value: Any, allowed: range = COUNTS) -> bool:

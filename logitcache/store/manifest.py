@@ -28,6 +28,7 @@ PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"  # what a cache'
 FORMAT = "logitcache/1"
 MAX_BYTES = 64 << 20  # of a small file
 MAX_SHARDS = MAX_BYTES >> 11  # a receipt takes up to 2 kB, and a manifest holds all of them
+TENSORS = "tensors.safetensors"  # below the folder ``shards``
 MAX_VIEWS = 2**20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
 
@@ -51,16 +52,21 @@ class Plan:
     shard_rows: int
     views: int = 1  # variants of each row; record ``row * views + view`` of the level ``row`` is one
     store: str = "arrow"
+    tensors: File | None = None  # the file of tensors that are kept once
 
     def to_dict(self) -> dict[str, Any]:
         fields = dict(vars(self))
         columns = [column.to_dict() for column in fields.pop("columns")]
-        return {"format": FORMAT, **fields, "columns": columns}
+        tensors = fields.pop("tensors")
+        kept = {} if tensors is None else {"tensors": tensors.to_dict()}
+        return {"format": FORMAT, **fields, "columns": columns, **kept}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Plan:
         """Raises FormatError for another format or a missing or impossible field."""
         _check_format(value)
+        tensors = _tensors(value)
+        value = {name: field for name, field in value.items() if name != "tensors"}
         valid = (
             has_fields(value, cls, format=str)
             and all(isinstance(part, dict) for part in (*value["columns"], *value["targets"].values()))
@@ -76,7 +82,7 @@ class Plan:
         fields = {name: field for name, field in value.items() if name != "format"}
         columns = tuple(map(Column.from_dict, value["columns"]))
         levels(columns)
-        plan = cls(**{**fields, "columns": columns})
+        plan = cls(**{**fields, "columns": columns, "tensors": tensors})
         if plan.shard_count > MAX_SHARDS:
             expected = f"a plan of at most {MAX_SHARDS:,} shards"
             raise FormatError(expected=expected, found=f"{plan.shard_count:,}", advice="Dump it again.")
@@ -134,11 +140,10 @@ class Receipt:
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 
-    @property
-    def positions(self) -> int:
-        """Vectors that were kept: one for each row and view, unless levels below ``row`` hold them."""
-        below = {level: count for level, count in self.records.items() if level != ROW and "." not in level}
-        return sum(below.values()) if below else self.records[ROW]
+    def positions(self, plan: Plan) -> int:
+        """Vectors that were kept: one for each row and view, unless levels named as the plan's targets hold them."""
+        below = [records for level, records in self.records.items() if level in plan.targets]
+        return sum(below) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:
         """Whether this is the receipt of that shard of a plan, with exactly the files that such a shard has."""
@@ -223,16 +228,26 @@ def manifest_dict(plan: Plan, receipts: list[Receipt]) -> dict[str, Any]:
     body = {
         "format": FORMAT,
         "plan": plan.to_dict(),
-        **_totals(receipts),
+        **_totals(plan, receipts),
         "shards": [receipt.to_dict() for receipt in receipts],
     }
     return {**body, "digest": identity.digest_json(body)}
 
 
-def _totals(receipts: Sequence[Receipt]) -> dict[str, int]:
+def _tensors(plan: Mapping[str, Any]) -> File | None:
+    """The file of tensors that a plan's JSON names. Raises FormatError for another file than the one they have."""
+    if "tensors" not in plan:
+        return None
+    file = File.from_dict(plan["tensors"])
+    if file.name != TENSORS:
+        raise FormatError(f"plan: expected tensors in the file {TENSORS}, found {short(repr(file.name))}.")
+    return file
+
+
+def _totals(plan: Plan, receipts: Sequence[Receipt]) -> dict[str, int]:
     return {
         "rows": sum(receipt.rows for receipt in receipts),
-        "positions": sum(receipt.positions for receipt in receipts),
+        "positions": sum(receipt.positions(plan) for receipt in receipts),
         "bytes": sum(receipt.bytes for receipt in receipts),
     }
 
@@ -272,7 +287,7 @@ class Manifest:
         for index, receipt in enumerate(receipts):
             if not receipt.belongs(plan, digest, index):
                 raise FormatError(f"manifest: shard {index} is not that of its plan.")
-        totals = _totals(receipts)
+        totals = _totals(plan, receipts)
         if {**body, **totals} != body or len(body) != 6:
             raise FormatError("manifest: its totals are not those of its shards.")
         return cls(plan, receipts, totals["positions"], totals["bytes"], value["digest"])

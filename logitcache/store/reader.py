@@ -14,7 +14,7 @@ import numpy as np
 from logitcache import identity
 from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache
 from logitcache.records import Array, Int64
-from logitcache.store import stores
+from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links
 from logitcache.store.manifest import PLAN, SHARDS, Manifest, read_manifest, read_own, receipt_name
@@ -56,8 +56,9 @@ class Reader:
 
     def check_files(self) -> None:
         """Check that all files are there. Raises CorruptShard naming one that is missing or of another size."""
-        for receipt in self.manifest.receipts:
-            for file in receipt.files:
+        kept = self.manifest.plan.tensors
+        for files in (*(receipt.files for receipt in self.manifest.receipts), () if kept is None else (kept,)):
+            for file in files:
                 path = self.files.path(file)
                 refuse_links(self.folder, f"{SHARDS}/{file.name}")
                 if not path.is_file():
@@ -65,6 +66,11 @@ class Reader:
                 size = path.stat().st_size
                 if size != file.bytes:
                     raise CorruptShard(expected=f"{file.bytes:,} bytes", found=f"{size:,}", advice=AGAIN, where=path)
+
+    def tensors(self) -> dict[str, Array]:
+        """The tensors that the cache keeps once, by name. Raises CorruptShard."""
+        file = self.manifest.plan.tensors
+        return {} if file is None else tensors.decode(tensors.read(self.files, file))
 
     def __len__(self) -> int:
         return self.manifest.plan.rows
@@ -141,9 +147,14 @@ class Reader:
         """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch where the cache was
         replaced meanwhile.
         """
-        for fault in chain(self.faults_outside_shards(), *map(self.faults_of, self.shards)):
+        for fault in chain(self.faults_outside_shards(), self.tensor_faults(), *map(self.faults_of, self.shards)):
             self.refuse_replaced()
             yield fault
+
+    def tensor_faults(self) -> list[Fault]:
+        """Everything in the file of tensors that is not as it was written."""
+        file = self.manifest.plan.tensors
+        return [] if file is None else tensors.faults(self.files, file)
 
     def faults_of(self, shard: Shard) -> Iterator[Fault]:
         """Everything in a shard's files that is not as it was written."""
@@ -162,7 +173,8 @@ class Reader:
         be no other files.
         """
         expected = {PLAN: self.manifest.plan.to_dict()}
-        names = set()
+        kept = self.manifest.plan.tensors
+        names = set() if kept is None else {f"{SHARDS}/{kept.name}"}
         for index, receipt in enumerate(self.manifest.receipts):
             expected[f"{SHARDS}/{receipt_name(index)}"] = receipt.to_dict()
             names |= {f"{SHARDS}/{file.name}" for file in receipt.files}

@@ -290,7 +290,11 @@ class RemoteReader(Reader):
         receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
         for name in (PLAN, *receipts):
             self._fetch(name, fetched.folder, MAX_BYTES)
+        kept = self.manifest.plan.tensors
+        if kept is not None:
+            self._fetch(f"{SHARDS}/{kept.name}", fetched.folder, kept.bytes)
         yield from fetched.faults_outside_shards()
+        yield from fetched.tensor_faults()
         for shard in self.shards:
             yield from self._faults_of(shard, fetched)
 

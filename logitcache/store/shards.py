@@ -2,7 +2,8 @@
 
 A place is (shard, record in that shard): two arrays of one length. A store's module has ``names(index, columns)``, the
 files of a shard; ``encode(index, columns, arrays)``, their bytes; and ``Table``, which reads one level of all shards.
-The records of a level are stored in batches of 1,024, the last of a shard with what is left.
+The records of a level are stored in batches of 1,024 (small ones of arrow in larger batches), the last of a shard with
+what is left.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ BATCH_BITS = 10
 BATCH_ROWS = 1 << BATCH_BITS  # a power of two, so that a record is found by shifting
 
 
-def batches_of(records: int) -> int:
+def batches_of(records: int, batch_rows: int = BATCH_ROWS) -> int:
     """How many batches hold so many records."""
-    return -(-records // BATCH_ROWS)
+    return -(-records // batch_rows)
 
 
 class Places(NamedTuple):
@@ -107,9 +108,20 @@ class Table:
         self.level = level
         self.shards = list(shards)
         self.columns = {column.name: column for column in columns if column.level == level}
+        self.batch_bits = self.bits_of(list(self.columns.values()))
+        self.batch_rows = 1 << self.batch_bits
         # batches of all shards are numbered one after the other: the first of each shard, and their number
         self.batch_base = np.zeros(len(self.shards) + 1, np.int64)
-        np.cumsum([batches_of(shard.records[level]) for shard in self.shards], out=self.batch_base[1:])
+        np.cumsum([self.batches_of(shard) for shard in self.shards], out=self.batch_base[1:])
+
+    @staticmethod
+    def bits_of(columns: Sequence[Column]) -> int:
+        """Records of a batch of a level with these columns, as a power of two."""
+        return BATCH_BITS
+
+    def batches_of(self, shard: Shard) -> int:
+        """Batches of this level in a shard."""
+        return batches_of(shard.records[self.level], self.batch_rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What travels to a DataLoader worker: the place, not what was read."""
@@ -132,8 +144,8 @@ class Table:
 
     def rows_of(self, shard: Shard, batch: int) -> tuple[int, int]:
         """The first and last row of a batch of a shard, as the cache numbers them."""
-        first = batch * BATCH_ROWS
-        last = min(first + BATCH_ROWS, shard.records[self.level]) - 1
+        first = batch * self.batch_rows
+        last = min(first + self.batch_rows, shard.records[self.level]) - 1
         return shard.rows_of(self.level, first, last)
 
     def describe(self, shard: Shard, batch: int) -> str:

@@ -43,6 +43,7 @@ from logitcache.store.manifest import (
     write_json,
 )
 from logitcache.store.shards import LocalFolder
+from logitcache.store.tensors import ANEW
 
 OWN_NAMES = {PLAN, MANIFEST, SHARDS}
 NAMES = ("teacher.name", "data.source")  # fields of a plan: what a thing is called, not what it is
@@ -66,6 +67,7 @@ class CacheWriter:
         overwrite: bool = False,
         part: tuple[int, int] | None = None,
         lock: Lock | None = None,
+        tensors: memoryview | None = None,
     ) -> None:
         """Lock the folder (unless the caller gives the ``lock`` that it holds) and claim it for this plan. Raises
         Locked where somebody else writes there, FingerprintMismatch naming the field where it holds another plan,
@@ -76,6 +78,7 @@ class CacheWriter:
         self.digest = plan.digest()
         self.part = part
         self.store = stores.of(plan.store)
+        self._tensors = tensors
         self.receipts: dict[int, Receipt] = {}
         if folder.exists() and not folder.is_dir():
             raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=folder)
@@ -152,10 +155,24 @@ class CacheWriter:
         make_folder(folder / SHARDS)
         settle(folder / SHARDS)
         self._sweep(self.own)
+        self._put_tensors()
         with reading(folder):
             self.receipts = self._look()
         if len(self.receipts) < self.plan.shard_count:  # a manifest is there if and only if the cache is complete
             remove(folder, MANIFEST)
+
+    def _put_tensors(self) -> None:
+        """Write the tensors that are kept once, unless they are there. Raises SpecError where nobody has given them."""
+        file, shards = self.plan.tensors, self.folder / SHARDS
+        if file is None:
+            return
+        there = is_there(shards, file.name, file.bytes)
+        if self._tensors is None and not there:
+            raise SpecError(expected="the tensors of this plan", found="none", advice=ANEW, where=shards / file.name)
+        if self._tensors is None or (there and (shards / file.name).read_bytes() == self._tensors):
+            return
+        remove(shards, file.name)
+        write_new(shards / file.name, self._tensors)
 
     def _sweep(self, shards: range) -> None:
         """Remove temporary files that interrupted writers of these shards left, and lock files of dead processes."""

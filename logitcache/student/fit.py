@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from logitcache import platforms
 from logitcache.cache.joined import Joined
-from logitcache.data.collate import Collator
+from logitcache.data.collate import Collator, Teacher
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.ranks import is_first
@@ -20,7 +21,7 @@ from logitcache.records import LOGITS, Answers, Block, Dense, Examples, Float32,
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.gathered import FILLING, of_positions
-from logitcache.student.losses import kl_divergence
+from logitcache.student.losses.gradient import divergence
 from logitcache.student.methods import Objective
 from logitcache.student.model import save
 from logitcache.student.places import EvalPlaces
@@ -33,7 +34,8 @@ from logitcache.student.trainer import (
     arguments,
 )
 
-TRAIN_SAMPLE = 2000  # labelled train rows scored after training, evenly spread
+EVAL_LOGITS = 1 << 26  # of a scored batch: 256 MB
+EVAL_ROWS = 64
 
 
 class Diverged(SpecError):
@@ -78,9 +80,11 @@ def fit(
     out: Path,
     stage: Meter,
     class_weight: Float32 | None = None,
+    references: Mapping[str, Teacher] | None = None,
 ) -> Fitted:
     """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``.
-    ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training rows alone.
+    ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training rows alone. ``references`` are the
+    teachers that answers to a split are compared with, where the task's scores do that.
 
     On several ranks, each has the figures and the first saves.
     """
@@ -88,13 +92,20 @@ def fit(
     every = [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
     last = checkpoints.last(out / "checkpoints")
     collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher}, class_weight)
-    dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task)) if "dev" in prepared else None
+    references = dict(references or {})
+    if teacher is not None and task.evidence_names:
+        references.setdefault("train", teacher)
+    dev = None
+    if "dev" in prepared:
+        dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task, _teachers(references.get("dev"))))
+    longest = max(int(rows.lengths().max(initial=1)) for rows in prepared.values())
     trainer = DistillTrainer(
         student,
         objective,
         collator,
         group_by_length=settings.group_by_length,
-        args=arguments(settings, out / "checkpoints", evaluate=dev is not None),
+        loss_execution=settings.loss_execution,
+        args=arguments(settings, out / "checkpoints", evaluate=dev is not None, eval_rows=_eval_rows(task, longest)),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
@@ -102,15 +113,23 @@ def fit(
     )
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
+    if trainer.model.executions:
+        stage.reporter.note(f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}")
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step
-    samples = _samples(prepared)
-    predictions = {split: predict(trainer, rows, task) for split, rows in samples.items()}
+    samples = _samples(prepared, task.train_sample)
+    predictions = {split: predict(trainer, rows, task, references.get(split)) for split, rows in samples.items()}
+    scores = {split: task.score(p) for split, p in predictions.items()}
+    fidelity = None
+    if "kl" in scores["train"]:
+        fidelity = Fidelity(scores["train"]["agreement"], scores["train"]["kl"])
+    elif teacher is not None:
+        fidelity = _fidelity(teacher, samples["train"], predictions["train"])
     return Fitted(
-        scores={split: task.score(p) for split, p in predictions.items()},
+        scores=scores,
         predictions=predictions,
-        fidelity=None if teacher is None else _fidelity(teacher, samples["train"], predictions["train"]),
+        fidelity=fidelity,
         steps=step,
         rows_seen=_rows_seen(len(prepared["train"]), settings.batch_size, step),
         seconds_per_step=float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step),
@@ -146,19 +165,31 @@ def _finite(logits: Any) -> Float32:
     return found
 
 
-def _samples(prepared: dict[str, Examples]) -> dict[str, Examples]:
-    """All rows of the held-out splits, and at most 2,000 train rows, evenly spread: labelled ones, so that they are the
-    same for every method.
+def _teachers(reference: Teacher | None) -> dict[str, Teacher]:
+    return {} if reference is None else {"teacher": reference}
+
+
+def _eval_rows(task: Classification, longest: int) -> int:
+    """Rows of a scored batch: as many as give some 2**26 logits, at most 64."""
+    positions = longest if task.per_token else 1
+    return max(1, min(EVAL_ROWS, EVAL_LOGITS // (positions * task.num_labels)))
+
+
+def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Examples]:
+    """All rows of the held-out splits, and at most so many train rows, evenly spread: labelled ones, so that they are
+    the same for every method.
     """
     labelled = np.flatnonzero(prepared["train"].label >= 0)
-    places = np.unique(np.linspace(0, len(labelled) - 1, TRAIN_SAMPLE).astype(np.int64))
+    places = np.unique(np.linspace(0, len(labelled) - 1, train_rows).astype(np.int64))
     return {**prepared, "train": prepared["train"].select(labelled[places])}
 
 
-def predict(trainer: DistillTrainer, rows: Examples, task: Classification) -> Block:
-    """The student's logits for these rows, in their order; computed in order of length, so that little is padding."""
+def predict(trainer: DistillTrainer, rows: Examples, task: Classification, reference: Teacher | None = None) -> Block:
+    """What scores need of the student's answers to these rows (:meth:`Task.evidence`), in their order; computed in
+    order of length, so that little is padding.
+    """
     ordered, order = _by_length(rows)
-    output = trainer.predict(EvalPlaces(Collator(ordered, task)))
+    output = trainer.predict(EvalPlaces(Collator(ordered, task, _teachers(reference))))
     logits, label = of_positions(output.predictions, output.label_ids)
     positions = task.positions(ordered, np.arange(len(ordered)))
     payloads = {LOGITS: Dense(_finite(logits))}
@@ -175,10 +206,11 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
 def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
     answers = cached.take(train.row_id, train.row_hash, train.view)
     theirs, ours = common_positions(answers, prediction.answers)
-    teacher = torch.from_numpy(answers.logits[theirs])
-    student = torch.from_numpy(prediction.answers.logits[ours])
-    agreement = (teacher.argmax(1) == student.argmax(1)).double().mean()
-    return Fidelity(float(agreement), float(kl_divergence(teacher, student).mean()))
+    teacher = answers.payload.select(theirs)
+    student = prediction.answers.payload.select(ours)
+    agreement = (teacher.likeliest() == student.likeliest()).mean()
+    distance = divergence(torch.from_numpy(student.logits), teacher.map(torch.from_numpy))
+    return Fidelity(float(agreement), float(distance.mean()))
 
 
 def peak_memory() -> int:

@@ -8,7 +8,10 @@ from torch import Tensor
 
 from logitcache.config.methods import METHODS
 from logitcache.errors import SpecError
+from logitcache.payloads import Dense, Payload
 from logitcache.student.losses import Weights, mixture_loss
+from logitcache.student.losses.gradient import Target
+from logitcache.student.losses.vocabulary import logits_loss
 
 
 @dataclass(frozen=True)
@@ -24,21 +27,38 @@ class Objective:
     soft_factor: float = 1.0
 
     def loss(
-        self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, *, some_unlabelled: bool = False
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        teacher: Payload[Tensor] | Tensor | None,
+        *,
+        some_unlabelled: bool = False,
     ) -> Tensor:
-        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher_logits`` f[P, K]
-        or None. With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1); said by the
+        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher`` its targets, or
+        its logits f[P, K], or None.
+
+        With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1); said by the
         caller, because looking at the labels would make a GPU wait.
         """
-        method = METHODS[self.method]
-        mixture = method.mixture(self.alpha, self.a or 0.0, logits.shape[1])
+        payload = Dense(teacher) if isinstance(teacher, Tensor) else teacher
+        target = self.target(labels, payload, logits.shape[1], some_unlabelled=some_unlabelled)
+        payload = target.payload
+        if payload is not None and not isinstance(payload, Dense):
+            return logits_loss(logits, target)
         p = None
-        if method.needs_teacher:
-            assert teacher_logits is not None, self.method
-            scaled = teacher_logits if self.temperature == 1.0 else teacher_logits / self.temperature
-            p = scaled.float().softmax(1)
-        weights = Weights.of(mixture, labels if some_unlabelled else None)
-        return mixture_loss(logits, labels, p, weights, self.temperature, self.soft_factor)
+        if payload is not None:
+            full = payload.logits
+            p = (full if self.temperature == 1.0 else full / self.temperature).float().softmax(1)
+        return mixture_loss(logits, labels, p, target.weights, self.temperature, self.soft_factor)
+
+    def target(
+        self, labels: Tensor, teacher: Payload[Tensor] | None, width: int, *, some_unlabelled: bool = False
+    ) -> Target:
+        """What positions are to learn, of ``width`` classes; the rest is as for :meth:`loss`."""
+        method = METHODS[self.method]
+        weights = Weights.of(method.mixture(self.alpha, self.a or 0.0, width), labels if some_unlabelled else None)
+        assert not method.needs_teacher or teacher is not None, self.method
+        return Target(labels, weights, teacher if method.needs_teacher else None, self.temperature, self.soft_factor)
 
 
 def objective(

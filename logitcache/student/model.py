@@ -75,6 +75,15 @@ def student_tokenizer(
     return build_tokenizer(texts + (pairs or []), vocabulary, max_length, folder / name, reporter)
 
 
+def lacks_tokenizer(student: str) -> bool:
+    """Whether a student is a shape, or a folder without a tokenizer: a configuration alone."""
+    if is_shape(student):
+        return True
+    folder = Path(student)
+    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model")
+    return folder.is_dir() and not any((folder / name).is_file() for name in names)
+
+
 def build_student(
     student: str,
     init: str,
@@ -91,24 +100,19 @@ def build_student(
     ``revision`` is a hub checkpoint's branch, tag or commit; code that it brings runs only if ``trust_remote_code``.
     Raises SpecError for a shape that cannot be, or a checkpoint that cannot be loaded.
     """
-    names = task.label_names or tuple(f"LABEL_{i}" for i in range(task.num_labels))
-    labels = {
-        "problem_type": SINGLE_LABEL,
-        "num_labels": task.num_labels,
-        "id2label": dict(enumerate(names)),
-        "label2id": {n: i for i, n in enumerate(names)},
-    }
+    labels = task.head_settings()
     auto = getattr(transformers, task.auto_model)
     transformers.set_seed(seed)
     with loading("student", student, ADVICE, revision, auto):
         if is_shape(student):
-            model = _fresh(auto, _shape_config(student, len(tokenizer), max_length, labels))
+            model = _fresh(auto, _shape_config(student, auto, tokenizer, max_length, labels))
         else:
             model = _from_checkpoint(auto, student, init, labels, revision, trust_remote_code)
         make_room_for_pad_token(model, tokenizer)
         fit_tokenizer(tokenizer, model, student)
         plain_outputs(model.config)
-        agree_on_pad_token(model, tokenizer)
+        if task.ends_rows:
+            agree_on_pad_token(model, tokenizer)
     check_saving(model, tokenizer, student)
     return model
 
@@ -153,10 +157,24 @@ def _from_checkpoint(
     return model
 
 
-def _shape_config(student: str, vocabulary: int, max_length: int, labels: dict[str, Any]) -> BertConfig:
+def _shape_config(student: str, auto: Any, tokenizer: Any, max_length: int, labels: dict[str, Any]) -> Any:
+    """The configuration of a small BERT, or where the task is causal of a small Llama."""
     layers, width, heads = parse_shape(student)
+    if auto is transformers.AutoModelForCausalLM:
+        return transformers.LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            max_position_embeddings=max(max_length, 64),
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
     return BertConfig(
-        vocab_size=vocabulary,
+        vocab_size=len(tokenizer),
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=heads,

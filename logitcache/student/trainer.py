@@ -25,21 +25,21 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, PrinterCallback
 
 from logitcache.config.methods import METHODS
+from logitcache.config.train import LOWER_IS_BETTER
 from logitcache.data.collate import Collator
-from logitcache.data.order import grouped_permutation, permutation, windowed_permutation
+from logitcache.data.order import grouped_permutation, of_view, permutation, windowed_permutation
 from logitcache.errors import LogitCacheError, OutOfSpace, SpecError
-from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.ranks import ranks
-from logitcache.records import Batch, Int64, Padding
+from logitcache.records import Batch, Int64
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
+from logitcache.student.distiller import Distiller
 from logitcache.student.gathered import by_row
+from logitcache.student.losses.gradient import check_temperature, compared
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 
 __all__ = ["DistillTrainer", "Distiller", "EpochOrder", "EvalPlaces", "FitSettings", "Places", "arguments", "to_torch"]
-
-EVAL_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class FitSettings:
     report_to: str
     group_by_length: bool
     checkpoint_steps: int | None = None  # None: after each epoch alone
+    loss_execution: str = "auto"
 
     def share(self) -> int:
         """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into them."""
@@ -70,39 +71,6 @@ class FitSettings:
                 where="--batch-size",
             )
         return self.batch_size // cuts
-
-
-class Distiller(nn.Module):
-    """A student and its objective: ``Batch`` to (summed loss, logits f32[P, K]). ``padding`` is how batches are made;
-    with ``some_unlabelled``, labels may be -1.
-    """
-
-    def __init__(
-        self,
-        student: PreTrainedModel,
-        objective: Objective,
-        padding: Padding,
-        *,
-        some_unlabelled: bool = False,
-        per_token: bool = False,
-    ) -> None:
-        super().__init__()
-        self.per_token = per_token
-        self.student, self.objective, self.padding = student, objective, padding
-        self.some_unlabelled = some_unlabelled
-
-    def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        try:
-            logits = classify(self.student, batch.inputs, self.padding, per_token=self.per_token)
-        except ModelFailed as error:
-            raise error.named(int(batch.row_id[error.row])) from error.__cause__
-        logits = at_positions(logits, batch.where)
-        target = next(iter(batch.targets.values()), None)
-        teacher = None if target is None else target.logits
-        if not self.training:
-            return torch.zeros((), device=logits.device), logits
-        loss = self.objective.loss(logits, batch.label, teacher, some_unlabelled=self.some_unlabelled)
-        return (loss * batch.weight).sum(), logits
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
@@ -135,6 +103,7 @@ class DistillTrainer(Trainer):
         collator: Collator,
         *,
         group_by_length: bool = False,
+        loss_execution: str = "auto",
         **kwargs: Any,
     ) -> None:
         """``collator`` holds the training rows and their teachers; ``kwargs`` are Trainer's own (``args``,
@@ -147,8 +116,17 @@ class DistillTrainer(Trainer):
         self.collate, self.group_by_length = collator, group_by_length
         bare = bool((collator.rows.labels < 0).any())
         padding, per_token = collator.rows.padding, collator.task.per_token
-        distiller = Distiller(student, objective, padding, some_unlabelled=bare, per_token=per_token)
-        self.places = Places(len(collator.rows))
+        width = collator.task.num_labels
+        distiller = Distiller(
+            student,
+            objective,
+            padding,
+            some_unlabelled=bare,
+            per_token=per_token,
+            width=width,
+            execution=None if loss_execution == "auto" else loss_execution,
+        )
+        self.places = Places(len(collator.rows) // collator.rows.views)
         super().__init__(
             model=distiller, data_collator=partial(_collate, collator), train_dataset=self.places, **kwargs
         )
@@ -161,6 +139,8 @@ class DistillTrainer(Trainer):
             if len(collator.teachers) != 1:
                 found = ", ".join(collator.teachers) or "none"
                 raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
+            for teacher in collator.teachers.values():
+                check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
         elif (collator.rows.labels < 0).any():
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."
@@ -171,17 +151,19 @@ class DistillTrainer(Trainer):
         together; what several ranks lack at the end is padding.
         """
         rows, args = self.collate.rows, self.args
+        n = len(rows) // rows.views
         seed = args.seed if args.data_seed is None else args.data_seed
         together = args.train_batch_size * args.world_size
         windows = [getattr(teacher, "window", None) for teacher in self.collate.teachers.values()]
         window = min((size for size in windows if size is not None), default=None)  # of stores that are read by windows
-        order: Callable[[int], Int64] = partial(permutation, len(rows), seed)
+        order: Callable[[int], Int64] = partial(permutation, n, seed)
         if window is not None:
-            order = partial(windowed_permutation, len(rows), window, seed)
+            order = partial(windowed_permutation, n, window, seed)
         if self.group_by_length:
             batch = together * args.gradient_accumulation_steps
-            order = partial(grouped_permutation, rows.lengths(), batch, seed, window=window)
-        sampler = EpochOrder(len(rows), order, together if args.world_size > 1 else 1)
+            order = partial(grouped_permutation, rows.lengths()[:: rows.views], batch, seed, window=window)
+        order = partial(of_view, order, rows.views)
+        sampler = EpochOrder(n, order, together if args.world_size > 1 else 1)
         self.places.order = sampler
         return sampler
 
@@ -206,6 +188,9 @@ class DistillTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             _, logits = model(inputs["batch"])
+            batch = inputs["batch"]
+            teacher = None if batch.teacher is None else compared(logits, batch.teacher)
+            logits = self.collate.task.evidence(logits, batch.label, teacher)
         if not self.collate.task.per_token:  # one position a row, as Trainer's own users have it
             return None, logits.float(), inputs["batch"].label
         return None, *by_row(inputs["batch"], logits.float())
@@ -363,7 +348,7 @@ def check_report(report_to: str) -> None:
         raise SpecError(f"--report-to: expected what is installed here ({', '.join(known)}), found {report_to!r}.")
 
 
-def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> TrainingArguments:
+def arguments(settings: FitSettings, folder: Path, *, evaluate: bool, eval_rows: int = 64) -> TrainingArguments:
     """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
     best = settings.select == "best"
     with warnings.catch_warnings():
@@ -374,7 +359,7 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
             learning_rate=settings.learning_rate,
             per_device_train_batch_size=settings.share(),
             gradient_accumulation_steps=settings.accumulate,
-            per_device_eval_batch_size=EVAL_BATCH,
+            per_device_eval_batch_size=eval_rows,
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup,
             seed=settings.seed,
@@ -386,7 +371,7 @@ def arguments(settings: FitSettings, folder: Path, *, evaluate: bool) -> Trainin
             save_total_limit=1,
             load_best_model_at_end=best,
             metric_for_best_model=settings.metric if best else None,
-            greater_is_better=True if best else None,
+            greater_is_better=settings.metric not in LOWER_IS_BETTER if best else None,
             remove_unused_columns=False,
             logging_nan_inf_filter=False,
             disable_tqdm=True,

@@ -18,13 +18,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.config.train import LOWER_IS_BETTER as LOWER_IS_BETTER
 from logitcache.study.results import Predictions
 
 Float: TypeAlias = npt.NDArray[np.float64]
 
 SIGNIFICANCE = 0.05
 COVERAGE = 0.95
-LOWER_IS_BETTER = frozenset({"nll"})
 BOOTSTRAP_SEED = 0
 MAX_DRAWS = 200_000_000  # rows drawn per comparison, over all resamples: some seconds of one core
 MIN_RESAMPLES = 1_000  # fewer leave the ends of a 95 % interval to a handful of resamples
@@ -136,6 +136,8 @@ def _nll(predictions: Predictions) -> Float:
     """Negative log-likelihood of each row in nats, f64[R]."""
     from scipy.special import log_softmax
 
+    if predictions.nll is not None:
+        return predictions.nll.astype(np.float64)
     log_p = log_softmax(predictions.logits.astype(np.float64), axis=1)
     loss: Float = -np.take_along_axis(log_p, predictions.label[:, None], axis=1)[:, 0]
     return loss

@@ -1,59 +1,117 @@
 """The contract of a codec: vectors to columns and back, and how many bytes that takes.
 
 A codec is a frozen dataclass recorded in the manifest; a reader takes no settings of its own. It knows nothing of
-files.
+files. One that keeps a varying number of entries at a position has columns of *entries* beside those of positions; a
+column of positions counts them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
 
 from logitcache.errors import FormatError
-from logitcache.records import Array, Dense, Float32
-from logitcache.targets.dense import DenseCodec, Kept
+from logitcache.payloads import Array, Payload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from logitcache.targets.draws import Draw
+
+Kept: TypeAlias = "Mapping[str, Tensor]"  # the columns of a codec, on the device where they were computed
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A column of a codec: ``width`` values of ``dtype`` for each position (0: one bare value). With ``count``, for
+    each of as many entries as the column of positions of that name says.
+    """
+
+    name: str
+    dtype: str
+    width: int = 0
+    count: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Of one record."""
+        return np.dtype(self.dtype).itemsize * max(1, self.width)
+
 
 class Codec(Protocol):
-    """``unpack(pack(reduce(x)))`` is x up to the loss the codec states. Columns are named, each of one fixed width."""
+    """``unpack(pack(reduce(x)))`` is x up to the loss the codec states, or an unbiased estimate of it."""
 
     @property
     def width(self) -> int:
         """Values of a vector."""
 
-    def columns(self) -> dict[str, tuple[str, int]]:
-        """Name, dtype and width of each stored column."""
+    @property
+    def temperatures(self) -> tuple[float, ...] | None:
+        """The temperatures that its targets hold for; None: all."""
+
+    def columns(self) -> tuple[Stored, ...]:
+        """The stored columns: of positions first, then of entries."""
 
     @property
     def largest_gap(self) -> float:
         """How far below the largest of its vector a logit may be."""
 
-    def reduce(self, vectors: Tensor) -> Kept:
-        """f[P, W] to what is stored of it, on the same device: nothing waits for that."""
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it can reduce: some codecs have a number that follows from a sample of the teacher's vectors."""
+
+    def calibrated(self, vectors: Iterable[Tensor]) -> Codec:
+        """The codec with that number, from vectors f[P, W] each."""
+
+    def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
+        """f[P, W] to what is stored of it, on the same device: nothing waits for that. Entries f[P, M] are filled up
+        behind those that count.
+        """
 
     def pack(self, kept: Kept) -> dict[str, Array]:
-        """The columns of P rows. What lies on a device is waited for."""
+        """The columns of P positions. What lies on a device is waited for."""
 
-    def encode(self, logits: Float32) -> dict[str, Array]:
-        """The columns of f32[P, W]: both steps for numpy's arrays."""
+    def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:
+        """Columns of P positions to what the losses take. ``assets`` are the tensors that the cache keeps once."""
 
-    def unpack(self, columns: Mapping[str, Array]) -> Dense[Array]:
-        """Columns of P rows to what the losses take."""
-
-    def bytes_per_position(self) -> int: ...
+    def bytes_per_position(self) -> float:
+        """Stored bytes of a position, on average where their number varies."""
 
     def to_dict(self) -> dict[str, Any]: ...
 
 
-KINDS = {"dense": DenseCodec}
+def of_positions(codec: Codec) -> tuple[Stored, ...]:
+    """The columns with one record for each position."""
+    return tuple(column for column in codec.columns() if not column.count)
 
 
-def codec_from_dict(value: Mapping[str, Any]) -> Codec:
-    """The codec a manifest names. Raises FormatError for a kind that is not known here."""
-    kind = value.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise FormatError(f"codec: expected one of {', '.join(KINDS)}, found {kind!r}. A newer logitcache may know it.")
-    return KINDS[kind].from_dict(value)
+def of_entries(codec: Codec) -> dict[str, tuple[Stored, ...]]:
+    """The columns of entries, by the column that counts them."""
+    counts = dict.fromkeys(column.count for column in codec.columns() if column.count)
+    return {count: tuple(column for column in codec.columns() if column.count == count) for count in counts}
+
+
+def without_filling(kept: Mapping[str, Array], codec: Codec) -> dict[str, Array]:
+    """Columns of entries [P, M, ...] as they are stored, one position's behind the other's: [sum of counts, ...]."""
+    packed = {column.name: kept[column.name] for column in of_positions(codec)}
+    for count, columns in of_entries(codec).items():
+        for column in columns:
+            is_entry = np.arange(kept[column.name].shape[1]) < kept[count][:, None]
+            packed[column.name] = kept[column.name][is_entry]
+    return packed
+
+
+def filled(entries: Array, counts: Array) -> Array:
+    """Stored entries as [P, M, ...] again, filled up with zeros behind each position's own. Raises FormatError where
+    the counts do not add up to the entries.
+    """
+    total = int(counts.sum(dtype=np.int64))
+    if total != len(entries):
+        raise FormatError(expected=f"{total} entries, as their positions count", found=len(entries))
+    widest = int(counts.max(initial=0))
+    whole = np.zeros((len(counts), widest, *entries.shape[1:]), entries.dtype)
+    whole[np.arange(widest) < counts[:, None]] = entries
+    return whole

@@ -7,19 +7,24 @@ at an offset of +40).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logitcache.config.option import option
 from logitcache.errors import FormatError, SpecError
 from logitcache.records import Array, Dense, Float32
+from logitcache.targets.codec import Kept, Stored
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kept: TypeAlias = "Mapping[str, Tensor]"  # the columns of a codec, on the device where they were computed
+    from logitcache.targets.draws import Draw
+
+NO_ASSETS: Mapping[str, Array] = MappingProxyType({})
 DTYPES = ("float16", "float32")
 _MANY = 16_384
 _SHIFT, _KEEP = np.array(13, np.int32), np.array(0x8FFFE000, np.uint32).view(np.int32)
@@ -31,7 +36,7 @@ class DenseCodec:
     """Stores f[P, width] as one column ``logits`` of ``dtype``. Exact at every temperature."""
 
     width: int
-    dtype: str = "float16"
+    dtype: str = option("float16", "Floating-point type of a stored logit.", choices=DTYPES)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -52,8 +57,19 @@ class DenseCodec:
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "dense", **asdict(self)}
 
-    def columns(self) -> dict[str, tuple[str, int]]:
-        return {"logits": (self.dtype, self.width)}
+    def columns(self) -> tuple[Stored, ...]:
+        return (Stored("logits", self.dtype, self.width),)
+
+    @property
+    def temperatures(self) -> None:
+        return None
+
+    @property
+    def is_calibrated(self) -> bool:
+        return True
+
+    def calibrated(self, vectors: Iterable[Tensor]) -> DenseCodec:
+        return self
 
     def bytes_per_position(self) -> int:
         return self.width * np.dtype(self.dtype).itemsize
@@ -63,7 +79,7 @@ class DenseCodec:
         """How far below the largest of its vector a logit may be."""
         return float(np.finfo(self.dtype).max)
 
-    def reduce(self, vectors: Tensor) -> Kept:
+    def reduce(self, vectors: Tensor, draw: Draw | None = None) -> Kept:
         """f32[P, width] to ``{"logits": dtype[P, width]}`` on the same device. A gap too wide for half precision is
         stored as its largest finite one.
 
@@ -84,7 +100,7 @@ class DenseCodec:
             shifted = logits - logits.max(axis=1, keepdims=True)
             return {"logits": np.maximum(shifted, np.float32(-self.largest_gap)).astype(self.dtype)}
 
-    def unpack(self, columns: Mapping[str, Array]) -> Dense[Array]:
+    def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array] = NO_ASSETS) -> Dense[Array]:
         """``logits`` as f32[P, width], row maximum 0."""
         return Dense(_single(columns["logits"]))
 

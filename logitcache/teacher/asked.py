@@ -19,9 +19,9 @@ from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FingerprintMismatch, SpecError, short
 from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
-from logitcache.store.columns import Column
+from logitcache.store.columns import ROW, Column
 from logitcache.store.manifest import MAX_SHARDS, Plan, differences, display_name
-from logitcache.targets.dense import DenseCodec
+from logitcache.targets.codec import Codec
 
 MAX_SHARD_ROWS, MIN_SHARD_ROWS = 16384, 1024
 SHARD_BYTES, WIDE_SHARD_BYTES, SHARD_FLOPS = 64e6, 32e6, 1e14
@@ -46,7 +46,7 @@ class Asked(ABC):
     """A dump made ready: its rows and plan, and whoever answers, with columns in the data's order."""
 
     rows: Rows
-    codec: DenseCodec
+    codec: Codec
     plan: Plan
     match: Match  # the teacher's columns for the data's classes
     task: Classification
@@ -64,6 +64,10 @@ class Asked(ABC):
     @abstractmethod
     def conditions(self) -> dict[str, Any]:
         """What the last bits of the answers depend on, for a receipt."""
+
+    def kept_once(self) -> memoryview | None:
+        """The file of the tensors that the cache keeps once, where there are any."""
+        return None
 
     @abstractmethod
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
@@ -129,10 +133,15 @@ def label_digest(rows: Rows) -> str:
 
 
 def checked_shard_rows(
-    chosen: int | None, rows: int, columns: tuple[Column, ...], parameters: int, max_length: int
+    chosen: int | None,
+    rows: int,
+    columns: tuple[Column, ...],
+    parameters: int,
+    max_length: int,
+    positions: int = 1,
 ) -> int:
     """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a manifest can list."""
-    each = chosen or shard_rows(columns, parameters, max_length)
+    each = chosen or shard_rows(columns, parameters, max_length, positions)
     if -(-rows // each) > MAX_SHARDS:
         raise SpecError(
             expected=f"at most {MAX_SHARDS:,} shards",
@@ -143,11 +152,12 @@ def checked_shard_rows(
     return each
 
 
-def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int) -> int:
+def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int, positions: int = 1) -> int:
     """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least 1,024. Of vectors so
-    wide that those would be more than 64 MB, as many as 32 MB hold: a shard is in memory up to four times.
+    wide that those would be more than 64 MB, as many as 32 MB hold: a shard is in memory up to four times. A row has
+    so many ``positions``, and as many tokens where they are kept.
     """
-    record = sum(c.record_bytes() for c in columns)
+    record = sum(c.record_bytes() * (1 if c.level == ROW else positions) for c in columns)
     if MIN_SHARD_ROWS * record > SHARD_BYTES:
         return 1 << int(np.log2(max(1.0, WIDE_SHARD_BYTES / record)))
     by_flops = SHARD_FLOPS / max(1, 2 * parameters * max_length)

@@ -33,7 +33,7 @@ from logitcache.errors import SpecError, short
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, Ragged, Side
 from logitcache.reporter import Meter, Reporter
 from logitcache.store.manifest import Plan
-from logitcache.targets.dense import DenseCodec
+from logitcache.targets.table import parse
 from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
 from logitcache.teacher.gold import check_gold
 
@@ -114,7 +114,12 @@ def recorded(
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
     reporter.note(f"{answers.name}: {kind}; {shown(match)}")
-    codec = DenseCodec(task.num_labels, settings.codec)
+    codec = parse(settings.codec).codec(task.num_labels)
+    if not codec.is_calibrated:
+        import torch
+
+        answered = logits[np.isfinite(logits).all(axis=1)]
+        codec = codec.calibrated([torch.from_numpy(answered)])
     columns = columns_of(codec, task.level)
     plan = Plan(
         task=task.name,
@@ -216,7 +221,7 @@ def _by_text(labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporte
         return labels
     unanswered = np.flatnonzero(np.isnan(labels.values).all(axis=1))
     index = HashIndex(row_hash, unanswered)
-    found = index.find(rows.row_hash)
+    places = index.find(rows.row_hash)
     first = index.find(row_hash)
     values = labels.values
     differ = (~np.isnan(values).all(axis=1)) & (values != values[first]).any(axis=1)
@@ -226,8 +231,9 @@ def _by_text(labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporte
             f"{labels.place(int(differ.argmax()))}): the first answer to each text is taken"
         )
     taken = np.full((len(rows), values.shape[1]), np.nan)
-    taken[found >= 0] = values[found[found >= 0]]
-    return SoftLabels(taken, labels.names, lambda row: labels.place(int(found[row])))
+    is_known = places >= 0
+    taken[is_known] = values[places[is_known]]
+    return SoftLabels(taken, labels.names, lambda row: labels.place(int(places[row])))
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:

@@ -87,7 +87,8 @@ def checked_plan(
 
     with reporter.phase("plan"):
         asked = planned(teacher, source, split, settings, label_map)
-    reporter.note(shown(asked.match))
+    if asked.match.data:
+        reporter.note(shown(asked.match))
     if reuse is not None:
         reuse.check(asked.plan)
     if asked.note:
@@ -113,7 +114,7 @@ def fill(
     """
     split = str(asked.plan.data["split"])
     with reporter.phase("write"):
-        claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock)
+        claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock, tensors=asked.kept_once())
     with claimed as writer:
         started = time.perf_counter()
         summary = Summary.of(source, split, len(asked.rows), asked.task)

@@ -22,7 +22,9 @@ from logitcache.data.order import subset
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES
 from logitcache.models.probe import tolerance
-from logitcache.records import Array, Float32, Int64, rows_of
+from logitcache.records import LOGITS, Array, Float32, Int64, rows_of
+from logitcache.targets.dense import DenseCodec
+from logitcache.targets.table import named
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.conditions import differing
 
@@ -44,7 +46,16 @@ class Live:
 
 
 def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
-    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none has an answer."""
+    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none has an answer, or the
+    cache keeps no full vectors.
+    """
+    if not isinstance(cache.codec, DenseCodec):
+        raise SpecError(
+            expected="full vectors of logits to compare with",
+            found=f"targets of {named(cache.manifest.plan.targets[LOGITS])}",
+            advice="Leave --live out: checksums are compared without it.",
+            where=cache.where,
+        )
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):
@@ -76,6 +87,7 @@ def _judge(
     the row of each position.
     """
     codec = asked.codec
+    assert isinstance(codec, DenseCodec)
     again = codec.encode(batched)
     there, reference = codec.unpack(stored).logits, codec.unpack(codec.encode(alone)).logits
     off = np.abs(there.astype(np.float64) - reference)

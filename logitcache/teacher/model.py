@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,11 +18,14 @@ from transformers import PreTrainedModel
 
 from logitcache import hub, identity
 from logitcache.cache.index import HashIndex, check_views, locate
+from logitcache.config.teacher import DumpSettings
 from logitcache.data.collate import pad, where_of
+from logitcache.data.rows import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
+from logitcache.models.heads import Body
 from logitcache.models.load import (
     DTYPES,
     UntrainedHead,
@@ -31,6 +34,7 @@ from logitcache.models.load import (
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
+    gguf_file,
     load_tokenizer,
     longest_input,
 )
@@ -63,11 +67,31 @@ class TeacherModel:
     order: Int64 | None = None
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
+    reads_head: bool = False  # it answers with what its last linear map is given: f[P, d]
+    width: int | None = None  # columns that are answers; those of the head behind them are filling. None: all
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """Its own class names, in the order of its own columns."""
         return tuple(str(name) for _, name in sorted((self.model.config.id2label or {}).items()))
+
+    def columns_in_words(self) -> str:
+        """What its answers are, for people."""
+        if self.width is not None:
+            head = self.model.get_output_embeddings()
+            columns = self.width if head is None else head.weight.shape[0]
+            filling = (
+                f", and {columns - self.width:,} columns of its head that are none" if columns > self.width else ""
+            )
+            return f"{self.width:,} tokens{filling}"
+        names = ", ".join(self.label_names[:8]) + (", …" if len(self.label_names) > 8 else "")
+        return f"{len(self.label_names)} labels ({names})"
+
+    def as_rows(self, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
+        """The source whose rows are put to it: made of the texts where the task makes rows of its own."""
+        if any(rows.tokens for rows in source.splits.values()):
+            return source
+        return self.kind.tokenised(source, self.tokenizer, settings.sequences, self.max_length, reporter)
 
     @property
     def max_length(self) -> int:
@@ -100,9 +124,14 @@ class TeacherModel:
         """
         try:
             with torch.inference_mode():
-                logits = ask(self.model, inputs, self.padding, per_token=self.kind.per_token)
+                model = cast(PreTrainedModel, Body(self.model)) if self.reads_head else self.model
+                logits = ask(model, inputs, self.padding, per_token=self.kind.per_token)
         except SpecError as error:
             raise error.at(self.name) from error.__cause__
+        if self.reads_head:
+            return logits
+        if self.width is not None:
+            logits = logits[..., : self.width]
         return logits if self.order is None else logits[..., torch.from_numpy(self.order).to(logits.device)]
 
     def answers(self, rows: Examples, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
@@ -149,41 +178,50 @@ def load_teacher(
     kind: type[Classification] = Classification,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    tokenizer: str | None = None,
 ) -> TeacherModel:
-    """Load a fine-tuned classifier of a ``kind`` from a folder or the hub: safetensors only, in eval mode.
+    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file: no pickles, in eval mode.
 
     ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs only if
-    ``trust_remote_code``. Raises UntrainedHead where the classification head was never trained, SpecError where there
-    is no checkpoint or one that lacks weights of its body.
+    ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own. Raises UntrainedHead where the head
+    was never trained, SpecError where there is no checkpoint or one that lacks weights of its body.
     """
     place = check_device(device)
     auto = getattr(transformers, kind.auto_model)
     with loading("teacher", path, ADVICE, revision, auto):
         commit = hub.checkpoint(path, revision)
+        folder, of_file = gguf_file(path)
+        names = {} if of_file else column_names(path, {} if commit is None else commit.settings())
         model, info = auto.from_pretrained(
-            path,
+            folder,
             dtype=DTYPES[dtype],
             output_loading_info=True,
-            **column_names(path, {} if commit is None else commit.settings()),
+            **names,
+            **of_file,
             **checkpoint_settings(commit, trust_remote_code),
         )
         missing = fresh_weights(model, info, path)
         check_whole(model, info, path)
         if missing:
             raise UntrainedHead(
-                f"expected a trained classification head, found none in the checkpoint ({', '.join(missing[:3])}). "
+                f"expected a trained {kind.head} head, found none in the checkpoint ({', '.join(missing[:3])}). "
                 "`logitcache dump` fine-tunes it first (--finetune auto); or train it: "
-                f"logitcache train --method base --student {path}",
+                f"logitcache train {kind.option}--method base --student {path}",
                 where=path,
             )
         check_problem(model.config.problem_type, model.config.num_labels, path)
         plain_outputs(model.config)
         sha = None if commit is None else commit.sha
-        tokenizer = fit_tokenizer(load_tokenizer(path, sha, trust_remote_code), model, path)
-        padding = pads_by_config(model, tokenizer)
+        if tokenizer is not None:
+            read = load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
+        else:
+            read = load_tokenizer(path, sha, trust_remote_code)
+        read = fit_tokenizer(read, model, path)
+        padding = pads_by_config(model, read)
         model.eval().to(place)
     name = Path(path).resolve().name if sha is None else path
-    return TeacherModel(model, tokenizer, name, dtype, padding, revision=sha, kind=kind)
+    width = kind.width(read)
+    return TeacherModel(model, read, name, dtype, padding, revision=sha, kind=kind, width=width)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ class Panel(Protocol):
     def padded(self, padding: Padding) -> Panel:
         """The same, asked in batches made like this."""
 
+    def reading_head(self) -> Panel:
+        """The same, answering with what the last linear map is given. Raises SpecError where there are several maps."""
+
 
 @dataclass(frozen=True)
 class OneTeacher:
@@ -74,6 +77,9 @@ class OneTeacher:
 
     def padded(self, padding: Padding) -> OneTeacher:
         return OneTeacher(replace(self.first, padding=padding))
+
+    def reading_head(self) -> OneTeacher:
+        return OneTeacher(replace(self.first, reads_head=True))
 
 
 class FoldTeachers:
@@ -122,6 +128,10 @@ class FoldTeachers:
         other = copy(self)
         other.first = replace(self.first, padding=padding)
         return other
+
+    def reading_head(self) -> FoldTeachers:
+        advice = "Leave --folds out, or dump with another --codec."
+        raise SpecError(expected="one teacher", found="one for each fold", advice=advice, where="--codec replay")
 
 
 def _kind(teacher: TeacherModel) -> dict[str, Any]:

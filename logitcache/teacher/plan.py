@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from logitcache import identity
 from logitcache.cache.layout import columns_of
+from logitcache.config.sequences import Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.match import match_labels, pairs_of
 from logitcache.data.preprocess.tokens import prepare
@@ -20,8 +23,13 @@ from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
-from logitcache.targets.dense import DenseCodec
+from logitcache.store.tensors import encode
+from logitcache.targets.codec import Codec
+from logitcache.targets.replay import ReplayCodec
+from logitcache.targets.table import codec_from_dict, named, parse
+from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
+from logitcache.teacher.calibration import calibrated, unigram_of
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
@@ -34,6 +42,7 @@ from logitcache.teacher.panel import (
     positions_of,
     room_for,
 )
+from logitcache.teacher.replaying import replaying
 
 
 def settings_of(plan: Plan) -> DumpSettings:
@@ -43,10 +52,11 @@ def settings_of(plan: Plan) -> DumpSettings:
     return DumpSettings(
         max_length=recorded.get("max_length", usual.max_length),
         batch_tokens=recorded.get("batch_tokens", usual.batch_tokens),
-        codec=plan.targets["logits"]["dtype"],
+        codec=named(plan.targets["logits"]),
         shard_rows=plan.shard_rows,
         on_nonfinite=recorded.get("on_nonfinite", "stop"),
         store=plan.store,
+        sequences=Sequences(**recorded.get("sequences", {})),
     )
 
 
@@ -88,13 +98,19 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 < value < 2**62
 
 
+def _is_codec(value: Any) -> bool:
+    with suppress(FormatError):
+        return isinstance(value, dict) and codec_from_dict(value).is_calibrated
+    return False
+
+
 _OF_A_MODEL = ("preparation.max_length", "preparation.batch_tokens")
 _SAID: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("teacher.name", "data.source", "data.split", "data.digest"), _is_text),
     "teacher.dtype": lambda value: isinstance(value, str) and value in DTYPES,
     **dict.fromkeys(("preparation.max_length", "preparation.batch_tokens"), _is_count),
     "preparation.on_nonfinite": lambda value: value in (None, "stop", "skip"),
-    "targets.logits": lambda value: isinstance(value, dict) and value.get("dtype") in ("float16", "float32"),
+    "targets.logits": _is_codec,
 }
 
 
@@ -104,6 +120,10 @@ class Planned(Asked):
 
     panel: Panel
     note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
+    tensors: memoryview | None = None  # the file of those that the cache keeps once
+
+    def kept_once(self) -> memoryview | None:
+        return self.tensors
 
     @property
     def name(self) -> str:
@@ -122,7 +142,8 @@ class Planned(Asked):
         return positions_of(self.panel, rows)
 
     def ask(self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter) -> tuple[R, int]:
-        return ask_all(self.panel, rows, batch_tokens, begin, stage)
+        panel = self.panel.reading_head() if isinstance(self.codec, ReplayCodec) else self.panel
+        return ask_all(panel, rows, batch_tokens, begin, stage)
 
     def answer(self, rows: Rows) -> tuple[Examples, Float32]:
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
@@ -159,9 +180,16 @@ def planned(
         raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
-    settings = replace(settings, max_length=min(settings.max_length, first.max_length))
+    settings = replace(settings, max_length=task.longest(settings, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
-    codec = DenseCodec(task.num_labels, settings.codec)
+    codec = parse(settings.codec).codec(task.num_labels)
+    file, data_once = None, None
+    if isinstance(codec, ReplayCodec):
+        codec, tensors = replaying(codec, panel, rows, settings)
+        file, data_once = encode(tensors)
+    elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
+        file, data_once = encode({UNIGRAM: unigram_of(rows, codec.width)})
+    codec = calibrated(codec, panel, rows, settings)
     data = {
         "source": source.name,
         "split": split,
@@ -169,7 +197,11 @@ def planned(
         "digest": rows.digest(),
         "labels": label_digest(rows),
     }
-    return Planned(rows, codec, _plan(panel, names, data, settings, codec), match, task, panel, note)
+    if task.self_contained:
+        data["documents"] = source.documents
+        settings = replace(settings, sequences=replace(settings.sequences, seq_len=settings.max_length))
+    plan = replace(_plan(panel, names, data, settings, codec, rows), tensors=file)
+    return Planned(rows, codec, plan, match, task, panel, note, data_once)
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
@@ -206,13 +238,19 @@ def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict
 
 
 def _plan(
-    panel: Panel, names: tuple[str, ...], data: Mapping[str, Any], settings: DumpSettings, codec: DenseCodec
+    panel: Panel,
+    names: tuple[str, ...],
+    data: Mapping[str, Any],
+    settings: DumpSettings,
+    codec: Codec,
+    table: Rows,
 ) -> Plan:
     teacher = panel.first
     order = None if teacher.order is None else teacher.order.tolist()
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    columns = columns_of(codec, teacher.kind.level)
+    columns = columns_of(codec, teacher.kind.level, [name for name in table.tokens if name != "labels"])
+    positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
         teacher={
@@ -224,19 +262,27 @@ def _plan(
             "own_names": list(teacher.label_names),
             "dtype": teacher.dtype,
         },
-        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer},
+        preprocessor={"kind": teacher.kind.preprocessor, **tokenizer, **_map(teacher)},
         data=data,
         preparation={
             "max_length": settings.max_length,
             "batch_tokens": settings.batch_tokens,
             "on_nonfinite": settings.on_nonfinite,
             "padding": teacher.padding.to_dict(),
+            **({"sequences": asdict(settings.sequences)} if teacher.kind.self_contained else {}),
         },
         targets={"logits": codec.to_dict()},
         columns=columns,
         rows=int(data["rows"]),
         shard_rows=checked_shard_rows(
-            settings.shard_rows, int(data["rows"]), columns, teacher.parameters, settings.max_length
+            settings.shard_rows, int(data["rows"]), columns, teacher.parameters, settings.max_length, positions
         ),
         store=settings.store,
     )
+
+
+def _map(teacher: TeacherModel) -> dict[str, str]:
+    """Which token has which id, where answers are tokens: students are compared by it."""
+    if not teacher.kind.self_contained:
+        return {}
+    return {"map": identity.digest_json(teacher.tokenizer.get_vocab())}

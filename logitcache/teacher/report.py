@@ -56,6 +56,7 @@ class DumpReport:
     complete: bool = True  # False of a part after which others have shards to write still
     remarks: list[str] = field(default_factory=list)
     unlabelled: DumpReport | None = None  # of the unlabelled rows, where they were dumped too
+    held_out: tuple[DumpReport, ...] = ()  # of other splits that were dumped too
 
     def __repr__(self) -> str:
         figures = [f"{self.rows:,} rows, {self.teacher_rows:,} saw the teacher now"]
@@ -80,19 +81,17 @@ def report(
 
     ``unnamed``: the teacher's columns were matched by number.
     """
-    width = len(cache.label_names)
+    width = cache.codec.width
     scores = tally.scores.result()
     entropy = tally.entropy / tally.positions if tally.positions else None
     if split == "train" and source.shares_table("dev"):
         dev_scores, dev_rows, left = tally.dev.result(), int(tally.dev.counts.sum()), tally.dev_unanswered
     else:
+        asks = asks and not cache.holds_rows  # held-out rows have caches of their own then
         dev = source.splits.get("dev") if split == "train" and asks else None
         dev_scores, dev_rows, left = _on_dev(asked, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    share = (entropy or 0.0) / float(np.log(width))
-    memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, split)
-    # of one class, chance is always right
-    order = _near_chance(tally.scores, scores) if unnamed and len(np.unique(tally.scores.labels)) > 1 else []
+    remarks = [] if cache.holds_rows else _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
     cut, first_cut = cut_rows(cache.manifest.receipts)
     unanswered = f"{left:,} dev rows are left out of the scores on dev: the teacher's answers to them were not finite"
     return DumpReport(
@@ -109,13 +108,26 @@ def report(
         skipped_rows=len(cache) - tally.answered,
         cut_rows=cut,
         first_cut=first_cut,
-        remarks=[
-            *order,
-            *_alike(tally, cache.label_names),
-            *([] if folds else memorised),
-            *([unanswered] if left else []),
-        ],
+        remarks=[*remarks, *([unanswered] if left else [])],
     )
+
+
+def _on_classes(
+    cache: Cache,
+    tally: Summary,
+    scores: dict[str, float],
+    dev_scores: dict[str, float],
+    dev_rows: int,
+    entropy: float | None,
+    unnamed: bool,
+) -> list[str]:
+    """What is to be said of answers that are classes."""
+    plan = cache.manifest.plan
+    share = (entropy or 0.0) / float(np.log(cache.codec.width))
+    memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, str(plan.data["split"]))
+    # of one class, chance is always right
+    order = _near_chance(tally.scores, scores) if unnamed and len(np.unique(tally.scores.labels)) > 1 else []
+    return [*order, *_alike(tally, cache.label_names), *([] if "folds" in plan.teacher else memorised)]
 
 
 def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
@@ -153,9 +165,9 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     return DumpReport(
         cache=writer.folder,
         rows=sum(receipt.rows for receipt in receipts),
-        positions=sum(receipt.positions for receipt in receipts),
+        positions=sum(receipt.positions(writer.plan) for receipt in receipts),
         bytes=sum(receipt.bytes for receipt in receipts),
-        num_labels=len(plan.teacher["label_names"]),
+        num_labels=int(plan.targets[LOGITS]["width"]),
         folds=plan.teacher.get("folds", {}).get("count"),
         complete=False,
         skipped_rows=sum(len(receipt.conditions.get("skipped", ())) for receipt in receipts),

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logitcache.data.order import position_keys
 from logitcache.records import LOGITS, Answers, Array, Block, Float32, Int64, chosen, rows_of
 from logitcache.store.manifest import QUANTILES
-from logitcache.targets.codec import Codec
+from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
+from logitcache.targets.dense import NO_ASSETS, DenseCodec
+from logitcache.targets.draws import Draw
 from logitcache.teacher.summary import Summary
 
 if TYPE_CHECKING:
     import torch
 
 PART_VALUES = 1 << 20  # logits that are reduced and looked at together
+DEVICE_VALUES = 1 << 27  # the same on a GPU, which small parts would leave idle
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,23 @@ class _Reduced:
 class Assembly:
     """The columns of a shard's vectors, filled in batch by batch."""
 
-    def __init__(self, layout: Layout, codec: Codec, summary: Summary) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        codec: Codec,
+        summary: Summary,
+        assets: Mapping[str, Array] = NO_ASSETS,
+        *,
+        seed: int = 0,
+    ) -> None:
+        """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's random numbers."""
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
-        self.columns: dict[str, Array] = {
-            name: np.empty((positions, width) if width else positions, dtype)
-            for name, (dtype, width) in codec.columns().items()
-        }
+        self.assets = assets
+        text = layout.row_hash[rows_of(layout.indptr)]  # not its place: equal texts have equal answers
+        self._keys = position_keys(seed, "codec", text, 0, layout.index)
+        self.columns: dict[str, Array] = {column.name: empty(column, positions) for column in of_positions(codec)}
+        self._entries: list[tuple[Int64, Mapping[str, Array]]] = []  # positions, and the columns of their entries
         self.entropy = np.full(positions, np.nan, np.float32)
         self.top = np.full(positions, np.nan, np.float32)
         self.skipped = np.zeros(len(layout.row_id), np.bool_)
@@ -67,9 +81,13 @@ class Assembly:
         batch before is stored meanwhile.
         """
         if isinstance(vectors, np.ndarray):
-            for part, at in self._parts(rows):
-                self._store_arrays(part, vectors[at])
-            return
+            if isinstance(self.codec, DenseCodec):  # without torch
+                for part, at in self._parts(rows):
+                    self._store_arrays(self.codec, part, vectors[at])
+                return
+            import torch
+
+            vectors = torch.from_numpy(vectors)
         before, self._pending = self._pending, [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
         self._store(before)
         if not vectors.is_cuda:
@@ -78,8 +96,13 @@ class Assembly:
     def copy(self, rows: Int64, columns: Mapping[str, Array], skipped: Array) -> None:
         """Answers that lie in another cache already: ``columns`` of their positions, ``skipped`` bool[n]."""
         self.skipped[rows[skipped]] = True
+        counted = {count: starts_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows):
-            self._put(part, {name: values[at] for name, values in columns.items()})
+            one = {column.name: columns[column.name][at] for column in of_positions(self.codec)}
+            for count, below in of_entries(self.codec).items():
+                entries = slice(int(counted[count][at.start]), int(counted[count][at.stop]))
+                one |= {column.name: columns[column.name][entries] for column in below}
+            self._put(part, one)
 
     def finish(self) -> None:
         """Store the last batch."""
@@ -90,7 +113,7 @@ class Assembly:
         """Some of these rows after the other, and where their positions are among those of all: few enough that what
         is computed of them at once is small.
         """
-        width = next(iter(self.columns.values())).shape[1]
+        width = self.codec.width
         ends = chosen(self.layout.indptr, rows)[0]
         start = 0
         while start < len(rows):
@@ -100,19 +123,34 @@ class Assembly:
             start = stop
 
     def _reduce(self, rows: Int64, vectors: torch.Tensor) -> _Reduced:
+        import torch
+
         smallest, largest = vectors.aminmax(dim=1)
         finite = vectors.isfinite().all(dim=1)
         fits = largest - smallest <= self.codec.largest_gap
-        kept = self.codec.reduce(vectors)
+        places = chosen(self.layout.indptr, rows)[1]
+        kept = self._kept(vectors, torch.from_numpy(self._keys[places]).to(vectors.device))
         if not vectors.is_cuda:
             return _Reduced(rows, kept, finite, fits, None)
         finite, fits = (flags.to("cpu", non_blocking=True) for flags in (finite, fits))
         kept = {name: tensor.to("cpu", non_blocking=True) for name, tensor in kept.items()}
-        import torch
-
         copied = torch.cuda.Event()
         copied.record()
         return _Reduced(rows, kept, finite, fits, copied)
+
+    def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """What the codec keeps, computed of so few positions at once that it is small: a row may have many."""
+        together = max(1, (DEVICE_VALUES if vectors.is_cuda else PART_VALUES) // self.codec.width)
+        starts = range(0, max(1, len(vectors)), together)
+        parts = [
+            self.codec.reduce(vectors[start : start + together], Draw(keys[start : start + together]))
+            for start in starts
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        import torch
+
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _store(self, batch: list[_Reduced]) -> None:
         for reduced in batch:
@@ -121,13 +159,13 @@ class Assembly:
             self._mark(reduced.rows, reduced.finite.numpy(), reduced.fits.numpy())
             self._put(reduced.rows, self.codec.pack(reduced.kept))
 
-    def _store_arrays(self, rows: Int64, vectors: Float32) -> None:
+    def _store_arrays(self, codec: DenseCodec, rows: Int64, vectors: Float32) -> None:
         """The same of vectors that are numpy's: f32[P, K]."""
         with np.errstate(invalid="ignore"):
-            fits = vectors.max(axis=1) - vectors.min(axis=1) <= self.codec.largest_gap
+            fits = vectors.max(axis=1) - vectors.min(axis=1) <= codec.largest_gap
         finite = np.asarray(np.isfinite(vectors).all(axis=1))
         self._mark(rows, finite, fits)
-        self._put(rows, self.codec.encode(vectors))
+        self._put(rows, codec.encode(vectors))
 
     def _mark(self, rows: Int64, finite: Array, fits: Array) -> None:
         """Note which rows cannot be stored; ``finite`` and ``fits`` bool[P]."""
@@ -142,24 +180,56 @@ class Assembly:
         """Keep the columns of some rows, and add up what they say."""
         layout = self.layout
         indptr, places = chosen(layout.indptr, rows)
-        for name, values in columns.items():
-            self.columns[name][places] = values
-        answers = Answers(layout.row_hash[rows], indptr, layout.index[places], {LOGITS: self.codec.unpack(columns)})
+        for name in self.columns:
+            self.columns[name][places] = columns[name]
+        below = [column.name for column in self.codec.columns() if column.count]
+        if below:
+            self._entries.append((places, {name: columns[name] for name in below}))
+        answers = Answers(
+            layout.row_hash[rows], indptr, layout.index[places], {LOGITS: self.codec.unpack(columns, self.assets)}
+        )
         block = Block(layout.row_id[rows], 0, answers, layout.label[places])
         lost = self.skipped[rows]
         if lost.any():
             for column in self.columns.values():
-                column[places[lost[rows_of(indptr)]]] = np.nan
+                if column.dtype.kind == "f":
+                    column[places[lost[rows_of(indptr)]]] = np.nan
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
             places = places[~lost[rows_of(indptr)]]
         self.entropy[places], self.top[places] = self.summary.add(block)
+
+    def entries(self) -> dict[str, Array]:
+        """The columns of entries, in the order of positions, and where those of each row end."""
+        found: dict[str, Array] = {}
+        for count, below in of_entries(self.codec).items():
+            starts = starts_of(self.columns[count])
+            found[f"{count}_end"] = starts[self.layout.indptr[1:]]
+            for column in below:
+                found[column.name] = empty(column, int(starts[-1]))
+            for places, columns in self._entries:
+                where = chosen(starts, places)[1]
+                for column in below:
+                    found[column.name][where] = columns[column.name]
+        return found
 
     def sketches(self) -> dict[str, list[float]]:
         """The quantiles that a receipt has of the answered positions."""
         found = {"entropy": self.entropy, "top_probability": self.top}
         answered = ~self.skipped[rows_of(self.layout.indptr)]
         return {name: _quantiles(values[answered]) for name, values in found.items()}
+
+
+def empty(column: Stored, records: int) -> Array:
+    """Room for so many records of a column."""
+    return np.empty((records, column.width) if column.width else records, column.dtype)
+
+
+def starts_of(counts: Array) -> Int64:
+    """Where the entries of each position begin, and where the last one's end: i64[P + 1]."""
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, dtype=np.int64, out=starts[1:])
+    return starts
 
 
 def _quantiles(values: Float32) -> list[float]:

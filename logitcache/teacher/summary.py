@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
 from logitcache.cache.cache import Cache
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
+from logitcache.payloads import Dense, Payload, Replay, Sparse
 from logitcache.records import Array, Block, Float32, rows_of
+
+
+def certainty(payload: Payload[Array]) -> tuple[Float32, Float32, Float32 | None]:
+    """Entropy in nats f[P], the largest probability f[P], and of full vectors all probabilities f[P, K]. Of sparse
+    targets the entropy is the stored one, and the largest probability that of the listed words.
+    """
+    if isinstance(payload, Dense):
+        return confidence(payload.logits)
+    assert isinstance(payload, Sparse)
+    return payload.entropy, payload.prob.max(1, initial=0), None
 
 
 def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
@@ -69,18 +81,21 @@ class Summary:
 
     def add(self, block: Block) -> tuple[Float32, Float32]:
         """Rows with an answer; gives entropy and top probability of their positions, f32[P] each."""
-        logits = block.answers.logits
-        entropy, top, probability = confidence(logits)
+        if isinstance(block.answers.payload, Replay):
+            block = replace(block, answers=block.answers.with_logits(block.answers.logits))
+        payload = block.answers.payload
+        entropy, top, probability = certainty(payload)
         self.scores.add(block)
         self.train.add(block.select(~self.is_held_out[block.row_id]))
         self.dev.add(block.select(self.is_dev[block.row_id]))
         self.answered += len(block.row_id)
-        self.positions += len(logits)
-        if len(logits):
+        self.positions += len(entropy)
+        if len(entropy):
             self.entropy += float(entropy.sum(dtype=np.float64))
-            self.guesses += np.bincount(logits.argmax(1), minlength=self.task.num_labels)
-            self.low = np.minimum(self.low, probability.min(0))
-            self.high = np.maximum(self.high, probability.max(0))
+            self.guesses += np.bincount(payload.likeliest(), minlength=self.task.num_labels)
+            if probability is not None:
+                self.low = np.minimum(self.low, probability.min(0))
+                self.high = np.maximum(self.high, probability.max(0))
         return entropy, top
 
     def add_shards(self, cache: Cache, shards: Collection[int]) -> None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION
+from logitcache.cache.layout import HASH, LABEL, LEVEL, POSITION, TOKENS, inputs_of
 from logitcache.errors import SpecError
-from logitcache.records import Answers, Examples, Float32, Int64, end_to_end, rows_of
+from logitcache.records import Answers, Array, Examples, Float32, Int64, end_to_end, rows_of
 from logitcache.reporter import SILENT, Meter, Reporter
 from logitcache.store.columns import ROW, ends
+from logitcache.store.tensors import decode
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.reuse import Known
 from logitcache.teacher.shards import Assembly, Layout
@@ -51,6 +53,12 @@ class Work:
     known: Known | None = None
     reporter: Reporter = SILENT
     budgets: Mapping[int, int] = field(default_factory=dict)  # of shards that were once made with less than the plan's
+
+    @cached_property
+    def _assets(self) -> dict[str, Array]:
+        """The tensors that the cache keeps once, by name."""
+        kept = self.planned.kept_once()
+        return {} if kept is None else decode(kept)
 
     def finish(self) -> Done:
         """Compute and write what is missing; seal the cache, if no other part has something to do. A cache that has no
@@ -101,7 +109,7 @@ class Work:
         with self.reporter.phase("tokenise"):
             examples = planned.prepare(start, end, new)
         layout = self._layout(start, end, examples, new, place)
-        begin = partial(Assembly, layout, planned.codec, self.summary.empty())
+        begin = partial(Assembly, layout, planned.codec, self.summary.empty(), self._assets)
         shard = begin()
         if len(new):
             shard, fits = self._answered(examples, new, budget, begin, stage)
@@ -167,9 +175,10 @@ class Work:
                 advice=f"{after} Try --dtype float32, mend the teacher, {skip}",
                 where=where,
             )
-        wider = "Use --codec float32" if codec.dtype == "float16" else "Mend the teacher"
+        is_half = isinstance(codec, DenseCodec) and codec.dtype == "float16"
+        wider = "Use --codec float32" if is_half else "Mend the teacher"
         raise SpecError(
-            expected=f"logits that {codec.dtype} holds",
+            expected=f"logits that {'float16' if is_half else 'float32'} holds",
             found=f"some more than {codec.largest_gap:.5g} below the largest of their row "
             f"in {_named(row_id[shard.too_wide])}",
             advice=f"{after} {wider}, {skip}",
@@ -184,9 +193,14 @@ class Work:
 
     def _write(self, index: int, shard: Assembly, conditions: dict[str, Any]) -> None:
         layout = shard.layout
-        arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns}
+        arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns, **shard.entries()}
         if self.planned.task.level != ROW:
             arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
+        inputs = inputs_of(self.planned.plan)
+        if inputs:
+            tokens = {name: self.planned.rows.tokens[name].select(layout.row_id) for name in inputs}
+            arrays |= {name: column.values.astype(np.int32) for name, column in tokens.items()}
+            arrays |= {ends(TOKENS).name: tokens[inputs[0]].indptr[1:], LABEL: layout.label.astype(np.int32)}
         with self.reporter.phase("write"):
             self.writer.write(index, arrays, shard.sketches(), conditions)
 

@@ -229,8 +229,11 @@ def test_a_newer_format_is_refused(cache: Cache) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda p: p["targets"].clear(), "codec: expected one of dense, found None"),
-        (lambda p: p["targets"]["logits"].update(kind="topk"), "codec: expected one of dense, found 'topk'"),
+        (lambda p: p["targets"].clear(), "codec: expected one of dense, topk, sampled, varopt, replay, found None"),
+        (
+            lambda p: p["targets"]["logits"].update(kind="zip"),
+            "codec: expected one of dense, topk, sampled, varopt, replay, found 'zip'",
+        ),
         (lambda p: p["targets"]["logits"].update(dtype="int8"), "dense codec: expected a width"),
         (lambda p: p["targets"]["logits"].update(width=4), "expected the columns of DenseCodec(width=4"),
         (lambda p: p["teacher"]["label_names"].pop(), "expected a name for each of 3 labels, found 2"),

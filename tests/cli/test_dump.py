@@ -17,7 +17,7 @@ from logitcache_cli.main import cli
 KEYS = {
     *("cache", "rows", "positions", "teacher_rows", "bytes", "rows_per_second", "tokens_per_second", "seconds"),
     *("teacher_metric", "scores", "dev_scores", "dev_rows", "entropy", "remarks", "reused_rows", "folds", "unlabelled"),
-    *("complete", "skipped_rows", "cut_rows", "first_cut", "num_labels"),
+    *("complete", "skipped_rows", "cut_rows", "first_cut", "num_labels", "held_out"),
 }
 
 

@@ -13,14 +13,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from logitcache import identity
-from logitcache.cache.layout import columns_of
+from logitcache.cache.cache import Cache
+from logitcache.cache.layout import LEVEL, columns_of
+from logitcache.data.order import position_keys
+from logitcache.payloads import Dense, Replay
+from logitcache.store import tensors
 from logitcache.store.columns import ROW, Column, above, ends, levels
 from logitcache.store.manifest import Plan
 from logitcache.store.reader import Reader
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.codec import of_entries
 from logitcache.targets.dense import DenseCodec
+from logitcache.targets.draws import Draw
+from logitcache.targets.replay import WEIGHT, ReplayCodec
+from logitcache.targets.table import codec_from_dict, parse
 
 FOLDER = Path(__file__).parent / "v1"
 TEXTS = ["warm, funny and true", "dull", "", "the ＡＢＣ of boredom 🎬", "a film like any other"]
@@ -42,6 +51,16 @@ COUNTS = {
     "hidden": ([1, 1, 0, 0, 2, 0], [0, 0, 1, 0]),
     "logits.entry": ([2, 0, 1, 3, 2, 1, 4], [1, 0, 5]),
 }
+WORDS = 12
+SPARSE = {
+    "topk": "topk:k=3",
+    "topk-bytes": "topk:k=3,bits=8,tail=drop,temperature=2",
+    "sampled": "sampled:n=6",
+    "varopt": "varopt:mean=3",
+    "varopt-capped": "varopt:mean=3,cap=4",
+    "replay": "replay",
+}
+ASSETS = {WEIGHT: (np.arange(WORDS * WORDS) % 7 - 3).reshape(WORDS, WORDS).astype(np.float32) / 4}
 CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.13.0"}
 
 
@@ -69,8 +88,48 @@ def ragged(store: str) -> Plan:
     return replace(dense("float16", store), columns=RAGGED, targets=targets, views=2)
 
 
+def sparse(spec: str, store: str) -> Plan:
+    """The same rows with a varying number of positions, and a sparse codec of a vocabulary of twelve words."""
+    codec = parse(spec).codec(WORDS).calibrated([vectors(40)])
+    is_replay = isinstance(codec, ReplayCodec)
+    if isinstance(codec, ReplayCodec):
+        codec = replace(codec, hidden=WORDS, dtype="bfloat16", scale=0.5, cap=3.0)
+    plain = dense("float16", store)
+    return replace(
+        plain,
+        task="token-classification",
+        teacher={**plain.teacher, "label_names": [f"word {index}" for index in range(WORDS)]},
+        targets={"logits": codec.to_dict()},
+        columns=columns_of(codec, LEVEL),
+        tensors=tensors.encode(ASSETS)[0] if is_replay else None,
+    )
+
+
+def vectors(count: int) -> torch.Tensor:
+    """Logits without randomness: f32[count, WORDS]."""
+    return torch.sin(torch.arange(1, count * WORDS + 1) * 1.7).reshape(count, WORDS) * 4
+
+
+def sparse_arrays(plan: Plan, index: int) -> dict[str, np.ndarray]:
+    """One shard's columns as the codec makes them: row r has (2 r) mod 4 positions."""
+    codec = codec_from_dict(plan.targets["logits"])
+    start, end = plan.shard(index)
+    hashes = identity.row_hashes(TEXTS)[start:end]
+    counts = np.arange(start, end) * 2 % 4
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    position = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
+    key = position_keys(0, "codec", hashes.repeat(counts), 0, position.astype(np.int64))
+    packed = codec.pack(codec.reduce(vectors(len(position)), Draw(torch.from_numpy(key))))
+    arrays = {"row_hash": hashes, "logits_end": indptr[1:], "position": position, "label": position % 3 - 1, **packed}
+    for count in of_entries(codec):
+        arrays[f"{count}_end"] = np.concatenate([[0], np.cumsum(packed[count], dtype=np.int64)])[indptr[1:]]
+    return {column.name: arrays[column.name].astype(column.dtype) for column in plan.columns}
+
+
 def arrays_of(plan: Plan, index: int) -> dict[str, np.ndarray]:
     """One shard's columns: values with every bit pattern that matters somewhere, and no randomness."""
+    if plan.task != "classification":
+        return sparse_arrays(plan, index)
     start, end = plan.shard(index)
     hashes = identity.row_hashes(TEXTS)[start:end].repeat(plan.views)
     arrays = {"row_hash": hashes}
@@ -97,7 +156,10 @@ def arrays_of(plan: Plan, index: int) -> dict[str, np.ndarray]:
 def plans() -> dict[str, Plan]:
     """Every codec in every store, and a ragged table in each."""
     made = {f"dense-{d}-{s}": dense(d, s) for d in ("float16", "float32") for s in ("arrow", "zarr")}
-    return made | {f"ragged-{store}": ragged(store) for store in ("arrow", "zarr")}
+    made |= {f"ragged-{store}": ragged(store) for store in ("arrow", "zarr")}
+    return made | {
+        f"{name}-{store}": sparse(spec, store) for name, spec in SPARSE.items() for store in ("arrow", "zarr")
+    }
 
 
 def plain(array: np.ndarray) -> dict[str, Any]:
@@ -106,7 +168,7 @@ def plain(array: np.ndarray) -> dict[str, Any]:
 
 def make(name: str, plan: Plan) -> None:
     shards = [arrays_of(plan, index) for index in range(plan.shard_count)]
-    with CacheWriter(FOLDER / name, plan) as writer:
+    with CacheWriter(FOLDER / name, plan, tensors=tensors.encode(ASSETS)[1]) as writer:
         for index, arrays in enumerate(shards):
             writer.write(index, arrays, {"entropy": [0.0, 0.5, 1.0], "top_probability": [0.4, 0.6, 1.0]}, CONDITIONS)
         writer.seal()
@@ -116,6 +178,15 @@ def make(name: str, plan: Plan) -> None:
         "texts": TEXTS,
         "shards": [{column: plain(array) for column, array in arrays.items()} for arrays in shards],
     }
+    if plan.task != "classification":
+        payload = Cache.open(FOLDER / name).take(np.arange(plan.rows)).payload
+        if isinstance(payload, Replay):
+            payload = Dense(payload.replayed())
+        said["payload"] = {
+            key: plain(getattr(payload, key))
+            for key in ("ids", "prob", "rest", "entropy", "logits")
+            if hasattr(payload, key)
+        }
     (FOLDER / f"{name}.json").write_text(json.dumps(said, indent=1) + "\n")
 
 

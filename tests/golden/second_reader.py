@@ -108,7 +108,10 @@ class SecondReader:
 
     def _check_plan(self) -> None:
         plan = self.plan
-        expect(set(plan) == PLAN and plan["store"] in ("arrow", "zarr"), "a plan's fields")
+        expect(set(plan) - {"tensors"} == PLAN and plan["store"] in ("arrow", "zarr"), "a plan's fields")
+        if "tensors" in plan:
+            expect(plan["tensors"]["name"] == "tensors.safetensors", "the file of tensors")
+            self._file(plan["tensors"])
         self.levels: dict[str, list[dict[str, Any]]] = {}
         for column in plan["columns"]:
             expect(set(column) == {"name", "dtype", "width", "level"} and column["dtype"] in DTYPES, "a column")
@@ -122,7 +125,7 @@ class SecondReader:
         expect(len(self.shards) == -(-plan["rows"] // plan["shard_rows"]), "the plan's number of shards")
 
     def _positions(self, records: dict[str, int]) -> int:
-        below = [count for level, count in records.items() if level != "row" and "." not in level]
+        below = [count for level, count in records.items() if level in self.plan["targets"]]
         return sum(below) if below else records["row"]
 
     def _shard(self, index: int, receipt: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -166,8 +169,12 @@ class SecondReader:
             reader = pa.ipc.open_file(pa.py_buffer(data))
             expect(reader.schema.names == [column["name"] for column in columns], "the level's columns")
             sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
-            whole, rest = divmod(records[level], CHUNK)
-            expect(sizes == [CHUNK] * whole + [rest] * bool(rest), "record batches of 1,024 and the rest")
+            batch = CHUNK
+            record = sum(np.dtype(DTYPES[column["dtype"]]).itemsize * max(1, column["width"]) for column in columns)
+            while level != "row" and batch < 65_536 and batch * 2 * record <= 65_536:
+                batch *= 2
+            whole, rest = divmod(records[level], batch)
+            expect(sizes == [batch] * whole + [rest] * bool(rest), f"record batches of {batch} and the rest")
             table = reader.read_all()
             for column in columns:
                 chunks = table[column["name"]].chunks

@@ -40,7 +40,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return [(value, key) for key in keys] + [place for key in keys for place in _places(value[key])]
 
 
-def _change(draw: random.Random, document: dict[str, Any]) -> str:
+def change_at_random(draw: random.Random, document: dict[str, Any]) -> str:
     """One change of a document, and what it was."""
     container, key = draw.choice(_places(document) or [(document, draw.choice(KEYS))])
     how = draw.choice(("set", "set", "set", "drop", "swap", "rename", "add", "add", "number"))
@@ -119,6 +119,6 @@ def mutate(seed: int, folder: Path) -> str:
             document = json.loads(file.read_text("utf-8"))
         except ValueError:  # the first change has left none
             continue
-        done.append(f"{file.name}: {_change(draw, document)}")
+        done.append(f"{file.name}: {change_at_random(draw, document)}")
         file.write_text(json.dumps(document))
     return "; ".join(done)

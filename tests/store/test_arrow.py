@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.errors import CorruptShard, FormatError
-from logitcache.store.arrow import BATCH_ROWS, Table, encode
+from logitcache.store.arrow import Table, encode
 from logitcache.store.columns import Column
 from logitcache.store.extents import Encoded, tile
-from logitcache.store.shards import LocalFolder, Places, Shard
+from logitcache.store.shards import BATCH_ROWS, LocalFolder, Places, Shard
 
 ROOT = [Column("row_hash", "int64"), Column("logits", "float16", 3)]
 PLAIN = [Column("row_hash", "int64"), Column("label", "int64")]

@@ -95,8 +95,10 @@ def test_a_manifest_survives_its_file(plan: Plan) -> None:
 
 
 def test_positions_are_the_vectors_that_were_kept() -> None:
-    assert [receipt.positions for receipt in receipts(make_plan(views=2))] == [8, 8, 4]
-    assert [receipt.positions for receipt in receipts(ragged())] == [6, 6, 6]  # two targets of three vectors each
+    of = make_plan(views=2)
+    assert [receipt.positions(of) for receipt in receipts(of)] == [8, 8, 4]
+    of = ragged(targets={"logits": {}, "hidden": {}})
+    assert [receipt.positions(of) for receipt in receipts(of)] == [6, 6, 6]  # two targets of three vectors each
 
 
 def first(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_a_receipt_is_of_the_bytes_of_its_shard(tmp_path: Path) -> None:
         assert all(extent.holds(memoryview(data)) for extent in file.extents)
         assert (receipt.first_row, receipt.rows) == (index * 4, 4 if index < 2 else 2)
         assert receipt.records == {"row": receipt.rows}
-        assert receipt.positions == receipt.rows
+        assert receipt.positions(PLAN) == receipt.rows
         assert receipt.plan == PLAN.digest()
 
 

@@ -16,6 +16,7 @@ from scipy.special import rel_entr, softmax
 
 from logitcache.cache.cache import Cache
 from logitcache.config.train import TrainConfig
+from logitcache.data.tasks.classification import Classification
 from logitcache.stages.train import train
 from logitcache.student import fit as module
 from logitcache.student.fit import peak_memory
@@ -115,7 +116,7 @@ def test_the_train_rows_that_are_scored_have_labels(
     config: TrainConfig, unlabelled_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same few for every method, however many unlabelled rows stand behind them."""
-    monkeypatch.setattr(module, "TRAIN_SAMPLE", 4)
+    monkeypatch.setattr(Classification, "train_sample", 4)
     config = replace(config, unlabelled=str(unlabelled_data), rows=8, epochs=1.0)
     scored = []
     for method in ("base", "self-kd"):

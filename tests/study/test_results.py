@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import runpy
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from logitcache.errors import FingerprintMismatch, FormatError, SpecError
+from logitcache.errors import FingerprintMismatch, FormatError, LogitCacheError, SpecError
 from logitcache.study.results import check_same_rows, check_same_task, find_results, read_result
+from tests.models.mutations import change_at_random
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
 write_result, gold, answers = fakes["write_result"], fakes["gold"], fakes["answers"]
@@ -89,7 +92,9 @@ def test_a_folder_without_results_is_refused(tmp_path: Path, name: str) -> None:
         read_result(tmp_path / name)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', '{"format": "other/1"}', "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "", "{", "[]", "null", '"x"', '{"format": "other/1"}', "\ud800"]
+)
 def test_a_foreign_json_is_refused(tmp_path: Path, text: str) -> None:
     folder = write_result(tmp_path / "base")
     (folder / "result.json").write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -186,3 +191,14 @@ def test_results_of_other_rows_are_refused_with_the_row(tmp_path: Path) -> None:
         check_same_rows([one, read_result(shorter)], "test")
     with pytest.raises(FingerprintMismatch, match=rf"one and .*other .* row 17 with label {labels[17]} in the first"):
         check_same_rows([one, read_result(other)], "test")
+
+
+def test_a_result_with_a_fault_is_read_or_refused(tmp_path: Path) -> None:
+    """Values of another type or size, keys gone, renamed or added; 100 of them."""
+    for seed in range(100):
+        folder = write_result(tmp_path / str(seed), "kd", 0)
+        document = json.loads((folder / "result.json").read_text())
+        change_at_random(random.Random(seed), document)
+        (folder / "result.json").write_text(json.dumps(document))
+        with suppress(LogitCacheError):
+            read_result(folder)

@@ -43,12 +43,12 @@ def test_columns_are_what_the_codec_declares(logits: Array) -> None:
     for dtype in DTYPES:
         codec = DenseCodec(logits.shape[1], dtype)
         columns = codec.encode(logits)
-        assert set(columns) == set(codec.columns())
-        for name, (kind, width) in codec.columns().items():
-            assert columns[name].dtype == kind
-            assert columns[name].shape == (len(logits), width)
-        stored = sum(array.nbytes for array in columns.values())
-        assert stored == len(logits) * codec.bytes_per_position()
+        (stored,) = codec.columns()
+        assert set(columns) == {stored.name}
+        assert columns[stored.name].dtype == stored.dtype
+        assert columns[stored.name].shape == (len(logits), stored.width)
+        written = sum(array.nbytes for array in columns.values())
+        assert written == len(logits) * codec.bytes_per_position()
         assert codec.unpack(columns).logits.dtype == np.float32
 
 

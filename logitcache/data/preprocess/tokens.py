@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from logitcache.data.preprocess import words
+from logitcache.data.preprocess import packing, words
 from logitcache.data.rows import Rows
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
@@ -19,6 +19,8 @@ from logitcache.records import Examples, Padding, Ragged
 def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Examples:
     """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
     stop = len(rows) if stop is None else stop
+    if rows.tokens:
+        return packing.examples(tokenizer, rows, start, stop, max_length)
     if rows.tags is not None:
         return words.prepare(tokenizer, rows, max_length, start, stop)
     part = slice(start, stop)

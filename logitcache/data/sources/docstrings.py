@@ -197,6 +197,22 @@ def _summaries(name: str, source: Path) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text and not own_name.search(text)]
 
 
+def versions_digest() -> str:
+    """What tells the installed packages from others."""
+    return digest_json([_BUILDER, {name: _version(name) for name in PACKAGES}])[:12]
+
+
+def running_text(least: int) -> list[str]:
+    """The docstrings of :data:`PACKAGES` of at least so many characters, each once, in the order of their digests."""
+    texts: set[str] = set()
+    with _garbage_collection_paused():
+        for name in PACKAGES:
+            for path in _sources(_installed(name)):
+                texts.update(inspect.cleandoc(docstring) for docstring in _docstrings_of(path))
+    long = (text for text in texts if len(text) >= least)
+    return sorted(long, key=lambda text: blake2b(text.encode("utf-8", "replace"), digest_size=16).digest())
+
+
 def _sources(source: Path) -> Iterator[Path]:
     for path in sorted(source.rglob("*.py")):
         *folders, file = path.relative_to(source).parts

@@ -5,10 +5,9 @@ Classification: one kept position per row, K class logits.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -16,8 +15,16 @@ from logitcache.config.data import Columns
 from logitcache.config.train import METRICS as METRICS
 from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.tasks.agreement import Agreement
 from logitcache.errors import SpecError
+from logitcache.payloads import Dense
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
+
+if TYPE_CHECKING:
+    from logitcache.config.sequences import Sequences
+    from logitcache.config.teacher import DumpSettings
+    from logitcache.data.rows import Source
+    from logitcache.reporter import Reporter
 
 
 @dataclass(frozen=True)
@@ -30,17 +37,59 @@ class Classification:
     preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
     needs: ClassVar[str] = "a column of texts"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
+    option: ClassVar[str] = ""  # what a command line has to say where the data does not tell the task
+    head: ClassVar[str] = "classification"  # what a trained checkpoint has besides its body
     per_token: ClassVar[bool] = False  # whether a model answers for each token: [B, T, K], not [B, K]
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
+    evidence_names: ClassVar[tuple[str, ...]] = ()  # columns of evidence; none: they are the logits
+    ends_rows: ClassVar[bool] = True  # whether a model may look for the end of a row by its padding token
+    train_sample: ClassVar[int] = 2000  # train rows that are scored after a training
+    self_contained: ClassVar[bool] = False  # whether a cache holds its rows, and every method reads them from there
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What an answer can be judged by, its own first."""
         return tuple(name for name in METRICS if name != "f1" or self.num_labels == 2)
 
+    def head_settings(self) -> dict[str, Any]:
+        """What the configuration of a model says of its head."""
+        names = self.label_names or tuple(f"LABEL_{i}" for i in range(self.num_labels))
+        return {
+            "problem_type": "single_label_classification",
+            "num_labels": self.num_labels,
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: number for number, name in enumerate(names)},
+        }
+
     def own_metric(self, usual: str) -> str:
         """What an answer is judged by where nobody says: what the field of the data reports."""
         return usual
+
+    @classmethod
+    def width(cls, tokenizer: Any) -> int | None:
+        """Columns of an answer, where the tokenizer tells; None where the data does."""
+        return None
+
+    @classmethod
+    def tokenised(cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter) -> Source:
+        """The source whose rows are put to models: itself, unless the task cuts texts into rows of at most ``limit``
+        tokens by what ``settings`` say.
+        """
+        return source
+
+    def longest(self, settings: DumpSettings, limit: int) -> int:
+        """Tokens of the longest row, for a model that takes ``limit``."""
+        return min(settings.max_length, limit)
+
+    @staticmethod
+    def form(tables: Sequence[Table], names: Columns) -> str:
+        """What a text of these columns is (:attr:`Source.form`)."""
+        return "text"
+
+    @staticmethod
+    def evidence(logits: Any, label: Any, teacher: Any) -> Any:
+        """What scores need of the answers f[P, W] to some positions: f[P, E]. Tensors; ``teacher`` may be None."""
+        return logits
 
     def scores(self) -> Scores:
         """What adds up answers."""
@@ -113,7 +162,11 @@ class Scores:
 
     def add(self, block: Block) -> None:
         """Rows with their answers and labels."""
-        self.add_rows(block.answers.logits, block.label)
+        payload = block.answers.payload
+        if isinstance(payload, Dense):
+            self.add_rows(payload.logits, block.label)
+        else:
+            self.add_guesses(payload.likeliest(), block.label)
 
     def merge(self, other: Scores) -> None:
         """What another one has added up, of other rows."""
@@ -133,9 +186,16 @@ class Scores:
         kept = labels >= 0
         labels, logits = labels[kept], logits[kept].astype(np.float64)
         self._width = logits.shape[1]
-        self._count(labels * MAX_CLASSES + logits.argmax(1), np.ones(len(labels), np.int64))
+        self.add_guesses(logits.argmax(1), labels)
         # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits say
         self._nll += float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).sum())
+
+    def add_guesses(self, guesses: Int64, labels: Int64) -> None:
+        """The likeliest class of each position alone, i64[N], where no full vector is there: then there is no mean
+        negative log-likelihood.
+        """
+        kept = labels >= 0
+        self._count(labels[kept] * MAX_CLASSES + guesses[kept], np.ones(int(kept.sum()), np.int64))
 
     @property
     def labels(self) -> Array:
@@ -149,21 +209,16 @@ class Scores:
 
     def result(self) -> dict[str, float]:
         """The metrics of what was added. Empty where no row was labelled."""
-        from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
-
-        labels, guess, counts = self.labels, self.guesses, self.counts
-        if not len(labels):
+        if not len(self.counts):
             return {}
-        with warnings.catch_warnings():  # of a correlation that is 0 by convention where only one class is there
-            warnings.filterwarnings("ignore", "A single label was found", UserWarning)
-            correlation = matthews_corrcoef(labels, guess, sample_weight=counts)
-        each = {"sample_weight": counts, "zero_division": 0.0}
+        agreement = Agreement(self.labels, self.guesses, self.counts)
         scores = {
-            "accuracy": accuracy_score(labels, guess, sample_weight=counts),
-            "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), **each),
-            "mcc": correlation,
-            "nll": self._nll / counts.sum(),
+            "accuracy": agreement.accuracy(),
+            "macro_f1": agreement.macro_f1(),
+            "mcc": agreement.correlation(),
         }
+        if self._width:
+            scores["nll"] = self._nll / agreement.total
         if self._width == 2:
-            scores["f1"] = f1_score(labels, guess, **each)
-        return {name: float(value) for name, value in scores.items()}
+            scores["f1"] = agreement.f1(1)
+        return scores

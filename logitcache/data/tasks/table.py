@@ -8,12 +8,15 @@ from pathlib import Path
 from logitcache.config.data import Columns
 from logitcache.data.rows import Source
 from logitcache.data.sources.tables import Table
+from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.classification import Classification
+from logitcache.data.tasks.masked_lm import MaskedLM
 from logitcache.data.tasks.token_classification import TokenClassification
 from logitcache.errors import SpecError
 
 Task = Classification  # what every task is like
-TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (TokenClassification, Classification)}  # the usual one last
+# The usual one is the last: it takes what no other does.
+TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (CausalLM, MaskedLM, TokenClassification, Classification)}
 
 
 def chosen(tables: Sequence[Table], asked: Columns, where: Path | str) -> tuple[type[Task], Columns]:

@@ -83,7 +83,7 @@ class EntityScores(Scores):
     def add(self, block: Block) -> None:
         super().add(block)
         known = block.label >= 0
-        guesses = np.where(known, block.answers.logits.argmax(1), -1) if len(known) else block.label
+        guesses = np.where(known, block.answers.payload.likeliest(), -1) if len(known) else block.label
         gold = self._entities(block.label, block.answers.indptr)
         answered = self._entities(guesses, block.answers.indptr)
         self.gold += len(gold)

@@ -1,0 +1,51 @@
+"""``logitcache codecs``: what each codec keeps of a teacher's answers, measured on a sample."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from logitcache.config.codecs import CodecsConfig
+from logitcache.config.dump import DumpConfig
+from logitcache.reporter import progress
+from logitcache.targets.table import parse
+
+from .options import Command, as_json, options, typed
+from .progress import show
+
+OWN = ("codec", "positions", "bytes_per_token")
+COLUMNS = ("bytes", "entries", "variance", "bias", "kl", "gradient_error", "batch_gradient_error")
+
+
+@click.command(cls=Command, short_help="Measure what codecs keep of a teacher's answers.")
+@options("codecs")
+@as_json
+def command(as_json: bool, **values: Any) -> None:
+    """Measure codecs on a sample of a language model's answers: bytes, variance, bias and the error of the gradient.
+
+    With --bytes-per-token, the largest codec of each kind within that budget, the best first.
+    """
+    asked = typed(CodecsConfig, {name: values.pop(name) for name in OWN})
+    config = typed(DumpConfig, values)
+    for text in asked.codecs:
+        parse(text)  # without torch, which the stage needs
+    from logitcache.bench.codec_sample import compare_codecs
+
+    cases = [asdict(case) for case in compare_codecs(config, asked, progress())]
+    best = cases[0]["name"] if asked.bytes_per_token is not None else None
+    show({"cases": cases, "best": best}, as_json, render)
+
+
+def render(document: dict[str, Any]) -> str:
+    """A line for each codec."""
+    width = max(len(case["name"]) for case in document["cases"])
+    titles = [name.replace("_", " ") for name in COLUMNS]
+    lines = [f"{'codec':<{width}}  " + "  ".join(f"{title:>{max(9, len(title))}}" for title in titles)]
+    for case in document["cases"]:
+        cells = [f"{case[name]:>{max(9, len(name))}.4g}" for name in COLUMNS]
+        lines.append(f"{case['name']:<{width}}  " + "  ".join(cells))
+    if document["best"] is not None:
+        lines.append(f"least error of a batch's gradient within the budget: --codec {document['best']}")
+    return "\n".join(lines)

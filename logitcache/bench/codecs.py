@@ -1,0 +1,206 @@
+"""What codecs keep of a teacher's answers, measured on a sample: bytes, variance, bias, and the error of the gradient.
+
+The gradient of a cross-entropy with respect to what the head is given is ``W^T (softmax(z) - target)``, so a target
+that differs from the teacher's distribution p by ``e`` moves it by ``W^T e``. Two errors matter: that of one position,
+and that of the mean over a batch, where what is unbiased cancels and what is biased does not. Both are given relative
+to ``W^T (p - gold)``, what the teacher adds to the label.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from logitcache.data.order import position_keys
+from logitcache.payloads import Dense, Payload, Sparse, Tail
+from logitcache.targets.codec import Codec
+from logitcache.targets.draws import Draw
+from logitcache.targets.sampled import Sampled
+from logitcache.targets.table import named, parse
+from logitcache.targets.topk import UNIGRAM
+from logitcache.targets.varopt import VarOpt
+
+TOGETHER = 1 << 22  # probabilities that are looked at together
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A teacher's answers at P positions of text."""
+
+    logits: Tensor  # f32[P, V]
+    label: Tensor  # i64[P] the token that stands there
+    weight: Tensor  # f32[V, d] of the teacher's head
+    unigram: Tensor  # f32[V] how often the corpus has each word
+    batch: int = 512  # positions whose gradients are averaged
+    _of_gold: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    def of_gold(self, part: slice) -> Tensor:
+        """``W^T (p - gold)`` of some positions, f64[n, d]: computed once, for all codecs."""
+        if part.start not in self._of_gold:
+            p = self.logits[part].softmax(1)
+            p[torch.arange(len(p)), self.label[part]] -= 1
+            self._of_gold[part.start] = (p @ self.weight).double()
+        return self._of_gold[part.start]
+
+    def parts(self) -> Iterator[slice]:
+        """Some positions after the other."""
+        step = max(1, min(self.batch, TOGETHER // self.logits.shape[1]))
+        yield from (slice(start, start + step) for start in range(0, len(self.logits), step))
+
+
+@dataclass(frozen=True)
+class CodecFigures:
+    """Means over positions. Squared errors are sums over the vocabulary, gradient errors are relative."""
+
+    name: str
+    bytes: float  # stored for a position
+    announced: float
+    entries: float  # words of a position
+    variance: float  # in closed form, without the rounding of values
+    bias: float  # squared, in closed form
+    squared_error: float  # measured: variance and bias
+    kl: float  # D_KL(stored, normalised || teacher), in nats
+    entropy_error: float  # |mean stored entropy - mean entropy|, in nats
+    gradient_error: float  # of one position: root mean square
+    batch_gradient_error: float  # of the mean over a batch
+    seconds: float  # to reduce and pack a position
+
+
+def figures(codec: Codec, sample: Sample, seed: int = 0) -> CodecFigures:
+    """What a codec keeps of a sample; it is calibrated on the sample where it has to be."""
+    codec = codec.calibrated([sample.logits[part] for part in sample.parts()])
+    totals = _Totals(sample)
+    keys = torch.from_numpy(position_keys(seed, "bench", np.arange(len(sample.logits)), 0, np.zeros(1, np.int64)))
+    for part in sample.parts():
+        totals.add(codec, part, Draw(keys[part]))
+    return totals.figures(codec)
+
+
+class _Totals:
+    """What is added up over the parts of a sample."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample, self.n = sample, len(sample.logits)
+        batches, width = -(-self.n // sample.batch), sample.weight.shape[1]
+        self.off, self.gold = torch.zeros(2, batches, width, dtype=torch.float64)
+        self.sums = dict.fromkeys(
+            ("bytes", "entries", "variance", "bias", "squared", "kl", "entropy", "one", "own"), 0.0
+        )
+        self.seconds = 0.0
+
+    def add(self, codec: Codec, part: slice, draw: Draw) -> None:
+        sample = self.sample
+        logits = sample.logits[part]
+        start = time.perf_counter()
+        columns = codec.pack(codec.reduce(logits, draw))
+        self.seconds += time.perf_counter() - start
+        payload = codec.unpack(columns, {UNIGRAM: sample.unigram.numpy()}).map(torch.from_numpy)
+        temperature = 1.0 if codec.temperatures is None else codec.temperatures[0]
+        p = (logits / temperature).double().softmax(1)
+        target = written_out(payload, sample.unigram, logits.shape[1])
+        error = target - p
+        gradient = (error.float() @ sample.weight).double()
+        own = sample.of_gold(part)
+        batch = torch.arange(part.start, part.start + len(p)) // sample.batch
+        self.off.index_add_(0, batch, gradient)
+        self.gold.index_add_(0, batch, own)
+        normal = target / target.sum(1, keepdim=True)
+        variance, bias = closed_form(codec, p, error)
+        entropy = torch.special.entr(p).sum(1)
+        found = {
+            "bytes": sum(column.nbytes for column in columns.values()),
+            "entries": _listed(payload, logits.shape[1]),
+            "variance": float(variance.sum()),
+            "bias": float(bias.sum()),
+            "squared": float((error**2).sum()),
+            "kl": float((-torch.special.entr(normal) - torch.xlogy(normal, p.clamp(min=1e-300))).sum()),
+            "entropy": float((payload.entropy.double() - entropy).sum()) if isinstance(payload, Sparse) else 0.0,
+            "one": float((gradient**2).sum()),
+            "own": float((own**2).sum()),
+        }
+        for name, value in found.items():
+            self.sums[name] += value
+
+    def figures(self, codec: Codec) -> CodecFigures:
+        mean = {name: total / self.n for name, total in self.sums.items()}
+        whole = self.n // self.sample.batch or 1
+        off, gold = (values[:whole].norm(dim=1) for values in (self.off, self.gold))
+        return CodecFigures(
+            name=named(codec.to_dict()),
+            bytes=mean["bytes"],
+            announced=codec.bytes_per_position(),
+            entries=mean["entries"],
+            variance=mean["variance"],
+            bias=mean["bias"],
+            squared_error=mean["squared"],
+            kl=mean["kl"],
+            entropy_error=abs(mean["entropy"]),
+            gradient_error=float((mean["one"] / mean["own"]) ** 0.5),
+            batch_gradient_error=float((off / gold).mean()),
+            seconds=self.seconds / self.n,
+        )
+
+
+def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:
+    """A target with every word's probability, f64[P, V]. A bucket is spread as a student would have it that knows the
+    unigram distribution alone.
+    """
+    if not isinstance(payload, Sparse):
+        assert isinstance(payload, Dense)
+        return payload.logits.double().softmax(1)
+    listed = payload.prob.double()
+    target = torch.zeros(len(listed), width, dtype=torch.float64).scatter_add_(1, payload.ids, listed)
+    if payload.tail is Tail.NONE:
+        return target
+    spread = unigram.double() if payload.tail is not Tail.UNIFORM else torch.ones(width, dtype=torch.float64)
+    shape = spread.repeat(len(listed), 1)
+    if payload.tail is not Tail.UNIGRAM:
+        shape.scatter_(1, payload.ids, 0.0)
+    return target + payload.rest.double()[:, None] * shape / shape.sum(1, keepdim=True)
+
+
+def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each. What is neither drawn nor
+    estimated is bias.
+    """
+    nothing = torch.zeros(len(p), dtype=torch.float64)
+    if isinstance(codec, Sampled):
+        return (p * (1 - p)).sum(1) / codec.n, nothing
+    if isinstance(codec, VarOpt):
+        assert codec.c is not None
+        drawn = torch.where(p * codec.c < 1, p / codec.c - p * p, 0.0)
+        return drawn.sum(1), nothing
+    return nothing, (error**2).sum(1)
+
+
+def _listed(payload: Payload[Tensor], width: int) -> float:
+    if isinstance(payload, Sparse):
+        return float((payload.prob > 0).sum())
+    return float(width * len(payload.logits)) if isinstance(payload, Dense) else 0.0
+
+
+def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
+    """The largest codec of a kind (``topk``, ``sampled`` or ``varopt``) whose positions take at most so many bytes, as
+    it is typed; empty where the smallest one takes more.
+    """
+    setting = {"topk": "k", "sampled": "n", "varopt": "mean"}[kind]
+    parts = [sample.logits[part] for part in sample.parts()]
+    low, high = 0, min(width, 255)
+    while low < high:
+        middle = (low + high + 1) // 2
+        codec = parse(f"{kind}:{setting}={middle}").codec(width).calibrated(parts)
+        if codec.bytes_per_position() <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    return f"{kind}:{setting}={low}" if low else ""
+
+
+def measured(texts: Sequence[str], sample: Sample) -> list[CodecFigures]:
+    """The figures of codecs as they are typed."""
+    return [figures(parse(text).codec(sample.logits.shape[1]), sample) for text in texts]

@@ -1,0 +1,32 @@
+"""Options of ``logitcache codecs``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from logitcache.config.option import option
+
+USUAL = (
+    *("topk:k=16", "topk:k=16,tail=drop", "topk:k=16,tail=uniform", "topk:k=16,tail=unigram"),
+    *("sampled:n=16", "varopt:mean=16", "varopt:mean=24"),
+)
+
+
+def codecs() -> Any:
+    return option(
+        USUAL,
+        "Codec to measure, as `dump --codec` takes it; may be repeated. Default: some of each.",
+        name="codec",
+    )
+
+
+@dataclass(frozen=True)
+class CodecsConfig:
+    """What is asked of one comparison of codecs."""
+
+    codecs: tuple[str, ...] = codecs()
+    positions: int = option(2048, "Positions of the sample.", minimum=16)
+    bytes_per_token: float | None = option(
+        None, "Measure the largest codec of each kind within this budget, and name the best.", above=0
+    )

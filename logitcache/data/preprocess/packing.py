@@ -1,0 +1,248 @@
+"""Documents to the rows of a language model: token ids, each with the token that is to be learnt at it.
+
+1. Every document is tokenised: a text as a whole, a prompt and its completion apart, messages by the chat template
+   (:mod:`chat`). Each token is supervised or not.
+2. Packed, the documents stand one behind the other and are cut every ``seq_len`` tokens; else a document is a row, cut
+   at ``seq_len``.
+3. At token p the label is token p + 1 where that is supervised and stands in the same row (with ``keep_documents``:
+   in the same document). A row without any label is left out.
+
+A row's hash is that of its tokens, labels and positions: what a teacher is asked. Cost: one pass over all tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from logitcache import identity
+from logitcache.data.preprocess import chat
+from logitcache.data.rows import Rows, Source
+from logitcache.data.spool import BLOCK_ROWS, Spool
+from logitcache.errors import SpecError
+from logitcache.records import Array, Examples, Int64, Padding, Ragged
+from logitcache.reporter import Reporter
+
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Tokenised documents, one behind the other."""
+
+    ids: Ragged  # i32
+    supervised: Array  # u8[S]
+
+
+@dataclass(frozen=True)
+class Special:
+    """What a tokenizer puts around a text, and its end token."""
+
+    before: list[int]
+    after: list[int]
+    end: int | None
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Special:
+        bare = _ids(tokenizer, "a", special=False)
+        whole = _ids(tokenizer, "a")
+        starts = range(len(whole) - len(bare) + 1)
+        first = next((start for start in starts if whole[start : start + len(bare)] == bare), None)
+        if not bare or first is None:
+            raise SpecError(
+                expected="a tokenizer that puts its special tokens around a text",
+                found=f"{whole} for 'a', {bare} without them",
+                advice="Use the tokenizer of a language model.",
+            )
+        return cls(whole[:first], whole[first + len(bare) :], tokenizer.eos_token_id)
+
+
+def _ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+    return ids
+
+
+def causal_documents(tokenizer: Any, rows: Rows, form: str, only_completions: bool, where: str) -> Documents:
+    """Every document as a causal model learns it: with what its tokenizer puts before it, and its end token. Raises
+    SpecError naming a row that has no supervised token.
+    """
+    if form == "messages":
+        return _flat(chat.rendered(tokenizer, rows, where, only_completions))
+    return _flat(_texts(tokenizer, rows, only_completions and form == "prompt", where))
+
+
+def _texts(tokenizer: Any, rows: Rows, only_completions: bool, where: str) -> Iterator[tuple[list[int], list[int]]]:
+    special = Special.of(tokenizer)
+    end = [] if special.end is None else [special.end]
+    for start in range(0, len(rows), BLOCK_ROWS):
+        texts, completions = rows.texts(start, min(start + BLOCK_ROWS, len(rows)))
+        first = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        second: list[list[int]] = [[]] * len(first)
+        if completions is not None:
+            second = tokenizer(completions, add_special_tokens=False, verbose=False)["input_ids"]
+        for number, (prompt, completion) in enumerate(zip(first, second, strict=True)):
+            if completions is not None and not completion:
+                raise SpecError(
+                    expected="a completion with a token to learn",
+                    found="an empty one",
+                    advice="Correct the row or leave it out.",
+                    where=f"{where} row {rows.row_id[start + number]}",
+                )
+            given = [*special.before, *prompt]
+            ids = [*given, *completion, *end]
+            learnt = int(not only_completions)
+            yield ids, [learnt] * len(given) + [1] * (len(ids) - len(given))
+
+
+def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:
+    """Every text as it stands in a packed row of a masked model, between these special tokens."""
+
+    def each() -> Iterator[tuple[list[int], list[int]]]:
+        for start in range(0, len(rows), BLOCK_ROWS):
+            texts, _ = rows.texts(start, min(start + BLOCK_ROWS, len(rows)))
+            for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
+                whole = [*special.before, *ids, *special.after]
+                yield whole, [1] * len(whole)
+
+    return _flat(each())
+
+
+def _flat(documents: Iterator[tuple[list[int], list[int]]]) -> Documents:
+    ids, supervised, lengths = Spool(np.int32), Spool(np.uint8), Spool(np.int64)
+    for tokens, flags in documents:
+        ids.add(tokens)
+        supervised.add(flags)
+        lengths.add([len(tokens)])
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.finish())])
+    return Documents(Ragged(ids.finish(), indptr), supervised.finish())
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Documents cut into rows: where each row begins in the tokens of all, and of each token its place in its
+    document.
+    """
+
+    starts: Int64  # [N]
+    stops: Int64  # [N]
+    in_document: Int64  # [S] 0 where a document begins
+    lost: Int64  # documents that lost tokens
+
+    @classmethod
+    def of(cls, documents: Documents, length: int, pack: bool) -> Cut:
+        indptr = documents.ids.indptr
+        total = int(indptr[-1])
+        within = np.arange(total) - np.repeat(indptr[:-1], np.diff(indptr))
+        if pack:
+            starts = np.arange(0, total, length)
+            return cls(starts, np.minimum(starts + length, total), within, np.empty(0, np.int64))
+        lost = np.flatnonzero(np.diff(indptr) > length)
+        return cls(indptr[:-1], np.minimum(indptr[1:], indptr[:-1] + length), within, lost)
+
+    def ragged(self, values: Array) -> Ragged:
+        """A column of all tokens, row by row."""
+        lengths = self.stops - self.starts
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        places = np.repeat(self.starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        return Ragged(values[places], indptr)
+
+
+def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
+    """The label of each token of each row: the next one, or NO_LABEL: i32."""
+    ids = documents.ids.values
+    following = np.append(ids[1:], NO_LABEL).astype(np.int32)
+    is_learnt = np.append(documents.supervised[1:], 0).astype(np.bool_)
+    if keep_documents:
+        is_learnt &= np.append(cut.in_document[1:], 0) != 0
+    labels = cut.ragged(np.where(is_learnt, following, np.int32(NO_LABEL)))
+    last = labels.indptr[1:][labels.lengths() > 0] - 1
+    labels.values[last] = NO_LABEL  # what follows stands in another row
+    return labels
+
+
+def positions_in_documents(cut: Cut) -> Ragged:
+    """The position of each token in its document, counted anew where a row begins: i32."""
+    places = cut.ragged(cut.in_document)
+    row_start = np.repeat(places.values[np.minimum(places.indptr[:-1], len(places.values) - 1)], places.lengths())
+    first = np.arange(len(places.values)) - np.repeat(places.indptr[:-1], places.lengths())
+    is_first_document = places.values == row_start + first
+    return Ragged(np.where(is_first_document, first, places.values).astype(np.int32), places.indptr)
+
+
+def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: int = 1) -> Rows:
+    """Rows of tokens that are ready, those without any label left out, which is said; ``views`` that follow one another
+    are left out together. Raises SpecError where none is left.
+    """
+    labels = tokens["labels"]
+    row = np.repeat(np.arange(len(labels)), labels.lengths())
+    counts = np.bincount(row[labels.values >= 0], minlength=len(labels))
+    kept = counts.reshape(-1, views).any(axis=1)
+    places = np.flatnonzero(np.repeat(kept, views))
+    if not len(places):
+        raise SpecError(
+            expected="text with a token to learn",
+            found="none",
+            advice="Give more text, or a larger --seq-len.",
+            where=name,
+        )
+    if len(places) < len(labels):
+        reporter.note(f"{name}: {len(labels) - len(places):,} rows have no token to learn: they are left out")
+        tokens = {column: values.select(places) for column, values in tokens.items()}
+    n = len(places)
+    return Rows(
+        text=pa.array([""] * n, pa.large_string()),
+        text_pair=None,
+        label=np.zeros(n, np.int64),
+        row_id=np.arange(n),
+        row_hash=token_hashes(tokens),
+        tokens=tokens,
+    )
+
+
+def token_hashes(tokens: dict[str, Ragged]) -> Int64:
+    """64-bit hash of each row's columns of tokens: i64[N]."""
+    names = sorted(tokens)
+    indptr = tokens["labels"].indptr
+    columns = [np.ascontiguousarray(tokens[name].values, np.int32) for name in names]
+    rows = [tuple(column[start:stop].tobytes() for column in columns) for start, stop in itertools.pairwise(indptr)]
+    return identity.hash_bytes(rows)
+
+
+def examples(tokenizer: Any, rows: Rows, start: int, stop: int, max_length: int, views: int = 1) -> Examples:
+    """Rows start..stop of tokens as a model reads them. Raises SpecError where one is longer than ``max_length``."""
+    places = np.arange(start, stop)
+    tokens = {name: column.select(places) for name, column in rows.tokens.items()}
+    labels = tokens.pop("labels")
+    longest = int(labels.lengths().max(initial=0))
+    if longest > max_length:
+        raise SpecError(
+            expected=f"rows of at most {max_length} tokens, which the model takes",
+            found=f"one of {longest}",
+            advice=f"Dump with --seq-len {max_length}.",
+        )
+    return Examples(
+        row_id=rows.row_id[start:stop],
+        view=np.zeros(stop - start, np.int64),
+        row_hash=rows.row_hash[start:stop],
+        label=rows.label[start:stop],
+        inputs=tokens,
+        cut=np.zeros(stop - start, np.bool_),
+        padding=Padding.of(tokenizer),
+        units={"labels": labels},
+        views=views,
+    )
+
+
+def packed(source: Source, make: Any, reporter: Reporter) -> Source:
+    """The source with each split made into rows of tokens by ``make(rows, name)``, and a table of its own."""
+    tables = {split: make(rows, f"{source.name}/{split}") for split, rows in source.splits.items() if len(rows)}
+    for split, rows in tables.items():
+        tokens = len(rows.tokens["labels"].values)
+        learnt = int((rows.tokens["labels"].values >= 0).sum())
+        reporter.note(f"{source.name}/{split}: {len(rows):,} rows of {tokens:,} tokens, {learnt:,} of them learnt")
+    return source.with_tables(tables)

@@ -1,0 +1,100 @@
+"""Running text for language models: text files, folders of them, and the built-in corpus.
+
+A text file is cut at empty lines into documents of about 8,000 characters, so that some can be held out; one without
+empty lines is cut at the ends of lines. ``corpus`` is the docstrings of the installed packages, one document each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logitcache.data.sources import docstrings
+from logitcache.data.sources.files import data_files, split_of
+from logitcache.data.sources.find import Origin
+from logitcache.data.sources.tables import Table, joined
+from logitcache.errors import SpecError
+from logitcache.reporter import Reporter
+from logitcache.store.files import write_atomic
+
+NAME = "corpus"
+ENDINGS = (".txt", ".text", ".md")
+DOCUMENT = 8_000  # characters, from which an empty line ends a document
+LONGEST = 4 * DOCUMENT  # from which any line does
+MIN_CHARACTERS = 200  # of a docstring that is a document
+
+
+def find(data: Any, cache: Path, reporter: Reporter) -> Origin | None:
+    """The text files that a name stands for, or the built-in corpus; None where it is neither."""
+    if not isinstance(data, str | os.PathLike):
+        return None
+    if data == NAME:
+        return Origin(NAME, NAME, {None: partial(_built_in, cache, reporter)}, "the built-in corpus")
+    path = Path(data)
+    if path.is_file() and path.suffix.lower() in ENDINGS:
+        return Origin(path.stem, path, {split_of(path): partial(read_text, path)})
+    if not path.is_dir() or data_files(path):
+        return None
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+    if not files:
+        return None
+    splits: dict[str | None, list[Path]] = {}
+    for file in files:
+        splits.setdefault(split_of(file), []).append(file)
+    if None in splits and len(splits) > 1:
+        ignored = ", ".join(file.name for file in splits.pop(None)[:5])
+        reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
+    tables = {split: partial(_read, several, path) for split, several in splits.items()}
+    return Origin(path.resolve().name, path, tables)
+
+
+def _read(files: list[Path], folder: Path) -> Table:
+    tables = [read_text(file) for file in files]
+    return tables[0] if len(tables) == 1 else joined(tables, folder / f"*{files[0].suffix}")
+
+
+def read_text(path: Path) -> Table:
+    """The documents of a text file, as a column ``text``. Raises SpecError where it is no UTF-8."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        where = f"{path} line {line}"
+        raise SpecError(expected="UTF-8", found="bytes that are not", advice="Save it as UTF-8.", where=where) from None
+    found = list(_documents(text.splitlines(keepends=True)))
+    lines = np.array([line for line, _ in found], np.int64)
+    return Table(path, {"text": [document for _, document in found]}, lines, typed=True)
+
+
+def _documents(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """(number of the first line, text) of each document."""
+    parts: list[str] = []
+    size, first = 0, 1
+    for number, line in enumerate(lines, 1):
+        parts.append(line)
+        size += len(line)
+        if size >= LONGEST or (size >= DOCUMENT and not line.strip()):
+            yield first, "".join(parts).strip("\n")
+            parts, size, first = [], 0, number + 1
+    rest = "".join(parts).strip("\n")
+    if rest.strip():
+        yield first, rest
+
+
+def _built_in(cache: Path, reporter: Reporter) -> Table:
+    """The docstrings of the installed packages, read once for each set of their versions."""
+    place = cache / f"{NAME}-{docstrings.versions_digest()}-{MIN_CHARACTERS}.json"
+    if place.is_file():
+        texts: list[str] = json.loads(place.read_text(encoding="utf-8"))
+    else:
+        texts = docstrings.running_text(MIN_CHARACTERS)
+        cache.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, memoryview(json.dumps(texts).encode()))
+        reporter.note(f"{NAME}: {len(texts):,} docstrings of the installed packages")
+    return Table(NAME, {"text": texts}, range(len(texts)), typed=True, unit="docstring")

@@ -1,0 +1,46 @@
+"""Causal language models: at each token whose next one is learnt, the logits of a vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from logitcache.config.sequences import Sequences
+from logitcache.data.preprocess import packing
+from logitcache.data.rows import Rows, Source
+from logitcache.data.tasks.language import LanguageModel
+from logitcache.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class CausalLM(LanguageModel):
+    """The next token."""
+
+    name: ClassVar[str] = "causal-lm"
+    option: ClassVar[str] = "--task causal-lm "
+    preprocessor: ClassVar[str] = "causal"
+    auto_model: ClassVar[str] = "AutoModelForCausalLM"
+
+    @classmethod
+    def rows_of_tokens(cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter) -> Source:
+        assert settings.seq_len is not None
+        length = settings.seq_len
+        supervise = settings.supervise or ("all" if source.form == "text" else "completions")
+
+        def make(rows: Rows, name: str) -> Rows:
+            documents = packing.causal_documents(tokenizer, rows, source.form, supervise == "completions", name)
+            cut = packing.Cut.of(documents, length, settings.pack)
+            if len(cut.lost):
+                reporter.note(
+                    f"{name}: {len(cut.lost):,} of {len(rows):,} documents are longer than {length} tokens: they are "
+                    f"cut (first: row {rows.row_id[cut.lost[0]]})"
+                )
+            tokens = {
+                "input_ids": cut.ragged(documents.ids.values),
+                "labels": packing.next_tokens(documents, cut, settings.keep_documents),
+            }
+            if settings.keep_documents and settings.pack:
+                tokens["position_ids"] = packing.positions_in_documents(cut)
+            return packing.token_rows(tokens, name, reporter)
+
+        return packing.packed(source, make, reporter)

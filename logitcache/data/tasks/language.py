@@ -1,0 +1,235 @@
+"""What causal and masked language models have in common: the kept positions are the tokens with a label, a vector is
+the logits of a vocabulary, and answers are judged by how likely the right token is.
+
+An answer of a whole vocabulary is never kept for a split: what scores need of it is five numbers
+(:meth:`LanguageModel.evidence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from logitcache.config.data import Columns
+from logitcache.config.sequences import Sequences
+from logitcache.config.teacher import DumpSettings
+from logitcache.config.train import TOKEN_METRICS
+from logitcache.data.preprocess import chat
+from logitcache.data.rows import Source
+from logitcache.data.sources.columns import TEXT_COLUMNS
+from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.tasks.classification import Classification, Scores
+from logitcache.errors import SpecError
+from logitcache.payloads import Sparse
+from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
+from logitcache.reporter import Reporter
+
+BINS = 15  # of confidences, for the calibration error
+SEQ_LEN = 256
+PROMPTS = ("prompt", "completion")
+MESSAGES = "messages"
+EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")  # of a position; the last two are -1 without a teacher
+
+
+@dataclass(frozen=True)
+class LanguageModel(Classification):
+    """A vocabulary of ``num_labels`` tokens, one answer for each token that is learnt."""
+
+    level: ClassVar[str] = "logits"
+    head: ClassVar[str] = "language-model"
+    per_token: ClassVar[bool] = True
+    self_contained: ClassVar[bool] = True
+    evidence_names: ClassVar[tuple[str, ...]] = EVIDENCE
+    ends_rows: ClassVar[bool] = False
+    train_sample: ClassVar[int] = 128
+    needs: ClassVar[str] = "a column of texts, columns prompt and completion, or a column of messages"
+
+    @classmethod
+    def columns(cls, tables: Sequence[Table], asked: Columns) -> Columns | None:
+        """The columns of texts, of prompts and completions, or of messages; None unless this task is named."""
+        if asked.task != cls.name:
+            return None
+        have = list(dict.fromkeys(name for table in tables for name in table.columns))
+        bare = replace(asked, label=None, label_names=None)
+        if asked.text is not None:
+            return bare if asked.text in have else None
+        if MESSAGES in have:
+            return replace(bare, text=MESSAGES)
+        if set(PROMPTS) <= set(have):
+            return replace(bare, text=PROMPTS[0], text_pair=PROMPTS[1])
+        text = next((name for name in TEXT_COLUMNS if name in have), None)
+        return None if text is None else replace(bare, text=text)
+
+    @staticmethod
+    def opened(table: Table, names: Columns) -> Opened:
+        """The texts alone; messages as JSON. Raises SpecError naming a row of no messages."""
+        wanted = [name for name in (names.text, names.text_pair) if name in table.columns]
+        columns = {str(name): table.columns[str(name)] for name in wanted}
+        if form_of([table], names) == MESSAGES:
+            column = columns[str(names.text)]
+            values = column if isinstance(column, list) else column.to_pylist()
+            columns[str(names.text)] = [chat.checked(value, table.place(row)) for row, value in enumerate(values)]
+        return Opened(replace(table, columns=columns), replace(table, columns={}, classes={}))
+
+    @staticmethod
+    def form(tables: Sequence[Table], names: Columns) -> str:
+        return form_of(tables, names)
+
+    @staticmethod
+    def positions(rows: Examples, places: Int64) -> Positions:
+        """The tokens of the rows at these places that have a label; a token is joined by its place in the row."""
+        labels = rows.units["labels"].select(places)
+        index = np.arange(len(labels.values)) - np.repeat(labels.indptr[:-1], labels.lengths())
+        kept = np.flatnonzero(labels.values >= 0)
+        label = labels.values.astype(np.int64)
+        every = Positions(labels.indptr, index, index, label, np.ones(len(index), np.float32))
+        return every.select(kept)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return TOKEN_METRICS
+
+    def own_metric(self, usual: str) -> str:
+        return TOKEN_METRICS[0]
+
+    def head_settings(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def width(cls, tokenizer: Any) -> int | None:
+        """Tokens of the vocabulary: columns of a head behind them are filling."""
+        return int(max(tokenizer.get_vocab().values())) + 1
+
+    def longest(self, settings: DumpSettings, limit: int) -> int:
+        return row_length(settings.sequences, limit)
+
+    @classmethod
+    def tokenised(cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter) -> Source:
+        """The source with its documents made into rows of tokens."""
+        length = row_length(settings, limit)
+        made = cls.rows_of_tokens(source, tokenizer, replace(settings, seq_len=length), reporter)
+        return replace(made, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
+
+    @classmethod
+    def rows_of_tokens(cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter) -> Source:
+        raise NotImplementedError
+
+    def scores(self) -> TokenScores:
+        return TokenScores()
+
+    def score(self, block: Block) -> dict[str, float]:
+        """Every metric of these rows, of what :meth:`evidence` gave."""
+        scores = self.scores()
+        scores.add_evidence(block.answers.logits)
+        return scores.result()
+
+    @staticmethod
+    def evidence(logits: Any, label: Any, teacher: Any) -> Any:
+        """What scores need of answers: f32[P, 5], see EVIDENCE. All are tensors: ``logits`` f[P, V], ``label`` i64[P],
+        ``teacher`` its likeliest tokens i64[P] and its divergence from these answers f[P], or None.
+        """
+        import torch
+
+        log_p = logits.float().log_softmax(1)
+        top = log_p.max(1)
+        nll = -log_p.gather(1, label.clamp(min=0)[:, None])[:, 0]
+        agrees = kl = torch.full_like(nll, -1.0)
+        if teacher is not None:
+            likeliest, kl = teacher
+            agrees = (likeliest == top.indices).float()
+        return torch.stack([nll, (top.indices == label).float(), top.values.exp(), agrees, kl], 1)
+
+
+def form_of(tables: Sequence[Table], names: Columns) -> str:
+    """What a text of these columns is: ``messages``, ``prompt`` (with its completion) or ``text``."""
+    if names.text_pair is not None:
+        return "prompt"
+    for table in tables:
+        column = table.columns.get(str(names.text), [])
+        first = next(iter(column if isinstance(column, list) else column[:1].to_pylist()), None)
+        if isinstance(first, list):
+            return MESSAGES
+    return MESSAGES if names.text == MESSAGES else "text"
+
+
+def row_length(settings: Sequences, limit: int) -> int:
+    """Tokens of a row. Raises SpecError where the model takes fewer than were asked for."""
+    if settings.seq_len is not None and settings.seq_len > limit:
+        raise SpecError(
+            expected=f"at most {limit} tokens, which the model takes",
+            found=settings.seq_len,
+            advice="Lower it, or use a model of longer texts.",
+            where="--seq-len",
+        )
+    return settings.seq_len or min(SEQ_LEN, limit)
+
+
+def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
+    """The evidence of a teacher whose full answers are not there: its likeliest tokens alone. f32[P, 5]."""
+    evidence = np.full((len(label), len(EVIDENCE)), -1.0, np.float32)
+    evidence[:, 0] = np.nan
+    evidence[:, 1] = payload.likeliest() == label
+    evidence[:, 2] = payload.prob.max(1, initial=0)
+    return evidence
+
+
+class TokenScores(Scores):
+    """Loss, perplexity, accuracy, calibration error and agreement with a teacher, added up position by position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nll = 0.0
+        self.hits = 0
+        self.n = 0
+        self.agreeing = 0.0
+        self.kl = 0.0
+        self.with_teacher = 0
+        self.bins = np.zeros((BINS, 3))  # positions, their confidence and hits, by confidence
+
+    def add(self, block: Block) -> None:
+        """Rows with a teacher's logits and their labels."""
+        import torch
+
+        payload = block.answers.payload
+        if isinstance(payload, Sparse):
+            self.add_evidence(_of_listed(payload, block.label))
+            return
+        logits = torch.from_numpy(np.ascontiguousarray(block.answers.logits))
+        self.add_evidence(LanguageModel.evidence(logits, torch.from_numpy(block.label), None).numpy())
+
+    def add_evidence(self, evidence: Float32) -> None:
+        """What :meth:`LanguageModel.evidence` gave: f32[P, 5]."""
+        values: Array = evidence.astype(np.float64)
+        self.n += len(values)
+        self.nll += float(values[:, 0].sum())
+        self.hits += int(values[:, 1].sum())
+        place = np.clip((values[:, 2] * BINS).astype(np.int64), 0, BINS - 1)
+        for column, weights in enumerate((np.ones(len(values)), values[:, 2], values[:, 1])):
+            self.bins[:, column] += np.bincount(place, weights, BINS)
+        answered = values[:, 3] >= 0
+        self.with_teacher += int(answered.sum())
+        self.agreeing += float(values[answered, 3].sum())
+        self.kl += float(values[answered, 4].sum())
+
+    def merge(self, other: Scores) -> None:
+        assert isinstance(other, TokenScores)
+        for name in ("nll", "hits", "n", "agreeing", "kl", "with_teacher", "bins"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def result(self) -> dict[str, float]:
+        if not self.n:
+            return {}
+        nll = self.nll / self.n
+        known = {} if np.isnan(nll) else {"nll": nll, "perplexity": float(np.exp(min(nll, 700.0)))}
+        scores = {
+            **known,
+            "token_accuracy": self.hits / self.n,
+            "ece": float(np.abs(self.bins[:, 1] - self.bins[:, 2]).sum() / self.n),
+        }
+        if self.with_teacher:
+            scores["agreement"] = self.agreeing / self.with_teacher
+            scores["kl"] = self.kl / self.with_teacher
+        return scores

@@ -1,0 +1,100 @@
+"""Masked language models: at each hidden token, the logits of a vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from logitcache.config.sequences import Sequences
+from logitcache.data.preprocess import masking, packing
+from logitcache.data.rows import Rows, Source
+from logitcache.data.tasks.language import LanguageModel
+from logitcache.errors import SpecError
+from logitcache.records import Ragged
+from logitcache.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class MaskedLM(LanguageModel):
+    """The hidden tokens."""
+
+    name: ClassVar[str] = "masked-lm"
+    option: ClassVar[str] = "--task masked-lm "
+    preprocessor: ClassVar[str] = "masked"
+    auto_model: ClassVar[str] = "AutoModelForMaskedLM"
+
+    @classmethod
+    def rows_of_tokens(cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter) -> Source:
+        assert settings.seq_len is not None
+        if source.form != "text" or settings.supervise == "completions":
+            raise SpecError(
+                expected="texts, for a masked language model",
+                found="completions",
+                advice="Give a column of texts (--text), or --task causal-lm.",
+                where=source.name,
+            )
+        vocabulary = masking.Vocabulary.of(tokenizer)
+        special = packing.Special.of(tokenizer)
+        around = not (settings.keep_documents and settings.pack)  # special tokens of a row, not of a document
+        length = settings.seq_len - around * (len(special.before) + len(special.after))
+        if length < 1:
+            raise SpecError(expected="room for a token", found=settings.seq_len, advice="Raise it.", where="--seq-len")
+
+        def make(rows: Rows, name: str) -> Rows:
+            if not around:
+                between = special
+            else:
+                between = packing.Special([], special.after[-1:] if settings.pack else [], special.end)
+            documents = packing.masked_documents(tokenizer, rows, between)
+            cut = packing.Cut.of(documents, length, settings.pack)
+            ids = cut.ragged(documents.ids.values)
+            if around:
+                ids = _wrapped(ids, special)
+            tokens = {"input_ids": ids}
+            if settings.keep_documents and settings.pack:
+                tokens["position_ids"] = packing.positions_in_documents(cut)
+            views = [_view(tokens, view, vocabulary, settings) for view in range(settings.views)]
+            return packing.token_rows(_interleaved(views), name, reporter, views=settings.views)
+
+        return replace(packing.packed(source, make, reporter), views=settings.views)
+
+
+def _wrapped(ids: Ragged, special: packing.Special) -> Ragged:
+    """Each row between the tokenizer's special tokens."""
+    before, after = len(special.before), len(special.after)
+    lengths = ids.lengths() + before + after
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    values = np.empty(indptr[-1], np.int32)
+    row = np.repeat(np.arange(len(ids)), ids.lengths())
+    values[indptr[row] + before + np.arange(len(ids.values)) - ids.indptr[row]] = ids.values
+    for number, token in enumerate(special.before):
+        values[indptr[:-1] + number] = token
+    for number, token in enumerate(special.after):
+        values[indptr[1:] - after + number] = token
+    return Ragged(values, indptr)
+
+
+def _view(
+    tokens: dict[str, Ragged], view: int, vocabulary: masking.Vocabulary, settings: Sequences
+) -> dict[str, Ragged]:
+    ids = tokens["input_ids"]
+    row_hash = packing.token_hashes({**tokens, "labels": ids})
+    inputs, labels = masking.masked(
+        ids, row_hash, view, vocabulary, settings.mask_rate, settings.mask_seed, settings.whole_words
+    )
+    return {**tokens, "input_ids": inputs, "labels": labels}
+
+
+def _interleaved(views: list[dict[str, Ragged]]) -> dict[str, Ragged]:
+    """The views of row 0, then those of row 1, and so on."""
+    rows = len(views[0]["labels"])
+    order = (np.arange(len(views))[None, :] * rows + np.arange(rows)[:, None]).reshape(-1)
+    together = {}
+    for name in views[0]:
+        column = views[0][name]
+        for view in views[1:]:
+            column = column.followed_by(view[name])
+        together[name] = column.select(order)
+    return together

@@ -1,0 +1,204 @@
+"""A run whose rows lie in caches: the caches of a dump found, and the tokenizer that they were made with.
+
+Every method of a comparison reads the same rows from the same caches, base and label smoothing too. Where there is no
+cache, a method without a teacher makes its rows itself, as a dump would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from logitcache import identity
+from logitcache.cache.cache import Cache
+from logitcache.config.methods import METHODS
+from logitcache.config.train import TrainConfig
+from logitcache.config.workspace import Workspace
+from logitcache.data.rows import Source
+from logitcache.data.sources.find import UNLABELLED_SPLIT
+from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
+from logitcache.reporter import Reporter
+
+OF_A_DUMP = ("teacher", "preprocessor", "preparation", "targets")  # fields that the caches of one dump share
+Caches = dict[str, Cache]  # by split
+
+
+def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) -> Caches:
+    """The caches of one dump, by split: those that are named and those beside them, or those of this data in the
+    workspace. Empty where there is none, for a method without a teacher. Raises SpecError.
+    """
+    if config.caches:
+        named = [Cache.open(place) for place in config.caches]
+        return _checked(_with_siblings(named), config)
+    assert source is not None
+    dumps = _dumps(config.workspace, source)
+    reads_cache = METHODS[config.method].reads_cache
+    if not dumps:
+        if not reads_cache:
+            return {}
+        raise SpecError(
+            expected=f"a cache of {source.name}",
+            found="none",
+            advice=f"Make one: logitcache dump --task {source.task} --data DATA --teacher TEACHER.",
+            where=config.workspace.caches,
+        )
+    rows = {dump["train"].manifest.plan.data["digest"] for dump in dumps}
+    if len(dumps) > 1 and (reads_cache or len(rows) > 1):
+        names = ", ".join(str(dump["train"].folder) for dump in dumps)
+        raise SpecError(
+            expected="one cache of these rows",
+            found=f"{len(dumps)}: {names}",
+            advice="Choose one with --cache.",
+            where=config.workspace.caches,
+        )
+    reporter.note(f"rows: {dumps[0]['train']!r}")
+    return _checked(dumps[0], config)
+
+
+def _checked(caches: Caches, config: TrainConfig) -> Caches:
+    """Raises SpecError where there is no train split, or rows of another length are asked for."""
+    where = next(iter(caches.values())).where
+    if "train" not in caches:
+        raise SpecError(
+            expected="a cache of the split train",
+            found=", ".join(caches),
+            advice="Name that one with --cache.",
+            where=where,
+        )
+    length = int(caches["train"].manifest.plan.preparation["sequences"]["seq_len"])
+    asked = config.sequences.seq_len
+    if asked is not None and asked != length:
+        raise SpecError(
+            expected=f"{length}, the length of the cache's rows",
+            found=asked,
+            advice=f"Leave it out, or dump with --seq-len {asked}.",
+            where="--seq-len",
+        )
+    return caches
+
+
+def _dump_of(cache: Cache) -> str:
+    """What tells the caches of one dump from those of others."""
+    plan = cache.manifest.plan
+    fields = {name: getattr(plan, name) for name in OF_A_DUMP}
+    return identity.digest_json([plan.task, plan.data.get("documents"), fields])
+
+
+def _with_siblings(named: Sequence[Cache]) -> Caches:
+    """The named caches by split, and those of their other splits that lie beside them."""
+    for cache in named:
+        if not cache.holds_rows:
+            cache.tokens(cache.skipped[:0])  # refuses it
+    if len({_dump_of(cache) for cache in named}) > 1:
+        raise SpecError(
+            expected="the caches of one dump, one for each split",
+            found="those of several",
+            advice="Name one with --cache.",
+            where=named[0].where,
+        )
+    caches = {str(cache.manifest.plan.data["split"]): cache for cache in named}
+    if isinstance(named[0].folder, Path) and named[0].folder.is_dir():
+        for cache in _caches_in(named[0].folder.parent):
+            if cache.holds_rows and _dump_of(cache) == _dump_of(named[0]):
+                caches.setdefault(str(cache.manifest.plan.data["split"]), cache)
+    return {split: caches[split] for split in sorted(caches, key=lambda split: (split != "train", split))}
+
+
+def _caches_in(folder: Path) -> list[Cache]:
+    caches = []
+    for path in sorted(folder.glob("*/manifest.json")):
+        with suppress(LogitCacheError):  # another's, or a broken one: it is not what is looked for
+            caches.append(Cache.open(path.parent))
+    return caches
+
+
+def _dumps(workspace: Workspace, source: Source) -> list[Caches]:
+    """The dumps of these documents in the workspace that have the split train."""
+    dumps: dict[str, Caches] = {}
+    documents = source.digest()
+    for cache in _caches_in(workspace.caches):
+        plan = cache.manifest.plan
+        if plan.task == source.task and plan.data.get("documents") == documents:
+            dumps.setdefault(_dump_of(cache), {})[str(plan.data["split"])] = cache
+    order = ("train", "dev", "test")
+    sorted_dumps = [{split: dump[split] for split in (*order, *dump) if split in dump} for dump in dumps.values()]
+    return [dump for dump in sorted_dumps if "train" in dump and UNLABELLED_SPLIT not in dump]
+
+
+def vocabulary_map(tokenizer: Any) -> str:
+    """Digest of which token has which id."""
+    return identity.digest_json(tokenizer.get_vocab())
+
+
+def tokenizer_folder(workspace: Workspace, digest: str) -> Path:
+    """Where a dump leaves its tokenizer, for students that have none of their own."""
+    return workspace.tokenizers / f"dump-{digest[:12]}"
+
+
+def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
+    """The folder of the tokenizer that a cache was made with. Raises SpecError where the workspace has none."""
+    folder = tokenizer_folder(workspace, str(cache.manifest.plan.preprocessor.get("map")))
+    if not folder.is_dir():
+        raise SpecError(
+            expected="the tokenizer that the cache was made with",
+            found="none in the workspace",
+            advice="Give --tokenizer the teacher's.",
+            where=cache.where,
+        )
+    return folder
+
+
+def keep_tokenizer(tokenizer: Any, workspace: Workspace) -> None:
+    """Leave a teacher's tokenizer in the workspace."""
+    folder = tokenizer_folder(workspace, vocabulary_map(tokenizer))
+    if not (folder / "tokenizer_config.json").is_file():
+        tokenizer.save_pretrained(folder)
+
+
+def check_vocabulary(tokenizer: Any, cache: Cache, workspace: Workspace, reporter: Reporter) -> None:
+    """Raises FingerprintMismatch where a student's tokenizer gives other ids to the tokens of a cache, naming the first
+    one where the teacher's tokenizer is in the workspace. More tokens behind the cache's are accepted, and said.
+    """
+    plan = cache.manifest.plan
+    recorded = str(plan.preprocessor.get("map"))
+    mine: Mapping[str, int] = tokenizer.get_vocab()
+    if identity.digest_json(mine) == recorded:
+        return
+    width = cache.codec.width
+    inside = {token: number for token, number in mine.items() if number < width}
+    if identity.digest_json(inside) == recorded:
+        reporter.note(
+            f"tokenizer: {len(mine) - len(inside):,} tokens more than the cache's {width:,}: they occur nowhere in it"
+        )
+        return
+    raise FingerprintMismatch(
+        expected=f"a tokenizer with the {width:,} tokens of the cache",
+        found=_first_difference(mine, workspace, recorded),
+        advice="Give --tokenizer the teacher's.",
+        where=cache.where,
+    )
+
+
+def _first_difference(mine: Mapping[str, int], workspace: Workspace, recorded: str) -> str:
+    """In words."""
+    from logitcache.models.load import load_tokenizer
+
+    folder = tokenizer_folder(workspace, recorded)
+    if not folder.is_dir():
+        return f"one with {len(mine):,} others"
+    theirs = {number: token for token, number in load_tokenizer(str(folder)).get_vocab().items()}
+    ours = {number: token for token, number in mine.items()}
+    for number in sorted(theirs):
+        if theirs[number] != ours.get(number):
+            return f"token {number} is {short(repr(ours.get(number)))}, in the cache {short(repr(theirs[number]))}"
+    return f"one with {len(mine):,} tokens"
+
+
+def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
+    """The configuration with the length of the cache's rows."""
+    recorded = caches["train"].manifest.plan.preparation["sequences"]
+    sequences = replace(config.sequences, **recorded)
+    return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))

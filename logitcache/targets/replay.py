@@ -1,0 +1,103 @@
+"""Replay: what the teacher's last linear map is given, in the teacher's own dtype; the map itself is kept once.
+
+The teacher's logits follow at any temperature, up to rounding, from d numbers of a position in place of V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from logitcache.errors import FormatError
+from logitcache.payloads import Array, Head, Replay
+from logitcache.targets.codec import Kept, Stored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from logitcache.targets.draws import Draw
+
+STORED = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}  # numpy has no bfloat16: its bits
+WEIGHT, BIAS = "head_weight", "head_bias"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayCodec:
+    """Stores f[P, hidden] in ``dtype``. What it depends on of the teacher's head is known once it is calibrated."""
+
+    kind: ClassVar[str] = "replay"
+    of_head: ClassVar[bool] = True  # it keeps what the head is given, not what it gives
+    width: int
+    hidden: int | None = None
+    dtype: str = "float32"
+    scale: float = 1.0
+    cap: float | None = None
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> ReplayCodec:
+        """The codec a manifest records. Raises FormatError where its fields are not a codec's."""
+        recorded = {name: entry for name, entry in value.items() if name != "kind"}
+        kinds = {"width": int, "hidden": int, "dtype": str, "scale": float, "cap": float}
+        ok = set(recorded) == set(kinds)
+        ok = ok and all(type(recorded[name]) is kind or name == "cap" for name, kind in kinds.items())
+        ok = ok and (recorded["cap"] is None or (type(recorded["cap"]) is float and recorded["cap"] > 0))
+        if not ok or recorded["dtype"] not in STORED or min(recorded["width"], recorded["hidden"]) < 1:
+            raise FormatError(f"replay codec: expected width, hidden, dtype, scale and cap, found {dict(value)}.")
+        return cls(**recorded)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    @property
+    def temperatures(self) -> None:
+        return None
+
+    @property
+    def largest_gap(self) -> float:
+        return float(np.finfo(np.float32).max)
+
+    @property
+    def is_calibrated(self) -> bool:
+        return self.hidden is not None
+
+    def calibrated(self, vectors: Iterable[Tensor]) -> ReplayCodec:
+        """The codec as it is: it follows from the teacher's head (:func:`logitcache.teacher.replaying.replaying`)."""
+        return self
+
+    def columns(self) -> tuple[Stored, ...]:
+        assert self.hidden is not None
+        return (Stored("hidden", STORED[self.dtype], self.hidden),)
+
+    def bytes_per_position(self) -> float:
+        return float(sum(column.bytes for column in self.columns()))
+
+    def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
+        import torch
+
+        own = vectors.to(getattr(torch, self.dtype))
+        return {"hidden": own.view(torch.uint16) if self.dtype == "bfloat16" else own}
+
+    def pack(self, kept: Kept) -> dict[str, Array]:
+        return {name: tensor.cpu().numpy() for name, tensor in kept.items()}
+
+    def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Replay[Array]:
+        return Replay(columns["hidden"], self.head(assets))
+
+    def head(self, assets: Mapping[str, Array]) -> Head[Array]:
+        """The teacher's last linear map, of the tensors that the cache keeps."""
+        return _head(self, id(assets), assets)
+
+
+_HEADS: dict[int, Head[Array]] = {}  # the last one: a head is one object, by which a device knows that it has it
+
+
+def _head(codec: ReplayCodec, key: int, assets: Mapping[str, Array]) -> Head[Array]:
+    head = _HEADS.get(key)
+    if head is None or head.weight is not assets[WEIGHT]:
+        head = Head(assets[WEIGHT], assets.get(BIAS), codec.scale, codec.cap)
+        _HEADS.clear()
+        _HEADS[key] = head
+    return head

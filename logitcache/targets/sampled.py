@@ -1,0 +1,75 @@
+"""Random Sampling KD (arXiv 2503.16870): n words drawn from the teacher's distribution with replacement.
+
+The estimate of p(v) is (times that v was drawn) / n: unbiased, with variance p (1 - p) / n. Equal draws are one entry
+with its count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from logitcache.config.option import option
+from logitcache.payloads import Array, Sparse
+from logitcache.targets.codec import Kept, Stored, filled
+from logitcache.targets.ids import bytes_to_ids
+from logitcache.targets.sparse import MOST_ENTRIES, WORDS, SparseCodec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from logitcache.targets.draws import Draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled(SparseCodec):
+    """Stores the distinct words of ``n`` draws with their counts."""
+
+    kind: ClassVar[str] = "sampled"
+    n: int = option(help="Draws from the teacher at a position.", minimum=1, maximum=MOST_ENTRIES)
+    distinct: float | None = None  # of a position on average, as a sample of the teacher's vectors has it
+
+    def columns(self) -> tuple[Stored, ...]:
+        entries = (self.ids_column("entries"), Stored("drawn", "uint8", 0, "entries"))
+        return (Stored("entries", "uint8"), Stored("entropy", "float16"), *entries)
+
+    def bytes_per_position(self) -> float:
+        positions = sum(column.bytes for column in self.columns() if not column.count)
+        entry = sum(column.bytes for column in self.columns() if column.count)
+        return positions + entry * (self.n if self.distinct is None else self.distinct)
+
+    @property
+    def is_calibrated(self) -> bool:
+        return self.distinct is not None
+
+    def calibrated(self, vectors: Iterable[Tensor]) -> Self:
+        """With the mean number of distinct words: sum of 1 - (1 - p)^n."""
+        found = [1 - (1 - self.probabilities(part).double()).pow(self.n) for part in vectors]
+        total = sum(float(part.sum()) for part in found)
+        return replace(self, distinct=total / sum(map(len, found)))
+
+    def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
+        import torch
+
+        p = self.probabilities(vectors)
+        reached = p.cumsum(1, dtype=torch.float64)
+        points = draw.uniform(WORDS, self.n) * reached[:, -1:]
+        words = torch.searchsorted(reached, points, right=True).clamp(max=self.width - 1).sort(1).values
+        is_new = torch.ones_like(words)
+        is_new[:, 1:] = words[:, 1:] != words[:, :-1]
+        entry = is_new.cumsum(1) - 1
+        return {
+            "entries": entry[:, -1].add(1).to(torch.uint8),
+            "entropy": self.entropy(p, draw),
+            "ids": torch.zeros_like(words).scatter_(1, entry, words).int(),
+            "drawn": torch.zeros_like(words).scatter_add_(1, entry, torch.ones_like(words)).to(torch.uint8),
+        }
+
+    def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
+        counts, entropy = columns["entries"], columns["entropy"].astype(np.float32)
+        ids = filled(bytes_to_ids(columns["ids"], self.width), counts)
+        prob = filled(columns["drawn"].astype(np.float32) / np.float32(self.n), counts)
+        return Sparse(ids, prob, np.zeros_like(entropy), entropy, self.temperature)

@@ -1,0 +1,94 @@
+"""Which codecs there are, and how one is named: ``topk:k=64,tail=drop``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from logitcache.config.option import Declared, checked, nearest, options_of
+from logitcache.errors import FormatError, SpecError
+from logitcache.targets.codec import Codec
+from logitcache.targets.dense import DTYPES, DenseCodec
+from logitcache.targets.replay import ReplayCodec
+from logitcache.targets.sampled import Sampled
+from logitcache.targets.topk import TopK
+from logitcache.targets.varopt import VarOpt
+
+KINDS: dict[str, Any] = {"dense": DenseCodec, "topk": TopK, "sampled": Sampled, "varopt": VarOpt, "replay": ReplayCodec}
+
+
+def codec_from_dict(value: Mapping[str, Any]) -> Codec:
+    """The codec a manifest names. Raises FormatError for a kind that is not known here."""
+    kind = value.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise FormatError(f"codec: expected one of {', '.join(KINDS)}, found {kind!r}. A newer logitcache may know it.")
+    codec: Codec = KINDS[kind].from_dict(value)
+    return codec
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """A codec as a user names it, before the width of the vectors is known."""
+
+    kind: str
+    settings: Mapping[str, Any]
+
+    def codec(self, width: int) -> Codec:
+        """The codec of vectors of this width. Raises SpecError where the settings do not fit it."""
+        codec: Codec = KINDS[self.kind](width=width, **self.settings)
+        return codec
+
+
+def parse(text: str) -> CodecSpec:
+    """The codec that ``KIND`` or ``KIND:NAME=VALUE,…`` names; a floating-point type alone is a dense one of it. Raises
+    SpecError for an unknown kind or setting, a value that it does not take, or one that is missing.
+    """
+    kind, _, words = text.strip().partition(":")
+    if kind in DTYPES and not words:
+        return CodecSpec("dense", {"dtype": kind})
+    if kind not in KINDS:
+        names = (*DTYPES, *KINDS)
+        raise SpecError(expected=f"one of {', '.join(names)}", found=repr(kind), advice=nearest(kind, names),
+                        where="--codec")  # fmt: skip
+    options = {declared.name: declared for declared in options_of(KINDS[kind])}
+    settings = {}
+    for word in filter(None, words.split(",")):
+        name, _, value = (part.strip() for part in word.partition("="))
+        if name not in options:
+            raise SpecError(
+                expected=f"a setting among {', '.join(options)}",
+                found=repr(name),
+                advice=nearest(name, options),
+                where=f"--codec {kind}",
+            )
+        settings[name] = checked(options[name], _as_typed(options[name], value), typed=True)
+    missing = [name for name, declared in options.items() if declared.option.required and name not in settings]
+    if missing:
+        advice = f"Give --codec {kind}:{missing[0]}=NUMBER."
+        raise SpecError(expected=f"a value for {missing[0]}", found="none", advice=advice, where=f"--codec {kind}")
+    return CodecSpec(kind, settings)
+
+
+def _as_typed(declared: Declared, value: str) -> Any:
+    """A typed word as a number where the setting is one; as it is where it is no number, to be refused."""
+    if declared.kind not in (int, float):
+        return value
+    try:
+        return declared.kind(value)
+    except ValueError:
+        return value
+
+
+def named(codec: Mapping[str, Any]) -> str:
+    """The text that names the codec a plan records."""
+    kind = str(codec["kind"])
+    if kind == "dense":
+        return str(codec["dtype"])
+    chosen = {declared: codec[declared.path[-1]] for declared in options_of(KINDS[kind])}
+    words = [
+        f"{declared.name}={value:g}" if isinstance(value, float) else f"{declared.name}={value}"
+        for declared, value in chosen.items()
+        if value != declared.default
+    ]
+    return f"{kind}:{','.join(words)}" if words else kind

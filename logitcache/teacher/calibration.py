@@ -1,0 +1,67 @@
+"""The number of a codec that follows from the teacher's answers, found on a sample of the rows before a dump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from logitcache.config.teacher import DumpSettings
+from logitcache.data.order import subset
+from logitcache.data.preprocess.tokens import prepare
+from logitcache.data.source import Rows
+from logitcache.errors import SpecError
+from logitcache.records import Array, Int64
+from logitcache.targets.codec import Codec
+from logitcache.teacher.panel import Panel, ask_all
+
+ROWS, LEAST_ROWS = 4096, 16  # that are asked, if each has one position; and at least
+POSITIONS = 4096
+SEED = 0
+
+
+def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -> Codec:
+    """The codec, ready to reduce. The rows are drawn from all of them, so the same rows give the same number. Raises
+    SpecError where there is none to ask about.
+    """
+    if codec.is_calibrated:
+        return codec
+    if not len(rows):
+        raise SpecError(expected="rows to calibrate the codec with", found="none", where="--codec")
+    first = panel.first.kind.positions
+    drawn = subset(len(rows), LEAST_ROWS, SEED)
+    examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
+    positions = max(1, len(first(examples, np.arange(len(examples))).index))
+    wanted = max(LEAST_ROWS, min(ROWS, POSITIONS * len(drawn) // positions))
+    if wanted > len(drawn):
+        drawn = subset(len(rows), wanted, SEED)
+        examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
+    sample, _ = ask_all(panel, examples, settings.batch_tokens, _Sample)
+    return codec.calibrated(sample.vectors)
+
+
+def unigram_of(rows: Rows, width: int) -> Array:
+    """How often each word stands in the rows, f32[width], sum 1; half a time more for each, so that none is never.
+    Raises SpecError for rows that are no tokens.
+    """
+    if "input_ids" not in rows.tokens:
+        raise SpecError(
+            expected="the rows of a language model, whose words are counted",
+            found="rows of texts",
+            advice="Choose another tail.",
+            where="--codec topk: tail",
+        )
+    counts = np.bincount(rows.tokens["input_ids"].values, minlength=width)[:width] + 0.5
+    shares: Array = (counts / counts.sum()).astype(np.float32)
+    return shares
+
+
+@dataclass
+class _Sample:
+    """Keeps the finite answers."""
+
+    vectors: list[torch.Tensor] = field(default_factory=list)
+
+    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+        self.vectors.append(vectors[vectors.isfinite().all(dim=1)].clone())

@@ -1,0 +1,56 @@
+"""The codec ``replay`` made ready: the teacher's last linear map as tensors, and the proof that it gives its logits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from logitcache.config.teacher import DumpSettings
+from logitcache.data.preprocess.tokens import prepare
+from logitcache.data.source import Rows
+from logitcache.errors import SpecError
+from logitcache.models.heads import check_head, has_head, head_of
+from logitcache.models.projection import head_logits
+from logitcache.records import Array
+from logitcache.targets.replay import BIAS, WEIGHT, ReplayCodec
+from logitcache.teacher.panel import Panel
+
+CHECKED_ROWS = 4  # whose replayed logits are compared with the teacher's
+
+
+def replaying(
+    codec: ReplayCodec, panel: Panel, rows: Rows, settings: DumpSettings
+) -> tuple[ReplayCodec, dict[str, Array]]:
+    """(the codec, the tensors that a cache keeps once) of a teacher. Raises SpecError for a teacher whose logits are
+    not those of one linear map, scaled and capped as its configuration says.
+    """
+    teacher = panel.first
+    if not teacher.kind.per_token or not has_head(teacher.model):
+        raise SpecError(
+            expected="a language model whose logits one linear map makes",
+            found=type(teacher.model).__name__,
+            advice="Dump with another --codec.",
+            where="--codec replay",
+        )
+    head = head_of(teacher.model, codec.width)
+    examples = prepare(teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length)
+    places = np.arange(len(examples))
+    with torch.inference_mode():
+        live = teacher.answers(examples, places)
+        hidden = panel.reading_head().first.answers(examples, places).to(head.weight.dtype)
+        check_head(head_logits(hidden, head), live.to(head.weight.dtype), teacher.name)
+    tensors = {WEIGHT: _stored(head.weight)}
+    if head.bias is not None:
+        tensors[BIAS] = _stored(head.bias)
+    dtype = str(head.weight.dtype).removeprefix("torch.")
+    own = replace(codec, hidden=head.weight.shape[1], dtype=dtype, scale=float(head.scale), cap=head.cap)
+    return own, tensors
+
+
+def _stored(values: torch.Tensor) -> Array:
+    """As numpy's; the bits of bfloat16 as u16."""
+    own = values.detach().cpu().contiguous()
+    bits = own.view(torch.uint16) if own.dtype == torch.bfloat16 else own
+    return bits.numpy().copy()

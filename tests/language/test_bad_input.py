@@ -1,0 +1,167 @@
+"""What cannot be: one line each, naming what is wrong and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from logitcache.api import dump, train
+from logitcache.cache.cache import Cache
+from logitcache.data.tasks.table import TASKS
+from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
+from logitcache.models.load import gguf_file
+from logitcache.reporter import Notes
+from tests.language.small_lms import make_config, make_tokenizer
+
+Lm = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def world(lm: Lm, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A dump of a GPT-2."""
+    folder = tmp_path_factory.mktemp("bad")
+    report = dump(str(lm("gpt2")), str(texts), task="causal-lm", seq_len=24, device="cpu", workspace=folder)
+    return {"report": report, "workspace": folder, "cache": report.cache}
+
+
+def run(world: dict[str, Any], texts: Path, **how: Any) -> Path:
+    settings = {"task": "causal-lm", "workspace": world["workspace"], "epochs": 1, "init": "random", **how}
+    return train(settings.pop("method", "kd"), str(texts), **settings)
+
+
+def student(folder: Path, tokenizer: Any, **how: Any) -> str:
+    make_config("gpt2", tokenizer, **how).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def with_tokens(change: Callable[[dict[str, int]], dict[str, int]]) -> Any:
+    """The tokenizer with another map."""
+    from tokenizers import models
+
+    tokenizer = make_tokenizer()
+    changed = change(dict(tokenizer.get_vocab()))
+    tokenizer.backend_tokenizer.model = models.WordLevel(changed, unk_token="<unk>")
+    return tokenizer
+
+
+def swapped(vocabulary: dict[str, int]) -> dict[str, int]:
+    return {**vocabulary, "w1": vocabulary["w2"], "w2": vocabulary["w1"]}
+
+
+def test_a_student_of_other_tokens_is_refused_by_the_first_that_differs(
+    world: dict[str, Any], texts: Path, tmp_path: Path
+) -> None:
+    number = make_tokenizer().get_vocab()["w1"]
+    with pytest.raises(FingerprintMismatch, match=f"token {number} is 'w2', in the cache 'w1'. Give --tokenizer"):
+        run(world, texts, student=student(tmp_path / "s", with_tokens(swapped)))
+
+
+def test_the_advice_works(world: dict[str, Any], texts: Path, tmp_path: Path, lm: Lm) -> None:
+    other = student(tmp_path / "s", with_tokens(swapped))
+    out = run(world, texts, student=other, tokenizer=str(lm("gpt2")), out=tmp_path / "run")
+    assert (out / "result.json").is_file()
+
+
+def test_more_tokens_behind_those_of_the_cache_are_said(world: dict[str, Any], texts: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    more = with_tokens(lambda vocabulary: {**vocabulary, "x1": len(vocabulary), "x2": len(vocabulary) + 1})
+    out = run(world, texts, student=student(tmp_path / "s", more), out=tmp_path / "run", reporter=Notes(notes.append))
+    assert any("2 tokens more than the cache's" in note for note in notes)
+    assert json.loads((out / "result.json").read_text())["metrics"]["dev"]["agreement"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"seq_len": 48}, "--seq-len: expected 24, the length of the cache's rows, found 48. Leave it out, or dump"),
+        ({"student": "limit-16"}, "expected rows of at most 16 tokens, which the model takes, found one of 24"),
+        ({"method": "kd", "label_map": {"a": "b"}}, "--label-map: expected classes with names"),
+    ],
+)
+def test_a_run_that_cannot_be(
+    how: dict[str, Any], message: str, world: dict[str, Any], texts: Path, tmp_path: Path
+) -> None:
+    folder = student(tmp_path / "s", make_tokenizer(), limit=16 if how.get("student") else 64)
+    with pytest.raises(LogitCacheError, match=message):
+        run(world, texts, **{**how, "student": folder})
+
+
+def test_kd_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:
+    folder = student(tmp_path / "s", make_tokenizer())
+    with pytest.raises(SpecError, match="Make one: logitcache dump --task causal-lm --data DATA --teacher TEACHER"):
+        train("kd", str(texts), task="causal-lm", student=folder, init="random", workspace=tmp_path)
+
+
+def test_without_a_cache_a_method_without_a_teacher_makes_its_rows_itself(texts: Path, tmp_path: Path) -> None:
+    folder = student(tmp_path / "s", make_tokenizer())
+    named = {"task": "causal-lm", "student": folder, "init": "random", "workspace": tmp_path, "epochs": 1}
+    out = train("base", str(texts), seq_len=24, **named)
+    result = json.loads((out / "result.json").read_text())
+    assert result["cache_fingerprint"] is None
+    assert result["metrics"]["dev"]["nll"] > 0
+
+
+def test_infinite_logits_are_refused_and_name_the_row(lm: Lm, texts: Path, tmp_path: Path) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(lm("gpt2"))
+    with torch.no_grad():
+        model.transformer.wte.weight[9] = torch.inf
+    model.save_pretrained(tmp_path / "t")
+    make_tokenizer().save_pretrained(tmp_path / "t")
+    with pytest.raises(SpecError, match=r"expected finite logits, found NaN or infinity in .* rows \(row 0"):
+        dump(str(tmp_path / "t"), str(texts), task="causal-lm", seq_len=24, device="cpu", workspace=tmp_path)
+
+
+def test_an_encoder_without_a_trained_head_is_no_teacher_of_tokens(lm: Lm, texts: Path, tmp_path: Path) -> None:
+    model = transformers.AutoModelForMaskedLM.from_pretrained(lm("bert"))
+    model.base_model.save_pretrained(tmp_path / "body")
+    transformers.AutoTokenizer.from_pretrained(lm("bert")).save_pretrained(tmp_path / "body")
+    with pytest.raises(SpecError, match="expected a trained language-model head, found none"):
+        dump(str(tmp_path / "body"), str(texts), task="masked-lm", finetune="never", workspace=tmp_path, device="cpu")
+
+
+def test_a_gguf_file_needs_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "model.gguf"
+    with pytest.raises(SpecError, match=r"expected a \.gguf file, found no such file"):
+        gguf_file(str(file))
+    file.write_bytes(b"GGUF")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SpecError, match=r"expected the package gguf, .* Run: pip install gguf"):
+        gguf_file(str(file))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert gguf_file(str(file)) == (str(tmp_path), {"gguf_file": "model.gguf"})
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"messages": "hello"}, r"train\.jsonl line 1: expected a list of messages"),
+        ({"messages": [{"role": "user", "content": "w1"}]}, "row 0: expected an assistant message to learn"),
+        ({"prompt": "w1", "completion": ""}, "row 0: expected a completion with a token to learn"),
+        ({"label": 1}, "expected a column of texts, columns prompt and completion, or a column of messages"),
+    ],
+)
+def test_rows_that_teach_nothing(row: dict[str, Any], message: str, lm: Lm, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(LogitCacheError, match=message):
+        dump(str(lm("gpt2")), str(tmp_path), task="causal-lm", device="cpu", workspace=tmp_path / "w")
+
+
+def test_padding_is_no_part_of_the_loss_and_labels_are_the_next_tokens(world: dict[str, Any]) -> None:
+    """Rows of a batch have as many positions as learnt tokens, whatever the longest has."""
+    cache = Cache.open(world["cache"])
+    answers = cache.take(np.arange(len(cache)))
+    tokens = cache.tokens(np.arange(len(cache)))
+    assert len(answers.index) == (tokens["labels"].values >= 0).sum()
+    for row in range(len(cache)):
+        part = slice(tokens["labels"].indptr[row], tokens["labels"].indptr[row + 1])
+        ids, labels = tokens["input_ids"].values[part], tokens["labels"].values[part]
+        assert labels[:-1].tolist() == ids[1:].tolist()
+    assert TASKS["causal-lm"].self_contained

@@ -1,0 +1,189 @@
+"""Sparse targets of language models, from dump to student; the loss in every execution."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from click.testing import CliRunner
+
+from logitcache.api import dump, train
+from logitcache.cache.cache import Cache
+from logitcache.cache.convert import convert
+from logitcache.cache.rows import stored_source
+from logitcache.data.collate import Collator
+from logitcache.data.preprocess.tokens import prepare
+from logitcache.data.tasks.table import TASKS
+from logitcache.errors import CorruptShard, SpecError
+from logitcache.payloads import Dense, Sparse
+from logitcache.records import Batch
+from logitcache.student.distiller import Distiller
+from logitcache.student.losses.gradient import full_logits
+from logitcache.student.losses.vocabulary import FUSED, PLAIN
+from logitcache.student.methods import objective
+from logitcache_cli.main import cli
+
+CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
+BIASED = ("topk:k=4", "topk:k=4,tail=unigram")
+TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
+WORDS = {"gpt2": 48, "bert": 51}
+
+
+@pytest.fixture(scope="module", params=TASK_OF)
+def dumps(
+    request: Any, lm: Callable[..., Path], texts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The same rows dumped with every codec."""
+    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
+    caches = {}
+    every = f"topk:k={WORDS[kind]},tail=drop"
+    for number, codec in enumerate(("float32", *CODECS, every, "replay", "topk:k=4,tail=unigram")):
+        report = dump(
+            str(lm(kind)), str(texts), task=TASK_OF[kind], seq_len=24, device="cpu", shard_rows=16, codec=codec,
+            workspace=folder / str(number), notify=lambda line: None,
+        )  # fmt: skip
+        caches[codec] = Cache.open(report.cache)
+    return {"kind": kind, "folder": folder, "caches": caches}
+
+
+def batch_of(cache: Cache, tokenizer: Any) -> tuple[Batch[torch.Tensor], Any]:
+    source = stored_source({"train": cache})
+    rows = source.split("train")
+    task = TASKS[source.task](cache.codec.width, None)
+    collator = Collator(prepare(tokenizer, rows, 24), task, {"cache": cache})
+    return collator(np.arange(6)).map(torch.from_numpy), collator
+
+
+def test_the_first_loss_is_the_same_from_every_exact_codec_and_in_every_execution(
+    dumps: dict[str, Any], lm: Callable[..., Path]
+) -> None:
+    kind = dumps["kind"]
+    folder = lm(kind)
+    auto = transformers.AutoModelForCausalLM if kind == "gpt2" else transformers.AutoModelForMaskedLM
+    torch.manual_seed(1)
+    student = auto.from_config(transformers.AutoConfig.from_pretrained(folder)).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    losses = {}
+    for codec, cache in dumps["caches"].items():
+        batch, collator = batch_of(cache, tokenizer)
+        for execution in (PLAIN, FUSED):
+            distiller = Distiller(
+                student, objective("kd"), collator.rows.padding, per_token=True, width=cache.codec.width,
+                execution=execution,
+            )  # fmt: skip
+            distiller.train()
+            torch.nn.Module.eval(student)
+            distiller.training = True
+            summed, _ = distiller(batch)
+            (gradient,) = torch.autograd.grad(summed, student.get_output_embeddings().weight)
+            losses[codec, execution] = (summed.item(), gradient)
+    exact = losses["float32", PLAIN]
+    by_hand = _by_hand(student, batch_of(dumps["caches"]["float32"], tokenizer)[0])
+    assert exact[0] == pytest.approx(by_hand, rel=1e-5)
+    for (codec, execution), (loss, gradient) in losses.items():
+        torch.testing.assert_close(gradient, losses[codec, PLAIN][1], rtol=1e-4, atol=1e-4)
+        if codec not in (*CODECS, *BIASED):
+            assert loss == pytest.approx(exact[0], rel=1e-3), (codec, execution)
+            torch.testing.assert_close(gradient, exact[1], rtol=1e-2, atol=1e-2)
+
+
+def _by_hand(student: Any, batch: Batch[torch.Tensor]) -> float:
+    """Half the labels' loss, half the teacher's, of the model called as anybody would."""
+    teacher = batch.teacher
+    assert isinstance(teacher, Dense)
+    logits = student(**batch.inputs).logits[batch.where[:, 0], batch.where[:, 1], : teacher.logits.shape[1]]
+    log_q = logits.log_softmax(1)
+    soft = -(teacher.logits.softmax(1) * log_q).sum()
+    hard = torch.nn.functional.nll_loss(log_q, batch.label, reduction="sum")
+    return (0.5 * hard + 0.5 * soft).item()
+
+
+def test_targets_are_estimates_of_the_teacher(dumps: dict[str, Any]) -> None:
+    caches = dumps["caches"]
+    rows = np.arange(len(caches["float32"]))
+    logits = torch.from_numpy(caches["float32"].take(rows).logits)
+    p = logits.softmax(1).numpy()
+    for codec in [name for name in caches if name not in ("float32", "replay")]:
+        target = caches[codec].take(rows).payload
+        assert isinstance(target, Sparse)
+        estimate = np.zeros_like(p)
+        np.add.at(estimate, (np.arange(len(p))[:, None], target.ids), target.prob)
+        if codec not in BIASED:  # top-k without its tail is no estimate
+            assert abs(estimate.mean(0) - p.mean(0)).max() < 0.02
+        announced = caches[codec].codec.bytes_per_position()
+        stored = sum(column.nbytes for column in caches[codec].stored(rows).values()) / len(p)
+        assert stored == pytest.approx(announced, rel=0.03)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 20.0])
+def test_replayed_logits_are_the_teachers(dumps: dict[str, Any], temperature: float, tmp_path: Path) -> None:
+    cache, dense = dumps["caches"]["replay"], dumps["caches"]["float32"]
+    rows = np.array([3, 0, 7])
+    exact = torch.from_numpy(dense.take(rows).logits)
+    np.testing.assert_allclose(cache.take(rows).logits, exact.numpy(), atol=1e-5)
+    payload = cache.take(rows).payload.map(torch.from_numpy)
+    replayed = full_logits(payload)
+    torch.testing.assert_close((replayed / temperature).softmax(1), (exact / temperature).softmax(1))
+    assert cache.codec.bytes_per_position() == 32 * 4
+    assert not cache.verify()
+
+
+def test_the_head_is_kept_once_and_watched(dumps: dict[str, Any], tmp_path: Path) -> None:
+    cache = dumps["caches"]["replay"]
+    moved = Path(shutil.copytree(cache.folder, tmp_path / "moved"))
+    file = moved / "shards" / "tensors.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+    damaged = Cache.open(moved)
+    with pytest.raises(CorruptShard, match="tensors"):
+        damaged.take(np.array([0]))
+    assert [fault.file for fault in damaged.verify()] == ["shards/tensors.safetensors"]
+    file.unlink()
+    with pytest.raises(CorruptShard):
+        Cache.open(moved)
+    convert(cache.folder, tmp_path / "zarr", "zarr")
+    again = Cache.open(tmp_path / "zarr")
+    np.testing.assert_array_equal(again.take(np.array([5])).logits, cache.take(np.array([5])).logits)
+
+
+def test_a_student_learns_from_few_words(dumps: dict[str, Any], lm: Callable[..., Path], texts: Path) -> None:
+    kind = dumps["kind"]
+    named = {"student": str(lm(kind, config_only=True)), "init": "random", "epochs": 1, "batch_size": 8}
+    named |= {"task": TASK_OF[kind], "workspace": dumps["folder"] / "3", "notify": lambda line: None}
+    notes: list[str] = []
+    run = train("kd", str(texts), **{**named, "loss_execution": "fused", "notify": notes.append})
+    assert "loss of the vocabulary: fused" in notes
+    scores = json.loads((run / "result.json").read_text())["metrics"]["train"]
+    assert {"nll", "agreement", "kl"} <= set(scores)
+    with pytest.raises(SpecError, match=r"made for \(1\), found 2"):
+        train("kd", str(texts), temperature=2.0, out=dumps["folder"] / "hot", **named)
+
+
+@pytest.mark.parametrize("kind", TASK_OF)
+def test_the_command_measures_codecs(kind: str, lm: Callable[..., Path], texts: Path, tmp_path: Path) -> None:
+    asked = ["codecs", "--task", TASK_OF[kind], "--teacher", str(lm(kind)), "--data", str(texts), "--seq-len", "24"]
+    asked += ["--positions", "150", "--workspace", str(tmp_path), "--device", "cpu", "--json"]
+    codecs = [word for codec in ("topk:k=8,tail=unigram", *CODECS) for word in ("--codec", codec)]
+    done = CliRunner().invoke(cli, [*asked, *codecs])
+    assert done.exit_code == 0, done.output
+    cases = {case["name"]: case for case in json.loads(done.stdout)["cases"]}
+    assert set(cases) == {"topk:k=8,tail=unigram", *CODECS}
+    unbiased = [cases["sampled:n=8"], cases["varopt:mean=4"]]
+    for case in unbiased:
+        assert case["squared_error"] == pytest.approx(case["variance"], rel=0.3)
+        assert case["bias"] == 0
+    assert cases["topk:k=4"]["bias"] > 0
+    within = CliRunner().invoke(cli, [*asked, "--bytes-per-token", "16"])
+    document = json.loads(within.stdout)
+    assert all(case["announced"] <= 16 for case in document["cases"])
+    assert document["best"] == document["cases"][0]["name"]
+    assert CliRunner().invoke(cli, [*asked, "--bytes-per-token", "2"]).exit_code == 2
+    assert not (tmp_path / "caches").exists()

@@ -1,0 +1,185 @@
+"""Rows of tokens: nothing is lost, every label is the next token, and documents stay apart where that is asked."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logitcache import identity
+from logitcache.config.sequences import Sequences
+from logitcache.data.rows import Rows, Source
+from logitcache.data.tasks.causal_lm import CausalLM
+from logitcache.data.tasks.masked_lm import MaskedLM
+from logitcache.errors import SpecError
+from logitcache.reporter import SILENT, Notes
+from tests.language.small_lms import WORDS, document, make_tokenizer
+
+CAUSAL, MASKED = make_tokenizer(), make_tokenizer("masked")
+LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+
+
+def source(texts: list[str], completions: list[str] | None = None) -> Source:
+    numbers = np.arange(len(texts))
+    pair = None if completions is None else pa.array(completions, pa.large_string())
+    rows = Rows(
+        pa.array(texts, pa.large_string()),
+        pair,
+        np.zeros_like(numbers),
+        numbers,
+        identity.row_hashes(texts, completions),
+    )
+    form = "text" if completions is None else "prompt"
+    return Source("here", {"train": rows}, None, 1, task="causal-lm", form=form)
+
+
+def documents(lengths: list[int]) -> list[str]:
+    draw = random.Random(sum(lengths))
+    return [document(draw, length) for length in lengths]
+
+
+def tokens(made: Source) -> dict[str, Any]:
+    return dict(made.splits["train"].tokens)
+
+
+@given(LENGTHS, st.integers(4, 40), st.booleans(), st.booleans())
+def test_every_token_is_kept_and_its_label_is_the_next(
+    lengths: list[int], seq_len: int, pack: bool, keep: bool
+) -> None:
+    texts = documents(lengths)
+    settings = Sequences(seq_len=seq_len, pack=pack, keep_documents=keep)
+    found = tokens(CausalLM.tokenised(source(texts), CAUSAL, settings, 1000, SILENT))
+    ids, labels = found["input_ids"], found["labels"]
+    whole = [[*CAUSAL(text)["input_ids"], CAUSAL.eos_token_id] for text in texts]
+    if pack:
+        stream = [token for row in whole for token in row]
+        rows = [stream[start : start + seq_len] for start in range(0, len(stream), seq_len)]
+    else:
+        rows = [row[:seq_len] for row in whole]
+    rows = [row for row in rows if len(row) > 1]
+    kept = [ids.values[start:stop].tolist() for start, stop in zip(ids.indptr, ids.indptr[1:], strict=False)]
+    assert [row for row in kept if len(row) > 1] == ([row for row in rows if row in kept] if keep else rows)
+    for row in range(len(ids)):
+        part = slice(ids.indptr[row], ids.indptr[row + 1])
+        mine, learnt = ids.values[part], labels.values[part]
+        assert learnt[-1] == -1
+        known = np.flatnonzero(learnt >= 0)
+        assert (learnt[known] == mine[known + 1]).all()
+        if keep and pack:
+            assert (mine[known] != CAUSAL.eos_token_id).all()  # no token is learnt from another document
+        elif pack or not keep:
+            assert len(known) == len(mine) - 1
+
+
+@given(LENGTHS, st.integers(4, 40))
+def test_positions_begin_anew_with_each_document_and_row(lengths: list[int], seq_len: int) -> None:
+    settings = Sequences(seq_len=seq_len, keep_documents=True)
+    try:
+        found = tokens(CausalLM.tokenised(source(documents(lengths)), CAUSAL, settings, 1000, SILENT))
+    except SpecError:
+        return  # single tokens alone
+    ids, places = found["input_ids"], found["position_ids"]
+    for row in range(len(ids)):
+        part = slice(ids.indptr[row], ids.indptr[row + 1])
+        expected, place = [], 0
+        for token in ids.values[part]:
+            expected.append(place)
+            place = 0 if token == CAUSAL.eos_token_id else place + 1
+        assert places.values[part].tolist() == expected
+
+
+def test_completions_alone_are_learnt() -> None:
+    prompts, answers = ["w1 w2 w3", "w4"], ["w5 w6", "w7"]
+    made = source(prompts, answers)
+    found = tokens(CausalLM.tokenised(made, CAUSAL, Sequences(seq_len=20, pack=False), 64, SILENT))
+    learnt = [found["labels"].values[found["labels"].values >= 0].tolist()]
+    assert learnt == [CAUSAL.convert_tokens_to_ids(["w5", "w6", "</s>", "w7", "</s>"])]
+    every = tokens(CausalLM.tokenised(made, CAUSAL, Sequences(seq_len=20, pack=False, supervise="all"), 64, SILENT))
+    assert (every["labels"].values >= 0).sum() == 4 + 2 + 3 - 2
+
+
+def test_a_document_that_is_cut_is_said_and_one_without_a_label_is_left_out() -> None:
+    notes: list[str] = []
+    made = source(["w1 w2 w3 w4 w5 w6", "w1"], ["w7", "w8"])
+    found = CausalLM.tokenised(made, CAUSAL, Sequences(seq_len=5, pack=False), 64, Notes(notes.append))
+    assert len(found.splits["train"]) == 1
+    assert any("1 of 2 documents are longer than 5 tokens" in note for note in notes)
+    assert any("1 rows have no token to learn" in note for note in notes)
+
+
+def test_rows_are_their_tokens() -> None:
+    one = CausalLM.tokenised(source(["w1 w2"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits["train"]
+    other = CausalLM.tokenised(source(["w1 w3"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits["train"]
+    again = CausalLM.tokenised(source([" w1  w2"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits["train"]
+    assert one.row_hash.tolist() == again.row_hash.tolist() != other.row_hash.tolist()
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(SpecError, match="--seq-len: expected at most 64 tokens, which the model takes, found 65"):
+        CausalLM.tokenised(source(["w1 w2"]), CAUSAL, Sequences(seq_len=65), 64, SILENT)
+    with pytest.raises(SpecError, match="expected text with a token to learn, found none"):
+        CausalLM.tokenised(source([""]), CAUSAL, Sequences(seq_len=8), 64, SILENT)
+    with pytest.raises(SpecError, match="here/train row 1: expected a completion with a token to learn"):
+        CausalLM.tokenised(source(["w1", "w2"], ["w3", ""]), CAUSAL, Sequences(seq_len=8), 64, SILENT)
+    with pytest.raises(SpecError, match="expected texts, for a masked language model, found completions"):
+        MaskedLM.tokenised(source(["w1"], ["w2"]), MASKED, Sequences(seq_len=8), 64, SILENT)
+    with pytest.raises(SpecError, match="expected a tokenizer with a mask token"):
+        MaskedLM.tokenised(source(["w1"]), CAUSAL, Sequences(seq_len=8), 64, SILENT)
+
+
+def hidden(settings: Sequences, texts: list[str]) -> tuple[Any, Any]:
+    found = tokens(MaskedLM.tokenised(source(texts), MASKED, settings, 1000, SILENT))
+    return found["input_ids"], found["labels"]
+
+
+def test_masks_are_as_often_as_asked_and_replaced_as_in_the_paper() -> None:
+    texts = documents([30] * 400)
+    ids, labels = hidden(Sequences(seq_len=64), texts)
+    masked = labels.values >= 0
+    ordinary = np.isin(np.where(masked, labels.values, ids.values), MASKED.convert_tokens_to_ids(list(WORDS)))
+    rate = masked[ordinary].mean()
+    assert abs(rate - 0.15) < 4 * np.sqrt(0.15 * 0.85 / ordinary.sum())
+    assert not masked[~ordinary].any()
+    is_mask = ids.values[masked] == MASKED.mask_token_id
+    stays = ids.values[masked] == labels.values[masked]
+    n = masked.sum()
+    assert abs(is_mask.mean() - 0.8) < 4 * np.sqrt(0.16 / n)
+    assert abs(stays.mean() - 0.1) < 4 * np.sqrt(0.09 / n) + 0.01  # a random token may be the same
+    assert ((labels.values == -1) | masked).all()
+
+
+@given(st.permutations(list(range(6))))
+def test_a_mask_does_not_depend_on_the_order_of_rows(order: list[int]) -> None:
+    texts = documents([20, 21, 22, 23, 24, 25])
+    settings = Sequences(seq_len=40, pack=False, views=2)
+    straight, labels = hidden(settings, texts)
+    shuffled, other = hidden(settings, [texts[place] for place in order])
+    for place, row in enumerate(order):
+        for view in range(2):
+            mine, theirs = np.array([place * 2 + view]), np.array([row * 2 + view])
+            assert shuffled.select(mine).values.tolist() == straight.select(theirs).values.tolist()
+            assert other.select(mine).values.tolist() == labels.select(theirs).values.tolist()
+
+
+def test_views_and_seeds_hide_other_tokens() -> None:
+    texts = documents([60])
+    settings = Sequences(seq_len=64, pack=False, views=3)
+    _, labels = hidden(settings, texts)
+    views = [tuple(np.flatnonzero(labels.select(np.array([view])).values >= 0)) for view in range(3)]
+    assert len(set(views)) == 3
+    _, others = hidden(Sequences(seq_len=64, pack=False, views=3, mask_seed=1), texts)
+    assert others.values.tolist() != labels.values.tolist()
+
+
+def test_golden_masks() -> None:
+    """The same rows have the same masks for ever: caches that exist say which tokens were hidden."""
+    _, labels = hidden(Sequences(seq_len=64, pack=False), [" ".join(WORDS)])
+    assert np.flatnonzero(labels.values >= 0).tolist() == GOLDEN
+
+
+GOLDEN = [20, 24, 40]
