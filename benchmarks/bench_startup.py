@@ -1,8 +1,8 @@
 """How long one waits for `--help`, for a refusal, and for `check` of 100,000 rows.
 
 Each command runs in a process of its own, five times. CPU time stands beside time, for it depends less on what else the
-machine does; and whether torch was loaded. ``--before FOLDER`` measures the refusals of an older state too, once each:
-the folder holds its `logitcache`, and its `cli` as `logitcache_cli`.
+machine does. ``--before FOLDER`` measures the refusals of an older state too, once each: the folder holds its
+`logitcache`, and its `cli` as `logitcache_cli`. What each refusal imports is tested (tests/cli/test_fail_fast.py).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def prepare(folder: Path) -> None:
 
 
 def measured(arguments: str, folder: Path, tree: Path | None) -> dict[str, Any]:
-    """Seconds and CPU seconds of a command, and whether it loaded torch."""
+    """Seconds and CPU seconds of a command."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if tree is not None:
         environment["PYTHONPATH"] = str(tree)
@@ -88,13 +88,10 @@ def measured(arguments: str, folder: Path, tree: Path | None) -> dict[str, Any]:
         seconds.append(time.perf_counter() - start)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    traced = [sys.executable, "-X", "importtime", *command[1:]]
-    imports = subprocess.run(traced, cwd=folder, env=environment, capture_output=True, text=True, check=False).stderr
     return {
         "exit_code": done.returncode,
         "seconds": spread([seconds]),
         "cpu_seconds": statistics.median(cpu),
-        "torch": any(line.endswith("| torch") for line in imports.splitlines()),
     }
 
 
