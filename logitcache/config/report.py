@@ -65,6 +65,11 @@ class ConvertConfig:
 class DemoConfig:
     """How large the demo is, and where it stays."""
 
+    task: str = option(
+        "classification",
+        "What the demo is about: classes of texts, or tokens of a language model.",
+        choices=("classification", "causal-lm"),
+    )
     quick: bool = option(False, "Fewer rows and smaller models: under two minutes.")
     out: Path = option(Path("logitcache-demo"), "Folder of everything that the demo makes.")
 

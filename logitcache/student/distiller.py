@@ -12,7 +12,7 @@ from logitcache.models.call import ModelFailed, at_positions, classify
 from logitcache.models.heads import Body, has_head, head_of
 from logitcache.models.projection import head_logits
 from logitcache.records import Batch, Padding
-from logitcache.student.losses.vocabulary import head_loss
+from logitcache.student.losses.vocabulary import choose, head_loss
 from logitcache.student.methods import Objective
 
 
@@ -40,6 +40,7 @@ class Distiller(nn.Module):
         self.per_token = per_token
         self.student, self.objective, self.padding = student, objective, padding
         self.some_unlabelled, self.execution = some_unlabelled, execution
+        self.executions: set[str] = set()  # that have been used
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         if self.per_token and has_head(self.student):
@@ -58,7 +59,9 @@ class Distiller(nn.Module):
         target = self.objective.target(
             batch.label, batch.teacher, len(head.weight), some_unlabelled=self.some_unlabelled
         )
-        return head_loss(hidden, head, target, batch.weight, self.execution), hidden.new_empty(0)
+        execution = self.execution or choose(len(hidden), len(head.weight), hidden.device.type)
+        self.executions.add(execution)
+        return head_loss(hidden, head, target, batch.weight, execution), hidden.new_empty(0)
 
     def _at_positions(self, model: Any, batch: Batch[Tensor]) -> Tensor:
         """The model's vectors at the kept positions: f32[P, W]."""

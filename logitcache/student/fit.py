@@ -92,7 +92,9 @@ def fit(
     every = [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
     last = checkpoints.last(out / "checkpoints")
     collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher}, class_weight)
-    references = references or {}
+    references = dict(references or {})
+    if teacher is not None and task.evidence_names:
+        references.setdefault("train", teacher)
     dev = None
     if "dev" in prepared:
         dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task, _teachers(references.get("dev"))))
@@ -102,6 +104,7 @@ def fit(
         objective,
         collator,
         group_by_length=settings.group_by_length,
+        loss_execution=settings.loss_execution,
         args=arguments(settings, out / "checkpoints", evaluate=dev is not None, eval_rows=_eval_rows(task, longest)),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
@@ -110,6 +113,8 @@ def fit(
     )
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
+    if trainer.model.executions:
+        stage.reporter.note(f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}")
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step

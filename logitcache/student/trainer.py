@@ -59,6 +59,7 @@ class FitSettings:
     report_to: str
     group_by_length: bool
     checkpoint_steps: int | None = None  # None: after each epoch alone
+    loss_execution: str = "auto"
 
     def share(self) -> int:
         """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into them."""
@@ -102,6 +103,7 @@ class DistillTrainer(Trainer):
         collator: Collator,
         *,
         group_by_length: bool = False,
+        loss_execution: str = "auto",
         **kwargs: Any,
     ) -> None:
         """``collator`` holds the training rows and their teachers; ``kwargs`` are Trainer's own (``args``,
@@ -115,7 +117,15 @@ class DistillTrainer(Trainer):
         bare = bool((collator.rows.labels < 0).any())
         padding, per_token = collator.rows.padding, collator.task.per_token
         width = collator.task.num_labels
-        distiller = Distiller(student, objective, padding, some_unlabelled=bare, per_token=per_token, width=width)
+        distiller = Distiller(
+            student,
+            objective,
+            padding,
+            some_unlabelled=bare,
+            per_token=per_token,
+            width=width,
+            execution=None if loss_execution == "auto" else loss_execution,
+        )
         self.places = Places(len(collator.rows) // collator.rows.views)
         super().__init__(
             model=distiller, data_collator=partial(_collate, collator), train_dataset=self.places, **kwargs

@@ -158,7 +158,9 @@ def test_a_student_learns_from_few_words(dumps: dict[str, Any], lm: Callable[...
     kind = dumps["kind"]
     named = {"student": str(lm(kind, config_only=True)), "init": "random", "epochs": 1, "batch_size": 8}
     named |= {"task": TASK_OF[kind], "workspace": dumps["folder"] / "3", "notify": lambda line: None}
-    run = train("kd", str(texts), **named)
+    notes: list[str] = []
+    run = train("kd", str(texts), **{**named, "loss_execution": "fused", "notify": notes.append})
+    assert "loss of the vocabulary: fused" in notes
     scores = json.loads((run / "result.json").read_text())["metrics"]["train"]
     assert {"nll", "agreement", "kl"} <= set(scores)
     with pytest.raises(SpecError, match=r"made for \(1\), found 2"):
