@@ -14,31 +14,44 @@ from .dump import to_json
 from .options import Command, as_json, options
 from .progress import output, print_json
 
-OWN_DATA = """\
+OWN_DATA = {
+    "classification": """\
 The same on your own rows (a jsonl, csv or tsv file, or a folder of train/dev/test files):
   logitcache train --method base --data YOURS.jsonl --student 4x256 --epochs 2 --out my-teacher
   logitcache dump --teacher my-teacher --data YOURS.jsonl
   logitcache train --method base --data YOURS.jsonl --student 2x128 --seed 0
   logitcache train --method kd   --data YOURS.jsonl --student 2x128 --seed 0     (and more seeds)
-  logitcache compare logitcache-work/runs/YOURS --plot verdict.png"""
+  logitcache compare logitcache-work/runs/YOURS --plot verdict.png""",
+    "causal-lm": """\
+The same on your own text (files, a folder of them, or jsonl with text, prompt and completion, or messages):
+  logitcache dump --task causal-lm --data TEXT --teacher TEACHER --codec varopt:mean=16
+  logitcache train --task causal-lm --data TEXT --method base --student STUDENT --seed 0
+  logitcache train --task causal-lm --data TEXT --method kd   --student STUDENT --seed 0     (and more seeds)
+  logitcache compare logitcache-work/runs/TEXT""",
+}
 
 
 @click.command(cls=Command)
 @options("demo")
 @as_json
-def command(quick: bool, out: Path, as_json: bool) -> None:
-    """Train a teacher on built-in text, dump it, train students by five methods over three seeds, and compare them.
+def command(task: str, quick: bool, out: Path, as_json: bool) -> None:
+    """Train a teacher on built-in text, dump it, train students by several methods and seeds, and compare them.
 
     Nothing is downloaded: the text is the docstrings of installed packages. Ends with a verdict and a picture.
     """
     from logitcache.report.plots import dots
-    from logitcache.study.demo import FULL, QUICK, demo
+    from logitcache.study import demo, language_demo
     from logitcache.study.tables import render
 
     started = time.perf_counter()
-    folder = out / ("quick" if quick else "full")
+    size = "quick" if quick else "full"
+    folder = out / (size if task == "classification" else f"{size}-{task}")
     picture = folder / "verdict.png"
-    result = demo(folder, QUICK if quick else FULL, reporter=progress())
+    if task == "classification":
+        result = demo.demo(folder, demo.QUICK if quick else demo.FULL, reporter=progress())
+    else:
+        language_size = language_demo.QUICK if quick else language_demo.FULL
+        result = language_demo.language_demo(folder, language_size, reporter=progress())
     comparison = result.comparison
     dots(comparison, picture)
     for note in comparison.notes:
@@ -49,4 +62,4 @@ def command(quick: bool, out: Path, as_json: bool) -> None:
     click.echo(render_dump(to_json(result.report)) + "\n")
     render(comparison, output())
     seconds = time.perf_counter() - started
-    click.echo(f"\npicture    {picture}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA}")
+    click.echo(f"\npicture    {picture}\nall of it  {folder} ({seconds:.0f} s)\n\n{OWN_DATA[task]}")

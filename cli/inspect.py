@@ -30,7 +30,13 @@ def command(cache: Path | str, as_json: bool, **values: Any) -> None:
     opened = Cache.open(cache)
     document = describe(opened)
     if config.row is not None:
-        columns = Columns(config.text, config.text_pair, encoding=config.encoding, delimiter=config.delimiter)
+        columns = Columns(
+            config.text,
+            config.text_pair,
+            encoding=config.encoding,
+            delimiter=config.delimiter,
+            header=config.header,
+        )
         document["row"] = row_of(opened, config.row, config.data, columns, config.workspace.data)
     show(document, as_json, render)
 

@@ -10,7 +10,7 @@ EXTRAS = {
     "accelerate": "train",
     "tokenizers": "train",
     "safetensors": "train",
-    "sklearn": "train",
+    "sklearn": "demo",
     "huggingface_hub": "train",
     "datasets": "data",
     "zarr": "zarr",

@@ -47,10 +47,11 @@ def ranks() -> int:
                 wrong["MASTER_PORT"] = port
     if wrong:
         found = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in wrong.items())
+        present = [name for name in ("WORLD_SIZE", *STARTED) if os.environ.get(name)]
         raise SpecError(
             expected=f"{', '.join((*LAUNCHED, *MEETING))} and WORLD_SIZE as torchrun sets them, or none of them",
             found=f"WORLD_SIZE={size}, {found}",
-            advice=f"Start with torchrun, or unset {', '.join(['WORLD_SIZE', *(set(wrong) & {*STARTED})])}.",
+            advice=f"Start with torchrun, or unset {', '.join(present)}.",
         )
     return max(1, int(size))
 

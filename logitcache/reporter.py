@@ -52,10 +52,10 @@ class Meter:
 
     def seconds_left(self) -> float | None:
         """Seconds until the end at the speed so far; None where that is not known."""
-        made = self.done - self.before
-        if made <= 0:
+        advanced = self.done - self.before
+        if advanced <= 0:
             return None
-        return self.seconds() * (self.total - self.done) / made
+        return self.seconds() * (self.total - self.done) / advanced
 
     def rate(self) -> str:
         """Rows and tokens per second; empty where no tokens are counted."""
@@ -139,12 +139,9 @@ class Lines(Notes):
         if now - self.written[id(stage)] <= LINE_SECONDS:
             return
         self.written[id(stage)] = now
-        left = stage.seconds_left()
-        words = [
-            f"{stage.name}: {stage.done:,} of {stage.total:,}",
-            stage.rate(),
-            "" if left is None else f"{left:,.0f} s left",
-        ]
+        seconds = stage.seconds_left()
+        left = "" if seconds is None else f"{seconds:,.0f} s left"
+        words = [f"{stage.name}: {stage.done:,} of {stage.total:,}", stage.rate(), left]
         self.write(" ".join(filter(None, words)))
 
     def ended(self, stage: Meter) -> None:
@@ -186,9 +183,9 @@ class Terminal(Reporter):
         return Progress(*columns, console=self.console, transient=True)
 
     def advanced(self, stage: Meter) -> None:
-        left = stage.seconds_left()
-        shown = "" if left is None else f"{timedelta(seconds=round(left))} left"
-        self.bars.update(self.tasks[id(stage)], completed=stage.done, rate=stage.rate(), left=shown)
+        seconds = stage.seconds_left()
+        left = "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
+        self.bars.update(self.tasks[id(stage)], completed=stage.done, rate=stage.rate(), left=left)
 
     def ended(self, stage: Meter) -> None:
         task = self.tasks.pop(id(stage), None)

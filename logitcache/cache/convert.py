@@ -225,8 +225,11 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
     IncompleteCache naming the rows that no part has.
     """
     plans = [_plan(part) for part in parts]
+    first = plans[0].to_dict()
     for part, plan in zip(parts, plans, strict=True):
-        _check_same(part, plans[0].to_dict(), plan.to_dict())
+        for name, expected, value in differences(first, plan.to_dict()):
+            problem = f"{name}: expected {short(expected)} as in the first part, found {short(value)}"
+            raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
     kept = plans[0].tensors
     data = None if kept is None else tensors.read(LocalFolder(parts[0] / SHARDS), kept)
     with CacheWriter(out, plans[0], tensors=data) as writer:
@@ -260,12 +263,6 @@ def _plan(part: Path) -> Plan:
         return Plan.from_dict(read_own(path))
     except FormatError as error:
         raise error.at(path) from None
-
-
-def _check_same(part: Path, first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    for name, in_first, in_other in differences(first, other):
-        problem = f"{name}: expected {short(in_first)} as in the first part, found {short(in_other)}"
-        raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:

@@ -7,10 +7,10 @@ have that part's texts, for one whose texts it has. Every row is found at its pl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import chain, zip_longest
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -27,54 +27,64 @@ from logitcache.records import Answers, Float32, Int64, common_positions, end_to
 
 
 @dataclass(frozen=True)
+class Member:
+    """One cache that answers for a part."""
+
+    cache: Cache
+    order: Int64 | None  # data_logits = cached_logits[:, order]; None: as they are
+    rows: Int64 | None = None  # once located, the cache's row for row i of the part; None: row i
+
+    def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
+        """The cache's answers for these rows of the part. Raises AlignmentError."""
+        try:
+            answers = self.cache.take(self.rows_of(row_id), row_hash, view)
+        except AlignmentError:  # it names rows of the cache: asked again, it names these
+            answers = self.cache.take(row_id, row_hash, view)
+        return answers if self.order is None else answers.with_logits(answers.logits[:, self.order])
+
+    def rows_of(self, row_id: Int64) -> Int64:
+        """The cache's rows for these rows, as far as they were located."""
+        # clip: a row behind the located ones gets a wrong row, whose hash does not fit, and is then looked up
+        return row_id if self.rows is None else self.rows.take(row_id, mode="clip")
+
+    def located(self, row_id: Int64, row_hash: Int64) -> Member:
+        """The same cache, with these rows looked up once. Raises AlignmentError for a text that it lacks."""
+        rows = self.cache.locate(row_id, row_hash)
+        if (rows == row_id).all():
+            return replace(self, rows=None)
+        located = np.arange(row_id.max() + 1)
+        located[row_id] = rows
+        return replace(self, rows=located)
+
+
+@dataclass(frozen=True)
 class Part:
     """The rows of a training set from ``start`` on, and the caches that answer for them; several are averaged."""
 
     name: str
     start: int
-    caches: tuple[Cache, ...]
-    orders: tuple[Int64 | None, ...]  # of each cache: data_logits = cached_logits[:, order]; None: as they are
-    located_rows: tuple[Int64 | None, ...] = ()  # of each cache, once located: its row for row i; None: row i
+    members: tuple[Member, ...]
+
+    @property
+    def caches(self) -> tuple[Cache, ...]:
+        return tuple(member.cache for member in self.members)
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
         """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
         for a text that is not in every cache.
         """
-        answers = []
-        for cache, order, rows in self.rows_in_caches(row_id):
-            try:
-                answer = cache.take(rows, row_hash, view)
-            except AlignmentError:  # it names rows of the cache: asked again, it names these
-                answer = cache.take(row_id, row_hash, view)
-            if order is not None:
-                answer = answer.with_logits(answer.logits[:, order])
-            answers.append(answer)
-        first = answers[0]
-        if len(answers) == 1:
+        first, *others = [member.take(row_id, row_hash, view) for member in self.members]
+        if not others:
             return first
-        if not all(same_positions(first, answer) for answer in answers):
+        answers = [first, *others]
+        if not all(same_positions(first, other) for other in others):
             shared = common_positions(*answers)
-            answers = [answer.select(places) for answer, places in zip(answers, shared, strict=True)]
+            answers = [answer.select(index) for answer, index in zip(answers, shared, strict=True)]
         return answers[0].with_logits(mean_teacher([answer.logits for answer in answers]))
-
-    def rows_in_caches(self, row_id: Int64) -> Iterator[tuple[Cache, Int64 | None, Int64]]:
-        """Each cache, the order of its columns, and its rows for these rows, as far as they were located."""
-        for cache, order, located in zip_longest(self.caches, self.orders, self.located_rows):
-            # clip: a row behind the located ones gets a wrong row, whose hash does not fit, and is then looked up
-            yield cache, order, row_id if located is None else located.take(row_id, mode="clip")
 
     def located(self, row_id: Int64, row_hash: Int64) -> Part:
         """The same part, with these rows looked up once. Raises AlignmentError for a text that a cache lacks."""
-        located_rows: list[Int64 | None] = []
-        for cache in self.caches:
-            rows = cache.locate(row_id, row_hash)
-            if (rows == row_id).all():
-                located_rows.append(None)
-                continue
-            located = np.arange(row_id.max() + 1)
-            located[row_id] = rows
-            located_rows.append(located)
-        return replace(self, located_rows=tuple(located_rows))
+        return replace(self, members=tuple(member.located(row_id, row_hash) for member in self.members))
 
 
 @dataclass(frozen=True)
@@ -140,8 +150,9 @@ class Joined:
         """Which of these rows, once located, no teacher has skipped: bool[N]."""
         is_answered = np.ones(len(row_id), bool)
         for part, index in self.rows_by_part(row_id):
-            for cache, _, rows in part.rows_in_caches(row_id[index] - part.start):
-                is_answered[index] &= ~np.isin(rows, cache.skipped)
+            for member in part.members:
+                rows = member.rows_of(row_id[index] - part.start)
+                is_answered[index] &= ~np.isin(rows, member.cache.skipped)
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
@@ -195,7 +206,11 @@ def join_parts(
     """:func:`join`, where it is known which caches answer for which part."""
     _check_counts(answering, teachers)
     for caches in answering.values():
-        _check_different(caches)
+        fingerprints = set()
+        for cache in caches:
+            if cache.fingerprint in fingerprints:
+                raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
+            fingerprints.add(cache.fingerprint)
     _check_same_teachers(answering)
     ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
     first = ordered[next(iter(starts))][0]
@@ -211,12 +226,12 @@ def join_parts(
     match = match_labels(first.label_names, task, str(first.where), label_map, who="cache")
     parts = []
     for name, start in starts.items():
-        orders: list[Int64 | None] = []
+        members = []
         for cache in ordered[name]:
             order = _like(first, cache)[match.order]
             is_permuted = (order != np.arange(len(order))).any()
-            orders.append(order if is_permuted else None)
-        parts.append(Part(name, start, tuple(ordered[name]), tuple(orders)))
+            members.append(Member(cache, order if is_permuted else None))
+        parts.append(Part(name, start, tuple(members)))
     return Joined(tuple(parts), match)
 
 
@@ -279,13 +294,6 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
         raise SpecError("--teachers mean: expected several caches of the same rows, found one. Name each with --cache.")
 
 
-def _check_different(caches: Sequence[Cache]) -> None:
-    fingerprints = [cache.fingerprint for cache in caches]
-    for index, cache in enumerate(caches):
-        if cache.fingerprint in fingerprints[:index]:
-            raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
-
-
 def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
     """Raises SpecError unless the same teachers are averaged in all parts: else labelled and unlabelled rows would have
     different teachers.
@@ -310,17 +318,17 @@ def _teacher(cache: Cache) -> str:
 
 def _like(first: Cache, cache: Cache) -> Int64:
     """The columns of a cache in the order of the first one's, by their names: i64[K]. Raises FingerprintMismatch."""
-    theirs, ours = cache.label_names, first.label_names
-    if theirs == ours:
-        return np.arange(len(ours))
+    names = first.label_names
+    if cache.label_names == names:
+        return np.arange(len(names))
     refusal = FingerprintMismatch(
-        expected=f"the labels of {first.where} ({listed(ours)})",
-        found=listed(theirs),
+        expected=f"the labels of {first.where} ({listed(names)})",
+        found=listed(cache.label_names),
         advice="Dump both for the same data, with the same --labels.",
         where=cache.where,
     )
     try:
-        match = match_labels(theirs, Classification(len(ours), ours), str(cache.where), who="cache")
+        match = match_labels(cache.label_names, Classification(len(names), names), str(cache.where), who="cache")
     except FingerprintMismatch:
         raise refusal from None
     if match.kind is Kind.NUMBERED and not match.numbers_alone:

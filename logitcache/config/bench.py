@@ -98,12 +98,9 @@ class WorkloadConfig:
                 advice="Dump them, and name a model to measure or forecast.",
                 where="--teacher",
             )
-        if self.tokens is not None and not self.shape_only:
-            raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
+        check_tokens(self.tokens, self.shape_only)
         check_weights(self.student, self.init)
-        if self.batch_size % self.accumulate:
-            sizes = f"{self.batch_size} and {self.accumulate}"
-            raise SpecError(expected="a batch size divisible by --accumulate", found=sizes)
+        students.check_batch(self.batch_size, self.accumulate)
 
 
 @dataclass(frozen=True)
@@ -148,12 +145,18 @@ class PlanConfig:
             raise SpecError("--unlabelled: expected rows of data beside it, found --tokens. Leave one out.")
 
 
+def check_tokens(tokens: int | None, shape_only: bool) -> None:
+    """Raises SpecError for a number of random tokens beside real weights."""
+    if tokens is not None and not shape_only:
+        raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
+
+
 def check_some(methods: tuple[str, ...], names: tuple[str, ...]) -> None:
     """Raises SpecError for no method, or an unknown one."""
-    unknown = [method for method in methods if method not in names]
+    unknown = [repr(method) for method in methods if method not in names]
     if unknown or not methods:
-        found = ", ".join(map(repr, unknown)) or "none"
-        raise SpecError(expected=f"some of {', '.join(names)}", found=found, advice="Correct it.", where="--method")
+        expected = f"some of {', '.join(names)}"
+        raise SpecError(expected=expected, found=", ".join(unknown) or "none", advice="Correct it.", where="--method")
 
 
 @dataclass(frozen=True)
@@ -218,8 +221,7 @@ class DumpBenchConfig:
     def check(self) -> None:
         """Raises SpecError for what cannot be measured."""
         validate(self)
-        if self.tokens is not None and not self.shape_only:
-            raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
+        check_tokens(self.tokens, self.shape_only)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class CheckConfig:
     teacher: str | None = option(
         None,
         "A teacher's folder, or a hub name of which files are kept here: its classes are matched, and tokens counted "
-        "with its tokenizer.",
+        "with its tokenizer. Or answers that exist already (column:NAME, ...): they are read and matched.",
         group="Models",
     )
     student: str | None = option(

@@ -35,6 +35,18 @@ def delimiter() -> Any:
     )
 
 
+def header() -> Any:
+    return option(
+        None,
+        "Names of the columns in order, separated by commas, of csv, tsv and txt files without a header line, and of "
+        "JSON rows that are lists.",
+        group=GROUP,
+        parse=names_of,
+        annotation="str | Sequence[str]",
+        recorded=False,
+    )
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which columns to read; None where the usual names are to be tried."""
@@ -66,6 +78,7 @@ class Columns:
     )
     encoding: str | None = encoding()
     delimiter: str | None = delimiter()
+    header: tuple[str, ...] | None = header()
 
 
 def data() -> Any:

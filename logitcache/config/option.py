@@ -196,11 +196,6 @@ def validate(config: Any) -> None:
             checked(declared, declared.value_in(config), typed=True)
 
 
-def values_of(config: Any) -> dict[str, Any]:
-    """The values of a configuration by option name."""
-    return {declared.name: declared.value_in(config) for declared in options_of(type(config))}
-
-
 def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
     """The value as the option holds it: numbers of any library as Python's own, paths as Path. Raises SpecError."""
     if value is None and declared.optional:

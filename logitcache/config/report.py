@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from logitcache.config.data import delimiter, encoding
+from logitcache.config.data import delimiter, encoding, header
 from logitcache.config.option import option
 from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
@@ -37,6 +37,7 @@ class InspectConfig:
     text_pair: str | None = option(None, "Column of the second text of a pair.")
     encoding: str | None = encoding()
     delimiter: str | None = delimiter()
+    header: tuple[str, ...] | None = header()
     workspace: Workspace = field(default_factory=Workspace)
 
     def check(self) -> None:
@@ -64,6 +65,11 @@ class ConvertConfig:
 class DemoConfig:
     """How large the demo is, and where it stays."""
 
+    task: str = option(
+        "classification",
+        "What the demo is about: classes of texts, or tokens of a language model.",
+        choices=("classification", "causal-lm"),
+    )
     quick: bool = option(False, "Fewer rows and smaller models: under two minutes.")
     out: Path = option(Path("logitcache-demo"), "Folder of everything that the demo makes.")
 

@@ -41,15 +41,8 @@ def check_weights(model: str, init: str | None) -> None:
 
 def check_revision(checkpoint: str, revision: str | None) -> None:
     """Raises SpecError for a revision of what has none: a shape, or something on this machine."""
-    if revision is None:
-        return
-    found = None
-    if is_shape(checkpoint):
-        found = "a shape"
-    elif Path(checkpoint).exists():
-        found = "a path"
-    if found is not None:
-        raise SpecError(
-            f"expected a hub name beside --revision {revision}, found {found}. Leave --revision out.",
-            where=checkpoint,
-        )
+    shape = is_shape(checkpoint)
+    if revision is not None and (shape or Path(checkpoint).exists()):
+        kind = "a shape" if shape else "a path"
+        expected = f"a hub name beside --revision {revision}"
+        raise SpecError(expected=expected, found=kind, advice="Leave --revision out.", where=checkpoint)

@@ -17,6 +17,7 @@ class RowsOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
 
@@ -31,6 +32,7 @@ class CheckOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     teacher: str | None
     student: str | None
@@ -53,6 +55,7 @@ class DumpOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     label_map: str | Mapping[str, str] | None
     split: str
@@ -93,6 +96,7 @@ class AgainOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     workspace: str | PathLike[str]
     revision: str | None
@@ -116,6 +120,7 @@ class TrainOptions(TypedDict, total=False):
     task: Literal["classification", "token-classification", "causal-lm", "masked-lm"] | None
     encoding: str | None
     delimiter: str | None
+    header: str | Sequence[str] | None
     data_seed: int
     student: Any
     revision: str | None

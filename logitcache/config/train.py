@@ -243,9 +243,7 @@ class TrainConfig:
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
         check_weights(self.student, self.init)
         check_revision(self.student, self.revision)
-        if self.batch_size % self.accumulate:
-            sizes = f"{self.batch_size} and {self.accumulate}"
-            raise SpecError(expected="a batch size divisible by --accumulate", found=sizes)
+        check_batch(self.batch_size, self.accumulate)
         self._check_teaching()
 
     def _check_teaching(self) -> None:
@@ -262,6 +260,12 @@ class TrainConfig:
         if self.without_fold is not None and not 0 <= self.without_fold[0] < self.without_fold[1]:
             fold, folds = self.without_fold
             raise SpecError(f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds}).")
+
+
+def check_batch(batch_size: int, accumulate: int) -> None:
+    """Raises SpecError for a batch that cannot be cut into so many equal micro-batches."""
+    if batch_size % accumulate:
+        raise SpecError(expected="a batch size divisible by --accumulate", found=f"{batch_size} and {accumulate}")
 
 
 def check_method(

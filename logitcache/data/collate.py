@@ -21,7 +21,6 @@ from logitcache.records import (
     Int64,
     Padding,
     Positions,
-    Ragged,
     Side,
     common_positions,
     rows_of,
@@ -124,9 +123,7 @@ def pad(rows: Examples, index: Int64, padding: Padding | None = None) -> dict[st
         mask = columns < lengths
     gather = np.where(mask, starts[:, None] + columns, 0)
     fill = {"input_ids": padding.token, "token_type_ids": padding.segment, "position_ids": 0}
-    inputs = {name: _gather(column, gather, mask, fill[name]) for name, column in rows.inputs.items()}
+    inputs: dict[str, Array] = {}
+    for name, column in rows.inputs.items():
+        inputs[name] = np.where(mask, column.values[gather], fill[name]).astype(np.int64)
     return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask.astype(np.int64), **inputs}
-
-
-def _gather(column: Ragged, gather: Int64, mask: Array, fill: int) -> Array:
-    return np.where(mask, column.values[gather], fill).astype(np.int64)

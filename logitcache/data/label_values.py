@@ -29,7 +29,8 @@ MISSING_TEXTS = frozenset(
         *("NaN", "-NaN", "nan", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     }
 )
-_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, r"\N")}  # the last in exports of databases
+# Exports of databases have \N, and SNLI - where its annotators did not agree.
+_LOOKS_MISSING = {text.casefold() for text in (*MISSING_TEXTS, r"\N", "-", "?")}
 _NUMBERS_LIST = re.compile(r"\[\s*[-+.\d]+(?:[\s,]+[-+.\d]+)*\s*,?\s*\]")  # numpy writes [0 1 0]
 _HASHABLE = (str, int, float, bool, type(None))
 

@@ -62,8 +62,8 @@ def labels(
     if all(type(value) is int for value in present) and min(present, default=0) == 0:
         count = max(present, default=-1) + 1
         if count > MAX_CLASSES:
-            found = f"expected class numbers below {MAX_CLASSES}, found {count - 1}. Name the column of the label."
-            raise SpecError(f"column {column!r}: {found}", where=first_place(columns, count - 1))
+            problem = f"expected class numbers below {MAX_CLASSES}, found {count - 1}. Name the column of the label."
+            raise SpecError(f"column {column!r}: {problem}", where=first_place(columns, count - 1))
         return _numbered(columns, {value: value for value in present}), None, count
     own = _own_names(columns, present, column, reporter)
     number = {name: index for index, name in enumerate(own)}
@@ -89,7 +89,7 @@ def _named_by_class_label(
 
     Given names that are others rename the numbers. Raises SpecError where they are partly the same, at other numbers.
     """
-    named = dict(columns)
+    renamed = dict(columns)
     declared: ClassNames | None = None
     for split, values in columns.items():
         classes = values.table.classes.get(column or "")
@@ -101,19 +101,19 @@ def _named_by_class_label(
             if value is not None and not UNLABELLED <= value < len(names):
                 raise out_of_range(value, names, values.where(position))
         distinct = [None if value in (None, UNLABELLED) else names[value] for value in values.distinct]
-        named[split] = replace(values, distinct=distinct)
-    return named, declared
+        renamed[split] = replace(values, distinct=distinct)
+    return renamed, declared
 
 
 def _renamed(classes: tuple[str, ...], given: ClassNames | None, table: Table) -> tuple[str, ...]:
     """The names that a ClassLabel's numbers have where others are given."""
     if given is None:
         return classes
-    ours = folds(given.names)
-    known = [ours.get(folded(name)) if name not in given.names else name for name in classes]
-    if None not in known and len(set(known)) == len(known):
-        return tuple(name for name in known if name is not None)
-    moved = [name for i, name in enumerate(known) if name is not None and given.names[i : i + 1] != (name,)]
+    by_spelling = folds(given.names)
+    names = [name if name in given.names else by_spelling.get(folded(name)) for name in classes]
+    if None not in names and len(set(names)) == len(names):
+        return tuple(name for name in names if name is not None)
+    moved = [name for i, name in enumerate(names) if name is not None and given.names[i : i + 1] != (name,)]
     if moved:
         raise SpecError(
             expected=f"the class names of the data ({listed(classes)}) or other ones",
@@ -133,9 +133,9 @@ def _of_one_kind(columns: Columns, given: ClassNames | None, column: str | None)
     _check_kinds(columns, column, alike=False)
     present = present_values(columns)
     if given is not None and given.numbers is None:
-        named = given_names(present, given.names)
-        if None not in named.values():
-            return _replaced(columns, named)
+        names = given_names(present, given.names)
+        if None not in names.values():
+            return _replaced(columns, names)
     fractions = [value for value in present if _is_fraction(value)]
     texts = [value for value in present if isinstance(value, str)]
     if any(isinstance(value, float) for value in fractions) or (fractions and all(map(is_number, texts))):
@@ -218,17 +218,17 @@ def _own_names(columns: Columns, present: list[Any], column: str | None, reporte
         reporter.note(f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty.")
     forms: dict[str, str] = {}
     for name in names:
-        other = forms.setdefault(folded(name), name)
-        if other == name:
+        spelling = forms.setdefault(folded(name), name)
+        if spelling == name:
             continue
-        one = labels_option([n for n in names if n != name])
-        both = labels_option(names)
+        merged = labels_option([n for n in names if n != name])
+        separate = labels_option(names)
         advice = "Write them alike."
         if len(names) <= LISTED:
-            advice = f"If they are one class, give {one} (or write them alike); if they are two, give {both}"
+            advice = f"If they are one class, give {merged} (or write them alike); if they are two, give {separate}"
         raise SpecError(
-            f"column {column!r}: expected each class in one spelling, found {other!r} and {name!r} (the first at "
-            f"{first_place(columns, other)}). {advice}",
+            f"column {column!r}: expected each class in one spelling, found {spelling!r} and {name!r} (the first at "
+            f"{first_place(columns, spelling)}). {advice}",
             where=first_place(columns, name),
         )
     return names

@@ -245,10 +245,10 @@ def _matrix(column: Any) -> Float64 | None:
         if not column or not isinstance(column[0], list | np.ndarray) or _holds_text(column[0]):
             return None
         try:
-            found = np.array(column, np.float64)
+            matrix = np.array(column, np.float64)
         except (TypeError, ValueError):
             return None
-        return found if found.ndim == 2 and found.shape[1] > 1 else None
+        return matrix if matrix.ndim == 2 and matrix.shape[1] > 1 else None
     kind = column.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not is_list or column.null_count or not len(column):
@@ -277,13 +277,13 @@ def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | 
     if isinstance(value, str):
         return {value: 1.0}
     try:
-        found = _of_mapping(value) if isinstance(value, Mapping) else _of_sequence(value)
+        answer = _of_mapping(value) if isinstance(value, Mapping) else _of_sequence(value)
     except (TypeError, ValueError):
         expected = "a list of numbers, numbers by class, {label, score} or names of classes"
         if isinstance(value, int | float):
             expected = "a number for each class (one column for each: column:A,B or column:PREFIX*)"
         raise _no_answer(table, name, row, cell, expected) from None
-    return found or None
+    return answer or None
 
 
 def _written(text: str) -> Any:
@@ -304,8 +304,9 @@ def _written(text: str) -> Any:
 
 
 def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
-    if isinstance(value.get("labels"), list) and isinstance(value.get("scores"), list):
-        return _once(zip(value["labels"], value["scores"], strict=True))
+    for names, numbers in (("labels", "scores"), ("label", "score")):  # as `datasets` turns a list of mappings round
+        if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
+            return _once(zip(value[names], value[numbers], strict=True))
     if {"label", "score"} <= set(value):
         return _once([(value["label"], value["score"])])
     return _once((name, number) for name, number in value.items() if number is not None)
@@ -326,12 +327,12 @@ def _of_sequence(value: Any) -> dict[str, float] | list[float]:
 
 def _once(pairs: Any) -> dict[str, float]:
     """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no name."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, number in pairs:
-        if not isinstance(name, str | int) or str(name) in found:
+        if not isinstance(name, str | int) or str(name) in numbers:
             raise ValueError(name)
-        found[str(name)] = float(number)
-    return found
+        numbers[str(name)] = float(number)
+    return numbers
 
 
 def _of_names(rows: Sequence[Any], table: Table, absent: float) -> SoftLabels:

@@ -4,6 +4,7 @@ selected from its table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -15,16 +16,18 @@ import pyarrow as pa
 from logitcache import identity
 from logitcache.config.data import LANGUAGE, Columns
 from logitcache.data.labels import UNLABELLED, labels
+from logitcache.data.names import ClassNames
 from logitcache.data.preprocess import words
 from logitcache.data.rows import Rows as Rows
 from logitcache.data.rows import Source as Source
 from logitcache.data.selection import divided, drawn, without
 from logitcache.data.sources import corpus, find
+from logitcache.data.sources.class_files import label_names
 from logitcache.data.sources.columns import LABEL_COLUMNS, choice_notes, column_names, not_read
 from logitcache.data.sources.content import Reading
 from logitcache.data.sources.find import UNLABELLED_SPLIT as UNLABELLED_SPLIT
 from logitcache.data.sources.find import Data as Data
-from logitcache.data.sources.find import Found
+from logitcache.data.sources.find import Origin
 from logitcache.data.sources.presets import Preset
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.sources.texts import texts
@@ -62,78 +65,115 @@ def load(
     With ``keep``, tables stay in memory, for whoever reads further columns of them (``Source.read``).
     Raises SpecError for whatever cannot be read as asked.
     """
-    reading = Reading(columns.encoding, columns.delimiter)
+    reading = Reading(columns.encoding, columns.delimiter, columns.header)
     reporter = Once(reporter)  # a table may be read again, for its other columns
     running = corpus.find(data, cache, reporter) if columns.task in LANGUAGE else None
-    found = running or find.find(data, cache, reporter, reading=reading)
-    found, more = _both(found, unlabelled, cache, reporter, reading)
-    tables = {split: read() for split, read in found.tables.items()}
+    origin = running or find.find(data, cache, reporter, reading=reading)
+    origin, more = _both(origin, unlabelled, cache, reporter, reading)
+    tables = {split: read() for split, read in origin.tables.items()}
     if keep:
-        found = replace(found, tables={split: partial(_itself, table) for split, table in tables.items()})
-    for split, table in tables.items():
-        if (
-            table.columns and not len(table) and split not in ("train", None)
-        ):  # an empty train split is refused where it is used
-            reporter.note(f"{table.path}: no rows, so the {split} split is left out")
-    columns = _or_preset(columns, found.preset)
-    kind, columns = chosen(list(tables.values()), columns, found.where)
+        origin = replace(origin, tables={split: partial(_itself, table) for split, table in tables.items()})
+    columns = _or_preset(columns, origin.preset)
+    kind, columns = chosen(list(tables.values()), columns, origin.where)
     form = kind.form(list(tables.values()), columns)
     opened = {split: kind.opened(table, columns) for split, table in tables.items()}
-    tables = {split: each.rows for split, each in opened.items()}
-    names = column_names([each for both in opened.values() for each in (both.rows, both.units)], columns, found.where)
-    if note := kind.note(names):
-        reporter.note(note)
-    for note in choice_notes(list(tables.values()), columns, names):
-        reporter.note(note)
-    given = find.label_names(columns.label_names, found, names.label)
-    numbers, label_names, count = labels({s: each.units for s, each in opened.items()}, names.label, given, reporter)
+    names = _column_names(opened, columns, origin)
+    _note_choices(opened, columns, names, kind, reporter)
+    units = {split: table.units for split, table in opened.items()}
+    given = _given_names(columns.label_names, origin, units, names.label)
+    numbers, class_names, count = labels(units, names.label, given, reporter)
     if kind.self_contained:  # a text is its own label
-        numbers = {split: np.zeros(len(each.rows), np.int64) for split, each in opened.items()}
-        label_names, count = None, 1
-    rows = {split: _rows(each, names, numbers[split]) for split, each in opened.items()}
-    known_as = name or found.name
-    if found.preset is not None and found.preset.per_class is not None:
-        source = drawn(Source(known_as, {"train": rows["train"]}, label_names, count), found.preset, seed)
-    else:
-        ordered = {str(split or "train"): rows[split] for split in (None, *SPLITS, *rows) if split in rows}
-        source = Source(known_as, ordered, label_names, count)
-        if None in rows:
-            source = divided(source, Path(found.where).name, reporter)
-    source = without(source, "train", Path(found.where).name, reporter)
-    if found.what:
-        sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
-        reporter.note(f"data: {found.what}: {sizes} rows")
-    origins = {str(split or "train"): table.without_columns() for split, table in tables.items()}
-    source = replace(source, task=kind.name, origins=origins)
+        numbers = {split: np.zeros(len(table.rows), np.int64) for split, table in opened.items()}
+        class_names, count = None, 1
+    rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
+    source = _divided(Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter)
+    origins = {str(split or "train"): table.rows.without_columns() for split, table in opened.items()}
+    source = replace(source, task=kind.name, form=form, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
+    return _described(source, origin, more, names, list(opened.values()))
+
+
+def _given_names(
+    names: tuple[str, ...] | None, origin: Origin, tables: Mapping[str | None, Table], column: str | None
+) -> ClassNames | None:
+    """The names of the classes that somebody gave; a file of the ``datasets`` library does not go before the data."""
+    numbered = () if origin.preset is None else origin.preset.label_names
+    is_declared = any(column in table.classes for table in tables.values())
+    return label_names(names, origin.folders, None if is_declared else column, numbered)
+
+
+def _column_names(opened: Mapping[str | None, Opened], columns: Columns, origin: Origin) -> Columns:
+    tables = [part for table in opened.values() for part in (table.rows, table.units)]
+    return column_names(tables, columns, origin.where)
+
+
+def _note_choices(
+    opened: Mapping[str | None, Opened],
+    columns: Columns,
+    names: Columns,
+    kind: type[Classification],
+    reporter: Reporter,
+) -> None:
+    """Notes of a split without rows, of the task, and of the columns that are read and not read."""
+    tables = [table.rows for table in opened.values()]
+    for split, table in opened.items():
+        is_held_out = split not in ("train", None)  # an empty train split is refused where it is used
+        if is_held_out and table.rows.columns and not len(table.rows):
+            reporter.note(f"{table.rows.path}: no rows, so the {split} split is left out")
+    for note in (kind.note(names), *choice_notes(tables, columns, names)):
+        if note:
+            reporter.note(note)
+
+
+def _divided(source: Source, rows: Mapping[str | None, Rows], origin: Origin, seed: int, reporter: Reporter) -> Source:
+    """The source with the splits of these rows, some of them held out or drawn where none were given."""
+    where = Path(origin.where).name
+    if origin.preset is not None and origin.preset.per_class is not None:
+        source = drawn(replace(source, splits={"train": rows["train"]}), origin.preset, seed)
+    else:
+        splits = [split for split in (None, *SPLITS, *rows) if split in rows]
+        source = replace(source, splits={str(split or "train"): rows[split] for split in splits})
+        if None in rows:
+            source = divided(source, where, reporter)
+    source = without(source, "train", where, reporter)
+    if origin.what:
+        sizes = ", ".join(f"{len(part):,} {split}" for split, part in source.splits.items())
+        reporter.note(f"data: {origin.what}: {sizes} rows")
+    return source
+
+
+def _described(source: Source, origin: Origin, more: Origin | None, names: Columns, opened: list[Opened]) -> Source:
+    """The source with its metric, the columns that were read, and how its tables are read again."""
     assert names.text is not None
-    read = {str(split or "train"): table for split, table in found.tables.items()}
+    read = {str(split or "train"): table for split, table in origin.tables.items()}
     if more is not None:
         read[UNLABELLED_SPLIT] = partial(find.single, more)
-    source = replace(source, form=form, read=read, texts=(names.text, names.text_pair))
+    source = replace(source, read=read, texts=(names.text, names.text_pair))
     if names.label is None:
-        source = replace(source, unread=not_read(list(tables.values()), names))
-    return source if found.preset is None else replace(source, metric=found.preset.metric)
+        source = replace(source, unread=not_read([table.rows for table in opened], names))
+    if origin.preset is not None:
+        source = replace(source, metric=origin.preset.metric)
+    return source
 
 
 def _both(
-    found: Found, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
-) -> tuple[Found, Found | None]:
+    origin: Origin, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
+) -> tuple[Origin, Origin | None]:
     """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
-    if UNLABELLED_SPLIT not in found.tables:
+    if UNLABELLED_SPLIT not in origin.tables:
         if unlabelled is None:
-            return found, None
-        return found, find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS, reading)
+            return origin, None
+        return origin, find.find(unlabelled, cache, reporter, find.UNLABELLED_WORDS, reading)
     if unlabelled is not None:
         raise SpecError(
             "expected unlabelled rows as a split or by a name of their own, found both. Leave one out.",
-            where=found.where,
+            where=origin.where,
         )
-    where = f"{found.where}, split {UNLABELLED_SPLIT}"
-    others = {split: read for split, read in found.tables.items() if split != UNLABELLED_SPLIT}
-    inside = Found(found.name, where, {None: found.tables[UNLABELLED_SPLIT]})
-    return replace(found, tables=others), inside
+    where = f"{origin.where}, split {UNLABELLED_SPLIT}"
+    others = {split: read for split, read in origin.tables.items() if split != UNLABELLED_SPLIT}
+    inside = Origin(origin.name, where, {None: origin.tables[UNLABELLED_SPLIT]})
+    return replace(origin, tables=others), inside
 
 
 def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
@@ -178,18 +218,17 @@ def _hashes(first: pa.LargeStringArray, second: pa.LargeStringArray | None) -> I
 
 
 def _with_unlabelled(
-    source: Source, found: Found, kind: type[Classification], names: Columns, reporter: Reporter
+    source: Source, origin: Origin, kind: type[Classification], names: Columns, reporter: Reporter
 ) -> Source:
     """The source with all rows of another one as its unlabelled split, without their labels."""
-    table = find.single(found)
+    table = find.single(origin)
     opened = kind.opened(table, replace(names, label=None))
     rows = _rows(opened, names, np.full(len(opened.units), UNLABELLED, np.int64))
-    reporter.note(f"unlabelled: {found.what or found.where}: {len(rows):,} rows")
-    ignored = [
-        c for c in table.columns if c not in (names.text, names.text_pair) and c in (names.label, *LABEL_COLUMNS)
-    ]
+    reporter.note(f"unlabelled: {origin.what or origin.where}: {len(rows):,} rows")
+    labelling = {str(names.label), *LABEL_COLUMNS} - {names.text, names.text_pair}
+    ignored = [column for column in table.columns if column in labelling]
     if ignored:
-        reporter.note(f"unlabelled: {found.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
+        reporter.note(f"unlabelled: {origin.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
     splits = {**source.splits, UNLABELLED_SPLIT: rows}
     origins = {**source.origins, UNLABELLED_SPLIT: opened.rows.without_columns()}
     more = replace(source, splits=splits, origins=origins)

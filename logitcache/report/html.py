@@ -23,7 +23,6 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.store.files import write_atomic
 
 _NOTHING_RUNS = "default-src 'none'; style-src 'unsafe-inline'"
-_COLOUR = re.compile("#[0-9a-f]{6}")
 _FONT = re.compile("font-family:[^;]*;?")
 _REFERENCE = re.compile(r"^#|(?<=url\()#")
 
@@ -219,10 +218,6 @@ def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element
 def _page_value(value: str, prefix: str) -> str:
     """An attribute's value with its references prefixed, the page's colours and the page's font."""
     value = _REFERENCE.sub(f"#{prefix}", value)
-    value = _COLOUR.sub(_page_colour, value)
+    for colour, (variable, _) in SHADES.items():
+        value = value.replace(colour, f"var({variable})")
     return _FONT.sub("", value)
-
-
-def _page_colour(match: re.Match[str]) -> str:
-    shade = SHADES.get(match[0])
-    return match[0] if shade is None else f"var({shade[0]})"

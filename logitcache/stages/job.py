@@ -33,7 +33,7 @@ from logitcache.reporter import Reporter
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.stages.preflight import check_classes, check_labelled
 from logitcache.stages.rows import load
-from logitcache.stages.stored import caches_of, check_vocabulary, tokenizer_folder, with_length
+from logitcache.stages.stored import caches_of, check_vocabulary, stored_tokenizer, with_length
 from logitcache.student.methods import Objective, objective
 from logitcache.student.model import commit_of, lacks_tokenizer, student_tokenizer
 from logitcache.student.trainer import FitSettings, check_report
@@ -184,15 +184,7 @@ def fit_settings(config: TrainConfig) -> FitSettings:
 
 def _tokenizer(config: TrainConfig, source: Source, reporter: Reporter, stored: Cache | None = None) -> Any:
     if stored is not None and config.tokenizer is None and lacks_tokenizer(config.student):
-        folder = tokenizer_folder(config.workspace, str(stored.manifest.plan.preprocessor.get("map")))
-        if not folder.is_dir():
-            raise SpecError(
-                expected="the tokenizer that the cache was made with",
-                found="none in the workspace",
-                advice="Give --tokenizer the teacher's.",
-                where=stored.where,
-            )
-        return load_tokenizer(str(folder))
+        return load_tokenizer(str(stored_tokenizer(config.workspace, stored)))
     return student_tokenizer(
         config.student,
         config.tokenizer,

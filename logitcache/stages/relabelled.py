@@ -86,14 +86,15 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
     for part, index in teacher.rows_by_part(train.row_id):
         labelled_rows = index[train.label[index] >= 0]
         row_id = train.row_id[labelled_rows] - part.start
-        for cache, order, rows in part.rows_in_caches(row_id):
-            stored = _labels_then(cache, row_id, rows)
-            indptr, position = cache.positions(rows)
+        for member in part.members:
+            rows = member.rows_of(row_id)
+            stored = _labels_then(member.cache, row_id, rows)
+            indptr, position = member.cache.positions(rows)
             now = train.labels_at(labelled_rows[rows_of(indptr)], position)
             labelled = (stored >= 0) & (now >= 0)
             before = stored[labelled]
-            if order is not None:
-                before = order.argsort()[before]  # the class that this column answers for
+            if member.order is not None:
+                before = member.order.argsort()[before]  # the class that this column answers for
             pairs = before * MAX_CLASSES + now[labelled]
             keys, number = np.unique(np.concatenate([keys, pairs]), return_inverse=True)
             weights = np.concatenate([counts, np.ones(len(pairs), np.int64)])

@@ -138,6 +138,19 @@ def tokenizer_folder(workspace: Workspace, digest: str) -> Path:
     return workspace.tokenizers / f"dump-{digest[:12]}"
 
 
+def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
+    """The folder of the tokenizer that a cache was made with. Raises SpecError where the workspace has none."""
+    folder = tokenizer_folder(workspace, str(cache.manifest.plan.preprocessor.get("map")))
+    if not folder.is_dir():
+        raise SpecError(
+            expected="the tokenizer that the cache was made with",
+            found="none in the workspace",
+            advice="Give --tokenizer the teacher's.",
+            where=cache.where,
+        )
+    return folder
+
+
 def keep_tokenizer(tokenizer: Any, workspace: Workspace) -> None:
     """Leave a teacher's tokenizer in the workspace."""
     folder = tokenizer_folder(workspace, vocabulary_map(tokenizer))

@@ -32,9 +32,11 @@ from logitcache.stages.relabelled import check_gold_labels
 from logitcache.stages.rows import check_unlabelled
 from logitcache.stages.run import run
 from logitcache.stages.stage import Stage, result_of
+from logitcache.stages.stored import stored_tokenizer
 from logitcache.stages.workspace import find_cache, self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
+from logitcache.student.model import lacks_tokenizer
 from logitcache.teacher.asked import label_digest
 from logitcache.teacher.dump import checked_plan
 from logitcache.teacher.model import TeacherModel, load_teacher
@@ -208,7 +210,9 @@ def _note_moved(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Note how many rows lie at another place in a cache than in the data."""
     for part, index in teacher.rows_by_part(job.train.row_id):
         row_id = job.train.row_id[index] - part.start
-        for cache, _, rows in part.rows_in_caches(row_id):
+        for member in part.members:
+            cache = member.cache
+            rows = member.rows_of(row_id)
             moved = int((rows != row_id).sum())
             if moved:
                 windows = "" if cache.window is None else WINDOWS
@@ -308,7 +312,10 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
 def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
     unset: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds", "out"))
-    return replace(job.config, **unset, method="base", overwrite=False, revision=job.requested.revision)
+    config = replace(job.config, **unset, method="base", overwrite=False, revision=job.requested.revision)
+    if job.stored and config.tokenizer is None and lacks_tokenizer(config.student):
+        config = replace(config, tokenizer=str(stored_tokenizer(config.workspace, job.stored["train"])))
+    return config
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:

@@ -39,7 +39,7 @@ class Column:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Column:
-        """Raises FormatError for a name, dtype, width or level that no cache of ours has."""
+        """Raises FormatError for a name, dtype, width or level that a cache cannot have."""
         valid = (
             has_fields(value, cls)
             and NAME.fullmatch(value["name"])
@@ -65,12 +65,12 @@ class Column:
 
 
 def above(level: str) -> str:
-    """The level whose records those of this one belong to."""
+    """The level above this one, to whose records its records belong."""
     return level.rpartition(".")[0] or ROW
 
 
 def ends(level: str) -> Column:
-    """The column that tells where each record's part of a level below it ends."""
+    """The column that says where each record's part of a level below it ends."""
     return Column(f"{level.replace('.', '_')}_end", "int64", 0, above(level))
 
 
@@ -93,7 +93,7 @@ def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
 
 
 def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, int]:
-    """The number of records of each level, where the arrays are just these columns and their ends fit."""
+    """The number of records of each level. Asserts that the arrays are those of the columns, and that ends fit."""
     assert set(arrays) == {column.name for column in columns}, (columns, list(arrays))
     records = {level: len(arrays[members[0].name]) for level, members in levels(columns).items()}
     for column in columns:

@@ -41,7 +41,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class File:
-    """What a receipt says of one file of a shard."""
+    """A file of a shard, as its receipt describes it."""
 
     name: str  # below the folder ``shards``
     bytes: int
@@ -49,7 +49,7 @@ class File:
     extents: tuple[Extent, ...]
 
     def holds(self, data: memoryview) -> bool:
-        """Whether these are the bytes that were written, all of them and piece by piece."""
+        """Whether these are exactly the bytes that were written, as a whole and piece by piece."""
         if len(data) != self.bytes or identity.digest_bytes(data) != self.blake2b:
             return False
         return all(extent.holds(data) for extent in self.extents)
@@ -84,7 +84,7 @@ def tile(data: memoryview, borders: Sequence[int]) -> tuple[Extent, ...]:
 
 
 def pieces(data: memoryview) -> tuple[Extent, ...]:
-    """The extents of a file that has no parts of its own: 1 MiB each."""
+    """The extents of a file without parts of its own: 1 MiB each."""
     return tile(data, [*range(0, len(data), PIECE_BYTES), len(data)])
 
 

@@ -1,11 +1,12 @@
-"""Every operation that writes a cache or a result goes through here: beside its place, fsynced, renamed, and the folder
-fsynced. So a reader sees all of a file or none of it, and a power loss takes back no more than the last rename.
+"""Every operation that writes a cache or a result. A file is written under a temporary name, fsynced and renamed, and
+its folder is fsynced. So a reader sees all of a file or none of it, and a power loss takes back no more than the last
+rename.
 
-What the operating system is asked stands in :class:`System`, one method a call, so that tests can let each of them
-fail, be cut short, or be the last thing a process did.
+Each call to the operating system that changes a disk is a method of :class:`System`. Tests let each of them fail, write
+a part, or be the last thing that a process did.
 
-Nothing is removed or written through a link. A cache's folder may be one, to a larger disk; below it there is none, and
-what is behind one that stands there all the same is somebody else's.
+Nothing is removed or written through a link. A cache's folder may be a link to a larger disk; below it there are none,
+and what a link there points to is left alone.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ class System:
     """The calls that change a disk."""
 
     def create(self, path: Path) -> int:
-        """Open a new file for writing; the descriptor. Fails where something is there already, a link too."""
+        """Open a new file for writing; its descriptor. Fails where the name exists, as a link too."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | platforms.OPENED, 0o666)
 
     def open_lock(self, path: Path) -> int:
-        """Open a file that is kept open, new or not; never one that a link leads to."""
+        """Open a lock file, new or not, and never through a link."""
         return os.open(path, os.O_RDWR | os.O_CREAT | platforms.NO_FOLLOW | platforms.OPENED, 0o666)
 
     def empty(self, handle: int) -> None:
-        """Take back what was written."""
+        """Truncate an open file."""
         os.ftruncate(handle, 0)
 
     def write(self, handle: int, data: memoryview) -> int:
-        """Write some of the data; how much."""
+        """Write some of the data; returns how many bytes."""
         return os.write(handle, data)
 
     def sync(self, handle: int) -> None:
@@ -55,7 +56,7 @@ class System:
         os.replace(source, target)
 
     def link(self, source: Path, target: Path) -> None:
-        """A second name for a file; fails where the target is there already."""
+        """Give a file a second name; fails where that name exists."""
         platforms.link(source, target)
 
     def remove(self, path: Path) -> None:
@@ -75,12 +76,12 @@ system = System()
 
 
 def temporary(path: Path) -> Path:
-    """Where this process writes a file before it takes its place. A kill may leave it there."""
+    """The temporary name under which this process writes a file."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What kills have left beside the places of files in this folder and those below it."""
+    """The temporary files that interrupted writers left in this folder and those below it."""
     return sorted(path for path in folder.rglob(TEMPORARY) if path.is_symlink() or not path.is_dir())
 
 
@@ -95,19 +96,19 @@ def first_link(folder: Path, name: str | PurePath) -> Path | None:
 
 
 def refuse_links(folder: Path, name: str | PurePath) -> None:
-    """Raises FormatError where the way from a folder to a name of ours leads through a link, or the name is one."""
+    """Raises FormatError where a name below a folder, or a folder on the way to it, is a link."""
     link = first_link(folder, name)
     if link is not None:
         raise FormatError("expected what was written there, found a link. Put the thing itself there.", where=link)
 
 
 def refuse_link(path: Path) -> None:
-    """The same of one file or folder, whatever is above it."""
+    """Raises FormatError where this file or folder is a link, whatever is above it."""
     refuse_links(path.parent, path.name)
 
 
 def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
-    """Whether a file of this size lies below a folder: itself, with no link on the way."""
+    """Whether a regular file of this size is below a folder, with no link on the way."""
     try:
         status = (folder / name).lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -123,13 +124,15 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
-    """The same of a file that comes in pieces, ``size`` bytes or so together. Raises what the pieces raise, too."""
+    """As :func:`write_atomic`, of a file that comes in pieces, about ``size`` bytes in all. Raises what the pieces
+    raise, too.
+    """
     with _beside(path, pieces, size) as beside:
         system.replace(beside, path)
 
 
 def write_new(path: Path, data: bytes | memoryview) -> None:
-    """The same for a file that must not be there yet. Raises DiskError where it is."""
+    """As :func:`write_atomic`, for a file that must not exist yet. Raises DiskError where it does."""
     with _beside(path, [data], len(data)) as beside:
         try:
             system.link(beside, path)
@@ -143,16 +146,16 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
-    """Write a file beside its place; whoever enters moves it there. Nothing is left beside it, whatever happens."""
+    """Write a file under a temporary name, for the caller to rename. The temporary file is removed whatever happens."""
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
-            system.remove(beside)  # emptied instead, a second name of it would lose its bytes too
+            system.remove(beside)  # if it were truncated instead, a second name of it would lose its bytes too
         try:
             _write(beside, pieces)
             yield beside
         except BaseException:
-            with suppress(OSError):  # the first failure is the one to tell; who comes next sweeps
+            with suppress(OSError):  # the first failure is reported; the next writer removes what is left
                 system.remove(beside)
             raise
         sync_folder(path.parent)
@@ -173,7 +176,9 @@ def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder last through a power loss. Windows opens no folders, and keeps a journal of them."""
+    """Make a rename in this folder survive a power loss. On Windows, which opens no folders and journals them, it does
+    nothing.
+    """
     if platforms.FOLDER is None:
         return
     handle = system.open_folder(folder)
@@ -184,7 +189,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make a file that another library wrote last through a power loss."""
+    """Make a file that another library wrote survive a power loss."""
     handle = os.open(path, platforms.SYNCED | platforms.OPENED)
     try:
         system.sync(handle)
@@ -193,7 +198,9 @@ def sync_file(path: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Make all names in this folder last, its own too: who was killed before could not. Raises DiskError."""
+    """Make all names in this folder, and its own name, survive a power loss: a process that was killed before may not
+    have done so. Raises DiskError.
+    """
     with disk(folder):
         sync_folder(folder)
         if os.access(folder.parent, os.R_OK):  # else its name was not ours to give
@@ -201,24 +208,23 @@ def settle(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are not there, so that a power loss does not take them back. Raises
-    DiskError.
-    """
+    """Make a folder, and those above it that are missing, so that they survive a power loss. Raises DiskError."""
     if path.is_dir():
         return
     make_folder(path.parent)
     with disk(path):
         try:
             system.make_folder(path)
-        except FileExistsError:  # somebody else made it meanwhile, and may have removed it again
-            if os.path.lexists(path) and not path.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+        except FileExistsError:  # another process made it meanwhile, and may remove it again at any time
+            with suppress(FileNotFoundError):
+                if not stat.S_ISDIR(path.lstat().st_mode) and not path.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         sync_folder(path.parent)
 
 
 def remove(folder: Path, name: str | PurePath) -> None:
-    """Remove a file below a folder, if it is there, so that a power loss does not bring it back. Where the way there
-    leads through a link, the link is what goes. Raises DiskError.
+    """Remove a file below a folder, if it exists, so that a power loss does not bring it back. Where a folder on the
+    way is a link, that link is removed. Raises DiskError.
     """
     path = first_link(folder, name) or folder / name
     with disk(path):
@@ -230,7 +236,7 @@ def remove(folder: Path, name: str | PurePath) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all it holds; a link, there or within, and not what it leads to. Raises DiskError."""
+    """Remove a folder and all it holds. A link is removed, and not what it points to. Raises DiskError."""
     with disk(path):
         if path.is_symlink():
             system.remove(path)
@@ -246,8 +252,8 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def disk(path: Path, needed: int = 0) -> Iterator[None]:
-    """What the system says of a failure to write there, as one clear line. A place that cannot be used stays the
-    system's own error.
+    """Turn an OSError of writing there into a DiskError of one line. Errors of the place itself (no permission, not a
+    folder) pass unchanged.
     """
     try:
         yield
@@ -267,7 +273,7 @@ def disk(path: Path, needed: int = 0) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """The same for a failure to read there: what cannot be read is not what is not there."""
+    """As :func:`disk`, for reading: a file that cannot be read is not a missing file."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,8 @@
-"""One writer at a time: a lock on a folder that says who holds it and ends with its holder.
+"""A lock on a folder, so that it has one writer at a time. A second writer is refused at once, naming the first; or it
+waits, where it needs what the first one makes.
 
-A second writer is refused at once, naming the first; or, where it needs what the first is making, it waits.
-
-The lock is the operating system's (flock), so it is free the moment its holder is dead, however that came about; the
-file only tells others whom to wait for. It is removed when the work is done: nothing in a cache names a host.
+The operating system holds the lock, so it is released when its holder ends in any way. The lock file only names the
+holder for messages, and is removed with the lock: no file of a cache names a host.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class Lock:
-    """Holds a folder from when it is made until :meth:`release`, or until nobody refers to it."""
+    """Locks a folder from when it is made until :meth:`release`, or until nothing refers to it."""
 
     def __init__(
         self,
@@ -46,11 +45,11 @@ class Lock:
         content: str = "this cache",
         reporter: Reporter = SILENT,
     ) -> None:
-        """``shared`` is held by any number at once, and by nobody while one holds it alone. ``content`` is what the
-        folder holds, for messages; ``reporter`` is told whom this one waits for.
+        """A ``shared`` lock may be held by any number of processes at once, unless one holds it alone. ``content``
+        names what the folder holds, for messages; ``reporter`` gets a note about the process that is waited for.
 
-        Raises Locked naming its holder where somebody has it for longer than ``wait`` seconds, and at once where this
-        very thread has it, which would wait for itself; DiskError where the file system has no locks.
+        Raises Locked naming the holder where another process holds it for longer than ``wait`` seconds, and at once
+        where this very thread holds it; DiskError where the file system has no locks.
         """
         self.path = folder / name
         self.content = content
@@ -99,16 +98,16 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """Whether it has not been given back."""
+        """Whether it has not been released."""
         return self._release.alive
 
     def release(self) -> None:
-        """Give it back; again is nothing. Raises DiskError."""
+        """Release the lock; releasing it again does nothing. Raises DiskError."""
         with files.disk(self.path):
             self._release()
 
     def leave(self) -> None:
-        """What a forked child does: the lock is its parent's, and ends with that one alone."""
+        """Called in a forked child: forget the lock, which stays its parent's."""
         if self._release.detach() is not None:
             platforms.close(self.handle)
 
@@ -125,7 +124,7 @@ def lock_folder(folder: Path, **how: Any) -> Lock:
 
 
 def refuse_held(folder: Path, content: str) -> None:
-    """Raises Locked where somebody holds a folder. Nothing is changed, not even the lock that one who died has left."""
+    """Raises Locked where a process holds a folder. Nothing is changed, not even the lock file of a dead process."""
     try:
         handle = os.open(folder / LOCK, os.O_RDWR | platforms.NO_FOLLOW | platforms.OPENED)
     except OSError:
@@ -144,8 +143,8 @@ def _locked(holder: str, folder: Path, content: str) -> Locked:
 
 
 def alive(folder: Path, pattern: str) -> list[str]:
-    """The locks of such a name that somebody holds, this process too. Those that the dead have left are removed.
-    Raises DiskError.
+    """The names of lock files of this pattern that a process holds, this one included. Files of dead processes are
+    removed. Raises DiskError.
     """
     held = []
     for path in sorted(folder.glob(pattern)):
@@ -157,7 +156,7 @@ def alive(folder: Path, pattern: str) -> list[str]:
 
 
 def _give_back(path: Path, handle: int) -> bool:
-    """Remove the file, unless others hold it, and close it in any case."""
+    """Close a lock file, and remove it unless another process shares the lock; returns whether none does."""
     try:
         platforms.lock(handle, shared=False)
         if platforms.POSIX and _is_at(handle, path):
@@ -183,7 +182,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _held_by_this_thread(handle: int) -> bool:
-    """Whether a lock of this very thread is on the file that was opened."""
+    """Whether this thread holds a lock on the opened file."""
     own = [lock for lock in list(_held) if lock.thread == threading.get_ident() and lock.held]
     status = os.fstat(handle)
     return any(os.path.samestat(status, os.fstat(lock.handle)) for lock in own)

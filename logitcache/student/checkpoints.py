@@ -23,7 +23,7 @@ def step(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def named(folder: Path) -> list[Path]:
+def checkpoints_in(folder: Path) -> list[Path]:
     """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not written here."""
     found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
     return sorted((p for p in found if p.name.removeprefix("checkpoint-").isdigit()), key=step)
@@ -42,7 +42,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 def last(folder: Path) -> Path | None:
     """The last whole checkpoint of a run."""
-    return max(filter(is_whole, named(folder)), key=step, default=None)
+    return max(filter(is_whole, checkpoints_in(folder)), key=step, default=None)
 
 
 def writing(checkpoint: Path) -> Path:
@@ -77,12 +77,14 @@ def discard(checkpoint: Path) -> None:
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
     """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside them."""
-    found = named(folder)
-    if not limit or not found:
+    checkpoints = checkpoints_in(folder)
+    if not limit or not checkpoints:
         return
-    kept = {found[-1], *(p for p in found if best is not None and p.name == Path(best).name)}
-    spare = [p for p in found if p not in kept]
-    for checkpoint in spare[: len(found) - max(limit, len(kept))]:
+    needed = {checkpoints[-1]}
+    if best is not None:
+        needed |= {checkpoint for checkpoint in checkpoints if checkpoint.name == Path(best).name}
+    spare = [checkpoint for checkpoint in checkpoints if checkpoint not in needed]
+    for checkpoint in spare[: len(checkpoints) - max(limit, len(needed))]:
         discard(checkpoint)
 
 
@@ -90,14 +92,18 @@ def sweep(folder: Path) -> list[str]:
     """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a folder of ours is a
     link.
     """
-    for ours in (folder, folder / WRITING, folder / REMOVED):
-        files.refuse_link(ours)
+    for path in (folder, folder / WRITING, folder / REMOVED):
+        files.refuse_link(path)
     if not folder.is_dir():
         return []
-    torn = [p for p in (*named(folder), *named(folder / WRITING)) if not (is_whole(p) and p.parent == folder)]
+    torn = [
+        p
+        for p in (*checkpoints_in(folder), *checkpoints_in(folder / WRITING))
+        if not (is_whole(p) and p.parent == folder)
+    ]
     for checkpoint in torn:
         discard(checkpoint)
-    for rest in (folder / WRITING, folder / REMOVED):
-        if rest.is_dir():
-            files.remove_folder(rest)
+    for leftover in (folder / WRITING, folder / REMOVED):
+        if leftover.is_dir():
+            files.remove_folder(leftover)
     return [p.name for p in torn]

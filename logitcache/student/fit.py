@@ -92,7 +92,9 @@ def fit(
     every = [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
     last = checkpoints.last(out / "checkpoints")
     collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher}, class_weight)
-    references = references or {}
+    references = dict(references or {})
+    if teacher is not None and task.evidence_names:
+        references.setdefault("train", teacher)
     dev = None
     if "dev" in prepared:
         dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task, _teachers(references.get("dev"))))

@@ -47,14 +47,13 @@ def _labels(labelled: Sequence[Group] | Sequence[Row]) -> str:
 
 
 def _on_rows(rows: Sequence[Row]) -> Iterator[str]:
-    if len({(row.train_rows, row.unlabelled_rows) for row in rows}) > 1:
-        sizes = ", ".join(f"{row.label} {_size(row)}" for row in rows)
-        yield f"not all were trained on the same number of rows: {sizes}"
-
-
-def _size(row: Row) -> str:
-    labelled = f"{row.train_rows:,} labelled"
-    return f"{labelled} + {row.unlabelled_rows:,} unlabelled" if row.unlabelled_rows else labelled
+    sizes = []
+    for row in rows:
+        unlabelled = f" + {row.unlabelled_rows:,} unlabelled" if row.unlabelled_rows else ""
+        sizes.append(f"{row.train_rows:,} labelled{unlabelled}")
+    if len(set(sizes)) > 1:
+        listed = ", ".join(f"{row.label} {size}" for row, size in zip(rows, sizes, strict=True))
+        yield f"not all were trained on the same number of rows: {listed}"
 
 
 def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:

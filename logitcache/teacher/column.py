@@ -221,7 +221,7 @@ def _by_text(labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporte
         return labels
     unanswered = np.flatnonzero(np.isnan(labels.values).all(axis=1))
     index = HashIndex(row_hash, unanswered)
-    found = index.find(rows.row_hash)
+    places = index.find(rows.row_hash)
     first = index.find(row_hash)
     values = labels.values
     differ = (~np.isnan(values).all(axis=1)) & (values != values[first]).any(axis=1)
@@ -231,8 +231,9 @@ def _by_text(labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporte
             f"{labels.place(int(differ.argmax()))}): the first answer to each text is taken"
         )
     taken = np.full((len(rows), values.shape[1]), np.nan)
-    taken[found >= 0] = values[found[found >= 0]]
-    return SoftLabels(taken, labels.names, lambda row: labels.place(int(found[row])))
+    is_known = places >= 0
+    taken[is_known] = values[places[is_known]]
+    return SoftLabels(taken, labels.names, lambda row: labels.place(int(places[row])))
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:

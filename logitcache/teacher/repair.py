@@ -1,6 +1,6 @@
-"""A cache in which something is broken: what it is, and only that made again.
+"""Finding what is broken in a cache, and making only that again.
 
-The plan stands in two places, a shard's receipt in two, the manifest follows from both; so the teacher is needed for
+The plan is stored twice, each receipt is stored twice, and the manifest follows from both; so the teacher is needed for
 shards alone.
 """
 
@@ -43,7 +43,7 @@ Ask = Callable[[Plan], Asked]  # loads whoever answered for the rows of a plan
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What of a cache is whole."""
+    """The intact and the broken parts of a cache."""
 
     plan: Plan
     receipts: Mapping[int, Receipt]  # those that are known, of broken shards too
@@ -59,7 +59,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What was broken, and is no more."""
+    """What was broken and has been made again."""
 
     cache: Path
     shards: int
@@ -97,47 +97,52 @@ def _lock(folder: Path, held: ExitStack) -> Lock | None:
 
 
 def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> RepairReport:
-    found = diagnose(folder)
-    if found.well:
-        return RepairReport(folder, found.plan.shard_count, [], [], 0)
-    if found.broken:
-        reporter.note(f"{folder}: {len(found.broken)} of {found.plan.shard_count} shards have to be made again")
-    asked = ask(found.plan) if found.broken else None
-    mended = [*found.small, *found.strangers]
+    diagnosis = diagnose(folder)
+    if diagnosis.well:
+        return RepairReport(folder, diagnosis.plan.shard_count, [], [], 0)
+    if diagnosis.broken:
+        reporter.note(f"{folder}: {len(diagnosis.broken)} of {diagnosis.plan.shard_count} shards have to be made again")
+    dump = ask(diagnosis.plan) if diagnosis.broken else None
+    mended = [*diagnosis.small, *diagnosis.strangers]
     # before a writer looks: it would take a shard without its receipt for one that is gone
-    for name, value in found.small.items():
+    for name, value in diagnosis.small.items():
         write_json(folder / name, value)
-    for name in found.strangers:
+    for name in diagnosis.strangers:
         remove(folder, name)
-    rows, differ = 0, dict[str, list[Any]]()
-    with CacheWriter(folder, found.plan, lock=lock) as writer:
-        for index in found.broken:
+    teacher_rows = 0
+    conditions: dict[str, list[Any]] = {}
+    with CacheWriter(folder, diagnosis.plan, lock=lock) as writer:
+        for index in diagnosis.broken:
             writer.discard(index)
-        if asked is not None:
-            summary = Summary.of_table(len(asked.rows), asked.task)
-            work = Work(writer, _as_planned(asked, found.plan), summary, None, reporter, _budgets(found))
-            rows, differ = work.finish().asked, _differ(found, writer)
-        elif not (found.sealed and writer.complete) and not writer.seal():
+        if dump is not None:
+            summary = Summary.of_table(len(dump.rows), dump.task)
+            work = Work(writer, _as_planned(dump, diagnosis.plan), summary, None, reporter, _budgets(diagnosis))
+            teacher_rows = work.finish().asked
+            conditions = _differ(diagnosis, writer)
+        elif not (diagnosis.sealed and writer.complete) and not writer.seal():
             raise IncompleteCache("shards have changed meanwhile. Run the same repair again.", where=folder)
-    mended += [] if found.sealed else [MANIFEST]
-    return RepairReport(folder, found.plan.shard_count, found.broken, mended, rows, differ)
+    mended += [] if diagnosis.sealed else [MANIFEST]
+    return RepairReport(folder, diagnosis.plan.shard_count, diagnosis.broken, mended, teacher_rows, conditions)
 
 
-def _budgets(found: Diagnosis) -> dict[int, int]:
-    """Shards that were once made in smaller batches than the plan's are so again."""
-    said = {index: receipt.conditions for index, receipt in found.receipts.items()}
-    return {index: each["batch_tokens"] for index, each in said.items() if "batch_tokens" in each}
+def _budgets(diagnosis: Diagnosis) -> dict[int, int]:
+    """Batch tokens of the shards that were made in smaller batches than the plan's."""
+    budgets = {}
+    for index, receipt in diagnosis.receipts.items():
+        if "batch_tokens" in receipt.conditions:
+            budgets[index] = receipt.conditions["batch_tokens"]
+    return budgets
 
 
-def _as_planned(asked: Asked, plan: Plan) -> Asked:
+def _as_planned(dump: Asked, plan: Plan) -> Asked:
     """Under the names that the cache's plan has for the same things."""
-    return replace(asked, plan=plan)
+    return replace(dump, plan=plan)
 
 
-def _differ(found: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
+def _differ(diagnosis: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
     """The conditions in which what was made now differs from what the cache was made under."""
-    before = next((receipt.conditions for receipt in found.receipts.values()), None)
-    now = writer.receipts[found.broken[0]].conditions
+    before = next((receipt.conditions for receipt in diagnosis.receipts.values()), None)
+    now = writer.receipts[diagnosis.broken[0]].conditions
     return {} if before is None else differing(before, now)
 
 
@@ -153,21 +158,22 @@ def diagnose(folder: Path) -> Diagnosis:
     if manifest is None and not _is_own(folder, digest):
         raise _both_damaged(folder)
     small: dict[str, Mapping[str, Any]] = {}
-    broken, known = [], set[str]()
+    broken: list[int] = []
+    names: set[str] = set()
     if _content(folder / PLAN) != plan.to_dict():
         small[PLAN] = plan.to_dict()
     for index in range(plan.shard_count):
         name = f"{SHARDS}/{receipt_name(index)}"
-        said = _receipt(folder / name)
-        if manifest is None and said is not None and said.belongs(plan, digest, index):
-            receipts[index] = said
+        stored = _receipt(folder / name)
+        if manifest is None and stored is not None and stored.belongs(plan, digest, index):
+            receipts[index] = stored
         receipt = receipts.get(index)
         if receipt is None or not all(map(LocalFolder(folder / SHARDS).holds, receipt.files)):
             broken.append(index)
-        elif said != receipt:
+        elif stored != receipt:
             small[name] = receipt.to_dict()
-        known |= {name, *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns))}
-    return Diagnosis(plan, receipts, broken, small, strangers(folder, known), manifest is not None)
+        names |= {name, *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns))}
+    return Diagnosis(plan, receipts, broken, small, strangers(folder, names), manifest is not None)
 
 
 def _manifest(folder: Path) -> Manifest | None:
@@ -202,8 +208,9 @@ def _both_damaged(folder: Path) -> FormatError:
 
 def _is_own(folder: Path, digest: str) -> bool:
     """Whether the receipts are of this plan: some of them, or there are none."""
-    found = [receipt for path in (folder / SHARDS).glob("*.json") if (receipt := _receipt(path)) is not None]
-    return not found or any(receipt.plan == digest for receipt in found)
+    stored = [_receipt(path) for path in (folder / SHARDS).glob("*.json")]
+    receipts = [receipt for receipt in stored if receipt is not None]
+    return not receipts or any(receipt.plan == digest for receipt in receipts)
 
 
 def _content(path: Path) -> Mapping[str, Any] | None:

@@ -18,10 +18,10 @@ from logitcache.teacher.asked import NAMES
 SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
 
-def apart(expected: Plan, other: Plan) -> Iterator[tuple[str, Any, Any]]:
-    """What two plans would be answered differently by, names of things apart: (field, in the first, in the other)."""
-    mine, theirs = ({name: plan.to_dict()[name] for name in SAME} for plan in (expected, other))
-    yield from differences(mine, theirs, without=NAMES)
+def apart(expected: Plan, actual: Plan) -> Iterator[tuple[str, Any, Any]]:
+    """The fields by which the answers of two plans differ, names aside: (field, expected value, actual value)."""
+    fields = [{name: plan.to_dict()[name] for name in SAME} for plan in (expected, actual)]
+    yield from differences(*fields, without=NAMES)
 
 
 class Known:
@@ -38,11 +38,11 @@ class Known:
 
     def check(self, plan: Plan) -> None:
         """Raises FingerprintMismatch where this plan would have other answers than the cache."""
-        for name, here, there in apart(plan, self.cache.manifest.plan):
+        for name, expected, actual in apart(plan, self.cache.manifest.plan):
             hint = " (a teacher that was fine-tuned for it is named by its folder)" if "teacher" in name else ""
             raise FingerprintMismatch(
-                f"--reuse: expected a cache with {display_name(name)} = {short(here)}, as in this dump, "
-                f"found {short(there)}. Name the same teacher and settings{hint}, or dump without --reuse.",
+                f"--reuse: expected a cache with {display_name(name)} = {short(expected)}, as in this dump, "
+                f"found {short(actual)}. Name the same teacher and settings{hint}, or dump without --reuse.",
                 where=self.cache.where,
             )
 

@@ -269,7 +269,9 @@ def test_the_fingerprint_tells_teachers_and_parts_apart(
 def test_it_travels_to_a_worker(averaged: Joined) -> None:
     """Before and after it was read from: DataLoader workers that are spawned get it pickled."""
     ids = np.array([11, 0, 16, 9])
-    fresh = replace(averaged, parts=tuple(replace(p, caches=tuple(map(reopen, p.caches))) for p in averaged.parts))
+    members = [tuple(replace(m, cache=reopen(m.cache)) for m in part.members) for part in averaged.parts]
+    parts = tuple(replace(part, members=own) for part, own in zip(averaged.parts, members, strict=True))
+    fresh = replace(averaged, parts=parts)
     expected = take(averaged, ids).logits
     for joined in (fresh, averaged):
         data = pickle.dumps(joined)

@@ -18,7 +18,7 @@ from logitcache.config import generate
 from logitcache.config.commands import COMMANDS, options_of_command
 from logitcache.config.dump import DumpConfig
 from logitcache.config.labels import names_of
-from logitcache.config.option import Declared, build, nearest, option, options_of, validate, values_of
+from logitcache.config.option import Declared, build, nearest, option, options_of, validate
 from logitcache.config.train import TrainConfig
 from logitcache.errors import SpecError
 from logitcache_cli.main import cli
@@ -53,7 +53,7 @@ def test_options_of_inner_dataclasses_count_as_its_own() -> None:
     ]
     made = build(Outer, {"name": "a", "inner_size": np.int64(4), "kind": "TWO", "words": "x, y", "places": "p"})
     assert made == Outer("a", kind="two", places=("p",), words=("x", "y"), inner=Inner(4))
-    assert values_of(made)["inner_size"] == 4
+    assert {declared.name: declared.value_in(made) for declared in options_of(Outer)}["inner_size"] == 4
 
 
 @pytest.mark.parametrize(

@@ -89,14 +89,20 @@ def labels(advice: str, before: list[Any], then: list[Any] | None = None, **more
     return Case(advice, {"r.jsonl": files[0]}, {"r.jsonl": files[1]}, rows=len(then or before), **more)
 
 
-NO_HEADER = "put a line of column names on top of it, such as label,text"
+NO_HEADER = "name the columns with --header, for example --header text,label"
 NAMES = '{"1": "one", "2": "two"}'
 FILES = [
     csv("Name it with --text", "tweet,label\na,x\nb,y\n", "tweet,label\na,x\nb,y\n", more={"text": "tweet"}),
     csv("say with --delimiter", "text^label\na^x\nb^y\n", "text^label\na^x\nb^y\n", more={"delimiter": "^"}),
-    csv(NO_HEADER, "x,a\ny,b\n", "label,text\nx,a\ny,b\n"),
-    csv(NO_HEADER, "0,0,a\n1,0,b\n", "label,fold,text\n0,0,a\n1,0,b\n"),
-    csv(NO_HEADER, "0,a\n1,0,b\n", "label,fold,text\n0,0,a\n1,0,b\n"),
+    csv(NO_HEADER, "x,a\ny,b\n", "x,a\ny,b\n", more={"header": ("label", "text")}),
+    csv(NO_HEADER, "0,0,a\n1,0,b\n", "0,0,a\n1,0,b\n", more={"header": ("label", "fold", "text")}),
+    csv(NO_HEADER, "0,a\n1,0,b\n", "0,a\n1,b\n", more={"header": ("label", "text")}),
+    csv("Leave --header out.", GOOD, options={"header": ("Text", "label")}, more={"header": None}),
+    Case(
+        "Name the columns in order with --header",
+        {"r.json": '[["a", "x"], ["b", "y"]]'},
+        more={"header": ("text", "label")},
+    ),
     csv("Fetch or save it again.", ""),
     csv("Give one of these.", GOOD, options={"text": "body"}, more={"text": "text"}),
     csv("Rename one.", "text,label,text\na,x,b\nb,y,c\n", "text,label,other\na,x,b\nb,y,c\n"),
@@ -154,7 +160,7 @@ FILES = [
     Case("Mend it.", {"r.json": f"{json.dumps(ROWS)[:-1]}, {{]"}, {"r.json": json.dumps(ROWS)}),
     Case("Mend or remove it.", {"r.json": '[{"text": "a", "text": "b"}]'}, {"r.json": json.dumps(ROWS)}),
     Case("Remove it.", {"r.json": json.dumps(ROWS) + "[]"}, {"r.json": json.dumps(ROWS)}),
-    Case("Write it as an object with column names", {"r.json": '[["a", "x"]]'}, {"r.json": json.dumps(ROWS)}),
+    Case("Write it as an object with column names", {"r.json": '["a", "x"]'}, {"r.json": json.dumps(ROWS)}),
     Case(
         "Save each list as a file of its own",
         {"r.json": json.dumps({"train": ROWS, "test": ROWS})},
@@ -227,6 +233,7 @@ FILES = [
     Case(
         "Keep one.", {f"train-0-of-1-{digit * 16}.csv": GOOD for digit in "ab"}, {f"train-0-of-1-{'a' * 16}.csv": None}
     ),
+    Case("Keep one.", {"train.csv": GOOD, "train/part-0.csv": GOOD}, {"train/part-0.csv": None}),
     Case("Fetch it too.", {"train-0-of-2.csv": GOOD}, {"train-1-of-2.csv": GOOD}, rows=4),
     Case("Keep one; or", {"train.csv": GOOD, "train.jsonl": JSONL}, {"train.jsonl": None}),
     Case(
@@ -350,7 +357,7 @@ def test_advice_about_tables_in_memory_is_followed(tmp_path: Path, advice: str, 
 ROOMS = (
     *(f"sources/{name}.py" for name in ("columns", "conll", "content", "delimited", "documents", "files", "memory")),
     *(f"sources/{name}.py" for name in ("parquet", "plain", "quoting", "reading", "tables", "texts")),
-    *("sources/find.py", "labels.py", "label_values.py", "given_classes.py"),
+    *("sources/find.py", "sources/class_files.py", "labels.py", "label_values.py", "given_classes.py"),
 )
 # Functions whose advice is followed elsewhere: presets and the hub (test_presets, test_hubdata), unlabelled rows
 # (test_lookup).

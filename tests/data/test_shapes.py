@@ -19,6 +19,7 @@ import pytest
 
 from logitcache.config.data import Columns
 from logitcache.data.source import load
+from logitcache.data.sources.find import lying_here
 from logitcache.errors import SpecError
 from logitcache.reporter import Notes
 
@@ -117,7 +118,16 @@ READ: dict[str, tuple[Files, str, dict[str, Any]]] = {
                              "", {}),
     "the hub's older parts": ({f"data/train-0000{i}-of-00002-{DIGESTS[i]}.parquet": parquet(3 * i, 3 * i + 3)
                                for i in range(2)} | {"README.md": "x", "dataset_infos.json": "{}"}, "", {}),
+    "spark, json": (folders("out.json", ".json", LINES.encode()), "out.json", {}),
+    "a file for each row": ({f"rows/{i}.json": json.dumps(row) for i, row in enumerate(RECORDS)}, "rows", {}),
+    "a folder beside a file": ({"train.csv": CSV, "test/part-0.csv": CSV}, "", {}),
+    "a file beside a folder": ({"test.csv": CSV, "train/part-0.csv": CSV}, "", {}),
     "feather": ({"r.feather": feather()}, "", {}),
+    "no header": ({"r.tsv": FRAME.to_csv(index=False, header=False, sep="\t")}, "", {"header": ("text", "label")}),
+    "no header, carriage returns": ({"r.csv": FRAME.to_csv(index=False, header=False).replace("\n", "\r")}, "",
+                                    {"header": ("text", "label")}),
+    "pairs in an array": ({"r.json": json.dumps(ROWS)}, "", {"header": ("text", "label")}),
+    "pairs in lines": ({"r.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS)}, "", {"header": ("text", "label")}),
     "fastText": ({"train.txt": "".join(f"__label__{kind} {text}\n" for text, kind in ROWS)}, "", {}),
     "descriptions beside json": (
         {"train.json": LINES, "labels.json": '["neg", "pos"]', "config.json": "{}", "README.txt": "x"}, "", {}),
@@ -165,9 +175,9 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "splits in one document": ({"r.json": json.dumps({"train": RECORDS, "test": RECORDS})},
                                "Save each list as a file of its own"),
     "lists of pairs": ({"r.json": json.dumps({"train": ROWS, "test": ROWS[:2]})}, "each split in its own file"),
-    "rows that are lists": ({"r.json": json.dumps(ROWS)}, "Write it as an object with column names"),
-    "no header": ({"r.csv": "0,a warm film\n1,cold\n"}, "put a line of column names on top of it"),
-    "no header, and equal fields": ({"r.csv": "0,0,a warm film\n"}, "put a line of column names on top of it"),
+    "rows that are lists": ({"r.json": json.dumps(ROWS)}, "Name the columns in order with --header"),
+    "no header": ({"r.csv": "0,a warm film\n1,cold\n"}, "name the columns with --header"),
+    "no header, and equal fields": ({"r.csv": "0,0,a warm film\n"}, "name the columns with --header"),
     "row names of R": ({"r.csv": 'text,label\n"1",a,x\n'}, "put a name for it into the header"),
     "a delimiter at the end of lines": ({"r.csv": "text,label\na,x,\n"}, "Remove the delimiter at the end"),
     "a comment on top": ({"r.csv": "# exported\ntext,label\na,x\n"}, "Remove what stands above the header"),
@@ -221,3 +231,30 @@ def test_a_column_of_splits_is_said(tmp_path: Path) -> None:
     notes: list[str] = []
     load(str(data), Columns(), tmp_path, Notes(notes.append))
     assert any("the column Split names splits (Test, train) and is not read" in note for note in notes)
+
+
+def test_names_in_the_data_go_before_those_that_a_library_wrote_beside_it(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", "b"], "label": [0, 1]})
+    told = {"info": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}}}
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}), file)
+    beside = {"features": {"label": {"names": ["yes", "no"], "_type": "ClassLabel"}}}
+    data = written(tmp_path, {"train.parquet": file.getvalue(), "dataset_info.json": json.dumps(beside)})
+    source = load(str(data), Columns(), tmp_path, Notes(lambda note: None))
+    assert (source.label_names, source.table("train").label.tolist()) == (("no", "yes"), [0, 1])
+
+
+def test_packed_rows_that_a_cache_names_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, {"reviews.jsonl.gz": b"", "reviews.CSV": b"", "reviews.xlsx": b"", "x.csv": b""})
+    monkeypatch.chdir(tmp_path / "data")
+    assert sorted(map(str, lying_here("reviews"))) == ["reviews.CSV", "reviews.jsonl.gz"]
+    assert lying_here("../data/reviews") == []
+
+
+def test_what_annotators_left_open_is_said(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "x", "answer": "accept"}, {"text": "b", "label": "-", "answer": "reject"}]
+    data = written(tmp_path, {"r.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    notes: list[str] = []
+    load(str(data), Columns(), tmp_path, Notes(notes.append))
+    assert any("the column answer is reject or ignore in 1 rows and is not read" in note for note in notes)
+    assert any("'-' (1 rows" in note and "is taken for a class" in note for note in notes)

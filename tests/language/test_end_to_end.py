@@ -20,7 +20,7 @@ from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.tasks.table import TASKS
 from logitcache.reporter import Notes
 
-METHODS = ("base", "ls", "tf-reg", "kd")
+METHODS = ("base", "ls", "tf-reg", "self-kd", "kd")
 TASK_OF = {"gpt2": "causal-lm", "bert": "masked-lm"}
 
 
@@ -77,7 +77,9 @@ def test_every_method_reads_the_very_same_rows(world: dict[str, Any]) -> None:
     """Inputs, positions and labels of a batch are the bytes of the cache, for base as for kd."""
     results = {method: json.loads((run / "result.json").read_text()) for method, run in world["runs"].items()}
     fingerprint = Cache.open(world["report"].cache).fingerprint
-    assert {result["config"]["cache"] for result in results.values()} == {fingerprint}
+    learnt_from = {method: result["config"]["cache"] for method, result in results.items()}
+    assert learnt_from.pop("self-kd") != fingerprint  # its own earlier answers, to the same rows
+    assert set(learnt_from.values()) == {fingerprint}
     assert len({result["data"]["digest"] for result in results.values()}) == 1
     cache = Cache.open(world["report"].cache)
     source = stored_source({"train": cache})
@@ -99,6 +101,7 @@ def test_every_method_reads_the_very_same_rows(world: dict[str, Any]) -> None:
 def test_students_are_scored_on_the_dev_text(world: dict[str, Any]) -> None:
     for run in world["runs"].values():
         result = json.loads((run / "result.json").read_text())
+        assert result["data"]["train_rows"] == world["report"].rows
         assert {"nll", "perplexity", "token_accuracy", "ece", "agreement", "kl"} <= set(result["metrics"]["dev"])
         assert result["metric"] == "nll"
         assert result["fidelity"] is not None

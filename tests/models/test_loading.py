@@ -188,6 +188,16 @@ def test_what_is_no_teacher_is_told_in_one_line(teacher: Path, kind: str) -> Non
     assert re.search(words, line), line
 
 
+def test_a_package_that_reads_its_vocabulary_is_named(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a checkpoint of DeBERTa, where sentencepiece is not installed."""
+    monkeypatch.setattr("logitcache.models.causes.find_spec", lambda name: None)
+    both(without("tokenizer.json"), holding("spm.model", "pieces"))(teacher)
+    saying("tokenizer_config.json", tokenizer_class="DebertaV2Tokenizer")(teacher)
+    line = refusal(teacher)
+    assert "expected the package sentencepiece" in line
+    assert line.endswith("Install it: pip install sentencepiece protobuf.")
+
+
 def test_a_file_or_a_folder_above_names_the_folder(teacher: Path, tmp_path: Path) -> None:
     """The advice is followed: a file of the checkpoint, a Trainer's output, a repository in the hub's cache."""
     above = tmp_path / "output"

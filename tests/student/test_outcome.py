@@ -24,8 +24,17 @@ from logitcache.stages.train import train
 
 KEYS = {
     *("format", "method", "seed", "metric", "metrics", "label_names", "data", "config", "alpha", "a", "temperature"),
-    *("soft_factor", "cache_fingerprint", "cache_rows", "caches", "rows_seen", "steps", "seconds_per_step"),
-    *("train_seconds", "peak_memory_bytes", "select", "selected_epoch", "fidelity", "versions"),
+    *(
+        "soft_factor",
+        "cache_fingerprint",
+        "class_weight",
+        "cache_rows",
+        "caches",
+        "rows_seen",
+        "steps",
+        "seconds_per_step",
+    ),
+    *("seconds_per_step", "train_seconds", "peak_memory_bytes", "select", "selected_epoch", "fidelity", "versions"),
 }
 FILES = ["config.json", "model.safetensors", "predictions.parquet", "result.json", "run.json"]
 

@@ -179,8 +179,8 @@ def test_the_last_checkpoints_and_the_best_are_kept(
     for step in (8, 16, 24, 32):
         made(tmp_path, step)
     checkpoints.rotate(tmp_path, limit, best)
-    assert [checkpoints.step(p) for p in checkpoints.named(tmp_path)] == kept
-    assert all(map(checkpoints.is_whole, checkpoints.named(tmp_path)))
+    assert [checkpoints.step(p) for p in checkpoints.checkpoints_in(tmp_path)] == kept
+    assert all(map(checkpoints.is_whole, checkpoints.checkpoints_in(tmp_path)))
 
 
 def test_a_checkpoint_taken_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ class Saved:
         self.folder, self.seen = folder, dict[int, list[int]]()
 
     def __call__(self, done: int, of: int) -> None:
-        self.seen[done] = [checkpoints.step(p) for p in checkpoints.named(self.folder)]
+        self.seen[done] = [checkpoints.step(p) for p in checkpoints.checkpoints_in(self.folder)]
 
 
 @pytest.mark.parametrize("every", [1, 3, 8])

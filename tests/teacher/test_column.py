@@ -186,7 +186,7 @@ def test_no_torch_is_loaded(tmp_path: Path) -> None:
     script = (
         "import sys, logitcache\n"
         f"logitcache.dump('column:probs', {str(tmp_path / 'train.jsonl')!r}, out={str(tmp_path / 'a')!r})\n"
-        "print({'torch', 'transformers', 'accelerate'} & set(sys.modules))\n"
+        "print({'torch', 'transformers', 'accelerate', 'sklearn'} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
@@ -206,3 +206,15 @@ def test_kd_from_a_column_is_kd_from_a_cache_of_the_same_logits(
     kd = replace(config, method="kd", data=data, epochs=1.0)
     one, other = (train(replace(kd, cache=tmp_path / name, out=tmp_path / f"run-{name}")) for name in ("a", "b"))
     assert same(one, other)
+
+
+def test_check_reads_and_matches_them(asked: Callable[..., DumpConfig]) -> None:
+    from logitcache.config.check import CheckConfig
+    from logitcache.stages.check import check
+
+    data = asked("column:probs", "a").data
+    report = check(CheckConfig(data, teacher="column:p_*"))
+    assert report.match is not None
+    assert (report.match.own, report.match.order.tolist(), report.refusals) == (("pos", "neg"), [1, 0], ())
+    refused = check(CheckConfig(data, teacher="column:p_pos")).refusals
+    assert [error.kind for error in refused] == ["SpecError"]

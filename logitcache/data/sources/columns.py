@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ PAIR_COLUMNS = (
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 # Columns that number the rows: an index that pandas wrote, and the like.
 _NUMBERING = re.compile(r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE)
-NO_HEADER = "If the file has no header, put a line of column names on top of it, such as label,text."
+NO_HEADER = "If the first line is a row, name the columns with --header, for example --header text,label."
 SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 _LABEL_WORDS = ("label", "class", "categ", "target", "intent", "sentiment", "rating", "stars", "score", "topic")
 
@@ -96,7 +97,8 @@ def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> lis
     """What a user has to know of the columns that were taken, one line each: others that might have been meant, and
     texts that pandas would not read as such.
     """
-    notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken), _split_column(tables, taken)]
+    notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken)]
+    notes += [_split_column(tables, taken), _rejected(tables, taken)]
     for table in tables:
         if not table.typed:
             columns = [name for name in (taken.text, taken.text_pair) if name is not None and name in table.columns]
@@ -157,6 +159,22 @@ def _split_column(tables: Sequence[Table], taken: Columns) -> str | None:
                     f"{table.path}: the column {column} names splits ({listed}) and is not read, so rows of all of "
                     "them count as one table. To keep them apart, save each split as a file of its own"
                 )
+    return None
+
+
+def _rejected(tables: Sequence[Table], taken: Columns) -> str | None:
+    """A note of annotations that somebody has rejected, as Prodigy writes them: the label is not the row's."""
+    for table in tables:
+        if "answer" not in table.columns or "answer" in (taken.text, taken.text_pair, taken.label):
+            continue
+        column = table.columns["answer"]
+        answers = Counter(column if isinstance(column, list) else column.to_pylist())
+        rejected = answers["reject"] + answers["ignore"]
+        if rejected and answers.keys() <= {"accept", "reject", "ignore"}:
+            return (
+                f"{table.path}: the column answer is reject or ignore in {rejected:,} rows and is not read: their "
+                "labels are taken like all others. Leave these rows out if their labels are wrong"
+            )
     return None
 
 

@@ -51,6 +51,7 @@ class Reading:
 
     encoding: str | None = None
     delimiter: str | None = None
+    header: tuple[str, ...] | None = None  # names of the columns, where no line has them
     plain_quotes: bool = False  # quotes in a tsv are ordinary characters
 
 

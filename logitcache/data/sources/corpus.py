@@ -17,7 +17,7 @@ import numpy as np
 
 from logitcache.data.sources import docstrings
 from logitcache.data.sources.files import data_files, split_of
-from logitcache.data.sources.find import Found
+from logitcache.data.sources.find import Origin
 from logitcache.data.sources.tables import Table, joined
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
@@ -30,15 +30,15 @@ LONGEST = 4 * DOCUMENT  # from which any line does
 MIN_CHARACTERS = 200  # of a docstring that is a document
 
 
-def find(data: Any, cache: Path, reporter: Reporter) -> Found | None:
+def find(data: Any, cache: Path, reporter: Reporter) -> Origin | None:
     """The text files that a name stands for, or the built-in corpus; None where it is neither."""
     if not isinstance(data, str | os.PathLike):
         return None
     if data == NAME:
-        return Found(NAME, NAME, {None: partial(_built_in, cache, reporter)}, "the built-in corpus")
+        return Origin(NAME, NAME, {None: partial(_built_in, cache, reporter)}, "the built-in corpus")
     path = Path(data)
     if path.is_file() and path.suffix.lower() in ENDINGS:
-        return Found(path.stem, path, {split_of(path): partial(read_text, path)})
+        return Origin(path.stem, path, {split_of(path): partial(read_text, path)})
     if not path.is_dir() or data_files(path):
         return None
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
@@ -51,7 +51,7 @@ def find(data: Any, cache: Path, reporter: Reporter) -> Found | None:
         ignored = ", ".join(file.name for file in splits.pop(None)[:5])
         reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
     tables = {split: partial(_read, several, path) for split, several in splits.items()}
-    return Found(path.resolve().name, path, tables)
+    return Origin(path.resolve().name, path, tables)
 
 
 def _read(files: list[Path], folder: Path) -> Table:

@@ -227,6 +227,11 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     line, header = next(numbered, (0, []))
     if _DECLARED.fullmatch(delimiter.join(header)):
         line, header = next(numbered, (0, []))
+    top = header
+    if header and content.asked.header is not None:
+        _check_is_row(content, line, header)
+        numbered = chain([(line, header)], numbered)
+        header = list(content.asked.header)
     names = [name.strip() for name in header]
     _check_names(names, f"{path} line {line}")
     rows: list[list[str]] = []
@@ -253,11 +258,26 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
         if len(rows) == BLOCK_ROWS:
             keep()
     keep()
+    numbers_of_rows = lines.finish()
+    named = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
     remarks = chain(
+        named.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
         empty.remark(Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"),
         spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
     )
-    return Table(path, columns.finish(), lines.finish(), typed=False, remarks=tuple(remarks))
+    return Table(path, columns.finish(), numbers_of_rows, typed=False, remarks=tuple(remarks))
+
+
+def _check_is_row(content: Content, line: int, fields: list[str]) -> None:
+    """Raises SpecError where the first line of a file whose columns --header names is a header itself."""
+    header = [name.strip().casefold() for name in content.asked.header or ()]
+    if [field.strip().casefold() for field in fields] == header:
+        raise SpecError(
+            expected="a row, as --header names the columns",
+            found="a header line",
+            advice="Leave --header out.",
+            where=f"{content.path} line {line}",
+        )
 
 
 def _check_names(names: list[str], where: str) -> None:

@@ -38,7 +38,7 @@ def read_json(content: Content) -> Table:
         if first is None:
             return _table(content, iter(()))
         second = next(numbered, None)
-        if _is_object(first[1]) and (second is not None or ending(content.path) != ".json"):
+        if _is_row(content, first[1]) and (second is not None or ending(content.path) != ".json"):
             lines = chain([first], [] if second is None else [second], numbered)
             return _table(content, ((number, _parsed(content, number, line)) for number, line in lines))
     with content.text() as file:
@@ -58,12 +58,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _is_object(line: str) -> bool:
-    """Whether a line is one whole object."""
+def _is_row(content: Content, line: str) -> bool:
+    """Whether a line is one whole row: an object, or a list of plain values where --header names them."""
     try:
-        return isinstance(json.loads(line), dict)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return False
+    if isinstance(value, list) and content.asked.header is not None:
+        return not any(isinstance(field, _CLOSED) for field in value)
+    return isinstance(value, dict)
 
 
 def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
@@ -73,15 +76,22 @@ def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # besides bad JSON: a number of too many digits, too deep a nest
         found = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
         raise SpecError(f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where) from None
-    return _row(row, where)
+    return _row(content, row, where)
 
 
-def _row(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        found = f"a {type(value).__name__}"
-        advice = "Write it as an object with column names, or remove it."
-        raise SpecError(expected="a JSON object for each row", found=found, advice=advice, where=where)
-    return value
+def _row(content: Content, value: Any, where: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    header = content.asked.header
+    if isinstance(value, list) and header is not None and len(header) == len(value):
+        return dict(zip(header, value, strict=True))
+    expected = "a JSON object for each row"
+    found = f"a {type(value).__name__}"
+    advice = "Write it as an object with column names, or remove it."
+    if isinstance(value, list):
+        found = f"a list of {len(value)} values"
+        advice = "Name the columns in order with --header, for example --header text,label, or write objects."
+    raise SpecError(expected=expected, found=found, advice=advice, where=where)
 
 
 def _table(content: Content, rows: Iterator[Row], remarks: tuple[Remark, ...] = ()) -> Table:
@@ -130,7 +140,7 @@ def _objects(content: Content, text: str, position: int, *, in_array: bool) -> I
         if begin == len(text) and not in_array:
             return
         value, position = _decoded(text, begin, where)
-        yield number, _row(value, where)
+        yield number, _row(content, value, where)
         number += text.count("\n", begin, position)
 
 

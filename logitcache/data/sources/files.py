@@ -69,7 +69,7 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
         )
     whole = whole_files(data_files(path))
     if any(split_of(files[0], words) for files in whole):
-        return _by_split(path, whole, words)
+        return _with_folders(path, _by_split(path, whole, words), words)
     folders = split_folders(path, words)
     if folders:
         return cast("Files", folders)
@@ -79,6 +79,18 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
     if whole and (split is not None or all(_NUMBERED.fullmatch(stem(files[0])) for files in whole)):
         return {split: _parts(path)}
     return _by_split(path, whole, words)
+
+
+def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
+    """The files of splits, and those of other splits that have a folder of their own beside them. Raises SpecError
+    where a split has both.
+    """
+    folders = _folders_of_splits(path, words)
+    both = next((split for split in folders if split in files), None)
+    if both is not None:
+        names = f"{files[both][0].name} and the folder {folders[both].name}"
+        raise SpecError(f"two places for the split {both!r}: {names}", advice="Keep one.", where=path)
+    return {**files, **{split: _parts(folder) for split, folder in folders.items()}}
 
 
 def _unreadable(path: Path) -> SpecError:
@@ -107,6 +119,8 @@ def data_files(folder: Path) -> list[Path]:
         named = [path for path in documents if split_of(path)]
         if not named and len(documents) == 1 and not _folders(folder):
             named = documents
+        if not named and all(ending(path) == ".json" and _NUMBERED.fullmatch(stem(path)) for path in documents):
+            named = documents
     return sorted([*tables, *named])
 
 
@@ -114,6 +128,14 @@ def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[
     """The files of each split, where a split has a folder of its own (``train/part-0.csv``); none without a folder to
     train on. Raises SpecError: two folders for one split, or files of several kinds in one.
     """
+    folders = _folders_of_splits(folder, words)
+    if not folders.keys() - {"dev", "test"}:
+        return {}
+    return {split: _parts(below) for split, below in folders.items()}
+
+
+def _folders_of_splits(folder: Path, words: Mapping[str, str]) -> dict[str, Path]:
+    """The folders below that are called by a split and hold its files. Raises SpecError: two folders for one split."""
     folders: dict[str, Path] = {}
     for below in _folders(folder):
         split = _split_of_folder(below, words)
@@ -124,9 +146,7 @@ def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[
             names = f"{folders[split].name} and {below.name}"
             raise SpecError(f"two folders for the split {split!r}: {names}. Keep one.", where=folder)
         folders[split] = below
-    if not folders.keys() - {"dev", "test"}:
-        return {}
-    return {split: _parts(below) for split, below in folders.items()}
+    return folders
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -4,18 +4,17 @@ rows that somebody has in memory.
 
 from __future__ import annotations
 
-import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from logitcache.data.names import ClassNames, integer
 from logitcache.data.sources import datasets, docstrings, memory, presets
-from logitcache.data.sources.content import Reading
+from logitcache.data.sources.content import PACKINGS, Reading
 from logitcache.data.sources.datasets import HubName, Opener
 from logitcache.data.sources.endings import SPLIT_WORDS, ending, stem
 from logitcache.data.sources.files import (
@@ -33,8 +32,6 @@ from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
 UNLABELLED_SPLIT = "unlabelled"
-LABELS = ("labels.json", "id2label.json", "label2id.json")
-INFOS = ("dataset_infos.json", "dataset_info.json")  # what the `datasets` library writes beside data
 _PLAIN = Reading()
 UNLABELLED_WORDS = {**SPLIT_WORDS, **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT)}
 Data: TypeAlias = (
@@ -43,8 +40,8 @@ Data: TypeAlias = (
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found: its tables by split (None: one table whose name tells none), not read yet."""
+class Origin:
+    """Where rows come from: tables by split (None: one table whose name tells none), not read yet."""
 
     name: str  # as a folder can be called
     where: Path | str
@@ -60,7 +57,7 @@ def find(
     reporter: Reporter,
     words: Mapping[str, str] = SPLIT_WORDS,
     reading: Reading = _PLAIN,
-) -> Found:
+) -> Origin:
     """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits by their names,
     ``reading`` how text files are read. What is no name is rows in memory.
 
@@ -98,43 +95,47 @@ def lying_here(name: str) -> list[Path]:
     Such a name is no path, for anybody may have written it.
     """
     plain = name == Path(name).name != "" and not name.startswith(".")
-    endings = ("", *READERS, *map(str.upper, READERS))
-    return [Path(name + end) for end in endings if plain and os.path.exists(name + end)]
+    if not plain:
+        return []
+    endings = ["", *(end + packing for end in READERS for packing in ("", *PACKINGS, ".zip"))]
+    paths = [Path(name + end) for ending in endings for end in dict.fromkeys((ending, ending.upper()))]
+    return [path for path in paths if path.exists()]
 
 
-def single(found: Found) -> Table:
+def single(origin: Origin) -> Table:
     """The rows of a source that is taken whole, without labels: its one table, else the one called unlabelled, else
     train. Raises SpecError where it has neither.
     """
-    tables = found.tables
-    file = isinstance(found.where, Path) and found.where.is_file()
-    split = next(iter(tables)) if file else next((s for s in (None, UNLABELLED_SPLIT, "train") if s in tables), "")
+    tables = origin.tables
+    if isinstance(origin.where, Path) and origin.where.is_file():
+        return next(iter(tables.values()))()
+    split = next((split for split in (None, UNLABELLED_SPLIT, "train") if split in tables), "")
     if split not in tables:
         listed = ", ".join(str(name) for name in tables)
         raise SpecError(
-            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.", where=found.where
+            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.", where=origin.where
         )
     return tables[split]()
 
 
-def _memory(data: Any, reporter: Reporter) -> Found:
+def _memory(data: Any, reporter: Reporter) -> Origin:
     tables, where = memory.tables(data), memory.WHERE
     named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, reporter)
     if None not in tables and "train" not in named and len(named) < len(tables):  # it may be among the others
         listed = ", ".join(map(str, tables))
         raise SpecError(expected="a split train", found=listed, advice="Rename the one that is meant.", where=where)
-    return Found(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
+    return Origin(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
 
 
-def _local(path: Path, words: Mapping[str, str], reporter: Reporter, what: str, reading: Reading) -> Found:
+def _local(path: Path, words: Mapping[str, str], reporter: Reporter, what: str, reading: Reading) -> Origin:
     if path.is_dir() and datasets.is_saved(path):
         tables = datasets.saved(path)
         named = tables if None in tables else _by_split(tables, words, path, reporter)
-        return Found(path.resolve().name, path, named, what or f"{path}, saved by datasets", (path,))
+        return Origin(path.resolve().name, path, named, what or f"{path}, saved by datasets", (path,))
     return _files(path, path.name if path.is_dir() else stem(path), what, words, reporter, reading)
 
 
-def _files(path: Path, name: str, what: str, words: Mapping[str, str], reporter: Reporter, reading: Reading) -> Found:
+def _files(path: Path, name: str, what: str, words: Mapping[str, str], reporter: Reporter, reading: Reading) -> Origin:
     folders = (path, inner(path)) if path.is_dir() else (path.parent,)
     path = inner(path)
     files = find_files(path, words)
@@ -143,7 +144,7 @@ def _files(path: Path, name: str, what: str, words: Mapping[str, str], reporter:
     if not what and any(ending(file) == ".parquet" for file in used):
         what = str(path)
     tables = {split: partial(_read, parts, reporter, reading) for split, parts in files.items()}
-    return Found(name, path, tables, what, folders)
+    return Origin(name, path, tables, what, folders)
 
 
 def _read(parts: list[Path], reporter: Reporter, reading: Reading) -> Table:
@@ -166,94 +167,7 @@ def _say_ignored(path: Path, used: Iterable[Path], words: Mapping[str, str], rep
         reporter.note(f"{path}: not read, for their endings or beside other files: {others}")
 
 
-def label_names(names: tuple[str, ...] | None, found: Found, column: str | None) -> ClassNames | None:
-    """The names of the classes, where somebody gave them: in an option, a preset, or a file beside the data.
-
-    Raises SpecError unless each is there once and none is empty.
-    """
-    where = "--labels"
-    given = None if names is None else ClassNames(names)
-    if found.preset is not None and names == found.preset.label_names:
-        given = ClassNames(names, tuple(range(len(names))))
-    elif names is None:
-        given, where = _names_beside(found.folders, column)
-    if given is None:
-        return None
-    if not all(given.names) or not given.names or len(set(given.names)) < len(given.names):
-        listed = ", ".join(map(repr, given.names)) or "none"
-        raise SpecError(f"expected label names, each once and none empty, found {listed}. Correct them.", where=where)
-    return given
-
-
-def _names_beside(folders: Iterable[Path], column: str | None) -> tuple[ClassNames | None, str]:
-    """The names in the first file beside the data that has any, and its path."""
-    for folder in folders:
-        for name in LABELS:
-            given = _names_file(folder / name)
-            if given is not None:
-                return given, str(folder / name)
-        for name in INFOS:
-            given = _names_info(folder / name, column)
-            if given is not None:
-                return given, str(folder / name)
-    return None, ""
-
-
-def _names_info(path: Path, column: str | None) -> ClassNames | None:
-    """The names of a column of class numbers, from what the ``datasets`` library writes beside data: the features of
-    one configuration, or of several by their names. None where they differ.
-    """
-    if column is None or not path.is_file():
-        return None
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        infos = [written] if "features" in written else list(written.values())
-        columns = [info["features"][column] for info in infos]
-        names = {tuple(kind["names"]) for kind in columns if kind.get("_type") == "ClassLabel"}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return ClassNames(names.pop()) if len(names) == 1 else None
-
-
-def _names_file(path: Path) -> ClassNames | None:
-    """Names of classes from a ``labels.json``: a list in label order, {"labels": [...]}, or which number each name has
-    ({"0": "neg", "1": "pos"} or {"neg": 0, "pos": 1}).
-    """
-    if not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise SpecError(expected="JSON", found=error, advice="Mend the file.", where=path) from None
-    inner = value.get("labels") if isinstance(value, dict) else None
-    names = inner if isinstance(inner, list | dict) else value
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        return ClassNames(tuple(name.strip() for name in names))
-    numbers = _numbers(names) if isinstance(names, dict) else None
-    if not numbers:
-        raise SpecError(
-            'expected a list of names, {"labels": [names]}, or the number of each name such as {"0": "neg", '
-            '"1": "pos"}, every number once, found none of these. Mend the file.',
-            where=path,
-        )
-    return ClassNames(tuple(numbers[number] for number in sorted(numbers)), tuple(sorted(numbers)))
-
-
-def _numbers(written: Mapping[str, Any]) -> dict[int, str] | None:
-    """Names by their numbers, of a mapping in either direction; None where it is neither or two names share one."""
-    pairs: list[tuple[int | None, str]] = []
-    for key, value in written.items():
-        if type(value) is int:
-            pairs.append((value, key.strip()))
-        elif isinstance(value, str) and integer(key) is None:
-            pairs.append((integer(value), key.strip()))
-        elif isinstance(value, str):
-            pairs.append((integer(key), value.strip()))
-    numbers = {number: name for number, name in pairs if number is not None}
-    return numbers if len(numbers) == len(written) else None
-
-
-def _preset(preset: Preset) -> Found:
+def _preset(preset: Preset) -> Origin:
     name = HubName(preset.repo, preset.config, preset.revision, preset.name)
     where = f"data set {name}"
     try:
@@ -261,18 +175,18 @@ def _preset(preset: Preset) -> Found:
     except SpecError as error:
         raise error.at(f"preset {preset.name}, {where}") from error.__cause__
     tables = datasets.fetch(name, commit, preset.files)
-    missing = [theirs for theirs in preset.splits.values() if theirs not in tables]
+    missing = [name for name in preset.splits.values() if name not in tables]
     if missing:
         listed = ", ".join(map(str, tables))
         advice = f"Its files are others now: save those that are meant, and give {preset.name}=FOLDER."
         raise SpecError(f"preset {preset.name} expects the split {missing[0]}, found {listed}. {advice}", where=where)
-    openers: dict[str | None, Opener] = {
-        ours: _marked(tables[theirs], preset) for ours, theirs in preset.splits.items()
-    }
-    return Found(_folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset)
+    openers: dict[str | None, Opener] = {}
+    for split, name_there in preset.splits.items():
+        openers[split] = _marked(tables[name_there], preset)
+    return Origin(_folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset)
 
 
-def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Found:
+def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Origin:
     """A preset's facts over files on this machine: a copy of the repository as `hf download` leaves it, the folder in
     it that holds them, a folder of files named as any, or one saved by `datasets`.
     """
@@ -282,7 +196,7 @@ def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Found:
     root = folder / preset.config if preset.config and (folder / preset.config).is_dir() else inner(folder)
     if datasets.is_saved(root):
         saved = datasets.saved(root)
-        tables = {ours: saved[theirs] for ours, theirs in preset.splits.items() if theirs in saved}
+        tables = {split: saved[name] for split, name in preset.splits.items() if name in saved}
         listed = ", ".join(map(str, saved))
     else:
         tables = _preset_files(preset, folder, root, reporter)
@@ -290,11 +204,11 @@ def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Found:
     if "train" not in tables:
         expected = f"expected the split {preset.splits['train']} of {preset.repo}"
         raise SpecError(f"{expected}, found {listed}. Fetch it again, or name the folder that holds it.", where=root)
-    lacking = [theirs for ours, theirs in preset.splits.items() if ours not in tables]
+    lacking = [name for split, name in preset.splits.items() if split not in tables]
     if lacking:
         reporter.note(f"{root}: the preset {preset.name} has more: no {', '.join(lacking)} here")
-    openers: dict[str | None, Opener] = {ours: _marked(read, preset) for ours, read in tables.items()}
-    return Found(_folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset)
+    openers: dict[str | None, Opener] = {split: _marked(read, preset) for split, read in tables.items()}
+    return Origin(_folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset)
 
 
 def _preset_files(preset: Preset, folder: Path, root: Path, reporter: Reporter) -> dict[str, Opener]:
@@ -302,14 +216,11 @@ def _preset_files(preset: Preset, folder: Path, root: Path, reporter: Reporter) 
     names. A quote in their tsv files is an ordinary character: GLUE's own are written so.
     """
     tables: dict[str, Opener] = {}
-    for ours, theirs in preset.splits.items():
-        pattern = (preset.files or {}).get(theirs)
-        # from the repository's top, or from any folder below it on the way
-        ends = [] if pattern is None else ["/".join(pattern.split("/")[i:]) for i in range(pattern.count("/") + 1)]
-        found = next((f for end in ends[:-1] if (f := sorted(folder.glob(end)))), [])
-        if found:
-            parts = [file for files in whole_files(found) for file in files]
-            tables[ours] = partial(_read, parts, reporter, Reading(plain_quotes=True))
+    for split, name in preset.splits.items():
+        files = _matching(folder, (preset.files or {}).get(name))
+        if files:
+            parts = [file for part in whole_files(files) for file in part]
+            tables[split] = partial(_read, parts, reporter, Reading(plain_quotes=True))
     if not tables and data_files(root):
         by_split = find_files(root)
         tables = {
@@ -320,12 +231,24 @@ def _preset_files(preset: Preset, folder: Path, root: Path, reporter: Reporter) 
     return tables
 
 
+def _matching(folder: Path, pattern: str | None) -> list[Path]:
+    """The files that match a pattern of paths: from the repository's top, or from a folder on the way to them."""
+    if pattern is None:
+        return []
+    steps = pattern.split("/")
+    for start in range(len(steps) - 1):
+        files = sorted(folder.glob("/".join(steps[start:])))
+        if files:
+            return files
+    return []
+
+
 def _marked(opener: Opener, preset: Preset) -> Opener:
     entities = preset.entities
     return opener if entities is None else lambda: presets.marked(opener(), entities, preset.text)
 
 
-def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Found:
+def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Origin:
     where = f"data set {name}"
     try:
         commit = datasets.commit_of(name)
@@ -338,29 +261,29 @@ def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Found:
         raise SpecError(
             expected="a split train", found=", ".join(map(str, tables)), advice="Choose another set.", where=where
         )
-    return Found(_folder_name(str(name)), where, named, where)
+    return Origin(_folder_name(str(name)), where, named, where)
 
 
 def _by_split(
     tables: Mapping[str | None, Opener], words: Mapping[str, str], where: Path | str, reporter: Reporter
 ) -> dict[str | None, Opener]:
     """Tables by our names of their splits. Raises SpecError where no name is known, or two are one."""
-    ours = {theirs: split_named(str(theirs), words) for theirs in tables}
-    known = [split for split in ours.values() if split is not None]
-    twice = next((split for split in known if known.count(split) > 1), None)
-    if twice is not None:
-        names = " and ".join(str(theirs) for theirs, split in ours.items() if split == twice)
+    splits = {name: split_named(str(name), words) for name in tables}
+    named = {name: split for name, split in splits.items() if split is not None}
+    repeated = next((split for split, count in Counter(named.values()).items() if count > 1), None)
+    if repeated is not None:
+        names = " and ".join(str(name) for name, split in named.items() if split == repeated)
         raise SpecError(
-            f"two splits for {twice}: {names}. Save the one that is meant, and name its folder.", where=where
+            f"two splits for {repeated}: {names}. Save the one that is meant, and name its folder.", where=where
         )
-    listed = ", ".join(str(theirs) for theirs, split in ours.items() if split is None)
-    if not known:
+    unnamed = ", ".join(str(name) for name in splits if name not in named)
+    if not named:
         raise SpecError(
-            f"expected splits called train, validation or test, found {listed or 'none'}. Rename them.", where=where
+            f"expected splits called train, validation or test, found {unnamed or 'none'}. Rename them.", where=where
         )
-    if listed:
-        reporter.note(f"{where}: not read, for their names tell no split: {listed}")
-    return {split: tables[theirs] for theirs, split in ours.items() if split is not None}
+    if unnamed:
+        reporter.note(f"{where}: not read, for their names tell no split: {unnamed}")
+    return {split: tables[name] for name, split in named.items()}
 
 
 def _folder_name(name: str) -> str:

@@ -46,8 +46,8 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
             raise SpecError(
                 expected=f"lines that begin with {_PREFIX}, as fastText has them",
                 found=repr(words[:40]),
-                advice="Give --delimiter (tab, ';', ...) if the lines are fields with column names on top, or save the "
-                "rows as csv or jsonl.",
+                advice="Give --delimiter (tab, ';', ...) if the lines are fields (and --header if no line names them), "
+                "or save the rows as csv or jsonl.",
                 where=where,
             )
         if _PREFIX in text:

@@ -29,6 +29,7 @@ class Peculiar(Enum):
     BARS = "rows with bars between their fields"
     UTF16 = "rows in UTF-16, which no byte order mark names"
     ALSO_UTF8 = "lines that are UTF-8 as well"
+    NAMED = "rows whose columns --header names"
     NESTED = "rows under one key of a document"
 
 

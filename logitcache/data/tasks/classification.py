@@ -5,7 +5,6 @@ Classification: one kept position per row, K class logits.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +15,7 @@ from logitcache.config.data import Columns
 from logitcache.config.train import METRICS as METRICS
 from logitcache.data.labels import MAX_CLASSES
 from logitcache.data.sources.tables import Opened, Table
+from logitcache.data.tasks.agreement import Agreement
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense
 from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
@@ -209,22 +209,16 @@ class Scores:
 
     def result(self) -> dict[str, float]:
         """The metrics of what was added. Empty where no row was labelled."""
-        from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
-
-        labels, guess, counts = self.labels, self.guesses, self.counts
-        if not len(labels):
+        if not len(self.counts):
             return {}
-        with warnings.catch_warnings():  # of a correlation that is 0 by convention where only one class is there
-            warnings.filterwarnings("ignore", "A single label was found", UserWarning)
-            correlation = matthews_corrcoef(labels, guess, sample_weight=counts)
-        each = {"sample_weight": counts, "zero_division": 0.0}
+        agreement = Agreement(self.labels, self.guesses, self.counts)
         scores = {
-            "accuracy": accuracy_score(labels, guess, sample_weight=counts),
-            "macro_f1": f1_score(labels, guess, average="macro", labels=np.unique(labels), **each),
-            "mcc": correlation,
+            "accuracy": agreement.accuracy(),
+            "macro_f1": agreement.macro_f1(),
+            "mcc": agreement.correlation(),
         }
         if self._width:
-            scores["nll"] = self._nll / counts.sum()
+            scores["nll"] = self._nll / agreement.total
         if self._width == 2:
-            scores["f1"] = f1_score(labels, guess, **each)
-        return {name: float(value) for name, value in scores.items()}
+            scores["f1"] = agreement.f1(1)
+        return scores

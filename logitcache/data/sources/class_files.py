@@ -1,0 +1,106 @@
+"""Names of classes in files beside the data: ``labels.json``, and what the ``datasets`` library writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from logitcache.data.names import ClassNames, integer
+from logitcache.errors import SpecError
+
+LABELS = ("labels.json", "id2label.json", "label2id.json")
+INFOS = ("dataset_infos.json", "dataset_info.json")
+
+
+def label_names(
+    names: tuple[str, ...] | None, folders: Iterable[Path], column: str | None, numbered: tuple[str, ...] = ()
+) -> ClassNames | None:
+    """The names of the classes: those of an option or a preset, else those of a file beside the data. ``numbered`` are
+    names whose places are the numbers in the data, as a preset knows. ``column`` is the column of the labels; None
+    where the data itself names its classes.
+
+    Raises SpecError unless each name is there once and none is empty.
+    """
+    where = "--labels"
+    if names is None:
+        classes, where = _beside(folders, column)
+    elif names == numbered:
+        classes = ClassNames(names, tuple(range(len(names))))
+    else:
+        classes = ClassNames(names)
+    if classes is None:
+        return None
+    if not all(classes.names) or not classes.names or len(set(classes.names)) < len(classes.names):
+        listed = ", ".join(map(repr, classes.names)) or "none"
+        raise SpecError(f"expected label names, each once and none empty, found {listed}. Correct them.", where=where)
+    return classes
+
+
+def _beside(folders: Iterable[Path], column: str | None) -> tuple[ClassNames | None, str]:
+    """The names in the first file beside the data that has any, and its path."""
+    for folder in folders:
+        for name in LABELS:
+            classes = _of_names(folder / name)
+            if classes is not None:
+                return classes, str(folder / name)
+        for name in INFOS:
+            classes = _of_infos(folder / name, column)
+            if classes is not None:
+                return classes, str(folder / name)
+    return None, ""
+
+
+def _of_infos(path: Path, column: str | None) -> ClassNames | None:
+    """The names of a column of class numbers, from what the ``datasets`` library writes beside data: the features of
+    one configuration, or of several by their names. None where they differ.
+    """
+    if column is None or not path.is_file():
+        return None
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        infos = [written] if "features" in written else list(written.values())
+        columns = [info["features"][column] for info in infos]
+        names = {tuple(kind["names"]) for kind in columns if kind.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return ClassNames(names.pop()) if len(names) == 1 else None
+
+
+def _of_names(path: Path) -> ClassNames | None:
+    """Names of classes from a ``labels.json``: a list in label order, {"labels": [...]}, or which number each name has
+    ({"0": "neg", "1": "pos"} or {"neg": 0, "pos": 1}).
+    """
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SpecError(expected="JSON", found=error, advice="Mend the file.", where=path) from None
+    below = value.get("labels") if isinstance(value, dict) else None
+    names = below if isinstance(below, list | dict) else value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return ClassNames(tuple(name.strip() for name in names))
+    numbers = _numbers(names) if isinstance(names, dict) else None
+    if not numbers:
+        raise SpecError(
+            'expected a list of names, {"labels": [names]}, or the number of each name such as {"0": "neg", '
+            '"1": "pos"}, every number once, found none of these. Mend the file.',
+            where=path,
+        )
+    return ClassNames(tuple(numbers[number] for number in sorted(numbers)), tuple(sorted(numbers)))
+
+
+def _numbers(written: Mapping[str, Any]) -> dict[int, str] | None:
+    """Names by their numbers, of a mapping in either direction; None where it is neither or two names share one."""
+    pairs: list[tuple[int | None, str]] = []
+    for key, value in written.items():
+        if type(value) is int:
+            pairs.append((value, key.strip()))
+        elif isinstance(value, str) and integer(key) is None:
+            pairs.append((integer(value), key.strip()))
+        elif isinstance(value, str):
+            pairs.append((integer(key), value.strip()))
+    numbers = {number: name for number, name in pairs if number is not None}
+    return numbers if len(numbers) == len(written) else None
