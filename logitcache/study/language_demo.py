@@ -47,8 +47,8 @@ class LanguageSize:
     seeds: tuple[int, ...]
 
 
-FULL = LanguageSize("4x128", "2x64", 3000, 200, 4, 2, (0, 1, 2))
-QUICK = LanguageSize("2x64", "1x32", 400, 60, 4, 2, (0, 1))
+FULL = LanguageSize("4x128", "2x64", 1000, 100, 4, 2, (0, 1, 2))
+QUICK = LanguageSize("2x64", "1x32", 250, 40, 4, 2, (0, 1))
 
 
 def language_demo(folder: Path, size: LanguageSize = FULL, *, reporter: Reporter = SILENT) -> DemoResult:
