@@ -139,8 +139,8 @@ def _broken_link(failure: Failure) -> SpecError | None:
 
 def _adapter(failure: Failure) -> SpecError | None:
     """An adapter without the model that it adapts."""
-    whole = bool(failure.weights) and "config.json" in failure.names
-    if "adapter_config.json" not in failure.names or whole:
+    is_whole = bool(failure.weights) and "config.json" in failure.names
+    if "adapter_config.json" not in failure.names or is_whole:
         return None
     return an_adapter()
 
@@ -183,8 +183,8 @@ def _no_config(failure: Failure) -> SpecError | None:
     """A folder of something else."""
     if "config.json" in failure.names:
         return None
-    found = f"none among {', '.join(failure.names[:3])}" if failure.names else "an empty folder"
-    return SpecError(expected="config.json", found=found)
+    contents = f"none among {', '.join(failure.names[:3])}" if failure.names else "an empty folder"
+    return SpecError(expected="config.json", found=contents)
 
 
 def _pickle(failure: Failure) -> SpecError | None:
@@ -232,8 +232,8 @@ def _shards(failure: Failure) -> SpecError | None:
         missing = sorted({str(file) for file in shards.values()} - {*failure.names})
         if missing:
             expected = f"the files that {name} names"
-            found = f"{len(missing)} of them missing (first {missing[0]})"
-            return SpecError(expected=expected, found=found, advice="Copy or download them into the folder.")
+            contents = f"{len(missing)} of them missing (first {missing[0]})"
+            return SpecError(expected=expected, found=contents, advice="Copy or download them into the folder.")
     return None
 
 
@@ -244,8 +244,8 @@ def _damaged(failure: Failure) -> SpecError | None:
             with safe_open(failure.folder / name, "pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            found = f"{name}, which is cut or damaged ({own_words(error)})"
-            return SpecError(expected="weights in safetensors", found=found, advice=AGAIN)
+            contents = f"{name}, which is cut or damaged ({own_words(error)})"
+            return SpecError(expected="weights in safetensors", found=contents, advice=AGAIN)
     return None
 
 
@@ -261,8 +261,8 @@ def refuse_integers(folder: Path) -> None:
             continue
         for name, kind in kinds.items():
             if name.endswith(".weight") and not kind.startswith(FLOATS):
-                found = f"{name} in {kind}, and no quantization_config in config.json"
-                raise SpecError(expected="weights as real numbers", found=found, advice=UNROUNDED, where=folder)
+                contents = f"{name} in {kind}, and no quantization_config in config.json"
+                raise SpecError(expected="weights as real numbers", found=contents, advice=UNROUNDED, where=folder)
 
 
 def _labels(failure: Failure) -> SpecError | None:
@@ -292,8 +292,8 @@ def _another_kind(failure: Failure) -> SpecError | None:
         return None
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         expected = f"a model_type that transformers {transformers.__version__} knows in config.json"
-        found = "none" if kind is None else short(repr(kind))
-        return SpecError(expected=expected, found=found, advice="Correct it, or upgrade transformers.")
+        contents = "none" if kind is None else short(repr(kind))
+        return SpecError(expected=expected, found=contents, advice="Correct it, or upgrade transformers.")
     if failure.auto is None:
         return None
     if CONFIG_MAPPING[kind] in failure.auto._model_mapping:

@@ -33,19 +33,19 @@ def names_in(document: Mapping[str, Any], path: str) -> tuple[dict[int, str], bo
     """
     by_column = _numbered(document.get("id2label"))
     by_name = _numbered(_inverted(document.get("label2id")))
-    named = bool(by_name) and not all(map(is_unnamed, by_name.values()))
-    used = by_name if named and all(map(is_unnamed, by_column.values())) else by_column
+    is_named = bool(by_name) and not all(map(is_unnamed, by_name.values()))
+    used = by_name if is_named and all(map(is_unnamed, by_column.values())) else by_column
     if sorted(used) != list(range(len(used))):
-        found = f"expected the labels to number the columns from 0 to {len(used) - 1}, found {sorted(used)}"
-        raise FingerprintMismatch(f"{found}. Correct id2label in its config.json.", where=path)
+        problem = f"expected the labels to number the columns from 0 to {len(used) - 1}, found {sorted(used)}"
+        raise FingerprintMismatch(f"{problem}. Correct id2label in its config.json.", where=path)
     if used is by_name:
         return by_name, False
     for column, name in by_column.items():
-        other = by_name.get(column, name) if named else name
-        if folded(other) != folded(name):
+        counterpart = by_name.get(column, name) if is_named else name
+        if folded(counterpart) != folded(name):
             raise FingerprintMismatch(
                 expected="one name for each column",
-                found=f"{name!r} in id2label and {other!r} in label2id for column {column}",
+                found=f"{name!r} in id2label and {counterpart!r} in label2id for column {column}",
                 advice="Correct its config.json: label2id is id2label the other way round.",
                 where=path,
             )

@@ -52,16 +52,16 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
     """Raises SpecError where the weights of a teacher and its configuration are of two models: a head of another number
     of columns, or more layers than are used.
     """
-    for name, stored, made in sorted(info["mismatched_keys"]):
-        found = f"{name} of shape {list(stored)}, where its config.json says {list(made)}"
+    for name, stored, expected in sorted(info["mismatched_keys"]):
+        contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
         advice = "Correct id2label in its config.json: one name for each column."
-        raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
+        raise SpecError(expected="weights of the model in config.json", found=contents, advice=advice, where=path)
     used = {NUMBER.sub("#", name) for name in model.state_dict()}
     surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
     if surplus and not info["missing_keys"]:  # one that has a head: of a body for training some layers may be taken
-        found = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
+        contents = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
         advice = "Correct the number of layers in its config.json."
-        raise SpecError(expected="weights of the model in config.json", found=found, advice=advice, where=path)
+        raise SpecError(expected="weights of the model in config.json", found=contents, advice=advice, where=path)
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
@@ -199,12 +199,12 @@ def _name_pad_token(tokenizer: Any, path: str) -> None:
     """Give the tokenizer a padding token where it has none. Raises SpecError where it has no special token at all."""
     if tokenizer.pad_token is not None:
         return
-    others = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
-    named = next((token for token in others if token is not None), None)
-    if named is None:
+    candidates = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
+    substitute = next((token for token in candidates if token is not None), None)
+    if substitute is None:
         expected = "a tokenizer with a special token to pad with"
         raise SpecError(expected=expected, found="none", advice="Give it a pad_token.", where=path)
-    tokenizer.pad_token = named
+    tokenizer.pad_token = substitute
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:
@@ -229,6 +229,8 @@ def _stands_in(tokenizer: Any) -> bool:
     """
     import transformers
 
-    named = tokenizer.init_kwargs.get("auto_map", {}).get("AutoTokenizer") or ()
-    classes = [name.split(".")[-1] for name in ([named] if isinstance(named, str) else named) if name]
+    own_classes = tokenizer.init_kwargs.get("auto_map", {}).get("AutoTokenizer") or ()
+    if isinstance(own_classes, str):
+        own_classes = [own_classes]
+    classes = [name.split(".")[-1] for name in own_classes if name]
     return any(not hasattr(transformers, name) for name in classes)

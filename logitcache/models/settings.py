@@ -20,21 +20,21 @@ def configurations(model: PreTrainedModel) -> list[Any]:
 def _nested(config: Any) -> list[Any]:
     inner = [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
     every = [config, *(deeper for sub in inner if sub is not None for deeper in _nested(sub))]
-    return list({id(one): one for one in every}.values())
+    return list({id(part): part for part in every}.values())
 
 
 def plain_outputs(config: Any) -> None:
     """Ask for logits by name and for nothing else, whatever the configuration says."""
-    for one in _nested(config):
-        one.return_dict = True
-        one.output_hidden_states = False
-        one.output_attentions = False
+    for part in _nested(config):
+        part.return_dict = True
+        part.output_hidden_states = False
+        part.output_attentions = False
 
 
 def single_precision(config: Any) -> None:
     """Fresh weights are drawn and trained in single precision, nested models' too."""
-    for one in _nested(config):
-        one.dtype = torch.float32
+    for part in _nested(config):
+        part.dtype = torch.float32
 
 
 def pads_by_config(model: PreTrainedModel, tokenizer: Any) -> Padding:
@@ -45,9 +45,9 @@ def pads_by_config(model: PreTrainedModel, tokenizer: Any) -> Padding:
     model gets the tokenizer's token for the sake of whoever else asks it.
     """
     own = Padding.of(tokenizer)
-    named = model.config.get_text_config().pad_token_id
-    if is_token(named, model):
-        return Padding(own.side, named, own.segment, own.mask)
+    pad_token = model.config.get_text_config().pad_token_id
+    if is_token(pad_token, model):
+        return Padding(own.side, pad_token, own.segment, own.mask)
     name_pad_token(model, own.token)
     return Padding(own.side, own.token, own.segment, own.mask, free=True)
 
@@ -83,11 +83,11 @@ def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
     texts would be cut otherwise; then the model takes one of the tokenizer's. Encoders that count positions from theirs
     keep it: they heed the attention mask, whatever the filling is.
     """
-    named = model.config.get_text_config().pad_token_id
-    if is_token(named, model) and named in _special(tokenizer):
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(named)
+    pad_token = model.config.get_text_config().pad_token_id
+    if is_token(pad_token, model) and pad_token in _special(tokenizer):
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_token)
         return
-    if named is not None and counts_from_padding(model):
+    if pad_token is not None and counts_from_padding(model):
         return
     _choose_pad_token(model, tokenizer)
     name_pad_token(model, tokenizer.pad_token_id)

@@ -228,9 +228,7 @@ def test_variables_of_a_launcher_that_are_half_set_are_refused(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(
-        SpecError, match=r"WORLD_SIZE as torchrun sets them, or none of them, found .* unset \w*_SIZE"
-    ):
+    with pytest.raises(SpecError, match=r"WORLD_SIZE as torchrun sets them, or none of them, found .* unset \w*_SIZE"):
         train(replace(shared, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
