@@ -48,7 +48,10 @@ def loss_and_gradient(z: Tensor, target: Target, *, gradient: bool = True) -> tu
     label = column(target.weights.label, z)
     uniform = column(target.weights.uniform, z)
     at_label = target.labels.clamp(min=0)[:, None]
-    hard = label * z.gather(1, at_label)[:, 0] + uniform * z.mean(1)
+    smooths = isinstance(target.weights.uniform, Tensor) or target.weights.uniform != 0  # else two passes are spared
+    hard = label * z.gather(1, at_label)[:, 0]
+    if smooths:
+        hard = hard + uniform * z.mean(1)
     lse = z.logsumexp(1)
     loss = lse * (label + uniform) - hard
     mass = label + uniform
@@ -72,7 +75,8 @@ def loss_and_gradient(z: Tensor, target: Target, *, gradient: bool = True) -> tu
         soft.add_gradient(tempered, torch.zeros_like(mass), teacher)
         step.add_(tempered, alpha=1 / target.temperature)
     step.scatter_add_(1, at_label, -label[:, None])
-    step.sub_(uniform[:, None] / z.shape[1])
+    if smooths:
+        step.sub_(uniform[:, None] / z.shape[1])
     return loss, step
 
 

@@ -20,7 +20,7 @@ from logitcache.student.losses.gradient import Target, loss_and_gradient
 
 PLAIN, FUSED = "plain", "fused"
 # Logits that are held at once: beyond so many the fused execution is chosen; and those of one of its chunks.
-PLAIN_VALUES = {"cpu": 1 << 24, "cuda": 1 << 31}
+PLAIN_VALUES = {"cpu": 1 << 26, "cuda": 1 << 31}
 CHUNK_VALUES = {"cpu": 1 << 24, "cuda": 1 << 28}
 
 
