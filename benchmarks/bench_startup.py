@@ -1,8 +1,8 @@
 """How long one waits for `--help`, for a refusal, and for `check` of 100,000 rows.
 
 Each command runs in a process of its own, five times. CPU time stands beside time, for it depends less on what else the
-machine does; and whether torch was loaded. ``--before FOLDER`` measures an older state too: a folder that holds its
-`logitcache`, and its `cli` as `logitcache_cli`.
+machine does. ``--before FOLDER`` measures the refusals of an older state too, once each: the folder holds its
+`logitcache`, and its `cli` as `logitcache_cli`. What each refusal imports is tested (tests/cli/test_fail_fast.py).
 """
 
 from __future__ import annotations
@@ -74,36 +74,29 @@ def prepare(folder: Path) -> None:
 
 
 def measured(arguments: str, folder: Path, tree: Path | None) -> dict[str, Any]:
-    """Seconds and CPU seconds of a command, and whether it loaded torch."""
+    """Seconds and CPU seconds of a command."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if tree is not None:
         environment["PYTHONPATH"] = str(tree)
     command = [sys.executable, "-m", "logitcache_cli.main", *arguments.split()]
     seconds: list[float] = []
     cpu: list[float] = []
-    for _ in range(TIMES):
+    for _ in range(TIMES if tree is None else 1):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
         seconds.append(time.perf_counter() - start)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    traced = [sys.executable, "-X", "importtime", *command[1:]]
-    imports = subprocess.run(traced, cwd=folder, env=environment, capture_output=True, text=True, check=False).stderr
     return {
         "exit_code": done.returncode,
         "seconds": spread([seconds]),
         "cpu_seconds": statistics.median(cpu),
-        "torch": any(line.endswith("| torch") for line in imports.splitlines()),
     }
 
 
-def state(folder: Path, tree: Path | None) -> dict[str, Any]:
-    commands = [name for name in COMMANDS if tree is None or name != "check"]
-    return {
-        "help": {name: measured(f"{name} --help", folder, tree) for name in commands},
-        "refusals": {name: measured(arguments, folder, tree) for name, arguments in REFUSALS.items()},
-    }
+def refusals(folder: Path, tree: Path | None) -> dict[str, Any]:
+    return {name: measured(arguments, folder, tree) for name, arguments in REFUSALS.items()}
 
 
 def main() -> None:
@@ -113,10 +106,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        document: dict[str, Any] = state(folder, None)
-        document["check"] = {"rows": ROWS, **measured("check large.csv", folder, None)}
+        document: dict[str, Any] = {
+            "help": {name: measured(f"{name} --help", folder, None) for name in COMMANDS},
+            "refusals": refusals(folder, None),
+            "check": {"rows": ROWS, **measured("check large.csv", folder, None)},
+        }
         if asked.before is not None:
-            document["before"] = state(folder, asked.before.resolve())
+            document["before"] = refusals(folder, asked.before.resolve())
     write("startup", document)
 
 

@@ -42,7 +42,8 @@ def codec() -> Any:
     return option(
         "float16",
         "What is stored of the teacher's answers: float16 or float32, all logits (minus their maximum); topk:k=K, "
-        "sampled:n=N or varopt:mean=N, a few words of a vocabulary; replay, the input of its head.",
+        "sampled:n=N or varopt:mean=N, a few words of a vocabulary; replay, the input of its head; auto:bytes=N, "
+        "the best for N bytes.",
         group=STORAGE,
     )
 

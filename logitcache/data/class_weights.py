@@ -18,10 +18,14 @@ def class_weights(chosen: str | Mapping[str, float] | None, labels: Int64, task:
 
     ``balanced`` is scikit-learn's: n / (classes x count), over the labelled positions (of words, where they have the
     labels) and the classes that occur among them. ``labels`` i64[P] of the training rows; -1 where there is none.
-    Raises SpecError for a class that the data does not have.
+    Raises SpecError for a class that the data does not have, and for tokens of a vocabulary.
     """
     if chosen is None:
         return None
+    if task.self_contained:
+        raise SpecError(
+            expected="data of classes", found=f"{task.name}, of tokens", advice="Leave it out.", where="--class-weight"
+        )
     weights = np.ones(task.num_labels, np.float32)
     if chosen == BALANCED:
         classes, counts = np.unique(labels[labels >= 0], return_counts=True)

@@ -100,6 +100,8 @@ def counts_of(source: Source, rows: Rows) -> Int64:
 
 def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
     """Findings about the labels; unless ``names``, without the search for names of labels in texts."""
+    if not source.num_labels:
+        return
     train = source.splits["train"]
     counts = counts_of(source, train)
     for split, rows in source.splits.items():

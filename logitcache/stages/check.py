@@ -24,6 +24,7 @@ from logitcache.data.match import Match, shown
 from logitcache.data.rows import Rows, Source
 from logitcache.data.selection import held_out
 from logitcache.data.spool import BLOCK_ROWS
+from logitcache.data.tasks.table import TASKS
 from logitcache.errors import LogitCacheError
 from logitcache.models.described import Described, described
 from logitcache.notebook import html_table
@@ -147,7 +148,8 @@ def check(config: CheckConfig, *, source: Source | None = None, reporter: Report
     refusals: list[LogitCacheError] = []
     match = None
     try:
-        check_labels(source)
+        if not TASKS[source.task].self_contained:  # such rows have no labels of their own
+            check_labels(source)
     except LogitCacheError as error:
         refusals.append(error)
     models = []
@@ -175,7 +177,7 @@ def _match(name: str, model: Described | None, config: CheckConfig, source: Sour
     if answers is not None:
         folder = config.workspace.data
         return recorded(answers, source, "train", DumpSettings(), config.label_map, folder, reporter).match
-    if model is None:
+    if model is None or TASKS[source.task].self_contained:
         return None
     match = teacher_match(model, source, config.label_map)
     if match is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from logitcache.config.option import Declared, checked, nearest, options_of
 from logitcache.errors import FormatError, SpecError
+from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
 from logitcache.targets.replay import ReplayCodec
@@ -34,10 +35,16 @@ class CodecSpec:
     kind: str
     settings: Mapping[str, Any]
 
-    def codec(self, width: int) -> Codec:
-        """The codec of vectors of this width. Raises SpecError where the settings do not fit it."""
-        codec: Codec = KINDS[self.kind](width=width, **self.settings)
-        return codec
+    def codec(self, width: int) -> Any:
+        """The codec of vectors of this width, to be calibrated where it is not: a Codec, or the choice of one. Raises
+        SpecError where the settings do not fit it.
+        """
+        return _named_kinds()[self.kind](width=width, **self.settings)
+
+
+def _named_kinds() -> dict[str, Any]:
+    """What can be named: every codec, and the choice of one."""
+    return {**KINDS, Auto.kind: Auto}
 
 
 def parse(text: str) -> CodecSpec:
@@ -47,11 +54,12 @@ def parse(text: str) -> CodecSpec:
     kind, _, words = text.strip().partition(":")
     if kind in DTYPES and not words:
         return CodecSpec("dense", {"dtype": kind})
-    if kind not in KINDS:
-        names = (*DTYPES, *KINDS)
+    kinds = _named_kinds()
+    if kind not in kinds:
+        names = (*DTYPES, *kinds)
         raise SpecError(expected=f"one of {', '.join(names)}", found=repr(kind), advice=nearest(kind, names),
                         where="--codec")  # fmt: skip
-    options = {declared.name: declared for declared in options_of(KINDS[kind])}
+    options = {declared.name: declared for declared in options_of(kinds[kind])}
     settings = {}
     for word in filter(None, words.split(",")):
         name, _, value = (part.strip() for part in word.partition("="))

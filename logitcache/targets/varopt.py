@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class VarOpt(SparseCodec):
     def is_calibrated(self) -> bool:
         return self.c is not None
 
-    def calibrated(self, vectors: Iterable[Tensor]) -> Self:
+    def calibrated(self, vectors: Iterable[Tensor]) -> VarOpt:
         """With the c that gives ``mean`` entries on average: sum of min(1, c p) grows with c, so halving finds it. A
         word behind the ``WATCHED`` most probable ones has c p < 1 for every c in use, so only those are held.
         """
@@ -99,9 +99,7 @@ class VarOpt(SparseCodec):
                 low = middle
             else:
                 high = middle
-        c = float(np.float32(high))
-        kept = sum(int((part[:, :-1] * c >= 1).sum()) for part in p)
-        return replace(self, c=c, values=kept / positions)
+        return replace(_of(self, p, positions, float(np.float32(high))), mean=self.mean)
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         import torch
@@ -174,6 +172,29 @@ class VarOpt(SparseCodec):
         value = filled(from_byte(columns["value"], self.smallest), kept)
         prob[:, : value.shape[1]] = np.where(slot[: value.shape[1]] < kept[:, None], value, prob[:, : value.shape[1]])
         return Sparse(ids, prob, np.zeros_like(entropy), entropy, self.temperature)
+
+
+def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
+    """The codec of the most entries whose positions take at most ``limit`` bytes on average, from vectors f[P, V]
+    each.
+    """
+    p = [_watched(codec.probabilities(part)) for part in vectors]
+    positions = sum(len(part) for part in p)
+    low, high = 1.0, float(codec.cap - 1)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if _of(codec, p, positions, middle).bytes_per_position() <= limit:
+            low = middle
+        else:
+            high = middle
+    below = np.nextafter(np.float32(low), np.float32(0))  # a single-precision number is recorded
+    return _of(codec, p, positions, max(1.0, float(below)))
+
+
+def _of(codec: VarOpt, p: list[Tensor], positions: int, c: float) -> VarOpt:
+    """The codec of this c."""
+    kept = sum(int((part[:, :-1] * c >= 1).sum()) for part in p)
+    return replace(codec, mean=max(1.0, _entries(p, c) / positions), c=c, values=kept / positions)
 
 
 def _watched(p: Tensor) -> Tensor:

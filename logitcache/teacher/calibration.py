@@ -12,9 +12,11 @@ from logitcache.data.order import subset
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
+from logitcache.models.heads import has_head, head_of
 from logitcache.records import Array, Int64
 from logitcache.targets.codec import Codec
-from logitcache.teacher.panel import Panel, ask_all
+from logitcache.targets.table import named
+from logitcache.teacher.panel import OneTeacher, Panel, ask_all
 
 ROWS, LEAST_ROWS = 4096, 16  # that are asked, if each has one position; and at least
 POSITIONS = 4096
@@ -39,6 +41,21 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
         examples = prepare(panel.first.tokenizer, rows.select(drawn), settings.max_length)
     sample, _ = ask_all(panel, examples, settings.batch_tokens, _Sample)
     return codec.calibrated(sample.vectors)
+
+
+def fits_replay(panel: Panel, limit: float) -> bool:
+    """Whether a teacher's logits can be replayed from at most so many bytes of a position."""
+    teacher = panel.first
+    if not isinstance(panel, OneTeacher) or not teacher.kind.per_token or not has_head(teacher.model):
+        return False
+    weight = head_of(teacher.model).weight
+    return weight.shape[1] * weight.element_size() <= limit
+
+
+def choice_note(text: str, codec: Codec) -> str:
+    """Which codec was chosen for a number of bytes, and why."""
+    why = "exact" if codec.temperatures is None else "unbiased, and of the least variance for its entries"
+    return f"--codec {text} is {named(codec.to_dict())}, {codec.bytes_per_position():.1f} bytes a position: {why}"
 
 
 def unigram_of(rows: Rows, width: int) -> Array:

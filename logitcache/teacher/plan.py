@@ -24,12 +24,13 @@ from logitcache.records import Examples, Float32, Int64, Positions
 from logitcache.reporter import Meter
 from logitcache.store.manifest import Plan
 from logitcache.store.tensors import encode
+from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.table import codec_from_dict, named, parse
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
-from logitcache.teacher.calibration import calibrated, unigram_of
+from logitcache.teacher.calibration import calibrated, choice_note, fits_replay, unigram_of
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.panel import (
@@ -184,12 +185,16 @@ def planned(
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
     codec = parse(settings.codec).codec(task.num_labels)
     file, data_once = None, None
+    if isinstance(codec, Auto) and fits_replay(panel, codec.bytes):
+        codec = ReplayCodec(width=codec.width)
     if isinstance(codec, ReplayCodec):
         codec, tensors = replaying(codec, panel, rows, settings)
         file, data_once = encode(tensors)
     elif isinstance(codec, TopK) and codec.tail == UNIGRAM:
         file, data_once = encode({UNIGRAM: unigram_of(rows, codec.width)})
     codec = calibrated(codec, panel, rows, settings)
+    if settings.codec.startswith(Auto.kind):
+        note = f"{note}{'; ' if note else ''}{choice_note(settings.codec, codec)}"
     data = {
         "source": source.name,
         "split": split,

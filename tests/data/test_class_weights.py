@@ -12,6 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from logitcache.config.labels import weights_of
 from logitcache.data.class_weights import class_weights, weights_by_name
+from logitcache.data.tasks.causal_lm import CausalLM
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 
@@ -40,6 +41,11 @@ def test_a_class_that_is_left_out_weighs_one(written: Any) -> None:
 def test_a_class_that_the_data_lacks_is_refused() -> None:
     with pytest.raises(SpecError, match=r"--class-weight: expected a class of the data \(neg, neu, pos\), found 'bad'"):
         class_weights(weights_of("bad=2"), np.array([0, 1, 2]), NAMED)
+
+
+def test_tokens_have_no_class_weight() -> None:
+    with pytest.raises(SpecError, match="--class-weight: expected data of classes, found causal-lm"):
+        class_weights("balanced", np.array([0, 1]), CausalLM(2, None))
 
 
 @pytest.mark.parametrize("written", ["even", "neg=0", "neg=-1", "neg=x", "neg=nan", "neg=1,neg=2", "=3", "", {}, 3])

@@ -135,6 +135,20 @@ def test_replayed_logits_are_the_teachers(dumps: dict[str, Any], temperature: fl
     assert not cache.verify()
 
 
+@pytest.mark.parametrize(("limit", "kind"), [(16, "varopt"), (128, "replay")])
+def test_a_codec_is_chosen_for_a_number_of_bytes(
+    lm: Callable[..., Path], texts: Path, tmp_path: Path, limit: int, kind: str
+) -> None:
+    notes: list[str] = []
+    report = dump(
+        str(lm("gpt2")), str(texts), task="causal-lm", seq_len=24, device="cpu", codec=f"auto:bytes={limit}",
+        workspace=tmp_path, notify=notes.append,
+    )  # fmt: skip
+    recorded = Cache.open(report.cache).manifest.plan.targets["logits"]
+    assert recorded["kind"] == kind
+    assert any(f"--codec auto:bytes={limit} is " in note for note in notes)
+
+
 def test_the_head_is_kept_once_and_watched(dumps: dict[str, Any], tmp_path: Path) -> None:
     cache = dumps["caches"]["replay"]
     moved = Path(shutil.copytree(cache.folder, tmp_path / "moved"))

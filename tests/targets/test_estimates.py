@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from logitcache.data.order import position_keys
+from logitcache.targets.dense import DenseCodec
 from logitcache.targets.draws import Draw
 from logitcache.targets.quantise import from_byte, grid, to_byte, to_half
 from logitcache.targets.sampled import Sampled
+from logitcache.targets.table import parse
 from logitcache.targets.varopt import VarOpt
 
 WIDTH = 40
@@ -70,6 +72,19 @@ def test_varopt_varies_less_than_sampling_for_as_many_words(seed: int, sharpness
     assert c is not None
     varopt = float((p / c - p * p).clamp(min=0)[p * c < 1].sum())
     assert varopt <= sampled * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.parametrize("limit", [9.0, 22.5, 64.0, 79.0, 80.0])
+def test_auto_takes_the_most_that_fits(limit: float) -> None:
+    z = torch.cat([logits(seed, 0.1 * seed) for seed in range(60)])
+    codec = parse(f"auto:bytes={limit}").codec(WIDTH).calibrated([z])
+    if limit == 80.0:
+        assert isinstance(codec, DenseCodec)
+        return
+    assert isinstance(codec, VarOpt)
+    assert codec.bytes_per_position() <= limit
+    more = VarOpt(width=WIDTH, mean=min(codec.mean * 1.2, WIDTH)).calibrated([z])
+    assert more.bytes_per_position() > limit or codec.mean > 0.8 * WIDTH
 
 
 def test_no_position_has_more_entries_than_the_codec_says() -> None:

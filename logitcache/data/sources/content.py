@@ -137,14 +137,15 @@ def _member(path: Path) -> BinaryIO:
     names = members(path)
     if _SPREADSHEET in names:
         raise SpecError(expected="text", found="an Excel file", advice=f"{EXPORT}.", where=path)
-    archive = zipfile.ZipFile(path)
     if len(names) != 1:
         found = ", ".join(map(short, names[:8])) or "none"
         advice = "Unpack it, and name the file or the folder."
         raise SpecError(expected="a zip archive of one file", found=found, advice=advice, where=path)
-    if archive.getinfo(names[0]).flag_bits & 1:
-        raise SpecError(expected="an archive without a password", found="one with it", advice="Unpack it.", where=path)
-    return cast("BinaryIO", archive.open(names[0]))
+    with zipfile.ZipFile(path) as archive:  # its file stays open as long as that of a member
+        if archive.getinfo(names[0]).flag_bits & 1:
+            advice = "Unpack it."
+            raise SpecError(expected="an archive without a password", found="one with it", advice=advice, where=path)
+        return cast("BinaryIO", archive.open(names[0]))
 
 
 @contextmanager
