@@ -55,7 +55,7 @@ def names_in(document: Mapping[str, Any], path: str) -> tuple[dict[int, str], bo
 def _inverted(mapping: Any) -> Any:
     if not isinstance(mapping, Mapping):
         return None
-    return {number: name for name, number in mapping.items()}
+    return {str(number): name for name, number in mapping.items()}
 
 
 def _numbered(mapping: Any) -> dict[int, str]:
