@@ -13,8 +13,7 @@ CHAT = (
 CHAT_SPECIAL = ("<|start|>", "<|body|>", "<|end|>")
 ROLES = ("system", "user", "assistant")
 LIMIT = 64
-CAUSAL = ("gpt2", "llama", "qwen2", "qwen3", "gemma", "gemma3_text", "smollm3")
-OWN_TOKENIZER = ("qwen2",)  # its kind of tokenizer is loaded, whatever was saved: it needs another folder's
+CAUSAL = ("gpt2", "llama", "qwen3", "gemma", "gemma3_text", "smollm3")
 MASKED = ("bert", "roberta", "modernbert")
 
 
