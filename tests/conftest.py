@@ -21,8 +21,14 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same numbers on a machi
 import pytest
 from hypothesis import settings
 
-settings.register_profile("busy", deadline=None)  # a machine that is busy is no failure
-settings.load_profile("busy")
+# No deadline: a machine that is busy is no failure.
+settings.register_profile("short", deadline=None, max_examples=30)
+settings.register_profile("whole", deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties are tried on fewer examples where the slow tests are left out."""
+    settings.load_profile("short" if config.getoption("markexpr") == "not slow" else "whole")
 
 
 def pytest_collection_finish() -> None:

@@ -25,7 +25,7 @@ from logitcache.teacher.calibration import unigram_of
 from logitcache.teacher.panel import ask_all
 from logitcache.teacher.plan import Planned
 
-KINDS = ("topk", "sampled", "varopt")
+WITHIN_BUDGET = ("topk", "sampled", "varopt")
 
 
 def compare_codecs(config: DumpConfig, asked: CodecsConfig, reporter: Reporter = SILENT) -> list[CodecFigures]:
@@ -38,7 +38,7 @@ def compare_codecs(config: DumpConfig, asked: CodecsConfig, reporter: Reporter =
     width = sample.logits.shape[1]
     codecs = list(asked.codecs)
     if asked.bytes_per_token is not None:
-        found = [at_bytes(kind, sample, asked.bytes_per_token, width) for kind in KINDS]
+        found = [at_bytes(kind, sample, asked.bytes_per_token, width) for kind in WITHIN_BUDGET]
         codecs = [text for text in found if text]
     if not codecs:
         raise SpecError(

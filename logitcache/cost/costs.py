@@ -119,14 +119,17 @@ def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = tu
     online = 0.0
     cached = 0.0
     all_steps = 0
-    for method in dict.fromkeys(methods):  # named twice, run once
+    unique = tuple(dict.fromkeys(methods))  # named twice, run once
+    for method in unique:
         count = runs.seeds * runs.run_steps(method)
         all_steps += count
         cached += count * steps.methods[method]
         online += count * steps.methods[method]
-    if "kd" in methods:
+    readers = [method for method in unique if METHODS[method].reads_cache]
+    if readers:
         cached += dump
-        online += runs.seeds * runs.run_steps("kd") * (steps.online - steps.methods["kd"])
+    for method in readers:
+        online += runs.seeds * runs.run_steps(method) * (steps.online - steps.methods[method])
     if "self-kd" in methods:
         cached += steps.own_forward * runs.epoch_steps("self-kd") * runs.seeds
         online += runs.seeds * runs.run_steps("self-kd") * steps.own_forward

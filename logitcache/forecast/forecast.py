@@ -170,7 +170,7 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
     memory, teacher_memory = memory_of(inputs)
     finetuned = _finetuned(inputs, speeds)
     study = total(steps, dump, runs, config.methods)
-    if finetuned is not None and "kd" in config.methods:  # whoever answers, from a cache or in the loop
+    if finetuned is not None and _reads_cache(config.methods):  # whoever answers, from a cache or in the loop
         study = study.plus(finetuned.seconds)
     kwh = None if speeds.watts is None else study.cached * speeds.watts / KWH
     price = config.price_per_hour
@@ -213,6 +213,11 @@ def dump_seconds(inputs: Inputs, speeds: Speeds) -> float:
     if inputs.dev_rows:  # they are not written
         seconds += speeds.dump(inputs.lengths[0], inputs.dev_rows, DEV_ROWS, budget) - speeds.write
     return seconds
+
+
+def _reads_cache(methods: Sequence[str]) -> bool:
+    """Whether one of these methods learns from a cache that a dump makes."""
+    return any(METHODS[method].reads_cache for method in methods)
 
 
 def step_costs(speeds: Speeds) -> StepCosts:
@@ -288,7 +293,7 @@ def _notes(config: PlanConfig, inputs: Inputs, device: Device | None, first: boo
     if device is not None:
         assumed = f"{device.share:.0%} of its peak is assumed, no time for tokens, files or Python"
         notes.append(f"nothing was measured: {device.name}, of which {assumed}")
-    with_teacher = "kd" in config.methods
+    with_teacher = _reads_cache(config.methods)
     if first and with_teacher:
         notes.append("`in all` counts training the teacher; break-even does not, for any KD needs it")
     elif inputs.finetune is not None and not first:

@@ -78,7 +78,7 @@ def demo(folder: Path, size: DemoSize = FULL, *, reporter: Reporter = SILENT) ->
     runs = []
     for seed in SEEDS:  # methods side by side, so that a drift of the machine's speed meets them all
         for method in METHODS:
-            own_cache = cache if method == "kd" else None  # Self-KD makes its own
+            own_cache = cache if METHODS[method].reads_cache else None  # Self-KD makes its own
             config = replace(student, method=method, seed=seed, cache=own_cache)
             runs.append(train(config, source=source, reporter=reporter))
     return DemoResult(teacher, report, tuple(runs), compare(runs))

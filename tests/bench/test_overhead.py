@@ -282,6 +282,7 @@ def test_a_block_beyond_an_epoch_is_refused(settings: OverheadConfig) -> None:
         bench(replace(settings, steps=10), NOWHERE)
 
 
+@pytest.mark.slow
 def test_an_error_in_the_process_of_its_own_is_not_taken_for_a_lack_of_memory(tiny: Any, tmp_path: Path) -> None:
     with pytest.raises(LogitCacheError):
         peak(tiny, "kd", tmp_path / "no cache")

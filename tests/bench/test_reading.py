@@ -140,6 +140,7 @@ def test_wide_rows_are_fewer() -> None:
     assert rows_of(asked, 64, sparse) == asked.files
 
 
+@pytest.mark.slow
 def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
     said: list[str] = []
     told = bench(SMALL, ["logitcache", "bench", "read"], Notes(said.append))

@@ -57,6 +57,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("line", CASES)
+@pytest.mark.slow
 def test_what_the_hub_does_not_give_is_one_line(ended: dict[str, Any], line: str) -> None:
     code, stdout, stderr = ended[line]
     assert (code, stdout) == (2, ""), stderr

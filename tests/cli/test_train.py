@@ -133,6 +133,7 @@ def test_overwrite_loses_the_run_that_was_there(train: Callable[..., Result], tm
     assert config(tmp_path / "out")["rows"] == 30
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(singles_data: Path, tmp_path: Path) -> None:
     """What click's runner cannot see: what libraries print by themselves."""
     script = "from logitcache_cli.main import cli; cli()"

@@ -147,6 +147,7 @@ def test_several_that_learn_one_vocabulary_leave_one(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "several").iterdir()] == ["learnt"]
 
 
+@pytest.mark.slow
 def test_a_built_tokenizer_is_the_same_in_every_process(bert: Any) -> None:
     script = (
         "import json, sys; from logitcache.models.vocabulary import _learn_vocabulary\n"

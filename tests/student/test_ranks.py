@@ -55,7 +55,7 @@ def test_ranks_share_each_step_of_the_one_order(n: int, accumulate: int, ranks: 
 @pytest.mark.parametrize(
     ("workers", "ranks", "sizes"),
     [
-        ((0, 2), (2,), (0, 7)),
+        ((0, 1), (2,), (7,)),
         pytest.param((0, 1, 2, 4), (1, 2, 3), (0, 1, 7, 64, 1003), marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
 )

@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow  # each state of the world is a process that imports torch
+
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_hub.py"))
 
 # Loads each of what its argument lists; says what it was, or what was said instead.

@@ -99,7 +99,7 @@ def lying_here(name: str) -> list[Path]:
         return []
     endings = ["", *(end + packing for end in READERS for packing in ("", *PACKINGS, ".zip"))]
     paths = [Path(name + end) for ending in endings for end in dict.fromkeys((ending, ending.upper()))]
-    return [path for path in paths if path.exists()]
+    return [path for path in paths if os.path.exists(path)]  # False for a name that is too long, too
 
 
 def single(origin: Origin) -> Table:
