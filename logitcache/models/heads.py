@@ -2,27 +2,37 @@
 
 The body is run by the model's own code. A hook on the map (``get_output_embeddings()``) takes what it is given and lets
 it compute nothing; logits are made afterwards, at the kept positions alone. What a model's code does behind the map
-(a scale, a soft cap) is read from its configuration, and :func:`check_head` compares with the model's own logits.
+(a scale, a soft cap) is read from its configuration, and :func:`check_remade` compares with the model's own logits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 
+from logitcache.data.collate import pad
 from logitcache.errors import SpecError
+from logitcache.models.call import ask
+from logitcache.models.projection import head_logits
 from logitcache.payloads import Head
+from logitcache.records import Examples, Padding, Side
 
 CAPS = ("final_logit_softcapping",)  # names in configurations of transformers
 FACTORS = ("logit_scale", "lm_head_multiplier")
 DIVISORS = ("logits_scaling",)
 ROUNDINGS = 64.0  # of the model's dtype, by which products added up in another order may differ
+CHECKED_ROWS, CHECKED_TOKENS = 4, 64  # that a model is asked about, to compare
+# The largest logit that the head is made to give: a cap shows at large ones alone, and hides a scale there.
+CHECKED_SIZES = (4.0, 400.0)
 
 
 def has_head(model: PreTrainedModel) -> bool:
@@ -73,8 +83,17 @@ def head_input(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
     """What the last linear map of a model is given for a batch: f[B, T, d], in the dtype it has there."""
     with watched(model) as given:
         model(**inputs)
-    (hidden,) = given
-    return hidden
+    return _only(given, model)
+
+
+def _only(given: list[Tensor], model: PreTrainedModel) -> Tensor:
+    if len(given) != 1:
+        raise SpecError(
+            expected="one call of the last linear map in a forward pass",
+            found=len(given),
+            where=type(model).__name__,
+        )
+    return given[0]
 
 
 class Body:
@@ -90,15 +109,80 @@ class Body:
         return getattr(self._model, name)
 
 
+def remakes_logits(model: PreTrainedModel, rows: Examples, padding: Padding) -> bool:
+    """Whether a body and a head make the model's own logits: see :func:`check_remade`."""
+    if not has_head(model):
+        return False
+    try:
+        check_remade(model, rows, padding)
+    except SpecError:
+        return False
+    return True
+
+
+def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> None:
+    """Raises SpecError where the logits that a head makes of what it is given are not the model's own.
+
+    The beginnings of some rows are asked about, once for each of :data:`CHECKED_SIZES`. What the head is given is
+    multiplied so that its largest logit is of that size, and the model's own code computes the rest: fresh weights give
+    logits so small that a cap would not show. The model's mode is as before afterwards.
+    """
+    inputs = pad(rows, np.arange(min(len(rows), CHECKED_ROWS)), padding)
+    columns = slice(-CHECKED_TOKENS, None) if padding.side is Side.LEFT else slice(CHECKED_TOKENS)
+    inputs = {name: values[:, columns] for name, values in inputs.items()}
+    is_token = torch.from_numpy(inputs["attention_mask"]) == 1
+    head = head_of(model)
+    training = model.training
+    try:
+        for size in CHECKED_SIZES:
+            with torch.no_grad(), _amplified(model, size) as given:
+                own = ask(model, inputs, replace(padding, side=_batched(padding.side)), per_token=True)
+                remade = head_logits(_only(given, model).to(head.weight.dtype), head)
+            places = is_token.to(own.device)
+            if remade.shape != own.shape:
+                raise _other_logits(f"of shape {tuple(own.shape)}, the map's {tuple(remade.shape)}", model)
+            check_head(remade[places], own[places].to(head.weight.dtype), type(model).__name__)
+    finally:
+        model.train(training)
+
+
+def _batched(side: Side) -> Side:
+    """One forward pass for all rows, also of a model that is asked about rows of equal length."""
+    return Side.RIGHT if side is Side.NONE else side
+
+
+@contextmanager
+def _amplified(model: PreTrainedModel, size: float) -> Iterator[list[Tensor]]:
+    """While this lasts, what the last linear map is given is multiplied so that its largest logit is of this size, and
+    put into the list.
+    """
+    given: list[Tensor] = []
+
+    def amplify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        largest = functional.linear(inputs[0], module.weight, module.bias).abs().nan_to_num(0.0).amax()  # type: ignore[arg-type]
+        given.append(inputs[0] * (size / largest.clamp(min=1e-3)))
+        return (given[-1],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(amplify)
+    try:
+        yield given
+    finally:
+        handle.remove()
+
+
 def check_head(logits: Tensor, expected: Tensor, name: str) -> None:
     """Raises SpecError where logits f[P, V] that were made by a head alone are not the model's own."""
     scale = float(expected.abs().amax()) if expected.numel() else 0.0
     allowed = ROUNDINGS * torch.finfo(expected.dtype).eps * max(1.0, scale)
     apart = float((logits.float() - expected.float()).abs().amax()) if expected.numel() else 0.0
     if not apart <= allowed:
-        raise SpecError(
-            expected="logits that are its last linear map's, scaled and capped as its configuration says",
-            found=f"others, by up to {apart:.3g}",
-            advice="Its code does more with them: dump with another --codec.",
-            where=name,
-        )
+        raise _other_logits(f"others, by up to {apart:.3g}", name)
+
+
+def _other_logits(found: str, model: PreTrainedModel | str) -> SpecError:
+    return SpecError(
+        expected="logits that are its last linear map's, scaled and capped as its configuration says",
+        found=found,
+        advice="Its code does more with them: dump with another --codec.",
+        where=model if isinstance(model, str) else type(model).__name__,
+    )

@@ -22,6 +22,8 @@ class Distiller(nn.Module):
 
     Of a vocabulary, logits exist at the kept positions alone, and in training perhaps never all at once: then none are
     given back. ``execution`` chooses how that loss is computed, see :mod:`logitcache.student.losses.vocabulary`.
+    Without ``reads_head`` the model's own logits are taken, as is right where its code does more with them than a head
+    does (:func:`logitcache.models.heads.remakes_logits`).
     """
 
     def __init__(
@@ -34,16 +36,18 @@ class Distiller(nn.Module):
         per_token: bool = False,
         width: int | None = None,
         execution: str | None = None,
+        reads_head: bool = True,
     ) -> None:
         super().__init__()
         self.width = width  # columns that are answers; None: all
         self.per_token = per_token
         self.student, self.objective, self.padding = student, objective, padding
         self.some_unlabelled, self.execution = some_unlabelled, execution
+        self.reads_head = reads_head
         self.executions: set[str] = set()  # that have been used
 
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
-        if self.per_token and has_head(self.student):
+        if self.per_token and self.reads_head and has_head(self.student):
             return self._of_vocabulary(batch)
         logits = self._at_positions(self.student, batch)[:, : self.width]  # what is behind is filling of the head
         if not self.training:

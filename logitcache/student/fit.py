@@ -16,6 +16,7 @@ from logitcache.cache.joined import Joined
 from logitcache.data.collate import Collator, Teacher
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
+from logitcache.models.heads import remakes_logits
 from logitcache.ranks import is_first
 from logitcache.records import LOGITS, Answers, Block, Dense, Examples, Float32, Int64, common_positions
 from logitcache.reporter import Meter
@@ -99,12 +100,18 @@ def fit(
     if "dev" in prepared:
         dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task, _teachers(references.get("dev"))))
     longest = max(int(rows.lengths().max(initial=1)) for rows in prepared.values())
+    train_rows = prepared["train"]
+    reads_head = task.per_token and remakes_logits(student, train_rows, train_rows.padding)
+    if task.per_token and not reads_head:
+        name = type(student).__name__
+        stage.reporter.note(f"{name}: its code does more than one linear map, so its own logits are computed in full")
     trainer = DistillTrainer(
         student,
         objective,
         collator,
         group_by_length=settings.group_by_length,
         loss_execution=settings.loss_execution,
+        reads_head=reads_head,
         args=arguments(settings, out / "checkpoints", evaluate=dev is not None, eval_rows=_eval_rows(task, longest)),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),

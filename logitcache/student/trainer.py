@@ -104,6 +104,7 @@ class DistillTrainer(Trainer):
         *,
         group_by_length: bool = False,
         loss_execution: str = "auto",
+        reads_head: bool = True,
         **kwargs: Any,
     ) -> None:
         """``collator`` holds the training rows and their teachers; ``kwargs`` are Trainer's own (``args``,
@@ -125,6 +126,7 @@ class DistillTrainer(Trainer):
             per_token=per_token,
             width=width,
             execution=None if loss_execution == "auto" else loss_execution,
+            reads_head=reads_head,
         )
         self.places = Places(len(collator.rows) // collator.rows.views)
         super().__init__(

@@ -12,7 +12,7 @@ from logitcache.data.order import subset
 from logitcache.data.preprocess.tokens import prepare
 from logitcache.data.source import Rows
 from logitcache.errors import SpecError
-from logitcache.models.heads import has_head, head_of
+from logitcache.models.heads import CHECKED_ROWS, has_head, head_of, remakes_logits
 from logitcache.records import Array, Int64
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import named
@@ -43,13 +43,16 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
     return codec.calibrated(sample.vectors)
 
 
-def fits_replay(panel: Panel, limit: float) -> bool:
-    """Whether a teacher's logits can be replayed from at most so many bytes of a position."""
+def fits_replay(panel: Panel, limit: float, rows: Rows, settings: DumpSettings) -> bool:
+    """Whether a teacher's logits can be replayed from at most so many bytes of a position; some rows tell."""
     teacher = panel.first
     if not isinstance(panel, OneTeacher) or not teacher.kind.per_token or not has_head(teacher.model):
         return False
     weight = head_of(teacher.model).weight
-    return weight.shape[1] * weight.element_size() <= limit
+    if weight.shape[1] * weight.element_size() > limit or not len(rows):
+        return False
+    examples = prepare(teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length)
+    return remakes_logits(teacher.model, examples, teacher.padding)
 
 
 def choice_note(text: str, codec: Codec) -> str:

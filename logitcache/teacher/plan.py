@@ -185,7 +185,7 @@ def planned(
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
     codec = parse(settings.codec).codec(task.num_labels)
     file, data_once = None, None
-    if isinstance(codec, Auto) and fits_replay(panel, codec.bytes):
+    if isinstance(codec, Auto) and fits_replay(panel, codec.bytes, rows, settings):
         codec = ReplayCodec(width=codec.width)
     if isinstance(codec, ReplayCodec):
         codec, tensors = replaying(codec, panel, rows, settings)

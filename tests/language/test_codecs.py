@@ -29,6 +29,7 @@ from logitcache.student.losses.gradient import full_logits
 from logitcache.student.losses.vocabulary import FUSED, PLAIN
 from logitcache.student.methods import objective
 from logitcache_cli.main import cli
+from tests.language.small_lms import make_tokenizer
 
 CODECS = ("topk:k=4", "sampled:n=8", "varopt:mean=4")
 BIASED = ("topk:k=4", "topk:k=4,tail=unigram")
@@ -147,6 +148,22 @@ def test_a_codec_is_chosen_for_a_number_of_bytes(
     recorded = Cache.open(report.cache).manifest.plan.targets["logits"]
     assert recorded["kind"] == kind
     assert any(f"--codec auto:bytes={limit} is " in note for note in notes)
+
+
+def test_a_model_that_does_more_than_its_head_is_kept_and_taught_by_its_own_logits(texts: Path, tmp_path: Path) -> None:
+    """MPT's configuration names a scale that its code does not apply."""
+    folder, tokenizer = tmp_path / "mpt", make_tokenizer()
+    shape: Any = {"d_model": 16, "n_layers": 1, "n_heads": 2, "max_seq_len": 64, "logit_scale": 0.5}
+    config: Any = transformers.AutoConfig.for_model("mpt", vocab_size=len(tokenizer), pad_token_id=0, **shape)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    notes: list[str] = []
+    named: Any = {"task": "causal-lm", "seq_len": 24, "workspace": tmp_path, "notify": notes.append}
+    report = dump(str(folder), str(texts), device="cpu", codec="auto:bytes=80", **named)
+    assert Cache.open(report.cache).manifest.plan.targets["logits"]["kind"] == "varopt"
+    run = train("kd", str(texts), student=str(folder), epochs=1, batch_size=16, **named)
+    assert any("its own logits are computed in full" in note for note in notes)
+    assert json.loads((run / "result.json").read_text())["metrics"]["train"]["agreement"] > 0.5
 
 
 def test_the_head_is_kept_once_and_watched(dumps: dict[str, Any], tmp_path: Path) -> None:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 from logitcache.errors import SpecError
-from logitcache.models.heads import check_head, has_head, head_input, head_of
+from logitcache.models.heads import check_head, has_head, head_input, head_of, remakes_logits
 from logitcache.models.projection import head_logits
+from logitcache.records import Batch, Examples, Padding, Ragged, Side
+from logitcache.student.distiller import Distiller
+from logitcache.student.methods import objective
 from tests.language.small_lms import CAUSAL, MASKED, make_config
 
 SCALED = {
     "gemma2": {"final_logit_softcapping": 2.0, "head_dim": 16},
     "cohere": {"logit_scale": 0.3},
     "granite": {"logits_scaling": 5.0},
+}
+
+
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+OTHERS: dict[str, dict[str, Any]] = {  # whose code does more than their last linear map, or does not call it
+    "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 2, "max_seq_len": 64, "logit_scale": 0.5},
+    "esm": {**SHAPE, "max_position_embeddings": 66, "mask_token_id": 3},
+    "mobilebert": {**SHAPE, "embedding_size": 16, "intra_bottleneck_size": 32, "true_hidden_size": 32},
+    "deberta-v2": {**SHAPE, "legacy": False},
 }
 
 
@@ -63,3 +76,48 @@ def test_head_and_body_are_the_model(kind: str) -> None:
     check_head(found[0], expected[0], kind)
     with pytest.raises(SpecError, match="its last linear map's"):
         check_head(found[0] * 1.01, expected[0], kind)
+    assert remakes_logits(model, rows_of(), Padding(Side.RIGHT, 0, 0))
+
+
+def rows_of() -> Examples:
+    """Two rows of tokens."""
+    numbers = np.arange(2)
+    ids = Ragged(np.arange(4, 24), np.array([0, 12, 20]))
+    return Examples(numbers, numbers, numbers, numbers, {"input_ids": ids}, numbers > 2, Padding(Side.RIGHT, 0, 0))
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_model_that_does_more_than_its_head_is_noticed(kind: str) -> None:
+    torch.manual_seed(0)
+    auto: Any = transformers.AutoModelForCausalLM if kind == "mpt" else transformers.AutoModelForMaskedLM
+    config = transformers.AutoConfig.for_model(kind, vocab_size=60, pad_token_id=0, **OTHERS[kind])
+    model = auto.from_config(config).train()
+    if kind == "esm":
+        torch.nn.init.ones_(model.lm_head.bias)
+    assert not remakes_logits(model, rows_of(), Padding(Side.RIGHT, 0, 0))
+    assert model.training
+
+
+def test_a_cap_that_the_configuration_does_not_name_is_noticed_with_fresh_weights() -> None:
+    model = model_of("llama")
+    model.get_output_embeddings().weight.data.mul_(1e-3)
+    model.get_output_embeddings().register_forward_hook(lambda module, inputs, logits: 30 * torch.tanh(logits / 30))
+    assert not remakes_logits(model, rows_of(), Padding(Side.RIGHT, 0, 0))
+
+
+def test_a_student_that_does_more_than_its_head_learns_from_its_own_logits() -> None:
+    model = model_of("llama")
+    model.get_output_embeddings().register_forward_hook(lambda module, inputs, logits: logits / 8)
+    ids = torch.arange(4, 28).reshape(2, 12)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    where = torch.tensor([[0, 3], [1, 5]])
+    label, weight = torch.tensor([7, 9]), torch.ones(2)
+    numbers = torch.arange(2)
+    batch = Batch(numbers, numbers, inputs, where, label, weight, {})
+    plain = Distiller(model, objective("base"), Padding(Side.RIGHT, 0, 0), per_token=True, width=60, reads_head=False)
+    torch.nn.Module.train(plain)
+    torch.nn.Module.eval(model)
+    with torch.no_grad():
+        logits = model(**inputs).logits[where[:, 0], where[:, 1]]
+        expected = torch.nn.functional.cross_entropy(logits, label, reduction="sum")
+        torch.testing.assert_close(plain(batch)[0], expected)
