@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import GROUP, Columns, data, data_seed, label_map, unlabelled
+from logitcache.config.data import GROUP, Columns, check_unlabelled, data, data_seed, label_map, unlabelled
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision
 from logitcache.config.teacher import (
@@ -75,6 +75,7 @@ class DumpConfig:
     def check(self) -> None:
         """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
         validate(self)
+        check_unlabelled(self.columns.task, self.unlabelled)
         if self.teacher.answers is None:
             check_revision(self.teacher.name, self.teacher.revision)
             self.finetune.check(self.teacher.name)

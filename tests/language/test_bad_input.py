@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from logitcache.api import dump, train
+from logitcache.api import dump, load, train
 from logitcache.cache.cache import Cache
 from logitcache.config.option import Declared, options_of
 from logitcache.config.sequences import Sequences
@@ -133,6 +133,22 @@ def test_rows_under_several_masks_are_all_taken_or_none(lm: Lm, texts: Path, tmp
     dump(str(lm("bert")), str(texts), seq_len=24, views=2, device="cpu", **named)
     with pytest.raises(SpecError, match=r"all rows, where each is stored under several masks, found --rows or --folds"):
         train("kd", str(texts), student=str(lm("bert")), rows=6, **named)
+
+
+UNLABELLED = "--unlabelled: expected a task with labels, found causal-lm, .* put these texts among the training rows."
+
+
+def test_unlabelled_texts_are_refused(texts: Path, tmp_path: Path) -> None:
+    """A text is its own label."""
+    named: dict[str, Any] = {"unlabelled": str(texts), "task": "causal-lm", "workspace": tmp_path}
+    with pytest.raises(SpecError, match=UNLABELLED):
+        dump("no-teacher", str(texts), **named)
+    with pytest.raises(SpecError, match=UNLABELLED):
+        train("kd", str(texts), **named)
+    columns = {"text": ["w1 w2"] * 4}
+    with pytest.raises(SpecError, match=UNLABELLED):
+        load({"train": columns, "unlabelled": columns}, task="causal-lm", workspace=tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_kd_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:
