@@ -138,8 +138,8 @@ class Examples:
 
     @property
     def labels(self) -> Int64:
-        """Every label, in order: of rows, or of their units."""
-        units = self.units.get("label")
+        """Every label, in order: of rows, or of their units. Of tokens, -1 where none is learnt."""
+        units = self.units.get("labels")
         return self.label if units is None else units.values
 
     @property

@@ -10,11 +10,14 @@ import numpy as np
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
 from logitcache.cache.distance import Spread, kl
+from logitcache.cache.shown import class_names
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.records import Answers, Float32, Int64, common_positions, rows_of
 from logitcache.store.manifest import differences
+from logitcache.targets.sparse import SparseCodec
 
 WORST = 5
+BLOCK_VALUES = 1 << 24  # logits of a cache that are compared at once
 
 
 @dataclass
@@ -44,21 +47,23 @@ class Difference:
 
 def difference(a: Cache, b: Cache) -> Difference:
     """Compare each row of A with the row of the same text in B: at the same place, or the first row that has the text.
-    Raises FingerprintMismatch where they do not answer about the same labels, AlignmentError where they share no text,
-    SpecError where no row has an answer in both.
+    Raises FingerprintMismatch where they do not answer about the same labels or tokens, AlignmentError where they share
+    no text, SpecError where no row has an answer in both, or a cache does not keep full vectors.
     """
+    _check_dense(a)
+    _check_dense(b)
     order = _label_order(a, b)
     differing = differences(a.manifest.plan.to_dict(), b.manifest.plan.to_dict(), without=("columns",))
     fields = {name: [in_a, in_b] for name, in_a, in_b in differing}
     result = Difference(a.where, b.where, fields=fields, conditions=_conditions(a, b))
     views = min(a.manifest.plan.views, b.manifest.plan.views)
-    totals = _Totals(a.label_names)
-    for block in _blocks(len(a)):
+    totals = _Totals(class_names(a))
+    for block in _blocks(a):
         rows_a, rows_b = _answered_in_both(a, b, block, result)
         totals.rows += len(rows_a)
         for view in range(views):
             _compare(result, totals, rows_a, a.take(rows_a, view=view), b.take(rows_b, view=view), order)
-    for block in _blocks(len(b)):
+    for block in _blocks(b):
         result.only_b += int((a.lookup(block, b.row_hashes(block)) < 0).sum())
     if not totals.rows:
         kind = AlignmentError if result.only_a else SpecError
@@ -105,9 +110,25 @@ def _compare(result: Difference, totals: _Totals, rows: Int64, a: Answers, b: An
     totals.add(rows[rows_of(a.indptr)[kept_a]], a.logits[kept_a], logits_b)
 
 
-def _blocks(rows: int) -> Iterator[Int64]:
-    for start in range(0, rows, BLOCK_ROWS):
-        yield np.arange(start, min(start + BLOCK_ROWS, rows))
+def _blocks(cache: Cache) -> Iterator[Int64]:
+    """The rows of a cache, of a vocabulary's answers few at a time."""
+    size = BLOCK_ROWS
+    if cache.holds_rows:
+        longest = int(cache.manifest.plan.preparation["max_length"])
+        size = max(1, min(size, BLOCK_VALUES // (longest * cache.codec.width)))
+    for start in range(0, len(cache), size):
+        yield np.arange(start, min(start + size, len(cache)))
+
+
+def _check_dense(cache: Cache) -> None:
+    """Raises SpecError for a codec that keeps some words of a vocabulary alone."""
+    if isinstance(cache.codec, SparseCodec):
+        raise SpecError(
+            expected="a cache of full vectors",
+            found=f"the codec {cache.codec.to_dict()['kind']}, which keeps a part of each",
+            advice="Dump with --codec float16.",
+            where=cache.where,
+        )
 
 
 class _Totals:
@@ -157,16 +178,34 @@ def _finish(result: Difference, totals: _Totals) -> None:
 
 def _label_order(a: Cache, b: Cache) -> Int64 | None:
     """Which column of B each column of A is; None where they stand alike."""
-    if a.label_names == b.label_names:
+    _check_vocabulary(a, b)
+    names_a = class_names(a)
+    names_b = class_names(b)
+    if names_a == names_b:
         return None
-    if sorted(a.label_names) != sorted(b.label_names):
+    if sorted(names_a) != sorted(names_b):
         raise FingerprintMismatch(
-            expected=f"the labels of {a.where} ({', '.join(a.label_names[:8])})",
-            found=", ".join(b.label_names[:8]),
+            expected=f"the labels of {a.where} ({', '.join(names_a[:8])})",
+            found=", ".join(names_b[:8]),
             advice="Compare caches of the same data.",
             where=b.where,
         )
-    return np.array([b.label_names.index(name) for name in a.label_names])
+    return np.array([names_b.index(name) for name in names_a])
+
+
+def _check_vocabulary(a: Cache, b: Cache) -> None:
+    """Raises FingerprintMismatch where caches of tokens give them other ids."""
+    vocabulary_a, vocabulary_b = (
+        (cache.manifest.plan.preprocessor.get("map"), cache.codec.width if cache.holds_rows else None)
+        for cache in (a, b)
+    )
+    if vocabulary_a != vocabulary_b:
+        raise FingerprintMismatch(
+            expected=f"the tokens of {a.where} ({a.codec.width:,})",
+            found=f"others ({b.codec.width:,})",
+            advice="Compare caches of one tokenizer.",
+            where=b.where,
+        )
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:

@@ -9,6 +9,7 @@ from logitcache.config.labels import map_of, names_of
 from logitcache.config.option import Cost, option
 from logitcache.config.text_files import delimiter_of, encoding_of
 from logitcache.config.workspace import Workspace
+from logitcache.errors import SpecError
 
 GROUP = "Data"
 LANGUAGE = ("causal-lm", "masked-lm")  # every token of a text is learnt: no labels, and caches that hold their rows
@@ -95,6 +96,17 @@ def data() -> Any:
 
 def unlabelled() -> Any:
     return option(None, "More rows of the same columns, without labels: a file, folder or hub name.", group=GROUP)
+
+
+def check_unlabelled(task: str | None, unlabelled: Any) -> None:
+    """Raises SpecError for rows without labels beside those of a task that has none."""
+    if unlabelled is not None and task in LANGUAGE:
+        raise SpecError(
+            expected="a task with labels",
+            found=f"{task}, which learns every text",
+            advice="Leave it out, and put these texts among the training rows.",
+            where="--unlabelled",
+        )
 
 
 def data_seed() -> Any:

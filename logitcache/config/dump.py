@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import GROUP, Columns, data, data_seed, label_map, unlabelled
+from logitcache.config.data import GROUP, Columns, check_unlabelled, data, data_seed, label_map, unlabelled
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision
 from logitcache.config.teacher import (
@@ -18,6 +18,7 @@ from logitcache.config.teacher import (
     TeacherSpec,
     device,
     revision,
+    tokenizer,
     trust_remote_code,
 )
 from logitcache.config.workspace import Workspace
@@ -75,6 +76,7 @@ class DumpConfig:
     def check(self) -> None:
         """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
         validate(self)
+        check_unlabelled(self.columns.task, self.unlabelled)
         if self.teacher.answers is None:
             check_revision(self.teacher.name, self.teacher.revision)
             self.finetune.check(self.teacher.name)
@@ -87,6 +89,7 @@ class DumpConfig:
             "--reuse": self.reuse is not None,
             "--folds": self.finetune.folds is not None,
             "--finetune always": self.finetune.mode == "always",
+            "--tokenizer": self.teacher.tokenizer is not None,
             "--revision": self.teacher.revision is not None,
         }
         for flag, is_given in given.items():
@@ -117,6 +120,7 @@ class AgainConfig:
     """Who answered about which rows, for a cache that can name them itself: ``repair`` and ``verify --live``."""
 
     teacher: str | None = option(None, "Default: the teacher that the cache names.", group=TEACHER)
+    tokenizer: str | None = tokenizer()
     data: str | None = option(None, "Default: the data that the cache names.", group=GROUP)
     columns: Columns = field(default_factory=Columns)
     unlabelled: str | None = unlabelled()
@@ -132,6 +136,7 @@ class AgainConfig:
         return DumpConfig(
             teacher=TeacherSpec(
                 name=self.teacher or teacher,
+                tokenizer=self.tokenizer,
                 dtype=dtype,
                 device=self.device,
                 revision=self.revision,

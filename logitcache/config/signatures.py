@@ -89,6 +89,7 @@ class DumpOptions(TypedDict, total=False):
 class AgainOptions(TypedDict, total=False):
     """Options of :class:`AgainConfig`."""
 
+    tokenizer: str | None
     text: str | None
     text_pair: str | None
     label: str | None

@@ -62,6 +62,16 @@ def store() -> Any:
     return option("arrow", "File format of the shards.", name="format", choices=STORES, group=STORAGE)
 
 
+def tokenizer() -> Any:
+    return option(
+        None,
+        "Folder or hub name of the teacher's tokenizer. Default: its own.",
+        name="tokenizer",
+        group=TEACHER,
+        cost=Cost.NONE,
+    )
+
+
 @dataclass(frozen=True)
 class TeacherSpec:
     """Which teacher is meant, and what it computes in."""
@@ -73,9 +83,7 @@ class TeacherSpec:
         name="teacher",
         group=TEACHER,
     )
-    tokenizer: str | None = option(
-        None, "Folder or hub name of the teacher's tokenizer. Default: its own.", group=TEACHER, cost=Cost.NONE
-    )
+    tokenizer: str | None = tokenizer()
     dtype: str = dtype()
     device: str | None = device()
     revision: str | None = revision()

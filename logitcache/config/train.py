@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import LANGUAGE, Columns, data, data_seed, label_map, max_length, unlabelled
+from logitcache.config.data import (
+    LANGUAGE,
+    Columns,
+    check_unlabelled,
+    data,
+    data_seed,
+    label_map,
+    max_length,
+    unlabelled,
+)
 from logitcache.config.labels import weights_of
 from logitcache.config.methods import METHODS
 from logitcache.config.option import Cost, option, validate
@@ -240,6 +249,7 @@ class TrainConfig:
     def check(self) -> None:
         """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
         validate(self)
+        check_unlabelled(self.columns.task, self.unlabelled)
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
         check_weights(self.student, self.init)
         check_revision(self.student, self.revision)

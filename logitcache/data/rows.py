@@ -49,6 +49,7 @@ class Rows:
 
     def followed_by(self, more: Rows, start: int) -> Rows:
         """These rows and then more, whose row_id counts on from ``start``."""
+        assert not self.tokens and not more.tokens  # rows of tokens have no unlabelled ones beside them
         pair = None
         if self.text_pair is not None and more.text_pair is not None:
             pair = concatenated([self.text_pair, more.text_pair])

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from logitcache import identity
-from logitcache.config.data import LANGUAGE, Columns
+from logitcache.config.data import LANGUAGE, Columns, check_unlabelled
 from logitcache.data.labels import UNLABELLED, labels
 from logitcache.data.names import ClassNames
 from logitcache.data.preprocess import words
@@ -70,6 +70,7 @@ def load(
     running = corpus.find(data, cache, reporter) if columns.task in LANGUAGE else None
     origin = running or find.find(data, cache, reporter, reading=reading)
     origin, more = _both(origin, unlabelled, cache, reporter, reading)
+    check_unlabelled(columns.task, more)
     tables = {split: read() for split, read in origin.tables.items()}
     if keep:
         origin = replace(origin, tables={split: partial(_itself, table) for split, table in tables.items()})

@@ -127,7 +127,7 @@ def _train_config(spec: TeacherSpec, finetune: Finetune, max_length: int, worksp
 def _note_training(reporter: Reporter, reason: str, job: Job) -> None:
     """Note how much a fine-tuning will do, before it begins."""
     config = job.config
-    rows = len(job.train)
+    rows, _ = job.row_counts()
     steps = ceil(config.epochs * ceil(rows / config.batch_size))
     reporter.note(
         f"{reason}. Fine-tuning on {job.source.name}/train first: {config.epochs:g} epochs over {rows:,} labelled "

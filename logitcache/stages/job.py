@@ -90,6 +90,11 @@ class Job:
             starts[UNLABELLED_SPLIT] = len(self.source.table("train"))
         return starts
 
+    def row_counts(self) -> tuple[int, int]:
+        """How many rows of training have a label, and how many have none; a row under several masks is one."""
+        unlabelled = int((self.train.label < 0).sum())
+        return (len(self.train) - unlabelled) // self.source.views, unlabelled
+
     def record(self) -> dict[str, Any]:
         """The run's settings as its result records them: names and numbers, no paths."""
         return dict(self._record)

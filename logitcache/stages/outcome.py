@@ -30,8 +30,8 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
     task = job.task
     record = {**job.record(), "tokenizer_fingerprint": identity.digest_json(job.reads)[:12]}
     held_out = {split: len(p.row_id) for split, p in fitted.predictions.items() if split != "train"}
-    unlabelled = int((job.train.label < 0).sum())
-    rows = {"train_rows": len(job.train) - unlabelled, "unlabelled_rows": unlabelled, "eval_rows": held_out}
+    labelled, unlabelled = job.row_counts()
+    rows = {"train_rows": labelled, "unlabelled_rows": unlabelled, "eval_rows": held_out}
     return {
         "format": FORMAT,
         "method": objective.method,

@@ -128,8 +128,8 @@ def _remove_torn(folder: Path, reporter: Reporter) -> None:
 
 
 def _row_counts(job: Job) -> str:
-    unlabelled = int((job.train.label < 0).sum())
-    text = f"{len(job.train) - unlabelled:,} labelled rows"
+    labelled, unlabelled = job.row_counts()
+    text = f"{labelled:,} labelled rows"
     return f"{text} and {unlabelled:,} unlabelled ones" if unlabelled else text
 
 

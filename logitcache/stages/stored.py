@@ -15,6 +15,8 @@ from typing import Any
 from logitcache import identity
 from logitcache.cache.cache import Cache
 from logitcache.config.methods import METHODS
+from logitcache.config.option import options_of
+from logitcache.config.sequences import Sequences
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
 from logitcache.data.rows import Source
@@ -59,7 +61,7 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
 
 
 def _checked(caches: Caches, config: TrainConfig) -> Caches:
-    """Raises SpecError where there is no train split, or rows of another length are asked for."""
+    """Raises SpecError where there is no train split, or rows that are made otherwise are asked for."""
     where = next(iter(caches.values())).where
     if "train" not in caches:
         raise SpecError(
@@ -68,16 +70,34 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
             advice="Name that one with --cache.",
             where=where,
         )
-    length = int(caches["train"].manifest.plan.preparation["sequences"]["seq_len"])
-    asked = config.sequences.seq_len
-    if asked is not None and asked != length:
-        raise SpecError(
-            expected=f"{length}, the length of the cache's rows",
-            found=asked,
-            advice=f"Leave it out, or dump with --seq-len {asked}.",
-            where="--seq-len",
-        )
+    check_sequences(config.sequences, caches["train"].manifest.plan.preparation["sequences"])
     return caches
+
+
+def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
+    """Raises SpecError for the first option whose value is neither its default nor the one that a cache's rows were
+    made with.
+    """
+    for declared in options_of(Sequences):
+        value = declared.value_in(asked)
+        made_with = recorded.get(declared.name, declared.default)
+        if value in (declared.default, made_with):
+            continue
+        if isinstance(value, bool):
+            flag = declared.flag if value else f"--no-{declared.name}"
+            raise SpecError(
+                expected="a cache that was dumped with it",
+                found="one that was dumped without",
+                advice=f"Leave it out, or dump with {flag}.",
+                where=flag,
+            )
+        default = "its default" if made_with is None else made_with
+        raise SpecError(
+            expected=f"{default}, which the cache's rows were made with",
+            found=value,
+            advice=f"Leave it out, or dump with {declared.flag} {value}.",
+            where=declared.flag,
+        )
 
 
 def _dump_of(cache: Cache) -> str:
@@ -198,7 +218,7 @@ def _first_difference(mine: Mapping[str, int], workspace: Workspace, recorded: s
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
-    """The configuration with the length of the cache's rows."""
+    """The configuration with the length of the cache's rows, and with what else they were made with."""
     recorded = caches["train"].manifest.plan.preparation["sequences"]
     sequences = replace(config.sequences, **recorded)
     return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))

@@ -138,7 +138,7 @@ def fit(
         predictions=predictions,
         fidelity=fidelity,
         steps=step,
-        rows_seen=_rows_seen(len(prepared["train"]), settings.batch_size, step),
+        rows_seen=_rows_seen(prepared["train"], settings.batch_size, step),
         seconds_per_step=float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step),
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
@@ -146,8 +146,11 @@ def fit(
     )
 
 
-def _rows_seen(n: int, batch: int, step: int) -> int:
-    """Rows trained on, repeats counted: whole epochs of n rows (their last batch may be a partial one), and more."""
+def _rows_seen(train: Examples, batch: int, step: int) -> int:
+    """Rows trained on, repeats counted: whole epochs (their last batch may be a partial one), and more. An epoch has
+    one view of each row.
+    """
+    n = len(train) // train.views
     epochs, steps = divmod(step, -(-n // batch))
     return epochs * n + steps * batch
 

@@ -115,7 +115,7 @@ class DistillTrainer(Trainer):
         self.check_teacher(objective, collator)
         _check_arguments(kwargs.get("args"))
         self.collate, self.group_by_length = collator, group_by_length
-        bare = bool((collator.rows.labels < 0).any())
+        bare = collator.task.has_unlabelled(collator.rows)
         padding, per_token = collator.rows.padding, collator.task.per_token
         width = collator.task.num_labels
         distiller = Distiller(
@@ -143,7 +143,7 @@ class DistillTrainer(Trainer):
                 raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
             for teacher in collator.teachers.values():
                 check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
-        elif (collator.rows.labels < 0).any():
+        elif collator.task.has_unlabelled(collator.rows):
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."
             )

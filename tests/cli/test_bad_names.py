@@ -66,6 +66,7 @@ def test_what_the_hub_does_not_give_is_one_line(ended: dict[str, Any], line: str
 
 
 @pytest.mark.parametrize("line", CASES)
+@pytest.mark.slow
 def test_a_hub_out_of_reach_is_one_line(ended: dict[str, Any], line: str) -> None:
     code, stdout, stderr = ended[f"away: {line}"]
     assert (code, stdout) == (2, ""), stderr
@@ -74,5 +75,6 @@ def test_a_hub_out_of_reach_is_one_line(ended: dict[str, Any], line: str) -> Non
     assert "local" in said
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(ended: dict[str, Any]) -> None:
     assert set(ended["left"]) <= {"home", "rows"}

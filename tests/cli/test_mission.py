@@ -92,6 +92,7 @@ def test_a_second_dump_asks_for_no_second_fine_tuning(typed: Typed, tmp_path: Pa
     assert json.loads(again.stdout)["teacher_rows"] == 0
 
 
+@pytest.mark.slow
 def test_no_hub_is_said_with_the_way_around_it(typed: Typed, tmp_path: Path) -> None:
     build_in(tmp_path, 80)
     ended = typed("logitcache dump --teacher no-such/model", tmp_path, endpoint=fakes.closed_port())

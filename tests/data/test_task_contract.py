@@ -62,6 +62,7 @@ def test_positions_are_in_their_rows(case: Case, examples: Examples) -> None:
     assert (positions.weight > 0).all()
     same_row = row[1:] == row[:-1]
     assert (positions.index[1:][same_row] > positions.index[:-1][same_row]).all()
+    assert case.task.has_unlabelled(examples) == bool((positions.label < 0).any())
     assert (case.rows.labels_at(row, positions.index) == positions.label).all()
 
 

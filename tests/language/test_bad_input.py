@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 import torch
 import transformers
 
-from logitcache.api import dump, train
+from logitcache.api import dump, load, train
 from logitcache.cache.cache import Cache
+from logitcache.config.option import Declared, options_of
+from logitcache.config.sequences import Sequences
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError
 from logitcache.models.load import gguf_file
 from logitcache.reporter import Notes
+from logitcache.stages.stored import check_sequences
 from tests.language.small_lms import make_config, make_tokenizer
 
 Lm = Callable[..., Path]
@@ -78,10 +82,40 @@ def test_more_tokens_behind_those_of_the_cache_are_said(world: dict[str, Any], t
     assert json.loads((out / "result.json").read_text())["metrics"]["dev"]["agreement"] >= 0
 
 
+OTHERWISE = {
+    "pack": (False, "--no-pack: expected a cache that was dumped with it, found one .* dump with --no-pack."),
+    "keep_documents": (True, "--keep-documents: expected a cache .* or dump with --keep-documents."),
+    "supervise": (
+        "all",
+        "--supervise: expected its default, .* found all. Leave it out, or dump with --supervise all.",
+    ),
+    "views": (2, "--views: expected 1, which the cache's rows were made with, found 2. .* dump with --views 2."),
+    "mask_rate": (0.3, "--mask-rate: expected 0.15, .* found 0.3. Leave it out, or dump with --mask-rate 0.3."),
+    "whole_words": (True, "--whole-words: expected a cache"),
+    "mask_seed": (7, "--mask-seed: expected 0, .* found 7"),
+    "seq_len": (48, "--seq-len: expected 24, .* found 48"),
+}
+
+
+@pytest.mark.parametrize("declared", options_of(Sequences), ids=lambda declared: declared.name)
+def test_rows_made_otherwise_than_those_of_the_cache_are_refused(declared: Declared) -> None:
+    recorded = asdict(Sequences(seq_len=24))
+    value, message = OTHERWISE[declared.name]
+    asked = Sequences(**{declared.name: value})
+    with pytest.raises(SpecError, match=message):
+        check_sequences(asked, recorded)
+    check_sequences(asked, recorded | asdict(asked))
+    check_sequences(Sequences(), recorded | asdict(asked))
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"seq_len": 48}, "--seq-len: expected 24, the length of the cache's rows, found 48. Leave it out, or dump"),
+        ({"mask_rate": 0.3}, "--mask-rate: expected 0.15, which the cache's rows were made with, found 0.3"),
+        (
+            {"seq_len": 48},
+            "--seq-len: expected 24, which the cache's rows were made with, found 48. Leave it out, or dump",
+        ),
         ({"student": "limit-16"}, "expected rows of at most 16 tokens, which the model takes, found one of 24"),
         ({"method": "kd", "label_map": {"a": "b"}}, "--label-map: expected classes with names"),
     ],
@@ -99,6 +133,22 @@ def test_rows_under_several_masks_are_all_taken_or_none(lm: Lm, texts: Path, tmp
     dump(str(lm("bert")), str(texts), seq_len=24, views=2, device="cpu", **named)
     with pytest.raises(SpecError, match=r"all rows, where each is stored under several masks, found --rows or --folds"):
         train("kd", str(texts), student=str(lm("bert")), rows=6, **named)
+
+
+UNLABELLED = "--unlabelled: expected a task with labels, found causal-lm, .* put these texts among the training rows."
+
+
+def test_unlabelled_texts_are_refused(texts: Path, tmp_path: Path) -> None:
+    """A text is its own label."""
+    named: dict[str, Any] = {"unlabelled": str(texts), "task": "causal-lm", "workspace": tmp_path}
+    with pytest.raises(SpecError, match=UNLABELLED):
+        dump("no-teacher", str(texts), **named)
+    with pytest.raises(SpecError, match=UNLABELLED):
+        train("kd", str(texts), **named)
+    columns = {"text": ["w1 w2"] * 4}
+    with pytest.raises(SpecError, match=UNLABELLED):
+        load({"train": columns, "unlabelled": columns}, task="causal-lm", workspace=tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_kd_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:

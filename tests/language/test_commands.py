@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from logitcache.api import dump, repair, verify_live
 from logitcache.cache.cache import Cache
 from logitcache.data.sources import corpus
+from logitcache.reporter import SILENT
 from logitcache_cli.main import cli
 from tests.language.small_lms import document
 
@@ -88,6 +91,23 @@ def test_a_cache_of_tokens_is_looked_at_and_carried_over(work: dict[str, Any], t
     assert called("diff", cache, tmp_path / "zarr", "--json")
     one, other = (Cache.open(place).tokens(np.arange(3)) for place in (cache, tmp_path / "zarr"))
     assert all(one[name].values.tolist() == other[name].values.tolist() for name in one)
+
+
+def test_a_cache_of_another_tokenizer_than_the_teachers_own_is_asked_again(
+    lm: Lm, text_files: Path, tmp_path: Path
+) -> None:
+    """The option that the dump was given is one of whatever asks the teacher again."""
+    shutil.copytree(lm("gpt2"), tmp_path / "t")
+    (tmp_path / "words").mkdir()
+    for file in (tmp_path / "t").glob("*token*"):
+        file.rename(tmp_path / "words" / file.name)
+    named = {"tokenizer": str(tmp_path / "words"), "device": "cpu", "workspace": tmp_path / "w", "reporter": SILENT}
+    teacher, data = str(tmp_path / "t"), str(text_files)
+    cache = dump(teacher, data, task="causal-lm", seq_len=32, **named).cache
+    shard = cache / "shards" / "00000.arrow"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    assert repair(cache, teacher, data, **named).repaired == [0]
+    assert verify_live(cache, 2, teacher, data, **named).agrees
 
 
 def test_the_report_is_for_people_too(work: dict[str, Any], lm: Lm) -> None:

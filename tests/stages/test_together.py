@@ -200,7 +200,7 @@ def _differing(made: dict[str, Tree], state: dict[str, Tree]) -> list[str]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "names",
-    [("base", "other"), ("base", "self-kd"), ("dump", "dump"), ("finetune", "finetune"), ("kd", "overwrite")],
+    [("base", "other"), ("dump", "dump"), ("finetune", "finetune")],
     ids="-".join,
 )
 def test_two_commands_at_once(bench: Bench, names: tuple[str, ...]) -> None:

@@ -181,6 +181,12 @@ def test_what_makes_no_sense_is_refused_by_name(
         dump(asked("column:probs", "a", **more))
 
 
+@pytest.mark.parametrize("option", ["tokenizer", "revision"])
+def test_what_only_a_model_has_is_refused(option: str) -> None:
+    with pytest.raises(SpecError, match=f"column:p: expected a model beside --{option}, .* Leave it out."):
+        DumpConfig(TeacherSpec("column:p", **{option: "x"})).check()
+
+
 def test_no_torch_is_loaded(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.jsonl", rows())
     script = (

@@ -179,7 +179,7 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) 
         inputs=inputs,
         cut=cut,
         padding=Padding.of(tokenizer),
-        units={"first": _ragged(firsts, np.int64), "label": rows.tags.select(np.arange(start, stop))},
+        units={"first": _ragged(firsts, np.int64), "labels": rows.tags.select(np.arange(start, stop))},
     )
 
 

@@ -107,6 +107,11 @@ class Classification:
         return asked
 
     @staticmethod
+    def has_unlabelled(rows: Examples) -> bool:
+        """Whether some positions of these rows may be without a label, and have a teacher's answer alone."""
+        return bool((rows.labels < 0).any())
+
+    @staticmethod
     def note(names: Columns) -> str:
         """What a user has to know where this task was found from the columns of the data; empty: nothing."""
         return ""

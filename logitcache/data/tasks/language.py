@@ -88,6 +88,11 @@ class LanguageModel(Classification):
         every = Positions(labels.indptr, index, index, label, np.ones(len(index), np.float32))
         return every.select(kept)
 
+    @staticmethod
+    def has_unlabelled(rows: Examples) -> bool:
+        """None: a token without a label is no position."""
+        return False
+
     @property
     def metrics(self) -> tuple[str, ...]:
         return TOKEN_METRICS

@@ -31,7 +31,7 @@ class TokenClassification(Classification):
     def positions(rows: Examples, places: Int64) -> Positions:
         """The words of the rows at these places that their tokenizer has kept."""
         first = rows.units["first"].select(places)
-        label = rows.units["label"].select(places)
+        label = rows.units["labels"].select(places)
         index = np.arange(len(first.values)) - np.repeat(first.indptr[:-1], first.lengths())
         weight = np.ones(len(index), np.float32)
         every = Positions(first.indptr, index, first.values, label.values, weight)
