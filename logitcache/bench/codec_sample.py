@@ -68,7 +68,7 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
             where="--task",
         )
     _, plan = planner(config, source, None, reporter)
-    planned = plan(config.split)
+    planned = plan(config.split, [])
     assert isinstance(planned, Planned)
     model = planned.panel.first.model
     if not has_head(model):

@@ -21,6 +21,7 @@ from logitcache.data.rows import Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
 from logitcache.reporter import Reporter
+from logitcache.targets.table import without_fitted
 
 OF_A_DUMP = ("teacher", "preprocessor", "preparation", "targets")  # fields that the caches of one dump share
 Caches = dict[str, Cache]  # by split
@@ -83,7 +84,9 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
 def _dump_of(cache: Cache) -> str:
     """What tells the caches of one dump from those of others."""
     plan = cache.manifest.plan
-    fields = {name: getattr(plan, name) for name in OF_A_DUMP}
+    fields: dict[str, Any] = {name: getattr(plan, name) for name in OF_A_DUMP}
+    fields["targets"] = {name: without_fitted(codec) for name, codec in plan.targets.items()}
+    fields["preparation"] = {name: value for name, value in plan.preparation.items() if name != "padding"}
     return identity.digest_json([plan.task, plan.data.get("documents"), fields])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from logitcache.targets.topk import TopK
 from logitcache.targets.varopt import VarOpt
 
 KINDS: dict[str, Any] = {"dense": DenseCodec, "topk": TopK, "sampled": Sampled, "varopt": VarOpt, "replay": ReplayCodec}
+
+FITTED = ("c", "values", "distinct")  # fields of codecs that follow from a sample of answers
 
 
 def codec_from_dict(value: Mapping[str, Any]) -> Codec:
@@ -94,9 +96,32 @@ def named(codec: Mapping[str, Any]) -> str:
     if kind == "dense":
         return str(codec["dtype"])
     chosen = {declared: codec[declared.path[-1]] for declared in options_of(KINDS[kind])}
-    words = [
-        f"{declared.name}={value:g}" if isinstance(value, float) else f"{declared.name}={value}"
-        for declared, value in chosen.items()
-        if value != declared.default
-    ]
+    words = [f"{declared.name}={_in_full(value)}" for declared, value in chosen.items() if value != declared.default]
     return f"{kind}:{','.join(words)}" if words else kind
+
+
+def _in_full(value: Any) -> str:
+    """A setting as it is typed, so that reading it gives the same number again."""
+    if not isinstance(value, float):
+        return str(value)
+    rounded = f"{value:g}"
+    return rounded if float(rounded) == value else repr(value)
+
+
+def without_fitted(codec: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a codec that a plan records, without the numbers that follow from a sample of answers."""
+    return {name: value for name, value in codec.items() if name not in FITTED}
+
+
+def recorded_codec(asked: Any, candidates: Iterable[Codec]) -> Any:
+    """The first of these calibrated codecs that has the settings asked for; what was asked where there is none. So
+    rows that belong together, or that are dumped again, share the numbers that a sample of answers gave.
+    """
+    for codec in candidates:
+        if isinstance(asked, Auto):
+            has_settings = asked.allows(codec)
+        else:
+            has_settings = without_fitted(asked.to_dict()) == without_fitted(codec.to_dict())
+        if has_settings and not isinstance(codec, ReplayCodec):  # that one follows from the teacher's head
+            return codec
+    return asked
