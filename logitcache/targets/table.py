@@ -13,7 +13,7 @@ from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sampled import Sampled
-from logitcache.targets.topk import TopK
+from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
 
 KINDS: dict[str, Any] = {"dense": DenseCodec, "topk": TopK, "sampled": Sampled, "varopt": VarOpt, "replay": ReplayCodec}
@@ -43,6 +43,25 @@ class CodecSpec:
         """
         return _named_kinds()[self.kind](width=width, **self.settings)
 
+    def check_answers(self, *, are_words_counted: bool = False) -> None:
+        """Raises SpecError for a codec that answers alone do not suffice for: one that keeps what a model's last linear
+        map is given, or, unless ``are_words_counted``, one whose tail is how often words stand in the rows.
+        """
+        if self.kind == ReplayCodec.kind:
+            raise SpecError(
+                expected="a codec of a teacher's answers",
+                found="one of what its last linear map is given",
+                advice="Choose another, such as --codec float16.",
+                where=f"--codec {self.kind}",
+            )
+        if self.settings.get("tail") == UNIGRAM and not are_words_counted:
+            raise SpecError(
+                expected="bucket, drop or uniform: there are no words to count",
+                found=UNIGRAM,
+                advice="Choose another tail.",
+                where=f"--codec {self.kind}: tail",
+            )
+
 
 def _named_kinds() -> dict[str, Any]:
     """What can be named: every codec, and the choice of one."""
@@ -54,7 +73,8 @@ def parse(text: str) -> CodecSpec:
     SpecError for an unknown kind or setting, a value that it does not take, or one that is missing.
     """
     kind, _, words = text.strip().partition(":")
-    if kind in DTYPES and not words:
+    if kind in DTYPES:
+        _settings(kind, {}, words)
         return CodecSpec("dense", {"dtype": kind})
     kinds = _named_kinds()
     if kind not in kinds:
@@ -62,22 +82,35 @@ def parse(text: str) -> CodecSpec:
         raise SpecError(expected=f"one of {', '.join(names)}", found=repr(kind), advice=nearest(kind, names),
                         where="--codec")  # fmt: skip
     options = {declared.name: declared for declared in options_of(kinds[kind])}
-    settings = {}
-    for word in filter(None, words.split(",")):
-        name, _, value = (part.strip() for part in word.partition("="))
-        if name not in options:
-            raise SpecError(
-                expected=f"a setting among {', '.join(options)}",
-                found=repr(name),
-                advice=nearest(name, options),
-                where=f"--codec {kind}",
-            )
-        settings[name] = checked(options[name], _as_typed(options[name], value), typed=True)
+    settings = _settings(kind, options, words)
     missing = [name for name, declared in options.items() if declared.option.required and name not in settings]
     if missing:
         advice = f"Give --codec {kind}:{missing[0]}=NUMBER."
         raise SpecError(expected=f"a value for {missing[0]}", found="none", advice=advice, where=f"--codec {kind}")
     return CodecSpec(kind, settings)
+
+
+def _settings(kind: str, options: Mapping[str, Declared], words: str) -> dict[str, Any]:
+    """The settings that ``NAME=VALUE,…`` gives a codec. Raises SpecError."""
+    settings: dict[str, Any] = {}
+    for word in filter(None, words.split(",")):
+        name, _, value = (part.strip() for part in word.partition("="))
+        if name not in options:
+            raise SpecError(
+                expected=f"a setting among {', '.join(options)}" if options else "no settings, as it takes none",
+                found=repr(name),
+                advice=nearest(name, options) if options else f"Give --codec {kind} alone.",
+                where=f"--codec {kind}",
+            )
+        where = f"--codec {kind}: {name}"
+        if name in settings:
+            raise SpecError(expected="one value", found="two", advice="Give it once.", where=where)
+        try:
+            settings[name] = checked(options[name], _as_typed(options[name], value))
+        except SpecError as error:
+            error.where = where
+            raise
+    return settings
 
 
 def _as_typed(declared: Declared, value: str) -> Any:

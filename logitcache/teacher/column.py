@@ -103,6 +103,8 @@ def recorded(
             advice="Name a model as --teacher.",
             where=answers.name,
         )
+    spec = parse(settings.codec)
+    spec.check_answers()
     rows = source.table(split)
     labels = _read(answers, source, split, cache, reporter)
     if not answers.are_logits:
@@ -117,7 +119,7 @@ def recorded(
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
     reporter.note(f"{answers.name}: {kind}; {shown(match)}")
-    codec = recorded_codec(parse(settings.codec).codec(task.num_labels), codecs)
+    codec = recorded_codec(spec.codec(task.num_labels), codecs)
     if not codec.is_calibrated:
         import torch
 

@@ -257,6 +257,9 @@ def test_the_command_measures_codecs(kind: str, lm: Callable[..., Path], texts: 
         assert case["squared_error"] == pytest.approx(case["variance"], rel=0.3)
         assert case["bias"] == 0
     assert cases["topk:k=4"]["bias"] > 0
+    refused = CliRunner().invoke(cli, [*asked, "--codec", "replay"])
+    assert refused.exit_code == 2
+    assert "--codec replay: expected a codec of a teacher's answers" in refused.output
     within = CliRunner().invoke(cli, [*asked, "--bytes-per-token", "16"])
     document = json.loads(within.stdout)
     assert all(case["announced"] <= 16 for case in document["cases"])
