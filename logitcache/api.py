@@ -44,6 +44,7 @@ from logitcache.stages.rows import load as load_rows
 from logitcache.store.manifest import Plan
 from logitcache.study import tables
 from logitcache.study.tables import Comparison
+from logitcache.targets.table import codec_from_dict
 from logitcache.teacher import repair as repairing
 from logitcache.teacher.asked import Asked, task_of
 from logitcache.teacher.repair import RepairReport
@@ -322,6 +323,7 @@ def _planned_again(
     from logitcache.teacher.plan import Said, planned, recorded_map
 
     recorded = Said.of(plan)
+    codec = codec_from_dict(plan.targets["logits"])
     data = config.data if data is None else data
     dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
     dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
@@ -335,12 +337,12 @@ def _planned_again(
     elif source is None:
         source = load_rows(dump_config, reporter)
     if dump_config.teacher.answers is not None:
-        return dumping.planner(dump_config, source, reporter=reporter)[1](recorded.split)
+        return dumping.planner(dump_config, source, reporter=reporter)[1](recorded.split, [codec])
     panel = dumping.load_panel(dump_config, source, reporter)
     labels = panel.first.label_names
     label_map = recorded_map(plan, labels, task_of(source, labels))
     source = panel.first.as_rows(source, recorded.settings, reporter)
-    return planned(panel, source, recorded.split, recorded.settings, label_map)
+    return planned(panel, source, recorded.split, recorded.settings, label_map, codecs=[codec])
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def compare_codecs(config: DumpConfig, asked: CodecsConfig, reporter: Reporter =
     gradient. Raises SpecError for a teacher without a vocabulary, or a budget that no codec keeps to.
     """
     for text in asked.codecs:
-        parse(text)
+        parse(text).check_answers(are_words_counted=True)
     sample = sample_of(config, asked.positions, reporter)
     width = sample.logits.shape[1]
     codecs = list(asked.codecs)
@@ -68,7 +68,7 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
             where="--task",
         )
     _, plan = planner(config, source, None, reporter)
-    planned = plan(config.split)
+    planned = plan(config.split, [])
     assert isinstance(planned, Planned)
     model = planned.panel.first.model
     if not has_head(model):

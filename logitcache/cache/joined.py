@@ -24,6 +24,8 @@ from logitcache.data.source import UNLABELLED_SPLIT, Rows
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import AlignmentError, FingerprintMismatch, SpecError
 from logitcache.records import Answers, Float32, Int64, common_positions, end_to_end, same_positions
+from logitcache.targets.sparse import SparseCodec
+from logitcache.targets.table import named
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,7 @@ def join_parts(
             is_permuted = (order != np.arange(len(order))).any()
             members.append(Member(cache, order if is_permuted else None))
         parts.append(Part(name, start, tuple(members)))
+    _check_codecs(parts)
     return Joined(tuple(parts), match)
 
 
@@ -309,6 +312,48 @@ def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
                     f"--teachers mean: expected the same teachers for all rows; the {name} rows lack the teacher of "
                     f"{folder}. Dump them with it too, or leave that cache out."
                 )
+
+
+def _check_codecs(parts: Sequence[Part]) -> None:
+    """Raises SpecError for targets that cannot be put together: some words of each position averaged, or in another
+    order of columns; parts whose targets a loss would have to read in two ways.
+    """
+    for member in chain(*(part.members for part in parts)):
+        if not isinstance(member.cache.codec, SparseCodec):
+            continue
+        if max(len(part.members) for part in parts) > 1:
+            raise SpecError(
+                expected="caches of all logits, which can be averaged",
+                found=named(member.cache.codec.to_dict()),
+                advice="Dump with --codec float16, or leave --teachers mean and the other caches out.",
+                where=member.cache.where,
+            )
+        if member.order is not None:
+            raise SpecError(
+                expected="columns in the order of the data's classes, as its codec keeps some of them alone",
+                found=listed(member.cache.label_names),
+                advice="Dump this data again (into a new --out): its cache has the data's order.",
+                where=member.cache.where,
+            )
+    single = [part.members[0].cache for part in parts if len(part.members) == 1]
+    for cache in single[1:]:
+        first = _reading(single[0])
+        for name, value in _reading(cache).items():
+            if value != first[name]:
+                codec = named(single[0].codec.to_dict())
+                raise SpecError(
+                    expected=f"targets like those of {single[0].where} ({codec})",
+                    found=f"{named(cache.codec.to_dict())}, of another {name}",
+                    advice=f"Dump all parts with the same --codec, as {codec}.",
+                    where=cache.where,
+                )
+
+
+def _reading(cache: Cache) -> dict[str, object]:
+    """What a loss reads a cache's targets by."""
+    plan, codec = cache.manifest.plan, cache.codec.to_dict()
+    names = ("kind", "width", "temperature", "tail", "k")
+    return {**{name: codec.get(name) for name in names}, "tensors": plan.tensors and plan.tensors.to_dict()}
 
 
 def _teacher(cache: Cache) -> str:

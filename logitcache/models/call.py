@@ -160,11 +160,16 @@ def _forward(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token
     if shape[:-1] != ((rows, tokens) if per_token else (rows,)):
         what = "tokens" if per_token else "whole texts"
         raise SpecError(
-            f"{type(model).__name__}: expected logits of shape {expected} for {rows} rows, found {shape}. "
+            f"{_class_name(model)}: expected logits of shape {expected} for {rows} rows, found {shape}. "
             f"Use a model that classifies {what}."
         )
     answer: Tensor = logits.float()
     return answer
+
+
+def _class_name(model: PreTrainedModel) -> str:
+    """The name of its class; of a :class:`logitcache.models.heads.Body`, of the model in it."""
+    return type(getattr(model, "watched_model", model)).__name__
 
 
 def _failed(model: PreTrainedModel, inputs: Inputs, error: Exception) -> ModelFailed:
@@ -175,7 +180,7 @@ def _failed(model: PreTrainedModel, inputs: Inputs, error: Exception) -> ModelFa
     names = ", ".join(inputs)
     mode = "model.train()" if model.training else "model"
     return ModelFailed(
-        f"{type(model).__name__}: expected logits of {width} tokens, found an error of the model's own "
+        f"{_class_name(model)}: expected logits of {width} tokens, found an error of the model's own "
         f"({own.rstrip('.')}). It was given {names}, as its tokenizer makes them: mend its configuration or its "
         f"tokenizer until {mode}(**tokenizer(text, return_tensors='pt')) works, or use another model."
     )

@@ -100,13 +100,13 @@ class Body:
     """A model that answers with what its last linear map is given: to be called as the model itself is."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+        self.watched_model = model
 
     def __call__(self, **inputs: Any) -> SimpleNamespace:
-        return SimpleNamespace(logits=head_input(self._model, inputs))
+        return SimpleNamespace(logits=head_input(self.watched_model, inputs))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+        return getattr(self.watched_model, name)
 
 
 def remakes_logits(model: PreTrainedModel, rows: Examples, padding: Padding) -> bool:

@@ -5,7 +5,7 @@ answers are stored, those to the unlabelled rows too. torch is imported only whe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +24,11 @@ from logitcache.stages.rows import check_unlabelled, load
 from logitcache.stages.stage import result_of
 from logitcache.stages.stored import keep_tokenizer
 from logitcache.store.writer import check_place
+from logitcache.targets.codec import Codec
 from logitcache.targets.table import parse
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.column import recorded
-from logitcache.teacher.dump import checked_plan
+from logitcache.teacher.dump import begun_codec, checked_plan
 from logitcache.teacher.report import DumpReport
 from logitcache.teacher.reuse import Known
 
@@ -63,7 +64,13 @@ def dump(
     reuse = _reused(config, source, splits)
     older = None if reuse is None else Known(reuse)
     source, plan = planner(config, source, older, reporter)
-    plans = {split: plan(split) for split in splits}  # all are refused before anything is written
+    plans: dict[str, Asked] = {}
+    codecs: list[Codec] = []  # of this dump, and of what was begun: one is calibrated once
+    if not config.overwrite:
+        codecs = [codec for split in splits for codec in begun_codec(folder_of(config, source, split))]
+    for split in splits:  # all are refused before anything is written
+        plans[split] = plan(split, codecs)
+        codecs = [*codecs, plans[split].codec]
     reports = {split: _dump(config, asked, source, split, older, reporter) for split, asked in plans.items()}
     first = reports.pop(config.split)
     return replace(first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values()))
@@ -71,23 +78,27 @@ def dump(
 
 def planner(
     config: DumpConfig, source: Source, older: Known | None = None, reporter: Reporter = SILENT
-) -> tuple[Source, Callable[[str], Asked]]:
+) -> tuple[Source, Callable[[str, Sequence[Codec]], Asked]]:
     """The source as its rows are put to the teacher, and a function that plans the dump of a split: of answers that
     exist already, where the teacher's name says so, or of a model, which is loaded (and trained first where needed) by
-    this call. ``older`` are answers that are copied.
+    this call. ``older`` are answers that are copied. The function is also given codecs of dumps that belong to it, one
+    of which is taken where it has these settings.
     """
     settings = config.settings
     label_map = config.label_map
     answers = config.teacher.answers
     if answers is not None:
         folder = config.workspace.data
-        return source, lambda split: recorded(answers, source, split, settings, label_map, folder, reporter)
+        reused = [] if older is None else [older.cache.codec]
+        return source, lambda split, codecs: recorded(
+            answers, source, split, settings, label_map, folder, reporter, [*codecs, *reused]
+        )
     panel = load_panel(config, source, reporter, None if older is None else older.cache)
     rows = panel.first.as_rows(source, settings, reporter)
     if panel.first.kind.self_contained:
         keep_tokenizer(panel.first.tokenizer, config.workspace)
-    return rows, lambda split: checked_plan(
-        panel, rows, split, settings, label_map=label_map, reuse=older, reporter=reporter
+    return rows, lambda split, codecs: checked_plan(
+        panel, rows, split, settings, label_map=label_map, reuse=older, codecs=codecs, reporter=reporter
     )
 
 

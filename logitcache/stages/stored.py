@@ -23,6 +23,7 @@ from logitcache.data.rows import Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, short
 from logitcache.reporter import Reporter
+from logitcache.targets.table import without_fitted
 
 OF_A_DUMP = ("teacher", "preprocessor", "preparation", "targets")  # fields that the caches of one dump share
 Caches = dict[str, Cache]  # by split
@@ -103,7 +104,9 @@ def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
 def _dump_of(cache: Cache) -> str:
     """What tells the caches of one dump from those of others."""
     plan = cache.manifest.plan
-    fields = {name: getattr(plan, name) for name in OF_A_DUMP}
+    fields: dict[str, Any] = {name: getattr(plan, name) for name in OF_A_DUMP}
+    fields["targets"] = {name: without_fitted(codec) for name, codec in plan.targets.items()}
+    fields["preparation"] = {name: value for name, value in plan.preparation.items() if name != "padding"}
     return identity.digest_json([plan.task, plan.data.get("documents"), fields])
 
 

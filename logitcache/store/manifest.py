@@ -28,6 +28,7 @@ PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"  # what a cache'
 FORMAT = "logitcache/1"
 MAX_BYTES = 64 << 20  # of a small file
 MAX_SHARDS = MAX_BYTES >> 11  # a receipt takes up to 2 kB, and a manifest holds all of them
+FOLLOWING = ("c", "columns", "distinct", "values")  # follow from settings or a sample of answers: they come last
 TENSORS = "tensors.safetensors"  # below the folder ``shards``
 MAX_VIEWS = 2**20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
@@ -203,8 +204,7 @@ def differences(
     """The leaves in which two plans differ: (dotted name, value of the first, value of the second). Leaves called as in
     ``without`` do not count.
     """
-    # columns follow from the codecs, so they come last
-    for key in sorted({*first, *second} - {*without}, key=lambda key: (key == "columns", key)):
+    for key in sorted({*first, *second} - {*without}, key=lambda key: (key in FOLLOWING, key)):
         name = f"{within}{key}"
         left = _as_json(first.get(key))
         right = _as_json(second.get(key))

@@ -14,6 +14,8 @@ from logitcache.targets.varopt import VarOpt, within
 if TYPE_CHECKING:
     from torch import Tensor
 
+MARGIN = 0.02  # of the bytes, by which a codec of one sample may stay below them
+
 
 @dataclass(frozen=True, kw_only=True)
 class Auto:
@@ -25,6 +27,19 @@ class Auto:
     is_calibrated: ClassVar[bool] = False
     width: int
     bytes: float = option(help="Bytes of a position, on average at most.", minimum=8)
+
+    def allows(self, codec: Codec) -> bool:
+        """Whether this codec, calibrated before, is one for these bytes."""
+        if isinstance(codec, DenseCodec):
+            return codec == DenseCodec(self.width) and codec.bytes_per_position() <= self.bytes
+        usual = VarOpt(width=self.width, mean=1.0)
+        if not isinstance(codec, VarOpt) or (codec.width, codec.cap) != (usual.width, usual.cap):
+            return False
+        if codec.temperature != usual.temperature or codec.c is None:
+            return False
+        is_bound = codec.c < 1 + MARGIN or codec.c > (codec.cap - 1) * (1 - MARGIN)  # no other has more, or fewer
+        size = codec.bytes_per_position()
+        return is_bound or self.bytes * (1 - MARGIN) <= size <= self.bytes
 
     def calibrated(self, vectors: Iterable[Tensor]) -> Codec:
         """The codec of these bytes."""

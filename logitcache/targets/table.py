@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,12 @@ from logitcache.targets.codec import Codec
 from logitcache.targets.dense import DTYPES, DenseCodec
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.sampled import Sampled
-from logitcache.targets.topk import TopK
+from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
 
 KINDS: dict[str, Any] = {"dense": DenseCodec, "topk": TopK, "sampled": Sampled, "varopt": VarOpt, "replay": ReplayCodec}
+
+FITTED = ("c", "values", "distinct")  # fields of codecs that follow from a sample of answers
 
 
 def codec_from_dict(value: Mapping[str, Any]) -> Codec:
@@ -41,6 +43,25 @@ class CodecSpec:
         """
         return _named_kinds()[self.kind](width=width, **self.settings)
 
+    def check_answers(self, *, are_words_counted: bool = False) -> None:
+        """Raises SpecError for a codec that answers alone do not suffice for: one that keeps what a model's last linear
+        map is given, or, unless ``are_words_counted``, one whose tail is how often words stand in the rows.
+        """
+        if self.kind == ReplayCodec.kind:
+            raise SpecError(
+                expected="a codec of a teacher's answers",
+                found="one of what its last linear map is given",
+                advice="Choose another, such as --codec float16.",
+                where=f"--codec {self.kind}",
+            )
+        if self.settings.get("tail") == UNIGRAM and not are_words_counted:
+            raise SpecError(
+                expected="bucket, drop or uniform: there are no words to count",
+                found=UNIGRAM,
+                advice="Choose another tail.",
+                where=f"--codec {self.kind}: tail",
+            )
+
 
 def _named_kinds() -> dict[str, Any]:
     """What can be named: every codec, and the choice of one."""
@@ -52,7 +73,8 @@ def parse(text: str) -> CodecSpec:
     SpecError for an unknown kind or setting, a value that it does not take, or one that is missing.
     """
     kind, _, words = text.strip().partition(":")
-    if kind in DTYPES and not words:
+    if kind in DTYPES:
+        _settings(kind, {}, words)
         return CodecSpec("dense", {"dtype": kind})
     kinds = _named_kinds()
     if kind not in kinds:
@@ -60,22 +82,35 @@ def parse(text: str) -> CodecSpec:
         raise SpecError(expected=f"one of {', '.join(names)}", found=repr(kind), advice=nearest(kind, names),
                         where="--codec")  # fmt: skip
     options = {declared.name: declared for declared in options_of(kinds[kind])}
-    settings = {}
-    for word in filter(None, words.split(",")):
-        name, _, value = (part.strip() for part in word.partition("="))
-        if name not in options:
-            raise SpecError(
-                expected=f"a setting among {', '.join(options)}",
-                found=repr(name),
-                advice=nearest(name, options),
-                where=f"--codec {kind}",
-            )
-        settings[name] = checked(options[name], _as_typed(options[name], value), typed=True)
+    settings = _settings(kind, options, words)
     missing = [name for name, declared in options.items() if declared.option.required and name not in settings]
     if missing:
         advice = f"Give --codec {kind}:{missing[0]}=NUMBER."
         raise SpecError(expected=f"a value for {missing[0]}", found="none", advice=advice, where=f"--codec {kind}")
     return CodecSpec(kind, settings)
+
+
+def _settings(kind: str, options: Mapping[str, Declared], words: str) -> dict[str, Any]:
+    """The settings that ``NAME=VALUE,…`` gives a codec. Raises SpecError."""
+    settings: dict[str, Any] = {}
+    for word in filter(None, words.split(",")):
+        name, _, value = (part.strip() for part in word.partition("="))
+        if name not in options:
+            raise SpecError(
+                expected=f"a setting among {', '.join(options)}" if options else "no settings, as it takes none",
+                found=repr(name),
+                advice=nearest(name, options) if options else f"Give --codec {kind} alone.",
+                where=f"--codec {kind}",
+            )
+        where = f"--codec {kind}: {name}"
+        if name in settings:
+            raise SpecError(expected="one value", found="two", advice="Give it once.", where=where)
+        try:
+            settings[name] = checked(options[name], _as_typed(options[name], value))
+        except SpecError as error:
+            error.where = where
+            raise
+    return settings
 
 
 def _as_typed(declared: Declared, value: str) -> Any:
@@ -94,9 +129,32 @@ def named(codec: Mapping[str, Any]) -> str:
     if kind == "dense":
         return str(codec["dtype"])
     chosen = {declared: codec[declared.path[-1]] for declared in options_of(KINDS[kind])}
-    words = [
-        f"{declared.name}={value:g}" if isinstance(value, float) else f"{declared.name}={value}"
-        for declared, value in chosen.items()
-        if value != declared.default
-    ]
+    words = [f"{declared.name}={_in_full(value)}" for declared, value in chosen.items() if value != declared.default]
     return f"{kind}:{','.join(words)}" if words else kind
+
+
+def _in_full(value: Any) -> str:
+    """A setting as it is typed, so that reading it gives the same number again."""
+    if not isinstance(value, float):
+        return str(value)
+    rounded = f"{value:g}"
+    return rounded if float(rounded) == value else repr(value)
+
+
+def without_fitted(codec: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a codec that a plan records, without the numbers that follow from a sample of answers."""
+    return {name: value for name, value in codec.items() if name not in FITTED}
+
+
+def recorded_codec(asked: Any, candidates: Iterable[Codec]) -> Any:
+    """The first of these calibrated codecs that has the settings asked for; what was asked where there is none. So
+    rows that belong together, or that are dumped again, share the numbers that a sample of answers gave.
+    """
+    for codec in candidates:
+        if isinstance(asked, Auto):
+            has_settings = asked.allows(codec)
+        else:
+            has_settings = without_fitted(asked.to_dict()) == without_fitted(codec.to_dict())
+        if has_settings and not isinstance(codec, ReplayCodec):  # that one follows from the teacher's head
+            return codec
+    return asked

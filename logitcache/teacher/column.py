@@ -8,7 +8,7 @@ teacher.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from logitcache.errors import SpecError, short
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, Ragged, Side
 from logitcache.reporter import Meter, Reporter
 from logitcache.store.manifest import Plan
-from logitcache.targets.table import parse
+from logitcache.targets.codec import Codec
+from logitcache.targets.table import parse, recorded_codec
 from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
 from logitcache.teacher.gold import check_gold
 
@@ -87,8 +88,10 @@ def recorded(
     label_map: Mapping[str, str] | None,
     cache: Path,
     reporter: Reporter,
+    codecs: Sequence[Codec] = (),
 ) -> Recorded:
-    """The plan of a dump of answers that lie somewhere; ``cache`` is the folder of embedded data.
+    """The plan of a dump of answers that lie somewhere; ``cache`` is the folder of embedded data. The
+    first of ``codecs`` that has the settings' codec is taken as it is.
 
     Raises FingerprintMismatch for other classes or columns that look permuted, SpecError for answers that cannot be
     read, or rows without one (unless those are to be skipped).
@@ -100,6 +103,8 @@ def recorded(
             advice="Name a model as --teacher.",
             where=answers.name,
         )
+    spec = parse(settings.codec)
+    spec.check_answers()
     rows = source.table(split)
     labels = _read(answers, source, split, cache, reporter)
     if not answers.are_logits:
@@ -114,7 +119,7 @@ def recorded(
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
     reporter.note(f"{answers.name}: {kind}; {shown(match)}")
-    codec = parse(settings.codec).codec(task.num_labels)
+    codec = recorded_codec(spec.codec(task.num_labels), codecs)
     if not codec.is_calibrated:
         import torch
 

@@ -8,7 +8,8 @@ workers with disjoint parts of one plan make the cache that one would have made.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,13 @@ from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings as DumpSettings
 from logitcache.data.match import Kind, shown
 from logitcache.data.source import Source
-from logitcache.errors import SpecError
+from logitcache.errors import FormatError, SpecError
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store.lock import Lock
+from logitcache.store.manifest import PLAN, Plan, read_own
 from logitcache.store.writer import CacheWriter
+from logitcache.targets.codec import Codec
+from logitcache.targets.table import codec_from_dict
 from logitcache.teacher.asked import Asked
 from logitcache.teacher.gold import check_gold
 from logitcache.teacher.report import DumpReport, report, unfinished
@@ -64,9 +68,26 @@ def dump_split(
         raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
     known = None if reuse is None else Known(reuse)
     asked = checked_plan(
-        teacher, source, split, settings, label_map=label_map, own_classes=own_classes, reuse=known, reporter=reporter
+        teacher,
+        source,
+        split,
+        settings,
+        label_map=label_map,
+        own_classes=own_classes,
+        reuse=known,
+        codecs=[] if overwrite else begun_codec(folder),
+        reporter=reporter,
     )
     return fill(asked, source, folder, reuse=known, overwrite=overwrite, part=part, lock=lock, reporter=reporter)
+
+
+def begun_codec(folder: Path) -> list[Codec]:
+    """The codec of the cache that this folder holds or that was begun there; none where there is none, or whoever
+    claims the folder will say what is wrong with it.
+    """
+    with suppress(FormatError, OSError):
+        return [codec_from_dict(Plan.from_dict(read_own(folder / PLAN)).targets["logits"])]
+    return []
 
 
 def checked_plan(
@@ -78,15 +99,17 @@ def checked_plan(
     label_map: Mapping[str, str] | None = None,
     own_classes: bool = False,
     reuse: Known | None = None,
+    codecs: Sequence[Codec] = (),
     reporter: Reporter = SILENT,
 ) -> Planned:
-    """What a dump is to hold, refused where it cannot be made; nothing is written. Raises FingerprintMismatch,
-    SpecError, as :func:`dump_split` does.
+    """What a dump is to hold, refused where it cannot be made; nothing is written. ``codecs`` are those of the dumps
+    that this one belongs to. Raises FingerprintMismatch, SpecError, as :func:`dump_split` does.
     """
     from logitcache.teacher.plan import planned
 
     with reporter.phase("plan"):
-        asked = planned(teacher, source, split, settings, label_map)
+        older = [] if reuse is None else [reuse.cache.codec]
+        asked = planned(teacher, source, split, settings, label_map, codecs=[*codecs, *older])
     if asked.match.data:
         reporter.note(shown(asked.match))
     if reuse is not None:

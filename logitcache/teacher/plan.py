@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -27,7 +27,7 @@ from logitcache.store.tensors import encode
 from logitcache.targets.auto import Auto
 from logitcache.targets.codec import Codec
 from logitcache.targets.replay import ReplayCodec
-from logitcache.targets.table import codec_from_dict, named, parse
+from logitcache.targets.table import codec_from_dict, named, parse, recorded_codec
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
 from logitcache.teacher.calibration import calibrated, choice_note, fits_replay, unigram_of
@@ -166,9 +166,12 @@ def planned(
     label_map: Mapping[str, str] | None = None,
     *,
     probe: bool = True,
+    codecs: Sequence[Codec] = (),
 ) -> Planned:
     """The plan of a dump. The teacher is asked about some rows, to see how it can be asked in batches; without
-    ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's class for classes of the data.
+    ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's class for classes of the data. The
+    first of ``codecs``, of dumps that this one belongs to or is copied from, that has these settings is taken as it is;
+    only where none has is a codec calibrated.
 
     Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that does not fit, or a
     teacher that cannot be asked about the rows.
@@ -183,7 +186,7 @@ def planned(
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
     panel, note = _with_padding(panel, rows, settings.max_length) if probe else (panel, "")
-    codec = parse(settings.codec).codec(task.num_labels)
+    codec = recorded_codec(parse(settings.codec).codec(task.num_labels), codecs)
     file, data_once = None, None
     if isinstance(codec, Auto) and fits_replay(panel, codec.bytes, rows, settings):
         codec = ReplayCodec(width=codec.width)

@@ -21,6 +21,7 @@ from logitcache.store.manifest import (
     MANIFEST,
     PLAN,
     SHARDS,
+    TENSORS,
     Manifest,
     NewerFormat,
     Plan,
@@ -51,10 +52,11 @@ class Diagnosis:
     small: Mapping[str, Mapping[str, Any]]  # files beside the shards that have to be written again
     strangers: list[str]  # files among the shards that are none of this cache's
     sealed: bool  # the manifest is whole
+    tensors: bool = False  # those that the cache keeps once have to be written again
 
     @property
     def well(self) -> bool:
-        return self.sealed and not self.broken and not self.small and not self.strangers
+        return self.sealed and not (self.broken or self.small or self.strangers or self.tensors)
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
         return RepairReport(folder, diagnosis.plan.shard_count, [], [], 0)
     if diagnosis.broken:
         reporter.note(f"{folder}: {len(diagnosis.broken)} of {diagnosis.plan.shard_count} shards have to be made again")
-    dump = ask(diagnosis.plan) if diagnosis.broken else None
-    mended = [*diagnosis.small, *diagnosis.strangers]
+    dump = ask(diagnosis.plan) if diagnosis.broken or diagnosis.tensors else None
+    mended = [*diagnosis.small, *diagnosis.strangers, *([f"{SHARDS}/{TENSORS}"] if diagnosis.tensors else [])]
     # before a writer looks: it would take a shard without its receipt for one that is gone
     for name, value in diagnosis.small.items():
         write_json(folder / name, value)
@@ -111,14 +113,15 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
         remove(folder, name)
     teacher_rows = 0
     conditions: dict[str, list[Any]] = {}
-    with CacheWriter(folder, diagnosis.plan, lock=lock) as writer:
+    tensors = None if dump is None else dump.kept_once()
+    with CacheWriter(folder, diagnosis.plan, lock=lock, tensors=tensors) as writer:
         for index in diagnosis.broken:
             writer.discard(index)
         if dump is not None:
             summary = Summary.of_table(len(dump.rows), dump.task)
             work = Work(writer, _as_planned(dump, diagnosis.plan), summary, None, reporter, _budgets(diagnosis))
             teacher_rows = work.finish().asked
-            conditions = _differ(diagnosis, writer)
+            conditions = _differ(diagnosis, writer) if diagnosis.broken else {}
         elif not (diagnosis.sealed and writer.complete) and not writer.seal():
             raise IncompleteCache("shards have changed meanwhile. Run the same repair again.", where=folder)
     mended += [] if diagnosis.sealed else [MANIFEST]
@@ -173,7 +176,11 @@ def diagnose(folder: Path) -> Diagnosis:
         elif stored != receipt:
             small[name] = receipt.to_dict()
         names |= {name, *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns))}
-    return Diagnosis(plan, receipts, broken, small, strangers(folder, names), manifest is not None)
+    lacks_tensors = False
+    if plan.tensors is not None:
+        names.add(f"{SHARDS}/{plan.tensors.name}")
+        lacks_tensors = not LocalFolder(folder / SHARDS).holds(plan.tensors)
+    return Diagnosis(plan, receipts, broken, small, strangers(folder, names), manifest is not None, lacks_tensors)
 
 
 def _manifest(folder: Path) -> Manifest | None:

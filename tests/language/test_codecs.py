@@ -8,6 +8,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 import transformers
 from click.testing import CliRunner
 
-from logitcache.api import dump, train
+from logitcache.api import dump, repair, train
 from logitcache.cache.cache import Cache
 from logitcache.cache.convert import convert
 from logitcache.cache.diff import difference
@@ -27,6 +28,7 @@ from logitcache.data.tasks.table import TASKS
 from logitcache.errors import CorruptShard, FingerprintMismatch, SpecError
 from logitcache.payloads import Dense, Sparse
 from logitcache.records import Batch
+from logitcache.stages.stored import _dump_of
 from logitcache.student.distiller import Distiller
 from logitcache.student.losses.gradient import full_logits
 from logitcache.student.losses.vocabulary import FUSED, PLAIN
@@ -184,6 +186,17 @@ def test_a_codec_is_chosen_for_a_number_of_bytes(
     recorded = Cache.open(report.cache).manifest.plan.targets["logits"]
     assert recorded["kind"] == kind
     assert any(f"--codec auto:bytes={limit} is " in note for note in notes)
+    receipt = next(iter(sorted((report.cache / "shards").glob("0*.json"))))
+    receipt.with_name(json.loads(receipt.read_text())["files"][0]["name"]).unlink()
+    repaired = repair(report.cache, str(lm("gpt2")), str(texts), device="cpu", notify=lambda line: None)
+    assert repaired.repaired == [0]
+    assert not Cache.open(report.cache).verify()
+    tensors = report.cache / "shards" / "tensors.safetensors"
+    if kind == "replay":
+        tensors.unlink()
+        again = repair(report.cache, str(lm("gpt2")), str(texts), device="cpu", notify=lambda line: None)
+        assert (again.mended, again.teacher_rows) == (["shards/tensors.safetensors"], 0)
+        assert not Cache.open(report.cache).verify()
 
 
 def test_a_model_that_does_more_than_its_head_is_kept_and_taught_by_its_own_logits(texts: Path, tmp_path: Path) -> None:
@@ -200,6 +213,37 @@ def test_a_model_that_does_more_than_its_head_is_kept_and_taught_by_its_own_logi
     run = train("kd", str(texts), student=str(folder), epochs=1, batch_size=16, **named)
     assert any("its own logits are computed in full" in note for note in notes)
     assert json.loads((run / "result.json").read_text())["metrics"]["train"]["agreement"] > 0.5
+
+
+@pytest.mark.parametrize("codec", ["varopt:mean=3", "sampled:n=5", "auto:bytes=16"])
+def test_the_splits_of_a_dump_share_a_codec_and_are_told_by_its_settings(
+    lm: Callable[..., Path], texts: Path, tmp_path: Path, codec: str
+) -> None:
+    """Else a student would have no dev split."""
+    folder = flat(lm("gpt2"), tmp_path / "teacher")
+    named: Any = {"task": "causal-lm", "seq_len": 24, "workspace": tmp_path, "notify": lambda line: None}
+    report = dump(str(folder), str(texts), device="cpu", codec=codec, **named)
+    train_cache, dev = Cache.open(report.cache), Cache.open(report.held_out[0].cache)
+    assert train_cache.codec == dev.codec
+    plan = dev.manifest.plan
+    recorded = dict(plan.targets["logits"])
+    recorded.update({name: recorded[name] + 0.1 for name in ("c", "values", "distinct") if name in recorded})
+    padding = {"side": "left"}
+    other = replace(plan, targets={"logits": recorded}, preparation={**plan.preparation, "padding": padding})
+    apart = SimpleNamespace(manifest=SimpleNamespace(plan=other))
+    assert _dump_of(apart) == _dump_of(train_cache)  # type: ignore[arg-type]
+    if codec.startswith("varopt"):
+        run = train("kd", str(texts), student=str(folder), epochs=1, batch_size=16, **named)
+        assert "dev" in json.loads((run / "result.json").read_text())["metrics"]
+
+
+def flat(folder: Path, out: Path) -> Path:
+    """The same model, less sure of its answers: how many words are drawn differs from split to split."""
+    shutil.copytree(folder, out)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(out)
+    model.get_output_embeddings().weight.data.mul_(0.1)
+    model.save_pretrained(out)
+    return out
 
 
 def test_the_head_is_kept_once_and_watched(dumps: dict[str, Any], tmp_path: Path) -> None:
@@ -248,6 +292,9 @@ def test_the_command_measures_codecs(kind: str, lm: Callable[..., Path], texts: 
         assert case["squared_error"] == pytest.approx(case["variance"], rel=0.3)
         assert case["bias"] == 0
     assert cases["topk:k=4"]["bias"] > 0
+    refused = CliRunner().invoke(cli, [*asked, "--codec", "replay"])
+    assert refused.exit_code == 2
+    assert "--codec replay: expected a codec of a teacher's answers" in refused.output
     within = CliRunner().invoke(cli, [*asked, "--bytes-per-token", "16"])
     document = json.loads(within.stdout)
     assert all(case["announced"] <= 16 for case in document["cases"])

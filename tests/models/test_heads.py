@@ -10,7 +10,8 @@ import torch
 import transformers
 
 from logitcache.errors import SpecError
-from logitcache.models.heads import check_head, has_head, head_input, head_of, remakes_logits
+from logitcache.models.call import ModelFailed, ask
+from logitcache.models.heads import Body, check_head, has_head, head_input, head_of, remakes_logits
 from logitcache.models.projection import head_logits
 from logitcache.records import Batch, Examples, Padding, Ragged, Side
 from logitcache.student.distiller import Distiller
@@ -113,6 +114,8 @@ def test_a_student_that_does_more_than_its_head_learns_from_its_own_logits() -> 
     where = torch.tensor([[0, 3], [1, 5]])
     label, weight = torch.tensor([7, 9]), torch.ones(2)
     numbers = torch.arange(2)
+    with pytest.raises(ModelFailed, match=r"^LlamaForCausalLM: expected logits"):
+        ask(Body(model), {"input_ids": np.array([[99]])}, Padding(Side.RIGHT, 0, 0), per_token=True)
     batch = Batch(numbers, numbers, inputs, where, label, weight, {})
     plain = Distiller(model, objective("base"), Padding(Side.RIGHT, 0, 0), per_token=True, width=60, reads_head=False)
     torch.nn.Module.train(plain)

@@ -203,6 +203,10 @@ def test_a_cache_gives_the_targets_back(codec: Codec, store: str, tmp_path: Path
         ("varopt:mean=9,cap=8", "at most 8"),
         ("topk:k=301", "at most 300"),
         ("float64", "Did you mean float"),
+        ("topk:k=4,k=8", "^--codec topk: k: expected one value, found two"),
+        ("topk:k=-1", "^--codec topk: k: expected"),
+        ("replay:k=3", "^--codec replay: expected no settings, as it takes none, found 'k'. Give --codec replay alone"),
+        ("float16:k=3", "^--codec float16: expected no settings"),
     ],
 )
 def test_a_codec_that_cannot_be_is_refused(text: str, words: str) -> None:

@@ -46,6 +46,17 @@ def rows(**more: Any) -> list[Row]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("codec", "words"),
+    [("replay", "--codec replay: expected a codec of a teacher's answers"), ("topk:k=1,tail=unigram", "topk: tail:")],
+)
+def test_a_codec_that_answers_do_not_suffice_for_is_refused(
+    asked: Callable[..., DumpConfig], codec: str, words: str
+) -> None:
+    with pytest.raises(SpecError, match=words):
+        dump(asked("column:probs", "c", settings=DumpSettings(codec=codec)))
+
+
 @pytest.fixture
 def asked(tmp_path: Path) -> Callable[..., DumpConfig]:
     """A dump of a column of ``train.jsonl``."""

@@ -172,6 +172,22 @@ def test_corrected_labels_cost_nothing_and_are_stored(
     assert report.scores["accuracy"] == pytest.approx(right)
 
 
+@pytest.mark.parametrize("codec", ["sampled:n=30", "varopt:mean=1.5"])
+def test_a_calibrated_codec_is_that_of_the_older_cache_and_of_a_begun_folder(
+    teacher: TeacherModel, train_only: Source, edited: Callable[[Edit], Source], tmp_path: Path, codec: str
+) -> None:
+    calibrated = replace(SETTINGS, codec=codec)
+    dump_split(teacher, train_only, "train", tmp_path / "a", calibrated)
+    older = Cache.open(tmp_path / "a")
+    corrected = edited(lambda rows: [(NEW.format("good"), 1), *rows[1:]])
+    report = dump_split(teacher, corrected, "train", tmp_path / "b", calibrated, reuse=older)
+    assert report.teacher_rows == 1
+    assert Cache.open(tmp_path / "b").codec == older.codec
+    assert dump_split(teacher, corrected, "train", tmp_path / "b", calibrated).teacher_rows == 0  # gone on with
+    with pytest.raises(FingerprintMismatch, match=r"targets\.logits"):
+        dump_split(teacher, train_only, "train", tmp_path / "c", replace(SETTINGS, codec="topk:k=2"), reuse=older)
+
+
 def test_receipts_say_what_was_reused(
     teacher: TeacherModel, old: Cache, edited: Callable[[Edit], Source], tmp_path: Path
 ) -> None:
