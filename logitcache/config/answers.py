@@ -67,7 +67,7 @@ def answer_source(teacher: str) -> AnswerSource | None:
         if _ends(teacher, TABLES):
             raise _no_column(teacher)
         return None
-    if _ends(rest, ARRAYS) and "@" not in rest:
+    if _ends(rest, ARRAYS) and (prefix != COLUMN or "@" not in rest):  # a path may have an @
         return AnswerSource(prefix == LOGITS, (), rest)
     if prefix == FILE:
         raise _no_column(rest) if _ends(rest, TABLES) else _incomplete(teacher)

@@ -58,8 +58,12 @@ def weights_of(value: Any) -> str | dict[str, float]:
 
 def _typed_weights(text: str) -> Any:
     if text.lstrip().startswith("{"):
-        return json.loads(text)
-    pairs = [part.rpartition("=")[::2] for part in text.split(",")]
+        try:
+            pairs = json.loads(text, object_pairs_hook=list)
+        except (ValueError, RecursionError):
+            raise ValueError("a JSON object of NAME: WEIGHT") from None
+    else:
+        pairs = [part.rpartition("=")[::2] for part in text.split(",")]
     names = [name.strip() for name, _ in pairs]
     if len(set(names)) < len(names) or not all(names):
         raise ValueError("each class once, as NAME=WEIGHT,...")

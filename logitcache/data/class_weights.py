@@ -34,6 +34,7 @@ def class_weights(chosen: str | Mapping[str, float] | None, labels: Int64, task:
     assert isinstance(chosen, Mapping)
     names = task.label_names or tuple(map(str, range(task.num_labels)))
     forms = folds(names)
+    weighted: set[str] = set()
     for name, weight in chosen.items():
         match = name if name in names else forms.get(folded(name))
         if match is None:
@@ -43,6 +44,11 @@ def class_weights(chosen: str | Mapping[str, float] | None, labels: Int64, task:
                 advice="Correct it.",
                 where="--class-weight",
             )
+        if match in weighted:
+            raise SpecError(
+                expected="each class once", found=f"{match!r} twice", advice="Leave one out.", where="--class-weight"
+            )
+        weighted.add(match)
         weights[names.index(match)] = weight
     return weights
 

@@ -103,10 +103,25 @@ class SoftLabels:
         if not off.any():
             return Kind.PROBABILITIES
         if (values[~missing] == np.floor(values[~missing])).all():
+            self._check_counts(values[~missing])
             return Kind.VOTES
         found = f"numbers that sum to {total[off.argmax()]:.6g}"
         advice = f"Give every class of every row, so that a row sums to 1, or counts of votes. {declare}"
         raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", found, advice)
+
+    def _check_counts(self, votes: Float64) -> None:
+        """Raises SpecError where lists of whole numbers may as well be the class numbers that annotators chose: all are
+        below K, and their sums differ.
+        """
+        sums = votes.sum(axis=1)
+        if self.names is None and (votes < votes.shape[1]).all() and (sums != sums[0]).any():
+            first = ", ".join(f"{value:.0f}" for value in votes[0][:8])
+            raise SpecError(
+                expected="counts of votes for each class",
+                found=f"lists such as [{first}], which may as well be the class numbers that annotators chose",
+                advice="Write counts by class name, as {'neg': 2, 'pos': 1}, or the chosen classes by their names.",
+                where=self.place(0),
+            )
 
     def _refused(self, rows: Flags, expected: str, found: str, advice: str) -> SpecError:
         first = int(rows.argmax())
@@ -294,7 +309,7 @@ def _written(text: str) -> Any:
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
     words = text.strip("[]()").replace(",", " ").split()
     try:

@@ -43,12 +43,20 @@ def test_a_class_that_the_data_lacks_is_refused() -> None:
         class_weights(weights_of("bad=2"), np.array([0, 1, 2]), NAMED)
 
 
+def test_a_class_in_two_spellings_is_refused() -> None:
+    with pytest.raises(SpecError, match="--class-weight: expected each class once, found 'pos' twice"):
+        class_weights(weights_of({"Pos": 3, "pos": 2}), np.array([0, 1, 2]), NAMED)
+
+
 def test_tokens_have_no_class_weight() -> None:
     with pytest.raises(SpecError, match="--class-weight: expected data of classes, found causal-lm"):
         class_weights("balanced", np.array([0, 1]), CausalLM(2, None))
 
 
-@pytest.mark.parametrize("written", ["even", "neg=0", "neg=-1", "neg=x", "neg=nan", "neg=1,neg=2", "=3", "", {}, 3])
+@pytest.mark.parametrize(
+    "written",
+    ["even", "neg=0", "neg=-1", "neg=x", "neg=nan", "neg=1,neg=2", "=3", "", {}, 3, "{bad", '{"a": 1, "a": 5}'],
+)
 def test_what_is_no_weight_is_refused(written: Any) -> None:
-    with pytest.raises(ValueError, match="NAME=WEIGHT"):
+    with pytest.raises(ValueError, match=r"NAME(=|: )WEIGHT"):
         weights_of(written)

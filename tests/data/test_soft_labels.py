@@ -155,6 +155,8 @@ def test_a_class_without_a_logit_is_not_taken_for_zero() -> None:
         ([{"a": 0.5, "b": 0.5}, [["a", 1.0], ["a", 1.0]]], "row 1: expected a list of numbers, numbers by class"),
         ([0.5, 0.25], "row 0: expected a number for each class"),
         ([3, 4], r"row 0: expected .*column:A,B or column:PREFIX\*"),
+        ([[2, 1, 2], [0, 0, 1]], "may as well be the class numbers that annotators chose"),
+        (["{{1:2}}", "[0.5]"], "row 1: expected classes by name"),
         ([None, None], "expected answers in column 'probs', found none in any row"),
     ],
 )
@@ -163,7 +165,18 @@ def test_what_is_refused_names_the_row(answers: list[Any], message: str) -> None
         read_columns(table(probs=answers), ["probs"]).logits(COLUMN)
 
 
-@pytest.mark.parametrize("spelled", ["column:p", "column:p_*@a/b.csv", "logits:z", "logits:x.npy", "file:x.npz"])
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "column:p",
+        "column:p_*@a/b.csv",
+        "logits:z",
+        "logits:x.npy",
+        "file:x.npz",
+        "file:/a@b/x.npy",
+        "logits:/a@b/x.npy",
+    ],
+)
 def test_a_spelling_is_what_its_own_name_says(spelled: str) -> None:
     source = answer_source(spelled)
     assert source is not None
