@@ -18,6 +18,7 @@ from logitcache.data.repeats import repeats, sure_repeats
 from logitcache.data.rows import Rows, Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.spool import taken
+from logitcache.data.tasks.table import TASKS
 from logitcache.records import Int64
 
 FEW = 10  # training rows of a class
@@ -99,8 +100,10 @@ def counts_of(source: Source, rows: Rows) -> Int64:
 
 
 def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
-    """Findings about the labels; unless ``names``, without the search for names of labels in texts."""
-    if not source.num_labels:
+    """Findings about the labels; unless ``names``, without the search for names of labels in texts. None for a task
+    whose every text is its own label.
+    """
+    if not source.num_labels or TASKS[source.task].self_contained:
         return
     train = source.splits["train"]
     counts = counts_of(source, train)

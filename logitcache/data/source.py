@@ -67,7 +67,7 @@ def load(
     """
     reading = Reading(columns.encoding, columns.delimiter, columns.header)
     reporter = Once(reporter)  # a table may be read again, for its other columns
-    running = corpus.find(data, cache, reporter) if columns.task in LANGUAGE else None
+    running = corpus.find(data, cache, reporter, reading) if columns.task in LANGUAGE else None
     origin = running or find.find(data, cache, reporter, reading=reading)
     origin, more = _both(origin, unlabelled, cache, reporter, reading)
     check_unlabelled(columns.task, more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from logitcache.config.data import LANGUAGE
 from logitcache.data.findings import MEANINGS, Finding
 from logitcache.data.match import shown
 from logitcache.errors import visible
@@ -15,7 +16,9 @@ Columns = Mapping[str, Sequence[str]]  # of a table, by their headers
 
 def check_text(report: Report) -> str:
     """The report on a terminal."""
-    lines = [_title(report), "", *_aligned(_sizes(report)), "", *_aligned(_classes(report))]
+    lines = [_title(report), "", *_aligned(_sizes(report))]
+    if report.source.task not in LANGUAGE:
+        lines += ["", *_aligned(_classes(report))]
     if report.match is not None:
         lines += ["", shown(report.match)]
     serious = [finding for finding in report.findings if finding.is_serious]
@@ -30,7 +33,8 @@ def check_text(report: Report) -> str:
 
 def _title(report: Report) -> str:
     rows = sum(shape.rows for shape in report.checkup.splits)
-    return f"{report.source.name}: {rows:,} rows, {report.source.num_labels:,} classes ({report.source.task})"
+    classes = "" if report.source.task in LANGUAGE else f", {report.source.num_labels:,} classes"
+    return f"{report.source.name}: {rows:,} rows{classes} ({report.source.task})"
 
 
 def _sizes(report: Report) -> Columns:

@@ -163,6 +163,8 @@ def check(config: CheckConfig, *, source: Source | None = None, reporter: Report
         except LogitCacheError as error:
             refusals.append(error)
     tokens, cuts = _tokens(source, models, config.max_length)
+    if TASKS[source.task].self_contained:  # long texts are cut into several rows
+        cuts = []
     findings = sorted((*checkup.findings, *cuts), key=lambda finding: not finding.is_serious)
     notes = tuple(collected.notes)
     seconds = time.monotonic() - start

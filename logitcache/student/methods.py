@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from logitcache.config.methods import METHODS
+from logitcache.config.train import check_method
 from logitcache.errors import SpecError
 from logitcache.payloads import Dense, Payload
 from logitcache.student.losses import Weights, mixture_loss
@@ -76,13 +77,7 @@ def objective(
     if method not in METHODS:
         raise SpecError(expected=f"a method among {', '.join(METHODS)}", found=repr(method))
     known = METHODS[method]
-    if alpha is not None and method == "base":
-        raise SpecError("--alpha: base has no soft term. Leave it out, or choose another method.")
-    if a is not None and known.a is None:
-        raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
-    for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
-        if value is not None and not known.needs_teacher:
-            raise SpecError(f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out.")
+    check_method(method, alpha, a, temperature, tau_squared)
     alpha, a = known.alpha if alpha is None else alpha, known.a if a is None else a
     temperature = 1.0 if temperature is None else temperature
     if not 0 <= alpha <= 1:

@@ -43,6 +43,17 @@ def test_a_report_for_people(singles_data: Path) -> None:
     assert "equal texts with different labels" in result.stdout
 
 
+@pytest.mark.parametrize("task", ["causal-lm", "masked-lm"])
+def test_texts_of_a_language_model_have_no_classes(task: str, tmp_path: Path) -> None:
+    """Nor is a long one cut: it becomes several rows."""
+    rows = [{"text": " ".join([f"film{'abcd'[number % 4]}{'efgh'[number // 4]}"] * 200)} for number in range(16)]
+    found = document(write_rows(tmp_path / "train.jsonl", rows), "--task", task)
+    assert found["findings"] == []
+    report = check(tmp_path / "train.jsonl", "--task", task)
+    assert report.stdout.startswith(f"train: 16 rows ({task})\n")
+    assert "class" not in report.stdout
+
+
 def test_one_document_with_every_key_of_the_docs(singles_data: Path) -> None:
     found = document(singles_data)
     assert found["splits"]["train"]["classes"] == {"neg": 30, "pos": 30}

@@ -236,3 +236,19 @@ def test_options_are_both_of_a_pair() -> None:
 def test_lines_fit(page: Path) -> None:
     long = [f"{page.name}:{n}" for n, line in enumerate(page.read_text("utf-8").splitlines(), 1) if len(line) > 120]
     assert not long
+
+
+def test_files_that_the_architecture_names_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = [path for path in re.findall(r"`([\w./-]+\.py)`", page) if "NAME" not in path]
+    assert named
+    missing = [path for path in named if not any((base / path).is_file() for base in (ROOT / "logitcache", ROOT))]
+    assert not missing
+
+
+def test_the_architecture_lists_every_module_of_targets() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    listed = re.search(r"^- `targets/`:(.*?)^- ", page, re.DOTALL | re.MULTILINE)
+    assert listed is not None
+    modules = {path.stem for path in (ROOT / "logitcache" / "targets").glob("*.py")} - {"__init__"}
+    assert modules <= set(re.findall(r"`(\w+)`", listed[1]))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from logitcache.api import load
 from logitcache.cache.cache import Cache
 from logitcache.data.sources import corpus, docstrings
-from logitcache.reporter import SILENT
+from logitcache.errors import SpecError
+from logitcache.reporter import SILENT, Notes
 from logitcache.study import language_demo
 from logitcache.study.language_demo import LanguageSize
 from logitcache_cli.main import cli
@@ -55,6 +58,37 @@ def test_running_text_is_the_docstrings_of_sources(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(docstrings, "PACKAGES", ("package",))
     monkeypatch.setattr(docstrings, "_installed", lambda name: tmp_path / name)
     assert docstrings.running_text(20) == ["A module of long text that says enough."]
+
+
+def test_text_files_are_decoded_as_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    path.write_bytes("na\xefve\n".encode("cp1252"))
+    with pytest.raises(SpecError, match=r"book.txt line 1: expected UTF-8, .* --encoding cp1252 the line reads: na"):
+        load(path, task="causal-lm", workspace=tmp_path / "w")
+    source = load(path, task="causal-lm", encoding="cp1252", workspace=tmp_path / "w")
+    assert source.splits["train"].texts()[0] == ["na\xefve"]
+
+
+def test_text_files_with_a_delimiter_are_tables(tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text("text|year\none|1\ntwo|2\n")
+    source = load(path, task="causal-lm", delimiter="|", workspace=tmp_path / "w")
+    assert source.splits["train"].texts()[0] == ["one", "two"]
+
+
+def test_a_folder_of_text_files_names_its_splits_or_its_files(tmp_path: Path) -> None:
+    for folder, names in {"split": ("train", "dev"), "whole": ("one", "two"), "single": ("book",)}.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.txt").write_text(f"{name}\n")
+    notes: list[str] = []
+    how: dict[str, Any] = {"task": "causal-lm", "workspace": tmp_path / "w", "reporter": Notes(notes.append)}
+    splits = load(tmp_path / "split", **how).splits
+    assert {name: rows.texts()[0] for name, rows in splits.items()} == {"train": ["train"], "dev": ["dev"]}
+    assert not any("text files" in note for note in notes)
+    assert load(tmp_path / "whole", **how).splits["train"].texts()[0] == ["one", "two"]
+    assert any(note.endswith("2 text files: one.txt, two.txt") for note in notes)
+    assert load(tmp_path / "single", **how).splits["train"].texts()[0] == ["book"]
 
 
 @pytest.mark.parametrize("ending", [".txt", ".md"])

@@ -15,33 +15,39 @@ from typing import Any
 
 import numpy as np
 
+from logitcache.data.names import listed
 from logitcache.data.sources import docstrings
+from logitcache.data.sources.content import Content, Reading, undecodable
 from logitcache.data.sources.files import data_files, split_of
 from logitcache.data.sources.find import Origin
 from logitcache.data.sources.tables import Table, joined
-from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 from logitcache.store.files import write_atomic
 
 NAME = "corpus"
+PLAIN = Reading()
 ENDINGS = (".txt", ".text", ".md")
 DOCUMENT = 8_000  # characters, from which an empty line ends a document
 LONGEST = 4 * DOCUMENT  # from which any line does
 MIN_CHARACTERS = 200  # of a docstring that is a document
 
 
-def find(data: Any, cache: Path, reporter: Reporter) -> Origin | None:
-    """The text files that a name stands for, or the built-in corpus; None where it is neither."""
+def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -> Origin | None:
+    """The text files that a name stands for, or the built-in corpus; None where it is neither, or the files are tables
+    with a delimiter or a header.
+    """
     if not isinstance(data, str | os.PathLike):
         return None
     if data == NAME:
         return Origin(NAME, NAME, {None: partial(_built_in, cache, reporter)}, "the built-in corpus")
-    path = Path(data)
-    if path.is_file() and path.suffix.lower() in ENDINGS:
-        return Origin(path.stem, path, {split_of(path): partial(read_text, path)})
-    if not path.is_dir() or data_files(path):
+    if reading.delimiter is not None or reading.header is not None:
         return None
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+    path = Path(data)
+    if path.is_file() and _is_text(path):
+        return Origin(path.stem, path, {split_of(path): partial(_read, [path], path.parent, reading, reporter)})
+    if not path.is_dir() or not all(map(_is_text, data_files(path))):
+        return None
+    files = sorted(p for p in path.rglob("*") if _is_text(p) and not p.name.startswith("."))
     if not files:
         return None
     splits: dict[str | None, list[Path]] = {}
@@ -50,26 +56,36 @@ def find(data: Any, cache: Path, reporter: Reporter) -> Origin | None:
     if None in splits and len(splits) > 1:
         ignored = ", ".join(file.name for file in splits.pop(None)[:5])
         reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
-    tables = {split: partial(_read, several, path) for split, several in splits.items()}
+    elif None in splits:
+        reporter.note(f"{path}: {len(files):,} text files: {listed([str(file.relative_to(path)) for file in files])}")
+    tables = {split: partial(_read, several, path, reading, reporter) for split, several in splits.items()}
     return Origin(path.resolve().name, path, tables)
 
 
-def _read(files: list[Path], folder: Path) -> Table:
-    tables = [read_text(file) for file in files]
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS
+
+
+def _read(files: list[Path], folder: Path, reading: Reading, reporter: Reporter) -> Table:
+    tables = [read_text(file, reading) for file in files]
+    for table in tables:
+        for note in table.notes():
+            reporter.note(note)
     return tables[0] if len(tables) == 1 else joined(tables, folder / f"*{files[0].suffix}")
 
 
-def read_text(path: Path) -> Table:
-    """The documents of a text file, as a column ``text``. Raises SpecError where it is no UTF-8."""
+def read_text(path: Path, reading: Reading = PLAIN) -> Table:
+    """The documents of a text file, as a column ``text``. Raises SpecError where it cannot be decoded."""
+    content = Content.of(path, reading)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        where = f"{path} line {line}"
-        raise SpecError(expected="UTF-8", found="bytes that are not", advice="Save it as UTF-8.", where=where) from None
+        with content.text() as file:
+            text = file.read()
+    except UnicodeError:
+        raise undecodable(content) from None
     found = list(_documents(text.splitlines(keepends=True)))
     lines = np.array([line for line, _ in found], np.int64)
-    return Table(path, {"text": [document for _, document in found]}, lines, typed=True)
+    table = Table(path, {"text": [document for _, document in found]}, lines, typed=True)
+    return table.with_remarks(content.remarks(len(table)))
 
 
 def _documents(lines: list[str]) -> Iterator[tuple[int, str]]:
