@@ -221,11 +221,17 @@ def _own_names(columns: Columns, present: list[Any], column: str | None, reporte
         spelling = forms.setdefault(folded(name), name)
         if spelling == name:
             continue
-        merged = labels_option([n for n in names if n != name])
+        spellings: dict[str, str] = {}
+        for other in names:
+            spellings.setdefault(folded(other), other)
+        merged = labels_option(list(spellings.values()))
         separate = labels_option(names)
         advice = "Write them alike."
         if len(names) <= LISTED:
-            advice = f"If they are one class, give {merged} (or write them alike); if they are two, give {separate}"
+            advice = (
+                f"If such names are one class, give {merged} (or write them alike); if they are classes apart, give "
+                f"{separate}"
+            )
         raise SpecError(
             f"column {column!r}: expected each class in one spelling, found {spelling!r} and {name!r} (the first at "
             f"{first_place(columns, spelling)}). {advice}",

@@ -275,8 +275,9 @@ FILES = [
     labels(
         "take each number for the name of a class: --labels 0.5,1.5", [0.5, 1.5], more={"label_names": ("0.5", "1.5")}
     ),
-    labels("If they are one class, give --labels No", ["No", "no"], more={"label_names": ("No",)}),
-    labels("if they are two, give --labels No,no", ["No", "no"], more={"label_names": ("No", "no")}),
+    labels("If such names are one class, give --labels No", ["No", "no"], more={"label_names": ("No",)}),
+    labels("give --labels A,B (or", ["A", "a", "b", "B"], more={"label_names": ("A", "B")}),
+    labels("if they are classes apart, give --labels No,no", ["No", "no"], more={"label_names": ("No", "no")}),
     labels("Name the column of the label", [0, 2**24], [0, 1]),
     labels(
         "name all classes in label order with --labels",

@@ -110,6 +110,15 @@ def test_a_column_of_labels_that_may_be_meant_is_said_and_the_advice_helps(
     assert not any(other.startswith("labels: ") for other in notes_of(path, Columns(label=column)))
 
 
+def test_a_column_without_repeated_values_is_no_example_of_labels(tmp_path: Path) -> None:
+    lines = [f"t{i},2024-01-{i + 10},{'yes' if i % 2 else 'no'}" for i in range(8)]
+    path = write(tmp_path / "train.csv", "\n".join(["text,when,useful", *lines]))
+    assert next(note for note in notes_of(path) if note.startswith("labels: ")).endswith("--label useful")
+    path = write(tmp_path / "train.csv", "\n".join(["text,when", *(line.rpartition(",")[0] for line in lines)]))
+    note = next(note for note in notes_of(path) if note.startswith("labels: "))
+    assert note.endswith("not read: when. Name the column of the labels with --label")
+
+
 def test_a_folder_for_each_split(tmp_path: Path) -> None:
     for name in ("train/part-2.csv", "train/part-10.csv", "train/.part-2.csv.crc", "train/_SUCCESS", "test/part-0.csv"):
         write(tmp_path / "data" / name, f"text,label\n{name},x\n")

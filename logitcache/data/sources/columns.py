@@ -34,6 +34,7 @@ LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 # Columns that number the rows: an index that pandas wrote, and the like.
 _NUMBERING = re.compile(r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE)
 NO_HEADER = "If the first line is a row, name the columns with --header, for example --header text,label."
+LOOKED_AT = 1000  # rows of a column that may hold the labels
 SPLIT_COLUMNS = ("split", "set", "partition", "subset")
 _LABEL_WORDS = ("label", "class", "categ", "target", "intent", "sentiment", "rating", "stars", "score", "topic")
 
@@ -137,11 +138,27 @@ def _other_labels(tables: Sequence[Table], asked: Columns, taken: Columns) -> st
     unread = not_read(tables, taken)
     if not unread:
         return None
-    likely = next((name for name in unread if any(word in name.lower() for word in _LABEL_WORDS)), unread[0])
+    plausible = [name for name in unread if any(_may_be_labels(table, name) for table in tables)]
+    plausible.sort(key=lambda name: not any(word in name.lower() for word in _LABEL_WORDS))
+    advice = "Name the column of the labels with --label"
+    if plausible:
+        advice = f"Name the column of the labels, for example --label {_quoted(plausible[0])}"
     return (
         f"labels: no column is called {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}, so no row has a label; "
-        f"not read: {', '.join(unread)}. Name the column of the labels, for example --label {_quoted(likely)}"
+        f"not read: {', '.join(unread)}. {advice}"
     )
+
+
+def _may_be_labels(table: Table, name: str) -> bool:
+    """Whether the first rows of a column repeat a few plain values, as classes do."""
+    if name not in table.columns:
+        return False
+    column = table.columns[name][:LOOKED_AT]
+    values = column if isinstance(column, list) else column.to_pylist()
+    values = [value for value in values if value not in (None, "")]
+    if any(isinstance(value, dict | list) for value in values):
+        return False
+    return 2 <= len(set(values)) <= max(2, len(values) // 2)
 
 
 def _split_column(tables: Sequence[Table], taken: Columns) -> str | None:
