@@ -71,7 +71,7 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
     planned = plan(config.split, [])
     assert isinstance(planned, Planned)
     model = planned.panel.first.model
-    if not has_head(model):
+    if not has_head(model) or len(head_of(model).weight) < planned.codec.width:
         raise SpecError(expected="logits that one linear map makes", found=type(model).__name__, where="--teacher")
     per_row = max(1, len(planned.rows.labels) // max(1, len(planned.rows)))
     drawn = subset(len(planned.rows), max(1, -(-positions // per_row)))

@@ -139,8 +139,6 @@ def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> No
                 own = ask(model, inputs, replace(padding, side=_batched(padding.side)), per_token=True)
                 remade = head_logits(_only(given, model).to(head.weight.dtype), head)
             places = is_token.to(own.device)
-            if remade.shape != own.shape:
-                raise _other_logits(f"of shape {tuple(own.shape)}, the map's {tuple(remade.shape)}", model)
             check_head(remade[places], own[places].to(head.weight.dtype), type(model).__name__)
     finally:
         model.train(training)
@@ -172,6 +170,8 @@ def _amplified(model: PreTrainedModel, size: float) -> Iterator[list[Tensor]]:
 
 def check_head(logits: Tensor, expected: Tensor, name: str) -> None:
     """Raises SpecError where logits f[P, V] that were made by a head alone are not the model's own."""
+    if logits.shape[-1] != expected.shape[-1]:
+        raise _other_logits(f"{expected.shape[-1]} columns, of the map's {logits.shape[-1]}", name)
     scale = float(expected.abs().amax()) if expected.numel() else 0.0
     allowed = ROUNDINGS * torch.finfo(expected.dtype).eps * max(1.0, scale)
     apart = float((logits.float() - expected.float()).abs().amax()) if expected.numel() else 0.0
@@ -179,10 +179,10 @@ def check_head(logits: Tensor, expected: Tensor, name: str) -> None:
         raise _other_logits(f"others, by up to {apart:.3g}", name)
 
 
-def _other_logits(found: str, model: PreTrainedModel | str) -> SpecError:
+def _other_logits(found: str, name: str) -> SpecError:
     return SpecError(
         expected="logits that are its last linear map's, scaled and capped as its configuration says",
         found=found,
         advice="Its code does more with them: dump with another --codec.",
-        where=model if isinstance(model, str) else type(model).__name__,
+        where=name,
     )

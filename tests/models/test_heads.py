@@ -77,6 +77,8 @@ def test_head_and_body_are_the_model(kind: str) -> None:
     check_head(found[0], expected[0], kind)
     with pytest.raises(SpecError, match="its last linear map's"):
         check_head(found[0] * 1.01, expected[0], kind)
+    with pytest.raises(SpecError, match="found 60 columns, of the map's 59"):
+        check_head(found[0, :, :59], expected[0], kind)
     assert remakes_logits(model, rows_of(), Padding(Side.RIGHT, 0, 0))
 
 
