@@ -167,12 +167,13 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
 
 def _train(config: TrainConfig, source: Source, announce: Callable[[Job], None], reporter: Reporter) -> Path:
     """Folder of the teacher with these settings, which is fine-tuned first unless that is done."""
-    job = with_tokenizer(resolve(config, source, SILENT), SILENT)
+    job = with_tokenizer(resolve(config, source, SILENT, reads_stored=False), SILENT)
     folder = config.workspace.teacher(source.name, config.student, identity.digest_json(job.record())[:12])
     stage = FineTuning(replace(job, out=folder), None, "fine-tune")
     if not stage.is_done():
         announce(stage.job)
-        stage = FineTuning(*prepared(replace(config, out=folder), source, reporter), "fine-tune")
+        config = replace(config, out=folder)
+        stage = FineTuning(*prepared(config, source, reporter, reads_stored=False), "fine-tune")
     return result_of(stage, reporter, wait=True)
 
 

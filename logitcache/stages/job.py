@@ -122,8 +122,10 @@ class Job:
         }
 
 
-def resolve(config: TrainConfig, source: Source | None, reporter: Reporter) -> Job:
-    """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError."""
+def resolve(config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True) -> Job:
+    """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError. Unless
+    ``reads_stored``, the run makes its rows itself, whatever caches of these documents there are: a teacher's does.
+    """
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     check_report(config.report_to)
@@ -132,7 +134,7 @@ def resolve(config: TrainConfig, source: Source | None, reporter: Reporter) -> J
     fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
-    config, source, stored, tokenizer = _rows_of_run(config, source, reporter)
+    config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
     train = _training_rows(config, source, reporter)
     if source.views > 1 and (config.rows is not None or config.folds is not None):
@@ -157,7 +159,7 @@ def resolve(config: TrainConfig, source: Source | None, reporter: Reporter) -> J
 
 
 def _rows_of_run(
-    config: TrainConfig, source: Source | None, reporter: Reporter
+    config: TrainConfig, source: Source | None, reporter: Reporter, reads_stored: bool
 ) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
     """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to make the rows."""
     if config.columns.task in LANGUAGE and config.caches and source is None:
@@ -169,7 +171,7 @@ def _rows_of_run(
         return config, source, {}, None
     if any(rows.tokens for rows in source.splits.values()):  # made before: of a teacher's own rows
         return config, source, {}, None
-    stored = caches_of(config, source, reporter)
+    stored = caches_of(config, source, reporter) if reads_stored else {}
     if stored:
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
     tokenizer = _tokenizer(config, source, reporter)

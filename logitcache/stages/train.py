@@ -118,11 +118,13 @@ def train(
         return result_of(Training(*prepared(config, source, reporter), "train"), reporter)
 
 
-def prepared(config: TrainConfig, source: Source | None, reporter: Reporter) -> tuple[Job, Joined | None]:
+def prepared(
+    config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True
+) -> tuple[Job, Joined | None]:
     """A run with its defaults resolved, and the answers that it is to learn from, located and proved. Nothing is
     written but a vocabulary that is learnt. Raises what :func:`train` raises.
     """
-    job = resolve(config, source, reporter)
+    job = resolve(config, source, reporter, reads_stored=reads_stored)
     if job.unlabelled() is not None:
         check_unlabelled(job.source, config.unlabelled)
     teacher = _teacher(job, reporter)

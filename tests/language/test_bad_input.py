@@ -151,6 +151,16 @@ def test_unlabelled_texts_are_refused(texts: Path, tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+def test_a_teacher_is_trained_on_rows_of_its_own_dump(lm: Lm, texts: Path, tmp_path: Path) -> None:
+    """Whatever caches of these documents there are, and the same teacher when the dump is asked for again."""
+    named: dict[str, Any] = {"task": "masked-lm", "seq_len": 24, "device": "cpu", "finetune_epochs": 1}
+    for rate in (0.15, 0.3, 0.15):
+        named |= {"mask_rate": rate, "finetune": "always", "out": tmp_path / f"w/caches/{rate}"}
+        report = dump(str(lm("bert")), str(texts), workspace=tmp_path / "w", **named)
+        assert report.complete
+    assert len(list((tmp_path / "w" / "teachers").iterdir())) == 2
+
+
 def test_kd_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:
     folder = student(tmp_path / "s", make_tokenizer())
     with pytest.raises(SpecError, match="Make one: logitcache dump --task causal-lm --data DATA --teacher TEACHER"):
