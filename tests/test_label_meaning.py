@@ -27,6 +27,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError
 from logitcache.reporter import SILENT
 from logitcache.stages.relabelled import check_gold_labels
+from logitcache.targets.dense import DenseCodec
 from logitcache.teacher.asked import class_names
 from tests.fake_caches import one_each
 
@@ -141,6 +142,7 @@ def stub(logits: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Cache
             folder="a cache",
             fingerprint="f",
             manifest=SimpleNamespace(plan=plan),
+            codec=DenseCodec(len(names)),
             take=lambda rows, row_hash, view: one_each(hashes[rows], logits[rows]),
             labels=lambda rows: label[rows],
             level="row",
