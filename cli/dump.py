@@ -156,9 +156,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "entropy", f"{document['entropy']:.3f} nats on average (uniform answers: {uniform:.3f})"
     dev = f"dev ({document['dev_rows']:,} rows)"
     for rows, scores in (("these rows", document["scores"]), (dev, document["dev_scores"])):
-        if "perplexity" in scores:
+        if "token_accuracy" in scores:
             right = f"right on {scores['token_accuracy']:.1%} of the tokens of {rows}"
-            yield "teacher", f"perplexity {scores['perplexity']:.2f}, {right}; calibration error {scores['ece']:.3f}"
+            loss = f"perplexity {scores['perplexity']:.2f}, " if "perplexity" in scores else ""  # sparse answers give none
+            yield "teacher", f"{loss}{right}; calibration error {scores['ece']:.3f}"
         elif scores:
             agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
             yield "teacher", f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
