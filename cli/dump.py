@@ -158,8 +158,9 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for rows, scores in (("these rows", document["scores"]), (dev, document["dev_scores"])):
         if "token_accuracy" in scores:
             right = f"right on {scores['token_accuracy']:.1%} of the tokens of {rows}"
-            loss = f"perplexity {scores['perplexity']:.2f}, " if "perplexity" in scores else ""  # sparse answers give none
-            yield "teacher", f"{loss}{right}; calibration error {scores['ece']:.3f}"
+            if "perplexity" in scores:  # sparse answers give none
+                right = f"perplexity {scores['perplexity']:.2f}, {right}"
+            yield "teacher", f"{right}; calibration error {scores['ece']:.3f}"
         elif scores:
             agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
             yield "teacher", f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"

@@ -14,6 +14,7 @@ from logitcache.config.report import InspectConfig
 from .options import CACHE, Command, as_json, options, typed
 from .progress import first_few, lines, show
 
+POSITIONS = 20  # of one row that are listed
 UNITS = {"entropy": " nats", "top p": ""}
 
 
@@ -123,18 +124,34 @@ def _quantiles(quantiles: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _row(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "row", f"{row['row_id']} (hash {row['row_hash']})"
-    yield "label", "none" if row["label"] < 0 else f"{row['label_name']} ({row['label']})"
-    if row["skipped"]:
-        yield "answer", "none: the dump skipped it"
+    if "positions" in row:
+        for entry in row["positions"][:POSITIONS]:
+            yield f"at {entry['position']}", f"{_label(entry)}; answer {_answer(entry)}"
+        if len(row["positions"]) > POSITIONS:
+            yield "", f"and {len(row['positions']) - POSITIONS:,} positions more (--json lists all)"
     else:
-        yield "answer", ", ".join(f"{top['label']} {top['probability']:.4f}" for top in row["top"])
-        yield "entropy", f"{row['entropy']:.4f} nats"
+        yield "label", _label(row)
+        yield "answer", _answer(row)
     if row["text"] is None:
         yield "text", f"not shown: {row['text_note']}"
         return
     yield "text", " ".join(row["text"].splitlines())
     if row["text_pair"] is not None:
         yield "text pair", " ".join(row["text_pair"].splitlines())
+
+
+def _label(entry: dict[str, Any]) -> str:
+    if entry["label"] < 0:
+        return "none"
+    return str(entry["label"]) if entry["label_name"] is None else f"{entry['label_name']} ({entry['label']})"
+
+
+def _answer(entry: dict[str, Any]) -> str:
+    """The most probable classes of one position, and its entropy."""
+    if entry["entropy"] is None:
+        return "none: the dump skipped it"
+    top = ", ".join(f"{each['label']} {each['probability']:.4f}" for each in entry["top"])
+    return f"{top} (entropy {entry['entropy']:.4f} nats)"
 
 
 def _short(digest: Any) -> str:

@@ -278,6 +278,20 @@ def test_a_student_learns_from_few_words(dumps: dict[str, Any], lm: Callable[...
         train("kd", str(texts), temperature=2.0, out=dumps["folder"] / "hot", **named)
 
 
+@pytest.mark.parametrize("codec", ["varopt:mean=4", "replay"])
+def test_people_can_read_a_dump_and_its_rows(codec: str, lm: Callable[..., Path], texts: Path, tmp_path: Path) -> None:
+    words = ["dump", "--task", "causal-lm", "--teacher", str(lm("gpt2")), "--data", str(texts), "--seq-len", "24"]
+    words += ["--codec", codec, "--device", "cpu", "--out", str(tmp_path / "cache"), "--workspace", str(tmp_path / "w")]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert "% of the tokens of these rows; calibration error" in done.stdout
+    assert ("perplexity" in done.stdout) == (codec == "replay")
+    shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "cache"), "--row", "0"])
+    assert shown.exit_code == 0, shown.output
+    assert "; answer " in shown.stdout
+    assert "positions more (--json lists all)" in shown.stdout
+
+
 @pytest.mark.parametrize("kind", TASK_OF)
 def test_the_command_measures_codecs(kind: str, lm: Callable[..., Path], texts: Path, tmp_path: Path) -> None:
     asked = ["codecs", "--task", TASK_OF[kind], "--teacher", str(lm(kind)), "--data", str(texts), "--seq-len", "24"]
