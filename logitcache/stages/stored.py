@@ -174,11 +174,12 @@ def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
     return folder
 
 
-def keep_tokenizer(tokenizer: Any, workspace: Workspace) -> None:
-    """Leave a teacher's tokenizer in the workspace."""
+def keep_tokenizer(tokenizer: Any, workspace: Workspace) -> Path:
+    """Leave a tokenizer in the workspace, for models of the same tokens: its folder."""
     folder = tokenizer_folder(workspace, vocabulary_map(tokenizer))
     if not (folder / "tokenizer_config.json").is_file():
         tokenizer.save_pretrained(folder)
+    return folder
 
 
 def check_vocabulary(tokenizer: Any, cache: Cache, workspace: Workspace, reporter: Reporter) -> None:

@@ -32,7 +32,7 @@ from logitcache.stages.relabelled import check_gold_labels
 from logitcache.stages.rows import check_unlabelled
 from logitcache.stages.run import run
 from logitcache.stages.stage import Stage, result_of
-from logitcache.stages.stored import stored_tokenizer
+from logitcache.stages.stored import keep_tokenizer
 from logitcache.stages.workspace import find_cache, self_cache
 from logitcache.store.columns import ROW
 from logitcache.store.lock import Lock
@@ -315,8 +315,10 @@ def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
     unset: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds", "out"))
     config = replace(job.config, **unset, method="base", overwrite=False, revision=job.requested.revision)
-    if job.stored and config.tokenizer is None and lacks_tokenizer(config.student):
-        config = replace(config, tokenizer=str(stored_tokenizer(config.workspace, job.stored["train"])))
+    if job.task.self_contained and config.tokenizer is None and lacks_tokenizer(config.student):
+        with first_alone():  # its rows are tokens already, and hold no texts to learn a vocabulary from
+            folder = keep_tokenizer(job.tokenizer, config.workspace)
+        config = replace(config, tokenizer=str(folder))
     return config
 
 

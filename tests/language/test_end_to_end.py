@@ -180,3 +180,12 @@ def test_a_row_that_has_no_answer_is_left_out_under_every_mask(
         rows.add(json.loads((out / "result.json").read_text())["data"]["train_rows"])
     (count,) = rows  # the same for both
     assert 0 < 2 * count <= report.rows - report.skipped_rows
+
+
+def test_a_shape_teaches_itself_without_any_dump(texts: Path, tmp_path: Path) -> None:
+    """Its vocabulary is learnt from the documents once; the first copy has the same."""
+    named: dict[str, Any] = {"task": "causal-lm", "student": "1x16", "epochs": 1, "seq_len": 24, "vocabulary": 100}
+    run = train("self-kd", str(texts), workspace=tmp_path / "work", out=tmp_path / "run", **named)
+    result = json.loads((run / "result.json").read_text())
+    assert {"train", "dev"} <= set(result["metrics"])
+    assert train("self-kd", str(texts), workspace=tmp_path / "work", out=tmp_path / "run", **named) == run
