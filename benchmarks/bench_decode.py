@@ -30,7 +30,10 @@ def main() -> None:
 
         times = in_turn({"ours": codec_unpack, "numpy": numpy}, ROUNDS, REPEATS)
         microseconds = {name: spread(times[name])["median"] / CALLS * 1e6 for name in times}
-        widths[str(width)] = {"microseconds": microseconds, "ours / numpy": ratio(times, "ours", "numpy")}
+        widths[str(width)] = {
+            "microseconds": microseconds,
+            "ours / numpy": ratio(times, "ours", "numpy"),
+        }
     write("decode", {"rows": ROWS, "widths": widths})
 
 

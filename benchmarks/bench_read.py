@@ -1,4 +1,5 @@
-"""Reading answers beside other formats: `logitcache bench read` with rivals.py, its document in results/read.json.
+"""Reading answers beside other formats: `logitcache bench read` with rivals.py, its document in
+results/read.json.
 
 python benchmarks/bench_read.py [--rounds 7]
 """
@@ -26,7 +27,9 @@ def main() -> None:
     config = ReadBenchConfig(rounds=options.rounds)
     ways = (*WAYS, *RIVALS)
     document = bench(config, ["python", *sys.argv], Notes(), ways=ways)
-    document["cold"] = [cold_pass for width in config.widths for cold_pass in cold_passes(config, ways, width)]
+    document["cold"] = [
+        cold_pass for width in config.widths for cold_pass in cold_passes(config, ways, width)
+    ]
     write(RESULTS / "read.json", document)
     for case in document["cases"]:
         kind = [str(case[key]) for key in ("name", "width", "order", "workers")]

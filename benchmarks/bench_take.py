@@ -1,7 +1,9 @@
-"""What reading costs: checked against unchecked, and against a plain memory-mapped array of the logits alone.
+"""What reading costs: checked against unchecked, and against a plain memory-mapped array of the
+logits alone.
 
-``take`` of 32 random rows with row hash, label, 64 float16 logits and the check of the rows' bounds, all record batches
-having been read before; the same while one record batch has not; and what the first reading of everything costs.
+``take`` of 32 random rows with row hash, label, 64 float16 logits and the check of the rows'
+bounds, all record batches having been read before; the same while one record batch has not; and
+what the first reading of everything costs.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ from logitcache.cache.cache import Cache
 
 ROWS, WIDTH, BATCH = 200_000, 64, 32
 NAMES = ("row_hash", "label", "logits")
-ROUNDS, REPEATS, CALLS = 15, 200, 20  # calls of one timed repeat: short, so that few are interrupted
+ROUNDS, REPEATS, CALLS = (
+    15,
+    200,
+    20,
+)  # calls of one timed repeat: short, so that few are interrupted
 
 
 def make(folder: Path, shards: int) -> Cache:
@@ -60,7 +66,11 @@ def first_reading(folder: Path) -> dict[str, float]:
         for start in range(0, ROWS, 1024):
             cache._columns(np.arange(start, min(start + 1024, ROWS)), NAMES)
         times.append(time.perf_counter() - started)
-    return {"first_s": times[0], "again_s": times[1], "checked_MB_per_s": cache.manifest.bytes / 1e6 / times[0]}
+    return {
+        "first_s": times[0],
+        "again_s": times[1],
+        "checked_MB_per_s": cache.manifest.bytes / 1e6 / times[0],
+    }
 
 
 def of_shards(folder: Path, shards: int) -> dict[str, Any]:
@@ -69,7 +79,9 @@ def of_shards(folder: Path, shards: int) -> dict[str, Any]:
     read, partly, unchecked = (Cache.open(first_reading_of) for _ in range(3))
     for cache in (read, partly, unchecked):
         cache.stored(np.arange(ROWS))
-    partly.reader.tables["row"]._mapped.any_fresh = True  # as while some record batch has not been read
+    partly.reader.tables[
+        "row"
+    ]._mapped.any_fresh = True  # as while some record batch has not been read
     unchecked.reader.tables["row"]._mapped.touch = lambda batch: None
     mapped = plain(read, folder / "logits")
     cases = {
@@ -80,10 +92,14 @@ def of_shards(folder: Path, shards: int) -> dict[str, Any]:
     }
     times = in_turn(cases, ROUNDS, REPEATS)
     return {
-        "microseconds": {name: {k: v / CALLS * 1e6 for k, v in spread(times[name]).items()} for name in cases},
+        "microseconds": {
+            name: {k: v / CALLS * 1e6 for k, v in spread(times[name]).items()} for name in cases
+        },
         "take / memmap": ratio(times, "take", "memmap"),
         "checked / unchecked": ratio(times, "take", "take, unchecked"),
-        "checked / unchecked, not all read before": ratio(times, "take, not all read before", "take, unchecked"),
+        "checked / unchecked, not all read before": ratio(
+            times, "take, not all read before", "take, unchecked"
+        ),
         "first reading": first,
     }
 

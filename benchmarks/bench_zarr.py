@@ -2,8 +2,8 @@
 
     python benchmarks/bench_zarr.py [--rows 65536] [--classes 64] [--rounds 5]
 
-By windows is an epoch in the order that training takes from a Zarr cache; in any order is 20 batches of it for Zarr,
-which decodes a chunk for nearly every row.
+By windows is an epoch in the order that training takes from a Zarr cache; in any order is 20
+batches of it for Zarr, which decodes a chunk for nearly every row.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_cache(folder / "arrow", options.rows, options.classes, SHARD_ROWS, draw(options.classes))
+        make_cache(
+            folder / "arrow", options.rows, options.classes, SHARD_ROWS, draw(options.classes)
+        )
         convert(folder / "arrow", folder / "zarr", "zarr")
         caches = {store: Cache.open(folder / store) for store in ("arrow", "zarr")}
         window = caches["zarr"].window or options.rows
@@ -53,10 +55,16 @@ def main() -> None:
                 cases[f"{kind} {store}"] = partial(read, cache, order)
         times = in_turn(cases, options.rounds, 1, settle=0)
         sizes = {store: cache.manifest.bytes for store, cache in caches.items()}
-    rates = {name: len(orders[name.split()[0]]) / float(np.median(blocks)) for name, blocks in times.items()}
+    rates = {
+        name: len(orders[name.split()[0]]) / float(np.median(blocks))
+        for name, blocks in times.items()
+    }
     ratios = {kind: ratio(times, f"{kind} zarr", f"{kind} arrow") for kind in orders}
     shape = {"rows": options.rows, "classes": options.classes, "batch": BATCH}
-    write("zarr", {**shape, "bytes": sizes, "rows_per_second": rates, "zarr_over_arrow_seconds": ratios})
+    write(
+        "zarr",
+        {**shape, "bytes": sizes, "rows_per_second": rates, "zarr_over_arrow_seconds": ratios},
+    )
 
 
 if __name__ == "__main__":

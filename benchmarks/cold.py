@@ -1,8 +1,9 @@
-"""All rows read once from files that are on the disk alone: dropped from the memory that the system keeps them in, and
-checked to be out of it.
+"""All rows read once from files that are on the disk alone: dropped from the memory that the system
+keeps them in, and checked to be out of it.
 
-Nothing here needs a privilege: a process may let go of the pages of its own files. Names and sizes of files stay known
-to the system, so what is then read is a cold file, not a machine that was just switched on.
+Nothing here needs a privilege: a process may let go of the pages of its own files. Names and sizes
+of files stay known to the system, so what is then read is a cold file, not a machine that was just
+switched on.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ RESIDENT = 0.01  # more of a file's pages than this, and it is not cold
 
 
 def cold_passes(config: ReadBenchConfig, ways: Sequence[Way], width: int) -> list[dict[str, Any]]:
-    """Every way that has files of its own, read once from the disk, opening included: the medians of some rounds. None
-    where the system keeps files in memory.
+    """Every way that has files of its own, read once from the disk, opening included: the medians
+    of some rounds. None where the system keeps files in memory.
     """
     own = {way.name: way for way in ways if way.of is None}
     times: dict[str, list[float]] = {name: [] for name in own}
@@ -50,13 +51,22 @@ def cold_passes(config: ReadBenchConfig, ways: Sequence[Way], width: int) -> lis
         rows = rows_of(config, width, way)
         seconds = float(np.median(times[name]))
         rate = rows * width * 2 / seconds
-        passes.append({"name": name, "width": width, "rows": rows, "seconds": seconds, "bytes_per_second": rate})
+        passes.append(
+            {
+                "name": name,
+                "width": width,
+                "rows": rows,
+                "seconds": seconds,
+                "bytes_per_second": rate,
+            }
+        )
     return passes
 
 
 def cool(files: Iterable[Path]) -> bool:
-    """Let go of these files' pages; whether that worked. It does not where they were not written out, where
-    the system has no way to say so, where the files live in memory, or where somebody has them mapped.
+    """Let go of these files' pages; whether that worked. It does not where they were not written
+    out, where the system has no way to say so, where the files live in memory, or where somebody
+    has them mapped.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -15,7 +15,9 @@ from logitcache.bench.machine import machine, versions
 RESULTS = Path(__file__).parent / "results"
 
 
-def ratio(times: Mapping[str, Sequence[Sequence[float]]], over: str, under: str) -> dict[str, float]:
+def ratio(
+    times: Mapping[str, Sequence[Sequence[float]]], over: str, under: str
+) -> dict[str, float]:
     """The ratio of two cases that were measured in turn."""
     return turns.ratio(times[over], times[under]).to_dict()
 
@@ -24,7 +26,9 @@ def write(name: str, content: Mapping[str, Any]) -> None:
     """Write ``results/NAME.json`` with the machine, the versions and the command, and print it."""
     document = {
         "benchmark": name,
-        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(nameless, sys.argv[1:])]),
+        "command": " ".join(
+            ["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(nameless, sys.argv[1:])]
+        ),
         "machine": machine(),
         "versions": versions(),
         **content,

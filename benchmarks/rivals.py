@@ -1,4 +1,6 @@
-"""What people keep a teacher's logits in without us, each in the form in which it reads random rows best."""
+"""What people keep a teacher's logits in without us, each in the form in which it reads random rows
+best.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,16 @@ def make_datasets(folder: Path, logits: Array) -> None:
 
     width = logits.shape[1]
     features = datasets.Features({"logits": datasets.List(datasets.Value("float16"), length=width)})
-    table = pa.table({"logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), width)})
+    table = pa.table(
+        {"logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), width)}
+    )
     with no_bars():
         datasets.Dataset(table.cast(features.arrow_schema)).save_to_disk(str(folder))
 
 
 def open_torch(folder: Path) -> Opened:
-    """A list of rows at once: faster than row by row and a collator. The library makes float32 of the halves, and takes
-    as long where it is configured not to.
+    """A list of rows at once: faster than row by row and a collator. The library makes float32 of
+    the halves, and takes as long where it is configured not to.
     """
     return open_datasets(folder, "torch")
 
@@ -49,7 +53,9 @@ def open_datasets(folder: Path, form: str) -> Opened:
     import datasets
 
     dataset = datasets.load_from_disk(str(folder)).with_format(form)
-    return Opened(len(dataset), lambda rows: dataset[rows.tolist()], lambda first, end: dataset[first:end])
+    return Opened(
+        len(dataset), lambda rows: dataset[rows.tolist()], lambda first, end: dataset[first:end]
+    )
 
 
 def make_files(folder: Path, logits: Array) -> None:
@@ -69,7 +75,9 @@ def open_files(folder: Path) -> Opened:
         return torch.stack([torch.load(row_file(folder, row), weights_only=True) for row in rows])
 
     count = sum(1 for _ in folder.glob("*/*.pt"))
-    return Opened(count, lambda rows: take(rows.tolist()), lambda first, end: take(list(range(first, end))))
+    return Opened(
+        count, lambda rows: take(rows.tolist()), lambda first, end: take(list(range(first, end)))
+    )
 
 
 def row_file(folder: Path, row: int) -> Path:
@@ -77,11 +85,15 @@ def row_file(folder: Path, row: int) -> Path:
 
 
 def make_zarr(folder: Path, logits: Array) -> None:
-    """Chunks of some hundred rows, not compressed: of 32 to 8,192 rows, with and without, the fastest at random."""
+    """Chunks of some hundred rows, not compressed: of 32 to 8,192 rows, with and without, the
+    fastest at random.
+    """
     import zarr
 
     chunks = (CHUNK_ROWS, logits.shape[1])
-    array = zarr.create_array(str(folder), shape=logits.shape, chunks=chunks, dtype=logits.dtype, compressors=None)
+    array = zarr.create_array(
+        str(folder), shape=logits.shape, chunks=chunks, dtype=logits.dtype, compressors=None
+    )
     array[:] = logits
 
 
@@ -89,22 +101,28 @@ def open_zarr(folder: Path) -> Opened:
     import zarr
 
     array = zarr.open_array(str(folder), mode="r")
-    return Opened(array.shape[0], lambda rows: array.oindex[rows], lambda first, end: array[first:end])
+    return Opened(
+        array.shape[0], lambda rows: array.oindex[rows], lambda first, end: array[first:end]
+    )
 
 
 def make_parquet(folder: Path, logits: Array) -> None:
-    """Small row groups, not compressed: a fifth of the time of a thousand rows, and a twentieth of the defaults."""
+    """Small row groups, not compressed: a fifth of the time of a thousand rows, and a twentieth of
+    the defaults.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({"logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])})
+    table = pa.table(
+        {"logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])}
+    )
     path = folder / "logits.parquet"
     pq.write_table(table, path, row_group_size=GROUP_ROWS, compression="none", use_dictionary=False)
 
 
 def open_parquet(folder: Path) -> Opened:
-    """The row groups that are needed, for ``pyarrow.dataset``'s ``take`` reads the whole file; in order, its own
-    batches.
+    """The row groups that are needed, for ``pyarrow.dataset``'s ``take`` reads the whole file; in
+    order, its own batches.
     """
     import pyarrow.parquet as pq
 

@@ -20,17 +20,21 @@ from .progress import finish_bench
 def command() -> None:
     """Measure what distillation costs on this machine, with your models and data.
 
-    Ratios are of medians measured in turn in one process. Each bench writes a JSON document with --out; `logitcache
-    report` makes a page of them.
+    Ratios are of medians measured in turn in one process. Each bench writes a JSON document with
+    --out; `logitcache report` makes a page of them.
     """
 
 
-@command.command(cls=Command, short_help="A training step by method, beside label smoothing and the stock Trainer.")
+@command.command(
+    cls=Command,
+    short_help="A training step by method, beside label smoothing and the stock Trainer.",
+)
 @options("bench overhead")
 @as_json
 def overhead(as_json: bool, out: Path | None, **values: Any) -> None:
-    """Time the training steps of base, ls, tf-reg, self-kd, cached kd and online kd, and of the stock Trainer with
-    label smoothing, on your models and data: in one process, in turn, on the same batches.
+    """Time the training steps of base, ls, tf-reg, self-kd, cached kd and online kd, and of the
+    stock Trainer with label smoothing, on your models and data: in one process, in turn, on the
+    same batches.
     """
     config = typed(OverheadConfig, values)
     check_out(out)
@@ -39,12 +43,16 @@ def overhead(as_json: bool, out: Path | None, **values: Any) -> None:
     finish_bench(bench(config, _command_line(), NOTES), out, as_json)
 
 
-@command.command(cls=Command, short_help="A dump beside the teacher's bare forward pass and other ways to run it.")
+@command.command(
+    cls=Command,
+    short_help="A dump beside the teacher's bare forward pass and other ways to run it.",
+)
 @options("bench dump")
 @as_json
 def dump(as_json: bool, out: Path | None, **values: Any) -> None:
-    """Measure a whole dump beside bare forward passes (over the same batches, over batches of 32 rows in file order,
-    and over those padded to the maximum length) and beside `transformers.pipeline`: in turn, in one process.
+    """Measure a whole dump beside bare forward passes (over the same batches, over batches of 32
+    rows in file order, and over those padded to the maximum length) and beside
+    `transformers.pipeline`: in turn, in one process.
     """
     config = typed(DumpBenchConfig, values)
     check_out(out)
@@ -57,9 +65,11 @@ def dump(as_json: bool, out: Path | None, **values: Any) -> None:
 @options("bench read")
 @as_json
 def read(as_json: bool, out: Path | None, **values: Any) -> None:
-    """Time batches of 32 rows, random and in order, from a cache and from a numpy memory map, both deleted again.
+    """Time batches of 32 rows, random and in order, from a cache and from a numpy memory map, both
+    deleted again.
 
-    Made-up logits in a folder for temporary files (TMPDIR): about a gigabyte at most, beside it. Takes some minutes.
+    Made-up logits in a folder for temporary files (TMPDIR): about a gigabyte at most, beside it.
+    Takes some minutes.
     """
     config = typed(ReadBenchConfig, values)
     check_out(out)
@@ -71,8 +81,12 @@ def read(as_json: bool, out: Path | None, **values: Any) -> None:
 @command.command(cls=Command, short_help="How far `logitcache plan` is off on this machine.")
 @options("bench plan")
 @as_json
-def plan(as_json: bool, out: Path | None, rows: int, steps: int, rounds: int, memory: bool, **values: Any) -> None:
-    """Calibrate, forecast a dump and some training steps, and measure them, several times in one process."""
+def plan(
+    as_json: bool, out: Path | None, rows: int, steps: int, rounds: int, memory: bool, **values: Any
+) -> None:
+    """Calibrate, forecast a dump and some training steps, and measure them, several times in one
+    process.
+    """
     config = typed(PlanConfig, {**values, "rows": rows})
     check_out(out)
     from logitcache.forecast.accuracy import bench

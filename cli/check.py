@@ -18,10 +18,12 @@ from .progress import print_json
 @options("check")
 @as_json
 def command(data: str, as_json: bool, **values: Any) -> None:
-    """Look at DATA (what --data of `dump` names) before a teacher or a student does: classes, duplicates,
-    contradictions, texts that are in train and test, encodings, lengths, and how a teacher's classes match.
+    """Look at DATA (what --data of `dump` names) before a teacher or a student does: classes,
+    duplicates, contradictions, texts that are in train and test, encodings, lengths, and how a
+    teacher's classes match.
 
-    Findings do not change the exit code. It is 0, or that of the refusal that `dump` or `train` would end with.
+    Findings do not change the exit code. It is 0, or that of the refusal that `dump` or `train`
+    would end with.
     """
     config = typed(CheckConfig, {**values, "data": data})
     from logitcache.report.check import check_text

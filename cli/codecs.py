@@ -23,7 +23,8 @@ COLUMNS = ("bytes", "entries", "variance", "bias", "kl", "gradient_error", "batc
 @options("codecs")
 @as_json
 def command(as_json: bool, **values: Any) -> None:
-    """Measure codecs on a sample of a language model's answers: bytes, variance, bias and the error of the gradient.
+    """Measure codecs on a sample of a language model's answers: bytes, variance, bias and the error
+    of the gradient.
 
     With --bytes-per-token, the largest codec of each kind within that budget, the best first.
     """
@@ -42,10 +43,14 @@ def render(document: dict[str, Any]) -> str:
     """A line for each codec."""
     width = max(len(case["name"]) for case in document["cases"])
     titles = [name.replace("_", " ") for name in COLUMNS]
-    lines = [f"{'codec':<{width}}  " + "  ".join(f"{title:>{max(9, len(title))}}" for title in titles)]
+    lines = [
+        f"{'codec':<{width}}  " + "  ".join(f"{title:>{max(9, len(title))}}" for title in titles)
+    ]
     for case in document["cases"]:
         cells = [f"{case[name]:>{max(9, len(name))}.4g}" for name in COLUMNS]
         lines.append(f"{case['name']:<{width}}  " + "  ".join(cells))
     if document["best"] is not None:
-        lines.append(f"least error of a batch's gradient within the budget: --codec {document['best']}")
+        lines.append(
+            f"least error of a batch's gradient within the budget: --codec {document['best']}"
+        )
     return "\n".join(lines)

@@ -21,8 +21,8 @@ from .progress import output, print_json
 def command(results: tuple[Path, ...], as_json: bool, **values: Any) -> None:
     """Compare RESULTS: folders made by `train`, or folders of such.
 
-    Methods by mean ± std over seeds, the difference to a baseline with a test over seeds and an interval over test
-    rows, and one plain sentence.
+    Methods by mean ± std over seeds, the difference to a baseline with a test over seeds and an
+    interval over test rows, and one plain sentence.
     """
     config = typed(CompareConfig, values)
     from logitcache.study.tables import compare, render

@@ -18,8 +18,8 @@ from .progress import show
 @options("convert")
 @as_json
 def command(cache: Path | str, out: Path, to: str, as_json: bool) -> None:
-    """Write what CACHE, a folder or a URL, holds to the folder OUT. Every byte is checked on the way; running it again
-    goes on.
+    """Write what CACHE, a folder or a URL, holds to the folder OUT. Every byte is checked on the
+    way; running it again goes on.
     """
     from logitcache.cache.convert import convert
 

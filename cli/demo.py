@@ -35,9 +35,11 @@ The same on your own text (files, a folder of them, or jsonl with text, prompt a
 @options("demo")
 @as_json
 def command(task: str, quick: bool, out: Path, as_json: bool) -> None:
-    """Train a teacher on built-in text, dump it, train students by several methods and seeds, and compare them.
+    """Train a teacher on built-in text, dump it, train students by several methods and seeds, and
+    compare them.
 
-    Nothing is downloaded: the text is the docstrings of installed packages. Ends with a verdict and a picture.
+    Nothing is downloaded: the text is the docstrings of installed packages. Ends with a verdict and
+    a picture.
     """
     from logitcache.report.plots import dots
     from logitcache.study import demo, language_demo

@@ -30,8 +30,8 @@ UNCOMPARED = {
 @click.argument("b", type=CACHE)
 @as_json
 def command(a: Path | str, b: Path | str, as_json: bool) -> None:
-    """Compare the answers of caches A and B row by row, joined by their texts, and say what of their fingerprints and
-    conditions differs.
+    """Compare the answers of caches A and B row by row, joined by their texts, and say what of
+    their fingerprints and conditions differs.
     """
     from logitcache.cache.cache import Cache
     from logitcache.cache.diff import difference

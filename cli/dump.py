@@ -19,7 +19,12 @@ from .options import Command, as_json, options, typed
 from .progress import lines, show
 from .workers import run_parts, words_typed
 
-SUMMED = ("teacher_rows", "reused_rows", "rows_per_second", "tokens_per_second")  # over the parts of a dump
+SUMMED = (
+    "teacher_rows",
+    "reused_rows",
+    "rows_per_second",
+    "tokens_per_second",
+)  # over the parts of a dump
 
 
 @click.command(cls=Command)
@@ -28,7 +33,8 @@ SUMMED = ("teacher_rows", "reused_rows", "rows_per_second", "tokens_per_second")
 def command(as_json: bool, workers: int | None, **values: Any) -> None:
     """Ask a teacher about every row of one split, once, and store what it says.
 
-    Running the same command again goes on where it stopped. Ends with a report of what the teacher knows.
+    Running the same command again goes on where it stopped. Ends with a report of what the teacher
+    knows.
     """
     rank = launched_rank() if values["part"] is None else None
     if rank is not None:
@@ -54,7 +60,9 @@ def dump_here(config: DumpConfig, reporter: Reporter) -> dict[str, Any]:
 
 
 def launched_rank() -> tuple[int, int] | None:
-    """The number of this process, from 0, and how many torchrun (or another launcher) started; None for one alone."""
+    """The number of this process, from 0, and how many torchrun (or another launcher) started; None
+    for one alone.
+    """
     rank = os.environ.get("RANK", "")
     size = os.environ.get("WORLD_SIZE", "")
     if not rank.isdecimal() or not size.isdecimal() or int(size) < 2:
@@ -63,8 +71,8 @@ def launched_rank() -> tuple[int, int] | None:
 
 
 def dump_by_ranks(config: DumpConfig, is_first: bool) -> dict[str, Any] | None:
-    """The document of all parts on the first rank, None on the others. Where the launcher does not say how ranks find
-    one another, each has its own.
+    """The document of all parts on the first rank, None on the others. Where the launcher does not
+    say how ranks find one another, each has its own.
     """
     from logitcache.ranks import can_meet, gathered
 
@@ -78,7 +86,9 @@ def dump_by_workers(config: DumpConfig, workers: int) -> dict[str, Any]:
     """The document of a dump made by processes of its own, one for each part."""
     if config.part is not None or config.overwrite:
         flag = "--part" if config.part is not None else "--overwrite"
-        raise SpecError(expected=f"--workers without {flag}", found="both", advice="Leave one of them out.")
+        raise SpecError(
+            expected=f"--workers without {flag}", found="both", advice="Leave one of them out."
+        )
     reporter = Once(progress())
     if config.teacher.answers is None:  # a model is trained once, before the parts need it
         from logitcache.stages.dump import load_panel
@@ -101,7 +111,9 @@ def to_json(report: Any) -> dict[str, Any]:
 
 
 def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """One document of several parts': that of the part that sealed the cache, with what all of them did."""
+    """One document of several parts': that of the part that sealed the cache, with what all of them
+    did.
+    """
     document = dict(max(documents, key=lambda document: (document["complete"], document["rows"])))
     for key in SUMMED:
         document[key] = sum(part[key] for part in documents)
@@ -126,13 +138,19 @@ def render(document: dict[str, Any]) -> str:
 def _size(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The cache, its rows and its size."""
     rows = document["rows"]
-    yield "cache", document["cache"] if document["complete"] else f"{document['cache']} (not finished)"
+    yield (
+        "cache",
+        document["cache"] if document["complete"] else f"{document['cache']} (not finished)",
+    )
     yield "rows", f"{rows:,} ({_origin(document)})"
     yield "size", f"{document['bytes']:,} bytes ({document['bytes'] / max(1, rows):.0f} a row)"
     if document["cut_rows"]:
         share = document["cut_rows"] / rows
         first = document["first_cut"]
-        yield "cut", f"{document['cut_rows']:,} rows ({share:.1%}) at max length, first: row {first}"
+        yield (
+            "cut",
+            f"{document['cut_rows']:,} rows ({share:.1%}) at max length, first: row {first}",
+        )
 
 
 def _origin(document: dict[str, Any]) -> str:
@@ -153,7 +171,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """How sure the teacher is, and how often it is right."""
     if document["entropy"] is not None:
         uniform = log(document["num_labels"])
-        yield "entropy", f"{document['entropy']:.3f} nats on average (uniform answers: {uniform:.3f})"
+        yield (
+            "entropy",
+            f"{document['entropy']:.3f} nats on average (uniform answers: {uniform:.3f})",
+        )
     dev = f"dev ({document['dev_rows']:,} rows)"
     for rows, scores in (("these rows", document["scores"]), (dev, document["dev_scores"])):
         if "token_accuracy" in scores:
@@ -163,6 +184,12 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "teacher", f"{right}; calibration error {scores['ece']:.3f}"
         elif scores:
             agreement = f"agrees with the gold label on {scores['accuracy']:.1%} of {rows}"
-            yield "teacher", f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}"
+            yield (
+                "teacher",
+                f"{agreement}; macro F1 {scores['macro_f1']:.3f}, MCC {scores['mcc']:.3f}",
+            )
     if document["folds"]:
-        yield "folds", f"{document['folds']} teachers: no row was answered by one that was trained on it"
+        yield (
+            "folds",
+            f"{document['folds']} teachers: no row was answered by one that was trained on it",
+        )

@@ -1,4 +1,6 @@
-"""``logitcache inspect``: what a cache holds. No torch; one JSON file read, and with ``--row`` one row."""
+"""``logitcache inspect``: what a cache holds. No torch; one JSON file read, and with ``--row`` one
+row.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ UNITS = {"entropy": " nats", "top p": ""}
 @options("inspect")
 @as_json
 def command(cache: Path | str, as_json: bool, **values: Any) -> None:
-    """Print what a cache is: teacher, data, shards, codecs, how sure the teacher was. CACHE is a folder or a URL."""
+    """Print what a cache is: teacher, data, shards, codecs, how sure the teacher was. CACHE is a
+    folder or a URL.
+    """
     config = typed(InspectConfig, values)
     from logitcache.cache.cache import Cache
     from logitcache.cache.inspect import describe, row_of
@@ -44,7 +48,12 @@ def command(cache: Path | str, as_json: bool, **values: Any) -> None:
 
 def render(document: dict[str, Any]) -> str:
     """The document as lines of `name value`."""
-    pairs = [*_contents(document), *_teacher(document), *_conditions(document), *_quantiles(document["quantiles"])]
+    pairs = [
+        *_contents(document),
+        *_teacher(document),
+        *_conditions(document),
+        *_quantiles(document["quantiles"]),
+    ]
     if "row" in document:
         pairs += [("", ""), *_row(document["row"])]
     return lines(pairs)
@@ -74,7 +83,11 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     labels = teacher["label_names"]
     digest = _short(teacher.get("weights"))
     answers = teacher.get("answers")
-    origin = f"{answers} that lay there, digest {digest}" if answers else f"{teacher.get('dtype')}, weights {digest}"
+    origin = (
+        f"{answers} that lay there, digest {digest}"
+        if answers
+        else f"{teacher.get('dtype')}, weights {digest}"
+    )
     yield "teacher", f"{teacher.get('name')} ({origin})"
     yield "labels", f"{len(labels)}: {first_few(labels)}"
     order = teacher.get("label_order")
@@ -82,7 +95,10 @@ def _teacher(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "label order", f"the teacher's own columns, as they stand here: {first_few(order)}"
     folds = teacher.get("folds")
     if folds:
-        yield "folds", f"{folds['count']} teachers: no row was answered by one that was trained on it"
+        yield (
+            "folds",
+            f"{folds['count']} teachers: no row was answered by one that was trained on it",
+        )
     if document["preprocessor"].get("kind") != "none":
         yield "tokenizer", _short(document["preprocessor"].get("vocabulary"))
         yield "max length", f"{document['preparation'].get('max_length')} tokens"
@@ -94,7 +110,9 @@ def _conditions(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     conditions = document["conditions"]
     for condition in conditions:
         text = ", ".join(
-            f"{name} {value}" for name, value in condition.items() if name != "shards" and value is not None
+            f"{name} {value}"
+            for name, value in condition.items()
+            if name != "shards" and value is not None
         )
         if len(conditions) > 1:
             text += f" (shards {', '.join(_range(*shards) for shards in condition['shards'])})"
@@ -116,7 +134,10 @@ def _quantiles(quantiles: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if key not in quantiles:
             continue
         sketch = quantiles[key]
-        shares = [f"{share:.0%} {value:.3f}" for share, value in zip(sketch["at"], sketch["value"], strict=True)]
+        shares = [
+            f"{share:.0%} {value:.3f}"
+            for share, value in zip(sketch["at"], sketch["value"], strict=True)
+        ]
         error = max(high - low for low, high in zip(sketch["low"], sketch["high"], strict=True))
         bound = f" (off by {error:.3f} at most)" if error else ""
         yield name, f"{', '.join(shares)}{UNITS[name]}{bound}"
@@ -143,7 +164,11 @@ def _row(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _label(entry: dict[str, Any]) -> str:
     if entry["label"] < 0:
         return "none"
-    return str(entry["label"]) if entry["label_name"] is None else f"{entry['label_name']} ({entry['label']})"
+    return (
+        str(entry["label"])
+        if entry["label_name"] is None
+        else f"{entry['label_name']} ({entry['label']})"
+    )
 
 
 def _answer(entry: dict[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""Groups of commands: one that knows the nearest name of a mistyped command, and one that loads commands on use."""
+"""Groups of commands: one that knows the nearest name of a mistyped command, and one that loads
+commands on use.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ class Group(click.Group):
 class LazyGroup(Group):
     """A group that imports a command's module when the command is called, as that may load torch.
 
-    ``summaries`` maps each command to its line in ``--help``; the command itself is the object ``command`` of the
-    module of that name beside this one.
+    ``summaries`` maps each command to its line in ``--help``; the command itself is the object
+    ``command`` of the module of that name beside this one.
     """
 
     def __init__(self, *args: Any, summaries: Mapping[str, str], **settings: Any) -> None:

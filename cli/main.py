@@ -43,9 +43,21 @@ COMMANDS = {
 RESUMABLE = ("dump", "train", "repair", "convert", "merge", "demo")
 BROKEN_PIPE = 128 + platforms.BROKEN_PIPE
 SPELL = "logitcache.spell"
-SPELLINGS = {"±": "+-", "×": "x", "÷": "/", "²": "^2", "·": "*", "–": "-", "−": "-", "…": "...", "τ": "tau", "µ": "u"}
+SPELLINGS = {
+    "±": "+-",
+    "×": "x",
+    "÷": "/",
+    "²": "^2",
+    "·": "*",
+    "–": "-",
+    "−": "-",
+    "…": "...",
+    "τ": "tau",
+    "µ": "u",
+}
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Errors over a path that the user has named. Rooms check what they can; what only the system knows ends here.
+# Errors over a path that the user has named. Rooms check what they can; what only the system knows
+# ends here.
 UNUSABLE_PATH = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG,
 )  # fmt: skip
@@ -55,7 +67,9 @@ class Logitcache(LazyGroup):
     """The group, with one line on stderr and an exit code for each error that is no bug of ours."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """As click's, where the disk may also be full when ``--help`` is printed, before a command is called."""
+        """As click's, where the disk may also be full when ``--help`` is printed, before a command
+        is called.
+        """
         try:
             return super().main(*args, **settings)
         except OSError as error:
@@ -88,7 +102,9 @@ class Logitcache(LazyGroup):
             _end_stopped(ctx, stopped.number)
         except BrokenPipeError as error:
             if not _is_reader_gone():  # click would end here in silence
-                raise RuntimeError("a pipe broke that is not our output's: did a worker die?") from error
+                raise RuntimeError(
+                    "a pipe broke that is not our output's: did a worker die?"
+                ) from error
             _discard_stdout()
             ctx.exit(BROKEN_PIPE)
         except OSError as error:
@@ -96,11 +112,18 @@ class Logitcache(LazyGroup):
                 _fail(ctx, _out_of_space(error))
             if error.errno not in UNUSABLE_PATH or error.filename is None:
                 raise
-            _fail(ctx, SpecError(f"cannot be used: {error.strerror}. Name another place.", where=error.filename))
+            _fail(
+                ctx,
+                SpecError(
+                    f"cannot be used: {error.strerror}. Name another place.", where=error.filename
+                ),
+            )
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """The replacement of characters that the output's encoding (ASCII, say) lacks: an error handler of codecs."""
+    """The replacement of characters that the output's encoding (ASCII, say) lacks: an error handler
+    of codecs.
+    """
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -137,7 +160,9 @@ def _discard_stdout() -> None:
 
 
 def _is_reader_gone() -> bool:
-    """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker that died."""
+    """Whether the broken pipe is our own output's (``logitcache ... | head``), not one to a worker
+    that died.
+    """
     if not hasattr(select, "poll"):  # on Windows
         return True
     poll = select.poll()
@@ -145,7 +170,9 @@ def _is_reader_gone() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-@click.group(cls=Logitcache, summaries=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Logitcache, summaries=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(logitcache.__version__, prog_name="logitcache")
 def cli() -> None:
     """Run a teacher once, store what it said, and distil any number of students from the store."""

@@ -15,12 +15,15 @@ from .progress import show
 @click.command(cls=Command)
 @click.argument("out", type=LocalPath())
 @click.argument(
-    "parts", type=LocalPath("parts of a dump are read here. Copy it to this machine first"), nargs=-1, required=True
+    "parts",
+    type=LocalPath("parts of a dump are read here. Copy it to this machine first"),
+    nargs=-1,
+    required=True,
 )
 @as_json
 def command(out: Path, parts: tuple[Path, ...], as_json: bool) -> None:
-    """Copy the shards of the folders PARTS, each proved by its checksums, into the cache OUT, and finish it. Ends with
-    6 where rows are missing still.
+    """Copy the shards of the folders PARTS, each proved by its checksums, into the cache OUT, and
+    finish it. Ends with 6 where rows are missing still.
     """
     from logitcache.cache.convert import merge
 

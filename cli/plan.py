@@ -22,12 +22,16 @@ from .progress import show
 @hidden_options(UNCOUNTED.values())
 @as_json
 def command(as_json: bool, **values: Any) -> None:
-    """Forecast disk, time, memory and money of a dump, of each method, and of all epochs, seeds and methods together.
+    """Forecast disk, time, memory and money of a dump, of each method, and of all epochs, seeds and
+    methods together.
 
-    Nothing is run but some seconds of the real thing: some of the teacher's batches, some training steps. Takes every
-    option of `dump` and `train`; those that decide no cost, such as --alpha, are passed over.
+    Nothing is run but some seconds of the real thing: some of the teacher's batches, some training
+    steps. Takes every option of `dump` and `train`; those that decide no cost, such as --alpha, are
+    passed over.
     """
-    config = typed(PlanConfig, {name: value for name, value in values.items() if name not in UNCOUNTED})
+    config = typed(
+        PlanConfig, {name: value for name, value in values.items() if name not in UNCOUNTED}
+    )
     _note_uncounted(click.get_current_context())
     from logitcache.forecast.forecast import plan
     from logitcache.report.terminal import plan_text

@@ -1,4 +1,6 @@
-"""Signals: a command that is interrupted or terminated unwinds its stack, so that locks and temporary files go."""
+"""Signals: a command that is interrupted or terminated unwinds its stack, so that locks and
+temporary files go.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ RESEND = 0.02  # seconds until a signal that a destructor swallowed is sent agai
 
 
 class Stopped(SystemExit):
-    """Raised at the point where a signal met the process; no library takes it for an error of its own."""
+    """Raised at the point where a signal met the process; no library takes it for an error of its
+    own.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -33,10 +37,12 @@ class Stopped(SystemExit):
 def stoppable(ctx: click.Context) -> Iterator[None]:
     """While this lasts, SIGINT and SIGTERM raise :class:`Stopped`.
 
-    A process that has not ended after :data:`GRACE` seconds, or receives a second signal, ends at once: a cache or a
-    run survives that as it survives SIGKILL.
+    A process that has not ended after :data:`GRACE` seconds, or receives a second signal, ends at
+    once: a cache or a run survives that as it survives SIGKILL.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # signals reach the main thread only
         yield
         return
     timers: list[threading.Timer] = []
@@ -66,10 +72,16 @@ def stoppable(ctx: click.Context) -> Iterator[None]:
         swallowed.append(args)
         start_timer(RESEND, resend, args.exc_value.number)
 
-    resend = partial(signal.pthread_kill, threading.get_ident()) if platforms.POSIX else signal.raise_signal
+    resend = (
+        partial(signal.pthread_kill, threading.get_ident())
+        if platforms.POSIX
+        else signal.raise_signal
+    )
     original_hook = sys.unraisablehook
     sys.unraisablehook = unraisable
-    original_handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    original_handlers = {
+        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

@@ -37,7 +37,9 @@ def command(as_json: bool, **values: Any) -> None:
     try:
         result = read_result(folder)
     except FileNotFoundError:
-        raise Locked("another command has begun to overwrite this result. Run this one again.", where=folder) from None
+        raise Locked(
+            "another command has begun to overwrite this result. Run this one again.", where=folder
+        ) from None
     document = {"out": str(folder), **{key: result[key] for key in PRINTED}}
     document["class_weight"] = result.get("class_weight")
     show(document, as_json, lambda document: document["out"])

@@ -21,10 +21,11 @@ from .progress import lines, print_json
 @options("verify")
 @as_json
 def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **values: Any) -> None:
-    """Read every byte of a cache against its checksums, and name each fault. Ends with 3 where there is one.
+    """Read every byte of a cache against its checksums, and name each fault. Ends with 3 where
+    there is one.
 
-    With --live, ask the teacher about some rows again: ends with 4 where its answers are further off than they are from
-    themselves in other batches.
+    With --live, ask the teacher about some rows again: ends with 4 where its answers are further
+    off than they are from themselves in other batches.
     """
     config = typed(AgainConfig, values)
     from logitcache.cache.cache import Cache
@@ -44,7 +45,9 @@ def command(cache: Path | str, as_json: bool, live: int | None, seed: int, **val
         for fault in faults:
             click.echo(visible(f"{cache}/{fault}"))
         if not faults:
-            click.echo(f"{cache}: {manifest.bytes:,} bytes in {len(manifest.receipts)} shards are as they were written")
+            click.echo(
+                f"{cache}: {manifest.bytes:,} bytes in {len(manifest.receipts)} shards are as they were written"
+            )
         if answers is not None:
             click.echo(render(answers))
     context = click.get_current_context()
@@ -60,10 +63,15 @@ def render(live: dict[str, Any]) -> str:
     pairs = [
         ("asked again", f"{live['rows']:,} rows; {live['same_bytes']:,} gave the same bytes"),
         ("difference", f"{live['difference']:.3g} at most (row {live['worst_row']}); {divergence}"),
-        ("control", f"{live['control']:.3g} at most, the teacher asked for a row alone and beside a copy of it"),
+        (
+            "control",
+            f"{live['control']:.3g} at most, the teacher asked for a row alone and beside a copy of it",
+        ),
     ]
     for name, (recorded, current) in live["conditions"].items():
         pairs.append(("condition", f"{name}: {recorded} in the cache, {current} here"))
     verb = "says" if live["agrees"] else "does NOT say"
-    pairs.append(("verdict", f"the teacher {verb} what the cache holds (allowed: {live['allowed']:.3g})"))
+    pairs.append(
+        ("verdict", f"the teacher {verb} what the cache holds (allowed: {live['allowed']:.3g})")
+    )
     return lines(pairs)

@@ -1,4 +1,6 @@
-"""Several processes of one command, each with one part of the work; the first that fails ends all of them."""
+"""Several processes of one command, each with one part of the work; the first that fails ends all
+of them.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,15 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
     try:
         for index in range(workers):
             process = subprocess.Popen(
-                [sys.executable, "-c", SCRIPT, *words, "--json", "--part", f"{index + 1}/{workers}"],
+                [
+                    sys.executable,
+                    "-c",
+                    SCRIPT,
+                    *words,
+                    "--json",
+                    "--part",
+                    f"{index + 1}/{workers}",
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -62,8 +72,12 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
             )
             processes.append(process)
             listeners += [
-                threading.Thread(target=_store_output, args=(process.stdout, outputs, index), daemon=True),
-                threading.Thread(target=_note_errors, args=(process.stderr, reporter, index), daemon=True),
+                threading.Thread(
+                    target=_store_output, args=(process.stdout, outputs, index), daemon=True
+                ),
+                threading.Thread(
+                    target=_note_errors, args=(process.stderr, reporter, index), daemon=True
+                ),
             ]
         for listener in listeners:
             listener.start()
@@ -86,7 +100,9 @@ def run_parts(words: Sequence[str], workers: int, reporter: Reporter) -> list[st
 
 
 def end_with_parent() -> None:
-    """In a worker: end with SIGTERM when the process that started this one is gone, and with it our stdin."""
+    """In a worker: end with SIGTERM when the process that started this one is gone, and with it our
+    stdin.
+    """
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):

@@ -1,6 +1,7 @@
 """logitcache: run the teacher once, store what it said, distil from the store.
 
-What is named here is loaded when it is first used: ``import logitcache`` loads neither torch nor transformers.
+What is named here is loaded when it is first used: ``import logitcache`` loads neither torch nor
+transformers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The commands as functions with the commands' options: ``logitcache.dump``, ``train``, ``compare`` and others.
+"""The commands as functions with the commands' options: ``logitcache.dump``, ``train``, ``compare``
+and others.
 
-Every option is declared in ``logitcache.config``; the signatures here are generated from the declarations
-(``config/signatures.py``), so that editors complete them.
+Every option is declared in ``logitcache.config``; the signatures here are generated from the
+declarations (``config/signatures.py``), so that editors complete them.
 """
 
 from __future__ import annotations
@@ -66,12 +67,14 @@ def load(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[RowsOptions],
 ) -> Source:
-    """The rows that ``--data`` (and ``--unlabelled``) name, with their splits, labels and identities.
+    """The rows that ``--data`` (and ``--unlabelled``) name, with their splits, labels and
+    identities.
 
-    ``data`` may also be rows in memory: columns (``{"text": [...], "label": [...]}``), a pandas DataFrame, an arrow
-    Table or a ``datasets.Dataset``, or these by split (``{"train": ..., "dev": ..., "unlabelled": ...}``, a
-    ``DatasetDict``); a table without splits is divided as a file is. ``name`` is the source's name in default folders
-    and in results. Raises SpecError for data that cannot be read.
+    ``data`` may also be rows in memory: columns (``{"text": [...], "label": [...]}``), a pandas
+    DataFrame, an arrow Table or a ``datasets.Dataset``, or these by split (``{"train": ..., "dev":
+    ..., "unlabelled": ...}``, a ``DatasetDict``); a table without splits is divided as a file is.
+    ``name`` is the source's name in default folders and in results. Raises SpecError for data that
+    cannot be read.
     """
     if name is not None:
         _check_name(name)
@@ -96,10 +99,12 @@ def check(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[CheckOptions],
 ) -> checking.Report:
-    """What is wrong with rows, before a teacher is asked or a student trained: ``logitcache check``.
+    """What is wrong with rows, before a teacher is asked or a student trained: ``logitcache
+    check``.
 
-    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their names. Raises SpecError
-    for rows that cannot be read as asked; what `dump` and `train` would refuse is in ``report.refusals``.
+    ``data`` is what :func:`load` takes, or what it gave; ``options`` are the command's by their
+    names. Raises SpecError for rows that cannot be read as asked; what `dump` and `train` would
+    refuse is in ``report.refusals``.
     """
     reporter = _reporter(reporter, notify)
     config, source = _with_rows(build(CheckConfig, options), data, unlabelled, reporter)
@@ -116,13 +121,15 @@ def dump(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[DumpOptions],
 ) -> DumpReport:
-    """Ask a teacher about every row of one split, once, and store what it says: ``logitcache dump``.
+    """Ask a teacher about every row of one split, once, and store what it says: ``logitcache
+    dump``.
 
-    ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved in the workspace
-    under a name made of their content. Of a teacher that is named, ``tokenizer`` names another than its own. ``data``
-    is what :func:`load` takes or returns; ``options`` are those of the command, by name. ``reporter`` shows notes and
-    progress; ``notify``, a function, gets the notes in its place. Raises the kinds of :class:`LogitCacheError` that the
-    command ends with.
+    ``teacher`` may be a model of `transformers` in memory, with its ``tokenizer``: both are saved
+    in the workspace under a name made of their content. Of a teacher that is named, ``tokenizer``
+    names another than its own. ``data`` is what :func:`load` takes or returns; ``options`` are
+    those of the command, by name. ``reporter`` shows notes and progress; ``notify``, a function,
+    gets the notes in its place. Raises the kinds of :class:`LogitCacheError` that the command ends
+    with.
     """
     reporter = _reporter(reporter, notify)
     named = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
@@ -146,8 +153,9 @@ def repair(
 ) -> RepairReport:
     """Make the broken shards of a cache again, and only those: ``logitcache repair``.
 
-    ``teacher``, ``data`` and ``options`` are those of :func:`dump`; by default the teacher and the rows that the cache
-    names. They are only used where a shard is broken. Raises FingerprintMismatch where they are not the cache's own.
+    ``teacher``, ``data`` and ``options`` are those of :func:`dump`; by default the teacher and the
+    rows that the cache names. They are only used where a shard is broken. Raises
+    FingerprintMismatch where they are not the cache's own.
     """
     reporter = _reporter(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
@@ -162,7 +170,9 @@ def repair_config(
     *,
     reporter: Reporter,
 ) -> RepairReport:
-    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take precedence."""
+    """:func:`repair` with its options as a configuration, of which ``data`` and ``unlabelled`` take
+    precedence.
+    """
     folder = local_path(cache, REPAIR_LOCALLY)
 
     def plan_again(plan: Plan) -> Asked:
@@ -185,10 +195,11 @@ def verify_live(
     notify: Callable[[str], object] | None = None,
     **options: Unpack[AgainOptions],
 ) -> Live:
-    """Ask the teacher about some rows of a cache again, drawn by ``seed``: ``logitcache verify --live``.
+    """Ask the teacher about some rows of a cache again, drawn by ``seed``: ``logitcache verify
+    --live``.
 
-    ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where they are not the
-    cache's own.
+    ``teacher``, ``data`` and ``options`` as for :func:`repair`. Raises FingerprintMismatch where
+    they are not the cache's own.
     """
     reporter = _reporter(reporter, notify)
     config = build(AgainConfig, {**options, "teacher": teacher})
@@ -211,13 +222,15 @@ def verify_config(
     opened = Cache.open(cache)
     plan = opened.manifest.plan
     again = _planned_again(config, data, unlabelled, reporter, plan)
-    again.check_same(plan, padding=False)  # rows asked alone show whether its batches were padded as they should be
+    again.check_same(
+        plan, padding=False
+    )  # rows asked alone show whether its batches were padded as they should be
     return live(opened, again, rows, seed)
 
 
 def diff(a: Place, b: Place) -> Difference:
-    """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch where their labels
-    or texts are not the same, SpecError where no row has an answer in both.
+    """How far two caches of the same rows differ: ``logitcache diff``. Raises FingerprintMismatch
+    where their labels or texts are not the same, SpecError where no row has an answer in both.
     """
     return difference(Cache.open(a), Cache.open(b))
 
@@ -233,10 +246,11 @@ def train(
 ) -> Path:
     """Train one student and return its result folder: ``logitcache train``.
 
-    ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name: ``student``,
-    ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a :class:`Cache`, or several. ``student`` may
-    be a model of `transformers` in memory, ``tokenizer`` is then its own. ``reporter`` and ``notify`` as for
-    :func:`dump`. Raises the kinds of :class:`LogitCacheError` that the command ends with.
+    ``data`` is what :func:`load` takes or returns. ``options`` are those of the command, by name:
+    ``student``, ``seed``, ``alpha``, ``epochs``, ... ``cache`` is a folder, a URL or a
+    :class:`Cache`, or several. ``student`` may be a model of `transformers` in memory,
+    ``tokenizer`` is then its own. ``reporter`` and ``notify`` as for :func:`dump`. Raises the kinds
+    of :class:`LogitCacheError` that the command ends with.
     """
     from logitcache.stages import train as training
 
@@ -256,14 +270,17 @@ def train(
 
 
 def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
-    """Compare result folders, or folders of result folders: ``logitcache compare``. ``comparison.verdict`` is its last
-    sentence; ``plot`` is the file of a picture (png or svg).
+    """Compare result folders, or folders of result folders: ``logitcache compare``.
+    ``comparison.verdict`` is its last sentence; ``plot`` is the file of a picture (png or svg).
 
-    Raises SpecError for a path that is no result folder, and for a metric, split or baseline that the results lack.
+    Raises SpecError for a path that is no result folder, and for a metric, split or baseline that
+    the results lack.
     """
     config = build(CompareConfig, options)
     if not results:
-        raise SpecError("compare: expected result folders, found none. Give what train returned, or a folder of such.")
+        raise SpecError(
+            "compare: expected result folders, found none. Give what train returned, or a folder of such."
+        )
     for result in results:
         if not isinstance(result, str | os.PathLike):
             raise SpecError(f"results: expected a path, found {short(repr(result))}. Correct it.")
@@ -290,7 +307,12 @@ def _reporter(reporter: Reporter, notify: Callable[[str], object] | None) -> Rep
     """The reporter, or one that gives notes to the function ``notify``. Raises SpecError."""
     if notify is not None:
         if not callable(notify):
-            raise SpecError(expected="a function", found=short(repr(notify)), advice="Correct it.", where="notify")
+            raise SpecError(
+                expected="a function",
+                found=short(repr(notify)),
+                advice="Correct it.",
+                where="notify",
+            )
         return Notes(notify)
     if not isinstance(reporter, Reporter):
         raise SpecError(
@@ -318,7 +340,9 @@ def _planned_again(
     reporter: Reporter,
     plan: Plan,
 ) -> Asked:
-    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's plan names them."""
+    """The dump of a cache, planned again: teacher and rows as the configuration or else the cache's
+    plan names them.
+    """
     from logitcache.stages.again import rows_of
     from logitcache.teacher.plan import Said, planned, recorded_map
 
@@ -327,7 +351,9 @@ def _planned_again(
     data = config.data if data is None else data
     dump_config = config.dump_config(recorded.teacher, recorded.source, recorded.dtype)
     dump_config = replace(dump_config, split=recorded.split, settings=recorded.settings)
-    if plan.task in LANGUAGE and dump_config.columns.task is None:  # nothing else would tell that of texts
+    if (
+        plan.task in LANGUAGE and dump_config.columns.task is None
+    ):  # nothing else would tell that of texts
         dump_config = replace(dump_config, columns=replace(dump_config.columns, task=plan.task))
     dump_config.check()
     rows = recorded.source if data is None else data
@@ -347,21 +373,31 @@ def _planned_again(
 
 @contextmanager
 def _advise_names(source: Source | None, workspace: Workspace) -> Iterator[None]:
-    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless they have names."""
+    """Add advice to a mismatch in a default folder, which two sets of rows in memory share unless
+    they have names.
+    """
     try:
         yield
     except FingerprintMismatch as error:
-        if source is not None and source.name == UNNAMED and Path(error.where or "").is_relative_to(workspace.folder):
-            error.advice += f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
+        if (
+            source is not None
+            and source.name == UNNAMED
+            and Path(error.where or "").is_relative_to(workspace.folder)
+        ):
+            error.advice += (
+                f" Rows in memory are all called {UNNAMED}: name these with load(..., name=...)."
+            )
         raise
 
 
 R = TypeVar("R", CheckConfig, DumpConfig, TrainConfig)
 
 
-def _with_rows(config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter) -> tuple[R, Source | None]:
-    """The configuration with its rows named, and the source of rows in memory. Names are loaded later, when the rest of
-    the configuration has been checked.
+def _with_rows(
+    config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter
+) -> tuple[R, Source | None]:
+    """The configuration with its rows named, and the source of rows in memory. Names are loaded
+    later, when the rest of the configuration has been checked.
     """
     if isinstance(data, Source):
         if config.columns != Columns() or unlabelled is not None or config.data_seed:
@@ -377,6 +413,11 @@ def _with_rows(config: R, data: Data | Source, unlabelled: Data | None, reporter
             unlabelled = os.fspath(unlabelled)
         return replace(config, data=os.fspath(data), unlabelled=unlabelled), None
     source = sources.load(
-        data, config.columns, config.workspace.data, reporter, unlabelled=unlabelled, seed=config.data_seed
+        data,
+        config.columns,
+        config.workspace.data,
+        reporter,
+        unlabelled=unlabelled,
+        seed=config.data_seed,
     )
     return replace(config, data=source.name), source

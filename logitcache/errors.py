@@ -1,8 +1,9 @@
 """Every error a user can cause or meet, and the exit code each one has on the command line.
 
-A message reads *where: expected this, found that. What to do.* An error carries these parts as fields, so code that
-needs to know one of them reads the field and never the message. It is raised where the value is used and gets its place
-(a path, a row) once, at the public boundary, through :meth:`LogitCacheError.at`.
+A message reads *where: expected this, found that. What to do.* An error carries these parts as
+fields, so code that needs to know one of them reads the field and never the message. It is raised
+where the value is used and gets its place (a path, a row) once, at the public boundary, through
+:meth:`LogitCacheError.at`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,26 @@ import unicodedata
 from os import PathLike
 
 SHORT = 60
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (it turns a line round), half a character, line ends
+_UNSEEN = {
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+}  # control, format (it turns a line round), half a character, line ends
 _JOINERS = "\u200c\u200d"  # of Persian words and of emoji
 
 
 def visible(value: object) -> str:
-    """What somebody has written, with nothing in it that a terminal would obey: that is shown as Python escapes it."""
+    """What somebody has written, with nothing in it that a terminal would obey: that is shown as
+    Python escapes it.
+    """
     text = str(value)
     if text.isprintable():
         return text
-    return "".join(_escaped(c) if unicodedata.category(c) in _UNSEEN and c not in _JOINERS else c for c in text)
+    return "".join(
+        _escaped(c) if unicodedata.category(c) in _UNSEEN and c not in _JOINERS else c for c in text
+    )
 
 
 def _escaped(character: str) -> str:
@@ -39,10 +50,11 @@ def sentence(text: str) -> str:
 
 
 class LogitCacheError(ValueError):
-    """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends with.
+    """Base of all errors that are not our own bug. ``exit_code`` is what the command line ends
+    with.
 
-    ``reason`` says what is wrong where ``expected`` and ``found`` do not say it all; without them it is the whole of it
-    and may include the advice. ``where`` is a path, a row or an option.
+    ``reason`` says what is wrong where ``expected`` and ``found`` do not say it all; without them
+    it is the whole of it and may include the advice. ``where`` is a path, a row or an option.
     """
 
     exit_code = 1
@@ -85,7 +97,9 @@ class LogitCacheError(ValueError):
 
     def __str__(self) -> str:
         line = self.message if self.where is None else f"{self.where}: {self.message}"
-        return visible(" ".join(line.splitlines()))  # names come from files that anybody may have written
+        return visible(
+            " ".join(line.splitlines())
+        )  # names come from files that anybody may have written
 
     def at(self, where: str | PathLike[str]) -> LogitCacheError:
         """Name the place, unless one is named already; returns itself, to be raised."""
@@ -101,7 +115,9 @@ class SpecError(LogitCacheError):
 
 
 class FormatError(LogitCacheError):
-    """A file is not what its place says it is: another format, another version, an impossible value."""
+    """A file is not what its place says it is: another format, another version, an impossible
+    value.
+    """
 
     exit_code = 3
 

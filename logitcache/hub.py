@@ -1,4 +1,6 @@
-"""The Hugging Face hub: names, the commits that they stand for, and errors of its libraries in one line."""
+"""The Hugging Face hub: names, the commits that they stand for, and errors of its libraries in one
+line.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def on_hub(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit of a repository. ``local``: the hub could not be reached, so only its cached files can be read."""
+    """A commit of a repository. ``local``: the hub could not be reached, so only its cached files
+    can be read.
+    """
 
     sha: str  # 40 hexadecimal digits
     local: bool
@@ -35,12 +39,16 @@ class Commit:
 
 
 def checkpoint(path: str, revision: str | None) -> Commit | None:
-    """The commit to load a checkpoint at; None for a local one, for which a revision raises SpecError."""
+    """The commit to load a checkpoint at; None for a local one, for which a revision raises
+    SpecError.
+    """
     if on_hub(path):
         return resolve(path, revision)
     if revision is not None and Path(path).exists():
         raise SpecError(
-            expected=f"a hub name beside --revision {revision}", found="a path", advice="Leave --revision out."
+            expected=f"a hub name beside --revision {revision}",
+            found="a path",
+            advice="Leave --revision out.",
         )
     return None
 
@@ -52,8 +60,8 @@ def download(
     include: str | None = None,
     then: str = "give that folder in place of the name",
 ) -> str:
-    """Advice: the command that fetches a repository where the hub can be reached, and what to do ``then``.
-    ``include`` is a pattern of files.
+    """Advice: the command that fetches a repository where the hub can be reached, and what to do
+    ``then``. ``include`` is a pattern of files.
     """
     options = ""
     if kind == "dataset":
@@ -65,12 +73,15 @@ def download(
     return f"`hf download {name}{options} --local-dir FOLDER`; then {then}"
 
 
-def resolve(name: str, revision: str | None = None, kind: str = "model", how: str | None = None) -> Commit:
-    """The commit that a branch, tag or commit stands for; None is the main branch. ``how`` is advice on fetching the
-    repository otherwise (:func:`download`). Raises SpecError.
+def resolve(
+    name: str, revision: str | None = None, kind: str = "model", how: str | None = None
+) -> Commit:
+    """The commit that a branch, tag or commit stands for; None is the main branch. ``how`` is
+    advice on fetching the repository otherwise (:func:`download`). Raises SpecError.
 
-    Call this before anything is loaded. It fails within seconds where the hub is out of reach, while the libraries try
-    file after file for half a minute each; and all files are then loaded from one commit.
+    Call this before anything is loaded. It fails within seconds where the hub is out of reach,
+    while the libraries try file after file for half a minute each; and all files are then loaded
+    from one commit.
     """
     from huggingface_hub import HfApi, constants, errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # httpx or httpx2: the one that it uses
@@ -85,8 +96,14 @@ def resolve(name: str, revision: str | None = None, kind: str = "model", how: st
         except (ConnectionError, httpx.TransportError, errors.HfHubHTTPError) as error:
             if isinstance(error, errors.HfHubHTTPError) and error.response.status_code < 500:
                 raise
-            return Commit(api.resolve_revision(name, **arguments, local_files_only=True).resolved, local=True)
-    except (errors.RevisionResolutionError, errors.HFValidationError, errors.HfHubHTTPError) as error:
+            return Commit(
+                api.resolve_revision(name, **arguments, local_files_only=True).resolved, local=True
+            )
+    except (
+        errors.RevisionResolutionError,
+        errors.HFValidationError,
+        errors.HfHubHTTPError,
+    ) as error:
         cause = explain(name, error, kind, how or download(name, kind, revision))
         assert cause is not None, error
         raise cause from error
@@ -113,14 +130,17 @@ def own_code() -> SpecError:
 
 
 def needs_own_code(error: BaseException) -> bool:
-    """Whether a checkpoint's own code would have to run: transformers raises a plain ValueError for that."""
+    """Whether a checkpoint's own code would have to run: transformers raises a plain ValueError for
+    that.
+    """
     return "trust_remote_code=True" in str(error)
 
 
 def explain(name: str, error: BaseException, kind: str, how: str | None = None) -> SpecError | None:
     """What an error of transformers, datasets or huggingface_hub for a hub name means, with advice.
 
-    ``kind`` is "model" or "dataset", ``how`` advice from :func:`download`. None for an error that is not the hub's.
+    ``kind`` is "model" or "dataset", ``how`` advice from :func:`download`. None for an error that
+    is not the hub's.
     """
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -133,25 +153,37 @@ def explain(name: str, error: BaseException, kind: str, how: str | None = None) 
     noun = NOUNS[kind]
     page = f"{endpoint()}/datasets/{name}" if kind == "dataset" else f"{endpoint()}/{name}"
     files_page = f"See {page}/tree/main for its own."
-    # datasets raises one type for both cases and hides the hub's error, so its message has to be searched
+    # datasets raises one type for both cases and hides the hub's error, so its message has to be
+    # searched
     not_found = next((str(e) for e in chain if type(e).__name__ == "DatasetNotFoundError"), "")
     if first(errors.GatedRepoError) or "is a gated dataset" in not_found:
-        return SpecError(f"access to this {noun} is restricted", advice=f"Ask for it on {page}, then {LOG_IN}.")
+        return SpecError(
+            f"access to this {noun} is restricted", advice=f"Ask for it on {page}, then {LOG_IN}."
+        )
     if refusal := first(errors.RevisionNotFoundError):
         revision = _quoted(refusal, r"revision|resolve|tree")
         return SpecError(f"the {noun} has no revision {revision}", advice=files_page)
     if first(errors.RepositoryNotFoundError) or not_found:
         advice = f"Check the name; for a private one {LOG_IN}."
-        return SpecError(f"{endpoint()} has no {noun} of this name, or a private one", advice=advice)
+        return SpecError(
+            f"{endpoint()} has no {noun} of this name, or a private one", advice=advice
+        )
     if refusal := first(errors.RemoteEntryNotFoundError):
         file = _quoted(refusal, r"resolve/[^/]+|tree/[^/]+")
         return SpecError(f"the {noun} has no file {file}", advice=files_page)
     if refusal := first(errors.HfHubHTTPError):
         return _failed_request(refusal)
-    if first(errors.LocalEntryNotFoundError, errors.RevisionResolutionError, ConnectionError, httpx.TransportError):
+    if first(
+        errors.LocalEntryNotFoundError,
+        errors.RevisionResolutionError,
+        ConnectionError,
+        httpx.TransportError,
+    ):
         return _out_of_reach(kind, how or download(name, kind), chain, first(httpx.TransportError))
     if refusal := first(errors.HFValidationError):
-        return SpecError(f"no {noun} can have this name: {str(refusal).splitlines()[0].rstrip('.')}.")
+        return SpecError(
+            f"no {noun} can have this name: {str(refusal).splitlines()[0].rstrip('.')}."
+        )
     return None
 
 
@@ -163,7 +195,9 @@ def endpoint() -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and its causes, each once; suppressed ones too, as the libraries suppress the hub's own."""
+    """An error and its causes, each once; suppressed ones too, as the libraries suppress the hub's
+    own.
+    """
     visited: list[BaseException] = []
     while error is not None and error not in visited:
         visited.append(error)
@@ -183,14 +217,20 @@ def _failed_request(error: BaseException) -> SpecError:
     status = error.response.status_code  # type: ignore[attr-defined]
     answer = f"{endpoint()} answered with status {status}"
     if status in (401, 403):
-        return SpecError(f"{answer}: the token in use is not valid or not enough", advice=f"To go on, {LOG_IN}.")
+        return SpecError(
+            f"{answer}: the token in use is not valid or not enough", advice=f"To go on, {LOG_IN}."
+        )
     return SpecError(answer, advice="Try again later.")
 
 
-def _out_of_reach(kind: str, how: str, chain: list[BaseException], failure: BaseException | None) -> SpecError:
+def _out_of_reach(
+    kind: str, how: str, chain: list[BaseException], failure: BaseException | None
+) -> SpecError:
     from huggingface_hub import is_offline_mode
 
-    is_offline = is_offline_mode() or any("OfflineModeIsEnabled" in f"{type(e).__name__} {e}" for e in chain)
+    is_offline = is_offline_mode() or any(
+        "OfflineModeIsEnabled" in f"{type(e).__name__} {e}" for e in chain
+    )
     no_copy = f"and no copy of the {NOUNS[kind]} is kept here"
     if is_offline:
         return SpecError(
@@ -199,9 +239,14 @@ def _out_of_reach(kind: str, how: str, chain: list[BaseException], failure: Base
         )
     reason = ""
     if failure is not None:
-        reason = f" ({type(failure).__name__}: {failure})" if str(failure) else f" ({type(failure).__name__})"
+        reason = (
+            f" ({type(failure).__name__}: {failure})"
+            if str(failure)
+            else f" ({type(failure).__name__})"
+        )
     return SpecError(
-        f"{endpoint()} cannot be reached{reason}, {no_copy}", advice=f"Where the hub can be reached: {how}."
+        f"{endpoint()} cannot be reached{reason}, {no_copy}",
+        advice=f"Where the hub can be reached: {how}.",
     )
 
 

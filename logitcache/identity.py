@@ -1,6 +1,8 @@
-"""Who is who: hashes of rows (the proof of a join, never the join) and digests of everything a fingerprint names.
+"""Who is who: hashes of rows (the proof of a join, never the join) and digests of everything a
+fingerprint names.
 
-All are blake2b over an unambiguous byte string, so they are the same on every machine and in every version.
+All are blake2b over an unambiguous byte string, so they are the same on every machine and in every
+version.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ DIGEST_BYTES = 20
 def row_hashes(texts: Iterable[str], pairs: Iterable[str] | None = None) -> Int64:
     """64-bit hash of exactly the named input fields of each row: i64[N].
 
-    Each field is hashed as its UTF-8 length (u64, little endian) and its bytes, so ("ab", "c") and ("a", "bc") differ,
-    and a pair with an empty second text differs from a single text.
+    Each field is hashed as its UTF-8 length (u64, little endian) and its bytes, so ("ab", "c") and
+    ("a", "bc") differ, and a pair with an empty second text differs from a single text.
     """
     if pairs is None:
         digests = (_hash64((text,)) for text in texts)
@@ -34,7 +36,9 @@ def row_hashes(texts: Iterable[str], pairs: Iterable[str] | None = None) -> Int6
 
 
 def hash_bytes(rows: Iterable[tuple[bytes, ...]]) -> Int64:
-    """64-bit hash of the fields of each row, which are bytes: i64[N]. Each is hashed with its length, as texts are."""
+    """64-bit hash of the fields of each row, which are bytes: i64[N]. Each is hashed with its
+    length, as texts are.
+    """
     return np.frombuffer(b"".join(map(_hash64_of, rows)), dtype="<i8").astype(np.int64)
 
 
@@ -68,7 +72,9 @@ def digest_json(value: Any) -> str:
 
 def canonical_json(value: Any) -> bytes:
     """One byte string for one JSON value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+    ).encode()
 
 
 def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
@@ -81,8 +87,8 @@ def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
 
 
 def check_rows(row_id: Int64, mine: Int64, answered: Int64, where: str) -> None:
-    """Prove that the rows of a batch are the ones a teacher answered: both hash columns i64[N]. Raises AlignmentError
-    naming the first that is not.
+    """Prove that the rows of a batch are the ones a teacher answered: both hash columns i64[N].
+    Raises AlignmentError naming the first that is not.
     """
     if mine.tobytes() == answered.tobytes():  # a tenth of the time that an array of truths takes
         return

@@ -8,7 +8,9 @@ from html import escape
 from logitcache.errors import visible
 
 
-def html_table(rows: Iterable[Sequence[object]], header: Sequence[str] = (), caption: str = "") -> str:
+def html_table(
+    rows: Iterable[Sequence[object]], header: Sequence[str] = (), caption: str = ""
+) -> str:
     """A table of texts; the first cell of a row names it. Nothing in a cell is taken for HTML."""
     lines = [f"<caption>{_cell(caption)}</caption>"] if caption else []
     if header:

@@ -1,7 +1,9 @@
-"""What a target is at P positions, as the losses take it: full vectors, listed words, or what the head was given.
+"""What a target is at P positions, as the losses take it: full vectors, listed words, or what the
+head was given.
 
-A payload is generic in its array type: numpy from a cache, torch in a student. ``map`` carries one to the other. Sizes:
-P positions, W width of a vector (K classes, V words), M entries of a sparse target, d width of a hidden state.
+A payload is generic in its array type: numpy from a cache, torch in a student. ``map`` carries one
+to the other. Sizes: P positions, W width of a vector (K classes, V words), M entries of a sparse
+target, d width of a hidden state.
 """
 
 from __future__ import annotations
@@ -50,8 +52,9 @@ class Tail(StrEnum):
 
 @dataclass(frozen=True)
 class Sparse(Generic[A]):
-    """The listed words of each kept position with their probabilities, at one temperature. A position with fewer than M
-    entries is filled up with word 0 at probability 0. A word may be listed twice: its probabilities add up.
+    """The listed words of each kept position with their probabilities, at one temperature. A
+    position with fewer than M entries is filled up with word 0 at probability 0. A word may be
+    listed twice: its probabilities add up.
     """
 
     ids: A  # i64[P, M]
@@ -84,7 +87,9 @@ class Sparse(Generic[A]):
 
 @dataclass(frozen=True, eq=False)
 class Head(Generic[A]):
-    """The last linear map of a model, and what its code does behind it: ``z = cap tanh(scale (W h + b) / cap)``."""
+    """The last linear map of a model, and what its code does behind it: ``z = cap tanh(scale (W h +
+    b) / cap)``.
+    """
 
     weight: A  # f[V, d]
     bias: A | None = None  # f[V]
@@ -92,13 +97,15 @@ class Head(Generic[A]):
     cap: float | None = None
 
     def map(self, f: Callable[[A], C]) -> Head[C]:
-        return Head(f(self.weight), None if self.bias is None else f(self.bias), self.scale, self.cap)
+        return Head(
+            f(self.weight), None if self.bias is None else f(self.bias), self.scale, self.cap
+        )
 
 
 @dataclass(frozen=True)
 class Replay(Generic[A]):
-    """What the teacher's last linear map was given at each kept position, and that map. The bits of bfloat16 are u16.
-    The map is the cache's: it is not carried about with the positions of a batch.
+    """What the teacher's last linear map was given at each kept position, and that map. The bits of
+    bfloat16 are u16. The map is the cache's: it is not carried about with the positions of a batch.
     """
 
     hidden: A  # f[P, d]
@@ -139,13 +146,17 @@ Payload: TypeAlias = Dense[A] | Sparse[A] | Replay[A]
 
 
 def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
-    """The positions of the first payload, then those of the second, and so on; all of one kind. Raises SpecError where
-    they are targets of different kinds.
+    """The positions of the first payload, then those of the second, and so on; all of one kind.
+    Raises SpecError where they are targets of different kinds.
     """
     first = payloads[0]
     if any(type(payload) is not type(first) for payload in payloads):
         kinds = ", ".join(sorted({type(payload).__name__.lower() for payload in payloads}))
-        raise SpecError(expected="targets of one codec", found=kinds, advice="Dump all parts with the same --codec.")
+        raise SpecError(
+            expected="targets of one codec",
+            found=kinds,
+            advice="Dump all parts with the same --codec.",
+        )
     if isinstance(first, Dense):
         return Dense(np.concatenate([payload.logits for payload in payloads]))  # type: ignore[union-attr]
     if isinstance(first, Replay):
@@ -153,7 +164,8 @@ def joined(payloads: Sequence[Payload[Array]]) -> Payload[Array]:
     widest = max(payload.ids.shape[1] for payload in payloads)  # type: ignore[union-attr]
     filled = [_widened(payload, widest) for payload in payloads]  # type: ignore[arg-type]
     ids, prob, rest, entropy = (
-        np.concatenate([getattr(payload, name) for payload in filled]) for name in ("ids", "prob", "rest", "entropy")
+        np.concatenate([getattr(payload, name) for payload in filled])
+        for name in ("ids", "prob", "rest", "entropy")
     )
     return replace(first, ids=ids, prob=prob, rest=rest, entropy=entropy)
 

@@ -1,8 +1,9 @@
-"""What Linux, macOS and Windows do differently: locks, flags of files, free space, memory, cores, processes.
+"""What Linux, macOS and Windows do differently: locks, flags of files, free space, memory, cores,
+processes.
 
-Windows has neither `fcntl` nor `resource`, opens no folders, and cannot map a file to a place in memory of one's
-choice; macOS has no affinity and counts memory in bytes. A system without any file locks is an error: nothing here
-gives up a promise in silence.
+Windows has neither `fcntl` nor `resource`, opens no folders, and cannot map a file to a place in
+memory of one's choice; macOS has no affinity and counts memory in bytes. A system without any file
+locks is an error: nothing here gives up a promise in silence.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ def _optional(module: str) -> Any:
 
 fcntl, resource, msvcrt = _optional("fcntl"), _optional("resource"), _optional("msvcrt")
 POSIX = fcntl is not None
-# Flags of os.open: closed in child processes and never translated; no link followed; no waiting for a pipe.
+# Flags of os.open: closed in child processes and never translated; no link followed; no waiting for
+# a pipe.
 OPENED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-FOLDER = getattr(os, "O_DIRECTORY", None)  # None where folders cannot be opened, and so not be synced
+FOLDER = getattr(
+    os, "O_DIRECTORY", None
+)  # None where folders cannot be opened, and so not be synced
 SYNCED = os.O_RDONLY if POSIX else os.O_RDWR  # how a file is opened to be synced
 KILLED = getattr(signal, "SIGKILL", 9)
 BROKEN_PIPE = getattr(signal, "SIGPIPE", 13)
@@ -40,7 +44,8 @@ SHARES = 64  # processes that may share a lock on Windows, which knows none: one
 
 
 def lock(handle: int, *, shared: bool) -> None:
-    """Lock an open file, or turn the lock that is held by this handle into the other kind, without waiting.
+    """Lock an open file, or turn the lock that is held by this handle into the other kind, without
+    waiting.
 
     Raises BlockingIOError where others hold it, OSError (ENOLCK) where the system has no locks.
     """
@@ -52,7 +57,9 @@ def lock(handle: int, *, shared: bool) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
-_ranges: dict[int, tuple[int, int]] = {}  # (start, count) of the bytes that a handle has locked on Windows
+_ranges: dict[
+    int, tuple[int, int]
+] = {}  # (start, count) of the bytes that a handle has locked on Windows
 
 
 def _lock_bytes(handle: int, shared: bool) -> None:
@@ -62,7 +69,9 @@ def _lock_bytes(handle: int, shared: bool) -> None:
         if count:
             os.lseek(handle, start, os.SEEK_SET)
             msvcrt.locking(handle, msvcrt.LK_UNLCK, count)
-        ranges = [(LOCKED_AT + byte, 1) for byte in range(SHARES)] if shared else [(LOCKED_AT, SHARES)]
+        ranges = (
+            [(LOCKED_AT + byte, 1) for byte in range(SHARES)] if shared else [(LOCKED_AT, SHARES)]
+        )
         for start, count in ranges:
             os.lseek(handle, start, os.SEEK_SET)
             try:
@@ -98,7 +107,9 @@ def link(source: Path, target: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that one more file may have in a folder: room on the disk, within the limit on the size of files."""
+    """Bytes that one more file may have in a folder: room on the disk, within the limit on the size
+    of files.
+    """
     free = shutil.disk_usage(folder).free
     if resource is None:
         return free

@@ -1,4 +1,6 @@
-"""The processes that a launcher such as torchrun started together; this one alone where there are no others."""
+"""The processes that a launcher such as torchrun started together; this one alone where there are
+no others.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,25 @@ LAUNCHED = ("RANK", "LOCAL_RANK")  # what a launcher sets beside WORLD_SIZE
 STARTED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 PORTS = 1 << 16
 MEETING = ("MASTER_ADDR", "MASTER_PORT")  # and where the processes find one another
-# What `accelerate launch` sets, and the values that change nothing: others would train in another way than was asked.
+# What `accelerate launch` sets, and the values that change nothing: others would train in another
+# way than was asked.
 PLAIN = {
     "ACCELERATE_MIXED_PRECISION": ("no",),
     "ACCELERATE_DYNAMO_BACKEND": ("no",),
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1",),
-    **dict.fromkeys(("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"), ("false", "0")),
+    **dict.fromkeys(
+        ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"),
+        ("false", "0"),
+    ),
 }
 PATIENCE = timedelta(days=7)  # for the slowest part of a dump
 T = TypeVar("T")
 
 
 def ranks() -> int:
-    """How many they are: one, unless a launcher says otherwise. Raises SpecError where it says a part of it alone, or
-    what is no number: a process that took itself for the second of one would train and save nothing.
+    """How many they are: one, unless a launcher says otherwise. Raises SpecError where it says a
+    part of it alone, or what is no number: a process that took itself for the second of one would
+    train and save nothing.
     """
     size = os.environ.get("WORLD_SIZE") or "1"
     wrong = {name: os.environ[name] for name in STARTED if (os.environ.get(name) or size) != size}
@@ -37,7 +44,11 @@ def ranks() -> int:
         wrong["WORLD_SIZE"] = size
     if not wrong and int(size) > 1:
         values = {name: os.environ.get(name, "") for name in LAUNCHED}
-        wrong = {name: value for name, value in values.items() if not value.isdecimal() or int(value) >= int(size)}
+        wrong = {
+            name: value
+            for name, value in values.items()
+            if not value.isdecimal() or int(value) >= int(size)
+        }
         import torch
 
         if not torch.distributed.is_initialized():
@@ -46,7 +57,9 @@ def ranks() -> int:
             if port and not (port.isdecimal() and int(port) < PORTS):
                 wrong["MASTER_PORT"] = port
     if wrong:
-        found = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in wrong.items())
+        found = ", ".join(
+            f"{name}={value}" if value else f"no {name}" for name, value in wrong.items()
+        )
         present = [name for name in ("WORLD_SIZE", *STARTED) if os.environ.get(name)]
         raise SpecError(
             expected=f"{', '.join((*LAUNCHED, *MEETING))} and WORLD_SIZE as torchrun sets them, or none of them",
@@ -57,7 +70,9 @@ def ranks() -> int:
 
 
 def check_launcher() -> None:
-    """Raises SpecError where `accelerate launch` is set to train in another way than our own options say."""
+    """Raises SpecError where `accelerate launch` is set to train in another way than our own
+    options say.
+    """
     for name, plain in PLAIN.items():
         value = os.environ.get(name, "").lower()
         if value and value not in plain:
@@ -96,7 +111,9 @@ def can_meet() -> bool:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes, in order of rank, on the first; an empty list on the others. Waits for the last."""
+    """The values of all processes, in order of rank, on the first; an empty list on the others.
+    Waits for the last.
+    """
     import torch.distributed
 
     own_group = not torch.distributed.is_initialized()
@@ -111,7 +128,9 @@ def gathered(value: T) -> list[T]:
 
 @contextmanager
 def on_its_own() -> Iterator[None]:
-    """What a launcher has set is forgotten meanwhile: this process trains alone, whatever others do."""
+    """What a launcher has set is forgotten meanwhile: this process trains alone, whatever others
+    do.
+    """
     names = [*LAUNCHED, *STARTED, "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -122,19 +141,25 @@ def on_its_own() -> Iterator[None]:
 
 @contextmanager
 def alone_if_one() -> Iterator[None]:
-    """What a launcher of one process has set is forgotten meanwhile: there is nobody to be introduced to."""
+    """What a launcher of one process has set is forgotten meanwhile: there is nobody to be
+    introduced to.
+    """
     with on_its_own() if ranks() == 1 else nullcontext():
         yield
 
 
 def _check_address(host: str) -> None:
-    """Raises SpecError for the name of a machine that nobody knows: torch would look for it for ten minutes."""
+    """Raises SpecError for the name of a machine that nobody knows: torch would look for it for ten
+    minutes.
+    """
     try:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:
         advice = "Start with torchrun, or unset WORLD_SIZE."
         found = f"{host!r} ({error})"
-        raise SpecError(expected="a machine that MASTER_ADDR names", found=found, advice=advice) from None
+        raise SpecError(
+            expected="a machine that MASTER_ADDR names", found=found, advice=advice
+        ) from None
 
 
 def meet() -> None:

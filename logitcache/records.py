@@ -1,11 +1,13 @@
-"""What crosses between rooms: frozen records, each with its shapes written where a field is declared.
+"""What crosses between rooms: frozen records, each with its shapes written where a field is
+declared.
 
-Sizes: N rows, B rows of one batch, T tokens (padded), P kept positions, W width of a vector (K classes, V words, d
-hidden). A record of arrays is generic in its array type: numpy from the data rooms, torch in the student. ``map``
-carries one to the other.
+Sizes: N rows, B rows of one batch, T tokens (padded), P kept positions, W width of a vector (K
+classes, V words, d hidden). A record of arrays is generic in its array type: numpy from the data
+rooms, torch in the student. ``map`` carries one to the other.
 
-A *position* is where a row is asked for a vector. Each has a number in its row, by which teacher and student are
-joined, and a token, where the vector stands in the row as one model reads it: two tokenizers may differ in that.
+A *position* is where a row is asked for a vector. Each has a number in its row, by which teacher
+and student are joined, and a token, where the vector stands in the row as one model reads it: two
+tokenizers may differ in that.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ _IN_ROW = 1 << 32  # more positions than any row has
 
 
 def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
-    """Where the entries of these rows stand in a ragged column: (indptr of the chosen rows i64[n + 1], the
-    ``indptr[-1]`` places). Rows may repeat.
+    """Where the entries of these rows stand in a ragged column: (indptr of the chosen rows i64[n +
+    1], the ``indptr[-1]`` places). Rows may repeat.
     """
     starts = indptr[rows]
     lengths = indptr[rows + 1] - starts
@@ -82,7 +84,9 @@ class Side(StrEnum):
 
 
 class Documents(StrEnum):
-    """How the documents of a row are kept apart: by their positions alone, or by a mask of every pair of tokens."""
+    """How the documents of a row are kept apart: by their positions alone, or by a mask of every
+    pair of tokens.
+    """
 
     POSITIONS = "positions"
     MASK = "mask"
@@ -92,32 +96,45 @@ class Documents(StrEnum):
 class Padding:
     """How a batch is filled, and what the model is shown of that.
 
-    Nothing says for certain how a model was trained to be padded: tokenizers and configurations differ, and some models
-    read a filled position as text. So ``logitcache.models.probe`` chooses by evidence; this is what it chooses.
+    Nothing says for certain how a model was trained to be padded: tokenizers and configurations
+    differ, and some models read a filled position as text. So ``logitcache.models.probe`` chooses
+    by evidence; this is what it chooses.
     """
 
     side: Side
     token: int  # id of the filling
     segment: int  # token type of the filling
     mask: bool = True  # the model gets an attention mask
-    free: bool = False  # the model names no padding token: any that no row of the batch ends in will do
+    free: bool = (
+        False  # the model names no padding token: any that no row of the batch ends in will do
+    )
     documents: Documents | None = None  # where rows hold several that are kept apart
 
     @classmethod
     def of(cls, tokenizer: Any) -> Padding:
         """The tokenizer's own."""
         mask = "attention_mask" in tokenizer.model_input_names
-        return cls(Side(tokenizer.padding_side), tokenizer.pad_token_id, tokenizer.pad_token_type_id, mask)
+        return cls(
+            Side(tokenizer.padding_side), tokenizer.pad_token_id, tokenizer.pad_token_type_id, mask
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What a plan records."""
-        recorded = {"side": str(self.side), "token": None if self.free else self.token, "mask": self.mask}
-        return recorded if self.documents is None else {**recorded, "documents": str(self.documents)}
+        recorded = {
+            "side": str(self.side),
+            "token": None if self.free else self.token,
+            "mask": self.mask,
+        }
+        return (
+            recorded if self.documents is None else {**recorded, "documents": str(self.documents)}
+        )
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one split (or a selection of them) as a model reads them, without padding: what batches are made of."""
+    """Rows of one split (or a selection of them) as a model reads them, without padding: what
+    batches are made of.
+    """
 
     row_id: Int64  # [N]
     view: Int64  # [N]
@@ -126,7 +143,9 @@ class Examples:
     inputs: Mapping[str, Ragged]  # input_ids, and what else the model takes of each token
     cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
-    units: Mapping[str, Ragged] = field(default_factory=dict)  # what a task has to know of parts of a row
+    units: Mapping[str, Ragged] = field(
+        default_factory=dict
+    )  # what a task has to know of parts of a row
     views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks: one of them in an epoch
 
     def __len__(self) -> int:
@@ -163,8 +182,8 @@ class Examples:
 
 @dataclass(frozen=True)
 class Positions:
-    """The kept positions of some rows: those of row i are ``indptr[i]`` to ``indptr[i + 1]``, in ascending order of
-    their numbers.
+    """The kept positions of some rows: those of row i are ``indptr[i]`` to ``indptr[i + 1]``, in
+    ascending order of their numbers.
     """
 
     indptr: Int64  # [N + 1]
@@ -176,14 +195,16 @@ class Positions:
     def select(self, places: Int64) -> Positions:
         """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
         indptr = np.searchsorted(places, self.indptr)
-        return Positions(indptr, self.index[places], self.token[places], self.label[places], self.weight[places])
+        return Positions(
+            indptr, self.index[places], self.token[places], self.label[places], self.weight[places]
+        )
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a teacher (a cache, or a live one) says of some rows at their kept positions, with the proof that these are
-    the rows it was asked about. The positions of row i are ``indptr[i]`` to ``indptr[i + 1]``, in ascending order of
-    their numbers.
+    """What a teacher (a cache, or a live one) says of some rows at their kept positions, with the
+    proof that these are the rows it was asked about. The positions of row i are ``indptr[i]`` to
+    ``indptr[i + 1]``, in ascending order of their numbers.
     """
 
     row_hash: Int64  # [B]
@@ -193,7 +214,9 @@ class Answers:
 
     @property
     def logits(self) -> Float32:
-        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has kept less."""
+        """Its full vectors of the target ``logits``: f32[P, W]. Raises SpecError where a codec has
+        kept less.
+        """
         payload = self.payloads[LOGITS]
         if isinstance(payload, Replay):
             return payload.replayed()
@@ -221,7 +244,12 @@ class Answers:
 
     def select(self, places: Int64) -> Answers:
         """Only these positions, in ascending order: i64[n] of 0 to P - 1."""
-        return Answers(self.row_hash, np.searchsorted(places, self.indptr), self.index[places], self._payloads(places))
+        return Answers(
+            self.row_hash,
+            np.searchsorted(places, self.indptr),
+            self.index[places],
+            self._payloads(places),
+        )
 
     def _payloads(self, places: Int64) -> dict[str, Payload[Array]]:
         return {name: payload.select(places) for name, payload in self.payloads.items()}
@@ -230,7 +258,10 @@ class Answers:
 def end_to_end(several: Sequence[Answers]) -> Answers:
     """The answers of the first, then those of the second, and so on."""
     counts = np.concatenate([np.diff(each.indptr) for each in several])
-    payloads = {name: joined([answers.payloads[name] for answers in several]) for name in several[0].payloads}
+    payloads = {
+        name: joined([answers.payloads[name] for answers in several])
+        for name in several[0].payloads
+    }
     return Answers(
         np.concatenate([each.row_hash for each in several]),
         np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
@@ -286,7 +317,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch(Generic[A]):
-    """One step's worth of rows, as the student's forward takes it. A position of weight 0 counts nowhere."""
+    """One step's worth of rows, as the student's forward takes it. A position of weight 0 counts
+    nowhere.
+    """
 
     row_id: A  # i64[B]
     view: A  # i64[B]

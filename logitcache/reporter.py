@@ -1,7 +1,9 @@
-"""Messages and progress of a long operation: one reporter is passed down from the command to the loop.
+"""Messages and progress of a long operation: one reporter is passed down from the command to the
+loop.
 
-A *note* is one message. A *stage* is work of a known amount, with a clock of its own. A *phase* is a named part of the
-work that may be timed. A reporter decides what is shown; results do not depend on it.
+A *note* is one message. A *stage* is work of a known amount, with a clock of its own. A *phase* is
+a named part of the work that may be timed. A reporter decides what is shown; results do not depend
+on it.
 """
 
 from __future__ import annotations
@@ -71,8 +73,12 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell one message."""
 
-    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
-        """A stage that lasts as long as the context. Without a total, it is to be started when that is known."""
+    def stage(
+        self, name: str, unit: str, total: int | None = None
+    ) -> AbstractContextManager[Meter]:
+        """A stage that lasts as long as the context. Without a total, it is to be started when that
+        is known.
+        """
         return self._lasting(Meter(name, unit, self), total)
 
     @contextmanager
@@ -85,7 +91,9 @@ class Reporter:
             self.ended(stage)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """A part of the work that lasts as long as the context. Phases nest, and may run on several threads."""
+        """A part of the work that lasts as long as the context. Phases nest, and may run on several
+        threads.
+        """
         return nullcontext()
 
     def started(self, stage: Meter) -> None:
@@ -160,7 +168,9 @@ class Terminal(Reporter):
 
     def note(self, text: str) -> None:
         # Through the bars' own console: what is written past it tears them.
-        self.console.print(printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console.print(
+            printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True
+        )
 
     def started(self, stage: Meter) -> None:
         if self.bars is None:
@@ -211,7 +221,11 @@ class Notebook(Reporter):
         from tqdm.auto import tqdm
 
         self.bars[id(stage)] = tqdm(
-            desc=stage.name, total=stage.total, initial=stage.done, unit=f" {stage.unit}", leave=False
+            desc=stage.name,
+            total=stage.total,
+            initial=stage.done,
+            unit=f" {stage.unit}",
+            leave=False,
         )
 
     def advanced(self, stage: Meter) -> None:
@@ -225,8 +239,8 @@ class Notebook(Reporter):
 
 
 def progress() -> Reporter:
-    """A reporter that shows notes and progress as fits where this runs: bars in a notebook or on a terminal, else a
-    line every half minute.
+    """A reporter that shows notes and progress as fits where this runs: bars in a notebook or on a
+    terminal, else a line every half minute.
     """
     if _in_notebook():
         return Notebook()
@@ -254,5 +268,7 @@ class Once(Reporter):
             self.notes.add(text)
             self.reporter.note(text)
 
-    def stage(self, name: str, unit: str, total: int | None = None) -> AbstractContextManager[Meter]:
+    def stage(
+        self, name: str, unit: str, total: int | None = None
+    ) -> AbstractContextManager[Meter]:
         return self.reporter.stage(name, unit, total)

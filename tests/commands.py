@@ -1,5 +1,5 @@
-"""Commands in processes of their own, to be signalled and killed. One server has imported what is heavy; each process
-is a fork of it, and starts at once.
+"""Commands in processes of their own, to be signalled and killed. One server has imported what is
+heavy; each process is a fork of it, and starts at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ def _inside(words: Sequence[str], log: str) -> None:
     from logitcache_cli.main import cli
 
     torch.set_num_threads(1)
-    with open(log, "w", buffering=1) as stream, contextlib.redirect_stderr(stream), contextlib.redirect_stdout(stream):
+    with (
+        open(log, "w", buffering=1) as stream,
+        contextlib.redirect_stderr(stream),
+        contextlib.redirect_stdout(stream),
+    ):
         cli(list(words))
 
 

@@ -1,4 +1,6 @@
-"""Tiny teachers and small data sets, built on the spot: no network, no downloads, the same on every machine."""
+"""Tiny teachers and small data sets, built on the spot: no network, no downloads, the same on every
+machine.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from logitcache.reporter import SILENT
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same numbers on a machine with a GPU as without
+os.environ.setdefault(
+    "CUDA_VISIBLE_DEVICES", ""
+)  # the same numbers on a machine with a GPU as without
 
 import pytest
 from hypothesis import settings
@@ -32,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what the test modules have imported out of every later garbage collection: Trainer collects after each run,
-    and going through all of torch and transformers takes 0.2 s each time.
+    """Keep what the test modules have imported out of every later garbage collection: Trainer
+    collects after each run, and going through all of torch and transformers takes 0.2 s each time.
     """
     gc.collect()
     gc.freeze()
@@ -41,7 +45,23 @@ def pytest_collection_finish() -> None:
 
 GOOD = ("bright", "warm", "lovely", "brilliant", "charming", "gentle", "honest", "joyful")
 BAD = ("dull", "cold", "tedious", "clumsy", "hollow", "bitter", "noisy", "shallow")
-PLAIN = ("the", "film", "story", "was", "and", "a", "scene", "with", "its", "music", "actor", "in", "very", "of", "it")
+PLAIN = (
+    "the",
+    "film",
+    "story",
+    "was",
+    "and",
+    "a",
+    "scene",
+    "with",
+    "its",
+    "music",
+    "actor",
+    "in",
+    "very",
+    "of",
+    "it",
+)
 SINGLES, PAIRS = ("neg", "pos"), ("contradiction", "entailment", "neutral")
 MAX_LENGTH = 48  # what the tiny models can read, in tokens
 
@@ -49,17 +69,22 @@ Row = dict[str, Any]
 
 
 def sentence(draw: random.Random, words: tuple[str, ...], length: int) -> str:
-    return " ".join(draw.choice(words) if draw.random() < 0.4 else draw.choice(PLAIN) for _ in range(length))
+    return " ".join(
+        draw.choice(words) if draw.random() < 0.4 else draw.choice(PLAIN) for _ in range(length)
+    )
 
 
 def singles(n: int, seed: int) -> list[Row]:
-    """Sentences of 1 to 20 words that can be learnt; the first text stands there three times, once with another
-    label.
+    """Sentences of 1 to 20 words that can be learnt; the first text stands there three times, once
+    with another label.
     """
     draw = random.Random(seed)
     rows = []
     for i in range(n):
-        words = (draw.choice(GOOD if i % 2 else BAD), sentence(draw, GOOD if i % 2 else BAD, draw.randint(0, 19)))
+        words = (
+            draw.choice(GOOD if i % 2 else BAD),
+            sentence(draw, GOOD if i % 2 else BAD, draw.randint(0, 19)),
+        )
         rows.append({"text": " ".join(words).strip(), "label": SINGLES[i % 2]})
     return [*rows[:-2], rows[0], {**rows[0], "label": SINGLES[1]}]
 
@@ -124,16 +149,22 @@ def pairs_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def load_source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
-    """``load_source(folder)``: a :class:`logitcache.data.source.Source` with its columns found by name."""
+    """``load_source(folder)``: a :class:`logitcache.data.source.Source` with its columns found by
+    name.
+    """
     from logitcache.config.data import Columns
     from logitcache.data.source import load
 
-    return lambda path: load(str(path), Columns(), tmp_path_factory.getbasetemp() / "embedded", SILENT)
+    return lambda path: load(
+        str(path), Columns(), tmp_path_factory.getbasetemp() / "embedded", SILENT
+    )
 
 
 @pytest.fixture(scope="session")
 def quick(singles_data: Path) -> Callable[[Path], Any]:
-    """``quick(folder)``: a run of a second, three epochs of eight steps of a one-layer student, its workspace there."""
+    """``quick(folder)``: a run of a second, three epochs of eight steps of a one-layer student, its
+    workspace there.
+    """
     from logitcache.config.train import TrainConfig
     from logitcache.config.workspace import Workspace
 
@@ -162,7 +193,9 @@ def finished(
     checkpoint: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
-    """Finished folders to look at, not to change: ``cache`` (a tiny BERT's answers), and results ``base``, ``kd``."""
+    """Finished folders to look at, not to change: ``cache`` (a tiny BERT's answers), and results
+    ``base``, ``kd``.
+    """
     from logitcache.config.data import Columns
     from logitcache.config.teacher import DumpSettings
     from logitcache.data.source import load
@@ -175,15 +208,24 @@ def finished(
     source = load(str(singles_data), Columns(), folder / "data", SILENT)
     cache_folder = settings.workspace.cache("singles", "train", "teacher")
     dump_split(
-        load_teacher(str(checkpoint()), device="cpu"), source, "train", cache_folder, DumpSettings(48, shard_rows=25)
+        load_teacher(str(checkpoint()), device="cpu"),
+        source,
+        "train",
+        cache_folder,
+        DumpSettings(48, shard_rows=25),
     )
-    runs = {method: train(dataclasses.replace(settings, method=method), source=source) for method in ("base", "kd")}
+    runs = {
+        method: train(dataclasses.replace(settings, method=method), source=source)
+        for method in ("base", "kd")
+    }
     return {"cache": cache_folder, "workspace": settings.workspace.folder, **runs}
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``checkpoint(kind, labels, dropout=0.1)``: a tiny sequence classifier with its tokenizer, saved once."""
+    """``checkpoint(kind, labels, dropout=0.1)``: a tiny sequence classifier with its tokenizer,
+    saved once.
+    """
     folder = tmp_path_factory.mktemp("checkpoints")
 
     @cache
@@ -203,7 +245,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def headless(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny BERT's body alone: a checkpoint without a classification head, as most on the hub are."""
+    """The tiny BERT's body alone: a checkpoint without a classification head, as most on the hub
+    are.
+    """
     import transformers
 
     folder = tmp_path_factory.mktemp("checkpoints") / "bare-bert"
@@ -221,37 +265,58 @@ def make_tokenizer(kind: str) -> Any:
     if kind == "bert":
         special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
         letters = [f"{hashes}{c}" for c in "abcdefghijklmnopqrstuvwxyz" for hashes in ("", "##")]
-        vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*special, *words, *letters]))}
+        vocabulary = {
+            token: i for i, token in enumerate(dict.fromkeys([*special, *words, *letters]))
+        }
         return transformers.BertTokenizer(vocab=vocabulary, model_max_length=MAX_LENGTH)
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if kind == "roberta" else ["<|endoftext|>"]
+    special = (
+        ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if kind == "roberta" else ["<|endoftext|>"]
+    )
     learner = ByteLevelBPETokenizer()
-    learner.train_from_iterator([" ".join(words * 2)], 600, special_tokens=special, show_progress=False)
+    learner.train_from_iterator(
+        [" ".join(words * 2)], 600, special_tokens=special, show_progress=False
+    )
     learnt = json.loads(learner.to_str())["model"]
     vocab, merges = learnt["vocab"], [tuple(merge) for merge in learnt["merges"]]
     if kind == "roberta":
-        return transformers.RobertaTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH)
+        return transformers.RobertaTokenizer(
+            vocab=vocab, merges=merges, model_max_length=MAX_LENGTH
+        )
     side = kind.removeprefix("gpt2-")
-    return transformers.GPT2Tokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH, padding_side=side)
+    return transformers.GPT2Tokenizer(
+        vocab=vocab, merges=merges, model_max_length=MAX_LENGTH, padding_side=side
+    )
 
 
 def make_model(kind: str, tokenizer: Any, labels: tuple[str, ...], dropout: float) -> Any:
     """Two layers, 32 wide, with weights large enough that rows get different answers."""
     import transformers
 
-    named = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+    named = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
+    }
     common = {**named, "vocab_size": len(tokenizer), "initializer_range": 0.3}
     if kind.startswith("gpt2"):
         rates = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
-        # No token opens or closes a text, and no padding token is named: as in the checkpoints that people use.
+        # No token opens or closes a text, and no padding token is named: as in the checkpoints that
+        # people use.
         special = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": MAX_LENGTH}
         return transformers.GPT2ForSequenceClassification(
             transformers.GPT2Config(**common, **shape, **rates, **special)
         )
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     if kind == "bert":
-        config = transformers.BertConfig(**common, **shape, **rates, max_position_embeddings=MAX_LENGTH)
+        config = transformers.BertConfig(
+            **common, **shape, **rates, max_position_embeddings=MAX_LENGTH
+        )
         return transformers.BertForSequenceClassification(config)
     positions = {"max_position_embeddings": MAX_LENGTH + 2, "type_vocab_size": 1, "pad_token_id": 1}
     special = {"bos_token_id": 0, "eos_token_id": 2}

@@ -23,7 +23,8 @@ SKETCHES = {
     "top_probability": [0.5, 0.51, 0.55, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0],
 }
 CONDITIONS = {"device": "cpu", "threads": 1, "torch": "2.8.0"}
-# Two targets below ``row``, one of them with a level of its own: what token-level targets will bring.
+# Two targets below ``row``, one of them with a level of its own: what token-level targets will
+# bring.
 RAGGED = (
     Column("row_hash", "int64"),
     Column("label", "int64"),
@@ -43,7 +44,9 @@ def one_each(row_hash: np.ndarray, logits: np.ndarray) -> Answers:
     return Answers(row_hash, np.arange(n + 1), np.zeros(n, np.int64), {LOGITS: Dense(logits)})
 
 
-def plan(rows: int = 10, shard_rows: int = 4, width: int = 3, dtype: str = "float16", **changes: Any) -> Plan:
+def plan(
+    rows: int = 10, shard_rows: int = 4, width: int = 3, dtype: str = "float16", **changes: Any
+) -> Plan:
     """The plan of a small cache; ``changes`` replace whole fields."""
     codec = DenseCodec(width, dtype)
     columns = columns_of(codec, ROW)
@@ -63,19 +66,25 @@ def plan(rows: int = 10, shard_rows: int = 4, width: int = 3, dtype: str = "floa
 
 
 def answers(of: Plan, seed: int = 0) -> dict[str, np.ndarray]:
-    """What the columns of a plan without levels below ``row`` hold, whole, N = rows * views: row_hash i64[N], label
-    i64[N], logits [N, width].
+    """What the columns of a plan without levels below ``row`` hold, whole, N = rows * views:
+    row_hash i64[N], label i64[N], logits [N, width].
     """
     draw, records = np.random.default_rng(seed), of.rows * of.views
     codec = DenseCodec(of.targets["logits"]["width"], of.targets["logits"]["dtype"])
     logits = draw.normal(0, 5, (records, codec.width)).astype(np.float32)
     hashes = draw.integers(-(2**63), 2**63 - 1, records, dtype=np.int64)
-    return {"row_hash": hashes, "label": draw.integers(-1, codec.width, records), **codec.encode(logits)}
+    return {
+        "row_hash": hashes,
+        "label": draw.integers(-1, codec.width, records),
+        **codec.encode(logits),
+    }
 
 
 def write_shard(writer: CacheWriter, index: int, whole: dict[str, np.ndarray]) -> None:
     start, end = (row * writer.plan.views for row in writer.plan.shard(index))
-    writer.write(index, {name: array[start:end] for name, array in whole.items()}, SKETCHES, CONDITIONS)
+    writer.write(
+        index, {name: array[start:end] for name, array in whole.items()}, SKETCHES, CONDITIONS
+    )
 
 
 def ragged(rows: int = 10, shard_rows: int = 4, views: int = 2, **changes: Any) -> Plan:
@@ -84,7 +93,9 @@ def ragged(rows: int = 10, shard_rows: int = 4, views: int = 2, **changes: Any) 
 
 
 def part(of: Plan, index: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """What one shard of any plan holds: a record has 0, 1 or many below it. The same for the same seed."""
+    """What one shard of any plan holds: a record has 0, 1 or many below it. The same for the same
+    seed.
+    """
     draw, (start, end) = np.random.default_rng((seed, index)), of.shard(index)
     records, arrays = {ROW: (end - start) * of.views}, dict[str, np.ndarray]()
     found = levels(of.columns)
@@ -95,16 +106,24 @@ def part(of: Plan, index: int, seed: int = 0) -> dict[str, np.ndarray]:
             records[level] = int(counts.sum())
     for column in of.columns:
         shape = column.shape(records[column.level])
-        drawn = draw.normal(0, 5, shape) if column.dtype.startswith("float") else draw.integers(0, 250, shape)
+        drawn = (
+            draw.normal(0, 5, shape)
+            if column.dtype.startswith("float")
+            else draw.integers(0, 250, shape)
+        )
         arrays.setdefault(column.name, drawn.astype(column.dtype))
     return arrays
 
 
 def go_on(
-    folder: Path, of: Plan, seed: int = 0, tell: Callable[[str], Any] = lambda said: None, **how: Any
+    folder: Path,
+    of: Plan,
+    seed: int = 0,
+    tell: Callable[[str], Any] = lambda said: None,
+    **how: Any,
 ) -> list[int]:
-    """What a dump of ``part`` does, also when it is run again: the shards it had to make. ``how`` is the writer's.
-    ``tell`` hears of each shard before it is made, and of the seal.
+    """What a dump of ``part`` does, also when it is run again: the shards it had to make. ``how``
+    is the writer's. ``tell`` hears of each shard before it is made, and of the seal.
     """
     made = []
     with CacheWriter(folder, of, **how) as writer:
@@ -134,4 +153,8 @@ def make(folder: Path, of: Plan, seed: int = 0) -> Cache:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder and its bytes."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }

@@ -1,4 +1,6 @@
-"""Disks that fail, processes that die and power that goes, one operation at a time: stand-ins for ``files.system``."""
+"""Disks that fail, processes that die and power that goes, one operation at a time: stand-ins for
+``files.system``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ OPERATIONS = [name for name in vars(System) if not name.startswith("_")]
 
 
 class Steps(System):
-    """Counts operations, and asks ``at`` what becomes of each. Nothing is really fsynced: tests are to be fast."""
+    """Counts operations, and asks ``at`` what becomes of each. Nothing is really fsynced: tests are
+    to be fast.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -48,7 +52,9 @@ for _name in OPERATIONS:
 
 
 class Failing(Steps):
-    """Fails at one step, or from it on. Half of a ``write`` is done; of others nothing, or (``done``) all."""
+    """Fails at one step, or from it on. Half of a ``write`` is done; of others nothing, or
+    (``done``) all.
+    """
 
     def __init__(self, fails: int, code: int, *, done: bool = False, lasting: bool = False) -> None:
         super().__init__()
@@ -72,7 +78,9 @@ class Short(Steps):
 
     def at(self, step: int, name: str, do: Callable[[], Any], arguments: tuple[Any, ...]) -> Any:
         if name == "write":
-            return System.write(self, arguments[0], arguments[1][: max(1, min(200, len(arguments[1]) - 1))])
+            return System.write(
+                self, arguments[0], arguments[1][: max(1, min(200, len(arguments[1]) - 1))]
+            )
         return do()
 
 
@@ -94,7 +102,9 @@ class Killing(Steps):
 
 
 class Recording(Steps):
-    """Keeps what was done: (name, arguments, result). Nothing is done any more from the step ``dies``, if it is set."""
+    """Keeps what was done: (name, arguments, result). Nothing is done any more from the step
+    ``dies``, if it is set.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +132,9 @@ def using(system: System) -> Iterator[Any]:
 
 
 class Change(NamedTuple):
-    """Names in one folder that get something (a file's number, or ``DIR``) or lose it (None), all at once."""
+    """Names in one folder that get something (a file's number, or ``DIR``) or lose it (None), all
+    at once.
+    """
 
     folder: Path
     names: dict[Path, int | None]
@@ -134,8 +146,8 @@ DIR = -1
 class Disk:
     """What of a recorded log has reached the disk for good, and what might have.
 
-    A file's bytes are there for good once it was fsynced, a name once its folder was. Whatever else was done may be
-    there after a power loss or not, each by itself.
+    A file's bytes are there for good once it was fsynced, a name once its folder was. Whatever else
+    was done may be there after a power loss or not, each by itself.
     """
 
     def __init__(self, root: Path) -> None:
@@ -200,8 +212,9 @@ class Disk:
         self.pending = [change for change in self.pending if change.folder != what]
 
     def lost(self, draw: random.Random | None, share: float) -> dict[Path, bytes | None]:
-        """What is there when the power comes back: files and their bytes, folders and None. Each change that is not
-        for good is there with probability ``share``, each file that is not is empty (no ``draw``), or cut.
+        """What is there when the power comes back: files and their bytes, folders and None. Each
+        change that is not for good is there with probability ``share``, each file that is not is
+        empty (no ``draw``), or cut.
         """
         names = dict(self.names)
         for change in self.pending:
@@ -247,7 +260,9 @@ def put(found: dict[Path, bytes | None], root: Path, to: Path) -> None:
 
 
 def fork(do: Callable[[Callable[[str], None]], Any]) -> tuple[int, int]:
-    """Run ``do(tell)`` in a child process; its pid, and the end of a pipe that lines it tells come out of."""
+    """Run ``do(tell)`` in a child process; its pid, and the end of a pipe that lines it tells come
+    out of.
+    """
     come, go = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the child runs no thread's code

@@ -1,13 +1,14 @@
-"""A stand-in for the Hugging Face hub on the loopback: repositories are folders, answers those that libraries ask for.
+"""A stand-in for the Hugging Face hub on the loopback: repositories are folders, answers those that
+libraries ask for.
 
     folder/models/roberta-large/...                  a model without an organisation
     folder/models/org/name/...                       its revision `main`
     folder/models/org/name@v1/...                    its revision `v1`
     folder/datasets/org/name@refs/convert/parquet/...
 
-The libraries read the environment when they are imported, so whatever is to meet the stand-in runs in a process of its
-own: `run_python(hub, home, code)`, `run_cli(hub, home, "dump", ...)`. A process that imports torch takes seconds: ask
-several things of each.
+The libraries read the environment when they are imported, so whatever is to meet the stand-in runs
+in a process of its own: `run_python(hub, home, code)`, `run_cli(hub, home, "dump", ...)`. A process
+that imports torch takes seconds: ask several things of each.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 MEMBER = "hf_member"  # the token that opens gated repositories
 REVISION = r"refs/[^/]+/[^/]+|[^/]+"  # some callers quote the slashes, some do not
 API = re.compile(
-    rf"/api/(models|datasets)/([^/]+(?:/[^/]+)??)(?:/(revision|tree|paths-info)/({REVISION})(?:/(.+))?)?", re.ASCII
+    rf"/api/(models|datasets)/([^/]+(?:/[^/]+)??)(?:/(revision|tree|paths-info)/({REVISION})(?:/(.+))?)?",
+    re.ASCII,
 )
 FILE = re.compile(rf"/(datasets/)?([^/]+(?:/[^/]+)?)/resolve/({REVISION})/(.+)", re.ASCII)
 
@@ -37,16 +39,19 @@ FILE = re.compile(rf"/(datasets/)?([^/]+(?:/[^/]+)?)/resolve/({REVISION})/(.+)",
 class Refused(Exception):
     """An answer that is no success: status, error code and message as the hub words them."""
 
-    def __init__(self, status: int, code: str | None, message: str, commit: str | None = None) -> None:
+    def __init__(
+        self, status: int, code: str | None, message: str, commit: str | None = None
+    ) -> None:
         self.status, self.message = status, message
         self.headers = {"X-Error-Code": code, "X-Error-Message": message, "X-Repo-Commit": commit}
 
 
 class FakeHub:
-    """Serves the repositories of ``folder`` while it is entered. What lies there may change meanwhile.
+    """Serves the repositories of ``folder`` while it is entered. What lies there may change
+    meanwhile.
 
-    ``gated`` names repositories that only the token ``MEMBER`` opens, ``moved`` old names and their new ones;
-    ``requests`` collects what was asked, as "METHOD /path?query".
+    ``gated`` names repositories that only the token ``MEMBER`` opens, ``moved`` old names and their
+    new ones; ``requests`` collects what was asked, as "METHOD /path?query".
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +60,9 @@ class FakeHub:
         self.moved: dict[str, str] = {}
         self.requests: list[str] = []
         self.commits: dict[str, Path] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"hub": self}))
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Handler", (Handler,), {"hub": self})
+        )
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> FakeHub:
@@ -86,7 +93,9 @@ class FakeHub:
         return made
 
     def environment(self, home: Path, endpoint: str | None = None) -> dict[str, str]:
-        """What points a process at this hub and nowhere else, its files below ``home``; to be added to ``clean()``."""
+        """What points a process at this hub and nowhere else, its files below ``home``; to be added
+        to ``clean()``.
+        """
         return {
             "HF_ENDPOINT": endpoint or self.endpoint,
             "HF_HOME": str(home),
@@ -128,7 +137,9 @@ class Handler(BaseHTTPRequestHandler):
                 answer: Any = tree(repository, inside, "recursive=true" in self.path.lower())
             elif what == "paths-info":
                 asked = parse_qs(sent.decode()).get("paths", [])
-                answer = [entry(repository, repository / p) for p in asked if (repository / p).exists()]
+                answer = [
+                    entry(repository, repository / p) for p in asked if (repository / p).exists()
+                ]
             else:
                 answer = self.about(name, repository)
             self.send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
@@ -151,13 +162,26 @@ class Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if name in self.hub.gated and token != MEMBER:
             status = 403 if token else 401
-            raise Refused(status, "GatedRepo", f"Access to model {name} is restricted. Ask for access on its page.")
+            raise Refused(
+                status,
+                "GatedRepo",
+                f"Access to model {name} is restricted. Ask for access on its page.",
+            )
 
     def about(self, name: str, repository: Path) -> dict[str, Any]:
-        listed = [{"rfilename": path.relative_to(repository).as_posix()} for path in files(repository)]
+        listed = [
+            {"rfilename": path.relative_to(repository).as_posix()} for path in files(repository)
+        ]
         gated = "manual" if name in self.hub.gated else False
         made = self.hub.commit(repository)
-        return {"id": name, "sha": made, "private": False, "gated": gated, "tags": [], "siblings": listed}
+        return {
+            "id": name,
+            "sha": made,
+            "private": False,
+            "gated": gated,
+            "tags": [],
+            "siblings": listed,
+        }
 
     def file(self, repository: Path, inside: str) -> None:
         path, commit = repository / inside, self.hub.commit(repository)
@@ -207,7 +231,12 @@ def blob(path: Path) -> str:
 def entry(repository: Path, path: Path) -> dict[str, Any]:
     name = path.relative_to(repository).as_posix()
     if path.is_dir():
-        return {"type": "directory", "oid": hashlib.sha1(name.encode()).hexdigest(), "size": 0, "path": name}
+        return {
+            "type": "directory",
+            "oid": hashlib.sha1(name.encode()).hexdigest(),
+            "size": 0,
+            "path": name,
+        }
     return {"type": "file", "oid": blob(path), "size": path.stat().st_size, "path": name}
 
 
@@ -218,7 +247,10 @@ def tree(repository: Path, inside: str, recursive: bool) -> list[dict[str, Any]]
         raise Refused(404, "EntryNotFound", f"{inside} does not exist on this revision")
     if folder.is_file():
         return [entry(repository, folder)]
-    return [entry(repository, path) for path in sorted(folder.rglob("*") if recursive else folder.iterdir())]
+    return [
+        entry(repository, path)
+        for path in sorted(folder.rglob("*") if recursive else folder.iterdir())
+    ]
 
 
 def closed_port() -> str:
@@ -229,14 +261,19 @@ def closed_port() -> str:
 
 
 def clean() -> Iterator[tuple[str, str]]:
-    """The environment without what would point elsewhere: another hub, its tokens and caches, a proxy."""
+    """The environment without what would point elsewhere: another hub, its tokens and caches, a
+    proxy.
+    """
     for name, value in os.environ.items():
-        if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_")) and not name.lower().endswith("_proxy"):
+        if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_")) and not name.lower().endswith(
+            "_proxy"
+        ):
             yield name, value
 
 
 def run(hub: FakeHub, home: Path, *command: str, endpoint: str | None = None, **more: str) -> Any:
-    """A finished process (``returncode``, ``stdout``, ``stderr``) that knows no hub but this one (or ``endpoint``).
+    """A finished process (``returncode``, ``stdout``, ``stderr``) that knows no hub but this one
+    (or ``endpoint``).
 
     ``more`` is added to its environment: ``HF_TOKEN=MEMBER``, ``HF_HUB_OFFLINE="1"``.
     """

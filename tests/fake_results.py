@@ -28,7 +28,9 @@ def answers(labels: np.ndarray, accuracy: float, seed: int, classes: int = 4) ->
     return logits
 
 
-def document(method: str, seed: int, metrics: dict[str, dict[str, float]], **changes: Any) -> dict[str, Any]:
+def document(
+    method: str, seed: int, metrics: dict[str, dict[str, float]], **changes: Any
+) -> dict[str, Any]:
     """A result.json of 3,000 training rows and 5 epochs; ``changes`` replace its keys."""
     taught = method in ("kd", "self-kd")
     whole = {
@@ -38,10 +40,28 @@ def document(method: str, seed: int, metrics: dict[str, dict[str, float]], **cha
         "metric": "accuracy",
         "metrics": metrics,
         "label_names": ["a", "b", "c", "d"],
-        "data": {"source": "fake", "digest": "d" * 32, "train_rows": 3000, "unlabelled_rows": 0, "eval_rows": {}},
+        "data": {
+            "source": "fake",
+            "digest": "d" * 32,
+            "train_rows": 3000,
+            "unlabelled_rows": 0,
+            "eval_rows": {},
+        },
         "config": {
-            **{"method": method, "seed": seed, "out": f"{method}-{seed}", "epochs": 5, "learning_rate": 5e-4},
-            **{"unlabelled": None, "without_fold": None, "folds": None, "teachers": None, "revision": None},
+            **{
+                "method": method,
+                "seed": seed,
+                "out": f"{method}-{seed}",
+                "epochs": 5,
+                "learning_rate": 5e-4,
+            },
+            **{
+                "unlabelled": None,
+                "without_fold": None,
+                "folds": None,
+                "teachers": None,
+                "revision": None,
+            },
         },
         "alpha": 0.5 if taught else None,
         "a": None,
@@ -55,16 +75,31 @@ def document(method: str, seed: int, metrics: dict[str, dict[str, float]], **cha
     return {**whole, **changes}
 
 
-def with_unlabelled(method: str, unlabelled: int, *, labelled: int = 1000, epochs: int = 5, **config: Any) -> dict:
-    """Changes to a document: a method that learns from labelled rows and from so many unlabelled ones beside them, as
-    `logitcache train --unlabelled` records it. ``config`` replaces keys of its config.
+def with_unlabelled(
+    method: str, unlabelled: int, *, labelled: int = 1000, epochs: int = 5, **config: Any
+) -> dict:
+    """Changes to a document: a method that learns from labelled rows and from so many unlabelled
+    ones beside them, as `logitcache train --unlabelled` records it. ``config`` replaces keys of its
+    config.
     """
     cache = (labelled + unlabelled, {**config, "unlabelled_rows": unlabelled})
-    taught = {"cache_fingerprint": digest_json(cache), "cache_rows": cache[0]} if method == "kd" else {}
+    taught = (
+        {"cache_fingerprint": digest_json(cache), "cache_rows": cache[0]} if method == "kd" else {}
+    )
     more = digest_json(unlabelled) if unlabelled else None
     return {
-        "data": {"source": "fake", "digest": "d" * 32, "train_rows": labelled, "unlabelled_rows": unlabelled},
-        "config": {**document(method, 0, {})["config"], "epochs": epochs, "unlabelled": more, **config},
+        "data": {
+            "source": "fake",
+            "digest": "d" * 32,
+            "train_rows": labelled,
+            "unlabelled_rows": unlabelled,
+        },
+        "config": {
+            **document(method, 0, {})["config"],
+            "epochs": epochs,
+            "unlabelled": more,
+            **config,
+        },
         "rows_seen": epochs * (labelled + unlabelled),
         **taught,
     }
@@ -79,7 +114,9 @@ def write_result(
     accuracy: float = 0.6,
     **changes: Any,
 ) -> Path:
-    """Write one folder and return it. ``splits`` gives (labels, logits) of each; by default 200 rows of test."""
+    """Write one folder and return it. ``splits`` gives (labels, logits) of each; by default 200
+    rows of test.
+    """
     splits = splits or {"test": (gold(), answers(gold(), accuracy, seed))}
     metrics = {name: score(logits, labels) for name, (labels, logits) in splits.items()}
     folder.mkdir(parents=True)
@@ -90,7 +127,9 @@ def write_result(
                 "split": [name] * len(labels),
                 "row_id": np.arange(len(labels)),
                 "label": labels,
-                "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1]),
+                "logits": pa.FixedSizeListArray.from_arrays(
+                    pa.array(logits.ravel()), logits.shape[1]
+                ),
             }
         )
         for name, (labels, logits) in splits.items()

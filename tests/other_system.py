@@ -1,5 +1,6 @@
-"""What Windows, macOS or a small installation lack, taken away before `logitcache` is imported; then its modules are
-imported and its commands are run. Called as ``python other_system.py SYSTEM FOLDER``, in a process of its own.
+"""What Windows, macOS or a small installation lack, taken away before `logitcache` is imported;
+then its modules are imported and its commands are run. Called as ``python other_system.py SYSTEM
+FOLDER``, in a process of its own.
 """
 
 from __future__ import annotations
@@ -24,11 +25,30 @@ import pyarrow.parquet  # noqa: F401
 import rich.console  # noqa: F401
 import scipy.stats  # noqa: F401
 
-HEAVY = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "sklearn", "huggingface_hub", "datasets")
+HEAVY = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "sklearn",
+    "huggingface_hub",
+    "datasets",
+)
 EXTRAS = (*HEAVY, "matplotlib", "pandas", "zarr", "tensorboard", "s3fs", "peft")
 POSIX_ONLY = ("fcntl", "resource", "pwd", "grp", "termios")
 OS_POSIX = (
-    *("sched_getaffinity", "register_at_fork", "statvfs", "pread", "sysconf", "getuid", "geteuid", "killpg", "fork"),
+    *(
+        "sched_getaffinity",
+        "register_at_fork",
+        "statvfs",
+        "pread",
+        "sysconf",
+        "getuid",
+        "geteuid",
+        "killpg",
+        "fork",
+    ),
     *("O_CLOEXEC", "O_NOFOLLOW", "O_DIRECTORY", "O_NONBLOCK", "uname", "getloadavg", "link"),
 )
 SIGNALS = ("SIGKILL", "SIGPIPE", "SIGHUP", "SIGCHLD", "SIGUSR1", "pthread_kill", "sigtimedwait")
@@ -52,7 +72,9 @@ def hide(*names: str) -> None:
 
 
 def windows_locks() -> types.ModuleType:
-    """``msvcrt`` with its locks on ranges of bytes, each file's as the system keeps them: by handle."""
+    """``msvcrt`` with its locks on ranges of bytes, each file's as the system keeps them: by
+    handle.
+    """
     locked: dict[tuple[int, int], int] = {}  # (file, byte): handle
 
     def locking(handle: int, mode: int, count: int) -> None:
@@ -132,7 +154,9 @@ def make(folder: Path) -> None:
     logits = -np.abs(np.sin(np.arange(30))).reshape(10, 3).astype(np.float16)
     with CacheWriter(folder, plan()) as writer:
         for index in writer.missing:
-            write_shard(writer, index, {"row_hash": numbers, "label": numbers % 3, "logits": logits})
+            write_shard(
+                writer, index, {"row_hash": numbers, "label": numbers % 3, "logits": logits}
+            )
         assert writer.seal()
 
 
@@ -177,7 +201,9 @@ def needs_extras(folder: Path) -> None:
     asked = ["train", "--method", "base", "--data", str(folder), "--out", str(folder / "out")]
     outcome = click.testing.CliRunner().invoke(cli, asked)
     assert outcome.exit_code == 2, outcome.output
-    assert outcome.stderr.splitlines()[-1].endswith("Install it: pip install 'logitcache[train]'"), outcome.stderr
+    assert outcome.stderr.splitlines()[-1].endswith(
+        "Install it: pip install 'logitcache[train]'"
+    ), outcome.stderr
 
 
 if __name__ == "__main__":

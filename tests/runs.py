@@ -27,7 +27,9 @@ class Interrupt(Exception):
 class Steps(Notes):
     """Calls a function with the number of steps done and in all, after each step of a training."""
 
-    def __init__(self, step: Callable[[int, int], object], write: Callable[[str], object] = lambda text: None) -> None:
+    def __init__(
+        self, step: Callable[[int, int], object], write: Callable[[str], object] = lambda text: None
+    ) -> None:
         super().__init__(write)
         self.step = step
 
@@ -55,7 +57,9 @@ class NoSteps(Notes):
 
 
 class Amounts(Notes):
-    """Keeps the total of each stage, and what each advance of one says: (rows, tokens), given to ``advance`` first."""
+    """Keeps the total of each stage, and what each advance of one says: (rows, tokens), given to
+    ``advance`` first.
+    """
 
     def __init__(
         self,
@@ -109,11 +113,15 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @dataclass
 class Seen:
-    """What the training steps of each result folder, by its name, were taken on; in the order of the steps."""
+    """What the training steps of each result folder, by its name, were taken on; in the order of
+    the steps.
+    """
 
     row_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     label: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    teacher: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))  # logits, [K] each
+    teacher: dict[str, list[Any]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # logits, [K] each
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> Seen:

@@ -38,7 +38,9 @@ CALLS = {"dump": (DumpConfig, DumpOptions), "train": (TrainConfig, TrainOptions)
 def test_a_function_takes_every_option_of_its_command(command: str) -> None:
     config, taken = CALLS[command]
     parameters = inspect.signature(getattr(api, command)).parameters
-    named = {name for name, each in parameters.items() if each.kind is not inspect.Parameter.VAR_KEYWORD}
+    named = {
+        name for name, each in parameters.items() if each.kind is not inspect.Parameter.VAR_KEYWORD
+    }
     declared = {each.name for each in options_of(config)}
     assert declared <= named | set(taken.__annotations__)
     assert parameters["options"].annotation == f"Unpack[{taken.__name__}]"
@@ -80,8 +82,14 @@ def test_a_call_is_the_command(
     """Bit for bit: the cache and the student. Paths may be paths."""
     by_call, by_command = tmp_path / "call", tmp_path / "command"
     report = logitcache.dump(checkpoint(), singles_data, workspace=by_call, shard_rows=20, **silent)
-    run = logitcache.train("kd", singles_data, workspace=by_call, temperature=2, cache=report.cache, **SMALL, **silent)
-    small = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    run = logitcache.train(
+        "kd", singles_data, workspace=by_call, temperature=2, cache=report.cache, **SMALL, **silent
+    )
+    small = [
+        part
+        for name, value in SMALL.items()
+        for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
     places = ["--data", str(singles_data), "--workspace", str(by_command)]
     for line in (
         ["dump", "--teacher", str(checkpoint()), "--shard-rows", "20"],
@@ -98,7 +106,10 @@ def test_rows_in_memory_are_dumped_and_learnt(
     singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path, silent: dict[str, Any]
 ) -> None:
     """As a source, or handed over as they are."""
-    files = {split: pd.read_json(singles_data / f"{split}.jsonl", lines=True) for split in ("train", "dev", "test")}
+    files = {
+        split: pd.read_json(singles_data / f"{split}.jsonl", lines=True)
+        for split in ("train", "dev", "test")
+    }
     source = logitcache.load(files, name="mine", **silent)
     assert source.digest() == logitcache.load(singles_data, **silent).digest()
     report = logitcache.dump(checkpoint(), source, workspace=tmp_path, **silent)
@@ -113,10 +124,14 @@ def test_unlabelled_rows_in_memory_go_beside_a_file(
     singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path, silent: dict[str, Any]
 ) -> None:
     more = {"text": ["an unseen film", "a dull one"]}
-    both = logitcache.dump(checkpoint(), singles_data, unlabelled=more, workspace=tmp_path, **silent)
+    both = logitcache.dump(
+        checkpoint(), singles_data, unlabelled=more, workspace=tmp_path, **silent
+    )
     assert both.unlabelled is not None
     assert both.unlabelled.rows == 2
-    run = logitcache.train("kd", singles_data, unlabelled=more, workspace=tmp_path, **SMALL, **silent)
+    run = logitcache.train(
+        "kd", singles_data, unlabelled=more, workspace=tmp_path, **SMALL, **silent
+    )
     assert result(run)["data"]["unlabelled_rows"] == 2
 
 
@@ -125,7 +140,9 @@ def source(singles_data: Path, load_source: Callable[[Path], Source]) -> Source:
     return load_source(singles_data)
 
 
-@pytest.mark.parametrize("more", [{"text": "text"}, {"labels": "neg,pos"}, {"unlabelled": "x.jsonl"}, {"data_seed": 1}])
+@pytest.mark.parametrize(
+    "more", [{"text": "text"}, {"labels": "neg,pos"}, {"unlabelled": "x.jsonl"}, {"data_seed": 1}]
+)
 def test_what_is_said_of_rows_that_were_read_already_is_refused(
     source: Source, tmp_path: Path, more: dict[str, Any]
 ) -> None:
@@ -137,7 +154,9 @@ def test_what_is_said_of_rows_that_were_read_already_is_refused(
 
 @pytest.mark.parametrize("setting", ["learning_rat", "columns", "config", "workers"])
 def test_an_unknown_setting_is_named(source: Source, setting: str) -> None:
-    with pytest.raises(SpecError, match=f"expected an option of TrainConfig, found '{setting}'") as caught:
+    with pytest.raises(
+        SpecError, match=f"expected an option of TrainConfig, found '{setting}'"
+    ) as caught:
         logitcache.train("base", source, **{setting: 1})
     if setting == "learning_rat":
         assert str(caught.value).endswith("Did you mean learning_rate?")
@@ -145,11 +164,21 @@ def test_an_unknown_setting_is_named(source: Source, setting: str) -> None:
 
 WRONG = [  # of every kind of option there is
     *(("dump", name, value) for name in ("teacher", "workspace") for value in (None, 3)),
-    *(("train", name, value) for name in ("student", "workspace", "seed", "epochs") for value in (None, [])),
+    *(
+        ("train", name, value)
+        for name in ("student", "workspace", "seed", "epochs")
+        for value in (None, [])
+    ),
     *((function, "reporter", value) for function in ("dump", "train") for value in (None, print)),
     *((function, "notify", "print") for function in ("dump", "train")),
-    *(("dump", name, [1]) for name in ("split", "out", "reuse", "revision", "device", "overwrite", "text")),
-    *(("train", name, 3) for name in ("tokenizer", "cache", "tau_squared", "labels", "report_to", "metric")),
+    *(
+        ("dump", name, [1])
+        for name in ("split", "out", "reuse", "revision", "device", "overwrite", "text")
+    ),
+    *(
+        ("train", name, 3)
+        for name in ("tokenizer", "cache", "tau_squared", "labels", "report_to", "metric")
+    ),
     *(("train", "cache", [value]) for value in (None, 3)),
     *(("train", "labels", [value]) for value in (None, 3)),
     *(("load", name, 3) for name in ("label", "workspace", "name")),
@@ -181,16 +210,34 @@ def test_a_comparison_of_nothing_is_refused(finished: dict[str, Path]) -> None:
         logitcache.compare([finished["base"]])  # type: ignore[arg-type]
 
 
-def test_numbers_of_libraries_are_numbers(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:
-    seeds: Any = {"seed": np.int64(1), "epochs": np.float32(1), "batch_size": np.int32(16), "alpha": Fraction(1, 2)}
+def test_numbers_of_libraries_are_numbers(
+    source: Source, tmp_path: Path, silent: dict[str, Any]
+) -> None:
+    seeds: Any = {
+        "seed": np.int64(1),
+        "epochs": np.float32(1),
+        "batch_size": np.int32(16),
+        "alpha": Fraction(1, 2),
+    }
     out = logitcache.train("ls", source, **SMALL | seeds, workspace=tmp_path, **silent)
     assert out.name == "ls-seed1"
-    assert (result(out)["seed"], result(out)["alpha"], result(out)["config"]["batch_size"]) == (1, 0.5, 16)
+    assert (result(out)["seed"], result(out)["alpha"], result(out)["config"]["batch_size"]) == (
+        1,
+        0.5,
+        16,
+    )
 
 
 def test_a_cache_is_a_folder_or_open_one_or_several(finished: dict[str, Path]) -> None:
     folder = finished["cache"]
-    for value in (folder, str(folder), Cache.open(folder), [folder], (Cache.open(folder),), {str(folder)}):
+    for value in (
+        folder,
+        str(folder),
+        Cache.open(folder),
+        [folder],
+        (Cache.open(folder),),
+        {str(folder)},
+    ):
         places = api._locations(value)
         config = build(TrainConfig, {"method": "kd", "cache": places})
         assert [Path(place) for place in config.caches] == [folder]
@@ -205,15 +252,23 @@ def test_an_open_cache_is_learnt_from(
     assert result(run)["cache_fingerprint"] == cache.fingerprint
 
 
-def test_sets_in_memory_that_meet_are_told_of_names(singles_data: Path, tmp_path: Path, silent: dict[str, Any]) -> None:
+def test_sets_in_memory_that_meet_are_told_of_names(
+    singles_data: Path, tmp_path: Path, silent: dict[str, Any]
+) -> None:
     rows = {"text": [f"the film was {i}" for i in range(8)], "label": ["neg", "pos"] * 4}
     logitcache.train("base", {"train": rows}, workspace=tmp_path, **SMALL, **silent)
     changed = {"train": {**rows, "label": ["pos", "neg"] * 4}}
-    with pytest.raises(FingerprintMismatch, match=r"all called memory: name these with load\(\.\.\., name=\.\.\.\)\."):
+    with pytest.raises(
+        FingerprintMismatch,
+        match=r"all called memory: name these with load\(\.\.\., name=\.\.\.\)\.",
+    ):
         logitcache.train("base", changed, workspace=tmp_path, **SMALL, **silent)
     named = logitcache.load(changed, name="changed", **silent)
     logitcache.train("base", named, workspace=tmp_path, **SMALL, **silent)
-    renamed = replace(named, splits={"train": replace(named.split("train"), label=named.split("train").label[::-1])})
+    renamed = replace(
+        named,
+        splits={"train": replace(named.split("train"), label=named.split("train").label[::-1])},
+    )
     with pytest.raises(FingerprintMismatch) as caught:
         logitcache.train("base", renamed, workspace=tmp_path, **SMALL, **silent)
     assert "all called memory" not in str(caught.value)
@@ -233,10 +288,17 @@ def bad_values(declared: Declared) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("command", "declared"),
-    [(name, each) for name, (config, _) in CALLS.items() for each in options_of(config) if bad_values(each)],
+    [
+        (name, each)
+        for name, (config, _) in CALLS.items()
+        for each in options_of(config)
+        if bad_values(each)
+    ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_a_value_that_an_option_would_not_take_is_refused(command: str, declared: Declared, source: Source) -> None:
+def test_a_value_that_an_option_would_not_take_is_refused(
+    command: str, declared: Declared, source: Source
+) -> None:
     call = {"dump": logitcache.dump, "train": logitcache.train}[command]
     needed = {"dump": {"teacher": "1x32"}, "train": {"method": "base"}}[command]
     for value in bad_values(declared):
@@ -244,11 +306,15 @@ def test_a_value_that_an_option_would_not_take_is_refused(command: str, declared
             call(**{"data": source, **needed, declared.name: value})
 
 
-def test_what_a_command_refuses_a_call_refuses(source: Source, tmp_path: Path, silent: dict[str, Any]) -> None:
+def test_what_a_command_refuses_a_call_refuses(
+    source: Source, tmp_path: Path, silent: dict[str, Any]
+) -> None:
     wrong: list[Callable[[], object]] = [
         lambda: logitcache.load(tmp_path / "nowhere.jsonl", **silent),
         lambda: logitcache.dump(tmp_path / "nobody", source, workspace=tmp_path / "w", **silent),
-        lambda: logitcache.dump("1x32", source, finetune="sometimes", workspace=tmp_path / "w", **silent),
+        lambda: logitcache.dump(
+            "1x32", source, finetune="sometimes", workspace=tmp_path / "w", **silent
+        ),
         lambda: logitcache.train("nonsense", source, workspace=tmp_path / "w", **silent),
         lambda: logitcache.train("kd", source, workspace=tmp_path / "w", **silent),
         lambda: logitcache.compare(tmp_path / "nowhere"),
@@ -259,12 +325,16 @@ def test_what_a_command_refuses_a_call_refuses(source: Source, tmp_path: Path, s
     assert not list(tmp_path.iterdir())
 
 
-def test_label_names_may_be_a_list_or_as_a_command_line_writes_them(singles_data: Path, silent: dict[str, Any]) -> None:
+def test_label_names_may_be_a_list_or_as_a_command_line_writes_them(
+    singles_data: Path, silent: dict[str, Any]
+) -> None:
     for names in (["pos", "neg"], ("pos", "neg"), "pos, neg"):
         assert logitcache.load(singles_data, labels=names, **silent).label_names == ("pos", "neg")
 
 
-def test_notes_go_to_stderr_unless_somebody_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_go_to_stderr_unless_somebody_takes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = {"train": {"text": ["a", "b"], "label": ["x", "y"]}}
     logitcache.load(rows, workspace=tmp_path)
     out, err = capsys.readouterr()

@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logitcache.errors import SHORT, CorruptShard, FormatError, LogitCacheError, SpecError, short, visible
+from logitcache.errors import (
+    SHORT,
+    CorruptShard,
+    FormatError,
+    LogitCacheError,
+    SpecError,
+    short,
+    visible,
+)
 
 
-@pytest.mark.parametrize("text", ["plain", "ünïcödé", "日本\u3000語", "a\xa0b", "👩\u200d🔬", "می\u200cخواهم", ""])
+@pytest.mark.parametrize(
+    "text", ["plain", "ünïcödé", "日本\u3000語", "a\xa0b", "👩\u200d🔬", "می\u200cخواهم", ""]
+)
 def test_text_of_any_language_stays_as_it_is(text: str) -> None:
     assert visible(text) == text
 
@@ -43,8 +53,14 @@ def test_what_is_visible_stays_so_and_can_be_printed(text: str) -> None:
     [
         (SpecError("no such file"), "no such file"),
         (SpecError("no such file", advice="Name one."), "no such file. Name one."),
-        (SpecError(expected="a path", found="a URL", where="--out"), "--out: expected a path, found a URL."),
-        (SpecError("not here", expected="a path", found=3, advice="Go."), "expected a path, found 3: not here. Go."),
+        (
+            SpecError(expected="a path", found="a URL", where="--out"),
+            "--out: expected a path, found a URL.",
+        ),
+        (
+            SpecError("not here", expected="a path", found=3, advice="Go."),
+            "expected a path, found 3: not here. Go.",
+        ),
         (SpecError("did it end?", advice="Look."), "did it end? Look."),
     ],
 )

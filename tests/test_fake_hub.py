@@ -99,20 +99,37 @@ print(json.dumps({
 }))
 """
     found = told(hub, tmp_path / "home", code)
-    assert (found["main"], found["v1"], found["moved"], found["plain"]) == ("main", "old", "main", "{}")
+    assert (found["main"], found["v1"], found["moved"], found["plain"]) == (
+        "main",
+        "old",
+        "main",
+        "{}",
+    )
     assert len({*found["commits"]}) == 2
     assert found["by commit"] == "old"
     assert found["listed"] == ["config.json", "deep/er.txt"]
     assert found["paths"] == ["deep"]
     assert (found["glob"], found["range"]) == (["org/name/deep/er.txt"], "234")
     assert {found["nobody"], found["info"]} == {"RepositoryNotFoundError"}
-    assert (found["no file"], found["no revision"]) == ("RemoteEntryNotFoundError", "RevisionNotFoundError")
-    assert (found["closed"], found["its page"], found["a member"]) == ("GatedRepoError", "manual", "{}")
-    assert found["a stranger"] in {"GatedRepoError", "ValueError"}  # "Force download failed" comes from the first
+    assert (found["no file"], found["no revision"]) == (
+        "RemoteEntryNotFoundError",
+        "RevisionNotFoundError",
+    )
+    assert (found["closed"], found["its page"], found["a member"]) == (
+        "GatedRepoError",
+        "manual",
+        "{}",
+    )
+    assert found["a stranger"] in {
+        "GatedRepoError",
+        "ValueError",
+    }  # "Force download failed" comes from the first
     assert "HEAD /org/name/resolve/v1/config.json" in hub.requests
 
 
-def test_the_library_of_data_sets_reads_repositories_as_the_real_ones_are_laid_out(hub: Any, tmp_path: Path) -> None:
+def test_the_library_of_data_sets_reads_repositories_as_the_real_ones_are_laid_out(
+    hub: Any, tmp_path: Path
+) -> None:
     code = """
 import datasets
 def load(*names, **how):

@@ -1,4 +1,5 @@
-"""Caches of format v1 are read for ever, by us and by a reader that knows the page about the format alone.
+"""Caches of format v1 are read for ever, by us and by a reader that knows the page about the format
+alone.
 
 Never make them anew: a test that fails here has found a change of the format.
 """
@@ -70,7 +71,11 @@ def agree(folder: Path) -> None:
 def nested(reader: Reader, level: str, places: Any) -> list[dict[str, Any]]:
     """Records as the second reader gives them, by our own means."""
     ends = {f"{below.replace('.', '_')}_end" for below in reader.tables if below != ROW}
-    own = [name for name, column in reader.columns.items() if column.level == level and name not in ends]
+    own = [
+        name
+        for name, column in reader.columns.items()
+        if column.level == level and name not in ends
+    ]
     found = [{name: value[i].tolist() for name, value in taken.items()} for taken in [reader.take(places, own)]
              for i in range(len(places.record))]  # fmt: skip
     for below in (other for other in reader.tables if other != ROW and above(other) == level):
@@ -114,7 +119,9 @@ def test_a_golden_cache_of_a_vocabulary_teaches_what_it_taught(name: str) -> Non
     payload = Cache.open(V1 / name).take(np.arange(len(said(name)["texts"]))).payload
     for part, array in said(name)["payload"].items():
         found = payload.replayed() if part == "logits" else getattr(payload, part)
-        np.testing.assert_allclose(found, np.array(array["values"], array["dtype"]).reshape(found.shape), rtol=1e-6)
+        np.testing.assert_allclose(
+            found, np.array(array["values"], array["dtype"]).reshape(found.shape), rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,8 +132,12 @@ def test_todays_writer_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     kept = manifest.plan.tensors
     data = None if kept is None else memoryview((V1 / name / "shards" / kept.name).read_bytes())
     with CacheWriter(tmp_path, manifest.plan, tensors=data) as writer:
-        for index, (arrays, receipt) in enumerate(zip(shards(name), manifest.receipts, strict=True)):
-            shaped = {c.name: arrays[c.name].reshape(-1, *c.shape(0)[1:]) for c in manifest.plan.columns}
+        for index, (arrays, receipt) in enumerate(
+            zip(shards(name), manifest.receipts, strict=True)
+        ):
+            shaped = {
+                c.name: arrays[c.name].reshape(-1, *c.shape(0)[1:]) for c in manifest.plan.columns
+            }
             writer.write(index, shaped, receipt.sketches, receipt.conditions)
         writer.seal()
     if manifest.plan.store == "zarr" or pa.__version__ == said(name)["pyarrow"]:
@@ -165,7 +176,11 @@ def test_a_second_reader_agrees_on_any_cache(
     seed: int,
     below: bool,
 ) -> None:
-    of = ragged(rows, shard_rows, views, store=store) if below else plan(rows, shard_rows, views=views, store=store)
+    of = (
+        ragged(rows, shard_rows, views, store=store)
+        if below
+        else plan(rows, shard_rows, views=views, store=store)
+    )
     folder = tmp_path_factory.mktemp("random")
     make_ragged(folder, of, seed)
     agree(folder)
@@ -192,7 +207,12 @@ def test_a_second_reader_notices_damage_too(name: str, tmp_path: Path) -> None:
 
 def test_the_second_reader_knows_nothing_of_us() -> None:
     code = ast.parse(Path(second_reader.__file__).read_text())
-    names = {alias.name for node in ast.walk(code) if isinstance(node, ast.Import) for alias in node.names}
+    names = {
+        alias.name
+        for node in ast.walk(code)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     names |= {node.module or "" for node in ast.walk(code) if isinstance(node, ast.ImportFrom)}
     assert names == {"__future__", "hashlib", "json", "re", "pathlib", "typing", "numpy", "pyarrow"}
 

@@ -1,4 +1,6 @@
-"""Rules of the house that are easily broken unseen: who imports whom, what a wheel holds, how big things are."""
+"""Rules of the house that are easily broken unseen: who imports whom, what a wheel holds, how big
+things are.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,28 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"logitcache": ROOT / "logitcache", "logitcache_cli": ROOT / "cli"}
 CODE = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
 PYTHON = sorted(
-    [*ROOT.glob("*.py"), *CODE, *(path for name in ("tests", "benchmarks") for path in (ROOT / name).rglob("*.py"))]
+    [
+        *ROOT.glob("*.py"),
+        *CODE,
+        *(path for name in ("tests", "benchmarks") for path in (ROOT / name).rglob("*.py")),
+    ]
 )
 
-# Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing of each other.
+# Floor by floor: a room imports from its own and from lower floors. Rooms of one floor know nothing
+# of each other.
 FLOORS = (
-    ("errors", "payloads", "records", "identity", "reporter", "notebook", "hub", "ranks", "platforms", "extras"),
+    (
+        "errors",
+        "payloads",
+        "records",
+        "identity",
+        "reporter",
+        "notebook",
+        "hub",
+        "ranks",
+        "platforms",
+        "extras",
+    ),
     ("config",),
     ("targets", "store"),
     ("data",),
@@ -69,7 +87,9 @@ def place(path: Path) -> str:
 
 
 def room_of(path: Path) -> str:
-    """The room a file of the package stands in; the facade ``logitcache/__init__.py`` stands in none."""
+    """The room a file of the package stands in; the facade ``logitcache/__init__.py`` stands in
+    none.
+    """
     parts = path.relative_to(ROOT).with_suffix("").parts
     return "cli" if parts[0] == "cli" else parts[1]
 
@@ -81,7 +101,9 @@ def package_of(path: Path) -> list[str]:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, absolute dotted name) of every import in a file, in function bodies and under TYPE_CHECKING too."""
+    """(line, absolute dotted name) of every import in a file, in function bodies and under
+    TYPE_CHECKING too.
+    """
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -112,16 +134,26 @@ def may_import(room: str, other: str) -> bool:
 
 def test_every_room_has_its_floor() -> None:
     rooms = {room_of(path) for path in CODE} - {"__init__"}
-    assert rooms <= set(LEVEL), f"name the floor of {sorted(rooms - set(LEVEL))} in FLOORS and in docs/architecture.md"
+    assert rooms <= set(LEVEL), (
+        f"name the floor of {sorted(rooms - set(LEVEL))} in FLOORS and in docs/architecture.md"
+    )
 
 
 @pytest.mark.parametrize("path", CODE, ids=place)
 def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
     room = room_of(path)
-    if room not in LEVEL:  # the facade, which may show what it likes; a room without a floor fails above
+    if (
+        room not in LEVEL
+    ):  # the facade, which may show what it likes; a room without a floor fails above
         return
-    ours = [(line, other) for line, name in imports(path) if (other := imported_room(name)) is not None]
-    wrong = [f"{place(path)}:{line} imports {other}" for line, other in ours if not may_import(room, other)]
+    ours = [
+        (line, other) for line, name in imports(path) if (other := imported_room(name)) is not None
+    ]
+    wrong = [
+        f"{place(path)}:{line} imports {other}"
+        for line, other in ours
+        if not may_import(room, other)
+    ]
     assert not wrong, f"{room} may not: {wrong}"
 
 
@@ -150,14 +182,20 @@ def test_the_rule_of_floors(room: str, other: str, allowed: bool) -> None:
 def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
     tops = {(line, name.split(".")[0]) for line, name in imports(path)}
     if place(path).startswith(WITHOUT_TORCH):
-        assert not [f"line {line}" for line, top in tops if top == "torch"], f"{place(path)} may not import torch"
+        assert not [f"line {line}" for line, top in tops if top == "torch"], (
+            f"{place(path)} may not import torch"
+        )
     if not place(path).startswith(WITH_TRANSFORMERS):
-        found = sorted(f"line {line}: {top}" for line, top in tops if top in {"transformers", "datasets"})
+        found = sorted(
+            f"line {line}: {top}" for line, top in tops if top in {"transformers", "datasets"}
+        )
         assert not found, f"{place(path)} may not import these"
 
 
 def loaded_by(arguments: list[str]) -> set[str]:
-    """Top-level names of everything that is loaded once a command line has run in an interpreter of its own."""
+    """Top-level names of everything that is loaded once a command line has run in an interpreter of
+    its own.
+    """
     script = (
         "import contextlib, io, sys\n"
         "from logitcache_cli.main import cli\n"
@@ -165,13 +203,25 @@ def loaded_by(arguments: list[str]) -> set[str]:
         f"    cli({arguments!r}, standalone_mode=False)\n"
         "print(*{name.split('.')[0] for name in sys.modules})\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
 
 def test_help_loads_nothing_heavy() -> None:
-    heavy = {"torch", "transformers", "datasets", "accelerate", "numpy", "pandas", "pyarrow", "scipy", "sklearn"}
+    heavy = {
+        "torch",
+        "transformers",
+        "datasets",
+        "accelerate",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "sklearn",
+    }
     assert not loaded_by(["--help"]) & (heavy | {"matplotlib", "rich"})
 
 
@@ -184,7 +234,9 @@ def test_the_installed_package_has_two_import_names(tmp_path: Path) -> None:
     names = (distribution("logitcache").read_text("top_level.txt") or "").split()
     assert sorted(names) == sorted(PACKAGES)
     script = "import importlib.util as u; print([n for n in ('cli', 'tests', 'benchmarks') if u.find_spec(n)])"
-    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "[]"
 
 
@@ -197,7 +249,16 @@ def test_a_wheel_holds_the_two_packages_whole_and_nothing_else(tmp_path: Path) -
         shutil.copy(ROOT / name, source)
     for name in ("logitcache", "cli", "tests", "benchmarks"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(source),
+    ]
     done = subprocess.run(build, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("*.whl")
@@ -211,15 +272,24 @@ def test_a_wheel_holds_the_two_packages_whole_and_nothing_else(tmp_path: Path) -
 
 
 def function_lengths(path: Path) -> list[tuple[int, str]]:
-    """(lines from ``def`` to the last, docstring included; where) of each function and method of a file."""
+    """(lines from ``def`` to the last, docstring included; where) of each function and method of a
+    file.
+    """
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, kinds)]
-    return [((node.end_lineno or 0) - node.lineno + 1, f"{place(path)}:{node.lineno} {node.name}") for node in found]
+    found = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, kinds)
+    ]
+    return [
+        ((node.end_lineno or 0) - node.lineno + 1, f"{place(path)}:{node.lineno} {node.name}")
+        for node in found
+    ]
 
 
 def test_files_and_functions_are_small() -> None:
     long_files = [place(path) for path in PYTHON if len(path.read_text("utf-8").splitlines()) > 400]
-    long_functions = [where for path in PYTHON for lines, where in function_lengths(path) if lines > 80]
+    long_functions = [
+        where for path in PYTHON for lines, where in function_lengths(path) if lines > 80
+    ]
     assert not long_files, "over 400 lines"
     assert not long_functions, "over 80 lines"
 
@@ -247,12 +317,16 @@ READS_WORDS_OF_LIBRARIES = (
     "logitcache/student/trainer.py",
 )
 PROSE = r"\w+\.(message|problem|reason|advice|remark|note)\b"
-READS_PROSE = re.compile(rf"['\"] (?:not )?in str\(|\bin {PROSE}(?!\w*\()|[=!]= {PROSE}|\b{PROSE}( [=!]= |\.\w)")
+READS_PROSE = re.compile(
+    rf"['\"] (?:not )?in str\(|\bin {PROSE}(?!\w*\()|[=!]= {PROSE}|\b{PROSE}( [=!]= |\.\w)"
+)
 
 
 @pytest.mark.parametrize("path", CODE, ids=place)
 def test_no_logic_reads_prose(path: Path) -> None:
-    """What happens must not depend on the wording of a message: errors carry fields, other values are enums."""
+    """What happens must not depend on the wording of a message: errors carry fields, other values
+    are enums.
+    """
     if place(path) in READS_WORDS_OF_LIBRARIES:
         return
     lines = enumerate(path.read_text("utf-8").splitlines(), 1)

@@ -19,7 +19,9 @@ from logitcache.identity import (
 )
 from logitcache.records import Array
 
-FIELDS = st.text(alphabet=st.characters(codec=None), max_size=20)  # any code point, lone surrogates included
+FIELDS = st.text(
+    alphabet=st.characters(codec=None), max_size=20
+)  # any code point, lone surrogates included
 
 
 def test_row_hashes_never_change() -> None:
@@ -35,7 +37,9 @@ def test_row_hashes_never_change() -> None:
 
 def test_digests_never_change() -> None:
     assert digest_bytes(b"logitcache") == "974530ffd33f789fb82ca2ea506c8da5c860722a"
-    assert digest_json({"b": [1, None, "é"], "a": 0.5}) == "958baf85c6c799c4468cc356210daff3428af4e3"
+    assert (
+        digest_json({"b": [1, None, "é"], "a": 0.5}) == "958baf85c6c799c4468cc356210daff3428af4e3"
+    )
     arrays: list[tuple[str, Array]] = [("x", np.arange(3)), ("y", np.zeros((2, 2), np.float32))]
     assert digest_arrays(arrays) == "c67f22657c28ce89a9096577dabdbc1864427010"
 
@@ -75,20 +79,28 @@ def test_pairs_of_unequal_length_are_refused() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.randoms(use_true_random=False))
-def test_digest_of_json_does_not_depend_on_key_order(value: dict[str, object], draw: object) -> None:
+def test_digest_of_json_does_not_depend_on_key_order(
+    value: dict[str, object], draw: object
+) -> None:
     keys = list(value)
     draw.shuffle(keys)  # type: ignore[attr-defined]
     assert digest_json({key: value[key] for key in keys}) == digest_json(value)
 
 
-@pytest.mark.parametrize(("one", "other"), [([1], 1), (1, 1.0), (1, "1"), (True, 1), (None, ""), ([1, 2], [2, 1])])
+@pytest.mark.parametrize(
+    ("one", "other"), [([1], 1), (1, 1.0), (1, "1"), (True, 1), (None, ""), ([1, 2], [2, 1])]
+)
 def test_other_json_other_digest(one: object, other: object) -> None:
     assert digest_json(one) != digest_json(other)
 

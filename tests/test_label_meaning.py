@@ -1,7 +1,9 @@
-"""What a student is taught for a row is the teacher's probability of that row's class, by name, or nothing is taught.
+"""What a student is taught for a row is the teacher's probability of that row's class, by name, or
+nothing is taught.
 
-Random class names, orders, spellings, numberings, missing classes and maps go the whole way: a label column is read, a
-teacher's columns are matched and put in order, the cache is joined to data that may be written in another way by then.
+Random class names, orders, spellings, numberings, missing classes and maps go the whole way: a
+label column is read, a teacher's columns are matched and put in order, the cache is joined to data
+that may be written in another way by then.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ SPELLINGS = (
 
 @dataclass(frozen=True)
 class Writing:
-    """How one side writes its classes. ``texts[c]`` is what class c is called, ``values[c]`` what a row of it holds."""
+    """How one side writes its classes. ``texts[c]`` is what class c is called, ``values[c]`` what a
+    row of it holds.
+    """
 
     values: list[Any]
     texts: list[str]
@@ -53,7 +57,9 @@ class Writing:
 
 @dataclass(frozen=True)
 class World:
-    """Classes 0 to K - 1, a teacher whose column j answers for class ``meaning[j]``, and rows of classes."""
+    """Classes 0 to K - 1, a teacher whose column j answers for class ``meaning[j]``, and rows of
+    classes.
+    """
 
     meaning: list[int]  # [K]
     own: tuple[str, ...]  # names of the columns: [K]
@@ -66,19 +72,25 @@ class World:
 @st.composite
 def writings(draw: st.DrawFn, words: list[str]) -> Writing:
     count = len(words)
-    style = draw(st.sampled_from(["names", "names", "numbers", "shuffled", "from one", "signed", "booleans"]))
+    style = draw(
+        st.sampled_from(["names", "names", "numbers", "shuffled", "from one", "signed", "booleans"])
+    )
     if style == "booleans" and count == 2:
         values: list[Any] = draw(st.sampled_from([[False, True], ["FALSE", "True"]]))
         return Writing(values, ["false", "true"])
     if style in ("numbers", "shuffled", "from one", "signed"):
-        numbers = {"from one": range(1, count + 1), "signed": range(-1, count - 1)}.get(style, range(count))
+        numbers = {"from one": range(1, count + 1), "signed": range(-1, count - 1)}.get(
+            style, range(count)
+        )
         order = draw(st.permutations(list(numbers))) if style == "shuffled" else list(numbers)
         form = draw(st.sampled_from([int, float, str, lambda n: f"{n}.0", lambda n: [n]]))
         named = style in ("numbers", "shuffled") and draw(st.booleans())
         texts = words if named else [str(n) for n in order]
         given_names = tuple(words[order.index(n)] for n in range(count)) if named else None
         values = [form(n) for n in order]
-        return Writing(values, texts, all(not isinstance(value, str) for value in values), given_names)
+        return Writing(
+            values, texts, all(not isinstance(value, str) for value in values), given_names
+        )
     spelt = [draw(st.sampled_from(SPELLINGS))(word) for word in words]
     pad = draw(st.sampled_from([lambda word: word, lambda word: f" {word} ", lambda word: [word]]))
     named = draw(st.booleans())
@@ -97,8 +109,16 @@ def worlds(draw: st.DrawFn) -> World:
         "from one": [str(c + 1) for c in range(count)],
         "unnamed": [f"LABEL_{c}" for c in range(count)],
         "booleans": ["False", "True"] if count == 2 else words,
-    }[draw(st.sampled_from(["words", "words", "words", "numbers", "from one", "unnamed", "booleans"]))]
-    present = draw(st.sampled_from([list(range(count)), list(range(count)), list(range(1, count)), [0]]))
+    }[
+        draw(
+            st.sampled_from(
+                ["words", "words", "words", "numbers", "from one", "unnamed", "booleans"]
+            )
+        )
+    ]
+    present = draw(
+        st.sampled_from([list(range(count)), list(range(count)), list(range(1, count)), [0]])
+    )
     rows = draw(st.permutations(present * draw(st.integers(1, 3))))
     dumped = draw(writings(words))
     trained = draw(st.just(dumped) | writings(words))
@@ -106,7 +126,9 @@ def worlds(draw: st.DrawFn) -> World:
     if draw(st.integers(0, 3)) == 0:
         some = draw(st.lists(st.sampled_from(range(count)), min_size=1, unique=True))
         label_map = {dumped.texts[c]: names[c] for c in some}
-    return World(list(meaning), tuple(names[c] for c in meaning), list(rows), dumped, trained, label_map)
+    return World(
+        list(meaning), tuple(names[c] for c in meaning), list(rows), dumped, trained, label_map
+    )
 
 
 def read(writing: Writing, rows: list[int]) -> tuple[Any, Classification]:
@@ -119,7 +141,9 @@ def read(writing: Writing, rows: list[int]) -> tuple[Any, Classification]:
 
 
 def taught(world: World, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The logits that a student is taught, f32[N, K], and the gold class of each row. Raises LogitCacheError."""
+    """The logits that a student is taught, f32[N, K], and the gold class of each row. Raises
+    LogitCacheError.
+    """
     label, task = read(world.dumped, world.rows)
     match = match_labels(world.own, task, "a teacher", world.label_map)
     cache = stub(logits[:, match.order], label, class_names(task, match))
@@ -157,7 +181,11 @@ def as_rows(label: np.ndarray) -> Rows:
 
 
 def bare(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum() or (letter in "+-" and name[:1] == letter))
+    return "".join(
+        letter
+        for letter in name.lower()
+        if letter.isalnum() or (letter in "+-" and name[:1] == letter)
+    )
 
 
 def number(name: str) -> int | None:
@@ -166,7 +194,9 @@ def number(name: str) -> int | None:
 
 
 def expected_column(world: World, row_class: int) -> int | None:
-    """The column that answers for a row of this class, told from what is written alone; None where nobody can tell."""
+    """The column that answers for a row of this class, told from what is written alone; None where
+    nobody can tell.
+    """
     writing, own = world.dumped, world.own
     text = writing.texts[row_class]
     if world.label_map is not None and text in world.label_map:
@@ -174,10 +204,18 @@ def expected_column(world: World, row_class: int) -> int | None:
     same = [column for column, name in enumerate(own) if bare(name) == bare(text)]
     if same:
         return same[0]
-    by_number = [column for column, name in enumerate(own) if number(name) is not None and number(name) == number(text)]
+    by_number = [
+        column
+        for column, name in enumerate(own)
+        if number(name) is not None and number(name) == number(text)
+    ]
     if by_number:
         return by_number[0]
-    if all(number(name) is None for name in own) and number(text) is not None and bare(text) not in ("false", "true"):
+    if (
+        all(number(name) is None for name in own)
+        and number(text) is not None
+        and bare(text) not in ("false", "true")
+    ):
         counted = sorted(number(t) or 0 for t in writing.texts) == list(range(len(own)))
         return number(text) if counted else None
     if all(name.startswith("LABEL_") for name in own) and number(text) is None:
@@ -220,10 +258,16 @@ def test_names_in_any_spelling_and_order_are_always_taught(world: World) -> None
     """The promise is not kept by refusing everything."""
     words = WORDS[: len(world.own)]
     names = Writing(list(words), list(words), given=tuple(words))
-    upper = Writing([word.upper() for word in words], [word.upper() for word in words], given=tuple(reversed(words)))
+    upper = Writing(
+        [word.upper() for word in words],
+        [word.upper() for word in words],
+        given=tuple(reversed(words)),
+    )
     own = tuple(words[c].title() for c in world.meaning)
     plain = replace(world, own=own, dumped=names, trained=upper, label_map=None)
-    logits = np.arange(len(world.rows) * len(own), dtype=np.float32).reshape(len(world.rows), len(own))
+    logits = np.arange(len(world.rows) * len(own), dtype=np.float32).reshape(
+        len(world.rows), len(own)
+    )
     targets, label = taught(plain, logits)
     columns = [world.meaning.index(row_class) for row_class in world.rows]
     rows = np.arange(len(world.rows))

@@ -1,4 +1,6 @@
-"""What people do in a notebook: look at answers, give models and tables in memory, break off a cell."""
+"""What people do in a notebook: look at answers, give models and tables in memory, break off a
+cell.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ OPTIONS: dict[str, Any] = {"student": "1x16", "vocabulary": 120, "epochs": 1, "m
 
 def rows(n: int = 40) -> dict[str, list[str]]:
     made = singles(n, 3)
-    return {"text": [f"{row['text']} {i}" for i, row in enumerate(made)], "label": [row["label"] for row in made]}
+    return {
+        "text": [f"{row['text']} {i}" for i, row in enumerate(made)],
+        "label": [row["label"] for row in made],
+    }
 
 
 class Streamed:
@@ -47,7 +52,8 @@ class Impatient(Reporter):
 
 def test_one_answer_is_what_take_gives(tmp_path: Path) -> None:
     cache = make(
-        tmp_path / "cache", plan(teacher={"name": "<b>t</b>", "weights": "ab", "label_names": ["a", "b", "c"]})
+        tmp_path / "cache",
+        plan(teacher={"name": "<b>t</b>", "weights": "ab", "label_names": ["a", "b", "c"]}),
     )
     answer = cache[-2]
     assert isinstance(answer, Answer)
@@ -67,7 +73,13 @@ def test_one_answer_is_what_take_gives(tmp_path: Path) -> None:
 def test_a_table_of_answers(tmp_path: Path) -> None:
     cache = make(tmp_path / "cache", plan())
     frame = cache.to_pandas()
-    assert list(frame.columns) == ["row", "row_hash", "label", "answer", *(f"p(class {i})" for i in range(3))]
+    assert list(frame.columns) == [
+        "row",
+        "row_hash",
+        "label",
+        "answer",
+        *(f"p(class {i})" for i in range(3)),
+    ]
     assert frame["row"].tolist() == list(range(10))
     logits = cache.take(np.arange(10)).logits
     assert [f"class {i}" for i in logits.argmax(1)] == frame["answer"].tolist()
@@ -84,7 +96,9 @@ def test_results_show_themselves(finished: dict[str, Path], singles_data: Path) 
     assert {"kind", "count", "split"} <= set(report.to_pandas().columns)
 
 
-def test_models_in_memory_are_what_their_folders_are(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+def test_models_in_memory_are_what_their_folders_are(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = str(checkpoint())
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -100,16 +114,26 @@ def test_models_in_memory_are_what_their_folders_are(checkpoint: Callable[..., P
         model.classifier.bias += 1
     other = logitcache.dump(model, rows(), tokenizer=tokenizer, workspace=work, notify=str)
     assert other.cache != report.cache
-    settings = {**OPTIONS, "student": model, "tokenizer": tokenizer, "workspace": work, "cache": report.cache}
+    settings = {
+        **OPTIONS,
+        "student": model,
+        "tokenizer": tokenizer,
+        "workspace": work,
+        "cache": report.cache,
+    }
     run = logitcache.train("kd", rows(), notify=str, **settings)
     assert (run / "model.safetensors").is_file()
     assert str(report) == repr(report)
     assert "<table>" in report._repr_html_()
 
 
-def test_a_model_without_its_tokenizer_is_refused(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_model_without_its_tokenizer_is_refused(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
     model = transformers.AutoModelForSequenceClassification.from_pretrained(str(checkpoint()))
-    with pytest.raises(SpecError, match="teacher: expected the tokenizer of a model in memory, found none"):
+    with pytest.raises(
+        SpecError, match="teacher: expected the tokenizer of a model in memory, found none"
+    ):
         logitcache.dump(model, rows(), workspace=tmp_path)
     with pytest.raises(SpecError, match="student: expected a path, a name, or a model"):
         logitcache.train("base", rows(), student=3, workspace=tmp_path)
@@ -124,11 +148,18 @@ def test_tables_that_are_arrow_streams_are_read() -> None:
 def test_a_cell_that_is_broken_off_goes_on_when_it_is_run_again(
     checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    asked: dict[str, Any] = {"workspace": tmp_path / "work", "max_length": 16, "shard_rows": 16, "batch_tokens": 64}
+    asked: dict[str, Any] = {
+        "workspace": tmp_path / "work",
+        "max_length": 16,
+        "shard_rows": 16,
+        "batch_tokens": 64,
+    }
     with pytest.raises(KeyboardInterrupt):
         logitcache.dump(checkpoint(), rows(), reporter=Impatient(), **asked)
     whole = logitcache.dump(checkpoint(), rows(), notify=str, **asked)
-    plain = logitcache.dump(checkpoint(), rows(), notify=str, **{**asked, "out": tmp_path / "plain"})
+    plain = logitcache.dump(
+        checkpoint(), rows(), notify=str, **{**asked, "out": tmp_path / "plain"}
+    )
     opened = logitcache.Cache.open(whole.cache)
     assert opened.fingerprint == logitcache.Cache.open(plain.cache).fingerprint
     trained: dict[str, Any] = {**OPTIONS, "workspace": tmp_path / "work"}

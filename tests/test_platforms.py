@@ -1,4 +1,6 @@
-"""Other systems and smaller installations: what they lack is taken away, and what needs none of it works."""
+"""Other systems and smaller installations: what they lack is taken away, and what needs none of it
+works.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,11 @@ import pytest
 
 
 @pytest.mark.parametrize("system", ["windows", "macos", "small"])
-def test_caches_are_read_and_written_without_what_a_system_lacks(system: str, tmp_path: Path) -> None:
+def test_caches_are_read_and_written_without_what_a_system_lacks(
+    system: str, tmp_path: Path
+) -> None:
     script = Path(__file__).with_name("other_system.py")
-    outcome = subprocess.run([sys.executable, script, system, tmp_path], capture_output=True, text=True, timeout=100)
+    outcome = subprocess.run(
+        [sys.executable, script, system, tmp_path], capture_output=True, text=True, timeout=100
+    )
     assert outcome.returncode == 0, outcome.stderr

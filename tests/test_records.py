@@ -19,7 +19,9 @@ def ragged(rows: list[list[int]]) -> Ragged:
 
 
 def as_lists(value: Ragged) -> list[list[int]]:
-    return [value.values[a:b].tolist() for a, b in zip(value.indptr[:-1], value.indptr[1:], strict=True)]
+    return [
+        value.values[a:b].tolist() for a, b in zip(value.indptr[:-1], value.indptr[1:], strict=True)
+    ]
 
 
 @given(st.lists(st.lists(st.integers(0, 99), max_size=4), max_size=6), st.data())
@@ -47,7 +49,10 @@ def batch() -> Batch[Any]:
     return Batch(
         row_id=places + 10,
         view=np.zeros_like(places),
-        inputs={"input_ids": np.ones((2, 3), np.int64), "attention_mask": np.ones((2, 3), np.int64)},
+        inputs={
+            "input_ids": np.ones((2, 3), np.int64),
+            "attention_mask": np.ones((2, 3), np.int64),
+        },
         where=where,
         label=places,
         weight=np.ones(2, np.float32),

@@ -27,7 +27,9 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def terminal() -> tuple[Terminal, io.StringIO]:
     screen = io.StringIO()
-    return Terminal(Console(file=screen, force_terminal=True, width=WIDTH, color_system=None)), screen
+    return Terminal(
+        Console(file=screen, force_terminal=True, width=WIDTH, color_system=None)
+    ), screen
 
 
 @given(
@@ -49,7 +51,9 @@ def test_the_time_left_follows_from_what_was_done_since_the_clock_started(
         assert stage.seconds_left() is None
         clock[0] += count / speed
         stage.advance(count)
-        assert stage.seconds_left() == pytest.approx((total - earlier - count) / speed, rel=1e-3, abs=1e-6)
+        assert stage.seconds_left() == pytest.approx(
+            (total - earlier - count) / speed, rel=1e-3, abs=1e-6
+        )
 
 
 def test_the_second_of_two_stages_has_its_own_clock(now: list[float]) -> None:
@@ -87,13 +91,17 @@ def test_lines_tell_rates_where_tokens_are_counted(now: list[float]) -> None:
     ]
 
 
-def test_notes_go_to_stderr_with_control_characters_made_visible(capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_go_to_stderr_with_control_characters_made_visible(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Notes().note("one\x1b[2J\ntwo")
     assert capsys.readouterr() == ("", "one\\x1b[2J\ntwo\n")
 
 
 def test_a_note_does_not_tear_the_bar() -> None:
-    """While a stage lasts the screen holds the note whole and one bar below it; at the end the note alone."""
+    """While a stage lasts the screen holds the note whole and one bar below it; at the end the note
+    alone.
+    """
     reporter, screen = terminal()
     note = "a note in [brackets] that is longer than a terminal is wide:" + " word" * 20
     with reporter.stage("train", "steps", 10) as stage:
@@ -109,7 +117,9 @@ def test_a_note_does_not_tear_the_bar() -> None:
 
 
 def shown(text: str) -> str:
-    """What a screen shows after these characters: carriage returns, moves up and erased lines are followed."""
+    """What a screen shows after these characters: carriage returns, moves up and erased lines are
+    followed.
+    """
     lines, row = [""], 0
     position = 0
     while position < len(text):
@@ -162,7 +172,9 @@ def test_a_notebook_has_a_bar_for_each_stage(
         stage.start(10, done=4)
         stage.advance(2)
         reporter.note("a note")
-    assert [(bar.desc, bar.total, bar.initial, bar.n, bar.closed) for bar in made] == [("train", 10, 4, 6, True)]
+    assert [(bar.desc, bar.total, bar.initial, bar.n, bar.closed) for bar in made] == [
+        ("train", 10, 4, 6, True)
+    ]
     assert capsys.readouterr().err == "a note\n"
 
 

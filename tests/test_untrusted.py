@@ -1,5 +1,5 @@
-"""A cache is data, whoever made it: nothing in it is unpickled or run, also while a student learns from it. And no file
-that a dump writes names who made it, or where.
+"""A cache is data, whoever made it: nothing in it is unpickled or run, also while a student learns
+from it. And no file that a dump writes names who made it, or where.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def test_nothing_is_unpickled_where_a_student_learns(
     config: Any, finished: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = replace(config, method="kd", cache=(str(finished["cache"]),), epochs=0.2)
-    train(replace(settings, out=config.workspace.folder / "before"))  # what libraries compile once is compiled now
+    train(
+        replace(settings, out=config.workspace.folder / "before")
+    )  # what libraries compile once is compiled now
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("something was to be unpickled or run")
@@ -45,7 +47,10 @@ def test_nothing_is_unpickled_where_a_student_learns(
 
 
 def test_no_file_of_a_dump_names_who_made_it_or_where(
-    singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    singles_data: Path,
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = tmp_path / "marker-of-a-home"
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
@@ -59,8 +64,14 @@ def test_no_file_of_a_dump_names_who_made_it_or_where(
     source = load(str(home / "singles"), Columns(), home / "data", SILENT)
     teacher = load_teacher(str(home / "teacher"), device="cpu")
     dump_split(teacher, source, "train", home / "cache", DumpSettings(48, shard_rows=25))
-    written = [path for path in (home / "cache").rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+    written = [
+        path
+        for path in (home / "cache").rglob("*")
+        if path.is_file() and not path.name.endswith(".lock")
+    ]
     assert len(written) == 8
     assert not [
-        path for path in written if b"marker" in path.read_bytes() or str(tmp_path).encode() in path.read_bytes()
+        path
+        for path in written
+        if b"marker" in path.read_bytes() or str(tmp_path).encode() in path.read_bytes()
     ]

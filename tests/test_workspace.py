@@ -53,13 +53,21 @@ def test_places_lie_under_one_folder(tmp_path: Path) -> None:
     places = Workspace(tmp_path)
     assert places.data == tmp_path / "data"
     assert places.tokenizers == tmp_path / "tokenizers"
-    assert places.cache("sst2", "train", "models/teacher/") == tmp_path / "caches" / "sst2-train-teacher"
-    assert places.cache("sst2", "train", "org/name", 5) == tmp_path / "caches" / "sst2-train-name-5folds"
+    assert (
+        places.cache("sst2", "train", "models/teacher/")
+        == tmp_path / "caches" / "sst2-train-teacher"
+    )
+    assert (
+        places.cache("sst2", "train", "org/name", 5)
+        == tmp_path / "caches" / "sst2-train-name-5folds"
+    )
     assert places.cache("sst2", "dev", ".") == tmp_path / "caches" / f"sst2-dev-{Path.cwd().name}"
     assert places.cache("org/set:en@v1", "train", "2x128").name == "org-set-en-v1-train-2x128"
     assert places.teacher("sst2", "org/name", "0a1b") == tmp_path / "teachers" / "sst2-name-0a1b"
     both = Source("mine", {"train": MINE, "unlabelled": MINE}, None, 2)
-    assert self_cache(places, both, "train", "w", 32) != self_cache(places, both, "unlabelled", "w", 32)
+    assert self_cache(places, both, "train", "w", 32) != self_cache(
+        places, both, "unlabelled", "w", 32
+    )
     assert places.run("sst2", "kd", 3) == tmp_path / "runs" / "sst2" / "kd-seed3"
 
 
@@ -80,7 +88,8 @@ def test_unlabelled_rows_have_their_own(workspace: Workspace) -> None:
     """Also where they are the same rows, told apart by the split that was dumped."""
     labelled = cache_of(workspace, "mine", MINE)
     with pytest.raises(
-        SpecError, match=r"cache of these unlabelled rows, found none, only caches .* --unlabelled FILE"
+        SpecError,
+        match=r"cache of these unlabelled rows, found none, only caches .* --unlabelled FILE",
     ):
         find_cache(workspace, MINE, "unlabelled")
     bare = cache_of(workspace, "more", MINE, "unlabelled")
@@ -88,7 +97,9 @@ def test_unlabelled_rows_have_their_own(workspace: Workspace) -> None:
     assert find_cache(workspace, MINE, "unlabelled").folder == bare.folder
 
 
-def holding(workspace: Workspace, name: str, rows: Rows, split: str = "train", teacher: str = "ab12") -> Path:
+def holding(
+    workspace: Workspace, name: str, rows: Rows, split: str = "train", teacher: str = "ab12"
+) -> Path:
     """A cache with the hashes of these rows."""
     of = make_plan(len(rows))
     data = {**of.data, "digest": rows.digest(), "split": split}
@@ -102,11 +113,13 @@ def holding(workspace: Workspace, name: str, rows: Rows, split: str = "train", t
 
 
 def test_a_cache_that_has_every_text_is_found(workspace: Workspace) -> None:
-    """Of another order, a superset, another split; the cache of the table itself goes before it, and of several of one
-    teacher the smallest.
+    """Of another order, a superset, another split; the cache of the table itself goes before it,
+    and of several of one teacher the smallest.
     """
     holding(workspace, "too few", rows_of("a", "b"))
-    with pytest.raises(SpecError, match=r"too few has 2 of 3 texts\. Ask .* --reuse .*too few --out FOLDER"):
+    with pytest.raises(
+        SpecError, match=r"too few has 2 of 3 texts\. Ask .* --reuse .*too few --out FOLDER"
+    ):
         find_cache(workspace, MINE)
     assert find_cache(workspace, MINE, texts=row_hashes(["b", "a", "b"])).folder.name == "too few"
     superset = holding(workspace, "superset", rows_of("d", "c", "b", "a"), "unlabelled")
@@ -138,7 +151,10 @@ def test_several_to_choose_from(workspace: Workspace) -> None:
     folders = [cache_of(workspace, name, MINE).folder for name in ("x", "y")]
     cache_of(workspace, "others", OTHERS)
     message = refused(workspace)
-    assert f"expected one cache of these train rows, found 2: {folders[0]}, {folders[1]}. Choose one" in message
+    assert (
+        f"expected one cache of these train rows, found 2: {folders[0]}, {folders[1]}. Choose one"
+        in message
+    )
     assert "others" not in message
 
 
@@ -158,7 +174,9 @@ def test_broken_and_unfinished_caches_are_no_candidates(workspace: Workspace) ->
 
 
 @pytest.mark.parametrize("damage", ["unfinished", "torn"])
-def test_the_only_cache_of_these_rows_says_what_is_wrong_with_it(workspace: Workspace, damage: str) -> None:
+def test_the_only_cache_of_these_rows_says_what_is_wrong_with_it(
+    workspace: Workspace, damage: str
+) -> None:
     folder = cache_of(workspace, "mine", MINE).folder
     cache_of(workspace, "others", OTHERS)
     if damage == "unfinished":
@@ -172,7 +190,9 @@ def test_the_only_cache_of_these_rows_says_what_is_wrong_with_it(workspace: Work
 
 def test_a_source_of_another_name_has_its_own_self_kd(tmp_path: Path) -> None:
     def place(name: str, names: tuple[str, ...] | None) -> Path:
-        return self_cache(Workspace(tmp_path), Source(name, {"train": MINE}, names, 2), "train", "w", 32)
+        return self_cache(
+            Workspace(tmp_path), Source(name, {"train": MINE}, names, 2), "train", "w", 32
+        )
 
     places = [place("one", None), place("two", None), place("one", ("a", "b"))]
     assert len(set(places)) == 3

@@ -1,5 +1,5 @@
-"""The work that a cached-KD step does and a label-smoothing step does not, piece by piece. In whole steps these pieces
-disappear in the noise, so each is timed alone, many times.
+"""The work that a cached-KD step does and a label-smoothing step does not, piece by piece. In whole
+steps these pieces disappear in the noise, so each is timed alone, many times.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ REPEATS = 500
 
 @dataclass(frozen=True)
 class Added:
-    """Seconds of a step's pieces: what cached KD does for its target and loss, and what label smoothing does for its
-    own.
+    """Seconds of a step's pieces: what cached KD does for its target and loss, and what label
+    smoothing does for its own.
     """
 
     pieces: dict[str, float]
@@ -36,9 +36,11 @@ class Added:
         return sum(self.pieces.values())
 
 
-def added(work: Workload, cache: Cache, fence: Callable[[], object], repeats: int = REPEATS) -> Added:
-    """Measure gathering, comparing hashes and decoding; moving the answers to the device; target and loss, forward and
-    backward.
+def added(
+    work: Workload, cache: Cache, fence: Callable[[], object], repeats: int = REPEATS
+) -> Added:
+    """Measure gathering, comparing hashes and decoding; moving the answers to the device; target
+    and loss, forward and backward.
     """
     without = Collator(work.rows, work.task)
     collator = Collator(work.rows, work.task, {"cache": cache})

@@ -1,5 +1,5 @@
-"""``logitcache codecs``: what each codec keeps of a teacher's answers on a sample of its data, and the best one for a
-number of bytes.
+"""``logitcache codecs``: what each codec keeps of a teacher's answers on a sample of its data, and
+the best one for a number of bytes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from logitcache.teacher.plan import Planned
 WITHIN_BUDGET = ("topk", "sampled", "varopt")
 
 
-def compare_codecs(config: DumpConfig, asked: CodecsConfig, reporter: Reporter = SILENT) -> list[CodecFigures]:
-    """The figures of the codecs asked for; within a budget, the best first: that of the least error of a batch's
-    gradient. Raises SpecError for a teacher without a vocabulary, or a budget that no codec keeps to.
+def compare_codecs(
+    config: DumpConfig, asked: CodecsConfig, reporter: Reporter = SILENT
+) -> list[CodecFigures]:
+    """The figures of the codecs asked for; within a budget, the best first: that of the least error
+    of a batch's gradient. Raises SpecError for a teacher without a vocabulary, or a budget that no
+    codec keeps to.
     """
     for text in asked.codecs:
         parse(text).check_answers(are_words_counted=True)
@@ -72,12 +75,18 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
     assert isinstance(planned, Planned)
     model = planned.panel.first.model
     if not has_head(model) or len(head_of(model).weight) < planned.codec.width:
-        raise SpecError(expected="logits that one linear map makes", found=type(model).__name__, where="--teacher")
+        raise SpecError(
+            expected="logits that one linear map makes",
+            found=type(model).__name__,
+            where="--teacher",
+        )
     per_row = max(1, len(planned.rows.labels) // max(1, len(planned.rows)))
     drawn = subset(len(planned.rows), max(1, -(-positions // per_row)))
     examples = planned.prepare(0, len(planned.rows), drawn)
     kept = planned.positions(examples)
-    receiver, _ = ask_all(planned.panel, examples, planned.batch_tokens, lambda: _Kept(kept.indptr, kept.label))
+    receiver, _ = ask_all(
+        planned.panel, examples, planned.batch_tokens, lambda: _Kept(kept.indptr, kept.label)
+    )
     logits, label = receiver.joined(positions)
     width = planned.codec.width
     weight = head_of(model, width).weight.detach().float().cpu()
@@ -86,7 +95,9 @@ def sample_of(config: DumpConfig, positions: int, reporter: Reporter) -> Sample:
 
 @dataclass
 class _Kept:
-    """Keeps answers and the labels of their positions. ``indptr`` i64[N + 1] and ``label`` i64[P] are of all rows."""
+    """Keeps answers and the labels of their positions. ``indptr`` i64[N + 1] and ``label`` i64[P]
+    are of all rows.
+    """
 
     indptr: Int64
     label: Int64
@@ -99,4 +110,6 @@ class _Kept:
 
     def joined(self, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
         """At most so many positions: logits f32[P, V], labels i64[P]."""
-        return torch.cat(self.logits)[:positions], torch.from_numpy(np.concatenate(self.labels))[:positions]
+        return torch.cat(self.logits)[:positions], torch.from_numpy(np.concatenate(self.labels))[
+            :positions
+        ]

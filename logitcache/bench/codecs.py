@@ -1,9 +1,11 @@
-"""What codecs keep of a teacher's answers, measured on a sample: bytes, variance, bias, and the error of the gradient.
+"""What codecs keep of a teacher's answers, measured on a sample: bytes, variance, bias, and the
+error of the gradient.
 
-The gradient of a cross-entropy with respect to what the head is given is ``W^T (softmax(z) - target)``, so a target
-that differs from the teacher's distribution p by ``e`` moves it by ``W^T e``. Two errors matter: that of one position,
-and that of the mean over a batch, where what is unbiased cancels and what is biased does not. Both are given relative
-to ``W^T (p - gold)``, what the teacher adds to the label.
+The gradient of a cross-entropy with respect to what the head is given is ``W^T (softmax(z) -
+target)``, so a target that differs from the teacher's distribution p by ``e`` moves it by ``W^T
+e``. Two errors matter: that of one position, and that of the mean over a batch, where what is
+unbiased cancels and what is biased does not. Both are given relative to ``W^T (p - gold)``, what
+the teacher adds to the label.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class CodecFigures:
-    """Means over positions. Squared errors are sums over the vocabulary, gradient errors are relative."""
+    """Means over positions. Squared errors are sums over the vocabulary, gradient errors are
+    relative.
+    """
 
     name: str
     bytes: float  # stored for a position
@@ -75,7 +79,9 @@ def figures(codec: Codec, sample: Sample, seed: int = 0) -> CodecFigures:
     """What a codec keeps of a sample; it is calibrated on the sample where it has to be."""
     codec = codec.calibrated([sample.logits[part] for part in sample.parts()])
     totals = _Totals(sample)
-    keys = torch.from_numpy(position_keys(seed, "bench", np.arange(len(sample.logits)), 0, np.zeros(1, np.int64)))
+    keys = torch.from_numpy(
+        position_keys(seed, "bench", np.arange(len(sample.logits)), 0, np.zeros(1, np.int64))
+    )
     for part in sample.parts():
         totals.add(codec, part, Draw(keys[part]))
     return totals.figures(codec)
@@ -118,8 +124,12 @@ class _Totals:
             "variance": float(variance.sum()),
             "bias": float(bias.sum()),
             "squared": float((error**2).sum()),
-            "kl": float((-torch.special.entr(normal) - torch.xlogy(normal, p.clamp(min=1e-300))).sum()),
-            "entropy": float((payload.entropy.double() - entropy).sum()) if isinstance(payload, Sparse) else 0.0,
+            "kl": float(
+                (-torch.special.entr(normal) - torch.xlogy(normal, p.clamp(min=1e-300))).sum()
+            ),
+            "entropy": float((payload.entropy.double() - entropy).sum())
+            if isinstance(payload, Sparse)
+            else 0.0,
             "one": float((gradient**2).sum()),
             "own": float((own**2).sum()),
         }
@@ -147,17 +157,23 @@ class _Totals:
 
 
 def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor:
-    """A target with every word's probability, f64[P, V]. A bucket is spread as a student would have it that knows the
-    unigram distribution alone.
+    """A target with every word's probability, f64[P, V]. A bucket is spread as a student would have
+    it that knows the unigram distribution alone.
     """
     if not isinstance(payload, Sparse):
         assert isinstance(payload, Dense)
         return payload.logits.double().softmax(1)
     listed = payload.prob.double()
-    target = torch.zeros(len(listed), width, dtype=torch.float64).scatter_add_(1, payload.ids, listed)
+    target = torch.zeros(len(listed), width, dtype=torch.float64).scatter_add_(
+        1, payload.ids, listed
+    )
     if payload.tail is Tail.NONE:
         return target
-    spread = unigram.double() if payload.tail is not Tail.UNIFORM else torch.ones(width, dtype=torch.float64)
+    spread = (
+        unigram.double()
+        if payload.tail is not Tail.UNIFORM
+        else torch.ones(width, dtype=torch.float64)
+    )
     shape = spread.repeat(len(listed), 1)
     if payload.tail is not Tail.UNIGRAM:
         shape.scatter_(1, payload.ids, 0.0)
@@ -165,8 +181,8 @@ def written_out(payload: Payload[Tensor], unigram: Tensor, width: int) -> Tensor
 
 
 def closed_form(codec: Codec, p: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each. What is neither drawn nor
-    estimated is bias.
+    """(variance, squared bias) of each position, summed over the vocabulary: f64[P] each. What is
+    neither drawn nor estimated is bias.
     """
     nothing = torch.zeros(len(p), dtype=torch.float64)
     if isinstance(codec, Sampled):
@@ -185,8 +201,8 @@ def _listed(payload: Payload[Tensor], width: int) -> float:
 
 
 def at_bytes(kind: str, sample: Sample, budget: float, width: int) -> str:
-    """The largest codec of a kind (``topk``, ``sampled`` or ``varopt``) whose positions take at most so many bytes, as
-    it is typed; empty where the smallest one takes more.
+    """The largest codec of a kind (``topk``, ``sampled`` or ``varopt``) whose positions take at
+    most so many bytes, as it is typed; empty where the smallest one takes more.
     """
     setting = {"topk": "k", "sampled": "n", "varopt": "mean"}[kind]
     parts = [sample.logits[part] for part in sample.parts()]

@@ -1,7 +1,7 @@
 """The document of a bench: one JSON object.
 
-``schema`` names its form. ``complete`` is false where the bench was interrupted; what was measured until then is in the
-document. It names no host, user or path. ``docs/bench.md`` describes the keys.
+``schema`` names its form. ``complete`` is false where the bench was interrupted; what was measured
+until then is in the document. It names no host, user or path. ``docs/bench.md`` describes the keys.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def document(
     seed: int = 0,
     complete: bool = True,
 ) -> Document:
-    """The document of a bench: its results, with machine, versions and setting. ``command`` is the command line."""
+    """The document of a bench: its results, with machine, versions and setting. ``command`` is the
+    command line.
+    """
     from logitcache.bench.machine import machine, versions
 
     assert bench in BENCHES, bench
@@ -72,11 +74,13 @@ def until_interrupted(reporter: Reporter) -> Iterator[Measuring]:
 
 
 def nameless(word: str) -> str:
-    """A word of a command line, a local path by its last part alone, so that no path is recorded. A URL or the name of
-    a model on the hub stays.
+    """A word of a command line, a local path by its last part alone, so that no path is recorded. A
+    URL or the name of a model on the hub stays.
     """
     path = Path(word)
-    local = path.is_absolute() or word.startswith((".", "~")) or (len(path.parts) > 1 and path.exists())
+    local = (
+        path.is_absolute() or word.startswith((".", "~")) or (len(path.parts) > 1 and path.exists())
+    )
     return path.name if local and "://" not in word else word
 
 
@@ -86,13 +90,19 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> Document:
-    """Read a document that a bench has written. Raises SpecError for another file or another schema."""
+    """Read a document that a bench has written. Raises SpecError for another file or another
+    schema.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise SpecError(expected="a file that `logitcache bench` wrote", found="none", where=path) from None
+        raise SpecError(
+            expected="a file that `logitcache bench` wrote", found="none", where=path
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise SpecError(f"expected JSON that `logitcache bench` wrote, found: {error}.", where=path) from None
+        raise SpecError(
+            f"expected JSON that `logitcache bench` wrote, found: {error}.", where=path
+        ) from None
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise SpecError(

@@ -1,8 +1,8 @@
 """What the inference stage costs beside other ways to run a teacher over rows.
 
-The whole dump (tokenising, batching, forward, encoding, checksums, fsynced files, the report) is measured in turn with
-bare forward passes, whose batches are tokenised, padded and on the device already, and with the pipeline of
-`transformers`.
+The whole dump (tokenising, batching, forward, encoding, checksums, fsynced files, the report) is
+measured in turn with bare forward passes, whose batches are tokenised, padded and on the device
+already, and with the pipeline of `transformers`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ import transformers
 
 from logitcache.bench import dump_phases, turns
 from logitcache.bench.document import Document, document, until_interrupted
-from logitcache.bench.dump_cases import BARE, BATCH, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
+from logitcache.bench.dump_cases import (
+    BARE,
+    BATCH,
+    DUMP,
+    FILE_ORDER,
+    MAXIMUM,
+    PIPELINE,
+    Material,
+    load,
+)
 from logitcache.bench.machine import matrix_peak
 from logitcache.bench.models import counted_flops, model_figures
 from logitcache.bench.turns import Case, Times
@@ -60,10 +69,13 @@ class Measured:
 def bench(config: DumpBenchConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
     """Measure, and return the document. After an interrupt it holds what was measured until then.
 
-    Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of other labels.
+    Raises SpecError for what cannot be measured or loaded, FingerprintMismatch for a teacher of
+    other labels.
     """
     config.check()
-    config.workspace.folder.mkdir(parents=True, exist_ok=True)  # dumps are written where the workspace's caches lie
+    config.workspace.folder.mkdir(
+        parents=True, exist_ok=True
+    )  # dumps are written where the workspace's caches lie
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=config.workspace.folder) as name:
         material = load(config, Path(name), reporter)
         measured = Measured()
@@ -92,10 +104,14 @@ def _measure(material: Material, measured: Measured, folder: Path, reporter: Rep
         measured.phases, measured.written_behind = dump_phases.where(dump, material.fence)
     del timed  # and the batches with it
     reporter.note("throughput by batch size")
-    _in_turn(_budgets(material), min(config.rounds, SWEEP_ROUNDS), material, measured.budgets, {}, SILENT)
+    _in_turn(
+        _budgets(material), min(config.rounds, SWEEP_ROUNDS), material, measured.budgets, {}, SILENT
+    )
     for rows in config.memory_rows:
         reporter.note(f"memory of a dump of {rows:,} rows")
-        measured.memory.append({"rows": rows, "peak_bytes": dump_phases.peak_memory_of(rows, folder)})
+        measured.memory.append(
+            {"rows": rows, "peak_bytes": dump_phases.peak_memory_of(rows, folder)}
+        )
 
 
 def cases(material: Material, cache: Path) -> dict[str, Case]:
@@ -103,7 +119,9 @@ def cases(material: Material, cache: Path) -> dict[str, Case]:
     rows = material.rows
     by_length = [pad(rows, batch) for batch in material.by_length(material.config.batch_tokens)]
     in_order = [pad(rows, batch) for batch in material.in_file_order()]
-    wide = [_padded_to(rows, batch, material.settings.max_length) for batch in material.in_file_order()]
+    wide = [
+        _padded_to(rows, batch, material.settings.max_length) for batch in material.in_file_order()
+    ]
     return {
         DUMP: partial(whole_dump, material, cache),
         BARE: _forward(material.teacher, by_length),
@@ -116,13 +134,18 @@ def cases(material: Material, cache: Path) -> dict[str, Case]:
 def whole_dump(material: Material, cache: Path, reporter: Reporter = SILENT) -> None:
     """Dump the rows into ``cache``, in place of what lies there."""
     shutil.rmtree(cache, ignore_errors=True)
-    dump_split(material.teacher, material.source, "train", cache, material.settings, reporter=reporter)
+    dump_split(
+        material.teacher, material.source, "train", cache, material.settings, reporter=reporter
+    )
 
 
 def _forward(teacher: TeacherModel, batches: Sequence[Mapping[str, Array]]) -> Case:
     """Bare forward passes over batches that are on the device before anything is timed."""
     device = teacher.model.device
-    tensors = [{name: torch.from_numpy(values).to(device) for name, values in batch.items()} for batch in batches]
+    tensors = [
+        {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+        for batch in batches
+    ]
 
     def run() -> None:
         with torch.inference_mode():
@@ -133,7 +156,11 @@ def _forward(teacher: TeacherModel, batches: Sequence[Mapping[str, Array]]) -> C
 
 
 def _padded_to(rows: Examples, batch: Int64, width: int) -> dict[str, Array]:
-    fill = {"input_ids": rows.padding.token, "attention_mask": 0, "token_type_ids": rows.padding.segment}
+    fill = {
+        "input_ids": rows.padding.token,
+        "attention_mask": 0,
+        "token_type_ids": rows.padding.segment,
+    }
     padded = {}
     for name, values in pad(rows, batch).items():
         missing = width - values.shape[1]
@@ -142,17 +169,22 @@ def _padded_to(rows: Examples, batch: Int64, width: int) -> dict[str, Array]:
 
 
 def _pipeline(material: Material) -> Case:
-    """`transformers.pipeline` as its guide uses it for many texts: one call with all of them and a batch size. Texts
-    are cut as the dump cuts them, and the logits of every class are returned.
+    """`transformers.pipeline` as its guide uses it for many texts: one call with all of them and a
+    batch size. Texts are cut as the dump cuts them, and the logits of every class are returned.
     """
     teacher = material.teacher
     texts, pairs = material.source.split("train").texts()
     inputs: list[Any] = texts
     if pairs is not None:
-        inputs = [{"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)]
+        inputs = [
+            {"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)
+        ]
     with quiet():
         classify: Callable[..., Any] = transformers.pipeline(
-            "text-classification", model=teacher.model, tokenizer=teacher.tokenizer, device=teacher.model.device
+            "text-classification",
+            model=teacher.model,
+            tokenizer=teacher.tokenizer,
+            device=teacher.model.device,
         )
 
     def run() -> None:
@@ -170,21 +202,30 @@ def _pipeline(material: Material) -> Case:
 
 
 def _budgets(material: Material) -> dict[str, Case]:
-    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch of all rows."""
+    """Bare forward passes over the first rows in batches of growing token budgets, up to one batch
+    of all rows.
+    """
     passes = {}
     for budget in SWEEP:
         batches = material.by_length(budget, _sweep_rows(material))
-        passes[str(budget)] = _forward(material.teacher, [pad(material.rows, batch) for batch in batches])
+        passes[str(budget)] = _forward(
+            material.teacher, [pad(material.rows, batch) for batch in batches]
+        )
         if len(batches) == 1:
             break
     return passes
 
 
 def _in_turn(
-    cases: Mapping[str, Case], rounds: int, material: Material, times: Times, errors: dict[str, str], reporter: Reporter
+    cases: Mapping[str, Case],
+    rounds: int,
+    material: Material,
+    times: Times,
+    errors: dict[str, str],
+    reporter: Reporter,
 ) -> None:
-    """As :func:`turns.in_turn`, but an interrupt keeps all blocks, and a case that does not fit in memory is left out
-    of later rounds.
+    """As :func:`turns.in_turn`, but an interrupt keeps all blocks, and a case that does not fit in
+    memory is left out of later rounds.
     """
     for name, case in cases.items():
         _once(name, case, material, [], errors)
@@ -195,7 +236,9 @@ def _in_turn(
         reporter.note(f"round {turn} of {rounds}")
 
 
-def _once(name: str, case: Case, material: Material, blocks: list[list[float]], errors: dict[str, str]) -> None:
+def _once(
+    name: str, case: Case, material: Material, blocks: list[list[float]], errors: dict[str, str]
+) -> None:
     try:
         with room_for(f"the case {name!r}", material.teacher):
             blocks.append([turns.timed(case, material.fence)])
@@ -219,7 +262,9 @@ def _counted(material: Material) -> float:
 def _setting(material: Material) -> dict[str, Any]:
     config = material.config
     first_shard = material.shards[0]
-    padded = {name: sum(rows * width for rows, width in sizes) for name, sizes in material.sizes().items()}
+    padded = {
+        name: sum(rows * width for rows, width in sizes) for name, sizes in material.sizes().items()
+    }
     return {
         "teacher": model_figures(material.teacher.name, material.teacher.model),
         "head": "random" if material.random_head else "trained",
@@ -246,7 +291,9 @@ def _results(material: Material, measured: Measured) -> dict[str, Any]:
         if blocks:
             seconds = turns.spread(blocks)["median"]
             rate = _sweep_rows(material) / seconds
-            batches.append({"batch_tokens": int(budget), "seconds": seconds, "rows_per_second": rate})
+            batches.append(
+                {"batch_tokens": int(budget), "seconds": seconds, "rows_per_second": rate}
+            )
     return {
         "cases": [_case(name, material, measured) for name in names],
         "dump_to_bare_forward": turns.ratio(dump, bare).to_dict() if dump and bare else None,
@@ -259,7 +306,9 @@ def _results(material: Material, measured: Measured) -> dict[str, Any]:
 
 
 def _case(name: str, material: Material, measured: Measured) -> dict[str, Any]:
-    case: dict[str, Any] = dict.fromkeys(("name", "seconds", "rows_per_second", "tokens_per_second", "ratio_to_dump"))
+    case: dict[str, Any] = dict.fromkeys(
+        ("name", "seconds", "rows_per_second", "tokens_per_second", "ratio_to_dump")
+    )
     case |= {"name": name, "error": measured.errors.get(name)}
     blocks = measured.times.get(name)
     dump = measured.times.get(DUMP)
@@ -277,7 +326,9 @@ def _peak(material: Material, measured: Measured) -> dict[str, Any] | None:
     if measured.peak is None:
         return None
     sizes = material.sizes()
-    flops = {name: sum(forward_flops(material.shape, *size) for size in sizes[name]) for name in CASES}
+    flops = {
+        name: sum(forward_flops(material.shape, *size) for size in sizes[name]) for name in CASES
+    }
     shares = {}
     for name, blocks in measured.times.items():
         if blocks and name not in measured.errors:
@@ -287,7 +338,10 @@ def _peak(material: Material, measured: Measured) -> dict[str, Any] | None:
         "dtype": material.config.dtype,
         "share": shares,
         "flops": flops,
-        "first_batch": {"counted": measured.counted, "analytic": forward_flops(material.shape, *sizes[BARE][0])},
+        "first_batch": {
+            "counted": measured.counted,
+            "analytic": forward_flops(material.shape, *sizes[BARE][0]),
+        },
     }
 
 

@@ -33,7 +33,13 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.teacher.model import TeacherModel
 from logitcache.teacher.plan import planned
 
-DUMP, BARE, FILE_ORDER, MAXIMUM, PIPELINE = "dump", "bare forward", "file order", "padded to maximum", "pipeline"
+DUMP, BARE, FILE_ORDER, MAXIMUM, PIPELINE = (
+    "dump",
+    "bare forward",
+    "file order",
+    "padded to maximum",
+    "pipeline",
+)
 BATCH = 32  # rows of the others' batches
 CLASSES = 8  # of rows that are made up
 
@@ -65,7 +71,9 @@ class Material:
         return turns.settled(self.teacher.model.device)
 
     def by_length(self, budget: int, rows: int | None = None) -> list[Int64]:
-        """Batches of a token budget as a dump makes them, of the first rows or of all: places in ``rows``."""
+        """Batches of a token budget as a dump makes them, of the first rows or of all: places in
+        ``rows``.
+        """
         shards = self.shards if rows is None else [(0, rows)]
         batches = []
         for start, end in shards:
@@ -74,14 +82,22 @@ class Material:
 
     def in_file_order(self) -> list[Int64]:
         """Batches of 32 rows as the file has them."""
-        return [np.arange(i, min(i + BATCH, len(self.rows))) for i in range(0, len(self.rows), BATCH)]
+        return [
+            np.arange(i, min(i + BATCH, len(self.rows))) for i in range(0, len(self.rows), BATCH)
+        ]
 
     def sizes(self) -> dict[str, Sizes]:
         """Rows and padded width of the batches that each case puts to the teacher."""
         by_length = self._sizes(self.by_length(self.config.batch_tokens))
         in_order = self._sizes(self.in_file_order())
         widest = [(rows, self.settings.max_length) for rows, _ in in_order]
-        return {DUMP: by_length, BARE: by_length, FILE_ORDER: in_order, MAXIMUM: widest, PIPELINE: in_order}
+        return {
+            DUMP: by_length,
+            BARE: by_length,
+            FILE_ORDER: in_order,
+            MAXIMUM: widest,
+            PIPELINE: in_order,
+        }
 
     def _sizes(self, batches: Sequence[Int64]) -> Sizes:
         return [(len(batch), int(self.lengths[batch].max())) for batch in batches]
@@ -99,18 +115,26 @@ def load(config: DumpBenchConfig, folder: Path, reporter: Reporter) -> Material:
         teacher, random_head = teacher_of(config, task, str(device), reporter)
     longest = min(config.tokens or config.max_length, teacher.max_length)
     if config.tokens is not None and longest < config.tokens:
-        raise SpecError(expected=f"at most {longest}, which the teacher takes", found=config.tokens, where="--tokens")
+        raise SpecError(
+            expected=f"at most {longest}, which the teacher takes",
+            found=config.tokens,
+            where="--tokens",
+        )
     settings = DumpSettings(longest, config.batch_tokens, shard_rows=config.shard_rows)
     plan = planned(teacher, source, "train", settings)
     shards = tuple(plan.plan.shard(i) for i in range(plan.plan.shard_count))
     rows = plan.prepare(0, len(plan.rows))
-    reporter.note(f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.lengths().mean():.1f} tokens each")
+    reporter.note(
+        f"teacher: {teacher.name} on {device}; {len(rows):,} rows, {rows.lengths().mean():.1f} tokens each"
+    )
     return Material(config, teacher, random_head, source, rows, settings, shards)
 
 
 def _source(config: DumpBenchConfig, reporter: Reporter) -> Source:
     if config.tokens is None:
-        source = sources.load(config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed)
+        source = sources.load(
+            config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed
+        )
         refuse_others(source, Classification)
         rows = source.table("train")
         return source.with_tables({"train": rows.select(np.arange(min(config.rows, len(rows))))})
@@ -119,11 +143,15 @@ def _source(config: DumpBenchConfig, reporter: Reporter) -> Source:
     labels = (np.arange(config.rows) % CLASSES).tolist()
     columns = Columns(label_names=tuple(map(str, range(CLASSES))))
     made_up = {"train": {"text": texts, "label": labels}}
-    source = sources.load(made_up, columns, config.workspace.data, SILENT, name=f"{config.tokens} tokens")
+    source = sources.load(
+        made_up, columns, config.workspace.data, SILENT, name=f"{config.tokens} tokens"
+    )
     return source.with_tables({"train": source.table("train")})
 
 
-def _random_teacher(config: DumpBenchConfig, source: Source, device: str, folder: Path) -> TeacherModel:
+def _random_teacher(
+    config: DumpBenchConfig, source: Source, device: str, folder: Path
+) -> TeacherModel:
     """A teacher of the same shape with random weights, and a tokenizer for it."""
     trust = config.trust_remote_code
     architecture = config_of(config.teacher, revision=config.revision, trust_remote_code=trust)

@@ -25,8 +25,8 @@ from logitcache.errors import SpecError
 from logitcache.models.quiet import quiet
 from logitcache.reporter import Reporter
 
-# The phases of a dump that it reports. The writer is another thread: on the one that asks the teacher, "write" is
-# claiming the folder, waiting for shards and sealing.
+# The phases of a dump that it reports. The writer is another thread: on the one that asks the
+# teacher, "write" is claiming the folder, waiting for shards and sealing.
 NAMES = ("plan", "tokenise", "pad", "forward", "encode", "write", "report")
 SAMPLED = 0.05  # seconds between two looks at a process's memory
 WORDS = [f"word{i}" for i in range(2000)]  # of made-up texts
@@ -40,8 +40,8 @@ dump(*sys.argv[1:3], workspace=sys.argv[3], max_length=int(sys.argv[4]), device=
 
 
 class Spent(Reporter):
-    """Seconds of each phase on the thread that made this, without the phases inside it. ``behind`` is the time of other
-    threads.
+    """Seconds of each phase on the thread that made this, without the phases inside it. ``behind``
+    is the time of other threads.
 
     After each forward pass ``fence`` waits for the device, so that its work is counted there.
     """
@@ -74,7 +74,9 @@ class Spent(Reporter):
 
 
 def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, float], float]:
-    """Seconds of each phase of one dump, which add up to its time, and seconds of the writer's thread."""
+    """Seconds of each phase of one dump, which add up to its time, and seconds of the writer's
+    thread.
+    """
     spent = Spent(fence)
     total = timed(partial(dump, spent), fence)
     seconds = {name: spent.seconds.get(name, 0.0) for name in NAMES}
@@ -84,7 +86,9 @@ def where(dump: Callable[[Reporter], object], fence: Case) -> tuple[dict[str, fl
 
 def word_tokenizer(words: Sequence[str], longest: int) -> Any:
     """A tokenizer that makes one token of each of these words."""
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    vocabulary = {
+        word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
+    }
     return transformers.BertTokenizer(vocab=vocabulary, model_max_length=longest)
 
 
@@ -96,14 +100,18 @@ def made_up(rows: int, shortest: int, longest: int, seed: int = 0) -> Iterator[s
 
 
 def peak_memory_of(rows: int, folder: Path) -> int:
-    """The largest anonymous memory (``RssAnon``, without pages of mapped files) in bytes of a dump of so many made-up
-    rows of 3 to 20 words by a teacher of one layer, in a process of its own.
+    """The largest anonymous memory (``RssAnon``, without pages of mapped files) in bytes of a dump
+    of so many made-up rows of 3 to 20 words by a teacher of one layer, in a process of its own.
 
-    Raises SpecError where the system does not report it (it is not Linux), or where the dump does not succeed.
+    Raises SpecError where the system does not report it (it is not Linux), or where the dump does
+    not succeed.
     """
     if process_status("self", "RssAnon") is None:
         raise SpecError(
-            expected="a system with /proc to look at", found="none", advice="Leave it out.", where="--memory-rows"
+            expected="a system with /proc to look at",
+            found="none",
+            advice="Leave it out.",
+            where="--memory-rows",
         )
     teacher = folder / "teacher"
     data = folder / f"rows{rows}"
@@ -115,7 +123,15 @@ def peak_memory_of(rows: int, folder: Path) -> int:
     with (data / "train.jsonl").open("w") as file:
         for i, text in enumerate(made_up(rows, 3, 20, seed=rows)):
             file.write(json.dumps({"text": text, "label": ("no", "yes")[i % 2]}) + "\n")
-    command = [sys.executable, "-c", _DUMP, str(teacher), str(data), str(folder / f"work{rows}"), str(TINY_LENGTH)]
+    command = [
+        sys.executable,
+        "-c",
+        _DUMP,
+        str(teacher),
+        str(data),
+        str(folder / f"work{rows}"),
+        str(TINY_LENGTH),
+    ]
     return _peak_memory(command, folder / "stderr.txt")
 
 

@@ -1,4 +1,5 @@
-"""Ways to keep a teacher's logits on a disk and read them again: a cache, and numpy's memory map as the lower bound.
+"""Ways to keep a teacher's logits on a disk and read them again: a cache, and numpy's memory map as
+the lower bound.
 
 The memory map holds the logits alone, without the hash that proves a row, its label and checksums.
 ``benchmarks/rivals.py`` adds the formats of other libraries.
@@ -23,7 +24,9 @@ from logitcache.store.writer import CacheWriter
 from logitcache.targets.dense import DenseCodec
 
 Take: TypeAlias = Callable[[Int64], Any]
-Logits: TypeAlias = Callable[[int, int], Array]  # of rows first to end: f16[end - first, K], row maximum 0
+Logits: TypeAlias = Callable[
+    [int, int], Array
+]  # of rows first to end: f16[end - first, K], row maximum 0
 BLOCK_ROWS = 16_384  # drawn at once; rows of a shard as a dump cuts them, where they are narrow
 NAMES = ("row_hash", "label", "logits")
 OURS = "logitcache"
@@ -68,7 +71,9 @@ def draw(width: int, seed: int = 0) -> Logits:
 def drawn(rows: int, width: int) -> Array:
     """The logits of all made-up rows: f16[rows, width]."""
     logits = draw(width)
-    return np.concatenate([logits(n, min(n + BLOCK_ROWS, rows)) for n in range(0, rows, BLOCK_ROWS)])
+    return np.concatenate(
+        [logits(n, min(n + BLOCK_ROWS, rows)) for n in range(0, rows, BLOCK_ROWS)]
+    )
 
 
 def make_cache(folder: Path, rows: int, width: int, shard_rows: int, logits: Logits) -> None:
@@ -77,7 +82,17 @@ def make_cache(folder: Path, rows: int, width: int, shard_rows: int, logits: Log
     source = np.random.default_rng(0)
     columns = columns_of(codec, ROW)
     teacher = {"name": "none", "label_names": [f"class {i}" for i in range(width)]}
-    plan = Plan(Classification.name, teacher, {}, {}, {}, {"logits": codec.to_dict()}, columns, rows, shard_rows)
+    plan = Plan(
+        Classification.name,
+        teacher,
+        {},
+        {},
+        {},
+        {"logits": codec.to_dict()},
+        columns,
+        rows,
+        shard_rows,
+    )
     with CacheWriter(folder, plan) as writer:
         for index in writer.missing:
             first, end = plan.shard(index)
@@ -116,9 +131,15 @@ def _make_memmap(folder: Path, logits: Array) -> None:
 
 
 def _open_memmap(folder: Path) -> Opened:
-    """The memory map as a plain array, read by ``take``, which is three to six times as fast as indexing the memmap."""
+    """The memory map as a plain array, read by ``take``, which is three to six times as fast as
+    indexing the memmap.
+    """
     mapped = np.asarray(np.load(folder / "logits.npy", mmap_mode="r"))
-    return Opened(len(mapped), lambda rows: mapped.take(rows, 0), lambda first, end: np.array(mapped[first:end]))
+    return Opened(
+        len(mapped),
+        lambda rows: mapped.take(rows, 0),
+        lambda first, end: np.array(mapped[first:end]),
+    )
 
 
 WAYS = (

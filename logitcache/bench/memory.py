@@ -1,4 +1,6 @@
-"""How much memory a method's training takes: each in a process of its own, which ends before the next begins."""
+"""How much memory a method's training takes: each in a process of its own, which ends before the
+next begins.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Peak:
-    """The largest memory of a training: on a GPU what tensors took (``allocated``) and what the device gave
-    (``reserved``), on a CPU the resident set of the process. ``error`` says why it did not end.
+    """The largest memory of a training: on a GPU what tensors took (``allocated``) and what the
+    device gave (``reserved``), on a CPU the resident set of the process. ``error`` says why it did
+    not end.
     """
 
     allocated: int
@@ -38,7 +41,9 @@ class Peak:
 
 
 def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
-    """Train a few steps of a case in a process of its own. ``cache`` is a folder, for the cases that read one."""
+    """Train a few steps of a case in a process of its own. ``cache`` is a folder, for the cases
+    that read one.
+    """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(config, name, cache, sender), daemon=True)
@@ -55,8 +60,14 @@ def peak(config: WorkloadConfig, name: str, cache: Path | None) -> Peak:
     if isinstance(outcome, LogitCacheError):
         raise outcome
     if process.exitcode != -platforms.KILLED:
-        raise RuntimeError(f"{name}: the process that its memory is measured in ended with {process.exitcode}")
-    return Peak(largest, None, f"ended by the system with {largest / 1e9:.1f} GB in use: more than this machine has")
+        raise RuntimeError(
+            f"{name}: the process that its memory is measured in ended with {process.exitcode}"
+        )
+    return Peak(
+        largest,
+        None,
+        f"ended by the system with {largest / 1e9:.1f} GB in use: more than this machine has",
+    )
 
 
 def _watch(process: BaseProcess, receiver: Connection) -> tuple[int, object]:

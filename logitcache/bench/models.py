@@ -1,4 +1,6 @@
-"""Models to be timed: of a checkpoint, or of an architecture with random weights, as weights decide no time."""
+"""Models to be timed: of a checkpoint, or of an architecture with random weights, as weights decide
+no time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ import transformers
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from logitcache.config.bench import DumpBenchConfig, WorkloadConfig
 from logitcache.config.shapes import is_shape, parse_shape
@@ -30,7 +37,12 @@ Config: TypeAlias = WorkloadConfig | DumpBenchConfig
 ADVICE = "Give a folder with config.json, a hub name, LAYERSxWIDTH, or one of: "
 VOCABULARY = 8000  # of shapes, as `train` learns it
 _BERT = {"vocab_size": 30522, "max_position_embeddings": 512}
-_ROBERTA = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+_ROBERTA = {
+    "vocab_size": 50265,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
+}
 _ROBERTA |= {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 _GPT2 = {"pad_token_id": 50256}
 
@@ -44,7 +56,8 @@ def _encoder(layers: int, width: int, heads: int) -> dict[str, int]:
     }
 
 
-# The published shapes of the checkpoints that the papers use, so that they can be timed without a network.
+# The published shapes of the checkpoints that the papers use, so that they can be timed without a
+# network.
 KNOWN: Mapping[str, tuple[str, dict[str, Any]]] = {
     "roberta-large": ("roberta", _ROBERTA | _encoder(24, 1024, 16)),
     "roberta-base": ("roberta", _ROBERTA | _encoder(12, 768, 12)),
@@ -58,10 +71,14 @@ KNOWN: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 
 def config_of(
-    name: str, vocabulary: int = VOCABULARY, *, revision: str | None = None, trust_remote_code: bool = False
+    name: str,
+    vocabulary: int = VOCABULARY,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> PreTrainedConfig:
-    """The architecture of a name: LAYERSxWIDTH with a vocabulary of that size, a folder with config.json, a well-known
-    one, or the hub's.
+    """The architecture of a name: LAYERSxWIDTH with a vocabulary of that size, a folder with
+    config.json, a well-known one, or the hub's.
 
     Raises SpecError where there is none.
     """
@@ -99,7 +116,9 @@ def model_figures(name: str, model: nn.Module) -> dict[str, Any]:
 
 
 def counted_flops(call: Callable[[], object]) -> float:
-    """FLOPs of a call by torch's counter, which sees neither inference mode nor every fused attention kernel."""
+    """FLOPs of a call by torch's counter, which sees neither inference mode nor every fused
+    attention kernel.
+    """
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         call()
     return float(counter.get_total_flops())
@@ -114,8 +133,12 @@ def as_teacher(model: PreTrainedModel, tokenizer: Any, config: Config, device: s
     return TeacherModel(model, tokenizer, name, config.dtype, Padding.of(tokenizer))
 
 
-def teacher_of(config: Config, task: Classification, device: str, reporter: Reporter) -> tuple[TeacherModel, bool]:
-    """The teacher of a checkpoint, and whether its head is random: one without a trained head gets a random one."""
+def teacher_of(
+    config: Config, task: Classification, device: str, reporter: Reporter
+) -> tuple[TeacherModel, bool]:
+    """The teacher of a checkpoint, and whether its head is random: one without a trained head gets
+    a random one.
+    """
     options: Any = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
         return load_teacher(config.teacher, config.dtype, device, **options), False
@@ -123,5 +146,7 @@ def teacher_of(config: Config, task: Classification, device: str, reporter: Repo
         reporter.note(f"teacher: {config.teacher} has no trained head: a random one is timed")
     tokenizer = load_tokenizer(config.teacher, **options)
     with quiet():
-        model = build_student(config.teacher, "pretrained", task, tokenizer, config.max_length, config.seed, **options)
+        model = build_student(
+            config.teacher, "pretrained", task, tokenizer, config.max_length, config.seed, **options
+        )
     return as_teacher(model, tokenizer, config, device), True

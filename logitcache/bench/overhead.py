@@ -1,7 +1,8 @@
 """``logitcache bench overhead``: the cost of a training step by method, and of all steps together.
 
-All methods are measured in one process, in blocks whose order rotates, over the same batches. The memory of each method
-is measured in a process of its own, and the phases of a step in blocks of their own.
+All methods are measured in one process, in blocks whose order rotates, over the same batches. The
+memory of each method is measured in a process of its own, and the phases of a step in blocks of
+their own.
 """
 
 from __future__ import annotations
@@ -65,17 +66,23 @@ class Measured:
     error: str | None = None
 
 
-def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter = SILENT) -> Document:
+def bench(
+    settings: OverheadConfig, command: Sequence[str], reporter: Reporter = SILENT
+) -> Document:
     """Measure, and return the document. After an interrupt it holds what was measured until then.
 
-    Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of other labels. A method
-    that does not fit in memory has its ``error`` in the document, beside the others.
+    Raises SpecError for what cannot be loaded or measured, FingerprintMismatch for a teacher of
+    other labels. A method that does not fit in memory has its ``error`` in the document, beside the
+    others.
     """
     settings.check()
     names = [name for name in CASES if name in {*settings.methods, *NEEDED}]
     work = _load(settings, reporter)
     run = _Run(settings, work, {name: Measured() for name in names}, reporter)
-    with TemporaryDirectory(prefix="logitcache-bench-") as folder, until_interrupted(reporter) as measuring:
+    with (
+        TemporaryDirectory(prefix="logitcache-bench-") as folder,
+        until_interrupted(reporter) as measuring,
+    ):
         run.measure(Path(folder) / "cache")
     return document(
         "overhead",
@@ -89,15 +96,17 @@ def bench(settings: OverheadConfig, command: Sequence[str], reporter: Reporter =
 
 
 def _load(settings: OverheadConfig, reporter: Reporter) -> Workload:
-    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a block: the batches of a
-    second epoch would differ between methods.
+    """The workload. Raises SpecError where it does not fit in memory, or has too few rows for a
+    block: the batches of a second epoch would differ between methods.
     """
     try:
         work = load(settings.work, reporter)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise SpecError(expected="a student and a teacher that fit in memory", found=why(error)) from None
+        raise SpecError(
+            expected="a student and a teacher that fit in memory", found=why(error)
+        ) from None
     steps = settings.settle + settings.steps
     size = settings.work.batch_size
     if steps * size > len(work.rows):
@@ -135,7 +144,9 @@ class _Run:
             self._measure_times(trainings, folder.parent)
             self.reporter.note("where the time goes: a block of each, watched")
             for name in self._without_error():
-                self.measured[name].phases = phases(trainings[name], settings.settle, settings.steps)
+                self.measured[name].phases = phases(
+                    trainings[name], settings.settle, settings.steps
+                )
         finally:
             cases.close()
         self.added = added(work, cache, turns.settled(work.device))
@@ -163,7 +174,9 @@ class _Run:
             case.blocks.clear()
             case.joules.clear()
         for turn, order in enumerate(turns.rotated(list(trainings), settings.rounds), 1):
-            self.reporter.note(f"round {turn} of {settings.rounds}: {settings.steps} steps of each method")
+            self.reporter.note(
+                f"round {turn} of {settings.rounds}: {settings.steps} steps of each method"
+            )
             for name in order:
                 if self.measured[name].error is None:
                     self._block(trainings[name], settings.steps, energy)
@@ -197,7 +210,9 @@ class _Run:
             case.joules.append((after - before) / steps)
 
     def _flops(self, name: str) -> dict[str, float]:
-        """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and from the shapes."""
+        """Of a step's forward and backward, and of the teacher in the loop: counted by torch, and
+        from the shapes.
+        """
         work = self.work
         batch = self._batch(work.rows)
         rows, length = batch["input_ids"].shape
@@ -255,7 +270,11 @@ class _Run:
         lengths = rows.lengths()
         first = settings.settle * size
         last = first + settings.steps * size
-        return float(np.mean([lengths[order[start : start + size]].max() for start in range(first, last, size)]))
+        return float(
+            np.mean(
+                [lengths[order[start : start + size]].max() for start in range(first, last, size)]
+            )
+        )
 
     def results(self) -> dict[str, Any]:
         """The document's results."""
@@ -292,7 +311,12 @@ class _Run:
     def _dump(self) -> dict[str, Any]:
         rows = len(self.work.rows)
         seconds = float(np.median(self.dumps))
-        return {"rows": rows, "seconds": seconds, "rows_per_second": rows / seconds, "rounds": len(self.dumps)}
+        return {
+            "rows": rows,
+            "seconds": seconds,
+            "rows_per_second": rows / seconds,
+            "rounds": len(self.dumps),
+        }
 
     def _added(self) -> dict[str, Any] | None:
         blocks = self.measured["ls"].blocks
@@ -322,18 +346,25 @@ class _Run:
             "online_ratio_to_ls": flops.expected_online_ratio(*inner),
             "online_ratio_to_ls_counted": counted,
             "cached_ratio_to_ls_one_student": flops.expected_cached_ratio(*inner, settings.epochs),
-            "cached_ratio_to_ls_all_students": flops.expected_cached_ratio(*inner, settings.epochs, settings.seeds),
+            "cached_ratio_to_ls_all_students": flops.expected_cached_ratio(
+                *inner, settings.epochs, settings.seeds
+            ),
             "explained": self._explained(),
             "note": "1 + 2 N_t / 6 N_s, without embeddings; counted: with attention, head, embeddings and optimiser",
         }
 
     def _explained(self) -> dict[str, float] | None:
-        """Why the teacher in the loop costs more or less than its FLOPs: FLOPs a second of its forward pass and of the
-        student's passes, and the share of a step that is neither.
+        """Why the teacher in the loop costs more or less than its FLOPs: FLOPs a second of its
+        forward pass and of the student's passes, and the share of a step that is neither.
         """
         online = self.measured.get(ONLINE, Measured())
         smoothing = self.measured["ls"]
-        if not online.phases or not smoothing.phases or online.flops is None or smoothing.flops is None:
+        if (
+            not online.phases
+            or not smoothing.phases
+            or online.flops is None
+            or smoothing.flops is None
+        ):
             return None
         passes = smoothing.phases["forward"] + smoothing.phases["backward"]
         teacher_flops = online.flops["counted"] - smoothing.flops["counted"]
@@ -344,9 +375,15 @@ class _Run:
         }
 
     def _costs(self) -> dict[str, Any] | None:
-        """The costs of all epochs and students, as far as the cases that they are made of were measured."""
+        """The costs of all epochs and students, as far as the cases that they are made of were
+        measured.
+        """
         settings = self.settings
-        cases = {name: self.measured[name] for name in self._without_error() if self.measured[name].blocks}
+        cases = {
+            name: self.measured[name]
+            for name in self._without_error()
+            if self.measured[name].blocks
+        }
         if not self.dumps or not set(cases) & set(LINES.values()):
             return None
         rows = self.work.train_rows
@@ -357,7 +394,9 @@ class _Run:
             dump=per_row * float(np.median(self.dumps)),
             runs=Runs(rows, settings.work.batch_size, settings.epochs, settings.seeds),
             forward=base["forward"] / sum(base.values()) if base else 0.0,
-            joules={name: float(np.median(case.joules)) for name, case in cases.items() if case.joules},
+            joules={
+                name: float(np.median(case.joules)) for name, case in cases.items() if case.joules
+            },
             dump_joules=per_row * float(np.median(self.dump_joules)) if self.dump_joules else None,
             price_per_hour=settings.price_per_hour,
         ).to_dict()

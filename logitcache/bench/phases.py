@@ -1,5 +1,5 @@
-"""The phases of a training step, by stopwatches around the calls of `Trainer` and of this package. They are measured in
-blocks of their own, because each border waits for the device.
+"""The phases of a training step, by stopwatches around the calls of `Trainer` and of this package.
+They are measured in blocks of their own, because each border waits for the device.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class _Optimiser(TrainerCallback):
 
 
 def phases(case: Case, settle: int, steps: int) -> dict[str, float]:
-    """Seconds of each phase of a step, on average over a block. ``data`` is collating and padding, ``target`` the
-    teacher's answers (from a cache: gather, decoding, proof; online: its forward pass), ``optimiser`` clipping and
-    AdamW, ``rest`` what Trainer does besides.
+    """Seconds of each phase of a step, on average over a block. ``data`` is collating and padding,
+    ``target`` the teacher's answers (from a cache: gather, decoding, proof; online: its forward
+    pass), ``optimiser`` clipping and AdamW, ``rest`` what Trainer does besides.
     """
     watch = Stopwatches(case.clock.fence)
     case.clock.at_start = watch.seconds.clear
@@ -106,7 +106,9 @@ def _watched(case: Case, watch: Stopwatches) -> Iterator[None]:
         for owner, name, phase in calls:
             call = watch.around(phase, getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, call))
-        stack.enter_context(mock.patch.object(Collator, "_ask", watch.around("target", Collator._ask)))
+        stack.enter_context(
+            mock.patch.object(Collator, "_ask", watch.around("target", Collator._ask))
+        )
         trainer.add_callback(callback)
         try:
             yield

@@ -1,9 +1,10 @@
 """What reading costs: batches of 32 rows from a cache, and from what else logits are kept in.
 
-All are measured in turn, on the same rows, everything having been read once before: the files are in memory, and every
-record batch of the cache has been checked. ``logitcache`` is the reader alone, as the others are readers alone: logits
-as they are stored, with the hashes and labels that prove a join, which no other has. ``logitcache take`` is what a
-training step calls: it also makes float32 of the logits.
+All are measured in turn, on the same rows, everything having been read once before: the files are
+in memory, and every record batch of the cache has been checked. ``logitcache`` is the reader alone,
+as the others are readers alone: logits as they are stored, with the hashes and labels that prove a
+join, which no other has. ``logitcache take`` is what a training step calls: it also makes float32
+of the logits.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ SEQUENTIAL = "sequential"
 ORDERS = (RANDOM, SEQUENTIAL)
 MOST_BYTES = 200_000_000  # of one way's files, whatever the width
 LOADER_REPEATS = 3  # of one case in each round, behind a DataLoader
-REPEAT_SECONDS = 0.002  # of one repeat: long enough for the clock, short enough that few are interrupted
+REPEAT_SECONDS = (
+    0.002  # of one repeat: long enough for the clock, short enough that few are interrupted
+)
 MOST_CALLS = 500  # batches of one repeat
 LOADER_WIDTH = 64
 LOADER_BATCHES = 200
@@ -56,7 +59,9 @@ def rows_of(config: ReadBenchConfig, width: int, way: Way | None = None) -> int:
 
 @dataclass(frozen=True)
 class ReadCase:
-    """One way of reading, measured: by a DataLoader with so many ``workers``, or (None) by a plain call."""
+    """One way of reading, measured: by a DataLoader with so many ``workers``, or (None) by a plain
+    call.
+    """
 
     name: str
     width: int
@@ -71,14 +76,19 @@ class ReadCase:
         return {**vars(self), "ratio_to_logitcache": self.ratio_to_logitcache.to_dict()}
 
 
-def bench(config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, ways: Sequence[Way] = WAYS) -> Document:
-    """Measure and write down: the document ``read``. The first of ``ways`` is what the others are compared with. What
-    is made lies in a folder for temporary files and is deleted. An interrupt ends it with the whole rounds that were
-    measured until then, and ``complete`` false.
+def bench(
+    config: ReadBenchConfig, command: Sequence[str], reporter: Reporter, ways: Sequence[Way] = WAYS
+) -> Document:
+    """Measure and write down: the document ``read``. The first of ``ways`` is what the others are
+    compared with. What is made lies in a folder for temporary files and is deleted. An interrupt
+    ends it with the whole rounds that were measured until then, and ``complete`` false.
     """
     config.check()
     reading = ReadBench(config, ways, reporter)
-    with until_interrupted(reporter) as measuring, tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder:
+    with (
+        until_interrupted(reporter) as measuring,
+        tempfile.TemporaryDirectory(prefix="logitcache-read-") as folder,
+    ):
         for width in dict.fromkeys(config.widths):
             reading.measure_width(Path(folder), width)
         if config.open_rows:
@@ -118,7 +128,9 @@ class ReadBench:
         config = self.config
         with tempfile.TemporaryDirectory(dir=parent) as name:
             folder = Path(name)
-            self.reporter.note(f"width {width}: writing {rows_of(config, width):,} rows in {len(self.ways)} ways")
+            self.reporter.note(
+                f"width {width}: writing {rows_of(config, width):,} rows in {len(self.ways)} ways"
+            )
             make(self.config, self.ways, folder, width)
             opened = {way.name: way.open(way.folder(folder)) for way in self.ways}
             for store in opened.values():
@@ -142,8 +154,8 @@ class ReadBench:
         self._in_turn(cases, calls, rows, case, self.config.repeats, settle=1)
 
     def measure_loaders(self, folder: Path, width: int, workers: int) -> None:
-        """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its workers started
-        before.
+        """Ways that trainings read from, behind a DataLoader: one epoch of random batches, its
+        workers started before.
         """
         stores = {way.name: Stored(way.open, way.folder(folder)) for way in self.ways if way.loads}
         cases = {name: _epoch(_loader(store, workers)) for name, store in stores.items()}
@@ -161,8 +173,8 @@ class ReadBench:
         repeats: int,
         settle: int,
     ) -> None:
-        """Measure in turn; where that breaks off, the whole rounds that there are count. ``calls``: batches of a
-        repeat.
+        """Measure in turn; where that breaks off, the whole rounds that there are count. ``calls``:
+        batches of a repeat.
         """
         times: Times = {}
         try:
@@ -170,12 +182,19 @@ class ReadBench:
         finally:
             if times and all(times.values()):
                 batches = {name: _per_batch(blocks, calls[name]) for name, blocks in times.items()}
-                self.cases += [case(name, rows[name], blocks, batches[OURS]) for name, blocks in batches.items()]
+                self.cases += [
+                    case(name, rows[name], blocks, batches[OURS])
+                    for name, blocks in batches.items()
+                ]
 
 
-def _case(name: str, rows: int, blocks: Blocks, base: Blocks, width: int, order: str, workers: int | None) -> ReadCase:
+def _case(
+    name: str, rows: int, blocks: Blocks, base: Blocks, width: int, order: str, workers: int | None
+) -> ReadCase:
     seconds = spread(blocks)
-    return ReadCase(name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, base))
+    return ReadCase(
+        name, width, order, workers, rows, seconds, BATCH / seconds["median"], ratio(blocks, base)
+    )
 
 
 def read_once(opened: Opened) -> None:
@@ -220,7 +239,9 @@ def _per_batch(blocks: Blocks, calls: int) -> list[list[float]]:
 
 
 def _loader(stored: Stored, workers: int) -> Iterable[Any]:
-    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a DataLoader."""
+    """A whole batch is requested at once, as a sampler of batches does: each way's fastest use of a
+    DataLoader.
+    """
     from torch.utils.data import DataLoader
 
     batches: Any = random_batches(len(stored), LOADER_BATCHES)
@@ -229,7 +250,9 @@ def _loader(stored: Stored, workers: int) -> Iterable[Any]:
         sampler=batches,
         batch_size=None,
         num_workers=workers,
-        multiprocessing_context="spawn" if workers else None,  # this process has threads, which no fork survives
+        multiprocessing_context="spawn"
+        if workers
+        else None,  # this process has threads, which no fork survives
         persistent_workers=workers > 0,
         collate_fn=_logits,
         worker_init_fn=_undisturbed,
@@ -245,7 +268,9 @@ def _epoch(loader: Iterable[Any]) -> Case:
 
 
 class Stored:
-    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for itself."""
+    """A store as a DataLoader sees it: indexed by a batch of rows, opened by each worker for
+    itself.
+    """
 
     def __init__(self, open_store: Callable[[Path], Opened], folder: Path) -> None:
         self.open_store = open_store
@@ -266,8 +291,8 @@ class Stored:
 
 
 def _logits(batch: Any) -> Any:
-    """The logits as a tensor, and nothing else: hashes are compared where they are read, and each tensor that travels
-    from a worker costs more than reading it does.
+    """The logits as a tensor, and nothing else: hashes are compared where they are read, and each
+    tensor that travels from a worker costs more than reading it does.
     """
     import torch
 
@@ -277,12 +302,16 @@ def _logits(batch: Any) -> Any:
 
 @contextmanager
 def _ended_at_once() -> Iterator[None]:
-    """An interrupt ends the workers too: a DataLoader would wait for them longer than a command has to end."""
+    """An interrupt ends the workers too: a DataLoader would wait for them longer than a command has
+    to end.
+    """
     try:
         yield
     except INTERRUPTED:
         if platforms.POSIX:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own would take each for a failure
+            signal.signal(
+                signal.SIGCHLD, signal.SIG_DFL
+            )  # torch's own would take each for a failure
         for worker in multiprocessing.active_children():
             worker.kill()
         raise

@@ -1,7 +1,9 @@
-"""Timed training steps: each case is a `Trainer`, of this package or stock, that trains anew for a block.
+"""Timed training steps: each case is a `Trainer`, of this package or stock, that trains anew for a
+block.
 
-All cases share one student, see the same rows in the same order, and differ only in their targets. The first steps of a
-block are not counted. On a GPU only the two ends of a block wait for the device, so a block gives one time, its mean.
+All cases share one student, see the same rows in the same order, and differ only in their targets.
+The first steps of a block are not counted. On a GPU only the two ends of a block wait for the
+device, so a block gives one time, its mean.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_callback import PrinterCallback
 
 from logitcache.bench.turns import settled
@@ -38,8 +46,8 @@ FOREVER = 1_000_000_000
 
 
 class OnlineTrainer(DistillTrainer):
-    """KD with its teacher in the loop: called for every batch in eval mode, without a gradient, on the student's own
-    inputs and in its precision.
+    """KD with its teacher in the loop: called for every batch in eval mode, without a gradient, on
+    the student's own inputs and in its precision.
     """
 
     teacher: TeacherModel
@@ -49,14 +57,21 @@ class OnlineTrainer(DistillTrainer):
 
     def ask(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """f32[B, K], or f32[B, T, K]."""
-        with torch.no_grad(), self.accelerator.autocast():  # what accelerate puts around the student's forward
+        with (
+            torch.no_grad(),
+            self.accelerator.autocast(),
+        ):  # what accelerate puts around the student's forward
             logits: Tensor = self.teacher.model(**inputs).logits.float()
         if self.teacher.order is None:
             return logits
         return logits[..., torch.from_numpy(self.teacher.order).to(logits.device)]
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         batch = inputs["batch"]
         answers = {"teacher": Dense(at_positions(self.ask(batch.inputs), batch.where))}
@@ -65,7 +80,9 @@ class OnlineTrainer(DistillTrainer):
 
 
 class BlockClock(TrainerCallback):
-    """The times of a block's steps. The first ``settle`` steps do not count, and the last one ends the training."""
+    """The times of a block's steps. The first ``settle`` steps do not count, and the last one ends
+    the training.
+    """
 
     def __init__(self, fence: Callable[[], object], singly: bool) -> None:
         self.fence = fence
@@ -106,8 +123,8 @@ class Case:
     clock: BlockClock
 
     def block(self, settle: int, steps: int) -> list[float]:
-        """Seconds of ``steps`` steps after ``settle`` (at least one) that do not count. The optimiser is made for the
-        block and released after it.
+        """Seconds of ``steps`` steps after ``settle`` (at least one) that do not count. The
+        optimiser is made for the block and released after it.
         """
         self.clock.begin(settle, steps)
         with quiet():
@@ -116,7 +133,9 @@ class Case:
         return self.clock.seconds()
 
     def _let_go(self) -> None:
-        """Release the optimiser's moments and the gradients, so that memory holds those of one case at a time."""
+        """Release the optimiser's moments and the gradients, so that memory holds those of one case
+        at a time.
+        """
         trainer = self.trainer
         trainer.optimizer.optimizer.state.clear()  # some of Trainer's own still refer to it, so it is emptied
         trainer.optimizer = trainer.lr_scheduler = None
@@ -129,13 +148,17 @@ class Cases:
     def __init__(self, work: Workload, cache: Cache | None = None) -> None:
         self.work = work
         self.cache = cache
-        self.folder = tempfile.TemporaryDirectory(prefix="logitcache-bench-")  # Trainer wants one; nothing is saved
+        self.folder = tempfile.TemporaryDirectory(
+            prefix="logitcache-bench-"
+        )  # Trainer wants one; nothing is saved
         self.cuda = work.device.startswith("cuda")
 
     def case(self, name: str) -> Case:
         """One of :data:`CASES`."""
         clock = BlockClock(settled(self.work.device), singly=not self.cuda)
-        trainer = self._stock_trainer(clock) if name == STOCK else self._distill_trainer(name, clock)
+        trainer = (
+            self._stock_trainer(clock) if name == STOCK else self._distill_trainer(name, clock)
+        )
         trainer.remove_callback(PrinterCallback)
         return Case(name, trainer, clock)
 
@@ -168,12 +191,14 @@ class Cases:
         return trainer
 
     def _stock_trainer(self, clock: BlockClock) -> Trainer:
-        """`transformers.Trainer` with its own collator, label smoothing and loop. Its rows come in the same order as
-        those of the other cases.
+        """`transformers.Trainer` with its own collator, label smoothing and loop. Its rows come in
+        the same order as those of the other cases.
         """
         return Trainer(
             model=self.work.student,
-            args=self._arguments(label_smoothing_factor=SMOOTHING, train_sampling_strategy="sequential"),
+            args=self._arguments(
+                label_smoothing_factor=SMOOTHING, train_sampling_strategy="sequential"
+            ),
             train_dataset=self._dicts,
             data_collator=DataCollatorWithPadding(self.work.tokenizer),
             callbacks=[clock],
@@ -186,7 +211,9 @@ class Cases:
         examples = []
         for row_index in permutation(len(rows), self.work.config.seed, 0):
             start, stop = indptr[row_index], indptr[row_index + 1]
-            row: dict[str, Any] = {name: column.values[start:stop].tolist() for name, column in rows.inputs.items()}
+            row: dict[str, Any] = {
+                name: column.values[start:stop].tolist() for name, column in rows.inputs.items()
+            }
             row |= {"attention_mask": [1] * int(stop - start), "labels": int(rows.label[row_index])}
             examples.append(row)
         return examples

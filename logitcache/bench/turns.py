@@ -1,7 +1,8 @@
-"""Measuring in turn: A B C, B C A, ... in one process, so that a drift of the machine's speed meets every case alike.
+"""Measuring in turn: A B C, B C A, ... in one process, so that a drift of the machine's speed meets
+every case alike.
 
-A ratio is taken within each round, of the medians of two blocks that ran side by side; the median of the rounds' ratios
-is the figure, and its interval holds whatever the distribution of times.
+A ratio is taken within each round, of the medians of two blocks that ran side by side; the median
+of the rounds' ratios is the figure, and its interval holds whatever the distribution of times.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of the rounds' ratios, and an interval of it; ``confidence`` is what so many rounds can reach."""
+    """The median of the rounds' ratios, and an interval of it; ``confidence`` is what so many
+    rounds can reach.
+    """
 
     median: float
     low: float
@@ -51,9 +54,9 @@ def in_turn(
     fence: Case = lambda: None,
     into: Times | None = None,
 ) -> Times:
-    """Seconds of each case, ``{name: [rounds][repeats]}``. Each case runs once before the first round, and ``settle``
-    times uncounted before each block. ``fence`` waits for a device. Whole rounds are put ``into`` a dict as they end,
-    so that they are there after an interrupt.
+    """Seconds of each case, ``{name: [rounds][repeats]}``. Each case runs once before the first
+    round, and ``settle`` times uncounted before each block. ``fence`` waits for a device. Whole
+    rounds are put ``into`` a dict as they end, so that they are there after an interrupt.
     """
     times: Times = {} if into is None else into
     times |= {name: [] for name in cases}
@@ -88,8 +91,9 @@ def ratio(over: Blocks, under: Blocks) -> Ratio:
 
 
 def ratio_of(ratios: Sequence[float]) -> Ratio:
-    """The median of the rounds' ratios between two of them: the order statistics that hold the true median with 95 %
-    confidence (David and Nagaraja 2003, section 7.1), or the lowest and the highest where there are too few.
+    """The median of the rounds' ratios between two of them: the order statistics that hold the true
+    median with 95 % confidence (David and Nagaraja 2003, section 7.1), or the lowest and the
+    highest where there are too few.
     """
     values: Array = np.sort(np.asarray(ratios, float))
     n = len(values)
@@ -99,7 +103,13 @@ def ratio_of(ratios: Sequence[float]) -> Ratio:
     while dropped + 1 < n / 2 and 1 - 2 * binom.cdf(dropped + 1, n, 0.5) >= CONFIDENCE:
         dropped += 1
     confidence = float(max(0.0, 1 - 2 * binom.cdf(dropped, n, 0.5)))
-    return Ratio(float(np.median(values)), float(values[dropped]), float(values[n - 1 - dropped]), confidence, n)
+    return Ratio(
+        float(np.median(values)),
+        float(values[dropped]),
+        float(values[n - 1 - dropped]),
+        confidence,
+        n,
+    )
 
 
 def spread(blocks: Blocks) -> dict[str, float]:

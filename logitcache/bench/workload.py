@@ -1,8 +1,8 @@
 """What is timed: a student, a teacher and rows of the lengths that training would meet.
 
-The time of a step depends on neither weights nor tokens, so ``shape_only`` draws both: weights of a well-known
-architecture, of LAYERSxWIDTH, or of a folder's or the hub's ``config.json``; tokens of the data's lengths, or of one
-length.
+The time of a step depends on neither weights nor tokens, so ``shape_only`` draws both: weights of a
+well-known architecture, of LAYERSxWIDTH, or of a folder's or the hub's ``config.json``; tokens of
+the data's lengths, or of one length.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Workload:
     teacher_rows: Examples  # the same rows in the teacher's; the same object where the tokenizer is
     train_rows: int  # of the whole split
     source: str
-    random_head: bool  # the teacher's head is not trained: its answers mean nothing, and take as long
+    random_head: (
+        bool  # the teacher's head is not trained: its answers mean nothing, and take as long
+    )
 
     @property
     def num_labels(self) -> int:
@@ -71,13 +73,17 @@ class Workload:
 
 
 def load(config: WorkloadConfig, reporter: Reporter = SILENT) -> Workload:
-    """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch for a teacher of other
-    labels than the data's.
+    """Student, teacher and rows. Raises SpecError for what cannot be loaded, FingerprintMismatch
+    for a teacher of other labels than the data's.
     """
     config.check()
     device = str(check_device(config.device))
     with quiet():
-        work = _shapes(config, device, reporter) if config.shape_only else _checkpoints(config, device, reporter)
+        work = (
+            _shapes(config, device, reporter)
+            if config.shape_only
+            else _checkpoints(config, device, reporter)
+        )
     reporter.note(f"student: {config.student}, {_size(work.student)}, on {device}")
     reporter.note(f"teacher: {config.teacher}, {_size(work.teacher.model)}, on {device}")
     return work
@@ -136,7 +142,12 @@ def _checkpoints(config: WorkloadConfig, device: str, reporter: Reporter) -> Wor
     task = Classification(source.num_labels, source.label_names)
     folder = config.workspace.tokenizers
     tokenizer = student_tokenizer(
-        config.student, config.student_tokenizer, split, config.vocabulary, config.max_length, folder
+        config.student,
+        config.student_tokenizer,
+        split,
+        config.vocabulary,
+        config.max_length,
+        folder,
     )
     length = min(config.max_length, tokenizer.model_max_length)
     init = config.init or ("random" if is_shape(config.student) else "pretrained")
@@ -169,8 +180,12 @@ def _teacher(
     """The teacher, and whether its head is random."""
     if is_shape(config.teacher):
         folder = config.workspace.tokenizers
-        tokenizer = student_tokenizer(config.teacher, None, split, VOCABULARY, config.max_length, folder)
-        model = build_student(config.teacher, "random", task, tokenizer, config.max_length, config.seed)
+        tokenizer = student_tokenizer(
+            config.teacher, None, split, VOCABULARY, config.max_length, folder
+        )
+        model = build_student(
+            config.teacher, "random", task, tokenizer, config.max_length, config.seed
+        )
         return as_teacher(model, tokenizer, config, device), True
     teacher, random_head = teacher_of(config, task, device, reporter)
     if not random_head:
@@ -183,7 +198,9 @@ def _same_tokenizer(a: Any, b: Any) -> bool:
 
 
 def _source(config: WorkloadConfig, reporter: Reporter) -> Source:
-    source = sources.load(config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed)
+    source = sources.load(
+        config.data, config.columns, config.workspace.data, reporter, seed=config.data_seed
+    )
     refuse_others(source, Classification)
     return held_out(source, reporter)
 
@@ -192,15 +209,17 @@ def _sample(split: Rows, config: WorkloadConfig) -> Rows:
     """As many labelled train rows as the configuration wants, numbered from 0."""
     rows = np.flatnonzero(split.label >= 0)
     if not len(rows):
-        raise SpecError(expected="labelled training rows", found="none with a label", where=config.data)
+        raise SpecError(
+            expected="labelled training rows", found="none with a label", where=config.data
+        )
     if config.rows is not None:
         rows = rows[subset(len(rows), config.rows, config.seed)]
     return replace(split.select(rows), row_id=np.arange(len(rows)))
 
 
 def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
-    """The sample's lengths in tokens, by the student's tokenizer, or by a vocabulary learnt from the split where that
-    is not on this machine.
+    """The sample's lengths in tokens, by the student's tokenizer, or by a vocabulary learnt from
+    the split where that is not on this machine.
     """
     tokenizer = None
     if not is_shape(config.student):
@@ -213,7 +232,9 @@ def _lengths(config: WorkloadConfig, sample: Rows, split: Rows) -> Int64:
     return prepare(tokenizer, sample, config.max_length).lengths()
 
 
-def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, seed: int) -> Examples:
+def _random_rows(
+    lengths: Int64, configs: list[PreTrainedConfig], classes: int, seed: int
+) -> Examples:
     """Rows of these lengths, of tokens that both models know."""
     source = np.random.default_rng(seed)
     n = len(lengths)
@@ -226,7 +247,9 @@ def _random_rows(lengths: Int64, configs: list[PreTrainedConfig], classes: int, 
     ids = Ragged(source.integers(min(5, words - 1), words - 1, indptr[-1]).astype(np.int32), indptr)
     view: Int64 = np.zeros(n, np.int64)
     cut = np.zeros(n, np.bool_)
-    return Examples(np.arange(n), view, row_hash, label, {"input_ids": ids}, cut, Padding(Side.RIGHT, pad, 0))
+    return Examples(
+        np.arange(n), view, row_hash, label, {"input_ids": ids}, cut, Padding(Side.RIGHT, pad, 0)
+    )
 
 
 def _padder(pad_id: int) -> Any:

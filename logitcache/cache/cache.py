@@ -49,17 +49,19 @@ class Cache:
         self._rows, self._views = self.manifest.plan.rows, self.manifest.plan.views
         self._stored = tuple(column.name for column in of_positions(self.codec))
         self._entries = {
-            count: tuple(column.name for column in columns) for count, columns in of_entries(self.codec).items()
+            count: tuple(column.name for column in columns)
+            for count, columns in of_entries(self.codec).items()
         }
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, look: bool = True) -> Cache:
-        """Open a complete cache; every piece of it is checked when it is first read. Raises IncompleteCache,
-        FormatError, and (unless ``look`` is false) CorruptShard for a shard that is missing or of another size.
+        """Open a complete cache; every piece of it is checked when it is first read. Raises
+        IncompleteCache, FormatError, and (unless ``look`` is false) CorruptShard for a shard that
+        is missing or of another size.
 
         Or one at a URL that fsspec reads (``s3://bucket/cache``): its shards are fetched into
-        ``$LOGITCACHE_HOME/FINGERPRINT`` (``~/.cache/logitcache``) when they are first needed, and checked. Raises
-        SpecError where the URL cannot be read.
+        ``$LOGITCACHE_HOME/FINGERPRINT`` (``~/.cache/logitcache``) when they are first needed, and
+        checked. Raises SpecError where the URL cannot be read.
         """
         return cls(open_reader(folder, look=look))
 
@@ -81,8 +83,9 @@ class Cache:
         return html(self)
 
     def __getitem__(self, row: int) -> Answer | list[Answer]:
-        """What the teacher said of one row, for people: its logits, and the probabilities by the names of the classes;
-        a list where a row has several positions. A negative row counts from the end. Many rows: :meth:`take`.
+        """What the teacher said of one row, for people: its logits, and the probabilities by the
+        names of the classes; a list where a row has several positions. A negative row counts from
+        the end. Many rows: :meth:`take`.
 
         Raises AlignmentError for a row that is not here, or has no answer.
         """
@@ -91,8 +94,9 @@ class Cache:
         return answer_of(self, row)
 
     def to_pandas(self, rows: Sequence[int] | Array | None = None) -> Any:
-        """A pandas DataFrame of one line for each answer: row, row_hash, label, answer (the most probable class) and
-        the probability of each class, ``p(NAME)``. All rows that have an answer, or these alone.
+        """A pandas DataFrame of one line for each answer: row, row_hash, label, answer (the most
+        probable class) and the probability of each class, ``p(NAME)``. All rows that have an
+        answer, or these alone.
         """
         from logitcache.cache.shown import to_pandas
 
@@ -128,19 +132,26 @@ class Cache:
     @cached_property
     def skipped(self) -> Int64:
         """The rows without an answer (``dump --on-nonfinite skip``), ascending: i64[n]."""
-        rows = [row for receipt in self.manifest.receipts for row in receipt.conditions.get("skipped", ())]
+        rows = [
+            row
+            for receipt in self.manifest.receipts
+            for row in receipt.conditions.get("skipped", ())
+        ]
         return np.unique(np.array(rows, np.int64))
 
     @cached_property
     def index(self) -> HashIndex:
-        """All rows by their hash. Built when it is first needed: rows at their own places never need it."""
+        """All rows by their hash. Built when it is first needed: rows at their own places never
+        need it.
+        """
         return HashIndex(self.row_hashes(), self.skipped)
 
     def take(self, row_id: Int64, row_hash: Int64 | None = None, view: Int64 | int = 0) -> Answers:
         """The teacher's answers for these rows in these views, in this order; rows may repeat.
 
-        With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another text is found by its
-        hash (:meth:`locate`). Raises AlignmentError for a row, a text or a view that is not here, or has no answer.
+        With ``row_hash`` i64[B], the hashes of their texts, a row whose place here holds another
+        text is found by its hash (:meth:`locate`). Raises AlignmentError for a row, a text or a
+        view that is not here, or has no answer.
         """
         row_id = np.asarray(row_id, dtype=np.int64)
         self._check_view(view)
@@ -156,7 +167,9 @@ class Cache:
         self._check_answered(row_id)
         return answers
 
-    def _answers(self, row_id: Int64, view: Int64 | int, *more: str) -> tuple[Answers, dict[str, Array]]:
+    def _answers(
+        self, row_id: Int64, view: Int64 | int, *more: str
+    ) -> tuple[Answers, dict[str, Array]]:
         """What is stored of these rows, and ``more`` columns of the vectors' level."""
         places = self.reader.places(row_id, view)
         if self.level == ROW:
@@ -169,7 +182,9 @@ class Cache:
             columns = self.reader.take(below, (POSITION, *self._stored, *more))
             index = columns[POSITION].astype(np.int64)
         stored = columns | self._entry_columns(places)
-        return Answers(row_hash, indptr, index, {LOGITS: self.codec.unpack(stored, self.assets)}), columns
+        return Answers(
+            row_hash, indptr, index, {LOGITS: self.codec.unpack(stored, self.assets)}
+        ), columns
 
     def _entry_columns(self, places: Places) -> dict[str, Array]:
         """The entries of all positions of these rows, one position's behind the other's."""
@@ -179,8 +194,9 @@ class Cache:
         return found
 
     def for_texts(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Answers:
-        """The teacher's answers for these texts (or pairs of texts), in this order; texts may repeat. Raises
-        AlignmentError naming the first text that is not here, or has no answer; SpecError for what is no list of texts.
+        """The teacher's answers for these texts (or pairs of texts), in this order; texts may
+        repeat. Raises AlignmentError naming the first text that is not here, or has no answer;
+        SpecError for what is no list of texts.
         """
         if isinstance(texts, str):
             raise SpecError(expected="texts", found="one text", advice="Give a list of texts.")
@@ -191,17 +207,22 @@ class Cache:
         return self.take(np.arange(len(row_hash)), row_hash)
 
     def find(self, row_hash: Int64) -> Int64:
-        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal texts the first."""
+        """The row of each text, by the hashes of texts; -1 where there is none: i64[n]. Of equal
+        texts the first.
+        """
         return self.index.find(np.asarray(row_hash, dtype=np.int64))
 
     def lookup(self, row_id: Int64, row_hash: Int64) -> Int64:
-        """The row of this cache that has the text of each of these rows: i64[n]. That is the row of the same number
-        where it has the text, else the one that :meth:`find` finds; -1 where there is none.
+        """The row of this cache that has the text of each of these rows: i64[n]. That is the row of
+        the same number where it has the text, else the one that :meth:`find` finds; -1 where there
+        is none.
         """
         return lookup(self, row_id, row_hash)
 
     def locate(self, row_id: Int64, row_hash: Int64) -> Int64:
-        """:meth:`lookup` of texts that are all here. Raises AlignmentError naming the first row whose text is not."""
+        """:meth:`lookup` of texts that are all here. Raises AlignmentError naming the first row
+        whose text is not.
+        """
         advice = (
             f"Ask about these alone: logitcache dump --reuse {self.where}, with the same teacher and settings and a "
             "new --out."
@@ -209,14 +230,17 @@ class Cache:
         return locate(self, row_id, row_hash, advice)
 
     def row_hashes(self, row_id: Int64 | None = None) -> Int64:
-        """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for a row that is not
-        here.
+        """The hash of these rows' texts, or of all in row order: i64[N]. Raises AlignmentError for
+        a row that is not here.
         """
-        return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))["row_hash"]
+        return self._columns(np.arange(len(self)) if row_id is None else row_id, ("row_hash",))[
+            "row_hash"
+        ]
 
     def labels(self, row_id: Int64, view: Int64 | int = 0) -> Int64:
-        """The gold labels that the positions of these rows had when they were dumped, as columns of the logits, -1
-        where there was none: i64[P]. Raises AlignmentError for a row that is not here.
+        """The gold labels that the positions of these rows had when they were dumped, as columns of
+        the logits, -1 where there was none: i64[P]. Raises AlignmentError for a row that is not
+        here.
         """
         labels: Int64 = self.reader.take(self._vectors(row_id, view)[1], (LABEL,))[LABEL]
         return labels.astype(np.int64, copy=False)
@@ -227,9 +251,9 @@ class Cache:
         return bool(inputs_of(self.manifest.plan))
 
     def tokens(self, row_id: Int64) -> dict[str, Ragged]:
-        """The rows themselves: ``input_ids``, what else the teacher saw of each token, and ``labels`` (the token that
-        is to be learnt there, -1 where none is). Raises SpecError for a cache that does not hold its rows,
-        AlignmentError for a row that is not here.
+        """The rows themselves: ``input_ids``, what else the teacher saw of each token, and
+        ``labels`` (the token that is to be learnt there, -1 where none is). Raises SpecError for a
+        cache that does not hold its rows, AlignmentError for a row that is not here.
         """
         names = inputs_of(self.manifest.plan)
         if not names:
@@ -240,15 +264,17 @@ class Cache:
                 where=self.where,
             )
         indptr, below = self.reader.below(TOKENS, self._places(row_id, 0))
-        columns = {name: Ragged(values, indptr) for name, values in self.reader.take(below, names).items()}
+        columns = {
+            name: Ragged(values, indptr) for name, values in self.reader.take(below, names).items()
+        }
         kept, position = self.positions(row_id)
         labels = np.full(indptr[-1], -1, np.int32)
         labels[np.repeat(indptr[:-1], np.diff(kept)) + position] = self.labels(row_id)
         return {**columns, "labels": Ragged(labels, indptr)}
 
     def stored(self, row_id: Int64, view: Int64 | int = 0) -> dict[str, Array]:
-        """The codec's columns of these rows' positions, and of their entries, as they lie on disk. Raises
-        AlignmentError for a row that is not here.
+        """The codec's columns of these rows' positions, and of their entries, as they lie on disk.
+        Raises AlignmentError for a row that is not here.
         """
         stored = self.reader.take(self._vectors(row_id, view)[1], self._stored)
         return stored | self._entry_columns(self._places(row_id, view))
@@ -261,8 +287,8 @@ class Cache:
         return indptr, self.reader.take(places, (POSITION,))[POSITION].astype(np.int64)
 
     def check(self, row_id: Int64, row_hash: Int64) -> None:
-        """Prove that every one of these rows has an answer in the cache, at its place or by its text. Raises
-        AlignmentError naming the first that has none.
+        """Prove that every one of these rows has an answer in the cache, at its place or by its
+        text. Raises AlignmentError naming the first that has none.
         """
         self._check_answered(self.locate(row_id, row_hash))
 
@@ -276,7 +302,9 @@ class Cache:
 
     def _outside(self, row_id: Int64) -> bool:
         """Whether some row is not in this cache."""
-        places = row_id.view(np.uint64)  # a negative one is a large one: one look at all of them, not two
+        places = row_id.view(
+            np.uint64
+        )  # a negative one is a large one: one look at all of them, not two
         # argmax takes a fifth of the time of max, item half of that of []
         return len(places) > 0 and places.item(places.argmax()) >= self._rows
 
@@ -317,7 +345,9 @@ class Cache:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __iter__(self) -> Iterator[Block]:
-        """All rows in row order, decoded, in blocks of at most 8,192; of several views, one after the other."""
+        """All rows in row order, decoded, in blocks of at most 8,192; of several views, one after
+        the other.
+        """
         return self.blocks(0, len(self))
 
     def blocks(self, start: int, stop: int) -> Iterator[Block]:
@@ -329,7 +359,7 @@ class Cache:
                 yield Block(rows, view, answers, columns[LABEL].astype(np.int64, copy=False))
 
     def verify(self) -> list[Fault]:
-        """Read every byte and compare checksums, the plan and every receipt too; the faults found, none if all is
-        well.
+        """Read every byte and compare checksums, the plan and every receipt too; the faults found,
+        none if all is well.
         """
         return list(self.reader.faults())

@@ -1,7 +1,8 @@
-"""Caches made of caches: the same answers in another store, parts of one dump put together, Parquet for viewers.
+"""Caches made of caches: the same answers in another store, parts of one dump put together, Parquet
+for viewers.
 
-Every shard that is read is checked against its receipt. Shards are written by the writer of caches: under a lock,
-atomically, and the same command goes on where it stopped.
+Every shard that is read is checked against its receipt. Shards are written by the writer of caches:
+under a lock, atomically, and the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,13 +17,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logitcache import identity
-from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, SpecError, short
+from logitcache.errors import (
+    CorruptShard,
+    FingerprintMismatch,
+    FormatError,
+    IncompleteCache,
+    SpecError,
+    short,
+)
 from logitcache.records import Array
 from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, Column, are_ends, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
 from logitcache.store.lock import lock_folder
-from logitcache.store.manifest import PLAN, SHARDS, Plan, Receipt, differences, read_own, receipt_name
+from logitcache.store.manifest import (
+    PLAN,
+    SHARDS,
+    Plan,
+    Receipt,
+    differences,
+    read_own,
+    receipt_name,
+)
 from logitcache.store.reader import Reader
 from logitcache.store.remote import RemoteReader
 from logitcache.store.shards import AGAIN, LocalFolder, Places
@@ -47,11 +63,15 @@ class Made:
 
 
 def convert(cache: Path | str, out: Path, kind: str) -> Made:
-    """Write a complete cache's answers in another store, or as Parquet; a string is a URL. Raises CorruptShard where
-    the cache is not as it was written, FingerprintMismatch where ``out`` holds another one, and what the writer raises.
+    """Write a complete cache's answers in another store, or as Parquet; a string is a URL. Raises
+    CorruptShard where the cache is not as it was written, FingerprintMismatch where ``out`` holds
+    another one, and what the writer raises.
     """
     if isinstance(cache, Path) and out.resolve() == cache.resolve():
-        raise SpecError("expected another folder than the cache's own. Name one that is not there yet.", where=out)
+        raise SpecError(
+            "expected another folder than the cache's own. Name one that is not there yet.",
+            where=out,
+        )
     reader = RemoteReader.of(cache) if isinstance(cache, str) else Reader.open(cache)
     return to_parquet(reader, out) if kind == PARQUET else to_store(reader, out, kind)
 
@@ -75,15 +95,23 @@ def to_store(reader: Reader, out: Path, store: str) -> Made:
 
 def _made(out: Path, written: int) -> Made:
     manifest = Reader.open(out).manifest
-    return Made(manifest.plan.rows, len(manifest.receipts), written, manifest.bytes, manifest.digest)
+    return Made(
+        manifest.plan.rows, len(manifest.receipts), written, manifest.bytes, manifest.digest
+    )
 
 
-def _check_same_shard(writer: CacheWriter, index: int, arrays: Mapping[str, Array], receipt: Receipt) -> None:
+def _check_same_shard(
+    writer: CacheWriter, index: int, arrays: Mapping[str, Array], receipt: Receipt
+) -> None:
     """Raises FingerprintMismatch where an earlier command wrote other answers to the same rows."""
     encoded = writer.store.encode(index, writer.plan.columns, arrays)
     files = tuple(data.described(name) for name, data in encoded.items())
     written = writer.receipts[index]
-    if (written.files, written.sketches, written.conditions) != (files, receipt.sketches, receipt.conditions):
+    if (written.files, written.sketches, written.conditions) != (
+        files,
+        receipt.sketches,
+        receipt.conditions,
+    ):
         raise FingerprintMismatch(
             f"shard {index} is there already, of another dump with this plan. Choose another place.",
             where=writer.folder,
@@ -94,7 +122,9 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
     """All columns of a shard, every file of it checked first. Raises CorruptShard."""
     shard = reader.shards[index]
     for file in shard.files.values():
-        reader.files.path(file)  # a remote file is fetched and checked here, so that an error names it
+        reader.files.path(
+            file
+        )  # a remote file is fetched and checked here, so that an error names it
     fault = next(reader.faults_of(shard), None)
     if fault is not None:
         raise reader.error(fault)
@@ -113,10 +143,14 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
 
 
 def to_parquet(reader: Reader, out: Path) -> Made:
-    """One file for each shard, with page checksums: a row for each row and view, levels below as lists in lists."""
+    """One file for each shard, with page checksums: a row for each row and view, levels below as
+    lists in lists.
+    """
     metadata = _metadata(reader)
     if out.exists() and not out.is_dir():
-        raise SpecError(expected="a folder", found="a file", advice="Choose another place.", where=out)
+        raise SpecError(
+            expected="a folder", found="a file", advice="Choose another place.", where=out
+        )
     refuse_inside(out)
     lock = lock_folder(out, content="this export")
     try:
@@ -150,8 +184,8 @@ def _metadata(reader: Reader) -> bytes:
 
 
 def _exported(out: Path, names: list[str], metadata: bytes) -> set[str]:
-    """The names of this export's files that an earlier command wrote. Raises SpecError where the folder holds
-    something else.
+    """The names of this export's files that an earlier command wrote. Raises SpecError where the
+    folder holds something else.
     """
     exported = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     for name in sorted(exported):
@@ -178,13 +212,15 @@ def _read_metadata(path: Path) -> bytes | None:
 
 def _parquet(table: pa.Table) -> memoryview:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=ROW_GROUP, write_page_checksum=True, compression="zstd")
+    pq.write_table(
+        table, sink, row_group_size=ROW_GROUP, write_page_checksum=True, compression="zstd"
+    )
     return memoryview(sink.getvalue()).cast("B")
 
 
 def _table(reader: Reader, index: int, metadata: bytes) -> pa.Table:
-    """A shard as a table: ``row_id``, ``view`` where there are several, and all columns but those of ends, which become
-    the lengths of lists.
+    """A shard as a table: ``row_id``, ``view`` where there are several, and all columns but those
+    of ends, which become the lengths of lists.
     """
     shard = reader.shards[index]
     plan = reader.manifest.plan
@@ -219,16 +255,18 @@ def _lists(column: Column, arrays: Mapping[str, Array]) -> pa.Array:
 
 
 def merge(out: Path, parts: Sequence[Path]) -> Made:
-    """Copy the shards of unfinished (or finished) caches of one plan into one cache, and seal it. The first part named
-    that has a shard gives it; one that is in ``out`` as it was written stays. Raises FingerprintMismatch naming the
-    field where a part is of another plan, CorruptShard where a shard's bytes are not those of its receipt,
-    IncompleteCache naming the rows that no part has.
+    """Copy the shards of unfinished (or finished) caches of one plan into one cache, and seal it.
+    The first part named that has a shard gives it; one that is in ``out`` as it was written stays.
+    Raises FingerprintMismatch naming the field where a part is of another plan, CorruptShard where
+    a shard's bytes are not those of its receipt, IncompleteCache naming the rows that no part has.
     """
     plans = [_plan(part) for part in parts]
     first = plans[0].to_dict()
     for part, plan in zip(parts, plans, strict=True):
         for name, expected, value in differences(first, plan.to_dict()):
-            problem = f"{name}: expected {short(expected)} as in the first part, found {short(value)}"
+            problem = (
+                f"{name}: expected {short(expected)} as in the first part, found {short(value)}"
+            )
             raise FingerprintMismatch(problem, advice="Merge parts of one dump.", where=part)
     kept = plans[0].tensors
     data = None if kept is None else tensors.read(LocalFolder(parts[0] / SHARDS), kept)
@@ -239,7 +277,9 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
             for index in list(missing):
                 receipt = _receipt(part, writer, index)
                 if receipt is not None:
-                    writer.put(index, receipt, {file.name: data for file, data in _files(part, receipt)})
+                    writer.put(
+                        index, receipt, {file.name: data for file, data in _files(part, receipt)}
+                    )
                     missing.remove(index)
         if missing:
             raise IncompleteCache(
@@ -266,7 +306,9 @@ def _plan(part: Path) -> Plan:
 
 
 def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
-    """A part's receipt of a shard; None where it has none. Raises CorruptShard for a receipt of another plan."""
+    """A part's receipt of a shard; None where it has none. Raises CorruptShard for a receipt of
+    another plan.
+    """
     path = part / SHARDS / receipt_name(index)
     refuse_link(part / SHARDS)
     if not path.is_file():
@@ -277,24 +319,33 @@ def _receipt(part: Path, writer: CacheWriter, index: int) -> Receipt | None:
         raise error.at(path) from None
     if not receipt.belongs(writer.plan, writer.digest, index):
         raise CorruptShard(
-            expected=f"a receipt of shard {index} of this plan", found="another", advice=AGAIN, where=path
+            expected=f"a receipt of shard {index} of this plan",
+            found="another",
+            advice=AGAIN,
+            where=path,
         )
     return receipt
 
 
 def _files(part: Path, receipt: Receipt) -> Iterator[tuple[Any, memoryview]]:
-    """A shard's files and their bytes. Raises CorruptShard where size or digest are not those of the receipt."""
+    """A shard's files and their bytes. Raises CorruptShard where size or digest are not those of
+    the receipt.
+    """
     for file in receipt.files:
         path = LocalFolder(part / SHARDS).path(file)
         refuse_links(part / SHARDS, file.name)
         size = path.stat().st_size if path.is_file() else None
         if size != file.bytes:
             found = "none" if size is None else f"{size:,}"
-            raise CorruptShard(expected=f"{file.bytes:,} bytes", found=found, advice=AGAIN, where=path)
+            raise CorruptShard(
+                expected=f"{file.bytes:,} bytes", found=found, advice=AGAIN, where=path
+            )
         data = memoryview(path.read_bytes())
         if not file.holds(data):
             found = identity.digest_bytes(data)
-            raise CorruptShard(f"blake2b expected {file.blake2b}, found {found}", advice=AGAIN, where=path)
+            raise CorruptShard(
+                f"blake2b expected {file.blake2b}, found {found}", advice=AGAIN, where=path
+            )
         yield file, data
 
 

@@ -1,4 +1,6 @@
-"""How far two caches differ: row by row, each row of one with the row of the same text in the other, block by block."""
+"""How far two caches differ: row by row, each row of one with the row of the same text in the
+other, block by block.
+"""
 
 from __future__ import annotations
 
@@ -41,19 +43,26 @@ class Difference:
     largest_difference: float = 0.0  # of two logits, each minus its row's maximum
     disagreement: float = 0.0  # share of the rows whose most probable class differs
     worst: list[dict[str, Any]] = field(default_factory=list)  # the rows that differ most
-    fields: dict[str, list[Any]] = field(default_factory=dict)  # of the fingerprint that differ: [of A, of B]
-    conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ: [those of A, those of B]
+    fields: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # of the fingerprint that differ: [of A, of B]
+    conditions: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # that differ: [those of A, those of B]
 
 
 def difference(a: Cache, b: Cache) -> Difference:
-    """Compare each row of A with the row of the same text in B: at the same place, or the first row that has the text.
-    Raises FingerprintMismatch where they do not answer about the same labels or tokens, AlignmentError where they share
-    no text, SpecError where no row has an answer in both, or a cache does not keep full vectors.
+    """Compare each row of A with the row of the same text in B: at the same place, or the first row
+    that has the text. Raises FingerprintMismatch where they do not answer about the same labels or
+    tokens, AlignmentError where they share no text, SpecError where no row has an answer in both,
+    or a cache does not keep full vectors.
     """
     _check_dense(a)
     _check_dense(b)
     order = _label_order(a, b)
-    differing = differences(a.manifest.plan.to_dict(), b.manifest.plan.to_dict(), without=("columns",))
+    differing = differences(
+        a.manifest.plan.to_dict(), b.manifest.plan.to_dict(), without=("columns",)
+    )
     fields = {name: [in_a, in_b] for name, in_a, in_b in differing}
     result = Difference(a.where, b.where, fields=fields, conditions=_conditions(a, b))
     views = min(a.manifest.plan.views, b.manifest.plan.views)
@@ -62,7 +71,9 @@ def difference(a: Cache, b: Cache) -> Difference:
         rows_a, rows_b = _answered_in_both(a, b, block, result)
         totals.rows += len(rows_a)
         for view in range(views):
-            _compare(result, totals, rows_a, a.take(rows_a, view=view), b.take(rows_b, view=view), order)
+            _compare(
+                result, totals, rows_a, a.take(rows_a, view=view), b.take(rows_b, view=view), order
+            )
     for block in _blocks(b):
         result.only_b += int((a.lookup(block, b.row_hashes(block)) < 0).sum())
     if not totals.rows:
@@ -75,14 +86,18 @@ def difference(a: Cache, b: Cache) -> Difference:
             where=result.b,
         )
     _finish(result, totals)
-    same_rows = not (result.moved or result.only_a or result.only_b or result.skipped_a or result.skipped_b)
+    same_rows = not (
+        result.moved or result.only_a or result.only_b or result.skipped_a or result.skipped_b
+    )
     same_positions = not (result.positions_a or result.positions_b)
     result.identical = len(a) == len(b) and same_rows and same_positions and totals.largest == 0
     return result
 
 
 def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tuple[Int64, Int64]:
-    """The rows of A, of these, that A and B both answer, and their rows in B; the others are counted."""
+    """The rows of A, of these, that A and B both answer, and their rows in B; the others are
+    counted.
+    """
     rows_b = b.lookup(rows, a.row_hashes(rows))
     is_shared = rows_b >= 0
     result.only_a += int((~is_shared).sum())
@@ -99,7 +114,9 @@ def _answered_in_both(a: Cache, b: Cache, rows: Int64, result: Difference) -> tu
     return rows_a, rows_b
 
 
-def _compare(result: Difference, totals: _Totals, rows: Int64, a: Answers, b: Answers, order: Int64 | None) -> None:
+def _compare(
+    result: Difference, totals: _Totals, rows: Int64, a: Answers, b: Answers, order: Int64 | None
+) -> None:
     """Add the positions of these rows that both caches keep; the others are counted."""
     kept_a, kept_b = common_positions(a, b)
     result.positions_a += len(a.index) - len(kept_a)
@@ -196,7 +213,10 @@ def _label_order(a: Cache, b: Cache) -> Int64 | None:
 def _check_vocabulary(a: Cache, b: Cache) -> None:
     """Raises FingerprintMismatch where caches of tokens give them other ids."""
     vocabulary_a, vocabulary_b = (
-        (cache.manifest.plan.preprocessor.get("map"), cache.codec.width if cache.holds_rows else None)
+        (
+            cache.manifest.plan.preprocessor.get("map"),
+            cache.codec.width if cache.holds_rows else None,
+        )
         for cache in (a, b)
     )
     if vocabulary_a != vocabulary_b:
@@ -209,7 +229,9 @@ def _check_vocabulary(a: Cache, b: Cache) -> None:
 
 
 def _conditions(a: Cache, b: Cache) -> dict[str, list[Any]]:
-    """The conditions that differ between the shards of both caches: by name, the values in A and in B."""
+    """The conditions that differ between the shards of both caches: by name, the values in A and in
+    B.
+    """
     receipts = (*a.manifest.receipts, *b.manifest.receipts)
     names = {name for receipt in receipts for name in receipt.conditions}
     differing = {}

@@ -25,7 +25,8 @@ def kl(one: Float32, other: Float32) -> Float64:
 
 
 class Spread:
-    """Mean, quantiles and maximum of many values at or above 0, kept in a histogram: memory does not grow with them.
+    """Mean, quantiles and maximum of many values at or above 0, kept in a histogram: memory does
+    not grow with them.
 
     Bins are 1 % wide on a logarithmic scale from 1e-12 to 1e6; values below count as 0.
     """
@@ -47,7 +48,9 @@ class Spread:
         self.largest = max(self.largest, float(values.max(initial=0.0)))
 
     def result(self) -> dict[str, Any]:
-        """``mean``, ``p50``, ``p95``, ``p99`` (each at most 1 % too low) and ``max``; zeros where nothing was added."""
+        """``mean``, ``p50``, ``p95``, ``p99`` (each at most 1 % too low) and ``max``; zeros where
+        nothing was added.
+        """
         below = np.cumsum(self.counts)
         count = int(below[-1])
         lower_edges = np.concatenate([[0.0], self.edges])

@@ -1,7 +1,9 @@
-"""An index of rows by the hash of their text, for rows whose own place in a table holds another text.
+"""An index of rows by the hash of their text, for rows whose own place in a table holds another
+text.
 
-A row's own place is tried first, which costs one comparison of two columns. Only the rows that do not fit there are
-looked up in a sorted index, which is built for the first such row: one sort of the table's hashes, 16 bytes a row.
+A row's own place is tried first, which costs one comparison of two columns. Only the rows that do
+not fit there are looked up in a sorted index, which is built for the first such row: one sort of
+the table's hashes, 16 bytes a row.
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ ABSENT = -1
 
 
 class HashIndex:
-    """Rows by their hash. Of equal texts the first row is found, an answered one before one without an answer."""
+    """Rows by their hash. Of equal texts the first row is found, an answered one before one without
+    an answer.
+    """
 
     def __init__(self, row_hash: Int64, unanswered: Int64) -> None:
-        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], the rows that have no answer."""
+        """``row_hash`` i64[N] of all rows in order; ``unanswered`` i64[n], the rows that have no
+        answer.
+        """
         if len(unanswered):
             is_unanswered = np.zeros(len(row_hash), bool)
             is_unanswered[unanswered] = True
@@ -31,8 +37,8 @@ class HashIndex:
         self.row_hash: Int64 = row_hash[order]
 
     def find(self, row_hash: Int64) -> Int64:
-        """The row of each text, or ABSENT: i64[n]. Texts are looked up in the order of their hashes, because a random
-        order would miss the processor's caches.
+        """The row of each text, or ABSENT: i64[n]. Texts are looked up in the order of their
+        hashes, because a random order would miss the processor's caches.
         """
         found = np.full(len(row_hash), ABSENT)
         if not len(self.row_hash):
@@ -62,8 +68,8 @@ class Table(Protocol):
 
 
 def lookup(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
-    """The row of the table that has each text, or ABSENT: i64[n]. That is the row of the same number where it has the
-    text, else the first that has it.
+    """The row of the table that has each text, or ABSENT: i64[n]. That is the row of the same
+    number where it has the text, else the first that has it.
     """
     is_inside = (row_id >= 0) & (row_id < len(table))
     fits = is_inside.copy()
@@ -76,8 +82,8 @@ def lookup(table: Table, row_id: Int64, row_hash: Int64) -> Int64:
 
 
 def locate(table: Table, row_id: Int64, row_hash: Int64, advice: str) -> Int64:
-    """:func:`lookup` of texts that are all in the table. Raises AlignmentError naming the first row whose text is not,
-    and how many there are.
+    """:func:`lookup` of texts that are all in the table. Raises AlignmentError naming the first row
+    whose text is not, and how many there are.
     """
     rows = lookup(table, row_id, row_hash)
     absent = np.flatnonzero(rows == ABSENT)

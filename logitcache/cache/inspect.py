@@ -1,5 +1,5 @@
-"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row, decoded. No torch, no
-download.
+"""The document of `logitcache inspect`: a cache described from its manifest alone, and one row,
+decoded. No torch, no download.
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ from logitcache.store.columns import ROW
 from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
-APART = ("cut", "reused", "skipped")  # shown for the whole cache, not among the conditions of its shards
+APART = (
+    "cut",
+    "reused",
+    "skipped",
+)  # shown for the whole cache, not among the conditions of its shards
 HUGE = 1e300  # no sketch has more
 POINTS = 8  # that stand for the rows between two quantiles of a shard
 TOP = 5
 
 
 def describe(cache: Cache) -> dict[str, Any]:
-    """The document of ``logitcache inspect --json``, but for ``row``. Raises FormatError for receipts that no dump
-    writes.
+    """The document of ``logitcache inspect --json``, but for ``row``. Raises FormatError for
+    receipts that no dump writes.
     """
     manifest = cache.manifest
     plan = manifest.plan
@@ -61,13 +65,17 @@ def describe(cache: Cache) -> dict[str, Any]:
         "preparation": dict(plan.preparation),
         "conditions": conditions(receipts),
         "skipped": cache.skipped.tolist(),
-        "reused_rows": sum(receipt.conditions.get("reused", {"rows": 0})["rows"] for receipt in receipts),
+        "reused_rows": sum(
+            receipt.conditions.get("reused", {"rows": 0})["rows"] for receipt in receipts
+        ),
         "quantiles": quantiles(receipts, cache.where),
     }
 
 
 def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
-    """The different conditions that shards were made under, each with the ranges (first, last) of its shards."""
+    """The different conditions that shards were made under, each with the ranges (first, last) of
+    its shards.
+    """
     different: dict[str, dict[str, Any]] = {}
     for index, receipt in enumerate(receipts):
         own = {name: value for name, value in receipt.conditions.items() if name not in APART}
@@ -80,19 +88,28 @@ def conditions(receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
 
 
 def _teacher(recorded: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a plan records of its teacher. Raises FormatError where a field that is shown is not what a dump writes."""
+    """What a plan records of its teacher. Raises FormatError where a field that is shown is not
+    what a dump writes.
+    """
     order = recorded.get("label_order")
     folds = recorded.get("folds")
-    if order is not None and not (isinstance(order, list) and all(type(place) is int for place in order)):
-        raise FormatError(expected="the teacher's label order as places", found=short(repr(order)), where=where)
+    if order is not None and not (
+        isinstance(order, list) and all(type(place) is int for place in order)
+    ):
+        raise FormatError(
+            expected="the teacher's label order as places", found=short(repr(order)), where=where
+        )
     if folds is not None and not (isinstance(folds, dict) and type(folds.get("count")) is int):
-        raise FormatError(expected="the teacher's folds with their count", found=short(repr(folds)), where=where)
+        raise FormatError(
+            expected="the teacher's folds with their count", found=short(repr(folds)), where=where
+        )
     return dict(recorded)
 
 
 def quantiles(receipts: Sequence[Receipt], where: str) -> dict[str, dict[str, list[float]]]:
-    """Quantiles over all rows of each quantity that every shard has a sketch of: ``at`` (shares), ``value``, and bounds
-    ``low`` and ``high`` of the exact quantile. Raises FormatError for an invalid sketch.
+    """Quantiles over all rows of each quantity that every shard has a sketch of: ``at`` (shares),
+    ``value``, and bounds ``low`` and ``high`` of the exact quantile. Raises FormatError for an
+    invalid sketch.
     """
     combined = {}
     for name in SKETCHES:
@@ -127,9 +144,10 @@ def _sketch(value: Any, index: int, where: str) -> list[float]:
 def combine(rows: Sequence[int], sketches: Array) -> dict[str, list[float]]:
     """The QUANTILES of all rows from those of each shard: sketches f[S, 9], rows of each.
 
-    A shard's sketch says how many of its rows lie between two of its quantiles, not where. ``value`` takes them as
-    spread evenly; ``low`` and ``high`` are the bounds that no spread can leave (but for one row of each shard, and the
-    six digits of a sketch). They meet where there is one shard, and where shards are alike they are close.
+    A shard's sketch says how many of its rows lie between two of its quantiles, not where.
+    ``value`` takes them as spread evenly; ``low`` and ``high`` are the bounds that no spread can
+    leave (but for one row of each shard, and the six digits of a sketch). They meet where there is
+    one shard, and where shards are alike they are close.
     """
     at = np.array(QUANTILES)
     share_of_shard = np.array(rows, np.float64) / sum(rows)
@@ -138,7 +156,9 @@ def combine(rows: Sequence[int], sketches: Array) -> dict[str, list[float]]:
     points = sketches[:, :-1, None] + np.diff(sketches)[:, :, None] * offsets
     share_of_point = np.repeat(share[:, :, None] / POINTS, POINTS, 2)
     value = _weighted_quantiles(points, share_of_point, at - 1e-9)
-    low = _weighted_quantiles(sketches[:, :-1], share, at + 1e-9)  # every row as small as its shard's sketch allows
+    low = _weighted_quantiles(
+        sketches[:, :-1], share, at + 1e-9
+    )  # every row as small as its shard's sketch allows
     high = _weighted_quantiles(sketches[:, 1:], share, at - 1e-9)
     low[0] = high[0] = sketches.min()
     low[-1] = high[-1] = sketches.max()
@@ -154,13 +174,17 @@ def _weighted_quantiles(values: Array, weights: Array, at: Array) -> Array:
     return values.reshape(-1)[order[index]]
 
 
-def row_of(cache: Cache, number: int, data: str | None, columns: Columns, workspace: Path) -> dict[str, Any]:
-    """One row: its answer, and its text if the source can be opened on this machine and is the one that the teacher
-    saw. ``data`` names the source; None: the name in the manifest, if it is on this machine. Raises SpecError for a row
-    that does not exist, or ``data`` that cannot be read.
+def row_of(
+    cache: Cache, number: int, data: str | None, columns: Columns, workspace: Path
+) -> dict[str, Any]:
+    """One row: its answer, and its text if the source can be opened on this machine and is the one
+    that the teacher saw. ``data`` names the source; None: the name in the manifest, if it is on
+    this machine. Raises SpecError for a row that does not exist, or ``data`` that cannot be read.
     """
     if not 0 <= number < len(cache):
-        raise SpecError(f"--row: expected one of 0 to {len(cache) - 1}, found {number}.", where=cache.where)
+        raise SpecError(
+            f"--row: expected one of 0 to {len(cache) - 1}, found {number}.", where=cache.where
+        )
     block = next(cache.blocks(number, number + 1))
     answers = block.answers
     row_hash = int(answers.row_hash[0])
@@ -177,7 +201,9 @@ def row_of(cache: Cache, number: int, data: str | None, columns: Columns, worksp
         content = positions[0]
     else:
         indices = answers.index.tolist()
-        content["positions"] = [{"position": i, **entry} for i, entry in zip(indices, positions, strict=True)]
+        content["positions"] = [
+            {"position": i, **entry} for i, entry in zip(indices, positions, strict=True)
+        ]
     return {
         "row_id": number,
         "row_hash": _hex(row_hash),
@@ -193,14 +219,23 @@ def _answer(payload: Payload[Array], labels: Sequence[str]) -> dict[str, Any]:
 
     if isinstance(payload, Sparse):
         listed = payload.prob[0] > 0
-        classes, p, entropy = payload.ids[0][listed], payload.prob[0][listed], float(payload.entropy[0])
+        classes, p, entropy = (
+            payload.ids[0][listed],
+            payload.prob[0][listed],
+            float(payload.entropy[0]),
+        )
     else:
         logits = payload.replayed() if isinstance(payload, Replay) else payload.logits
         p = softmax(logits[0].astype(np.float64))
         classes, entropy = np.arange(len(p)), float(entr(p).sum())
     top = np.argsort(-p, kind="stable")[:TOP].tolist()
     entries = [
-        {"class": int(classes[i]), "label": _name(int(classes[i]), labels), "probability": float(p[i])} for i in top
+        {
+            "class": int(classes[i]),
+            "label": _name(int(classes[i]), labels),
+            "probability": float(p[i]),
+        }
+        for i in top
     ]
     return {"entropy": entropy, "top": entries}
 
@@ -239,7 +274,9 @@ def _text(
 
 
 def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
-    """Where a text stands among rows: at the row's own number, or the first row that has it; None where none has."""
+    """Where a text stands among rows: at the row's own number, or the first row that has it; None
+    where none has.
+    """
     if number < len(rows) and rows.row_hash[number] == row_hash:
         return number
     matches = np.flatnonzero(rows.row_hash == row_hash)
@@ -247,11 +284,15 @@ def _index_of(rows: Rows, number: int, row_hash: int) -> int | None:
 
 
 def _paths(name: str, workspace: Path, named: bool) -> list[Path]:
-    """The paths that a source may have on this disk. Raises SpecError for a ``named`` source that has none."""
+    """The paths that a source may have on this disk. Raises SpecError for a ``named`` source that
+    has none.
+    """
     if name in docstrings.NAMES:  # as it has been built here; building takes a while
         return sorted(workspace.glob(f"{name}-*"))
     if not named:
         return lying_here(name)
     if not Path(name).exists():
-        raise SpecError(expected="a file or folder of rows that lies here", found="none", where=f"--data {name}")
+        raise SpecError(
+            expected="a file or folder of rows that lies here", found="none", where=f"--data {name}"
+        )
     return [Path(name)]

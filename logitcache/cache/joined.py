@@ -1,8 +1,9 @@
 """Several caches as one teacher: the parts of a training set side by side, and teachers averaged.
 
-A student may learn from two parts, the rows of ``train`` and those of ``unlabelled``; in training, the second part's
-rows are numbered behind the first's. A cache answers for the part that its split's name says, or, where it does not
-have that part's texts, for one whose texts it has. Every row is found at its place or by its hash, and proved by it.
+A student may learn from two parts, the rows of ``train`` and those of ``unlabelled``; in training,
+the second part's rows are numbered behind the first's. A cache answers for the part that its
+split's name says, or, where it does not have that part's texts, for one whose texts it has. Every
+row is found at its place or by its hash, and proved by it.
 """
 
 from __future__ import annotations
@@ -46,11 +47,14 @@ class Member:
 
     def rows_of(self, row_id: Int64) -> Int64:
         """The cache's rows for these rows, as far as they were located."""
-        # clip: a row behind the located ones gets a wrong row, whose hash does not fit, and is then looked up
+        # clip: a row behind the located ones gets a wrong row, whose hash does not fit, and is then
+        # looked up
         return row_id if self.rows is None else self.rows.take(row_id, mode="clip")
 
     def located(self, row_id: Int64, row_hash: Int64) -> Member:
-        """The same cache, with these rows looked up once. Raises AlignmentError for a text that it lacks."""
+        """The same cache, with these rows looked up once. Raises AlignmentError for a text that it
+        lacks.
+        """
         rows = self.cache.locate(row_id, row_hash)
         if (rows == row_id).all():
             return replace(self, rows=None)
@@ -61,7 +65,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a training set from ``start`` on, and the caches that answer for them; several are averaged."""
+    """The rows of a training set from ``start`` on, and the caches that answer for them; several
+    are averaged.
+    """
 
     name: str
     start: int
@@ -72,8 +78,8 @@ class Part:
         return tuple(member.cache for member in self.members)
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """The answers for these rows of the part, at the positions that all of its caches have. Raises AlignmentError
-        for a text that is not in every cache.
+        """The answers for these rows of the part, at the positions that all of its caches have.
+        Raises AlignmentError for a text that is not in every cache.
         """
         first, *others = [member.take(row_id, row_hash, view) for member in self.members]
         if not others:
@@ -85,13 +91,19 @@ class Part:
         return answers[0].with_logits(mean_teacher([answer.logits for answer in answers]))
 
     def located(self, row_id: Int64, row_hash: Int64) -> Part:
-        """The same part, with these rows looked up once. Raises AlignmentError for a text that a cache lacks."""
-        return replace(self, members=tuple(member.located(row_id, row_hash) for member in self.members))
+        """The same part, with these rows looked up once. Raises AlignmentError for a text that a
+        cache lacks.
+        """
+        return replace(
+            self, members=tuple(member.located(row_id, row_hash) for member in self.members)
+        )
 
 
 @dataclass(frozen=True)
 class Joined:
-    """What a student learns from: answers like a cache, from one or many, with columns in the data's order."""
+    """What a student learns from: answers like a cache, from one or many, with columns in the
+    data's order.
+    """
 
     parts: tuple[Part, ...]
     match: Match  # of the first cache's columns to the data's classes
@@ -106,12 +118,16 @@ class Joined:
     @property
     def window(self) -> int | None:
         """How many consecutive rows are best read together: the fewest that a cache names."""
-        return min((cache.window for cache in self.caches if cache.window is not None), default=None)
+        return min(
+            (cache.window for cache in self.caches if cache.window is not None), default=None
+        )
 
     @property
     def temperatures(self) -> tuple[float, ...] | None:
         """The temperatures that the targets of all its caches hold for; None: all."""
-        stored = [set(cache.temperatures) for cache in self.caches if cache.temperatures is not None]
+        stored = [
+            set(cache.temperatures) for cache in self.caches if cache.temperatures is not None
+        ]
         return tuple(sorted(set.intersection(*stored))) if stored else None
 
     @property
@@ -125,7 +141,9 @@ class Joined:
         """The cache's own, or a digest of the caches' and the parts they answer for."""
         if len(self.caches) == 1:
             return self.caches[0].fingerprint
-        return identity.digest_json([[part.name, [cache.fingerprint for cache in part.caches]] for part in self.parts])
+        return identity.digest_json(
+            [[part.name, [cache.fingerprint for cache in part.caches]] for part in self.parts]
+        )
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -133,11 +151,16 @@ class Joined:
         return self.match.names
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """The teachers' answers for these rows, in this order; rows may repeat. Raises AlignmentError."""
+        """The teachers' answers for these rows, in this order; rows may repeat. Raises
+        AlignmentError.
+        """
         if len(self.parts) == 1:
             return self.parts[0].take(row_id, row_hash, view)
         parts = self.rows_by_part(row_id)
-        answers = [part.take(row_id[index] - part.start, row_hash[index], view[index]) for part, index in parts]
+        answers = [
+            part.take(row_id[index] - part.start, row_hash[index], view[index])
+            for part, index in parts
+        ]
         order = np.concatenate([index for _, index in parts])
         return end_to_end(answers).rows(np.argsort(order))
 
@@ -145,7 +168,10 @@ class Joined:
         """The same teachers, with these rows looked up once, so that no step looks for them. Raises
         AlignmentError naming the first row whose text is not in its caches.
         """
-        parts = [part.located(row_id[index] - part.start, row_hash[index]) for part, index in self.rows_by_part(row_id)]
+        parts = [
+            part.located(row_id[index] - part.start, row_hash[index])
+            for part, index in self.rows_by_part(row_id)
+        ]
         return replace(self, parts=tuple(parts))
 
     def answered(self, row_id: Int64) -> npt.NDArray[np.bool_]:
@@ -158,18 +184,20 @@ class Joined:
         return is_answered
 
     def rows_by_part(self, row_id: Int64) -> list[tuple[Part, Int64]]:
-        """Each part, and the places in ``row_id`` of its rows; a negative row is the first part's to refuse."""
+        """Each part, and the places in ``row_id`` of its rows; a negative row is the first part's
+        to refuse.
+        """
         starts = [part.start for part in self.parts]
         number = np.maximum(np.searchsorted(starts, row_id, side="right") - 1, 0)
         return [(part, np.flatnonzero(number == index)) for index, part in enumerate(self.parts)]
 
 
 def mean_teacher(logits: Sequence[Float32]) -> Float32:
-    """The logits of the mean of several distributions: log of the mean of their probabilities at temperature 1, minus
-    the row maximum. f32[B, K] of f32[B, K] each.
+    """The logits of the mean of several distributions: log of the mean of their probabilities at
+    temperature 1, minus the row maximum. f32[B, K] of f32[B, K] each.
 
-    The arithmetic mean of an ensemble's answers (Hinton et al. 2015, who name the geometric one beside it);
-    another temperature then softens the mean, as it would soften one teacher's answer.
+    The arithmetic mean of an ensemble's answers (Hinton et al. 2015, who name the geometric one
+    beside it); another temperature then softens the mean, as it would soften one teacher's answer.
     """
     total = reduce(np.logaddexp, (log_softmax(answer, axis=1) for answer in logits))
     mean: Float32 = (total - total.max(axis=1, keepdims=True)).astype(np.float32)
@@ -185,16 +213,20 @@ def join(
     label_map: Mapping[str, str] | None = None,
     rows: Rows | None = None,
 ) -> Joined:
-    """Give every part of a training set its caches: ``starts`` names the parts and their first rows, in order.
+    """Give every part of a training set its caches: ``starts`` names the parts and their first
+    rows, in order.
 
-    A cache answers for the part that its split's name says; with ``rows`` (of the whole training set, numbered as
-    ``starts`` says), one that lacks texts of that part, but has all of another's, answers for that.
-    ``teachers``: ``mean`` averages several caches of one part; in which order they are named changes nothing. Columns
-    follow names into the order of ``task`` (None: that of the first cache), by ``label_map`` where that says so.
-    Raises SpecError for a part without a cache, a cache without a part, or several for one part that nobody asked to
-    average; FingerprintMismatch for other labels.
+    A cache answers for the part that its split's name says; with ``rows`` (of the whole training
+    set, numbered as ``starts`` says), one that lacks texts of that part, but has all of another's,
+    answers for that. ``teachers``: ``mean`` averages several caches of one part; in which order
+    they are named changes nothing. Columns follow names into the order of ``task`` (None: that of
+    the first cache), by ``label_map`` where that says so. Raises SpecError for a part without a
+    cache, a cache without a part, or several for one part that nobody asked to average;
+    FingerprintMismatch for other labels.
     """
-    return join_parts(assigned(caches, starts, rows), starts, teachers, task=task, label_map=label_map)
+    return join_parts(
+        assigned(caches, starts, rows), starts, teachers, task=task, label_map=label_map
+    )
 
 
 def join_parts(
@@ -211,10 +243,16 @@ def join_parts(
         fingerprints = set()
         for cache in caches:
             if cache.fingerprint in fingerprints:
-                raise SpecError("expected different caches, found this one twice. Leave one out.", where=cache.folder)
+                raise SpecError(
+                    "expected different caches, found this one twice. Leave one out.",
+                    where=cache.folder,
+                )
             fingerprints.add(cache.fingerprint)
     _check_same_teachers(answering)
-    ordered = {name: sorted(caches, key=lambda cache: cache.fingerprint) for name, caches in answering.items()}
+    ordered = {
+        name: sorted(caches, key=lambda cache: cache.fingerprint)
+        for name, caches in answering.items()
+    }
     first = ordered[next(iter(starts))][0]
     task = task or Classification(len(first.label_names), first.label_names)
     for cache in chain(*ordered.values()):
@@ -238,9 +276,11 @@ def join_parts(
     return Joined(tuple(parts), match)
 
 
-def assigned(caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None) -> dict[str, list[Cache]]:
-    """Which caches answer for which part: by the names of their splits, and with ``rows`` by the texts they have.
-    Raises SpecError for a cache of unlabelled rows where there are none.
+def assigned(
+    caches: Sequence[Cache], starts: dict[str, int], rows: Rows | None
+) -> dict[str, list[Cache]]:
+    """Which caches answer for which part: by the names of their splits, and with ``rows`` by the
+    texts they have. Raises SpecError for a cache of unlabelled rows where there are none.
     """
     texts = {} if rows is None else by_part(rows, starts)
     answering: dict[str, list[Cache]] = {name: [] for name in starts}
@@ -266,7 +306,9 @@ def _has(cache: Cache, row_id: Int64, row_hash: Int64) -> bool:
 
 
 def _part_for(cache: Cache, parts: list[str], texts: Mapping[str, tuple[Int64, Int64]]) -> str:
-    """The part that a cache answers for: that of its split's name, unless it has all texts of another part alone."""
+    """The part that a cache answers for: that of its split's name, unless it has all texts of
+    another part alone.
+    """
     split = str(cache.manifest.plan.data.get("split"))
     own = UNLABELLED_SPLIT if split == UNLABELLED_SPLIT else "train"
     if parts == [own] or (own in texts and _has(cache, *texts[own])):
@@ -286,7 +328,9 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
     for name, caches in answering.items():
         folders = ", ".join(cache.where for cache in caches)
         if not caches:
-            raise SpecError(f"expected a cache of the {name} rows, found none. Name it with --cache, or dump them.")
+            raise SpecError(
+                f"expected a cache of the {name} rows, found none. Name it with --cache, or dump them."
+            )
         if len(caches) > 1 and teachers != "mean":
             raise SpecError(
                 expected=f"one cache of the {name} rows",
@@ -294,12 +338,14 @@ def _check_counts(answering: Mapping[str, Sequence[Cache]], teachers: str | None
                 advice="Leave the others out, or average them with --teachers mean.",
             )
     if teachers == "mean" and all(len(caches) == 1 for caches in answering.values()):
-        raise SpecError("--teachers mean: expected several caches of the same rows, found one. Name each with --cache.")
+        raise SpecError(
+            "--teachers mean: expected several caches of the same rows, found one. Name each with --cache."
+        )
 
 
 def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
-    """Raises SpecError unless the same teachers are averaged in all parts: else labelled and unlabelled rows would have
-    different teachers.
+    """Raises SpecError unless the same teachers are averaged in all parts: else labelled and
+    unlabelled rows would have different teachers.
     """
     if max(map(len, answering.values()), default=1) < 2:
         return
@@ -315,8 +361,9 @@ def _check_same_teachers(answering: Mapping[str, Sequence[Cache]]) -> None:
 
 
 def _check_codecs(parts: Sequence[Part]) -> None:
-    """Raises SpecError for targets that cannot be put together: some words of each position averaged, or in another
-    order of columns; parts whose targets a loss would have to read in two ways.
+    """Raises SpecError for targets that cannot be put together: some words of each position
+    averaged, or in another order of columns; parts whose targets a loss would have to read in two
+    ways.
     """
     for member in chain(*(part.members for part in parts)):
         if not isinstance(member.cache.codec, SparseCodec):
@@ -353,16 +400,23 @@ def _reading(cache: Cache) -> dict[str, object]:
     """What a loss reads a cache's targets by."""
     plan, codec = cache.manifest.plan, cache.codec.to_dict()
     names = ("kind", "width", "temperature", "tail", "k")
-    return {**{name: codec.get(name) for name in names}, "tensors": plan.tensors and plan.tensors.to_dict()}
+    return {
+        **{name: codec.get(name) for name in names},
+        "tensors": plan.tensors and plan.tensors.to_dict(),
+    }
 
 
 def _teacher(cache: Cache) -> str:
     recorded = cache.manifest.plan.teacher
-    return identity.digest_json({key: recorded.get(key) for key in ("weights", "settings", "folds", "dtype")})
+    return identity.digest_json(
+        {key: recorded.get(key) for key in ("weights", "settings", "folds", "dtype")}
+    )
 
 
 def _like(first: Cache, cache: Cache) -> Int64:
-    """The columns of a cache in the order of the first one's, by their names: i64[K]. Raises FingerprintMismatch."""
+    """The columns of a cache in the order of the first one's, by their names: i64[K]. Raises
+    FingerprintMismatch.
+    """
     names = first.label_names
     if cache.label_names == names:
         return np.arange(len(names))
@@ -373,7 +427,9 @@ def _like(first: Cache, cache: Cache) -> Int64:
         where=cache.where,
     )
     try:
-        match = match_labels(cache.label_names, Classification(len(names), names), str(cache.where), who="cache")
+        match = match_labels(
+            cache.label_names, Classification(len(names), names), str(cache.where), who="cache"
+        )
     except FingerprintMismatch:
         raise refusal from None
     if match.kind is Kind.NUMBERED and not match.numbers_alone:

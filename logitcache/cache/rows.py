@@ -12,9 +12,9 @@ from logitcache.data.rows import Rows, Source
 
 
 def stored_rows(cache: Cache) -> Rows:
-    """The answered rows of a cache, token by token; ``row_id`` is their place in it. Of a row under several masks all
-    are left out where one has no answer, for every method alike. Raises SpecError for a cache that does not hold its
-    rows.
+    """The answered rows of a cache, token by token; ``row_id`` is their place in it. Of a row under
+    several masks all are left out where one has no answer, for every method alike. Raises SpecError
+    for a cache that does not hold its rows.
     """
     views = views_of(cache)
     is_answered = ~np.isin(np.arange(len(cache)), cache.skipped)
@@ -35,7 +35,9 @@ def views_of(cache: Cache) -> int:
 
 
 def stored_source(caches: Mapping[str, Cache]) -> Source:
-    """The splits that these caches hold, each a table of its own; the first one says what they are called."""
+    """The splits that these caches hold, each a table of its own; the first one says what they are
+    called.
+    """
     first = next(iter(caches.values()))
     plan = first.manifest.plan
     return Source(

@@ -1,4 +1,6 @@
-"""A cache as people look at it: the answer of one row, all answers as a table, and what a notebook shows."""
+"""A cache as people look at it: the answer of one row, all answers as a table, and what a notebook
+shows.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +50,16 @@ class Answer:
         return visible(f"Answer({place}, hash {self.row_hash}, label {self.label}: {shares})")
 
     def _repr_html_(self) -> str:
-        caption = f"row {self.row}, position {self.position}, label {self.label}, hash {self.row_hash}"
+        caption = (
+            f"row {self.row}, position {self.position}, label {self.label}, hash {self.row_hash}"
+        )
         return html_table(((name, f"{share:.4f}") for name, share in self.top()), caption=caption)
 
 
 def answer_of(cache: Cache, row: int) -> Answer | list[Answer]:
-    """The answer of a row; of rows with several positions, a list of one answer for each. A negative row counts from
-    the end. Raises AlignmentError for a row that is not in the cache, or has no answer.
+    """The answer of a row; of rows with several positions, a list of one answer for each. A
+    negative row counts from the end. Raises AlignmentError for a row that is not in the cache, or
+    has no answer.
     """
     row = operator.index(row)
     row = row + len(cache) if row < 0 else row
@@ -87,9 +92,10 @@ def class_names(cache: Cache) -> tuple[str, ...]:
 
 
 def to_pandas(cache: Cache, rows: Sequence[int] | Array | None = None) -> Any:
-    """A pandas DataFrame of one line for each answer: ``row``, ``row_hash``, ``position`` (where rows have several),
-    ``label``, ``answer`` (the most probable class) and ``p(NAME)`` of each class. Rows without an answer are left out.
-    ``rows`` alone, in their order, where they are given.
+    """A pandas DataFrame of one line for each answer: ``row``, ``row_hash``, ``position`` (where
+    rows have several), ``label``, ``answer`` (the most probable class) and ``p(NAME)`` of each
+    class. Rows without an answer are left out. ``rows`` alone, in their order, where they are
+    given.
     """
     import pandas
 

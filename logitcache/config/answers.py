@@ -1,8 +1,9 @@
 """A teacher whose answers lie somewhere already, as it is typed in place of a model's name.
 
-``column:NAME`` is a column of the data: class probabilities, or votes; ``column:A,B,C`` and ``column:p_*`` are one
-column for each class. ``column:NAME@FILE`` is a column of another table, joined by text. ``file:FILE.npy`` is an array
-[N, K], joined by row. ``logits:`` in place of ``column:`` or ``file:`` says that the numbers are logits.
+``column:NAME`` is a column of the data: class probabilities, or votes; ``column:A,B,C`` and
+``column:p_*`` are one column for each class. ``column:NAME@FILE`` is a column of another table,
+joined by text. ``file:FILE.npy`` is an array [N, K], joined by row. ``logits:`` in place of
+``column:`` or ``file:`` says that the numbers are logits.
 """
 
 from __future__ import annotations

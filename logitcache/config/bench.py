@@ -60,7 +60,9 @@ class WorkloadConfig:
     """A student, a teacher and rows, whose cost somebody wants to know."""
 
     student: str = students.student()
-    teacher: str = option("4x256", "A checkpoint's folder, a hub name, or LAYERSxWIDTH.", group=teachers.TEACHER)
+    teacher: str = option(
+        "4x256", "A checkpoint's folder, a hub name, or LAYERSxWIDTH.", group=teachers.TEACHER
+    )
     data: str = data()
     columns: Columns = field(default_factory=Columns)
     data_seed: int = data_seed()
@@ -111,14 +113,19 @@ class PlanConfig:
     unlabelled: str | None = unlabelled()
     split: str = option("train", "Split that is dumped.", group="Data")
     codec: str = option(
-        "float16", "Floating-point type of the stored logits.", choices=("float16", "float32"), group=teachers.STORAGE
+        "float16",
+        "Floating-point type of the stored logits.",
+        choices=("float16", "float32"),
+        group=teachers.STORAGE,
     )
     batch_tokens: int = teachers.batch_tokens()
     shard_rows: int | None = teachers.shard_rows()
     store: str = teachers.store()
     finetune: Finetune = field(default_factory=Finetune)  # its folds are Self-KD's too
     rows: int | None = None  # train on so many labelled ones
-    epochs: float = option(5.0, "Passes over the rows, of each run.", above=0, group=students.TRAINING)
+    epochs: float = option(
+        5.0, "Passes over the rows, of each run.", above=0, group=students.TRAINING
+    )
     seeds: int = option(1, "Runs of each method.", minimum=1, group=SCOPE)
     methods: tuple[str, ...] = option(
         tuple(METHODS),
@@ -142,13 +149,17 @@ class PlanConfig:
         check_some(self.methods, tuple(METHODS))
         self.work.check()
         if self.unlabelled is not None and self.work.tokens is not None:
-            raise SpecError("--unlabelled: expected rows of data beside it, found --tokens. Leave one out.")
+            raise SpecError(
+                "--unlabelled: expected rows of data beside it, found --tokens. Leave one out."
+            )
 
 
 def check_tokens(tokens: int | None, shape_only: bool) -> None:
     """Raises SpecError for a number of random tokens beside real weights."""
     if tokens is not None and not shape_only:
-        raise SpecError("--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that.")
+        raise SpecError(
+            "--tokens: random tokens are timed with --shape-only alone. Leave it out, or add that."
+        )
 
 
 def check_some(methods: tuple[str, ...], names: tuple[str, ...]) -> None:
@@ -156,13 +167,18 @@ def check_some(methods: tuple[str, ...], names: tuple[str, ...]) -> None:
     unknown = [repr(method) for method in methods if method not in names]
     if unknown or not methods:
         expected = f"some of {', '.join(names)}"
-        raise SpecError(expected=expected, found=", ".join(unknown) or "none", advice="Correct it.", where="--method")
+        raise SpecError(
+            expected=expected,
+            found=", ".join(unknown) or "none",
+            advice="Correct it.",
+            where="--method",
+        )
 
 
 @dataclass(frozen=True)
 class OverheadConfig:
-    """What ``bench overhead`` measures: ``rounds`` blocks of ``steps`` steps of each case, after ``settle`` that do not
-    count.
+    """What ``bench overhead`` measures: ``rounds`` blocks of ``steps`` steps of each case, after
+    ``settle`` that do not count.
     """
 
     work: WorkloadConfig = field(default_factory=WorkloadConfig)
@@ -176,9 +192,15 @@ class OverheadConfig:
     rounds: int = rounds(9, "Blocks of each method, in rotated order.")
     steps: int = option(10, "Steps of a block that count.", minimum=1, group=MEASURING)
     settle: int = option(2, "Steps before them that do not count.", minimum=1, group=MEASURING)
-    memory: bool = option(True, "Measure each method's memory too, in processes of their own.", group=MEASURING)
-    epochs: float = option(PAPER_EPOCHS, "Passes of each run, for total costs.", above=0, group=SCOPE)
-    seeds: int = option(PAPER_SEEDS, "Runs of each method, for total costs.", minimum=1, group=SCOPE)
+    memory: bool = option(
+        True, "Measure each method's memory too, in processes of their own.", group=MEASURING
+    )
+    epochs: float = option(
+        PAPER_EPOCHS, "Passes of each run, for total costs.", above=0, group=SCOPE
+    )
+    seeds: int = option(
+        PAPER_SEEDS, "Runs of each method, for total costs.", minimum=1, group=SCOPE
+    )
     price_per_hour: float | None = price_per_hour()
 
     def check(self) -> None:
@@ -210,7 +232,10 @@ class DumpBenchConfig:
     device: str | None = teachers.device()
     rounds: int = rounds(5, "How often each case is measured, in turn.")
     memory_rows: tuple[int, ...] = option(
-        (), "Also measure the memory of a dump of that many rows; may be repeated.", minimum=1, group=MEASURING
+        (),
+        "Also measure the memory of a dump of that many rows; may be repeated.",
+        minimum=1,
+        group=MEASURING,
     )
     shape_only: bool = shape_only()
     revision: str | None = teachers.revision()
@@ -226,19 +251,33 @@ class DumpBenchConfig:
 
 @dataclass(frozen=True)
 class ReadBenchConfig:
-    """What ``bench read`` measures. ``open_rows`` 0 leaves out the opening of a large cache, no ``workers`` the
-    DataLoaders.
+    """What ``bench read`` measures. ``open_rows`` 0 leaves out the opening of a large cache, no
+    ``workers`` the DataLoaders.
     """
 
     widths: tuple[int, ...] = option(
-        (2, 64, 1000), "Number of classes; may be repeated.", name="width", minimum=1, group=MEASURING
+        (2, 64, 1000),
+        "Number of classes; may be repeated.",
+        name="width",
+        minimum=1,
+        group=MEASURING,
     )
-    rows: int = option(200_000, "Rows of a cache; fewer where they exceed 200 MB.", minimum=READ_BATCH, group=MEASURING)
+    rows: int = option(
+        200_000,
+        "Rows of a cache; fewer where they exceed 200 MB.",
+        minimum=READ_BATCH,
+        group=MEASURING,
+    )
     rounds: int = rounds(7, "Rounds, each beginning with another reader.")
     workers: tuple[int, ...] = option(
-        (0, 2), "Workers of a DataLoader, at one width; may be repeated.", minimum=0, group=MEASURING
+        (0, 2),
+        "Workers of a DataLoader, at one width; may be repeated.",
+        minimum=0,
+        group=MEASURING,
     )
-    open_rows: int = option(10_000_000, "Rows of a cache that is opened; 0 leaves it out.", minimum=0, group=MEASURING)
+    open_rows: int = option(
+        10_000_000, "Rows of a cache that is opened; 0 leaves it out.", minimum=0, group=MEASURING
+    )
     files: int = 2000  # rows that have a file each, at most
     repeats: int = 15
 
@@ -253,7 +292,11 @@ class ReadBenchConfig:
 class PlanBenchConfig:
     """What ``bench plan`` measures."""
 
-    rows: int = option(512, "Rows of the dump that is forecast and made.", minimum=1, group=MEASURING)
-    steps: int = option(16, "Training steps that are forecast and made.", minimum=1, group=MEASURING)
+    rows: int = option(
+        512, "Rows of the dump that is forecast and made.", minimum=1, group=MEASURING
+    )
+    steps: int = option(
+        16, "Training steps that are forecast and made.", minimum=1, group=MEASURING
+    )
     rounds: int = rounds(5, "How often both are made.")
     memory: bool = option(True, "Measure the memory of a training too.", group=MEASURING)

@@ -28,5 +28,7 @@ class CodecsConfig:
     codecs: tuple[str, ...] = codecs()
     positions: int = option(2048, "Positions of the sample.", minimum=16)
     bytes_per_token: float | None = option(
-        None, "Measure the largest codec of each kind within this budget, and name the best.", above=0
+        None,
+        "Measure the largest codec of each kind within this budget, and name the best.",
+        above=0,
     )

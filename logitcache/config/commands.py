@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from logitcache.config.bench import DumpBenchConfig, OverheadConfig, PlanBenchConfig, PlanConfig, ReadBenchConfig
+from logitcache.config.bench import (
+    DumpBenchConfig,
+    OverheadConfig,
+    PlanBenchConfig,
+    PlanConfig,
+    ReadBenchConfig,
+)
 from logitcache.config.check import CheckConfig
 from logitcache.config.codecs import CodecsConfig
 from logitcache.config.dump import AgainConfig, DumpConfig, WorkersConfig
@@ -25,7 +31,9 @@ from logitcache.config.train import TrainConfig
 
 @dataclass(frozen=True)
 class Takes:
-    """The options of a configuration, as a command takes them: without some, some required, some of another default."""
+    """The options of a configuration, as a command takes them: without some, some required, some of
+    another default.
+    """
 
     config: type
     without: frozenset[str] = frozenset()
@@ -38,11 +46,15 @@ class Takes:
                 continue
             required = declared.option.required or declared.name in self.required
             default = self.defaults.get(declared.name, declared.default)
-            yield replace(declared, option=replace(declared.option, required=required), default=default)
+            yield replace(
+                declared, option=replace(declared.option, required=required), default=default
+            )
 
 
 def _uncounted() -> Iterator[Declared]:
-    counted = {declared.name for declared in options_of(PlanConfig) if declared.option.cost is Cost.COUNTED}
+    counted = {
+        declared.name for declared in options_of(PlanConfig) if declared.option.cost is Cost.COUNTED
+    }
     for config in (DumpConfig, WorkersConfig, TrainConfig):
         for declared in options_of(config):
             if declared.option.cost is not Cost.COUNTED and declared.name not in counted:
@@ -61,7 +73,18 @@ _PLAN = Takes(PlanConfig, without=frozenset(UNCOUNTED), required=frozenset({"tea
 # Options of a dump that is not made.
 _NO_DUMP = frozenset(
     {declared.name for declared in options_of(DumpConfig) if declared.path[0] == "finetune"}
-    | {"codec", "unlabelled", "label_map", "label", "labels", "out", "reuse", "shard_rows", "on_nonfinite", "format"}
+    | {
+        "codec",
+        "unlabelled",
+        "label_map",
+        "label",
+        "labels",
+        "out",
+        "reuse",
+        "shard_rows",
+        "on_nonfinite",
+        "format",
+    }
     | {"overwrite", "part"}
 )
 
@@ -83,7 +106,9 @@ COMMANDS: dict[str, tuple[Takes, ...]] = {
     "bench dump": (Takes(DumpBenchConfig), Takes(BenchOutput)),
     "bench read": (Takes(ReadBenchConfig), Takes(BenchOutput)),
     "bench plan": (
-        replace(_PLAN, without=_PLAN.without | _STUDY | _FINETUNE),  # one dump and some steps, no whole study
+        replace(
+            _PLAN, without=_PLAN.without | _STUDY | _FINETUNE
+        ),  # one dump and some steps, no whole study
         Takes(PlanBenchConfig),
         Takes(BenchOutput),
     ),

@@ -12,7 +12,10 @@ from logitcache.config.workspace import Workspace
 from logitcache.errors import SpecError
 
 GROUP = "Data"
-LANGUAGE = ("causal-lm", "masked-lm")  # every token of a text is learnt: no labels, and caches that hold their rows
+LANGUAGE = (
+    "causal-lm",
+    "masked-lm",
+)  # every token of a text is learnt: no labels, and caches that hold their rows
 TASKS = ("classification", "token-classification", *LANGUAGE)
 
 
@@ -55,9 +58,14 @@ class Columns:
     text: str | None = option(
         None, "Column of the text. Default: a usual name such as text.", group=GROUP, recorded=False
     )
-    text_pair: str | None = option(None, "Column of the second text of a pair.", group=GROUP, recorded=False)
+    text_pair: str | None = option(
+        None, "Column of the second text of a pair.", group=GROUP, recorded=False
+    )
     label: str | None = option(
-        None, "Column of the label. Default: a usual name such as label.", group=GROUP, recorded=False
+        None,
+        "Column of the label. Default: a usual name such as label.",
+        group=GROUP,
+        recorded=False,
     )
     label_names: tuple[str, ...] | None = option(
         None,
@@ -95,7 +103,11 @@ def data() -> Any:
 
 
 def unlabelled() -> Any:
-    return option(None, "More rows of the same columns, without labels: a file, folder or hub name.", group=GROUP)
+    return option(
+        None,
+        "More rows of the same columns, without labels: a file, folder or hub name.",
+        group=GROUP,
+    )
 
 
 def check_unlabelled(task: str | None, unlabelled: Any) -> None:
@@ -110,7 +122,9 @@ def check_unlabelled(task: str | None, unlabelled: Any) -> None:
 
 
 def data_seed() -> Any:
-    return option(0, "Seed of presets that are drawn from a larger set (fewrel).", group=GROUP, recorded=False)
+    return option(
+        0, "Seed of presets that are drawn from a larger set (fewrel).", group=GROUP, recorded=False
+    )
 
 
 def label_map() -> Any:
@@ -126,7 +140,9 @@ def label_map() -> Any:
 
 
 def max_length() -> Any:
-    return option(128, "Longest row in tokens; longer rows are cut.", minimum=2, group="Model input")
+    return option(
+        128, "Longest row in tokens; longer rows are cut.", minimum=2, group="Model input"
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logitcache.config.data import GROUP, Columns, check_unlabelled, data, data_seed, label_map, unlabelled
+from logitcache.config.data import (
+    GROUP,
+    Columns,
+    check_unlabelled,
+    data,
+    data_seed,
+    label_map,
+    unlabelled,
+)
 from logitcache.config.option import Cost, option, validate
 from logitcache.config.shapes import check_revision
 from logitcache.config.teacher import (
@@ -74,7 +82,9 @@ class DumpConfig:
     )
 
     def check(self) -> None:
-        """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
+        """Raises SpecError for values, or combinations of them, that no data and no machine can
+        make right.
+        """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         if self.teacher.answers is None:
@@ -117,7 +127,9 @@ class WorkersConfig:
 
 @dataclass(frozen=True)
 class AgainConfig:
-    """Who answered about which rows, for a cache that can name them itself: ``repair`` and ``verify --live``."""
+    """Who answered about which rows, for a cache that can name them itself: ``repair`` and ``verify
+    --live``.
+    """
 
     teacher: str | None = option(None, "Default: the teacher that the cache names.", group=TEACHER)
     tokenizer: str | None = tokenizer()

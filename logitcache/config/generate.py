@@ -1,6 +1,8 @@
-"""Text made from the declarations: the signatures of the Python functions, and the reference of options in docs/cli.md.
+"""Text made from the declarations: the signatures of the Python functions, and the reference of
+options in docs/cli.md.
 
-``python -m logitcache.config.generate`` writes both anew; a test compares them with the declarations.
+``python -m logitcache.config.generate`` writes both anew; a test compares them with the
+declarations.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ WIDTH = 120  # characters of a line
 def signatures() -> str:
     """The text of ``signatures.py``."""
     lines = [
-        '"""Options of the Python functions, for editors and type checkers. Made by ``logitcache.config.generate``."""',
+        '"""Options of the Python functions, for editors. Made by ``logitcache.config.generate``."""',
+        "",
+        "# fmt: off",
         "",
         "from __future__ import annotations",
         "",
@@ -78,7 +82,9 @@ def _single(declared: Declared) -> str:
 
 
 def reference(command: str) -> str:
-    """The options of a command as a Markdown list. Those that an earlier command has too are listed by name alone."""
+    """The options of a command as a Markdown list. Those that an earlier command has too are listed
+    by name alone.
+    """
     items = []
     shared: dict[str, list[str]] = {}
     for declared in options_of_command(command):
@@ -89,7 +95,11 @@ def reference(command: str) -> str:
         else:
             shared.setdefault(owner, []).append(_flags(declared))
     for owner, flags in shared.items():
-        items.append(_wrapped(f"- As for [{owner}](#logitcache-{owner.replace(' ', '-')}): {', '.join(flags)}."))
+        items.append(
+            _wrapped(
+                f"- As for [{owner}](#logitcache-{owner.replace(' ', '-')}): {', '.join(flags)}."
+            )
+        )
     return "\n".join(items) + "\n"
 
 
@@ -113,7 +123,9 @@ def _flags(declared: Declared) -> str:
 
 
 def _wrapped(item: str) -> str:
-    return textwrap.fill(item, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        item, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _default(declared: Declared) -> str:

@@ -1,4 +1,6 @@
-"""Class names as they are typed: ``--labels A,B``, ``--label-map DATA=TEACHER`` and ``--class-weight NAME=WEIGHT``."""
+"""Class names as they are typed: ``--labels A,B``, ``--label-map DATA=TEACHER`` and
+``--class-weight NAME=WEIGHT``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from logitcache.errors import SpecError
 
 
 def names_of(value: Any) -> tuple[str, ...]:
-    """Class names, from a sequence of them or as they are typed. Raises ValueError for what is neither."""
+    """Class names, from a sequence of them or as they are typed. Raises ValueError for what is
+    neither.
+    """
     names = parse_names(value) if isinstance(value, str) else value
     if not isinstance(names, Iterable):
         raise ValueError("names, in label order")
@@ -22,8 +26,8 @@ def names_of(value: Any) -> tuple[str, ...]:
 
 
 def map_of(value: Any) -> dict[str, str]:
-    """A label map, from a mapping or as it is typed; class numbers are names too. Raises ValueError for what is
-    neither.
+    """A label map, from a mapping or as it is typed; class numbers are names too. Raises ValueError
+    for what is neither.
     """
     if isinstance(value, str):
         return parse_map(value)
@@ -38,7 +42,9 @@ BALANCED = "balanced"
 
 
 def weights_of(value: Any) -> str | dict[str, float]:
-    """``balanced``, or the weight of each class from a mapping or as it is typed. Raises ValueError, SpecError."""
+    """``balanced``, or the weight of each class from a mapping or as it is typed. Raises
+    ValueError, SpecError.
+    """
     if value == BALANCED:
         return BALANCED
     expected = f"{BALANCED}, or NAME=WEIGHT,... with weights above 0"
@@ -102,7 +108,9 @@ def parse_map(text: str) -> dict[str, str]:
     names = [data for data, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise SpecError(f"--label-map: expected each class of the data once, found {twice!r} twice. Leave one out.")
+        raise SpecError(
+            f"--label-map: expected each class of the data once, found {twice!r} twice. Leave one out."
+        )
     return dict(pairs)
 
 
@@ -111,11 +119,15 @@ def _json_pairs(text: str) -> list[tuple[str, str]]:
         pairs = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
         raise _no_map(text) from None
-    if not isinstance(pairs, list) or not all(isinstance(word, str) and word for pair in pairs for word in pair):
+    if not isinstance(pairs, list) or not all(
+        isinstance(word, str) and word for pair in pairs for word in pair
+    ):
         raise _no_map(text)
     return pairs
 
 
 def _no_map(text: str) -> SpecError:
     example = "such as negative=NEG,positive=POS, or a JSON object"
-    return SpecError(f"--label-map: expected DATA=TEACHER,..., {example}, found {text!r}. Correct it.")
+    return SpecError(
+        f"--label-map: expected DATA=TEACHER,..., {example}, found {text!r}. Correct it."
+    )

@@ -1,8 +1,10 @@
-"""The methods, each one entry of :data:`METHODS`: a name, the paper's defaults, and how its target is mixed.
+"""The methods, each one entry of :data:`METHODS`: a name, the paper's defaults, and how its target
+is mixed.
 
-Base, label smoothing, TF-reg, Self-KD and KD are all cross-entropy against a mixture of three distributions,
-``q' = label * onehot + uniform * 1/K + teacher * p_teacher`` (Kobyzev et al. 2023, eqs. 1-6). A method says how much of
-each; the student computes the loss from that, whatever the number of classes.
+Base, label smoothing, TF-reg, Self-KD and KD are all cross-entropy against a mixture of three
+distributions, ``q' = label * onehot + uniform * 1/K + teacher * p_teacher`` (Kobyzev et al. 2023,
+eqs. 1-6). A method says how much of each; the student computes the loss from that, whatever the
+number of classes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mixture:
-    """How much of a target is the label, the uniform distribution and the teacher's answer. The three sum to 1."""
+    """How much of a target is the label, the uniform distribution and the teacher's answer. The
+    three sum to 1.
+    """
 
     label: float
     uniform: float = 0.0
@@ -27,9 +31,13 @@ class Method:
     title: str  # as tables and pictures name it
     mixture: Callable[[float, float, int], Mixture]
     alpha: float  # default weight of the soft part
-    a: float | None = None  # default probability that the soft part gives to the label; None: the method has none
+    a: float | None = (
+        None  # default probability that the soft part gives to the label; None: the method has none
+    )
     needs_teacher: bool = False
-    self_taught: bool = False  # its teacher is the student's own earlier run, made by the same command
+    self_taught: bool = (
+        False  # its teacher is the student's own earlier run, made by the same command
+    )
 
     @property
     def reads_cache(self) -> bool:
@@ -48,7 +56,9 @@ def _label_smoothing(alpha: float, a: float, width: int) -> Mixture:
 
 
 def _tf_reg(alpha: float, a: float, width: int) -> Mixture:
-    """p(k) = a at the label, r = (1 - a)/(K - 1) elsewhere (eqs. 4-5): (a - r) onehot + r K uniform."""
+    """p(k) = a at the label, r = (1 - a)/(K - 1) elsewhere (eqs. 4-5): (a - r) onehot + r K
+    uniform.
+    """
     r = (1 - a) / (width - 1)
     return Mixture(label=1 - alpha + alpha * (a - r), uniform=alpha * r * width)
 

@@ -1,8 +1,9 @@
 """What an option is, and how values become a configuration.
 
-An option is declared on a dataclass field with :func:`option`: default, help, bounds or choices. A configuration may
-hold other dataclasses; their options count as its own (:func:`options_of`). :func:`build` makes a configuration from
-values by option name, and :func:`validate` checks one that was made by hand.
+An option is declared on a dataclass field with :func:`option`: default, help, bounds or choices. A
+configuration may hold other dataclasses; their options count as its own (:func:`options_of`).
+:func:`build` makes a configuration from values by option name, and :func:`validate` checks one that
+was made by hand.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from logitcache.errors import SpecError, short
 
 T = TypeVar("T")
-ON_THIS_MACHINE = "what is made is written to this machine. Name a path here, and copy it afterwards"
+ON_THIS_MACHINE = (
+    "what is made is written to this machine. Name a path here, and copy it afterwards"
+)
 
 
 class Cost(Enum):
@@ -36,7 +39,9 @@ class Cost(Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own name."""
+    """One declared option. ``name`` is what is typed, with underscores; empty means the field's own
+    name.
+    """
 
     help: str
     name: str = ""
@@ -46,7 +51,9 @@ class Option:
     maximum: float | None = None
     above: float | None = None  # exclusive lower bound
     below: float | None = None  # exclusive upper bound
-    parse: Callable[[Any], Any] | None = None  # of what is typed; raises ValueError saying what it expects
+    parse: Callable[[Any], Any] | None = (
+        None  # of what is typed; raises ValueError saying what it expects
+    )
     annotation: str = ""  # in the Python functions, where ``kind`` and ``choices`` do not tell it
     required: bool = False
     cost: Cost = Cost.COUNTED
@@ -93,7 +100,9 @@ class Declared:
         if self.kind in (int, float):
             noun = "a whole number" if self.kind is int else "a number"
             return f"{noun}{_bounds(self.option)}"
-        return {bool: "True or False", Path: "a path", str: "text"}.get(self.kind, "a path or a name")
+        return {bool: "True or False", Path: "a path", str: "text"}.get(
+            self.kind, "a path or a name"
+        )
 
 
 def _shown(bound: float) -> str:
@@ -117,7 +126,9 @@ def _bounds(declared: Option) -> str:
 
 
 def options_of(config: Any) -> tuple[Declared, ...]:
-    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order they are declared."""
+    """The options of a configuration (a dataclass) and of the dataclasses it holds, in the order
+    they are declared.
+    """
     return _options_of(config, ())
 
 
@@ -143,7 +154,9 @@ def _declared(member: dataclasses.Field[Any], kind: Any, path: tuple[str, ...]) 
         kinds = _union_members(get_args(sequences[0])[0])
     single = kinds[0] if len(kinds) == 1 else Union[tuple(kinds)]  # noqa: UP007  # made at run time
     default = None if member.default is dataclasses.MISSING else member.default
-    return Declared(path, member.metadata["option"], single, NoneType in types, bool(sequences), default)
+    return Declared(
+        path, member.metadata["option"], single, NoneType in types, bool(sequences), default
+    )
 
 
 def _union_members(kind: Any) -> list[Any]:
@@ -153,20 +166,27 @@ def _union_members(kind: Any) -> list[Any]:
 def nearest(name: str, names: Iterable[str]) -> str:
     """Advice naming the known names most like this one; empty where none is."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(sorted(names))}."
+    return (
+        f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(sorted(names))}."
+    )
 
 
 def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) -> T:
     """A configuration from values by option name; what is not given has its default.
 
-    With ``typed``, messages name options as they are typed (``--batch-size``), else as arguments (``batch_size``).
-    Raises SpecError for an unknown name, a value that the option does not take, or a required option that is missing.
+    With ``typed``, messages name options as they are typed (``--batch-size``), else as arguments
+    (``batch_size``). Raises SpecError for an unknown name, a value that the option does not take,
+    or a required option that is missing.
     """
     options = options_of(config)
     names = {declared.name for declared in options}
     unknown = next((name for name in values if name not in names), None)
     if unknown is not None:
-        raise SpecError(expected=f"an option of {config.__name__}", found=repr(unknown), advice=nearest(unknown, names))
+        raise SpecError(
+            expected=f"an option of {config.__name__}",
+            found=repr(unknown),
+            advice=nearest(unknown, names),
+        )
     tree: dict[str, Any] = {}
     for declared in options:
         if declared.name in values:
@@ -176,7 +196,9 @@ def build(config: type[T], values: Mapping[str, Any], *, typed: bool = False) ->
             branch[declared.path[-1]] = checked(declared, values[declared.name], typed=typed)
         elif declared.option.required:
             spelled = declared.flag if typed else declared.name
-            raise SpecError(expected=declared.expected, found="nothing", advice="Give one.", where=spelled)
+            raise SpecError(
+                expected=declared.expected, found="nothing", advice="Give one.", where=spelled
+            )
     configuration: T = _make(config, tree)
     return configuration
 
@@ -197,7 +219,9 @@ def validate(config: Any) -> None:
 
 
 def checked(declared: Declared, value: Any, *, typed: bool = False) -> Any:
-    """The value as the option holds it: numbers of any library as Python's own, paths as Path. Raises SpecError."""
+    """The value as the option holds it: numbers of any library as Python's own, paths as Path.
+    Raises SpecError.
+    """
     if value is None and declared.optional:
         return None
     spelled = declared.flag if typed else declared.name
@@ -253,7 +277,9 @@ def _number(declared: Declared, value: Any, spelled: str) -> int | float:
 
 
 def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> Path:
-    """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called ``s3:``."""
+    """A path of this machine. Raises SpecError for a URL, which as a path would be a folder called
+    ``s3:``.
+    """
     scheme, separator, _ = os.fspath(value).partition("://")
     if not separator or not isinstance(value, str):
         return Path(value)
@@ -263,14 +289,21 @@ def local_path(value: str | os.PathLike[str], advice: str = ON_THIS_MACHINE) -> 
 
 
 def file_path(url: str) -> Path:
-    """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not on this machine."""
+    """The path that a ``file://`` URL names. Raises SpecError for one with a host: its file is not
+    on this machine.
+    """
     _, _, rest = url.partition("://")
     if not rest.startswith("/"):
         raise SpecError(
-            expected="a file of this machine", found="a URL with a host", advice="Give file:///PATH.", where=url
+            expected="a file of this machine",
+            found="a URL with a host",
+            advice="Give file:///PATH.",
+            where=url,
         )
     return Path(rest)
 
 
 def _unexpected(spelled: str, expected: str, value: Any) -> SpecError:
-    return SpecError(expected=expected, found=short(repr(value)), advice="Correct it.", where=spelled)
+    return SpecError(
+        expected=expected, found=short(repr(value)), advice="Correct it.", where=spelled
+    )

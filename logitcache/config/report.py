@@ -1,4 +1,6 @@
-"""Options of the commands that look at caches and results: compare, inspect, verify, convert, demo and report."""
+"""Options of the commands that look at caches and results: compare, inspect, verify, convert, demo
+and report.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,13 @@ class CompareConfig:
     """How results are compared."""
 
     metric: str | None = option(None, "Metric to compare. Default: the results' own.")
-    split: str | None = option(None, "Split to compare on. Default: test if all results have it, else dev.")
+    split: str | None = option(
+        None, "Split to compare on. Default: test if all results have it, else dev."
+    )
     baseline: str = option("base", "Method, or label of a row, to subtract.")
-    bootstrap: int = option(RESAMPLES, "Resamples of the rows that were scored.", minimum=FEWEST_RESAMPLES)
+    bootstrap: int = option(
+        RESAMPLES, "Resamples of the rows that were scored.", minimum=FEWEST_RESAMPLES
+    )
     plot: Path | None = option(None, "Write a picture: FILE.png or FILE.svg.", group="Output")
 
 
@@ -29,9 +35,12 @@ class CompareConfig:
 class InspectConfig:
     """What ``inspect`` shows besides the cache."""
 
-    row: int | None = option(None, "Decode this row, and show its text where its source is on this machine.")
+    row: int | None = option(
+        None, "Decode this row, and show its text where its source is on this machine."
+    )
     data: str | None = option(
-        None, "Where the row's text is: a local file or folder, or `docstrings`. Nothing is downloaded."
+        None,
+        "Where the row's text is: a local file or folder, or `docstrings`. Nothing is downloaded.",
     )
     text: str | None = option(None, "Column of the text. Default: a usual name such as text.")
     text_pair: str | None = option(None, "Column of the second text of a pair.")
@@ -43,7 +52,9 @@ class InspectConfig:
     def check(self) -> None:
         """Raises SpecError for what says where a row's text is, without a row."""
         if self.row is None and (self.data or self.text or self.text_pair):
-            raise SpecError("--data, --text, --text-pair: expected --row N beside them, found none. Name a row.")
+            raise SpecError(
+                "--data, --text, --text-pair: expected --row N beside them, found none. Name a row."
+            )
 
 
 @dataclass(frozen=True)
@@ -78,8 +89,12 @@ class DemoConfig:
 class ReportConfig:
     """What ``report`` writes."""
 
-    out: Path = option(Path("report.html"), "The page, ending in .html; an existing one is replaced.")
-    mixed: bool = option(False, "Allow benches of several machines; each section then names its own.")
+    out: Path = option(
+        Path("report.html"), "The page, ending in .html; an existing one is replaced."
+    )
+    mixed: bool = option(
+        False, "Allow benches of several machines; each section then names its own."
+    )
 
 
 @dataclass(frozen=True)

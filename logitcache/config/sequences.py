@@ -55,11 +55,27 @@ class Sequences:
         recorded=False,
     )
     mask_rate: float = option(
-        0.15, "Masked-lm: share of masked tokens.", above=0, below=1, group=GROUP, cost=Cost.NONE, recorded=False
+        0.15,
+        "Masked-lm: share of masked tokens.",
+        above=0,
+        below=1,
+        group=GROUP,
+        cost=Cost.NONE,
+        recorded=False,
     )
     whole_words: bool = option(
-        False, "Masked-lm: mask all pieces of a word together.", group=GROUP, cost=Cost.NONE, recorded=False
+        False,
+        "Masked-lm: mask all pieces of a word together.",
+        group=GROUP,
+        cost=Cost.NONE,
+        recorded=False,
     )
     mask_seed: int = option(
-        0, "Masked-lm: seed of the masks.", minimum=0, maximum=2**32 - 1, group=GROUP, cost=Cost.NONE, recorded=False
+        0,
+        "Masked-lm: seed of the masks.",
+        minimum=0,
+        maximum=2**32 - 1,
+        group=GROUP,
+        cost=Cost.NONE,
+        recorded=False,
     )

@@ -17,7 +17,9 @@ def is_shape(model: str) -> bool:
 
 
 def parse_shape(model: str) -> tuple[int, int, int]:
-    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH. Raises SpecError."""
+    """Layers, width and attention heads (one for each 64 of width) of LAYERSxWIDTH. Raises
+    SpecError.
+    """
     match = SHAPE.fullmatch(model)
     assert match is not None, model
     layers, width = int(match[1]), int(match[2])
@@ -25,7 +27,9 @@ def parse_shape(model: str) -> tuple[int, int, int]:
     if layers < 1 or width < 2 or width % heads:
         plural = "s" if heads > 1 else ""
         expected = f"at least one layer and a width divisible by its {heads} attention head{plural}"
-        raise SpecError(expected=f"LAYERSxWIDTH with {expected}", found=repr(model), advice="Try 2x128.")
+        raise SpecError(
+            expected=f"LAYERSxWIDTH with {expected}", found=repr(model), advice="Try 2x128."
+        )
     return layers, width, heads
 
 
@@ -45,4 +49,6 @@ def check_revision(checkpoint: str, revision: str | None) -> None:
     if revision is not None and (shape or Path(checkpoint).exists()):
         kind = "a shape" if shape else "a path"
         expected = f"a hub name beside --revision {revision}"
-        raise SpecError(expected=expected, found=kind, advice="Leave --revision out.", where=checkpoint)
+        raise SpecError(
+            expected=expected, found=kind, advice="Leave --revision out.", where=checkpoint
+        )

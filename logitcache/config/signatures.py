@@ -1,4 +1,6 @@
-"""Options of the Python functions, for editors and type checkers. Made by ``logitcache.config.generate``."""
+"""Options of the Python functions, for editors. Made by ``logitcache.config.generate``."""
+
+# fmt: off
 
 from __future__ import annotations
 

@@ -27,15 +27,23 @@ def revision() -> Any:
 
 
 def trust_remote_code() -> Any:
-    return option(False, "Run the code that a checkpoint brings along.", group="Model", recorded=False)
+    return option(
+        False, "Run the code that a checkpoint brings along.", group="Model", recorded=False
+    )
 
 
 def device() -> Any:
-    return option(None, "Device of the teacher: cpu, cuda, cuda:1. Default: cuda if there is one.", group=TEACHER)
+    return option(
+        None,
+        "Device of the teacher: cpu, cuda, cuda:1. Default: cuda if there is one.",
+        group=TEACHER,
+    )
 
 
 def dtype() -> Any:
-    return option("float32", "Floating-point type the teacher computes in.", choices=DTYPES, group=TEACHER)
+    return option(
+        "float32", "Floating-point type the teacher computes in.", choices=DTYPES, group=TEACHER
+    )
 
 
 def codec() -> Any:
@@ -49,17 +57,27 @@ def codec() -> Any:
 
 
 def batch_tokens() -> Any:
-    return option(4096, "Padded tokens of one teacher batch. Halved where memory runs out.", minimum=1, group=STORAGE)
+    return option(
+        4096,
+        "Padded tokens of one teacher batch. Halved where memory runs out.",
+        minimum=1,
+        group=STORAGE,
+    )
 
 
 def shard_rows() -> Any:
     return option(
-        None, "Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.", minimum=1, group=STORAGE
+        None,
+        "Rows of a shard. Default: the smallest of 16,384, 64 MB and 1e14 FLOPs.",
+        minimum=1,
+        group=STORAGE,
     )
 
 
 def store() -> Any:
-    return option("arrow", "File format of the shards.", name="format", choices=STORES, group=STORAGE)
+    return option(
+        "arrow", "File format of the shards.", name="format", choices=STORES, group=STORAGE
+    )
 
 
 def tokenizer() -> Any:
@@ -111,7 +129,9 @@ class Finetune:
         choices=MODES,
         group=FINETUNE,
     )
-    epochs: float = option(3.0, "Passes over the rows.", name="finetune_epochs", above=0, group=FINETUNE)
+    epochs: float = option(
+        3.0, "Passes over the rows.", name="finetune_epochs", above=0, group=FINETUNE
+    )
     learning_rate: float | None = option(
         None,
         "Default: 2e-5 for a checkpoint, 5e-4 for a shape.",
@@ -120,7 +140,9 @@ class Finetune:
         group=FINETUNE,
         cost=Cost.NONE,
     )
-    batch_size: int = option(32, "Rows of one step.", name="finetune_batch_size", minimum=1, group=FINETUNE)
+    batch_size: int = option(
+        32, "Rows of one step.", name="finetune_batch_size", minimum=1, group=FINETUNE
+    )
     seed: int = option(
         0,
         "Seed of the head and of the order of rows.",
@@ -146,7 +168,9 @@ class Finetune:
         if is_shape(teacher):
             why = "a shape has no weights yet"
         if why is not None:
-            raise SpecError(f"--finetune never: {why}. Leave it out, or name a trained teacher.", where=teacher)
+            raise SpecError(
+                f"--finetune never: {why}. Leave it out, or name a trained teacher.", where=teacher
+            )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ def encoding_of(value: Any) -> str:
     except (LookupError, TypeError, ValueError):
         is_text = False
     if not is_text or codecs.lookup(value).name in _NO_FILES:
-        raise ValueError("the name of an encoding of text that Python has, such as cp1252, latin-1 or utf-16-le")
+        raise ValueError(
+            "the name of an encoding of text that Python has, such as cp1252, latin-1 or utf-16-le"
+        )
     return str(value)
 
 

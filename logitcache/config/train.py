@@ -57,7 +57,11 @@ def init() -> Any:
 
 def tokenizer() -> Any:
     return option(
-        None, "Folder of a tokenizer. Default: the student's own.", name="tokenizer", group=STUDENT, annotation="Any"
+        None,
+        "Folder of a tokenizer. Default: the student's own.",
+        name="tokenizer",
+        group=STUDENT,
+        annotation="Any",
     )
 
 
@@ -70,7 +74,12 @@ def batch_size() -> Any:
 
 
 def accumulate() -> Any:
-    return option(1, "Micro-batches that a step is cut into; the gradient is the same.", minimum=1, group=TRAINING)
+    return option(
+        1,
+        "Micro-batches that a step is cut into; the gradient is the same.",
+        minimum=1,
+        group=TRAINING,
+    )
 
 
 def precision() -> Any:
@@ -78,7 +87,9 @@ def precision() -> Any:
 
 
 def group_by_length() -> Any:
-    return option(False, "Put rows of like length into one batch: less padding, faster.", group=TRAINING)
+    return option(
+        False, "Put rows of like length into one batch: less padding, faster.", group=TRAINING
+    )
 
 
 def seed(help: str) -> Any:
@@ -116,7 +127,12 @@ class TrainConfig:
         cost=Cost.NONE,
     )
     a: float | None = option(
-        None, "TF-reg's probability of the label. Default: 0.95.", above=0, below=1, group=METHOD, cost=Cost.NONE
+        None,
+        "TF-reg's probability of the label. Default: 0.95.",
+        above=0,
+        below=1,
+        group=METHOD,
+        cost=Cost.NONE,
     )
     temperature: float | None = option(
         None,
@@ -143,7 +159,9 @@ class TrainConfig:
     )
     batch_size: int = batch_size()
     accumulate: int = accumulate()
-    weight_decay: float = option(0.01, "Weight decay of AdamW.", minimum=0, group=TRAINING, cost=Cost.NONE)
+    weight_decay: float = option(
+        0.01, "Weight decay of AdamW.", minimum=0, group=TRAINING, cost=Cost.NONE
+    )
     warmup: float = option(
         0.06,
         "Share of the steps with a rising learning rate.",
@@ -186,7 +204,11 @@ class TrainConfig:
         cost=Cost.NONE,
     )
     report_to: str = option(
-        "none", "Logger of the Trainer, such as tensorboard.", group="Output", cost=Cost.NONE, recorded=False
+        "none",
+        "Logger of the Trainer, such as tensorboard.",
+        group="Output",
+        cost=Cost.NONE,
+        recorded=False,
     )
     checkpoint_steps: int | None = option(
         None,
@@ -237,7 +259,9 @@ class TrainConfig:
         recorded=False,
     )
     workspace: Workspace = field(default_factory=Workspace)
-    overwrite: bool = option(False, "Replace an existing result.", group="Output", cost=Cost.NONE, recorded=False)
+    overwrite: bool = option(
+        False, "Replace an existing result.", group="Output", cost=Cost.NONE, recorded=False
+    )
 
     @property
     def caches(self) -> tuple[Path | str, ...]:
@@ -247,7 +271,9 @@ class TrainConfig:
         return (self.cache,) if isinstance(self.cache, str | Path) else tuple(self.cache)
 
     def check(self) -> None:
-        """Raises SpecError for values, or combinations of them, that no data and no machine can make right."""
+        """Raises SpecError for values, or combinations of them, that no data and no machine can
+        make right.
+        """
         validate(self)
         check_unlabelled(self.columns.task, self.unlabelled)
         check_method(self.method, self.alpha, self.a, self.temperature, self.tau_squared)
@@ -262,24 +288,39 @@ class TrainConfig:
         if self.caches and not method.needs_teacher and self.columns.task not in LANGUAGE:
             raise SpecError(f"--cache: {self.method} has no teacher. Leave it out, or choose kd.")
         if self.label_map and not (self.caches or method.reads_cache):
-            raise SpecError(f"--label-map: {self.method} reads no cache. Leave it out, or choose kd.")
+            raise SpecError(
+                f"--label-map: {self.method} reads no cache. Leave it out, or choose kd."
+            )
         if self.teachers is not None and len(self.caches) < 2:
-            raise SpecError("--teachers: expected mean, and several caches to average (--cache A --cache B).")
+            raise SpecError(
+                "--teachers: expected mean, and several caches to average (--cache A --cache B)."
+            )
         if self.folds is not None and (self.caches or not method.self_taught):
-            raise SpecError("--folds: expected self-kd without --cache. For kd, give --folds to `logitcache dump`.")
+            raise SpecError(
+                "--folds: expected self-kd without --cache. For kd, give --folds to `logitcache dump`."
+            )
         if self.without_fold is not None and not 0 <= self.without_fold[0] < self.without_fold[1]:
             fold, folds = self.without_fold
-            raise SpecError(f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds}).")
+            raise SpecError(
+                f"without_fold: expected (k, K) with k from 0 to K - 1, found ({fold}, {folds})."
+            )
 
 
 def check_batch(batch_size: int, accumulate: int) -> None:
     """Raises SpecError for a batch that cannot be cut into so many equal micro-batches."""
     if batch_size % accumulate:
-        raise SpecError(expected="a batch size divisible by --accumulate", found=f"{batch_size} and {accumulate}")
+        raise SpecError(
+            expected="a batch size divisible by --accumulate",
+            found=f"{batch_size} and {accumulate}",
+        )
 
 
 def check_method(
-    method: str, alpha: float | None, a: float | None, temperature: float | None, tau_squared: bool | None
+    method: str,
+    alpha: float | None,
+    a: float | None,
+    temperature: float | None,
+    tau_squared: bool | None,
 ) -> None:
     """Raises SpecError for a number that the method has no use for."""
     if alpha is not None and method == "base":
@@ -288,4 +329,6 @@ def check_method(
         raise SpecError(f"--a belongs to tf-reg alone, found method {method}. Leave it out.")
     for flag, value in (("--temperature", temperature), ("--tau-squared", tau_squared)):
         if value is not None and not METHODS[method].needs_teacher:
-            raise SpecError(f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out.")
+            raise SpecError(
+                f"{flag} belongs to kd and self-kd alone, found method {method}. Leave it out."
+            )

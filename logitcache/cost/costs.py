@@ -1,7 +1,8 @@
-"""The cost of whole trainings: when a cache has paid for itself, and hours, energy and money of a study.
+"""The cost of whole trainings: when a cache has paid for itself, and hours, energy and money of a
+study.
 
-Costs are in seconds or joules and are never rounded. A *run* is one student trained once; a cache is shared by epochs ×
-students.
+Costs are in seconds or joules and are never rounded. A *run* is one student trained once; a cache
+is shared by epochs × students.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from logitcache.config.methods import METHODS, is_taught
 from logitcache.errors import SpecError
 
 STUDY = (*METHODS, ONLINE)  # cases: what a whole study is made of
-LINES = {"base": "base", "ls": "ls", "online": ONLINE, "cached": "kd"}  # curves, and the case that each is made of
+LINES = {
+    "base": "base",
+    "ls": "ls",
+    "online": ONLINE,
+    "cached": "kd",
+}  # curves, and the case that each is made of
 HOUR = 3600.0  # seconds
 KWH = 3.6e6  # joules
 POINTS = 31  # of a curve
@@ -24,8 +30,8 @@ POINTS = 31  # of a curve
 
 @dataclass(frozen=True)
 class StepCosts:
-    """What one optimiser step costs, in seconds or joules. Methods with a teacher read its answers from a cache;
-    ``online`` is kd with the teacher in the loop.
+    """What one optimiser step costs, in seconds or joules. Methods with a teacher read its answers
+    from a cache; ``online`` is kd with the teacher in the loop.
     """
 
     methods: Mapping[str, float]  # by method
@@ -34,8 +40,8 @@ class StepCosts:
 
     @classmethod
     def measured(cls, steps: Mapping[str, float], forward: float) -> StepCosts | None:
-        """Of steps by their case; None unless all of STUDY are there. ``forward``: the share of a base step that a
-        student's forward pass takes.
+        """Of steps by their case; None unless all of STUDY are there. ``forward``: the share of a
+        base step that a student's forward pass takes.
         """
         if not all(case in steps for case in STUDY):
             return None
@@ -45,8 +51,8 @@ class StepCosts:
 
 @dataclass(frozen=True)
 class Runs:
-    """So many students, each trained for so many epochs over ``rows`` labelled rows; methods with a teacher learn from
-    ``unlabelled`` ones too. Raises SpecError for none.
+    """So many students, each trained for so many epochs over ``rows`` labelled rows; methods with a
+    teacher learn from ``unlabelled`` ones too. Raises SpecError for none.
     """
 
     rows: int
@@ -57,10 +63,17 @@ class Runs:
     folds: int | None = None  # Self-KD's: so many first copies, each trained without one of them
 
     def __post_init__(self) -> None:
-        counts = {"rows": self.rows, "--batch-size": self.batch_size, "--epochs": self.epochs, "--seeds": self.seeds}
+        counts = {
+            "rows": self.rows,
+            "--batch-size": self.batch_size,
+            "--epochs": self.epochs,
+            "--seeds": self.seeds,
+        }
         for name, value in counts.items():
             if not 0 < value < float("inf"):
-                raise SpecError(expected="a number above 0", found=value, advice="Correct it.", where=name)
+                raise SpecError(
+                    expected="a number above 0", found=value, advice="Correct it.", where=name
+                )
 
     def epoch_steps(self, method: str) -> int:
         """Steps of one epoch."""
@@ -81,8 +94,8 @@ class Runs:
 
 @dataclass(frozen=True)
 class Sums:
-    """A study's cost with a teacher in the loop, with caches, and if each method cost what base or label smoothing
-    costs.
+    """A study's cost with a teacher in the loop, with caches, and if each method cost what base or
+    label smoothing costs.
     """
 
     online: float
@@ -100,20 +113,23 @@ class Sums:
 
 
 def break_even(dump: float, online: float, cached: float) -> float | None:
-    """After how many epochs × students a cache has paid for itself; None: never. ``dump`` is its cost, ``online`` and
-    ``cached`` are an epoch's.
+    """After how many epochs × students a cache has paid for itself; None: never. ``dump`` is its
+    cost, ``online`` and ``cached`` are an epoch's.
     """
     if online <= cached:
         return None
     return dump / (online - cached)
 
 
-def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = tuple(METHODS)) -> Sums:
-    """The cost of all runs of these methods, ``runs.seeds`` each. ``dump`` is the cost of the teacher's cache, once for
-    all of them.
+def total(
+    steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = tuple(METHODS)
+) -> Sums:
+    """The cost of all runs of these methods, ``runs.seeds`` each. ``dump`` is the cost of the
+    teacher's cache, once for all of them.
 
-    Self-KD's first copies are the base runs of the same seeds, where base is among the methods; without, or with folds,
-    they are trained too. Cached, each row is answered once. Raises SpecError for no or an unknown method.
+    Self-KD's first copies are the base runs of the same seeds, where base is among the methods;
+    without, or with folds, they are trained too. Cached, each row is answered once. Raises
+    SpecError for no or an unknown method.
     """
     check_some(tuple(methods), tuple(METHODS))
     online = 0.0
@@ -141,8 +157,8 @@ def total(steps: StepCosts, dump: float, runs: Runs, methods: Sequence[str] = tu
 
 
 def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, list[float] | None]:
-    """Hours after so many epochs × students, from 0 to all of them; the cache's begin with its dump. ``steps``: seconds
-    by case; a curve whose case is not there is None.
+    """Hours after so many epochs × students, from 0 to all of them; the cache's begin with its
+    dump. ``steps``: seconds by case; a curve whose case is not there is None.
     """
     last = max(1, ceil(runs.epochs * runs.seeds))
     epochs = sorted({round(last * i / (POINTS - 1)) for i in range(POINTS)})
@@ -159,9 +175,9 @@ def curves(steps: Mapping[str, float], dump: float, runs: Runs) -> dict[str, lis
 
 @dataclass(frozen=True)
 class Costs:
-    """A study's costs, as far as its steps were measured: ``steps`` are seconds by case, ``dump`` is seconds of all
-    rows. ``joules`` and ``dump_joules``: the same in joules, where they are known. ``forward``: the share of a base
-    step that a student's forward pass takes.
+    """A study's costs, as far as its steps were measured: ``steps`` are seconds by case, ``dump``
+    is seconds of all rows. ``joules`` and ``dump_joules``: the same in joules, where they are
+    known. ``forward``: the share of a base step that a student's forward pass takes.
     """
 
     steps: Mapping[str, float]

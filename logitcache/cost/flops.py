@@ -1,8 +1,8 @@
 """Arithmetic of a training step: FLOPs and bytes from a model's shape, and the peaks of devices.
 
-A forward pass takes two FLOPs for each parameter and token outside the embeddings, a backward pass twice as many
-(Kaplan et al. 2020, section 2.1); attention adds a term that grows with the square of the length. Layers that share
-their parameters are counted once.
+A forward pass takes two FLOPs for each parameter and token outside the embeddings, a backward pass
+twice as many (Kaplan et al. 2020, section 2.1); attention adds a term that grows with the square of
+the length. Layers that share their parameters are counted once.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Shape:
 
 
 def shape_of(model: nn.Module) -> Shape:
-    """The shape of a model of `transformers`, on any device, ``meta`` too. Raises SpecError for one whose
-    configuration names neither layers nor width.
+    """The shape of a model of `transformers`, on any device, ``meta`` too. Raises SpecError for one
+    whose configuration names neither layers nor width.
     """
     tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     table_weights = {id(weight) for table in tables for weight in table.parameters()}
@@ -65,7 +65,13 @@ def shape_of(model: nn.Module) -> Shape:
             embeddings += weight.numel()
         elif not name.startswith(prefix) or "pooler" in name.split("."):
             head += weight.numel()
-    return Shape(parameters, embeddings, head, _number(model.config, "layers"), _number(model.config, "width"))
+    return Shape(
+        parameters,
+        embeddings,
+        head,
+        _number(model.config, "layers"),
+        _number(model.config, "width"),
+    )
 
 
 def _number(config: Any, quantity: str) -> int:
@@ -104,11 +110,15 @@ def update_bytes(shape: Shape) -> float:
 
 
 def expected_online_ratio(n_teacher: float, n_student: float) -> float:
-    """A teacher in the loop ÷ label smoothing, for parameters outside the embeddings: 1 + 2 N_t / 6 N_s."""
+    """A teacher in the loop ÷ label smoothing, for parameters outside the embeddings: 1 + 2 N_t / 6
+    N_s.
+    """
     return 1 + n_teacher / (3 * n_student)
 
 
-def expected_cached_ratio(n_teacher: float, n_student: float, epochs: float, seeds: int = 1) -> float:
+def expected_cached_ratio(
+    n_teacher: float, n_student: float, epochs: float, seeds: int = 1
+) -> float:
     """The same with one pass of the teacher for so many epochs of so many students."""
     return 1 + (expected_online_ratio(n_teacher, n_student) - 1) / (epochs * seeds)
 
@@ -116,9 +126,11 @@ def expected_cached_ratio(n_teacher: float, n_student: float, epochs: float, see
 def counted_online_ratio(
     teacher: Shape, student: Shape, rows: int, length: float, teacher_length: float | None = None
 ) -> float:
-    """A teacher in the loop ÷ label smoothing with attention, embeddings, head and optimiser counted, in FLOPs.
+    """A teacher in the loop ÷ label smoothing with attention, embeddings, head and optimiser
+    counted, in FLOPs.
 
-    ``length`` is a padded batch's in the student's tokens, ``teacher_length`` in the teacher's (None: the same).
+    ``length`` is a padded batch's in the student's tokens, ``teacher_length`` in the teacher's
+    (None: the same).
     """
     if teacher_length is None:
         teacher_length = length
@@ -128,8 +140,8 @@ def counted_online_ratio(
 
 @dataclass(frozen=True)
 class Device:
-    """What a device can do: dense FLOPs a second by dtype, bytes a second of its memory, and the ``share`` of that peak
-    that is assumed to be reached.
+    """What a device can do: dense FLOPs a second by dtype, bytes a second of its memory, and the
+    ``share`` of that peak that is assumed to be reached.
     """
 
     name: str
@@ -141,7 +153,9 @@ class Device:
         """FLOPs a second; of a dtype it has no units for, those of single precision."""
         return self.share * self.peak.get(dtype, self.peak["float32"])
 
-    def forward_seconds(self, shape: Shape, rows: int, length: float, dtype: str = "float32") -> float:
+    def forward_seconds(
+        self, shape: Shape, rows: int, length: float, dtype: str = "float32"
+    ) -> float:
         """Of a forward pass."""
         return forward_flops(shape, rows, length) / self.reached(dtype)
 
@@ -160,7 +174,8 @@ def _gpu(name: str, half: float, single: float, bandwidth: float, *, bfloat: boo
     return Device(name, peak, bandwidth * 1e9)
 
 
-# The makers' data sheets: dense, single precision without TF32 (torch's default). The first that fits a name counts.
+# The makers' data sheets: dense, single precision without TF32 (torch's default). The first that
+# fits a name counts.
 GPUS = {
     r"H200": _gpu("H200", 989.4, 66.9, 4800),
     r"H100.*PCIe": _gpu("H100 PCIe", 756, 51, 2000),
@@ -175,7 +190,9 @@ GPUS = {
     r"V100": _gpu("V100", 125, 15.7, 900, bfloat=False),
     r"RTX 4090": _gpu("RTX 4090", 165.2, 82.6, 1008),
 }
-CPU_CORE_FLOPS = 32e9  # single precision of one core: two FMA units of 256 bits at 2 GHz, shared by two threads
+CPU_CORE_FLOPS = (
+    32e9  # single precision of one core: two FMA units of 256 bits at 2 GHz, shared by two threads
+)
 CPU_BANDWIDTH = 10e9
 CPU_SHARE = 0.5
 
@@ -190,4 +207,6 @@ def gpu(name: str) -> Device | None:
 
 def cpu(cores: int) -> Device:
     """A guess at any processor: it has nothing for half precision."""
-    return Device(f"any CPU, {cores} cores", {"float32": cores * CPU_CORE_FLOPS}, CPU_BANDWIDTH, CPU_SHARE)
+    return Device(
+        f"any CPU, {cores} cores", {"float32": cores * CPU_CORE_FLOPS}, CPU_BANDWIDTH, CPU_SHARE
+    )

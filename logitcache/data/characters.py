@@ -1,6 +1,8 @@
-"""How texts are written: characters that a wrong encoding leaves, remains of HTML, missing words, lengths.
+"""How texts are written: characters that a wrong encoding leaves, remains of HTML, missing words,
+lengths.
 
-Each pattern is searched by arrow (RE2), block by block; only the first text with a fault is looked at in Python.
+Each pattern is searched by arrow (RE2), block by block; only the first text with a fault is looked
+at in Python.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ Bool = npt.NDArray[np.bool_]
 
 # What the bytes 0x80 to 0xBF of UTF-8 become in Windows-1252, and in Latin-1.
 _CONTINUED = "[\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
-_TAGS = "a|b|br|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|script|span|strong|style|table|td|th|tr|u|ul"
+_TAGS = (
+    "a|b|br|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|script|span|strong|style|table|td|th|tr|u|ul"
+)
 _BLANK = "\\s\u00a0\u2000-\u200b\u3000\ufeff"  # in brackets
 _WORD = "\\pL\\pN\\p{So}"  # letters, digits, and symbols such as emoji
 _MISSING = "|".join(map(re.escape, sorted((*MISSING_TEXTS, "[deleted]", "[removed]"))))
@@ -33,8 +37,8 @@ _MISSING = "|".join(map(re.escape, sorted((*MISSING_TEXTS, "[deleted]", "[remove
 
 @dataclass(frozen=True)
 class Pattern:
-    """A regular expression of RE2 that texts with a fault match. Unless it is of ``whole`` texts, Python reads it alike
-    and finds where the fault is.
+    """A regular expression of RE2 that texts with a fault match. Unless it is of ``whole`` texts,
+    Python reads it alike and finds where the fault is.
     """
 
     fault: Fault
@@ -54,14 +58,17 @@ PATTERNS = (
     Pattern(Fault.NUL, "\\x00"),
     Pattern(Fault.CONTROL, "[\\x01-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\u0080-\u009f]"),
     Pattern(Fault.INVISIBLE, "[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"),
-    Pattern(Fault.HTML, rf"(?i)</?(?:{_TAGS})(?:\s[^<>]*)?/?>|&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]+|#x[0-9a-f]+);"),
+    Pattern(
+        Fault.HTML,
+        rf"(?i)</?(?:{_TAGS})(?:\s[^<>]*)?/?>|&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]+|#x[0-9a-f]+);",
+    ),
     Pattern(Fault.ESCAPE, r"""[^\\]\\[nrt](?:[^a-z]|$)|\\u[0-9a-fA-F]{4}|[^\\]\\" """.strip()),
 )
 
 
 def faults_of_texts(source: Source) -> Iterator[Finding]:
-    """The faults of the texts of each split. Cost: six searches of all texts, and seven of those that one of the
-    patterns for parts of texts fits.
+    """The faults of the texts of each split. Cost: six searches of all texts, and seven of those
+    that one of the patterns for parts of texts fits.
     """
     inside = "|".join(f"(?:{pattern.expression})" for pattern in PATTERNS if not pattern.whole)
     for split, rows in source.splits.items():
@@ -77,7 +84,9 @@ def faults_of_texts(source: Source) -> Iterator[Finding]:
             if count and count >= pattern.least_share * len(rows):
                 first = int(has_fault.argmax())
                 place = source.place(split, int(rows.row_id[first]))
-                yield Finding(pattern.fault, split, count, len(rows), place, _quotation(rows, first, pattern))
+                yield Finding(
+                    pattern.fault, split, count, len(rows), place, _quotation(rows, first, pattern)
+                )
 
 
 def matches(rows: Rows, expression: str) -> Bool:
@@ -145,4 +154,8 @@ def word_counts(rows: Rows) -> Int64:
 
 def byte_counts(rows: Rows) -> Int64:
     """Bytes of each row in UTF-8: i64[N]."""
-    return by_block(np.int64, len(rows), lambda part: sum(numpy_of(pc.binary_length(f[part])) for f in fields(rows)))
+    return by_block(
+        np.int64,
+        len(rows),
+        lambda part: sum(numpy_of(pc.binary_length(f[part])) for f in fields(rows)),
+    )

@@ -1,4 +1,6 @@
-"""The weight of each class in the loss: a weight of each labelled position, the same for every method."""
+"""The weight of each class in the loss: a weight of each labelled position, the same for every
+method.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,24 @@ from logitcache.errors import SpecError
 from logitcache.records import Float32, Int64
 
 
-def class_weights(chosen: str | Mapping[str, float] | None, labels: Int64, task: Classification) -> Float32 | None:
+def class_weights(
+    chosen: str | Mapping[str, float] | None, labels: Int64, task: Classification
+) -> Float32 | None:
     """The weight of each class, f32[K]; None where all positions weigh the same.
 
-    ``balanced`` is scikit-learn's: n / (classes x count), over the labelled positions (of words, where they have the
-    labels) and the classes that occur among them. ``labels`` i64[P] of the training rows; -1 where there is none.
-    Raises SpecError for a class that the data does not have, and for tokens of a vocabulary.
+    ``balanced`` is scikit-learn's: n / (classes x count), over the labelled positions (of words,
+    where they have the labels) and the classes that occur among them. ``labels`` i64[P] of the
+    training rows; -1 where there is none. Raises SpecError for a class that the data does not have,
+    and for tokens of a vocabulary.
     """
     if chosen is None:
         return None
     if task.self_contained:
         raise SpecError(
-            expected="data of classes", found=f"{task.name}, of tokens", advice="Leave it out.", where="--class-weight"
+            expected="data of classes",
+            found=f"{task.name}, of tokens",
+            advice="Leave it out.",
+            where="--class-weight",
         )
     weights = np.ones(task.num_labels, np.float32)
     if chosen == BALANCED:
@@ -46,7 +54,10 @@ def class_weights(chosen: str | Mapping[str, float] | None, labels: Int64, task:
             )
         if match in weighted:
             raise SpecError(
-                expected="each class once", found=f"{match!r} twice", advice="Leave one out.", where="--class-weight"
+                expected="each class once",
+                found=f"{match!r} twice",
+                advice="Leave one out.",
+                where="--class-weight",
             )
         weighted.add(match)
         weights[names.index(match)] = weight

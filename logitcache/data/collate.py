@@ -1,4 +1,6 @@
-"""A batch from row numbers: one vectorised gather for inputs, one for targets, one comparison of hash columns."""
+"""A batch from row numbers: one vectorised gather for inputs, one for targets, one comparison of
+hash columns.
+"""
 
 from __future__ import annotations
 
@@ -32,24 +34,28 @@ class Teacher(Protocol):
     """Whoever answers for rows: a cache, several joined, or a live model."""
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """Answers for these rows, in this order: each i64[B]. A row is looked for at its place, and where that holds
-        another text, by its hash. Raises AlignmentError naming the first row whose text was not answered.
+        """Answers for these rows, in this order: each i64[B]. A row is looked for at its place, and
+        where that holds another text, by its hash. Raises AlignmentError naming the first row whose
+        text was not answered.
         """
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Indices into ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by row_hash; vectors
-    are joined by the number of the position in its row, and positions without an answer are left out.
+    """Indices into ``rows`` to a :class:`Batch`. Each target is joined by its teacher and proved by
+    row_hash; vectors are joined by the number of the position in its row, and positions without an
+    answer are left out.
 
-    An index below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises AlignmentError naming
-    the first row whose text is not the one its teacher answered.
+    An index below 0 is padding: it gives a row of weight 0 that has another row's fields. Raises
+    AlignmentError naming the first row whose text is not the one its teacher answered.
     """
 
     rows: Examples
     task: Classification
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
-    class_weight: Float32 | None = None  # [K] by which a labelled position's weight is multiplied; None: all 1
+    class_weight: Float32 | None = (
+        None  # [K] by which a labelled position's weight is multiplied; None: all 1
+    )
 
     def __call__(self, index: Int64) -> Batch[Array]:
         rows = self.rows
@@ -63,7 +69,9 @@ class Collator:
         where = where_of(positions, inputs, rows.padding.side)
         weight = positions.weight
         if self.class_weight is not None:
-            weight = weight * np.where(positions.label < 0, np.float32(1), self.class_weight[positions.label])
+            weight = weight * np.where(
+                positions.label < 0, np.float32(1), self.class_weight[positions.label]
+            )
         return Batch(
             row_id=rows.row_id[index],
             view=rows.view[index],
@@ -82,7 +90,9 @@ class Collator:
         return answers
 
 
-def _joined(positions: Positions, answers: Mapping[str, Answers]) -> tuple[Positions, dict[str, Payload[Array]]]:
+def _joined(
+    positions: Positions, answers: Mapping[str, Answers]
+) -> tuple[Positions, dict[str, Payload[Array]]]:
     """The positions that every teacher has answered, and each teacher's vectors there."""
     if not all(same_positions(positions, answer) for answer in answers.values()):
         shared, *shared_in_answers = common_positions(positions, *answers.values())
@@ -107,8 +117,9 @@ def where_of(positions: Positions, inputs: Mapping[str, Array], side: Side) -> I
 def pad(rows: Examples, index: Int64, padding: Padding | None = None) -> dict[str, Array]:
     """The model inputs of these rows, filled up to the longest: each [B, T], i64.
 
-    ``padding`` is the rows' own by default. Where its side is none, the rows are filled on the right, and
-    ``logitcache.models.call`` takes the filling away again. The attention mask is there in any case.
+    ``padding`` is the rows' own by default. Where its side is none, the rows are filled on the
+    right, and ``logitcache.models.call`` takes the filling away again. The attention mask is there
+    in any case.
     """
     padding = padding or rows.padding
     indptr = rows.inputs["input_ids"].indptr

@@ -1,7 +1,8 @@
-"""Rows that are held out of training where the user gave none: some of each class, chosen by their texts.
+"""Rows that are held out of training where the user gave none: some of each class, chosen by their
+texts.
 
-The split of a row depends on the hashes and labels of the table alone, not on the order of its rows. Equal texts stay
-together, whatever their labels.
+The split of a row depends on the hashes and labels of the table alone, not on the order of its
+rows. Equal texts stay together, whatever their labels.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from logitcache.records import Int64
 
 SHARE = 10  # one row in so many of a class goes to each held-out split
 FEWEST = 10  # labelled rows of a class, below which none of it is held out
-BIG = 2  # times a class's share of a split: a text that alone has more rows than that stays in train
+BIG = (
+    2  # times a class's share of a split: a text that alone has more rows than that stays in train
+)
 RULE = f"by content, one row in {SHARE} of each class for each split, equal texts together"
 
 
@@ -45,14 +48,16 @@ class SharedTexts:
     first: int  # the row_id of the first such row
 
 
-def divide(row_hash: Int64, label: Int64, names: Sequence[str], classes: int = 2) -> dict[str, Int64]:
-    """The places of the labelled rows that each of ``names`` holds out, ascending. Empty where fewer than ``classes``
-    classes have enough rows.
+def divide(
+    row_hash: Int64, label: Int64, names: Sequence[str], classes: int = 2
+) -> dict[str, Int64]:
+    """The places of the labelled rows that each of ``names`` holds out, ascending. Empty where
+    fewer than ``classes`` classes have enough rows.
 
-    The steps: a text counts for the rarest of its labels. The texts of a class are put in the order of a counter hash
-    of their own hash, and each split takes them from the front until it has its share of the class's rows, so it has
-    at most one text's rows too many. Cost: one sort of the labelled rows. ``row_hash`` i64[N]; ``label`` i64[N], -1
-    where there is none.
+    The steps: a text counts for the rarest of its labels. The texts of a class are put in the order
+    of a counter hash of their own hash, and each split takes them from the front until it has its
+    share of the class's rows, so it has at most one text's rows too many. Cost: one sort of the
+    labelled rows. ``row_hash`` i64[N]; ``label`` i64[N], -1 where there is none.
     """
     labelled = np.flatnonzero(label >= 0)
     hashes, text = np.unique(row_hash[labelled], return_inverse=True)
@@ -82,7 +87,9 @@ def divide(row_hash: Int64, label: Int64, names: Sequence[str], classes: int = 2
 
 
 def stand_in(row_hash: Int64, others: Int64) -> npt.NDArray[np.bool_]:
-    """Which of these texts are among others: bool[N]. Memory grows with N alone, not with the others."""
+    """Which of these texts are among others: bool[N]. Memory grows with N alone, not with the
+    others.
+    """
     hashes, text = np.unique(row_hash, return_inverse=True)
     if not len(hashes):
         return np.zeros(0, bool)
@@ -95,7 +102,9 @@ def stand_in(row_hash: Int64, others: Int64) -> npt.NDArray[np.bool_]:
 
 
 def _rarest(label: Int64, text: Int64, texts: int) -> Int64:
-    """The rarest class among each text's labels, numbered by rarity: i64[texts]. ``text`` i64[N] numbers the texts."""
+    """The rarest class among each text's labels, numbered by rarity: i64[texts]. ``text`` i64[N]
+    numbers the texts.
+    """
     _, classes, counts = np.unique(label, return_inverse=True, return_counts=True)
     rarity = np.empty(len(counts), np.int64)
     rarity[np.argsort(counts, kind="stable")] = np.arange(len(counts))

@@ -1,4 +1,5 @@
-"""The data doctor: what somebody should know of rows before a teacher is asked or a student trained.
+"""The data doctor: what somebody should know of rows before a teacher is asked or a student
+trained.
 
 It reads rows that are loaded already, loads no torch, and changes nothing.
 """
@@ -11,7 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from logitcache.data.characters import Lengths, byte_counts, faults_of_texts, lengths_of, word_counts
+from logitcache.data.characters import (
+    Lengths,
+    byte_counts,
+    faults_of_texts,
+    lengths_of,
+    word_counts,
+)
 from logitcache.data.findings import MEANINGS, Fault, Finding, quoted
 from logitcache.data.names import class_number, folded, integer, listed
 from logitcache.data.repeats import repeats, sure_repeats
@@ -52,7 +59,9 @@ class Checkup:
 
 
 def examine(source: Source) -> Checkup:
-    """Everything that can be told of the rows alone. Cost: some passes over all texts, all but one of them in arrow."""
+    """Everything that can be told of the rows alone. Cost: some passes over all texts, all but one
+    of them in arrow.
+    """
     findings = [*label_faults(source), *repeats(source), *faults_of_texts(source)]
     findings.sort(key=lambda finding: not finding.is_serious)
     splits = tuple(_shape(source, split) for split in source.splits)
@@ -60,7 +69,9 @@ def examine(source: Source) -> Checkup:
 
 
 def remark(source: Source) -> str:
-    """One line on what is surely wrong with the rows, from their hashes and labels alone; empty where nothing is."""
+    """One line on what is surely wrong with the rows, from their hashes and labels alone; empty
+    where nothing is.
+    """
     findings = [finding for finding in label_faults(source, names=False) if finding.is_serious]
     findings += sure_repeats(source)
     findings += [_empty(source, split) for split in source.splits]
@@ -89,7 +100,12 @@ def _shape(source: Source, split: str) -> SplitShape:
         counts = {"words": word_counts(rows), "bytes": byte_counts(rows)}
         lengths = tuple(lengths_of(values, unit, source, split) for unit, values in counts.items())
     return SplitShape(
-        split, len(rows), int((rows.label >= 0).sum()), counts_of(source, rows), source.shares_table(split), lengths
+        split,
+        len(rows),
+        int((rows.label >= 0).sum()),
+        counts_of(source, rows),
+        source.shares_table(split),
+        lengths,
     )
 
 
@@ -100,8 +116,8 @@ def counts_of(source: Source, rows: Rows) -> Int64:
 
 
 def label_faults(source: Source, *, names: bool = True) -> Iterator[Finding]:
-    """Findings about the labels; unless ``names``, without the search for names of labels in texts. None for a task
-    whose every text is its own label.
+    """Findings about the labels; unless ``names``, without the search for names of labels in texts.
+    None for a task whose every text is its own label.
     """
     if not source.num_labels or TASKS[source.task].self_contained:
         return
@@ -150,7 +166,10 @@ def _numbers(source: Source) -> list[int] | None:
 def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
     """Classes of train that are rare or have most rows."""
     empty = np.flatnonzero(counts == 0)
-    everywhere = sum((counts_of(source, rows) for rows in source.splits.values()), np.zeros(len(counts), np.int64))
+    everywhere = sum(
+        (counts_of(source, rows) for rows in source.splits.values()),
+        np.zeros(len(counts), np.int64),
+    )
     nowhere = empty[everywhere[empty] == 0]
     if len(nowhere):
         yield _classes(Fault.NO_ROWS, source, "train", nowhere)
@@ -160,8 +179,12 @@ def _shares(source: Source, counts: Int64) -> Iterator[Finding]:
     largest = int(counts.argmax())
     share = counts[largest] / counts.sum()
     if share >= SKEWED and source.splits["train"].tags is None:
-        detail = f"always answering {_class_names(source, np.array([largest]))} is right for {share:.1%}"
-        yield Finding(Fault.IMBALANCE, "train", int(counts[largest]), int(counts.sum()), detail=detail)
+        detail = (
+            f"always answering {_class_names(source, np.array([largest]))} is right for {share:.1%}"
+        )
+        yield Finding(
+            Fault.IMBALANCE, "train", int(counts[largest]), int(counts.sum()), detail=detail
+        )
 
 
 def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[Finding]:
@@ -180,21 +203,31 @@ def _held_out(source: Source, split: str, rows: Rows, train: Int64) -> Iterator[
     if counts.sum() >= LEAST_FOR_SHIFT and np.abs(difference).sum() / 2 > SHIFT:
         most = int(np.abs(difference).argmax())
         name = _class_names(source, np.array([most]))
-        detail = f"{name}: {counts[most] / counts.sum():.1%}, in train {train[most] / train.sum():.1%}"
+        detail = (
+            f"{name}: {counts[most] / counts.sum():.1%}, in train {train[most] / train.sum():.1%}"
+        )
         yield Finding(Fault.OTHER_SHARES, split, int(counts.sum()), len(rows), detail=detail)
 
 
 def _first(rows: Rows, label: int) -> int:
     """The row_id of the first row with a label of this class."""
     position = int((rows.labels == label).argmax())
-    row = position if rows.tags is None else int(np.searchsorted(rows.tags.indptr, position, "right")) - 1
+    row = (
+        position
+        if rows.tags is None
+        else int(np.searchsorted(rows.tags.indptr, position, "right")) - 1
+    )
     return int(rows.row_id[row])
 
 
 def _names_in_texts(source: Source, train: Rows) -> Iterator[Finding]:
-    """Texts in which the name of their own label stands, and no other: whoever reads them need not understand them."""
+    """Texts in which the name of their own label stands, and no other: whoever reads them need not
+    understand them.
+    """
     names = [folded(name) for name in source.label_names or ()]
-    plain = [index for index, name in enumerate(names) if len(name) > 1 and class_number(name) is None]
+    plain = [
+        index for index, name in enumerate(names) if len(name) > 1 and class_number(name) is None
+    ]
     labelled = np.flatnonzero(np.isin(train.label, plain))[:SAMPLE]
     if len(plain) < 2 or not len(labelled):
         return
@@ -218,11 +251,15 @@ def _rows(fault: Fault, source: Source, split: str, has_fault: npt.NDArray[np.bo
     rows = source.splits[split]
     first = int(has_fault.argmax())
     place = source.place(split, int(rows.row_id[first]))
-    return Finding(fault, split, int(has_fault.sum()), len(rows), place, quoted(rows.text[first].as_py()))
+    return Finding(
+        fault, split, int(has_fault.sum()), len(rows), place, quoted(rows.text[first].as_py())
+    )
 
 
 def _classes(fault: Fault, source: Source, split: str, classes: Int64) -> Finding:
-    return Finding(fault, split, len(classes), source.num_labels, detail=_class_names(source, classes))
+    return Finding(
+        fault, split, len(classes), source.num_labels, detail=_class_names(source, classes)
+    )
 
 
 def _class_names(source: Source, classes: Int64) -> str:

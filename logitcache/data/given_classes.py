@@ -6,13 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from logitcache.data.label_values import Columns, first_place
-from logitcache.data.names import BOOLEANS, ClassNames, folded, folds, integer, is_number, labels_option, listed
+from logitcache.data.names import (
+    BOOLEANS,
+    ClassNames,
+    folded,
+    folds,
+    integer,
+    is_number,
+    labels_option,
+    listed,
+)
 from logitcache.errors import SpecError
 from logitcache.reporter import Reporter
 
 
 def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type, Any], str | None]:
-    """The name that each value is, letter for letter or as a number; None for a value that is none of them."""
+    """The name that each value is, letter for letter or as a number; None for a value that is none
+    of them.
+    """
     known = set(names)
     numbers = {float(name.replace(",", ".")): name for name in names if is_number(name)}
     found: dict[tuple[type, Any], str | None] = {}
@@ -25,10 +36,15 @@ def given_names(present: Sequence[Any], names: Sequence[str]) -> dict[tuple[type
 
 
 def given_classes(
-    present: Sequence[Any], given: ClassNames, columns: Columns, column: str | None, reporter: Reporter
+    present: Sequence[Any],
+    given: ClassNames,
+    columns: Columns,
+    column: str | None,
+    reporter: Reporter,
 ) -> dict[Any, int]:
-    """The class number of each value: texts by name, in any spelling that one name alone has; numbers by the numbers
-    that were given, else by name where names are numbers, else as places in the list, from 0.
+    """The class number of each value: texts by name, in any spelling that one name alone has;
+    numbers by the numbers that were given, else by name where names are numbers, else as places in
+    the list, from 0.
 
     Raises SpecError naming the first row whose value is none of the classes.
     """
@@ -39,12 +55,18 @@ def given_classes(
     if given.numbers is not None:
         return _by_number(present, given.numbers, columns)
     if any(integer(name) is not None for name in given.names):
-        return _by_name({value: str(value) for value in present}, given.names, columns, column, reporter)
+        return _by_name(
+            {value: str(value) for value in present}, given.names, columns, column, reporter
+        )
     return _by_place(present, given.names, columns, column)
 
 
 def _by_name(
-    texts: Mapping[Any, str], names: tuple[str, ...], columns: Columns, column: str | None, reporter: Reporter
+    texts: Mapping[Any, str],
+    names: tuple[str, ...],
+    columns: Columns,
+    column: str | None,
+    reporter: Reporter,
 ) -> dict[Any, int]:
     number = {name: index for index, name in enumerate(names)}
     forms = folds(names)
@@ -69,7 +91,9 @@ def _by_name(
     return classes
 
 
-def _by_number(present: Sequence[int], numbers: tuple[int, ...], columns: Columns) -> dict[Any, int]:
+def _by_number(
+    present: Sequence[int], numbers: tuple[int, ...], columns: Columns
+) -> dict[Any, int]:
     index = {number: i for i, number in enumerate(numbers)}
     other = next((value for value in present if value not in index), None)
     if other is not None:
@@ -82,7 +106,9 @@ def _by_number(present: Sequence[int], numbers: tuple[int, ...], columns: Column
     return {value: index[value] for value in present}
 
 
-def _by_place(present: Sequence[int], names: tuple[str, ...], columns: Columns, column: str | None) -> dict[Any, int]:
+def _by_place(
+    present: Sequence[int], names: tuple[str, ...], columns: Columns, column: str | None
+) -> dict[Any, int]:
     outside = next((value for value in present if not 0 <= value < len(names)), None)
     if outside is not None:
         raise out_of_range(outside, names, first_place(columns, outside))
@@ -97,7 +123,9 @@ def _by_place(present: Sequence[int], names: tuple[str, ...], columns: Columns, 
     return {value: value for value in present}
 
 
-def _of_booleans(present: Sequence[bool], names: tuple[str, ...], columns: Columns) -> dict[Any, int]:
+def _of_booleans(
+    present: Sequence[bool], names: tuple[str, ...], columns: Columns
+) -> dict[Any, int]:
     forms = folds(names)
     if set(BOOLEANS) <= set(forms):
         return {value: names.index(forms[BOOLEANS[value]]) for value in present}

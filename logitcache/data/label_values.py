@@ -1,5 +1,6 @@
-"""A column of labels as its distinct values: lists of one taken for their element, spaces around names removed, what
-stands for a missing label found. Every rule looks at distinct values alone; rows are mapped in one step.
+"""A column of labels as its distinct values: lists of one taken for their element, spaces around
+names removed, what stands for a missing label found. Every rule looks at distinct values alone;
+rows are mapped in one step.
 """
 
 from __future__ import annotations
@@ -77,7 +78,10 @@ def _of_list(values: list[Any]) -> tuple[list[Any], Array]:
     distinct: list[Any] = []
     index = np.empty(len(values), np.int32)
     for row, value in enumerate(values):
-        key = (type(value), value if isinstance(value, _HASHABLE) else repr(value))  # True is no 1, and 1.0 is none
+        key = (
+            type(value),
+            value if isinstance(value, _HASHABLE) else repr(value),
+        )  # True is no 1, and 1.0 is none
         position = positions.setdefault(key, len(distinct))
         if position == len(distinct):
             distinct.append(value)
@@ -111,28 +115,47 @@ def _of_arrow(values: Column) -> tuple[list[Any], Array]:
 
 def present_values(columns: Columns) -> list[Any]:
     """The distinct values of all splits, each once; 1, 1.0 and True are three."""
-    values = (value for column in columns.values() for value in column.distinct if value is not None)
+    values = (
+        value for column in columns.values() for value in column.distinct if value is not None
+    )
     return [value for _, value in dict.fromkeys((type(value), value) for value in values)]
 
 
 def first_place(columns: Columns, value: Any) -> str:
     """The place of the first row that has this value."""
-    holders = ((values, i) for values in columns.values() for i, v in enumerate(values.distinct) if v == value)
+    holders = (
+        (values, i)
+        for values in columns.values()
+        for i, v in enumerate(values.distinct)
+        if v == value
+    )
     values, position = next(holders)
     return values.where(position)
 
 
-def cleaned(columns: Columns, names: Collection[str], column: str | None, reporter: Reporter) -> Columns:
-    """The same columns with plain values: no lists, no spaces around texts, None wherever there is no label. A text
-    among ``names`` is a class as it stands.
+def cleaned(
+    columns: Columns, names: Collection[str], column: str | None, reporter: Reporter
+) -> Columns:
+    """The same columns with plain values: no lists, no spaces around texts, None wherever there is
+    no label. A text among ``names`` is a class as it stands.
 
-    What is changed is said with its count and its first row. Raises SpecError for a row of several labels, and for
-    -100 beside labels.
+    What is changed is said with its count and its first row. Raises SpecError for a row of several
+    labels, and for -100 beside labels.
     """
     columns = {split: _without_lists(values, column) for split, values in columns.items()}
-    columns = {split: _trimmed(values, names, column, reporter) for split, values in columns.items()}
-    texts = {value for values in columns.values() for value in values.distinct if isinstance(value, str) and value}
-    columns = {split: _without_missing(values, names, texts, column, reporter) for split, values in columns.items()}
+    columns = {
+        split: _trimmed(values, names, column, reporter) for split, values in columns.items()
+    }
+    texts = {
+        value
+        for values in columns.values()
+        for value in values.distinct
+        if isinstance(value, str) and value
+    }
+    columns = {
+        split: _without_missing(values, names, texts, column, reporter)
+        for split, values in columns.items()
+    }
     return _without_withheld(columns, names, column, reporter)
 
 
@@ -140,7 +163,11 @@ def _without_lists(values: Values, column: str | None) -> Values:
     """Lists of one element are that element, and an empty list is no label."""
     texts = [value for value in values.distinct if isinstance(value, str) and value.strip()]
     as_lists = [_list_in(text) for text in texts]
-    written = not values.table.typed and bool(as_lists) and all(elements is not None for elements in as_lists)
+    written = (
+        not values.table.typed
+        and bool(as_lists)
+        and all(elements is not None for elements in as_lists)
+    )
     distinct = []
     for position, value in enumerate(values.distinct):
         elements: Any = _list_in(value) if written and isinstance(value, str) else value
@@ -148,7 +175,9 @@ def _without_lists(values: Values, column: str | None) -> Values:
             elements = elements.tolist()
         if not isinstance(elements, list | tuple):
             distinct.append(value)
-        elif len(elements) > 1 or any(isinstance(element, list | tuple | dict) for element in elements):
+        elif len(elements) > 1 or any(
+            isinstance(element, list | tuple | dict) for element in elements
+        ):
             raise SpecError(
                 f"column {column!r}: expected one label a row, found {short(repr(value))}: several labels a row "
                 "(multi-label) are no classes. Keep one label a row.",
@@ -160,7 +189,9 @@ def _without_lists(values: Values, column: str | None) -> Values:
 
 
 def _list_in(text: str) -> list[Any] | None:
-    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes none."""
+    """The list that a text writes, as pandas and numpy write one into a csv; None where it writes
+    none.
+    """
     stripped = text.strip()
     if not (stripped.startswith("[") and stripped.endswith("]")):
         return None
@@ -173,10 +204,19 @@ def _list_in(text: str) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 
-def _trimmed(values: Values, names: Collection[str], column: str | None, reporter: Reporter) -> Values:
+def _trimmed(
+    values: Values, names: Collection[str], column: str | None, reporter: Reporter
+) -> Values:
     """Space around a text is no part of it; that is said where it matters."""
-    distinct = [value.strip() if isinstance(value, str) and value not in names else value for value in values.distinct]
-    changed = [i for i, value in enumerate(values.distinct) if isinstance(value, str) and value != distinct[i] != ""]
+    distinct = [
+        value.strip() if isinstance(value, str) and value not in names else value
+        for value in values.distinct
+    ]
+    changed = [
+        i
+        for i, value in enumerate(values.distinct)
+        if isinstance(value, str) and value != distinct[i] != ""
+    ]
     if changed:
         rows = sum(map(values.count, changed))
         first = values.distinct[changed[0]]
@@ -190,8 +230,8 @@ def _trimmed(values: Values, names: Collection[str], column: str | None, reporte
 def _without_missing(
     values: Values, names: Collection[str], texts: set[str], column: str | None, reporter: Reporter
 ) -> Values:
-    """None for an empty text, NaN, and (in a file of texts) what pandas takes for a missing value. ``texts``: all that
-    stand in the column, in any split.
+    """None for an empty text, NaN, and (in a file of texts) what pandas takes for a missing value.
+    ``texts``: all that stand in the column, in any split.
     """
     distinct = list(values.distinct)
     for position, value in enumerate(values.distinct):
@@ -206,30 +246,46 @@ def _without_missing(
             else:
                 distinct[position] = None
                 classes = sorted((texts - MISSING_TEXTS) | {value})
-                advice = labels_option(classes) if len(classes) <= LISTED else "name all classes with --labels"
-                meaning = f"is taken for a missing label, as pandas does. To keep it as a class: {advice}"
+                advice = (
+                    labels_option(classes)
+                    if len(classes) <= LISTED
+                    else "name all classes with --labels"
+                )
+                meaning = (
+                    f"is taken for a missing label, as pandas does. To keep it as a class: {advice}"
+                )
             _say(values, position, column, repr(value), meaning, reporter)
     return replace(values, distinct=distinct)
 
 
-def _say(values: Values, position: int, column: str | None, value: str, meaning: str, reporter: Reporter) -> None:
+def _say(
+    values: Values, position: int, column: str | None, value: str, meaning: str, reporter: Reporter
+) -> None:
     rows = values.count(position)
-    reporter.note(f"column {column!r}: {value} ({rows:,} rows, the first {values.where(position)}) {meaning}")
+    reporter.note(
+        f"column {column!r}: {value} ({rows:,} rows, the first {values.where(position)}) {meaning}"
+    )
 
 
-def _without_withheld(columns: Columns, names: Collection[str], column: str | None, reporter: Reporter) -> Columns:
-    """A split other than train in which nothing but -1 (or -100) stands has no labels; nor has data that holds nothing
-    else. Raises SpecError for -100 beside labels.
+def _without_withheld(
+    columns: Columns, names: Collection[str], column: str | None, reporter: Reporter
+) -> Columns:
+    """A split other than train in which nothing but -1 (or -100) stands has no labels; nor has data
+    that holds nothing else. Raises SpecError for -100 beside labels.
     """
     withheld = {split: _withheld(values, names) for split, values in columns.items()}
-    labelled = any(value is not None for s, v in columns.items() if withheld[s] is None for value in v.distinct)
+    labelled = any(
+        value is not None for s, v in columns.items() if withheld[s] is None for value in v.distinct
+    )
     kept = dict(columns)
     for split, number in withheld.items():
         if number is None or (split in ("train", None) and labelled):
             continue
         values = columns[split]
         kept[split] = replace(values, distinct=[None] * len(values.distinct))
-        reporter.note(f"column {column!r}: every label of {values.table.path} is {number}: these rows have no label")
+        reporter.note(
+            f"column {column!r}: every label of {values.table.path} is {number}: these rows have no label"
+        )
     for values in kept.values():
         ignored = next((i for i, v in enumerate(values.distinct) if _number_of(v) == IGNORED), None)
         if ignored is not None and str(IGNORED) not in names:

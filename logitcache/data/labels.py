@@ -1,8 +1,10 @@
 """Labels as class numbers: the names or numbers of a column become classes 0 to K - 1.
 
-1. Every split's column is reduced to its distinct values (``label_values``), and what is no label is taken out.
+1. Every split's column is reduced to its distinct values (``label_values``), and what is no label
+   is taken out.
 2. All values of all splits together say what the column holds: booleans, whole numbers or texts.
-3. Whole numbers that begin at 0 are class numbers. Other numbers, booleans and texts are names of classes.
+3. Whole numbers that begin at 0 are class numbers. Other numbers, booleans and texts are names of
+   classes.
 4. Names that somebody gave (``--labels``, labels.json, a ClassLabel) say which class each value is.
 """
 
@@ -41,12 +43,13 @@ Classes = Mapping[Any, int]  # value of a column -> class number
 def labels(
     tables: Tables, column: str | None, given: ClassNames | None, reporter: Reporter
 ) -> tuple[dict[str | None, Int64], Names, int]:
-    """Labels of each table as class numbers (-1: none), the names in label order (None where labels are bare numbers
-    from 0), and how many classes.
+    """Labels of each table as class numbers (-1: none), the names in label order (None where labels
+    are bare numbers from 0), and how many classes.
 
-    ``given`` are the names that somebody gave. Class names that stand in the data itself (a ClassLabel) are the labels
-    where nobody gave others, or the same in another order; other given names rename the numbers.
-    Raises SpecError naming the first row whose label cannot be one of the classes.
+    ``given`` are the names that somebody gave. Class names that stand in the data itself (a
+    ClassLabel) are the labels where nobody gave others, or the same in another order; other given
+    names rename the numbers. Raises SpecError naming the first row whose label cannot be one of the
+    classes.
     """
     columns = read_values(tables, column)
     columns, declared = _named_by_class_label(columns, column, given)
@@ -85,9 +88,11 @@ def _numbered(columns: Columns, classes: Classes) -> dict[str | None, Int64]:
 def _named_by_class_label(
     columns: Columns, column: str | None, given: ClassNames | None
 ) -> tuple[Columns, ClassNames | None]:
-    """Class numbers as the names that a ClassLabel declares for them, and the names of the first table that has any.
+    """Class numbers as the names that a ClassLabel declares for them, and the names of the first
+    table that has any.
 
-    Given names that are others rename the numbers. Raises SpecError where they are partly the same, at other numbers.
+    Given names that are others rename the numbers. Raises SpecError where they are partly the same,
+    at other numbers.
     """
     renamed = dict(columns)
     declared: ClassNames | None = None
@@ -100,7 +105,9 @@ def _named_by_class_label(
         for position, value in enumerate(values.distinct):
             if value is not None and not UNLABELLED <= value < len(names):
                 raise out_of_range(value, names, values.where(position))
-        distinct = [None if value in (None, UNLABELLED) else names[value] for value in values.distinct]
+        distinct = [
+            None if value in (None, UNLABELLED) else names[value] for value in values.distinct
+        ]
         renamed[split] = replace(values, distinct=distinct)
     return renamed, declared
 
@@ -113,7 +120,11 @@ def _renamed(classes: tuple[str, ...], given: ClassNames | None, table: Table) -
     names = [name if name in given.names else by_spelling.get(folded(name)) for name in classes]
     if None not in names and len(set(names)) == len(names):
         return tuple(name for name in names if name is not None)
-    moved = [name for i, name in enumerate(names) if name is not None and given.names[i : i + 1] != (name,)]
+    moved = [
+        name
+        for i, name in enumerate(names)
+        if name is not None and given.names[i : i + 1] != (name,)
+    ]
     if moved:
         raise SpecError(
             expected=f"the class names of the data ({listed(classes)}) or other ones",
@@ -127,8 +138,9 @@ def _renamed(classes: tuple[str, ...], given: ClassNames | None, table: Table) -
 def _of_one_kind(columns: Columns, given: ClassNames | None, column: str | None) -> Columns:
     """Booleans, integers or texts, whatever the files write them as.
 
-    Texts that are all whole numbers are integers, and texts that are all true or false are booleans. Raises SpecError
-    naming the first row that has a number with a fraction, or another kind than the rows before it.
+    Texts that are all whole numbers are integers, and texts that are all true or false are
+    booleans. Raises SpecError naming the first row that has a number with a fraction, or another
+    kind than the rows before it.
     """
     _check_kinds(columns, column, alike=False)
     present = present_values(columns)
@@ -138,9 +150,13 @@ def _of_one_kind(columns: Columns, given: ClassNames | None, column: str | None)
             return _replaced(columns, names)
     fractions = [value for value in present if _is_fraction(value)]
     texts = [value for value in present if isinstance(value, str)]
-    if any(isinstance(value, float) for value in fractions) or (fractions and all(map(is_number, texts))):
+    if any(isinstance(value, float) for value in fractions) or (
+        fractions and all(map(is_number, texts))
+    ):
         raise _score(fractions[0], present, columns, column)
-    read: dict[tuple[type, Any], Any] = {(float, v): int(v) for v in present if isinstance(v, float)}
+    read: dict[tuple[type, Any], Any] = {
+        (float, v): int(v) for v in present if isinstance(v, float)
+    }
     if all(text.casefold() in BOOLEANS for text in texts):
         read |= {(str, text): text.casefold() == BOOLEANS[1] for text in texts}
     elif all(integer(text) is not None for text in texts):
@@ -159,7 +175,9 @@ def _is_fraction(value: Any) -> bool:
 
 def _replaced(columns: Columns, read: Mapping[tuple[type, Any], Any]) -> Columns:
     return {
-        split: replace(values, distinct=[read.get((type(value), value), value) for value in values.distinct])
+        split: replace(
+            values, distinct=[read.get((type(value), value), value) for value in values.distinct]
+        )
         for split, values in columns.items()
     }
 
@@ -177,8 +195,8 @@ def _score(value: Any, present: list[Any], columns: Columns, column: str | None)
 
 
 def _check_kinds(columns: Columns, column: str | None, *, alike: bool) -> None:
-    """Raises SpecError naming the first row whose label is no text, number or boolean; or (``alike``) is of another
-    kind than those before.
+    """Raises SpecError naming the first row whose label is no text, number or boolean; or
+    (``alike``) is of another kind than those before.
     """
     first: type | None = None
     for values in columns.values():
@@ -197,7 +215,9 @@ def _check_kinds(columns: Columns, column: str | None, *, alike: bool) -> None:
             )
 
 
-def _own_names(columns: Columns, present: list[Any], column: str | None, reporter: Reporter) -> tuple[str, ...]:
+def _own_names(
+    columns: Columns, present: list[Any], column: str | None, reporter: Reporter
+) -> tuple[str, ...]:
     """The values as names of classes, in order: false and true, numbers by value, texts by letters.
 
     Raises SpecError where two differ in nothing but their spelling.
@@ -207,7 +227,9 @@ def _own_names(columns: Columns, present: list[Any], column: str | None, reporte
     if present and all(isinstance(value, int) for value in present):
         names = tuple(map(str, sorted(present)))
         minus = " Where -1 means no label, leave the field empty." if UNLABELLED in present else ""
-        option = f" To name them, or others too: {labels_option(names)}" if len(names) <= LISTED else ""
+        option = (
+            f" To name them, or others too: {labels_option(names)}" if len(names) <= LISTED else ""
+        )
         reporter.note(
             f"column {column!r}: the numbers {listed(names)} do not begin at 0: each is the name of a class."
             f"{minus}{option}"
@@ -215,7 +237,9 @@ def _own_names(columns: Columns, present: list[Any], column: str | None, reporte
         return names
     names = _sorted(present)
     if "-1" in names:
-        reporter.note(f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty.")
+        reporter.note(
+            f"column {column!r}: -1 is taken for a class. Where it means no label, leave the field empty."
+        )
     forms: dict[str, str] = {}
     for name in names:
         spelling = forms.setdefault(folded(name), name)

@@ -6,8 +6,8 @@ A match is made by names, in this order, and refused where none of these fits on
 2. the same names, in any order;
 3. names that differ in case, spaces, ``_`` or ``-`` alone;
 4. names that are numbers on both sides (bare numbers, "2", "LABEL_2", booleans), by number;
-5. where one side has names and the other numbers alone (data of bare numbers, a teacher of LABEL_0, LABEL_1, ...), the
-   class number is the column.
+5. where one side has names and the other numbers alone (data of bare numbers, a teacher of LABEL_0,
+   LABEL_1, ...), the class number is the column.
 """
 
 from __future__ import annotations
@@ -78,11 +78,12 @@ def match_labels(
     who: str = "teacher",
     occurring: Sequence[int] | None = None,
 ) -> Match:
-    """How the columns called ``own`` become the data's classes. ``label_map`` names a column for classes of the data.
+    """How the columns called ``own`` become the data's classes. ``label_map`` names a column for
+    classes of the data.
 
-    For what a refusal says: ``who`` has the columns (a teacher or a cache), ``occurring`` are the classes that have
-    rows. Raises FingerprintMismatch where the classes are others, with the options that say how to match them;
-    SpecError for a map that does not fit.
+    For what a refusal says: ``who`` has the columns (a teacher or a cache), ``occurring`` are the
+    classes that have rows. Raises FingerprintMismatch where the classes are others, with the
+    options that say how to match them; SpecError for a map that does not fit.
     """
     if task.self_contained:  # a vocabulary is matched by its tokens, where a tokenizer is known
         if label_map:
@@ -146,7 +147,9 @@ def _columns(data: Sequence[object], own: Sequence[object]) -> Int64:
 
 
 def _by_number(own: tuple[str, ...], data: tuple[str, ...]) -> Match | None:
-    """By the numbers that both sides have; or, where one side has names and the other numbers alone, by place."""
+    """By the numbers that both sides have; or, where one side has names and the other numbers
+    alone, by place.
+    """
     count = list(range(len(data)))
     own_numbers = _numbers(own)
     data_numbers = _numbers(data)
@@ -157,7 +160,12 @@ def _by_number(own: tuple[str, ...], data: tuple[str, ...]) -> Match | None:
     is_numbered = data_numbers == count and all(integer(name) is not None for name in data)
     if is_numbered and _count_up(own) and len(set(own)) == len(own):
         return Match(np.arange(len(own)), Kind.NUMBERED, data, own)
-    if own_numbers is not None and sorted(own_numbers) == count and all(map(is_unnamed, own)) and _count_up(data):
+    if (
+        own_numbers is not None
+        and sorted(own_numbers) == count
+        and all(map(is_unnamed, own))
+        and _count_up(data)
+    ):
         return Match(np.array(own_numbers).argsort(), Kind.NUMBERED, data, own)
     return None
 
@@ -178,29 +186,37 @@ def _count_up(names: Sequence[str]) -> bool:
     return all(class_number(name) in (None, column) for column, name in enumerate(names))
 
 
-def _by_map(own: tuple[str, ...], data: tuple[str, ...], label_map: Mapping[str, str], where: str) -> Match | None:
-    """By the map, and by names where it says nothing. None where classes are left over that have no column of their
-    name.
+def _by_map(
+    own: tuple[str, ...], data: tuple[str, ...], label_map: Mapping[str, str], where: str
+) -> Match | None:
+    """By the map, and by names where it says nothing. None where classes are left over that have no
+    column of their name.
     """
     columns: dict[int, int] = {}
     for name, column_name in label_map.items():
         index = _index(data, name)
         if index is None:
-            raise SpecError(f"--label-map: expected a class of the data ({listed(data)}), found {name!r}. Correct it.")
+            raise SpecError(
+                f"--label-map: expected a class of the data ({listed(data)}), found {name!r}. Correct it."
+            )
         column = _column(own, column_name)
         if column is None:
             expected = f"expected a class of {where} ({listed(own)})"
             raise SpecError(f"--label-map: {expected}, found {column_name!r}. Correct it.")
         if index in columns or column in columns.values():
             twice = name if index in columns else column_name
-            raise SpecError(f"--label-map: expected each class once, found {twice!r} twice. Correct it.")
+            raise SpecError(
+                f"--label-map: expected each class once, found {twice!r} twice. Correct it."
+            )
         columns[index] = column
     classes, free = _unmatched(columns, len(data))
     if classes:
         match = _by_name(tuple(own[i] for i in free), tuple(data[i] for i in classes))
         if match is None:
             return None
-        columns |= {index: free[position] for index, position in zip(classes, match.order, strict=True)}
+        columns |= {
+            index: free[position] for index, position in zip(classes, match.order, strict=True)
+        }
     order = np.array([columns[i] for i in range(len(data))], np.int64)
     return Match(order, Kind.MAPPED, data, own)
 
@@ -213,7 +229,9 @@ def _unmatched(columns: Mapping[int, int], count: int) -> tuple[list[int], list[
 
 
 def _index(names: tuple[str, ...], name: str) -> int | None:
-    """The place of a name among others: as it is written, else where one alone differs in spelling only."""
+    """The place of a name among others: as it is written, else where one alone differs in spelling
+    only.
+    """
     if names.count(name) == 1:
         return names.index(name)
     other = folds(names).get(folded(name))
@@ -259,13 +277,19 @@ def _lacking(own: tuple[str, ...], task: Classification) -> str | None:
     forms = folds(own)
     if all(name in own or folded(name) in forms for name in task.label_names):
         return labels_option(own)
-    if numbers is None and all(integer(name) in range(len(own)) for name in task.label_names) and _count_up(own):
+    if (
+        numbers is None
+        and all(integer(name) in range(len(own)) for name in task.label_names)
+        and _count_up(own)
+    ):
         return counted
     written = {_number_in(name): name for name in own}
     data = {integer(name) for name in task.label_names}
     if None in data or None in written or len(written) < len(own) or not data <= set(written):
         return None
-    pairs = {str(number): name for number, name in sorted(written.items(), key=lambda item: item[0] or 0)}
+    pairs = {
+        str(number): name for number, name in sorted(written.items(), key=lambda item: item[0] or 0)
+    }
     return f"{labels_option(tuple(pairs))} {map_option(pairs)}"
 
 
@@ -275,8 +299,9 @@ def map_advice(pairs: Mapping[str, str]) -> str:
 
 
 def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
-    """A column for every class of the data, to be looked at by whoever knows both: by name as far as names go; the
-    others by the numbers in them ("4" and "4 stars") where both sides have the same, else in order.
+    """A column for every class of the data, to be looked at by whoever knows both: by name as far
+    as names go; the others by the numbers in them ("4" and "4 stars") where both sides have the
+    same, else in order.
     """
     columns: dict[int, int] = {}
     own_forms = folds(own)
@@ -292,8 +317,12 @@ def suggestion(own: tuple[str, ...], data: tuple[str, ...]) -> dict[str, str]:
     return pairs_of(own, data, [columns[i] for i in range(len(data))])
 
 
-def pairs_of(own: tuple[str, ...], data: tuple[str, ...], order: Sequence[int] | Int64) -> dict[str, str]:
-    """A label map that gives this order; a column whose name is not its own alone is named by its number."""
+def pairs_of(
+    own: tuple[str, ...], data: tuple[str, ...], order: Sequence[int] | Int64
+) -> dict[str, str]:
+    """A label map that gives this order; a column whose name is not its own alone is named by its
+    number.
+    """
     pairs = {}
     for name, column in zip(data, order, strict=True):
         is_unique = own.count(own[column]) == 1
@@ -319,6 +348,7 @@ _REMARKS = {
 def shown(match: Match) -> str:
     """A match in one line."""
     pairs = [
-        f"{name} <- {match.own[column]} (column {column})" for name, column in zip(match.data, match.order, strict=True)
+        f"{name} <- {match.own[column]} (column {column})"
+        for name, column in zip(match.data, match.order, strict=True)
     ]
     return f"labels: {listed(pairs)}{_REMARKS[match.kind]}"

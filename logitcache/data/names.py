@@ -1,4 +1,6 @@
-"""Names of classes: spellings of one name, names that are numbers, and options of the command line that list names."""
+"""Names of classes: spellings of one name, names that are numbers, and options of the command line
+that list names.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,22 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-_INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?")  # pandas writes whole numbers beside a gap as 1.0
+_INTEGER = re.compile(
+    r"([+-]?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?"
+)  # pandas writes whole numbers beside a gap as 1.0
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UNNAMED = re.compile(r"label[ _-]?(0|[1-9][0-9]{0,17})", re.IGNORECASE)
-_BETWEEN = re.compile(r"(?<=[^\W_])(?:[\s_]+|-(?=[^\W\d_]))(?=[^\W_])")  # a dash before a digit may be its sign
+_BETWEEN = re.compile(
+    r"(?<=[^\W_])(?:[\s_]+|-(?=[^\W\d_]))(?=[^\W_])"
+)  # a dash before a digit may be its sign
 BOOLEANS = ("false", "true")
 LISTED = 20  # so many names are printed in a piece of advice
 
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Names in label order that somebody gave. ``numbers[i]`` is what the data writes for ``names[i]`` where that was
-    given too; else class i may be written as i.
+    """Names in label order that somebody gave. ``numbers[i]`` is what the data writes for
+    ``names[i]`` where that was given too; else class i may be written as i.
     """
 
     names: tuple[str, ...]
@@ -30,8 +36,8 @@ class ClassNames:
 def folded(name: str) -> str:
     """A name without what people write differently: case, and spaces, ``_`` or ``-`` between words.
 
-    A dash is kept at either end and before a digit, where it may be a sign: "A-" is not "A", nor is "level -1"
-    "level 1".
+    A dash is kept at either end and before a digit, where it may be a sign: "A-" is not "A", nor is
+    "level -1" "level 1".
     """
     composed = unicodedata.normalize("NFC", name).strip()
     return _BETWEEN.sub(" ", composed).casefold()
@@ -57,7 +63,9 @@ def is_number(text: str) -> bool:
 
 
 def class_number(name: str) -> int | None:
-    """The number of a class that is named by nothing else: "2", "LABEL_2", "False" (0) and "True" (1); else None."""
+    """The number of a class that is named by nothing else: "2", "LABEL_2", "False" (0) and "True"
+    (1); else None.
+    """
     if name.casefold() in BOOLEANS:
         return BOOLEANS.index(name.casefold())
     unnamed = _UNNAMED.fullmatch(name)
@@ -65,7 +73,9 @@ def class_number(name: str) -> int | None:
 
 
 def is_unnamed(name: str) -> bool:
-    """Whether a name is LABEL_0, LABEL_1, ...: what `transformers` calls a column that nobody named."""
+    """Whether a name is LABEL_0, LABEL_1, ...: what `transformers` calls a column that nobody
+    named.
+    """
     return _UNNAMED.fullmatch(name) is not None
 
 
@@ -84,10 +94,16 @@ def labels_option(names: Sequence[str]) -> str:
 
 
 def map_option(pairs: Mapping[str, str]) -> str:
-    """``--label-map`` with these pairs of a class of the data and one of the teacher, as a shell reads it."""
+    """``--label-map`` with these pairs of a class of the data and one of the teacher, as a shell
+    reads it.
+    """
     value = json.dumps(pairs)
     has_equals = any("=" in name for name in pairs)
-    if all(map(_is_plain, (*pairs, *pairs.values()))) and not has_equals and not next(iter(pairs)).startswith("{"):
+    if (
+        all(map(_is_plain, (*pairs, *pairs.values())))
+        and not has_equals
+        and not next(iter(pairs)).startswith("{")
+    ):
         value = ",".join(f"{data}={teacher}" for data, teacher in pairs.items())
     return f"--label-map {shlex.quote(value)}"
 

@@ -1,8 +1,10 @@
-"""Texts that stand in the data more than once: duplicates, contradictions, and rows of a test that are trained on too.
+"""Texts that stand in the data more than once: duplicates, contradictions, and rows of a test that
+are trained on too.
 
-Three keys say which texts are equal: the row's own hash; the hash of the text in lower case with single spaces; and the
-hash of its letters alone, in which texts that differ in punctuation and digits are equal. A text of which less than
-half is left has no key. Texts that differ in a word are not found: that takes an index of their parts or a model.
+Three keys say which texts are equal: the row's own hash; the hash of the text in lower case with
+single spaces; and the hash of its letters alone, in which texts that differ in punctuation and
+digits are equal. A text of which less than half is left has no key. Texts that differ in a word are
+not found: that takes an index of their parts or a model.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def repeats(source: Source) -> Iterator[Finding]:
     """All findings about texts that stand in the data more than once."""
     exact = [_keyed(split, rows, rows.row_hash) for split, rows in source.splits.items()]
     folded = [_keyed(part.split, part.rows, _keys(part.rows, _folded)) for part in exact]
-    letters = [_keyed(part.split, part.rows, _keys(part.rows, _letters, LEAST_LEFT)) for part in exact]
+    letters = [
+        _keyed(part.split, part.rows, _keys(part.rows, _letters, LEAST_LEFT)) for part in exact
+    ]
     contradicting: dict[str, Bool] = {}
     repeating: dict[str, Bool] = {}
     for part in exact:
@@ -58,9 +62,15 @@ def repeats(source: Source) -> Iterator[Finding]:
         others = contradictions(part) & ~contradicting[part.split]
         yield from _found(source, part, others, Fault.NEAR_CONTRADICTION)
     for part in letters:
-        yield from _found(source, part, repetitions(part) & ~repeating[part.split], Fault.NEAR_DUPLICATE)
+        yield from _found(
+            source, part, repetitions(part) & ~repeating[part.split], Fault.NEAR_DUPLICATE
+        )
     shared: dict[str, Bool] = {}
-    for fault, parts in ((Fault.LEAK, exact), (Fault.NEAR_LEAK, folded), (Fault.SIMILAR_LEAK, letters)):
+    for fault, parts in (
+        (Fault.LEAK, exact),
+        (Fault.NEAR_LEAK, folded),
+        (Fault.SIMILAR_LEAK, letters),
+    ):
         train = next((part for part in parts if part.split == "train"), None)
         for part in parts:
             if train is None or part.split in ("train", UNLABELLED_SPLIT):
@@ -116,14 +126,21 @@ def _label(rows: Rows) -> Int64:
     return np.where(rows.label >= 0, np.abs(hashes), -1)
 
 
-def _keys(rows: Rows, plain: Callable[[pa.LargeStringArray], pa.LargeStringArray], least: float = 0) -> Int64:
-    """Hashes of the texts made plain: i64[N]; NO_KEY where nothing is left, or less than this share of the bytes."""
+def _keys(
+    rows: Rows, plain: Callable[[pa.LargeStringArray], pa.LargeStringArray], least: float = 0
+) -> Int64:
+    """Hashes of the texts made plain: i64[N]; NO_KEY where nothing is left, or less than this share
+    of the bytes.
+    """
 
     def block(part: slice) -> Int64:
         texts = [field[part] for field in fields(rows)]
         columns = [plain(text) for text in texts]
         hashes = identity.row_hashes(*(column.to_pylist() for column in columns))
-        left, whole = (np.sum([numpy_of(pc.binary_length(c)) for c in both], axis=0) for both in (columns, texts))
+        left, whole = (
+            np.sum([numpy_of(pc.binary_length(c)) for c in both], axis=0)
+            for both in (columns, texts)
+        )
         return np.where((left > 0) & (left >= whole * least), hashes, NO_KEY)
 
     return by_block(np.int64, len(rows), block)
@@ -131,19 +148,25 @@ def _keys(rows: Rows, plain: Callable[[pa.LargeStringArray], pa.LargeStringArray
 
 def _folded(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     lower = pc.utf8_trim_whitespace(pc.utf8_lower(texts))
-    if not pc.any(pc.match_substring_regex(lower, _SPACES)).as_py():  # most blocks: a search is cheaper than a copy
+    if not pc.any(
+        pc.match_substring_regex(lower, _SPACES)
+    ).as_py():  # most blocks: a search is cheaper than a copy
         return lower
     return pc.replace_substring_regex(lower, r"\s+", " ")
 
 
 def _letters(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.utf8_lower(texts), _NO_LETTERS, " "))
+    return pc.utf8_trim_whitespace(
+        pc.replace_substring_regex(pc.utf8_lower(texts), _NO_LETTERS, " ")
+    )
 
 
 def _found(
     source: Source, part: Keyed, has_fault: Bool, fault: Fault, others: Keyed | None = None
 ) -> Iterator[Finding]:
-    """The finding of these rows of a split, if there are any: the first of them, and the row that it is like."""
+    """The finding of these rows of a split, if there are any: the first of them, and the row that
+    it is like.
+    """
     count = int(has_fault.sum())
     if not count:
         return

@@ -1,9 +1,9 @@
-"""Rows of text and their identity: a source, its tables and splits, and two columns (row_id, row_hash) that never
-change afterwards.
+"""Rows of text and their identity: a source, its tables and splits, and two columns (row_id,
+row_hash) that never change afterwards.
 
-``row_id`` is a row's place in its table as the user gave it. A split is a selection of a table and renumbers nothing.
-``row_hash`` is the hash of a row's text fields. Texts may repeat, also with different labels: nothing here needs
-content to be unique.
+``row_id`` is a row's place in its table as the user gave it. A split is a selection of a table and
+renumbers nothing. ``row_hash`` is the hash of a row's text fields. Texts may repeat, also with
+different labels: nothing here needs content to be unique.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ class Rows:
     label: Int64  # [N]; -1 where there is none
     row_id: Int64  # [N]
     row_hash: Int64  # [N]
-    tags: Ragged | None = None  # labels of the words of each row, where the rows are of words; -1: none
-    # of rows that are tokens already: input_ids, labels (-1: not kept) and perhaps position_ids; then the text is empty
+    tags: Ragged | None = (
+        None  # labels of the words of each row, where the rows are of words; -1: none
+    )
+    # of rows that are tokens already: input_ids, labels (-1: not kept) and perhaps position_ids;
+    # then the text is empty
     tokens: Mapping[str, Ragged] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -42,14 +45,18 @@ class Rows:
     def select(self, places: Int64) -> Rows:
         """The rows at these places, in this order; they keep their row_id and row_hash."""
         pair = None if self.text_pair is None else taken(self.text_pair, places)
-        label, row_id, row_hash = (_selected(column, places) for column in (self.label, self.row_id, self.row_hash))
+        label, row_id, row_hash = (
+            _selected(column, places) for column in (self.label, self.row_id, self.row_hash)
+        )
         tags = None if self.tags is None else self.tags.select(places)
         tokens = {name: column.select(places) for name, column in self.tokens.items()}
         return Rows(taken(self.text, places), pair, label, row_id, row_hash, tags, tokens)
 
     def followed_by(self, more: Rows, start: int) -> Rows:
         """These rows and then more, whose row_id counts on from ``start``."""
-        assert not self.tokens and not more.tokens  # rows of tokens have no unlabelled ones beside them
+        assert (
+            not self.tokens and not more.tokens
+        )  # rows of tokens have no unlabelled ones beside them
         pair = None
         if self.text_pair is not None and more.text_pair is not None:
             pair = concatenated([self.text_pair, more.text_pair])
@@ -73,9 +80,13 @@ class Rows:
         return self.tokens.get("labels", self.tags)
 
     def labels_at(self, row: Int64, index: Int64) -> Int64:
-        """The labels of these positions: row i64[P] is a place here, index i64[P] a number in the row."""
+        """The labels of these positions: row i64[P] is a place here, index i64[P] a number in the
+        row.
+        """
         units = self._units
-        labels: Int64 = self.label[row] if units is None else units.values[units.indptr[row] + index]
+        labels: Int64 = (
+            self.label[row] if units is None else units.values[units.indptr[row] + index]
+        )
         return labels
 
     def texts(self, start: int = 0, stop: int | None = None) -> tuple[list[str], list[str] | None]:
@@ -96,7 +107,8 @@ def _selected(column: Int64, places: Int64) -> Int64:
 
 @dataclass(frozen=True)
 class Source:
-    """A named data set: its tables, the splits selected from them and, where known, its label names in label order.
+    """A named data set: its tables, the splits selected from them and, where known, its label names
+    in label order.
 
     A dump asks about a whole table; training and scoring take splits.
     """
@@ -106,15 +118,25 @@ class Source:
     label_names: tuple[str, ...] | None
     num_labels: int
     metric: str = "accuracy"  # the one its field reports, of task.METRICS
-    tables: dict[str, Rows] = field(default_factory=dict)  # by split; a split that is not here is a table itself
-    division: Division | None = None  # how dev and test were held out of the table of train; None: they were given
+    tables: dict[str, Rows] = field(
+        default_factory=dict
+    )  # by split; a split that is not here is a table itself
+    division: Division | None = (
+        None  # how dev and test were held out of the table of train; None: they were given
+    )
     task: str = "classification"  # what is asked of a row
-    unread: tuple[str, ...] = ()  # where no column of labels was found: the columns that are not texts
+    unread: tuple[
+        str, ...
+    ] = ()  # where no column of labels was found: the columns that are not texts
     form: str = "text"  # what a text is: text, prompt (and its completion), or messages as JSON
     documents: str | None = None  # digest of the documents that rows of tokens were made of
     views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks
-    origins: dict[str, Table] = field(default_factory=dict, repr=False)  # by table: where its rows stand, no columns
-    read: Mapping[str, Callable[[], Table]] = field(default_factory=dict)  # reads a split's table again, by split
+    origins: dict[str, Table] = field(
+        default_factory=dict, repr=False
+    )  # by table: where its rows stand, no columns
+    read: Mapping[str, Callable[[], Table]] = field(
+        default_factory=dict
+    )  # reads a split's table again, by split
     texts: tuple[str, str | None] = ("text", None)  # the columns of its texts
 
     def split(self, name: str) -> Rows:
@@ -122,8 +144,9 @@ class Source:
         return self._checked(name, self.splits)
 
     def table(self, name: str) -> Rows:
-        """All rows of the table that a split is selected from, as they were given: what a dump of the split asks about.
-        Raises SpecError where it is missing or empty, or the split was held out of the table of train.
+        """All rows of the table that a split is selected from, as they were given: what a dump of
+        the split asks about. Raises SpecError where it is missing or empty, or the split was held
+        out of the table of train.
         """
         if self.shares_table(name):
             raise SpecError(
@@ -137,7 +160,11 @@ class Source:
     @property
     def dumped(self) -> dict[str, Rows]:
         """The tables, by the split that a dump of each is called by."""
-        return {name: self.tables.get(name, rows) for name, rows in self.splits.items() if not self.shares_table(name)}
+        return {
+            name: self.tables.get(name, rows)
+            for name, rows in self.splits.items()
+            if not self.shares_table(name)
+        }
 
     def place(self, split: str, row_id: int) -> str:
         """Where the user finds a row of a split: its file and line, or its number."""
@@ -157,13 +184,22 @@ class Source:
     def _checked(self, name: str, rows: dict[str, Rows]) -> Rows:
         if name not in rows:
             found = ", ".join(self.splits)
-            raise SpecError(expected=f"a split {name!r}", found=found, advice="Name one of these.", where=self.name)
+            raise SpecError(
+                expected=f"a split {name!r}",
+                found=found,
+                advice="Name one of these.",
+                where=self.name,
+            )
         if not len(rows[name]):
-            raise SpecError(f"the split {name!r} is empty: expected at least one row.", where=self.name)
+            raise SpecError(
+                f"the split {name!r} is empty: expected at least one row.", where=self.name
+            )
         return rows[name]
 
     def shared(self) -> dict[str, SharedTexts]:
-        """What each held-out split shares with the training rows; splits that share nothing are left out."""
+        """What each held-out split shares with the training rows; splits that share nothing are
+        left out.
+        """
         train = self.splits.get("train")
         found: dict[str, SharedTexts] = {}
         for name, rows in self.splits.items():
@@ -176,9 +212,13 @@ class Source:
         return found
 
     def digest(self) -> str:
-        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and without it are the
-        same data.
+        """Digest of all splits, labels included. Without ``unlabelled``: the same data with it and
+        without it are the same data.
         """
         splits = {name: rows for name, rows in self.splits.items() if name != UNLABELLED_SPLIT}
-        parts = [(f"{k}/{c}", a) for k, r in splits.items() for c, a in (("hash", r.row_hash), ("label", r.labels))]
+        parts = [
+            (f"{k}/{c}", a)
+            for k, r in splits.items()
+            for c, a in (("hash", r.row_hash), ("label", r.labels))
+        ]
         return identity.digest_arrays(parts)

@@ -1,5 +1,5 @@
-"""Which rows of a table are trained on and which are scored. Selections keep the row_id, and a note says what was held
-out.
+"""Which rows of a table are trained on and which are scored. Selections keep the row_id, and a note
+says what was held out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from logitcache.reporter import Reporter
 
 
 def divided(source: Source, name: str, reporter: Reporter) -> Source:
-    """The source with some labelled rows of train held out, where no labelled row was given to score on."""
+    """The source with some labelled rows of train held out, where no labelled row was given to
+    score on.
+    """
     labelled = [split for split, rows in source.splits.items() if (rows.label >= 0).any()]
     missing = [split for split in ("dev", "test") if split not in source.splits]
     if labelled != ["train"] or not missing:
@@ -46,7 +48,9 @@ def divided(source: Source, name: str, reporter: Reporter) -> Source:
 
 
 def held_out(source: Source, reporter: Reporter) -> Source:
-    """The source as it is trained on: where no labelled row was given to score on, some of train are held out."""
+    """The source as it is trained on: where no labelled row was given to score on, some of train
+    are held out.
+    """
     if source.division is not None:
         return source
     source = divided(source, source.name, reporter)
@@ -73,19 +77,26 @@ def drawn(source: Source, preset: Preset, seed: int) -> Source:
 
 
 def without(source: Source, split: str, where: str, reporter: Reporter) -> Source:
-    """The source without unlabelled rows of a split that nobody is to learn from: those whose text is held out, and
-    those without any text. They stay in the table.
+    """The source without unlabelled rows of a split that nobody is to learn from: those whose text
+    is held out, and those without any text. They stay in the table.
     """
     rows = source.splits.get(split)
     if rows is None or not (rows.label == UNLABELLED).any():
         return source
-    held_out = {name: part for name, part in source.splits.items() if name not in ("train", UNLABELLED_SPLIT)}
+    held_out = {
+        name: part
+        for name, part in source.splits.items()
+        if name not in ("train", UNLABELLED_SPLIT)
+    }
     is_unlabelled = rows.label == UNLABELLED
     is_held_out = np.zeros(len(rows), bool)
     for part in held_out.values():
         is_held_out |= np.isin(rows.row_hash, part.row_hash)
     is_empty = _is_empty(rows) & ~is_held_out
-    reasons = {f"their texts stand in {' or '.join(held_out)}": is_held_out, "they are empty": is_empty}
+    reasons = {
+        f"their texts stand in {' or '.join(held_out)}": is_held_out,
+        "they are empty": is_empty,
+    }
     for reason, applies in reasons.items():
         left_out = np.flatnonzero(is_unlabelled & applies)
         if len(left_out):
@@ -97,7 +108,9 @@ def without(source: Source, split: str, where: str, reporter: Reporter) -> Sourc
     if not is_left_out.any():
         return source
     selected = rows.select(np.flatnonzero(~is_left_out))
-    return replace(source, splits={**source.splits, split: selected}, tables={split: rows, **source.tables})
+    return replace(
+        source, splits={**source.splits, split: selected}, tables={split: rows, **source.tables}
+    )
 
 
 def _is_empty(rows: Rows) -> npt.NDArray[np.bool_]:

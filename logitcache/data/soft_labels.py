@@ -1,12 +1,12 @@
 """Answers that lie in a table already, as people have them: one number for each class in every row.
 
-In one column: a list of K numbers; a mapping from class to number; what ``pipeline(top_k=None)`` writes, a list of
-{label, score}, or pairs; {labels, scores} of a zero-shot pipeline; the answers of several annotators by name, which are
-counted; one class name, which is one vote. In a text file such a cell is written as JSON or as Python prints it. Or one
-column for each class.
+In one column: a list of K numbers; a mapping from class to number; what ``pipeline(top_k=None)``
+writes, a list of {label, score}, or pairs; {labels, scores} of a zero-shot pipeline; the answers of
+several annotators by name, which are counted; one class name, which is one vote. In a text file
+such a cell is written as JSON or as Python prints it. Or one column for each class.
 
-What the numbers are is never guessed from some of them: rows that all sum to 1 are probabilities, whole numbers from 0
-are votes, and everything else has to be declared as logits.
+What the numbers are is never guessed from some of them: rows that all sum to 1 are probabilities,
+whole numbers from 0 are votes, and everything else has to be declared as logits.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from logitcache.errors import SpecError, short
 from logitcache.records import Array, Float32
 
 TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
-# The logit of probability 0, below the largest of its row: the lowest number that half precision has. Its softmax is
-# exactly 0 in single precision at every temperature below 600, so a divergence at temperature 1 is exact.
+# The logit of probability 0, below the largest of its row: the lowest number that half precision
+# has. Its softmax is exactly 0 in single precision at every temperature below 600, so a divergence
+# at temperature 1 is exact.
 ZERO = -65504.0
 _SEPARATOR = re.compile(r"[_\-. :/]")
 
@@ -66,14 +67,19 @@ class SoftLabels:
         return SoftLabels(np.hstack([self.values, more]), (*(self.names or ()), *names), self.place)
 
     def logits(self, source: AnswerSource) -> tuple[Float32, Kind]:
-        """f32[N, K], minus each row's maximum, and what the numbers were; NaN where a row has no answer. Raises
-        SpecError naming the first row that is none of it.
+        """f32[N, K], minus each row's maximum, and what the numbers were; NaN where a row has no
+        answer. Raises SpecError naming the first row that is none of it.
         """
         values = self.values
         missing: Flags = np.asarray(np.isnan(values).all(axis=1))
         broken: Flags = np.asarray(np.isnan(values).any(axis=1) & ~missing)
         if broken.any():
-            raise self._refused(broken, "a number for each class", "NaN or nothing for some of them", "Mend the row.")
+            raise self._refused(
+                broken,
+                "a number for each class",
+                "NaN or nothing for some of them",
+                "Mend the row.",
+            )
         if source.are_logits:
             kind = Kind.LOGITS
             self._check_logits(values)
@@ -87,9 +93,13 @@ class SoftLabels:
         return shifted.astype(np.float32), kind
 
     def _check_logits(self, values: Float64) -> None:
-        infinite: Flags = np.asarray(np.isposinf(values).any(axis=1) | np.isneginf(values).all(axis=1))
+        infinite: Flags = np.asarray(
+            np.isposinf(values).any(axis=1) | np.isneginf(values).all(axis=1)
+        )
         if infinite.any():
-            raise self._refused(infinite, "finite logits (or -inf for probability 0)", "infinity", "Mend the row.")
+            raise self._refused(
+                infinite, "finite logits (or -inf for probability 0)", "infinity", "Mend the row."
+            )
 
     def _kind(self, values: Float64, missing: Flags, source: AnswerSource) -> Kind:
         """What the numbers are by themselves; rows that are ``missing`` say nothing."""
@@ -106,12 +116,16 @@ class SoftLabels:
             self._check_counts(values[~missing])
             return Kind.VOTES
         found = f"numbers that sum to {total[off.argmax()]:.6g}"
-        advice = f"Give every class of every row, so that a row sums to 1, or counts of votes. {declare}"
-        raise self._refused(off, f"{expected} (each row sums to 1, or whole numbers)", found, advice)
+        advice = (
+            f"Give every class of every row, so that a row sums to 1, or counts of votes. {declare}"
+        )
+        raise self._refused(
+            off, f"{expected} (each row sums to 1, or whole numbers)", found, advice
+        )
 
     def _check_counts(self, votes: Float64) -> None:
-        """Raises SpecError where lists of whole numbers may as well be the class numbers that annotators chose: all are
-        below K, and their sums differ.
+        """Raises SpecError where lists of whole numbers may as well be the class numbers that
+        annotators chose: all are below K, and their sums differ.
         """
         sums = votes.sum(axis=1)
         if self.names is None and (votes < votes.shape[1]).all() and (sums != sums[0]).any():
@@ -127,7 +141,12 @@ class SoftLabels:
         first = int(rows.argmax())
         numbers = ", ".join(f"{value:.4g}" for value in self.values[first][:8])
         more = f"; {int(rows.sum()):,} such rows" if rows.sum() > 1 else ""
-        return SpecError(expected=expected, found=f"{found} ({numbers}{more})", advice=advice, where=self.place(first))
+        return SpecError(
+            expected=expected,
+            found=f"{found} ({numbers}{more})",
+            advice=advice,
+            where=self.place(first),
+        )
 
 
 def read_array(file: str) -> SoftLabels:
@@ -136,11 +155,15 @@ def read_array(file: str) -> SoftLabels:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             if len(loaded.files) != 1:
-                raise SpecError(expected="one array", found=listed(loaded.files), advice="Save one.", where=file)
+                raise SpecError(
+                    expected="one array", found=listed(loaded.files), advice="Save one.", where=file
+                )
             loaded = loaded[loaded.files[0]]
     except (OSError, ValueError, EOFError) as error:
         found = str(error).splitlines()[0]
-        raise SpecError(expected="an array that numpy.save wrote", found=found, where=file) from None
+        raise SpecError(
+            expected="an array that numpy.save wrote", found=found, where=file
+        ) from None
     if loaded.ndim != 2 or loaded.dtype.kind not in "fiu" or loaded.shape[1] < 2:
         raise SpecError(
             expected="an array of numbers [rows, classes]",
@@ -152,9 +175,9 @@ def read_array(file: str) -> SoftLabels:
 
 
 def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> SoftLabels:
-    """The answers in these columns of a table: names, or one pattern. ``absent`` is the number of a class that a row
-    does not name: no vote and no probability, but NaN of logits. Raises SpecError naming the first row that has none of
-    the known shapes.
+    """The answers in these columns of a table: names, or one pattern. ``absent`` is the number of a
+    class that a row does not name: no vote and no probability, but NaN of logits. Raises SpecError
+    naming the first row that has none of the known shapes.
     """
     names = _matching(table, columns)
     missing = [name for name in names if name not in table.columns]
@@ -177,12 +200,16 @@ def _matching(table: Table, columns: Sequence[str]) -> list[str]:
         return list(columns)
     before, _, after = columns[0].partition("*")
     long_enough = len(before) + len(after)
-    return [n for n in table.columns if n.startswith(before) and n.endswith(after) and len(n) > long_enough]
+    return [
+        n
+        for n in table.columns
+        if n.startswith(before) and n.endswith(after) and len(n) > long_enough
+    ]
 
 
 def _parts_apart(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """The classes that columns are called by: what stands in place of a pattern's *, or what is left of the names
-    without the words that all begin or end with (p_neg, p_pos).
+    """The classes that columns are called by: what stands in place of a pattern's *, or what is
+    left of the names without the words that all begin or end with (p_neg, p_pos).
     """
     if "*" in columns[0]:
         before, _, after = columns[0].partition("*")
@@ -241,12 +268,22 @@ def _one_column(table: Table, name: str, absent: float) -> SoftLabels:
     rows = [_answer(table, name, row, cell) for row, cell in enumerate(_listed(cells))]
     some = next((answer for answer in rows if answer is not None), None)
     if some is None:
-        raise SpecError(expected=f"answers in column {name!r}", found="none in any row", where=table.path)
+        raise SpecError(
+            expected=f"answers in column {name!r}", found="none in any row", where=table.path
+        )
     for row, answer in enumerate(rows):
         if answer is not None and isinstance(answer, dict) != isinstance(some, dict):
-            expected = "classes by name, as in the rows before" if isinstance(some, dict) else "a list of numbers"
+            expected = (
+                "classes by name, as in the rows before"
+                if isinstance(some, dict)
+                else "a list of numbers"
+            )
             raise _no_answer(table, name, row, answer, expected)
-    return _of_names(rows, table, absent) if isinstance(some, dict) else _of_lists(rows, len(some), table, name)
+    return (
+        _of_names(rows, table, absent)
+        if isinstance(some, dict)
+        else _of_lists(rows, len(some), table, name)
+    )
 
 
 def _listed(column: Any) -> list[Any]:
@@ -255,7 +292,9 @@ def _listed(column: Any) -> list[Any]:
 
 
 def _matrix(column: Any) -> Float64 | None:
-    """Lists of numbers that are all of one length, in one step; None where they have to be looked at one by one."""
+    """Lists of numbers that are all of one length, in one step; None where they have to be looked
+    at one by one.
+    """
     if isinstance(column, list):
         if not column or not isinstance(column[0], list | np.ndarray) or _holds_text(column[0]):
             return None
@@ -265,7 +304,9 @@ def _matrix(column: Any) -> Float64 | None:
             return None
         return matrix if matrix.ndim == 2 and matrix.shape[1] > 1 else None
     kind = column.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    is_list = (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
     if not is_list or column.null_count or not len(column):
         return None
     inner = kind.value_type
@@ -302,7 +343,9 @@ def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | 
 
 
 def _written(text: str) -> Any:
-    """What a text says: a list or a mapping as JSON, Python or numpy prints it; else the text, None if it is empty."""
+    """What a text says: a list or a mapping as JSON, Python or numpy prints it; else the text, None
+    if it is empty.
+    """
     text = text.strip()
     if not text or text[0] not in "[{(":
         return text or None
@@ -319,7 +362,10 @@ def _written(text: str) -> Any:
 
 
 def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
-    for names, numbers in (("labels", "scores"), ("label", "score")):  # as `datasets` turns a list of mappings round
+    for names, numbers in (
+        ("labels", "scores"),
+        ("label", "score"),
+    ):  # as `datasets` turns a list of mappings round
         if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
             return _once(zip(value[names], value[numbers], strict=True))
     if {"label", "score"} <= set(value):
@@ -341,7 +387,9 @@ def _of_sequence(value: Any) -> dict[str, float] | list[float]:
 
 
 def _once(pairs: Any) -> dict[str, float]:
-    """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no name."""
+    """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no
+    name.
+    """
     numbers: dict[str, float] = {}
     for name, number in pairs:
         if not isinstance(name, str | int) or str(name) in numbers:

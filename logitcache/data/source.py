@@ -1,5 +1,5 @@
-"""Rows of text by name: what a name of data stands for is read, labels become class numbers, and each split is
-selected from its table.
+"""Rows of text by name: what a name of data stands for is read, labels become class numbers, and
+each split is selected from its table.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ def load(
     name: str | None = None,
     keep: bool = False,
 ) -> Source:
-    """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a preset, or a data set of
-    the hub: the first of these that ``data`` names. Or take rows in memory: columns, a table of pandas or arrow or a
-    data set of ``datasets``, or such by split.
+    """Load an embedded set by name (built under ``cache`` on first use), a file or a folder, a
+    preset, or a data set of the hub: the first of these that ``data`` names. Or take rows in
+    memory: columns, a table of pandas or arrow or a data set of ``datasets``, or such by split.
 
-    Of a single file or table whose name tells no split, some labelled rows are held out by content, so that no text is
-    in two splits (:mod:`logitcache.data.division`). Of a train split that is given alone, whoever trains holds them out
-    (:func:`logitcache.data.selection.held_out`). ``unlabelled`` names more rows with the same text columns: they become
-    the split of that name. ``seed`` draws the splits of a preset that
-    has none; columns that are asked for go before a preset's. ``name`` is what the source is called (rows in memory:
-    "memory").
-    With ``keep``, tables stay in memory, for whoever reads further columns of them (``Source.read``).
-    Raises SpecError for whatever cannot be read as asked.
+    Of a single file or table whose name tells no split, some labelled rows are held out by content,
+    so that no text is in two splits (:mod:`logitcache.data.division`). Of a train split that is
+    given alone, whoever trains holds them out (:func:`logitcache.data.selection.held_out`).
+    ``unlabelled`` names more rows with the same text columns: they become the split of that name.
+    ``seed`` draws the splits of a preset that has none; columns that are asked for go before a
+    preset's. ``name`` is what the source is called (rows in memory: "memory"). With ``keep``,
+    tables stay in memory, for whoever reads further columns of them (``Source.read``). Raises
+    SpecError for whatever cannot be read as asked.
     """
     reading = Reading(columns.encoding, columns.delimiter, columns.header)
     reporter = Once(reporter)  # a table may be read again, for its other columns
@@ -73,7 +73,9 @@ def load(
     check_unlabelled(columns.task, more)
     tables = {split: read() for split, read in origin.tables.items()}
     if keep:
-        origin = replace(origin, tables={split: partial(_itself, table) for split, table in tables.items()})
+        origin = replace(
+            origin, tables={split: partial(_itself, table) for split, table in tables.items()}
+        )
     columns = _or_preset(columns, origin.preset)
     kind, columns = chosen(list(tables.values()), columns, origin.where)
     form = kind.form(list(tables.values()), columns)
@@ -87,8 +89,12 @@ def load(
         numbers = {split: np.zeros(len(table.rows), np.int64) for split, table in opened.items()}
         class_names, count = None, 1
     rows = {split: _rows(table, names, numbers[split]) for split, table in opened.items()}
-    source = _divided(Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter)
-    origins = {str(split or "train"): table.rows.without_columns() for split, table in opened.items()}
+    source = _divided(
+        Source(name or origin.name, {}, class_names, count), rows, origin, seed, reporter
+    )
+    origins = {
+        str(split or "train"): table.rows.without_columns() for split, table in opened.items()
+    }
     source = replace(source, task=kind.name, form=form, origins=origins)
     if more is not None:
         source = _with_unlabelled(source, more, kind, names, reporter)
@@ -96,9 +102,14 @@ def load(
 
 
 def _given_names(
-    names: tuple[str, ...] | None, origin: Origin, tables: Mapping[str | None, Table], column: str | None
+    names: tuple[str, ...] | None,
+    origin: Origin,
+    tables: Mapping[str | None, Table],
+    column: str | None,
 ) -> ClassNames | None:
-    """The names of the classes that somebody gave; a file of the ``datasets`` library does not go before the data."""
+    """The names of the classes that somebody gave; a file of the ``datasets`` library does not go
+    before the data.
+    """
     numbered = () if origin.preset is None else origin.preset.label_names
     is_declared = any(column in table.classes for table in tables.values())
     return label_names(names, origin.folders, None if is_declared else column, numbered)
@@ -119,7 +130,10 @@ def _note_choices(
     """Notes of a split without rows, of the task, and of the columns that are read and not read."""
     tables = [table.rows for table in opened.values()]
     for split, table in opened.items():
-        is_held_out = split not in ("train", None)  # an empty train split is refused where it is used
+        is_held_out = split not in (
+            "train",
+            None,
+        )  # an empty train split is refused where it is used
         if is_held_out and table.rows.columns and not len(table.rows):
             reporter.note(f"{table.rows.path}: no rows, so the {split} split is left out")
     for note in (kind.note(names), *choice_notes(tables, columns, names)):
@@ -127,8 +141,12 @@ def _note_choices(
             reporter.note(note)
 
 
-def _divided(source: Source, rows: Mapping[str | None, Rows], origin: Origin, seed: int, reporter: Reporter) -> Source:
-    """The source with the splits of these rows, some of them held out or drawn where none were given."""
+def _divided(
+    source: Source, rows: Mapping[str | None, Rows], origin: Origin, seed: int, reporter: Reporter
+) -> Source:
+    """The source with the splits of these rows, some of them held out or drawn where none were
+    given.
+    """
     where = Path(origin.where).name
     if origin.preset is not None and origin.preset.per_class is not None:
         source = drawn(replace(source, splits={"train": rows["train"]}), origin.preset, seed)
@@ -144,7 +162,9 @@ def _divided(source: Source, rows: Mapping[str | None, Rows], origin: Origin, se
     return source
 
 
-def _described(source: Source, origin: Origin, more: Origin | None, names: Columns, opened: list[Opened]) -> Source:
+def _described(
+    source: Source, origin: Origin, more: Origin | None, names: Columns, opened: list[Opened]
+) -> Source:
     """The source with its metric, the columns that were read, and how its tables are read again."""
     assert names.text is not None
     read = {str(split or "train"): table for split, table in origin.tables.items()}
@@ -161,7 +181,9 @@ def _described(source: Source, origin: Origin, more: Origin | None, names: Colum
 def _both(
     origin: Origin, unlabelled: Data | None, cache: Path, reporter: Reporter, reading: Reading
 ) -> tuple[Origin, Origin | None]:
-    """The data, and the unlabelled rows that are named beside it or stand in it as a split (in memory alone)."""
+    """The data, and the unlabelled rows that are named beside it or stand in it as a split (in
+    memory alone).
+    """
     if UNLABELLED_SPLIT not in origin.tables:
         if unlabelled is None:
             return origin, None
@@ -178,7 +200,9 @@ def _both(
 
 
 def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
-    """The columns that were asked for, else a preset's. A text column that was asked for alone is no pair's."""
+    """The columns that were asked for, else a preset's. A text column that was asked for alone is
+    no pair's.
+    """
     if preset is None:
         return asked
     text, pair = asked.text, asked.text_pair
@@ -187,7 +211,9 @@ def _or_preset(asked: Columns, preset: Preset | None) -> Columns:
     names = asked.label_names
     if names is None and asked.label is None:
         names = preset.label_names or None
-    return replace(asked, text=text, text_pair=pair, label=asked.label or preset.label, label_names=names)
+    return replace(
+        asked, text=text, text_pair=pair, label=asked.label or preset.label, label_names=names
+    )
 
 
 def _rows(opened: Opened, names: Columns, labels: Int64) -> Rows:
@@ -207,13 +233,17 @@ def _itself(table: Table) -> Table:
 
 
 def hashes_of(table: Table, text: str, text_pair: str | None) -> Int64:
-    """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no text."""
+    """The hash of each row of a table by its text columns: i64[N]. Raises SpecError for what is no
+    text.
+    """
     return _hashes(texts(table, text), None if text_pair is None else texts(table, text_pair))
 
 
 def _hashes(first: pa.LargeStringArray, second: pa.LargeStringArray | None) -> Int64:
     row_hash = Spool(np.int64)
-    for block, pair in zip(strings(first), repeat(None) if second is None else strings(second), strict=False):
+    for block, pair in zip(
+        strings(first), repeat(None) if second is None else strings(second), strict=False
+    ):
         row_hash.add(identity.row_hashes(block, pair))
     return row_hash.finish()
 
@@ -229,7 +259,9 @@ def _with_unlabelled(
     labelling = {str(names.label), *LABEL_COLUMNS} - {names.text, names.text_pair}
     ignored = [column for column in table.columns if column in labelling]
     if ignored:
-        reporter.note(f"unlabelled: {origin.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}")
+        reporter.note(
+            f"unlabelled: {origin.where}: not read, for these rows count as unlabelled: {', '.join(ignored)}"
+        )
     splits = {**source.splits, UNLABELLED_SPLIT: rows}
     origins = {**source.origins, UNLABELLED_SPLIT: opened.rows.without_columns()}
     more = replace(source, splits=splits, origins=origins)

@@ -1,8 +1,8 @@
-"""Columns that grow block by block: in memory while they are small, in a temporary file that is mapped when they are
-not. So what a source needs in memory does not grow with its texts.
+"""Columns that grow block by block: in memory while they are small, in a temporary file that is
+mapped when they are not. So what a source needs in memory does not grow with its texts.
 
-The file has no name, is the operating system's to take back when it is no longer used, and lies where temporary files
-lie (``TMPDIR``).
+The file has no name, is the operating system's to take back when it is no longer used, and lies
+where temporary files lie (``TMPDIR``).
 """
 
 from __future__ import annotations
@@ -99,17 +99,21 @@ class TextSpool:
     def finish(self) -> pa.LargeStringArray:
         """All that was added: [n]."""
         ends = self._ends.finish()
-        return pa.LargeStringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(self._data.finish()))
+        return pa.LargeStringArray.from_buffers(
+            len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(self._data.finish())
+        )
 
 
 def arrow_texts(texts: Sequence[str]) -> pa.LargeStringArray:
-    """Texts as arrow holds them: [n]. Raises UnicodeEncodeError for half of a surrogate pair. ``pyarrow.array`` does
-    the same, but imports pandas first, which takes half a second.
+    """Texts as arrow holds them: [n]. Raises UnicodeEncodeError for half of a surrogate pair.
+    ``pyarrow.array`` does the same, but imports pandas first, which takes half a second.
     """
     encoded = [text.encode() for text in texts]
     ends = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=ends[1:])
-    return pa.LargeStringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+    return pa.LargeStringArray.from_buffers(
+        len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
+    )
 
 
 def arrow_integers(values: npt.NDArray[np.int64]) -> pa.Int64Array:
@@ -119,19 +123,25 @@ def arrow_integers(values: npt.NDArray[np.int64]) -> pa.Int64Array:
 
 
 def numpy_of(values: pa.Array | pa.ChunkedArray) -> Array:
-    """Integers or booleans without nulls as numpy holds them: [n]. Without pandas, as :func:`arrow_texts`."""
+    """Integers or booleans without nulls as numpy holds them: [n]. Without pandas, as
+    :func:`arrow_texts`.
+    """
     if isinstance(values, pa.ChunkedArray):
         return np.concatenate([np.empty(0, np.int64), *map(numpy_of, values.chunks)])
     assert values.null_count == 0
     data = values.buffers()[1]
     rows = slice(values.offset, values.offset + len(values))
     if pa.types.is_boolean(values.type):
-        return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[rows].astype(np.bool_)
+        return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[rows].astype(
+            np.bool_
+        )
     return np.frombuffer(data, np.dtype(str(values.type)))[rows]
 
 
 def concatenated(blocks: Iterable[pa.LargeStringArray]) -> pa.LargeStringArray:
-    """One array of texts (none of them null) from many, of which only one need be in memory at a time."""
+    """One array of texts (none of them null) from many, of which only one need be in memory at a
+    time.
+    """
     spool = TextSpool()
     for block in blocks:
         spool.add(block)

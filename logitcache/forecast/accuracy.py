@@ -1,5 +1,5 @@
-"""How far a plan is off. It is calibrated, predicted and measured round by round in one process, so that differences
-are those of the plan; the drift of the machine is measured too.
+"""How far a plan is off. It is calibrated, predicted and measured round by round in one process, so
+that differences are those of the plan; the drift of the machine is measured too.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def bench(
     steps: int = PlanBenchConfig.steps,
     memory: bool = True,
 ) -> Document:
-    """Predict and measure a dump of the rows and so many training steps, ``rounds`` times, and the ``memory`` of a
-    training, once. After an interrupt the document holds what was measured until then. Raises what ``plan`` raises.
+    """Predict and measure a dump of the rows and so many training steps, ``rounds`` times, and the
+    ``memory`` of a training, once. After an interrupt the document holds what was measured until
+    then. Raises what ``plan`` raises.
     """
     config.check()
     rows = config.work.rows or PlanBenchConfig.rows
@@ -96,7 +97,12 @@ def bench(
 
 
 def _measure(
-    config: PlanConfig, inputs: Inputs, measured: Measured, reporter: Reporter, rounds: int, steps: int
+    config: PlanConfig,
+    inputs: Inputs,
+    measured: Measured,
+    reporter: Reporter,
+    rounds: int,
+    steps: int,
 ) -> None:
     """Rounds of a calibration, a dump and some steps. Dump and steps take turns to begin."""
     with Calibration(inputs.work, inputs.dumps[0], config.seconds) as calibration:
@@ -127,9 +133,11 @@ def _dump(inputs: Inputs, speeds: Speeds) -> tuple[Round, int]:
     return Round(DUMP, predicted, seconds), written
 
 
-def _measure_memory(config: PlanConfig, inputs: Inputs, measured: Measured, reporter: Reporter) -> None:
-    """Memory of a training with label smoothing and of one with its teacher in the loop. The prediction includes the
-    memory that this process held before.
+def _measure_memory(
+    config: PlanConfig, inputs: Inputs, measured: Measured, reporter: Reporter
+) -> None:
+    """Memory of a training with label smoothing and of one with its teacher in the loop. The
+    prediction includes the memory that this process held before.
     """
     memory, teacher_memory = memory_of(inputs)
     predicted = {LS: memory.training(), ONLINE: memory.training() + teacher_memory}

@@ -1,4 +1,5 @@
-"""Times some of the teacher's batches, as a dump makes them, and some training steps, as a run takes them.
+"""Times some of the teacher's batches, as a dump makes them, and some training steps, as a run
+takes them.
 
 Single batches are timed; the time of a whole dump or run is the sum over the lengths of the rows.
 """
@@ -59,14 +60,18 @@ class Pace:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Seconds of a training step, of a batch's answers, and of the parts of a dump. ``watts``: the device's power."""
+    """Seconds of a training step, of a batch's answers, and of the parts of a dump. ``watts``: the
+    device's power.
+    """
 
     step: float  # of training, with label smoothing
     own_forward: float  # the student's answers to a training batch
     teacher_forward: float  # the teacher's
     pace: Pace  # the teacher's, in a dump
     tokenise: float = 0.0  # one row, for the teacher
-    write: float = 0.0  # one shard, encoded and on disk: the others are written while the next is computed
+    write: float = (
+        0.0  # one shard, encoded and on disk: the others are written while the next is computed
+    )
     watts: float | None = None
     finetune_step: float | None = None  # of training the teacher first, where it is
 
@@ -88,7 +93,9 @@ def from_flops(work: Workload, device: Device, finetune: Finetune | None = None)
     student = shape_of(work.student)
     teacher = shape_of(work.teacher.model)
     widths: Array = np.unique(np.geomspace(1, teacher_lengths.max(), 32).round())
-    rows_alone = np.array([device.forward_seconds(teacher, 1, length, config.dtype) for length in widths])
+    rows_alone = np.array(
+        [device.forward_seconds(teacher, 1, length, config.dtype) for length in widths]
+    )
     dtype = DTYPES[config.precision]
     return Speeds(
         step=device.step_seconds(student, rows, width, dtype),
@@ -100,12 +107,16 @@ def from_flops(work: Workload, device: Device, finetune: Finetune | None = None)
 
 
 class Calibration:
-    """Timing of a workload. ``planned`` is its dump; ``seconds`` the time for a dump's batches, and again for training
-    steps; ``finetune`` how its teacher is trained first.
+    """Timing of a workload. ``planned`` is its dump; ``seconds`` the time for a dump's batches, and
+    again for training steps; ``finetune`` how its teacher is trained first.
     """
 
     def __init__(
-        self, work: Workload, planned: Planned, seconds: float = CALIBRATION_SECONDS, finetune: Finetune | None = None
+        self,
+        work: Workload,
+        planned: Planned,
+        seconds: float = CALIBRATION_SECONDS,
+        finetune: Finetune | None = None,
     ) -> None:
         self.work = work
         self.planned = planned
@@ -136,7 +147,9 @@ class Calibration:
         forward = self._forward(work.teacher.logits, work.teacher_rows)
         finetune_step = None
         if self.finetune is not None:
-            finetune_step = step_timed(work, self.finetune, self.seconds, forward / work.config.batch_size)
+            finetune_step = step_timed(
+                work, self.finetune, self.seconds, forward / work.config.batch_size
+            )
         return Speeds(
             step=step,
             own_forward=self._forward(self._student_answers, work.rows),
@@ -162,23 +175,29 @@ class Calibration:
         return Pace(widths[::-1], (seconds / tokens)[::-1])
 
     def _cut(self, batches: list[Int64]) -> list[Int64]:
-        """The same batches with fewer rows, where all of them would take too long: judged by a few rows of one."""
+        """The same batches with fewer rows, where all of them would take too long: judged by a few
+        rows of one.
+        """
         sample = batches[len(batches) // 2][:LEAST_ROWS]
         forward_pass = self._forward_pass(sample)
         forward_pass()
-        expected = timed(forward_pass, self.fence) / len(sample) * sum(len(batch) for batch in batches)
+        expected = (
+            timed(forward_pass, self.fence) / len(sample) * sum(len(batch) for batch in batches)
+        )
         share = self.seconds / 3 / expected  # once to warm up, twice to be timed
         return [batch[: max(LEAST_ROWS, int(share * len(batch)))] for batch in batches]
 
     def _forward_pass(self, batch: Int64) -> Callable[[], object]:
-        """A dump's batch, from rows to logits; on a GPU several, for there the next one is padded meanwhile."""
+        """A dump's batch, from rows to logits; on a GPU several, for there the next one is padded
+        meanwhile.
+        """
         teacher = self.work.teacher
         rows = self.work.teacher_rows
         return lambda: [teacher.logits(pad(rows, batch)) for _ in range(self.together)]
 
     def _medians(self, cases: Sequence[Callable[[], object]]) -> Array:
-        """The median seconds of each case, f64[n], of as many rounds as there is time for: at least three, of which the
-        first does not count.
+        """The median seconds of each case, f64[n], of as many rounds as there is time for: at least
+        three, of which the first does not count.
         """
         end = time.perf_counter() + self.seconds
         rounds: list[list[float]] = []
@@ -190,18 +209,26 @@ class Calibration:
         """Seconds of a training step, of as many as there is time for."""
         probe = float(np.mean(self.case.block(1, 1)))
         steps = int(np.clip(self.seconds / probe, *STEPS))
-        return self._of_epoch(self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps)
+        return self._of_epoch(
+            self.case.block(SETTLE, steps), self.work.rows, SETTLE, SETTLE + steps
+        )
 
     def _batches(self, rows: Examples) -> list[Int64]:
         config = self.work.config
-        return training_batches(rows.lengths(), config.batch_size, config.seed, config.group_by_length)
+        return training_batches(
+            rows.lengths(), config.batch_size, config.seed, config.group_by_length
+        )
 
     def _of_epoch(self, seconds: Sequence[float], rows: Examples, first: int, last: int) -> float:
-        """The mean. Rows of like length make batches of unlike width: those first..last stand for all by theirs."""
+        """The mean. Rows of like length make batches of unlike width: those first..last stand for
+        all by theirs.
+        """
         return float(np.mean(seconds)) * self.share(first, last, rows)
 
     def share(self, first: int, last: int, rows: Examples | None = None) -> float:
-        """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped by length."""
+        """What a batch of the epoch weighs beside those first..last: 1 where rows are not grouped
+        by length.
+        """
         if not self.work.config.group_by_length:
             return 1.0
         rows = self.work.rows if rows is None else rows
@@ -243,10 +270,15 @@ class Calibration:
         """The student's logits without a gradient, in its own precision."""
         student = self.work.student
         dtype = getattr(torch, DTYPES[self.work.config.precision])
-        tensors = {name: torch.from_numpy(values).to(student.device) for name, values in inputs.items()}
+        tensors = {
+            name: torch.from_numpy(values).to(student.device) for name, values in inputs.items()
+        }
         training = student.training
         student.train(False)
-        with torch.inference_mode(), torch.autocast(student.device.type, dtype, enabled=dtype is not torch.float32):
+        with (
+            torch.inference_mode(),
+            torch.autocast(student.device.type, dtype, enabled=dtype is not torch.float32),
+        ):
             logits: torch.Tensor = student(**tensors).logits
         student.train(training)
         return logits

@@ -1,4 +1,6 @@
-"""An epoch's batches, and how some of them stand for all: with rows grouped by length, batches differ in width."""
+"""An epoch's batches, and how some of them stand for all: with rows grouped by length, batches
+differ in width.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from logitcache.data.order import grouped_permutation, permutation
 from logitcache.records import Int64
 
 
-def training_batches(lengths: Int64, batch_size: int, seed: int, grouped: bool = False) -> list[Int64]:
+def training_batches(
+    lengths: Int64, batch_size: int, seed: int, grouped: bool = False
+) -> list[Int64]:
     """The places of an epoch's batches, in the order of a training: the last may be short."""
     if grouped:
         order = grouped_permutation(lengths, batch_size, seed, 0)
@@ -31,7 +35,9 @@ def mean_tokens(lengths: Int64, batches: Sequence[Int64]) -> float:
 
 
 def share_of_epoch(lengths: Int64, batches: Sequence[Int64], first: int, last: int) -> float:
-    """Padded tokens of a batch of the epoch ÷ those of batches first..last, which were timed; 1 where those are all."""
+    """Padded tokens of a batch of the epoch ÷ those of batches first..last, which were timed; 1
+    where those are all.
+    """
     if last > len(batches):
         return 1.0
     return mean_tokens(lengths, batches) / mean_tokens(lengths, batches[first:last])

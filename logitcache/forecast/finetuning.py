@@ -1,4 +1,6 @@
-"""What it takes to fine-tune a teacher: steps as a dump's fine-tuning takes them, on a copy of the teacher."""
+"""What it takes to fine-tune a teacher: steps as a dump's fine-tuning takes them, on a copy of the
+teacher.
+"""
 
 from __future__ import annotations
 
@@ -32,21 +34,26 @@ def finetune_steps(finetune: Finetune, rows: int) -> int:
 
 def step_from_flops(work: Workload, finetune: Finetune, device: Device) -> float:
     """Seconds of one step, on paper."""
-    width = mean_width(work.teacher_rows.lengths(), finetune.batch_size, finetune.seed, grouped=True)
+    width = mean_width(
+        work.teacher_rows.lengths(), finetune.batch_size, finetune.seed, grouped=True
+    )
     return device.step_seconds(shape_of(work.teacher.model), finetune.batch_size, width)
 
 
 def step_timed(work: Workload, finetune: Finetune, seconds: float, forward: float) -> float:
-    """Seconds of one step, the mean of an epoch: timed for about so many ``seconds``. ``forward``: seconds of the
-    teacher's answer to one row.
+    """Seconds of one step, the mean of an epoch: timed for about so many ``seconds``. ``forward``:
+    seconds of the teacher's answer to one row.
 
-    Where a whole batch would take too long, fewer rows are timed, and half of these: a line through both separates
-    what grows with the tokens from what a step takes whatever its batch (the optimiser).
+    Where a whole batch would take too long, fewer rows are timed, and half of these: a line through
+    both separates what grows with the tokens from what a step takes whatever its batch (the
+    optimiser).
     """
     affordable = seconds / 2 / (PASSES * max(forward, 1e-9))
     rows = int(np.clip(affordable, 2, min(finetune.batch_size, len(work.teacher_rows))))
     lengths = work.teacher_rows.lengths()
-    epoch = mean_tokens(lengths, training_batches(lengths, finetune.batch_size, finetune.seed, grouped=True))
+    epoch = mean_tokens(
+        lengths, training_batches(lengths, finetune.batch_size, finetune.seed, grouped=True)
+    )
     teacher = copy.deepcopy(work.teacher.model)
     nn.Module.float(teacher).requires_grad_(True)
     tokens, step = _timed(work, teacher, finetune, rows, seconds)
@@ -64,7 +71,12 @@ def _timed(
 ) -> tuple[float, float]:
     """Padded tokens, and seconds, of a step of so many rows."""
     config = replace(
-        work.config, batch_size=size, accumulate=1, group_by_length=True, precision="fp32", seed=finetune.seed
+        work.config,
+        batch_size=size,
+        accumulate=1,
+        group_by_length=True,
+        precision="fp32",
+        seed=finetune.seed,
     )
     training = replace(work, config=config, student=teacher, rows=work.teacher_rows)
     with closing(Cases(training)) as cases:
@@ -74,5 +86,7 @@ def _timed(
         step = float(np.mean(case.block(SETTLE, steps)))
     lengths = work.teacher_rows.lengths()
     batches = training_batches(lengths, size, finetune.seed, grouped=True)
-    tokens = mean_tokens(lengths, batches) / share_of_epoch(lengths, batches, SETTLE, SETTLE + steps)
+    tokens = mean_tokens(lengths, batches) / share_of_epoch(
+        lengths, batches, SETTLE, SETTLE + steps
+    )
     return tokens, step

@@ -62,7 +62,9 @@ class Dumped:
 
 @dataclass(frozen=True)
 class Totals:
-    """What all runs take, with the dump, and ``online_hours`` what they would with teachers in the loop."""
+    """What all runs take, with the dump, and ``online_hours`` what they would with teachers in the
+    loop.
+    """
 
     epochs: float
     seeds: int
@@ -91,7 +93,10 @@ class Forecast:
         """The document of ``plan --json``."""
         return {
             "setting": dict(self.setting),
-            "bytes": {codec: {"bytes": size, "bytes_per_row": size / self.rows} for codec, size in self.bytes.items()},
+            "bytes": {
+                codec: {"bytes": size, "bytes_per_row": size / self.rows}
+                for codec, size in self.bytes.items()
+            },
             "dump": asdict(self.dump),
             "methods": {name: dict(vars(costed)) for name, costed in self.methods.items()},
             "total": dict(vars(self.total)),
@@ -104,8 +109,8 @@ class Forecast:
 def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
     """The forecast. It runs some seconds of the real work, or nothing with ``calibrate`` off.
 
-    Raises SpecError for what cannot be done, or does not fit in memory, FingerprintMismatch for a teacher of other
-    labels than the data's.
+    Raises SpecError for what cannot be done, or does not fit in memory, FingerprintMismatch for a
+    teacher of other labels than the data's.
     """
     config.check()
     try:
@@ -123,7 +128,9 @@ def plan(config: PlanConfig, reporter: Reporter = SILENT) -> Forecast:
 def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
     device = None if config.calibrate else device_of(config.work.device)
     work = replace(config.work, rows=config.work.rows or SAMPLE)
-    named_gpu = device is not None and flops.gpu(work.device or "") is not None  # need not be in this machine
+    named_gpu = (
+        device is not None and flops.gpu(work.device or "") is not None
+    )  # need not be in this machine
     if named_gpu:
         work = replace(work, device="cpu")
     inputs = load_inputs(replace(config, work=work), reporter)
@@ -137,8 +144,8 @@ def _plan(config: PlanConfig, reporter: Reporter) -> Forecast:
 
 
 def device_of(name: str | None) -> Device:
-    """A device from its maker's data sheet: one of this machine, or one named like a GPU. Raises SpecError where it is
-    not in the table.
+    """A device from its maker's data sheet: one of this machine, or one named like a GPU. Raises
+    SpecError where it is not in the table.
     """
     gpu = flops.gpu(name or "")
     if gpu is not None:
@@ -163,14 +170,21 @@ def forecast(config: PlanConfig, inputs: Inputs, speeds: Speeds, device: Device 
     """What follows from the speeds of single things; ``device``: whose peak they were taken from."""
     folds = config.finetune.folds
     runs = Runs(
-        inputs.labelled_rows, config.work.batch_size, config.epochs, config.seeds, inputs.unlabelled_rows, folds
+        inputs.labelled_rows,
+        config.work.batch_size,
+        config.epochs,
+        config.seeds,
+        inputs.unlabelled_rows,
+        folds,
     )
     dump = dump_seconds(inputs, speeds)
     steps = step_costs(speeds)
     memory, teacher_memory = memory_of(inputs)
     finetuned = _finetuned(inputs, speeds)
     study = total(steps, dump, runs, config.methods)
-    if finetuned is not None and _reads_cache(config.methods):  # whoever answers, from a cache or in the loop
+    if finetuned is not None and _reads_cache(
+        config.methods
+    ):  # whoever answers, from a cache or in the loop
         study = study.plus(finetuned.seconds)
     kwh = None if speeds.watts is None else study.cached * speeds.watts / KWH
     price = config.price_per_hour
@@ -221,11 +235,13 @@ def _reads_cache(methods: Sequence[str]) -> bool:
 
 
 def step_costs(speeds: Speeds) -> StepCosts:
-    """Costs of a step by method. A cached answer adds nothing that a calibration of some seconds could measure; `bench
-    overhead` measures it.
+    """Costs of a step by method. A cached answer adds nothing that a calibration of some seconds
+    could measure; `bench overhead` measures it.
     """
     step = speeds.step
-    return StepCosts(dict.fromkeys(METHODS, step), step + speeds.teacher_forward, speeds.own_forward)
+    return StepCosts(
+        dict.fromkeys(METHODS, step), step + speeds.teacher_forward, speeds.own_forward
+    )
 
 
 def _finetuned(inputs: Inputs, speeds: Speeds) -> Finetuned | None:
@@ -244,13 +260,17 @@ def memory_of(inputs: Inputs) -> tuple[Memory, int]:
     config = work.config
     rows = config.batch_size // config.accumulate
     longest = int(work.rows.lengths().max())
-    memory = Memory(shape_of(work.student), rows, longest, flops.DTYPES[config.precision], inputs.process)
+    memory = Memory(
+        shape_of(work.student), rows, longest, flops.DTYPES[config.precision], inputs.process
+    )
     return memory, memory.answering(shape_of(work.teacher.model), config.dtype, inputs.batch_tokens)
 
 
-def _methods(names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory, teacher: int) -> dict[str, Costed]:
-    """Of each method, and where kd is one of them, of kd with its teacher in the loop, which takes ``teacher`` bytes
-    more.
+def _methods(
+    names: Sequence[str], steps: StepCosts, runs: Runs, memory: Memory, teacher: int
+) -> dict[str, Costed]:
+    """Of each method, and where kd is one of them, of kd with its teacher in the loop, which takes
+    ``teacher`` bytes more.
     """
 
     def costed(method: str, step: float, held: int) -> Costed:
@@ -295,11 +315,17 @@ def _notes(config: PlanConfig, inputs: Inputs, device: Device | None, first: boo
         notes.append(f"nothing was measured: {device.name}, of which {assumed}")
     with_teacher = _reads_cache(config.methods)
     if first and with_teacher:
-        notes.append("`in all` counts training the teacher; break-even does not, for any KD needs it")
+        notes.append(
+            "`in all` counts training the teacher; break-even does not, for any KD needs it"
+        )
     elif inputs.finetune is not None and not first:
-        notes.append("the teacher has no trained head: what training it first would take is not in here")
+        notes.append(
+            "the teacher has no trained head: what training it first would take is not in here"
+        )
     elif inputs.finetune is None and config.finetune.folds is not None and with_teacher:
-        notes.append("--folds: this teacher has a trained head, so `dump` would ask for --finetune always")
+        notes.append(
+            "--folds: this teacher has a trained head, so `dump` would ask for --finetune always"
+        )
     if inputs.unlabelled_rows and with_teacher:
         notes.append(_lengths_note(inputs))
     if inputs.work.shape_only:

@@ -1,4 +1,6 @@
-"""What a cache will weigh on disk, and what a training or a dump needs of memory, from shapes alone."""
+"""What a cache will weigh on disk, and what a training or a dump needs of memory, from shapes
+alone.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def _stored_as(planned: Planned, dtype: str) -> Plan:
 def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
     """Bytes of a cache's folder. ``stated``: the conditions in its receipts.
 
-    Nothing is compressed, so a shard of zeros is as large as any: one of each number of rows is encoded, in memory.
+    Nothing is compressed, so a shard of zeros is as large as any: one of each number of rows is
+    encoded, in memory.
     """
     store = stores.of(plan.store)
     digest = plan.digest()
@@ -57,20 +60,30 @@ def cache_bytes(plan: Plan, stated: Mapping[str, Any]) -> int:
     for index, (start, end) in enumerate(plan.shards()):
         rows = end - start
         if rows not in encoded:
-            zeros = {column.name: np.zeros(column.shape(rows), column.dtype) for column in plan.columns}
+            zeros = {
+                column.name: np.zeros(column.shape(rows), column.dtype) for column in plan.columns
+            }
             shard = store.encode(index, plan.columns, zeros)
             encoded[rows] = [file.described("") for file in shard.values()]
         names = store.names(index, plan.columns)
-        files = tuple(replace(file, name=name) for name, file in zip(names, encoded[rows], strict=True))
+        files = tuple(
+            replace(file, name=name) for name, file in zip(names, encoded[rows], strict=True)
+        )
         receipts.append(Receipt(digest, start, rows, {"row": rows}, files, sketches, stated))
-    documents = [plan.to_dict(), *(receipt.to_dict() for receipt in receipts), manifest_dict(plan, receipts)]
+    documents = [
+        plan.to_dict(),
+        *(receipt.to_dict() for receipt in receipts),
+        manifest_dict(plan, receipts),
+    ]
     texts = [json.dumps(document, indent=1) for document in documents]
     return sum(receipt.bytes for receipt in receipts) + sum(len(text) + 1 for text in texts)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training takes on its device. ``process``: what a process holds before (0 on a GPU)."""
+    """Bytes that a training takes on its device. ``process``: what a process holds before (0 on a
+    GPU).
+    """
 
     student: Shape
     rows: int  # of a batch
@@ -79,17 +92,22 @@ class Memory:
     process: int = 0
 
     def training(self) -> int:
-        """Weights, gradients, moments and what a forward pass keeps for the backward one (Korthikanti et al. 2022, eq.
-        1, without the attention matrix: `transformers` does not keep it).
+        """Weights, gradients, moments and what a forward pass keeps for the backward one
+        (Korthikanti et al. 2022, eq. 1, without the attention matrix: `transformers` does not keep
+        it).
         """
         shape = self.student
         size = BYTES[self.dtype]
         per_parameter = TRAINED_BYTES
         if size == BYTES["float16"]:
             per_parameter += HALF_COPY
-        activations = (ACTIVATIONS * size + MASKS) * shape.layers * self.rows * self.length * shape.width
+        activations = (
+            (ACTIVATIONS * size + MASKS) * shape.layers * self.rows * self.length * shape.width
+        )
         return self.process + per_parameter * shape.parameters + activations
 
     def answering(self, model: Shape, dtype: str, tokens: int) -> int:
-        """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's numbers."""
+        """What a model that answers ``tokens`` at a time takes besides: weights, and one layer's
+        numbers.
+        """
         return BYTES[dtype] * (model.parameters + ANSWERING * tokens * model.width)

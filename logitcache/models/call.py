@@ -1,7 +1,9 @@
-"""How a sequence classifier is called, teacher or student, in training or not: one function for all of them.
+"""How a sequence classifier is called, teacher or student, in training or not: one function for all
+of them.
 
-What it answers for a row is what ``model(**tokenizer(text))`` answers for that row alone, whatever stands beside it in
-the batch. That rests on a :class:`Padding` chosen by ``logitcache.models.probe``.
+What it answers for a row is what ``model(**tokenizer(text))`` answers for that row alone, whatever
+stands beside it in the batch. That rests on a :class:`Padding` chosen by
+``logitcache.models.probe``.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ from logitcache.models.documents import told_apart
 from logitcache.models.settings import configurations
 from logitcache.records import Array, Documents, Int64, Padding, Side
 
-NO_MEMORY = ("can't allocate memory", "out of memory")  # of a CPU, and of devices without an error of their own
+NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+)  # of a CPU, and of devices without an error of their own
 Inputs = Mapping[str, Tensor]
 
 
 class ModelFailed(SpecError):
-    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch, ``row_id`` its number in
-    the data where that is known.
+    """A model's own code has failed on a row asked alone. ``row`` is its place in the batch,
+    ``row_id`` its number in the data where that is known.
     """
 
     row = 0
@@ -45,13 +50,16 @@ class ModelFailed(SpecError):
         return self
 
 
-def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding, *, per_token: bool = False) -> Tensor:
-    """Logits f32[B, K], or ``per_token`` f32[B, T, K], of a batch made with this padding, with a gradient where one is
-    wanted.
+def classify(
+    model: PreTrainedModel, inputs: Inputs, padding: Padding, *, per_token: bool = False
+) -> Tensor:
+    """Logits f32[B, K], or ``per_token`` f32[B, T, K], of a batch made with this padding, with a
+    gradient where one is wanted.
 
-    Rows of equal length are asked together where the padding's side is none: one forward pass for each length. A batch
-    that the model's own code fails on is asked in halves: some models refuse rows that do not fit together, and each
-    alone is right. Raises ModelFailed, quoting the model, where it fails on one row; its want of memory is passed on.
+    Rows of equal length are asked together where the padding's side is none: one forward pass for
+    each length. A batch that the model's own code fails on is asked in halves: some models refuse
+    rows that do not fit together, and each alone is right. Raises ModelFailed, quoting the model,
+    where it fails on one row; its want of memory is passed on.
     """
     mask = inputs.get("attention_mask")
     if padding.side is not Side.NONE or mask is None or bool(mask.all()):
@@ -73,24 +81,32 @@ def classify(model: PreTrainedModel, inputs: Inputs, padding: Padding, *, per_to
 
 
 def at_positions(logits: Tensor, where: Tensor) -> Tensor:
-    """The vectors at kept positions, f32[P, W]: of f32[B, W], one for each row, or f32[B, T, W]. ``where`` i64[P, 2] is
-    (row in batch, column of the inputs).
+    """The vectors at kept positions, f32[P, W]: of f32[B, W], one for each row, or f32[B, T, W].
+    ``where`` i64[P, 2] is (row in batch, column of the inputs).
     """
     if logits.dim() == 2:
         return logits.index_select(0, where[:, 0])
     return logits[where[:, 0], where[:, 1]]
 
 
-def ask(model: PreTrainedModel, inputs: Mapping[str, Array], padding: Padding, *, per_token: bool = False) -> Tensor:
-    """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only where the caller says
-    so (``torch.no_grad``, ``torch.inference_mode``).
+def ask(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Array],
+    padding: Padding,
+    *,
+    per_token: bool = False,
+) -> Tensor:
+    """The same from numpy's arrays, on the model's device, in eval mode. Without a gradient only
+    where the caller says so (``torch.no_grad``, ``torch.inference_mode``).
     """
     token = None
     if padding.free:
         inputs, token = _filled_apart(inputs, padding)
     if model.training:
         torch.nn.Module.eval(model)
-    tensors = {k: torch.from_numpy(v).to(model.device, non_blocking=True) for k, v in inputs.items()}
+    tensors = {
+        k: torch.from_numpy(v).to(model.device, non_blocking=True) for k, v in inputs.items()
+    }
     if token is None:
         return classify(model, tensors, padding, per_token=per_token)
     with _pad_token(model, token):
@@ -98,16 +114,22 @@ def ask(model: PreTrainedModel, inputs: Mapping[str, Array], padding: Padding, *
 
 
 def takes_mask(model: PreTrainedModel) -> bool:
-    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is another question."""
+    """Whether the forward pass has an attention mask for an argument. Whether it heeds it is
+    another question.
+    """
     parameters = inspect.signature(model.forward).parameters
-    return "attention_mask" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return "attention_mask" in parameters or any(
+        p.kind is p.VAR_KEYWORD for p in parameters.values()
+    )
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine, had no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(words in str(error).lower() for words in NO_MEMORY)  # of a CPU torch raises a plain RuntimeError
+    return any(
+        words in str(error).lower() for words in NO_MEMORY
+    )  # of a CPU torch raises a plain RuntimeError
 
 
 def device_failed(error: BaseException) -> bool:
@@ -127,9 +149,13 @@ def _halved(model: PreTrainedModel, inputs: Inputs, padding: Padding, per_token:
         if rows == 1:
             raise
     half = rows // 2
-    first = _halved(model, {name: values[:half] for name, values in inputs.items()}, padding, per_token)
+    first = _halved(
+        model, {name: values[:half] for name, values in inputs.items()}, padding, per_token
+    )
     try:
-        second = _halved(model, {name: values[half:] for name, values in inputs.items()}, padding, per_token)
+        second = _halved(
+            model, {name: values[half:] for name, values in inputs.items()}, padding, per_token
+        )
     except ModelFailed as error:
         error.row += half
         raise
@@ -189,8 +215,8 @@ def _failed(model: PreTrainedModel, inputs: Inputs, error: Exception) -> ModelFa
 def _filled_apart(inputs: Mapping[str, Array], padding: Padding) -> tuple[Mapping[str, Array], int]:
     """The batch filled with a token that none of its rows ends in, and that token.
 
-    A decoder reads a row at its last token that is not the padding token, and a row of a model that names no such token
-    at its last one.
+    A decoder reads a row at its last token that is not the padding token, and a row of a model that
+    names no such token at its last one.
     """
     ids = inputs["input_ids"]
     mask = inputs.get("attention_mask", np.ones_like(ids))
@@ -205,7 +231,11 @@ def _filled_apart(inputs: Mapping[str, Array], padding: Padding) -> tuple[Mappin
 @contextmanager
 def _pad_token(model: PreTrainedModel, token: int) -> Iterator[None]:
     """The model's padding token, for the time of one call."""
-    before = [(config, config.pad_token_id) for config in configurations(model) if hasattr(config, "pad_token_id")]
+    before = [
+        (config, config.pad_token_id)
+        for config in configurations(model)
+        if hasattr(config, "pad_token_id")
+    ]
     for config, _ in before:
         config.pad_token_id = token
     try:

@@ -1,8 +1,8 @@
 """Why a checkpoint cannot be loaded, on one line with what may be done.
 
-A library's own words seldom say what a user can do. So the checkpoint's files are looked at first: what lies there in
-place of the weights, whether they are whole, whether its configuration is one. Only where nothing of that explains the
-failure are the library's words quoted.
+A library's own words seldom say what a user can do. So the checkpoint's files are looked at first:
+what lies there in place of the weights, whether they are whole, whether its configuration is one.
+Only where nothing of that explains the failure are the library's words quoted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Failure:
-    """A checkpoint that was not loaded: its files and what was raised. ``auto`` is the class that was to load it."""
+    """A checkpoint that was not loaded: its files and what was raised. ``auto`` is the class that
+    was to load it.
+    """
 
     path: str
     names: list[str]  # of its files; none where they cannot be listed
@@ -69,12 +71,16 @@ class Failure:
     @property
     def weights(self) -> list[str]:
         """Names of whole weights in safetensors, or of a part of them."""
-        return [name for name in self.names if name.endswith(".safetensors") and not name.startswith("adapter_")]
+        return [
+            name
+            for name in self.names
+            if name.endswith(".safetensors") and not name.startswith("adapter_")
+        ]
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What a folder's config.json says; empty where there is none. Raises SpecError for a file that is no object
-        of JSON.
+        """What a folder's config.json says; empty where there is none. Raises SpecError for a file
+        that is no object of JSON.
         """
         return read_object(self.folder / "config.json") if "config.json" in self.names else {}
 
@@ -99,7 +105,9 @@ def read_object(path: Path) -> dict[str, Any]:
     expected = f"an object of JSON in {path.name}"
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise SpecError(expected=expected, found=f"more than {MAX_CONFIG_BYTES:,} bytes", advice=AGAIN)
+            raise SpecError(
+                expected=expected, found=f"more than {MAX_CONFIG_BYTES:,} bytes", advice=AGAIN
+            )
         document = json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:
         if isinstance(error, SpecError):
@@ -113,7 +121,11 @@ def read_object(path: Path) -> dict[str, Any]:
 def _a_file(failure: Failure) -> SpecError | None:
     if failure.folder.is_dir():
         return None
-    return SpecError(expected="a folder", found="a file", advice=f"Give the folder that it lies in: {_parent(failure)}")
+    return SpecError(
+        expected="a folder",
+        found="a file",
+        advice=f"Give the folder that it lies in: {_parent(failure)}",
+    )
 
 
 def _parent(failure: Failure) -> Path:
@@ -134,7 +146,9 @@ def _broken_link(failure: Failure) -> SpecError | None:
     if broken is None:
         return None
     advice = "Copy the folder with what its links lead to (cp -rL), or download it again."
-    return SpecError(expected=broken.name, found="a link to a file that is not there", advice=advice)
+    return SpecError(
+        expected=broken.name, found="a link to a file that is not there", advice=advice
+    )
 
 
 def _adapter(failure: Failure) -> SpecError | None:
@@ -157,16 +171,26 @@ def an_adapter(remark: str = "") -> SpecError:
 
 
 def _nested(failure: Failure) -> SpecError | None:
-    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence transformer's."""
+    """A folder above the checkpoint: a Trainer's, a repository in the hub's cache, a sentence
+    transformer's.
+    """
     if "config.json" in failure.names:
         return None
     folders = {
-        file.parent for pattern in ("*/config.json", "snapshots/*/config.json") for file in _glob(failure, pattern)
+        file.parent
+        for pattern in ("*/config.json", "snapshots/*/config.json")
+        for file in _glob(failure, pattern)
     }
     if not folders:
         return None
-    newest = max(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
-    return SpecError(expected="config.json", found=f"one in {newest.name} alone", advice=f"Give that folder: {newest}")
+    newest = max(
+        folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)]
+    )
+    return SpecError(
+        expected="config.json",
+        found=f"one in {newest.name} alone",
+        advice=f"Give that folder: {newest}",
+    )
 
 
 def _number(folder: Path) -> int:
@@ -210,7 +234,9 @@ def _another_form(failure: Failure) -> SpecError | None:
     for pattern, content, advice in FORMS:
         for name in names:
             if fnmatch(name, pattern):
-                return SpecError(expected="model.safetensors", found=f"{name}, {content}", advice=advice)
+                return SpecError(
+                    expected="model.safetensors", found=f"{name}, {content}", advice=advice
+                )
     return None
 
 
@@ -233,7 +259,9 @@ def _shards(failure: Failure) -> SpecError | None:
         if missing:
             expected = f"the files that {name} names"
             contents = f"{len(missing)} of them missing (first {missing[0]})"
-            return SpecError(expected=expected, found=contents, advice="Copy or download them into the folder.")
+            return SpecError(
+                expected=expected, found=contents, advice="Copy or download them into the folder."
+            )
     return None
 
 
@@ -250,8 +278,9 @@ def _damaged(failure: Failure) -> SpecError | None:
 
 
 def refuse_integers(folder: Path) -> None:
-    """Raises SpecError for weights that were rounded to a few bits while no configuration says how to undo that: they
-    would be taken for the weights themselves. A damaged file is left to who loads it.
+    """Raises SpecError for weights that were rounded to a few bits while no configuration says how
+    to undo that: they would be taken for the weights themselves. A damaged file is left to who
+    loads it.
     """
     for file in folder.glob("*.safetensors"):
         try:
@@ -262,7 +291,12 @@ def refuse_integers(folder: Path) -> None:
         for name, kind in kinds.items():
             if name.endswith(".weight") and not kind.startswith(FLOATS):
                 contents = f"{name} in {kind}, and no quantization_config in config.json"
-                raise SpecError(expected="weights as real numbers", found=contents, advice=UNROUNDED, where=folder)
+                raise SpecError(
+                    expected="weights as real numbers",
+                    found=contents,
+                    advice=UNROUNDED,
+                    where=folder,
+                )
 
 
 def _labels(failure: Failure) -> SpecError | None:
@@ -282,7 +316,9 @@ def _quantised(failure: Failure) -> SpecError | None:
         return None
     method = settings.get("quant_method") if isinstance(settings, dict) else None
     advice = "Install what it needs, or give the checkpoint before it was quantised."
-    return SpecError(f"it is quantised ({short(method)}): {own_words(failure.error)}", advice=advice)
+    return SpecError(
+        f"it is quantised ({short(method)}): {own_words(failure.error)}", advice=advice
+    )
 
 
 def _another_kind(failure: Failure) -> SpecError | None:
@@ -293,7 +329,9 @@ def _another_kind(failure: Failure) -> SpecError | None:
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         expected = f"a model_type that transformers {transformers.__version__} knows in config.json"
         contents = "none" if kind is None else short(repr(kind))
-        return SpecError(expected=expected, found=contents, advice="Correct it, or upgrade transformers.")
+        return SpecError(
+            expected=expected, found=contents, advice="Correct it, or upgrade transformers."
+        )
     if failure.auto is None:
         return None
     if CONFIG_MAPPING[kind] in failure.auto._model_mapping:
@@ -311,7 +349,8 @@ def _refused_config(failure: Failure) -> SpecError | None:
         if hub.needs_own_code(error):
             return hub.own_code()
         return SpecError(
-            f"its config.json is refused: {own_words(error)}", advice="Correct that value, or save it again."
+            f"its config.json is refused: {own_words(error)}",
+            advice="Correct that value, or save it again.",
         )
     return None
 
@@ -325,19 +364,52 @@ def _piece_model(failure: Failure) -> SpecError | None:
         return None
     expected = "the package sentencepiece, which reads this vocabulary"
     return SpecError(
-        expected=expected, found=f"{pieces} alone", advice="Install it: pip install sentencepiece protobuf."
+        expected=expected,
+        found=f"{pieces} alone",
+        advice="Install it: pip install sentencepiece protobuf.",
     )
 
 
 def _tokenizer_files(failure: Failure) -> SpecError | None:
     """Files of a tokenizer that hold no JSON."""
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+    for name in (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ):
         if name in failure.names:
             read_object(failure.folder / name)
     return None
 
 
 BY_NAME: Checks = (_adapter, _pickle, _another_form)  # of a checkpoint on the hub
-OF_CONFIG: Checks = (_a_file, _pointer, _broken_link, _nested, _no_config, _labels, _another_kind, _refused_config)
-OF_MODEL: Checks = (_a_file, _pointer, _broken_link, *BY_NAME, *OF_CONFIG, _no_weights, _shards, _damaged, _quantised)
-OF_TOKENIZER: Checks = (_a_file, _pointer, _broken_link, _piece_model, _tokenizer_files, _refused_config)
+OF_CONFIG: Checks = (
+    _a_file,
+    _pointer,
+    _broken_link,
+    _nested,
+    _no_config,
+    _labels,
+    _another_kind,
+    _refused_config,
+)
+OF_MODEL: Checks = (
+    _a_file,
+    _pointer,
+    _broken_link,
+    *BY_NAME,
+    *OF_CONFIG,
+    _no_weights,
+    _shards,
+    _damaged,
+    _quantised,
+)
+OF_TOKENIZER: Checks = (
+    _a_file,
+    _pointer,
+    _broken_link,
+    _piece_model,
+    _tokenizer_files,
+    _refused_config,
+)

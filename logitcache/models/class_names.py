@@ -1,5 +1,5 @@
-"""The names of a checkpoint's columns, as its config.json writes them. `transformers` reads ``id2label`` alone, and
-makes LABEL_0, LABEL_1, ... of a ``label2id`` that stands there without it.
+"""The names of a checkpoint's columns, as its config.json writes them. `transformers` reads
+``id2label`` alone, and makes LABEL_0, LABEL_1, ... of a ``label2id`` that stands there without it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from logitcache.errors import FingerprintMismatch
 
 
 def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What `transformers` has to be told besides the path, so that a checkpoint's columns have the names that its
-    configuration gives them: nothing, or ``id2label`` (whose length is the number of columns).
+    """What `transformers` has to be told besides the path, so that a checkpoint's columns have the
+    names that its configuration gives them: nothing, or ``id2label`` (whose length is the number of
+    columns).
 
-    ``settings`` say where a checkpoint of the hub is read. Raises FingerprintMismatch as :func:`names_in` does, and
-    what reading the file raises.
+    ``settings`` say where a checkpoint of the hub is read. Raises FingerprintMismatch as
+    :func:`names_in` does, and what reading the file raises.
     """
     from transformers import PreTrainedConfig
 
@@ -26,10 +27,11 @@ def column_names(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names_in(document: Mapping[str, Any], path: str) -> tuple[dict[int, str], bool]:
-    """The names by column that a config.json gives, and whether `transformers` finds them by itself.
+    """The names by column that a config.json gives, and whether `transformers` finds them by
+    itself.
 
-    Raises FingerprintMismatch where ``id2label`` and ``label2id`` contradict each other, or do not number the columns
-    from 0.
+    Raises FingerprintMismatch where ``id2label`` and ``label2id`` contradict each other, or do not
+    number the columns from 0.
     """
     by_column = _numbered(document.get("id2label"))
     by_name = _numbered(_inverted(document.get("label2id")))

@@ -1,7 +1,8 @@
-"""What the files of a checkpoint say of it, read without torch and transformers: classes, problem, lengths, tokenizer.
+"""What the files of a checkpoint say of it, read without torch and transformers: classes, problem,
+lengths, tokenizer.
 
-So a command can refuse what does not fit, or count tokens, in milliseconds. What is decided here is what loading would
-decide; where the files do not tell, nothing is decided.
+So a command can refuse what does not fit, or count tokens, in milliseconds. What is decided here is
+what loading would decide; where the files do not tell, nothing is decided.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Described:
         return _read(self.folder / CONFIG)
 
     def is_trained_as(self, kind: type[Classification]) -> bool:
-        """Whether it surely has a trained head for this task, so that it is asked as it is: its configuration names the
-        architecture, and its weights hold a matrix of one row a class outside the body.
+        """Whether it surely has a trained head for this task, so that it is asked as it is: its
+        configuration names the architecture, and its weights hold a matrix of one row a class
+        outside the body.
         """
         suffix = kind.auto_model.removeprefix("Auto").removeprefix("ModelFor")
         named = self.config.get("architectures")
@@ -58,7 +60,9 @@ class Described:
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The names of its columns, in order. Raises FingerprintMismatch where its configuration contradicts itself."""
+        """The names of its columns, in order. Raises FingerprintMismatch where its configuration
+        contradicts itself.
+        """
         names, _ = names_in(self.config, self.name)
         if names:
             return tuple(name for _, name in sorted(names.items()))
@@ -70,12 +74,16 @@ class Described:
         return tuple(f"LABEL_{i}" for i in range(count if type(count) is int else 2))
 
     def check_problem(self) -> None:
-        """Raises SpecError where its outputs are no distribution over classes that exclude one another."""
+        """Raises SpecError where its outputs are no distribution over classes that exclude one
+        another.
+        """
         check_problem(self.config.get("problem_type"), len(self.class_names), self.name)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Its tokenizer, of the library `tokenizers`, which neither cuts nor pads; None where it has none of it."""
+        """Its tokenizer, of the library `tokenizers`, which neither cuts nor pads; None where it
+        has none of it.
+        """
         path = self.folder / TOKENIZER
         if not path.is_file():
             return None
@@ -83,7 +91,9 @@ class Described:
 
         try:
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception:  # the library has no kind of its own for a damaged file, which loading it will report
+        except (
+            Exception
+        ):  # the library has no kind of its own for a damaged file, which loading it will report
             return None
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -99,7 +109,9 @@ class Described:
 
 
 def described(name: str) -> Described | None:
-    """The checkpoint of this name where its files are on this machine: in a folder, or kept of the hub; else None."""
+    """The checkpoint of this name where its files are on this machine: in a folder, or kept of the
+    hub; else None.
+    """
     if Path(name).is_dir():
         return Described(name, Path(name))
     if not hub.on_hub(name):
@@ -121,11 +133,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
-    """The shapes of a safetensors file's tensors by name, from its header alone; empty where that cannot be read."""
+    """The shapes of a safetensors file's tensors by name, from its header alone; empty where that
+    cannot be read.
+    """
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(size)) if size <= MAX_HEADER else {}
-        return {name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        return {
+            name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
+        }
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         return {}

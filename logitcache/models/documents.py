@@ -1,9 +1,11 @@
-"""Documents of a packed row kept apart: each is answered as it is alone, whatever stands before it in the row.
+"""Documents of a packed row kept apart: each is answered as it is alone, whatever stands before it
+in the row.
 
-Rows say where documents begin by their positions (0 at each beginning). There are two ways to tell a model: by
-``position_ids`` alone, from which `transformers` builds a block-diagonal causal mask, also for flash attention; or by
-an additive mask [B, 1, T, T], for models that look both ways. Which one is right for a model is measured: some rows are
-compared with their documents asked alone, token by token. Where neither is, the model is refused by name.
+Rows say where documents begin by their positions (0 at each beginning). There are two ways to tell
+a model: by ``position_ids`` alone, from which `transformers` builds a block-diagonal causal mask,
+also for flash attention; or by an additive mask [B, 1, T, T], for models that look both ways. Which
+one is right for a model is measured: some rows are compared with their documents asked alone, token
+by token. Where neither is, the model is refused by name.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from logitcache.records import Array, Documents, Examples, Int64, Padding, Ragge
 PROBED = 4  # packed rows that are compared with their documents
 
 
-def told_apart(model: PreTrainedModel, inputs: Mapping[str, Tensor], padding: Padding) -> Mapping[str, Tensor]:
+def told_apart(
+    model: PreTrainedModel, inputs: Mapping[str, Tensor], padding: Padding
+) -> Mapping[str, Tensor]:
     """The inputs of a batch whose rows hold documents, as this model has to be given them."""
     positions = inputs["position_ids"]
     ids = inputs["input_ids"]
@@ -38,18 +42,32 @@ def told_apart(model: PreTrainedModel, inputs: Mapping[str, Tensor], padding: Pa
     weight = next(model.parameters())
     mask = torch.zeros(same.shape, dtype=weight.dtype, device=ids.device)
     mask = mask.masked_fill(~same, torch.finfo(weight.dtype).min)[:, None]
-    return {"input_ids": ids, "position_ids": positions + _first_position(model), "attention_mask": mask}
+    return {
+        "input_ids": ids,
+        "position_ids": positions + _first_position(model),
+        "attention_mask": mask,
+    }
 
 
 def _first_position(model: PreTrainedModel) -> int:
-    """The position of a row's first token: RoBERTa and its kin count from behind the padding token's."""
-    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
-    return max((t.padding_idx + 1 for t in tables if getattr(t, "padding_idx", None) is not None), default=0)
+    """The position of a row's first token: RoBERTa and its kin count from behind the padding
+    token's.
+    """
+    tables = (
+        module for name, module in model.named_modules() if name.endswith("position_embeddings")
+    )
+    return max(
+        (t.padding_idx + 1 for t in tables if getattr(t, "padding_idx", None) is not None),
+        default=0,
+    )
 
 
-def find_documents(ask: Any, model: PreTrainedModel, padding: Padding, rows: Rows, allowed: Any) -> Padding:
-    """The padding with the way in which this model keeps documents apart. ``ask(inputs, padding)`` gives logits
-    f32[B, T, V]; ``allowed(reference)`` is the difference that is rounding. Raises SpecError where no way is exact.
+def find_documents(
+    ask: Any, model: PreTrainedModel, padding: Padding, rows: Rows, allowed: Any
+) -> Padding:
+    """The padding with the way in which this model keeps documents apart. ``ask(inputs, padding)``
+    gives logits f32[B, T, V]; ``allowed(reference)`` is the difference that is rounding. Raises
+    SpecError where no way is exact.
     """
     examples = _packed_rows(rows, padding)
     reference = _documents_alone(ask, examples, padding)
@@ -58,7 +76,12 @@ def find_documents(ask: Any, model: PreTrainedModel, padding: Padding, rows: Row
         told = replace(padding, documents=way)
         try:
             found = _together(ask, examples, told)
-        except (SpecError, RuntimeError, TypeError, ValueError):  # a model that does not take these inputs
+        except (
+            SpecError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # a model that does not take these inputs
             continue
         if np.abs(found - reference).max() <= limit:
             return told
@@ -71,7 +94,9 @@ def find_documents(ask: Any, model: PreTrainedModel, padding: Padding, rows: Row
 
 
 def _packed_rows(rows: Rows, padding: Padding) -> Examples:
-    """A few rows of several documents, of unequal lengths; where no row has more than one, halves of rows."""
+    """A few rows of several documents, of unequal lengths; where no row has more than one, halves
+    of rows.
+    """
     starts = rows.tokens["position_ids"]
     row = np.repeat(np.arange(len(starts)), starts.lengths())
     counts = np.bincount(row[starts.values == 0], minlength=len(starts))
@@ -89,7 +114,9 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
         positions.append(starts.values[start:stop] if has_documents else half)
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(part) for part in ids])])
     columns = {"input_ids": ids, "position_ids": positions}
-    return _examples({name: Ragged(np.concatenate(parts), indptr) for name, parts in columns.items()}, padding)
+    return _examples(
+        {name: Ragged(np.concatenate(parts), indptr) for name, parts in columns.items()}, padding
+    )
 
 
 def _examples(tokens: Mapping[str, Ragged], padding: Padding) -> Examples:
@@ -103,7 +130,10 @@ def _documents_alone(ask: Any, examples: Examples, padding: Padding) -> Array:
     ids, places = examples.inputs["input_ids"], examples.inputs["position_ids"]
     starts: Int64 = np.append(np.flatnonzero(places.values == 0), len(ids.values))
     alone = _examples({"input_ids": Ragged(ids.values, starts)}, padding)
-    parts = [ask(pad(alone, np.array([row]), padding), padding)[0].cpu().numpy() for row in range(len(alone))]
+    parts = [
+        ask(pad(alone, np.array([row]), padding), padding)[0].cpu().numpy()
+        for row in range(len(alone))
+    ]
     return np.concatenate(parts)
 
 

@@ -1,8 +1,9 @@
 """A language model as a body and its last linear map: what that map is given, and the map itself.
 
-The body is run by the model's own code. A hook on the map (``get_output_embeddings()``) takes what it is given and lets
-it compute nothing; logits are made afterwards, at the kept positions alone. What a model's code does behind the map
-(a scale, a soft cap) is read from its configuration, and :func:`check_remade` compares with the model's own logits.
+The body is run by the model's own code. A hook on the map (``get_output_embeddings()``) takes what
+it is given and lets it compute nothing; logits are made afterwards, at the kept positions alone.
+What a model's code does behind the map (a scale, a soft cap) is read from its configuration, and
+:func:`check_remade` compares with the model's own logits.
 """
 
 from __future__ import annotations
@@ -31,21 +32,28 @@ FACTORS = ("logit_scale", "lm_head_multiplier")
 DIVISORS = ("logits_scaling",)
 ROUNDINGS = 64.0  # of the model's dtype, by which products added up in another order may differ
 CHECKED_ROWS, CHECKED_TOKENS = 4, 64  # that a model is asked about, to compare
-# The largest logit that the head is made to give: a cap shows at large ones alone, and hides a scale there.
+# The largest logit that the head is made to give: a cap shows at large ones alone, and hides a
+# scale there.
 CHECKED_SIZES = (4.0, 400.0)
 
 
 def has_head(model: PreTrainedModel) -> bool:
-    """Whether its answers are made by one linear map that is a plain matrix here: not one that is spread over
-    processes.
+    """Whether its answers are made by one linear map that is a plain matrix here: not one that is
+    spread over processes.
     """
     head = model.get_output_embeddings()
     weight = getattr(head, "weight", None)
-    return isinstance(head, nn.Linear) and isinstance(weight, nn.Parameter) and type(weight.data) is Tensor
+    return (
+        isinstance(head, nn.Linear)
+        and isinstance(weight, nn.Parameter)
+        and type(weight.data) is Tensor
+    )
 
 
 def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
-    """The last linear map of a model with one; only its first ``width`` columns, where that is said."""
+    """The last linear map of a model with one; only its first ``width`` columns, where that is
+    said.
+    """
     linear = model.get_output_embeddings()
     assert isinstance(linear, nn.Linear)
     config = model.config.get_text_config()
@@ -63,8 +71,8 @@ def head_of(model: PreTrainedModel, width: int | None = None) -> Head[Tensor]:
 
 @contextmanager
 def watched(model: PreTrainedModel) -> Iterator[list[Tensor]]:
-    """While this lasts, a forward pass puts what the last linear map is given, f[B, T, d], into the list, and computes
-    no logits.
+    """While this lasts, a forward pass puts what the last linear map is given, f[B, T, d], into the
+    list, and computes no logits.
     """
     given: list[Tensor] = []
 
@@ -80,7 +88,9 @@ def watched(model: PreTrainedModel) -> Iterator[list[Tensor]]:
 
 
 def head_input(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
-    """What the last linear map of a model is given for a batch: f[B, T, d], in the dtype it has there."""
+    """What the last linear map of a model is given for a batch: f[B, T, d], in the dtype it has
+    there.
+    """
     with watched(model) as given:
         model(**inputs)
     return _only(given, model)
@@ -97,7 +107,9 @@ def _only(given: list[Tensor], model: PreTrainedModel) -> Tensor:
 
 
 class Body:
-    """A model that answers with what its last linear map is given: to be called as the model itself is."""
+    """A model that answers with what its last linear map is given: to be called as the model itself
+    is.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.watched_model = model
@@ -121,11 +133,13 @@ def remakes_logits(model: PreTrainedModel, rows: Examples, padding: Padding) -> 
 
 
 def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> None:
-    """Raises SpecError where the logits that a head makes of what it is given are not the model's own.
+    """Raises SpecError where the logits that a head makes of what it is given are not the model's
+    own.
 
-    The beginnings of some rows are asked about, once for each of :data:`CHECKED_SIZES`. What the head is given is
-    multiplied so that its largest logit is of that size, and the model's own code computes the rest: fresh weights give
-    logits so small that a cap would not show. The model's mode is as before afterwards.
+    The beginnings of some rows are asked about, once for each of :data:`CHECKED_SIZES`. What the
+    head is given is multiplied so that its largest logit is of that size, and the model's own code
+    computes the rest: fresh weights give logits so small that a cap would not show. The model's
+    mode is as before afterwards.
     """
     inputs = pad(rows, np.arange(min(len(rows), CHECKED_ROWS)), padding)
     columns = slice(-CHECKED_TOKENS, None) if padding.side is Side.LEFT else slice(CHECKED_TOKENS)
@@ -136,7 +150,9 @@ def check_remade(model: PreTrainedModel, rows: Examples, padding: Padding) -> No
     try:
         for size in CHECKED_SIZES:
             with torch.no_grad(), _amplified(model, size) as given:
-                own = ask(model, inputs, replace(padding, side=_batched(padding.side)), per_token=True)
+                own = ask(
+                    model, inputs, replace(padding, side=_batched(padding.side)), per_token=True
+                )
                 remade = head_logits(_only(given, model).to(head.weight.dtype), head)
             places = is_token.to(own.device)
             check_head(remade[places], own[places].to(head.weight.dtype), type(model).__name__)
@@ -151,13 +167,14 @@ def _batched(side: Side) -> Side:
 
 @contextmanager
 def _amplified(model: PreTrainedModel, size: float) -> Iterator[list[Tensor]]:
-    """While this lasts, what the last linear map is given is multiplied so that its largest logit is of this size, and
-    put into the list.
+    """While this lasts, what the last linear map is given is multiplied so that its largest logit
+    is of this size, and put into the list.
     """
     given: list[Tensor] = []
 
     def amplify(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        largest = functional.linear(inputs[0], module.weight, module.bias).abs().nan_to_num(0.0).amax()  # type: ignore[arg-type]
+        logits = functional.linear(inputs[0], module.weight, module.bias)  # type: ignore[arg-type]
+        largest = logits.abs().nan_to_num(0.0).amax()
         given.append(inputs[0] * (size / largest.clamp(min=1e-3)))
         return (given[-1],)
 

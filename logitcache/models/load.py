@@ -1,4 +1,6 @@
-"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, which tokenizer."""
+"""Checkpoints in, for teacher and student alike: which device and precision, what is missing, which
+tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +31,20 @@ class UntrainedHead(SpecError):
 
 
 def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> list[str]:
-    """Names of the head's weights that a checkpoint lacks or has in another shape: `transformers` has drawn them.
+    """Names of the head's weights that a checkpoint lacks or has in another shape: `transformers`
+    has drawn them.
 
-    ``info`` is what loading told. Raises SpecError where the body lacks any: a head can be trained, but a body with
-    random weights in it is no longer what its name says, and nothing else would tell. A pooler counts as head:
-    checkpoints of masked language models have none.
+    ``info`` is what loading told. Raises SpecError where the body lacks any: a head can be trained,
+    but a body with random weights in it is no longer what its name says, and nothing else would
+    tell. A pooler counts as head: checkpoints of masked language models have none.
     """
     fresh = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     prefix = model.base_model_prefix
-    body = [name for name in fresh if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")]
+    body = [
+        name
+        for name in fresh
+        if prefix and name.startswith(f"{prefix}.") and "pooler" not in name.split(".")
+    ]
     if body:
         raise SpecError(
             expected="a whole checkpoint",
@@ -49,24 +56,36 @@ def fresh_weights(model: PreTrainedModel, info: Mapping[str, Any], path: str) ->
 
 
 def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> None:
-    """Raises SpecError where the weights of a teacher and its configuration are of two models: a head of another number
-    of columns, or more layers than are used.
+    """Raises SpecError where the weights of a teacher and its configuration are of two models: a
+    head of another number of columns, or more layers than are used.
     """
     for name, stored, expected in sorted(info["mismatched_keys"]):
         contents = f"{name} of shape {list(stored)}, where its config.json says {list(expected)}"
         advice = "Correct id2label in its config.json: one name for each column."
-        raise SpecError(expected="weights of the model in config.json", found=contents, advice=advice, where=path)
+        raise SpecError(
+            expected="weights of the model in config.json",
+            found=contents,
+            advice=advice,
+            where=path,
+        )
     used = {NUMBER.sub("#", name) for name in model.state_dict()}
     surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
-    if surplus and not info["missing_keys"]:  # one that has a head: of a body for training some layers may be taken
+    if (
+        surplus and not info["missing_keys"]
+    ):  # one that has a head: of a body for training some layers may be taken
         contents = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
         advice = "Correct the number of layers in its config.json."
-        raise SpecError(expected="weights of the model in config.json", found=contents, advice=advice, where=path)
+        raise SpecError(
+            expected="weights of the model in config.json",
+            found=contents,
+            advice=advice,
+            where=path,
+        )
 
 
 def checkpoint_settings(commit: hub.Commit | None, trust_remote_code: bool) -> dict[str, Any]:
-    """How `transformers` is to read any checkpoint: no pickle is opened, and with a commit named it asks nobody on the
-    hub to convert one.
+    """How `transformers` is to read any checkpoint: no pickle is opened, and with a commit named it
+    asks nobody on the hub to convert one.
     """
     return {
         **({} if commit is None else commit.settings()),
@@ -86,18 +105,23 @@ def check_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:  # torch has no kind of error of its own for this
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # torch has no kind of error of its own for this
         advice = f"Leave --device out, or name one this machine has, such as {default_device()}."
-        raise SpecError(f"{name!r} cannot be used: {first_line(error)}", advice=advice, where="--device") from None
+        raise SpecError(
+            f"{name!r} cannot be used: {first_line(error)}", advice=advice, where="--device"
+        ) from None
     return device
 
 
 def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
     """The tokenizer, made sure to be one this model can use.
 
-    Raises SpecError for an empty tokenizer (what `transformers` makes of a checkpoint without one: every text would
-    read the same), for one with more tokens than the model has embeddings, and where no text fits between its special
-    tokens.
+    Raises SpecError for an empty tokenizer (what `transformers` makes of a checkpoint without one:
+    every text would read the same), for one with more tokens than the model has embeddings, and
+    where no text fits between its special tokens.
     """
     if _is_empty(tokenizer):
         raise SpecError(
@@ -126,7 +150,9 @@ def fit_tokenizer(tokenizer: Any, model: PreTrainedModel, where: str) -> Any:
 
 
 def _is_empty(tokenizer: Any) -> bool:
-    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes seconds."""
+    """Whether it knows no token but special ones. The vocabulary is looked at last: CANINE's takes
+    seconds.
+    """
     tokens = tokenizer(["a 1"], add_special_tokens=False)["input_ids"][0]
     if not set(tokens) <= set(tokenizer.all_special_ids):
         return False
@@ -140,20 +166,26 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     if not isinstance(positions, int) or positions <= 0:
         return limit
     tables = (m for name, m in model.named_modules() if name.endswith("position_embeddings"))
-    # RoBERTa and its kin count positions from behind the padding token's: 514 of them are 512 tokens
-    first = max((m.padding_idx + 1 for m in tables if getattr(m, "padding_idx", None) is not None), default=0)
+    # RoBERTa and its kin count positions from behind the padding token's: 514 of them are 512
+    # tokens
+    first = max(
+        (m.padding_idx + 1 for m in tables if getattr(m, "padding_idx", None) is not None),
+        default=0,
+    )
     return min(limit, positions - first)
 
 
 def gguf_file(path: str) -> tuple[str, dict[str, str]]:
-    """The folder of a ``.gguf`` file and what `transformers` has to be told to read it; else the path and nothing.
-    Raises SpecError where the package that reads such files is not installed.
+    """The folder of a ``.gguf`` file and what `transformers` has to be told to read it; else the
+    path and nothing. Raises SpecError where the package that reads such files is not installed.
     """
     file = Path(path)
     if file.suffix.lower() != ".gguf":
         return path, {}
     if not file.is_file():
-        raise SpecError(expected="a .gguf file", found="no such file", advice="Correct the path.", where=path)
+        raise SpecError(
+            expected="a .gguf file", found="no such file", advice="Correct the path.", where=path
+        )
     if importlib.util.find_spec("gguf") is None:
         raise SpecError(
             expected="the package gguf, which reads .gguf files",
@@ -171,16 +203,19 @@ def load_tokenizer(
     what: str = "tokenizer",
     advice: str = RESAVE,
 ) -> Any:
-    """The tokenizer of a checkpoint, with a padding token (another special one where it has none: its end, if any).
+    """The tokenizer of a checkpoint, with a padding token (another special one where it has none:
+    its end, if any).
 
-    Raises SpecError where there is none, where it brings code of its own and is not trusted to run it, or where it asks
-    for inputs that are not known here. It says that no ``what`` can be loaded.
+    Raises SpecError where there is none, where it brings code of its own and is not trusted to run
+    it, or where it asks for inputs that are not known here. It says that no ``what`` can be loaded.
     """
     with loading(what, path, RESAVE, revision, checks=OF_TOKENIZER):
         commit = hub.checkpoint(path, revision)
         settings = {} if commit is None else commit.settings()
         folder, of_file = gguf_file(path)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, **of_file, **settings)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, **of_file, **settings
+        )
         if not trust_remote_code and _stands_in(tokenizer):
             raise hub.own_code()
         unknown = _inputs(tokenizer, path) - set(KNOWN_INPUTS)
@@ -196,7 +231,9 @@ def load_tokenizer(
 
 
 def _name_pad_token(tokenizer: Any, path: str) -> None:
-    """Give the tokenizer a padding token where it has none. Raises SpecError where it has no special token at all."""
+    """Give the tokenizer a padding token where it has none. Raises SpecError where it has no
+    special token at all.
+    """
     if tokenizer.pad_token is not None:
         return
     candidates = (tokenizer.eos_token, tokenizer.unk_token, *tokenizer.all_special_tokens)
@@ -208,8 +245,8 @@ def _name_pad_token(tokenizer: Any, path: str) -> None:
 
 
 def _inputs(tokenizer: Any, path: str) -> set[str]:
-    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises SpecError where it
-    cannot read texts.
+    """Names of what the tokenizer makes of texts: a model called by hand is given all of it. Raises
+    SpecError where it cannot read texts.
     """
     try:
         return {*tokenizer.model_input_names, *tokenizer(["a"]), *tokenizer(["a"], ["b"])}
@@ -224,8 +261,8 @@ def _inputs(tokenizer: Any, path: str) -> set[str]:
 
 
 def _stands_in(tokenizer: Any) -> bool:
-    """Whether a checkpoint names a tokenizer class of its own: where its code may not run, `transformers` quietly takes
-    another that may cut texts otherwise.
+    """Whether a checkpoint names a tokenizer class of its own: where its code may not run,
+    `transformers` quietly takes another that may cut texts otherwise.
     """
     import transformers
 

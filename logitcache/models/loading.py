@@ -1,5 +1,5 @@
-"""A checkpoint is loaded, or the error says on one line why not and what may be done: what the libraries and a
-checkpoint's own code raise is caught here and nowhere else.
+"""A checkpoint is loaded, or the error says on one line why not and what may be done: what the
+libraries and a checkpoint's own code raise is caught here and nowhere else.
 """
 
 from __future__ import annotations
@@ -28,20 +28,35 @@ from logitcache.models.problem import check_counts
 from logitcache.models.quiet import quiet
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PANIC = "PanicException"  # what a library written in Rust raises over a fault of its own; no Exception
-OWN_FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of code, not of a disk
+PANIC = (
+    "PanicException"  # what a library written in Rust raises over a fault of its own; no Exception
+)
+OWN_FAULTS = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+)  # of code, not of a disk
 CORRECT = "Correct its config.json, or save or download it again."
 
 
 @contextmanager
 def loading(
-    what: str, path: str, advice: str, revision: str | None = None, auto: Any = None, checks: Checks | None = None
+    what: str,
+    path: str,
+    advice: str,
+    revision: str | None = None,
+    auto: Any = None,
+    checks: Checks | None = None,
 ) -> Iterator[None]:
-    """Whatever a library or a checkpoint's own code raises in here is raised as a SpecError that names the checkpoint.
+    """Whatever a library or a checkpoint's own code raises in here is raised as a SpecError that
+    names the checkpoint.
 
-    An error of ours that has its place already, a full disk and a signal pass through. ``advice`` is what to do where
-    nothing better is known and no folder is there, ``auto`` the class of transformers that loads a model, ``checks``
-    what is looked at in a folder: by default what a model is made of. The libraries are quiet meanwhile.
+    An error of ours that has its place already, a full disk and a signal pass through. ``advice``
+    is what to do where nothing better is known and no folder is there, ``auto`` the class of
+    transformers that loads a model, ``checks`` what is looked at in a folder: by default what a
+    model is made of. The libraries are quiet meanwhile.
     """
     try:
         with quiet():
@@ -59,13 +74,17 @@ def loading(
 
 @contextmanager
 def saving(name: str) -> Iterator[None]:
-    """The same for saving. What is said of the disk passes through: libraries have no type of their own for that."""
+    """The same for saving. What is said of the disk passes through: libraries have no type of their
+    own for that.
+    """
     try:
         with quiet():
             yield
     except OWN_FAULTS as error:
         advice = "Mend its config.json or tokenizer_config.json until save_pretrained works, or use another model."
-        raise SpecError(f"it cannot be saved: {own_words(error)}", advice=advice, where=name) from error
+        raise SpecError(
+            f"it cannot be saved: {own_words(error)}", advice=advice, where=name
+        ) from error
 
 
 def _check_before(folder: Path) -> None:
@@ -92,7 +111,9 @@ def _is_about_the_checkpoint(error: BaseException) -> bool:
 
 
 def _cause_of(failure: Failure, checks: Checks) -> SpecError:
-    """Why a checkpoint was not loaded: an error without its place. Its advice is empty where none is known."""
+    """Why a checkpoint was not loaded: an error without its place. Its advice is empty where none
+    is known.
+    """
     if isinstance(failure.error, SpecError) and failure.folder.exists():
         return failure.error
     try:
@@ -122,7 +143,9 @@ def _reason(failure: Failure) -> SpecError:
     if not hub.on_hub(path):
         return SpecError("there is no such folder")
     cause = explained or SpecError(own_words(error))
-    return SpecError(f"there is no such folder; as a hub name: {cause.problem}", advice=cause.advice)
+    return SpecError(
+        f"there is no such folder; as a hub name: {cause.problem}", advice=cause.advice
+    )
 
 
 def _file_names(path: str, error: BaseException, revision: str | None) -> list[str]:

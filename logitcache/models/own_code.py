@@ -1,4 +1,6 @@
-"""The code that a checkpoint brings, where it runs (``--trust-remote-code``): a part of what a teacher is."""
+"""The code that a checkpoint brings, where it runs (``--trust-remote-code``): a part of what a
+teacher is.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ PACKAGE = "transformers_modules."  # where `transformers` puts the files of chec
 
 
 def code_digest(*objects: Any) -> str | None:
-    """Digest of the files that the classes of these objects were imported from, and of those that these import
-    relatively. None where no class of theirs came with a checkpoint.
+    """Digest of the files that the classes of these objects were imported from, and of those that
+    these import relatively. None where no class of theirs came with a checkpoint.
 
-    The files are the copies that were imported: they stay as they are when the checkpoint's own are edited.
+    The files are the copies that were imported: they stay as they are when the checkpoint's own are
+    edited.
     """
     modules = {kind.__module__ for item in objects for kind in type(item).__mro__}
     digests: dict[str, str] = {}

@@ -1,15 +1,16 @@
 """How a model is asked in batches, chosen by evidence.
 
-The reference is the model asked for one row at a time, as ``model(**tokenizer(text))`` does. Some rows of lengths from
-a few tokens to the longest are asked
+The reference is the model asked for one row at a time, as ``model(**tokenizer(text))`` does. Some
+rows of lengths from a few tokens to the longest are asked
 
 1. each alone: the reference;
-2. once more beside rows of their own length: how far the model differs from itself where nothing is padded;
+2. once more beside rows of their own length: how far the model differs from itself where nothing is
+   padded;
 3. in batches of mixed lengths, padded on the tokenizer's side, then on the other.
 
-The first side whose answers are the reference's is taken; where neither is, batches of equal length. Every row is
-compared, and no row's difference is averaged away. It costs about as much as one batch of a dump: some 4,000 tokens
-with their padding, for a longest row of 128.
+The first side whose answers are the reference's is taken; where neither is, batches of equal
+length. Every row is compared, and no row's difference is averaged away. It costs about as much as
+one batch of a dump: some 4,000 tokens with their padding, for a longest row of 128.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ BUDGET = 4096  # padded tokens of a probed batch of mixed lengths
 LEAST = 16  # tokens that a model is asked about in any case
 CHARACTERS = 16  # of a token, at most
 TIMES = 10  # a difference from the reference, in units of what the model differs by from itself
-# The least difference that means something, relative to the logits: some roundings of the precision.
+# The least difference that means something, relative to the logits: some roundings of the
+# precision.
 ROUNDING = {torch.float32: 1.5e-5, torch.bfloat16: 0.03, torch.float16: 0.004}
 # What a model may differ by from itself beside rows of its own length: more is no rounding.
 UNSTEADY = {torch.float32: 1e-4, torch.bfloat16: 0.12, torch.float16: 0.016}
@@ -67,8 +69,9 @@ class Probe:
     budget: int = BUDGET
 
     def choose(self, candidates: tuple[Padding, Padding], equal: Padding) -> Padding:
-        """The first of the candidates that gives the reference's answers; ``equal`` (rows of equal length together)
-        where none does. Raises SpecError where even that differs from the reference.
+        """The first of the candidates that gives the reference's answers; ``equal`` (rows of equal
+        length together) where none does. Raises SpecError where even that differs from the
+        reference.
         """
         probe, alone = self.alone(equal)
         control = _difference(probe.beside_their_like(equal), alone)
@@ -89,8 +92,8 @@ class Probe:
     def alone(self, padding: Padding) -> tuple[Probe, Float32]:
         """The rows that the model answers when each is asked alone, and its answers: f32[N, K].
 
-        Joined texts may be longer than it can read, whatever its configuration says. Raises ModelFailed where it fails
-        on all of them.
+        Joined texts may be longer than it can read, whatever its configuration says. Raises
+        ModelFailed where it fails on all of them.
         """
         answered, logits = [], []
         failed: ModelFailed | None = None
@@ -110,11 +113,13 @@ class Probe:
         """Rows of equal length together; one that has no like, beside a copy of itself: f32[N, K]."""
         lengths = self.rows.lengths()
         groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
-        return self._gather([group if len(group) > 1 else np.repeat(group, 2) for group in groups], padding)
+        return self._gather(
+            [group if len(group) > 1 else np.repeat(group, 2) for group in groups], padding
+        )
 
     def mixed(self, padding: Padding) -> Float32:
-        """Rows in batches of lengths that differ as much as can be: all of them, then the shorter half among
-        themselves (the longer ones as before): f32[2, N, K].
+        """Rows in batches of lengths that differ as much as can be: all of them, then the shorter
+        half among themselves (the longer ones as before): f32[2, N, K].
         """
         lengths = self.rows.lengths()
         rows = max(2, self.budget // int(lengths.max()))
@@ -144,15 +149,17 @@ def _spread(order: Int64, rows: int) -> list[Int64]:
 
 
 def _difference(answers: Float32, reference: Float32) -> float:
-    """The largest, over rows with a finite reference; infinite where one of them has no finite answer."""
+    """The largest, over rows with a finite reference; infinite where one of them has no finite
+    answer.
+    """
     finite = np.isfinite(reference).all(axis=1)
     apart = np.abs(answers[..., finite, :] - reference[finite])
     return float("inf") if np.isnan(apart).any() else float(apart.max(initial=0.0))
 
 
 def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
-    """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are, and texts joined to
-    longer ones and cut at :data:`LENGTHS` lengths, two at each.
+    """Rows of several lengths for certain, from a few tokens to ``max_length``: some as they are,
+    and texts joined to longer ones and cut at :data:`LENGTHS` lengths, two at each.
     """
     if rows.tokens:
         return _cut_tokens(tokenizer, rows, max_length)
@@ -160,7 +167,13 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     special = tokenizer.num_special_tokens_to_add(pair=pairs is not None)
     shortest = min(special + 2, max_length)
     lengths = np.unique(np.geomspace(shortest, max_length, LENGTHS).round().astype(int))
-    parts = [prepare(tokenizer, _rows(texts[:NATURAL], None if pairs is None else pairs[:NATURAL]), max_length)]
+    parts = [
+        prepare(
+            tokenizer,
+            _rows(texts[:NATURAL], None if pairs is None else pairs[:NATURAL]),
+            max_length,
+        )
+    ]
     for number, length in enumerate(lengths.tolist()):
         starts = (2 * number, 2 * number + 1)
         long = [_joined(texts, start, length) for start in starts]
@@ -182,7 +195,15 @@ def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     ids = _concatenated(parts)
     numbers = np.arange(len(ids))
     none = np.zeros_like(numbers)
-    return Examples(numbers, none, numbers, none, {"input_ids": ids}, none.astype(np.bool_), Padding.of(tokenizer))
+    return Examples(
+        numbers,
+        none,
+        numbers,
+        none,
+        {"input_ids": ids},
+        none.astype(np.bool_),
+        Padding.of(tokenizer),
+    )
 
 
 def _spaced(rows: int, count: int) -> Int64:
@@ -206,11 +227,15 @@ def _joined(texts: list[str], start: int, tokens: int) -> str:
 def _rows(texts: list[str], pairs: list[str] | None) -> Rows:
     numbers = np.arange(len(texts))
     second = None if pairs is None else pa.array(pairs, pa.large_string())
-    return Rows(pa.array(texts, pa.large_string()), second, np.zeros_like(numbers), numbers, numbers)
+    return Rows(
+        pa.array(texts, pa.large_string()), second, np.zeros_like(numbers), numbers, numbers
+    )
 
 
 def _together(parts: list[Examples]) -> Examples:
-    inputs = {name: _concatenated([part.inputs[name] for part in parts]) for name in parts[0].inputs}
+    inputs = {
+        name: _concatenated([part.inputs[name] for part in parts]) for name in parts[0].inputs
+    }
     numbers = np.arange(len(inputs["input_ids"]))
     none = np.zeros_like(numbers)
     return Examples(numbers, none, numbers, none, inputs, none.astype(np.bool_), parts[0].padding)
@@ -232,11 +257,11 @@ def find_padding(
     *,
     per_token: bool = False,
 ) -> Padding:
-    """How this model is asked in batches, told by some of the rows it is to be asked about. ``own`` is what its
-    tokenizer says.
+    """How this model is asked in batches, told by some of the rows it is to be asked about. ``own``
+    is what its tokenizer says.
 
-    The model is as before afterwards, and so is whatever draws random numbers. Raises SpecError where no way of
-    asking gives the answers of rows asked alone, or the model's own code fails.
+    The model is as before afterwards, and so is whatever draws random numbers. Raises SpecError
+    where no way of asking gives the answers of rows asked alone, or the model's own code fails.
     """
     sides, equal = _candidates(own, takes_mask(model))
     with torch.no_grad(), _undisturbed(model):
@@ -280,11 +305,15 @@ def padding_remark(found: Padding, own: Padding) -> str:
 
 
 def check_token_types(model: PreTrainedModel, rows: Examples) -> None:
-    """Raises SpecError for token types that the model has no embedding for: a GPU would end in an error of its own."""
+    """Raises SpecError for token types that the model has no embedding for: a GPU would end in an
+    error of its own.
+    """
     types = rows.inputs.get("token_type_ids")
     if types is None:
         return
-    tables = [module for name, module in model.named_modules() if name.endswith("token_type_embeddings")]
+    tables = [
+        module for name, module in model.named_modules() if name.endswith("token_type_embeddings")
+    ]
     sizes = [table.num_embeddings for table in tables if isinstance(table, torch.nn.Embedding)]
     highest = int(types.values.max(initial=0))
     if sizes and highest >= min(sizes):
@@ -310,8 +339,9 @@ def _undisturbed(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _candidates(own: Padding, takes_mask: bool) -> tuple[tuple[Padding, Padding], Padding]:
-    """The sides to be tried, the tokenizer's first, and the way without any. Where something is padded the model gets a
-    mask if it takes one; where nothing is, if its tokenizer gives one too, as by hand.
+    """The sides to be tried, the tokenizer's first, and the way without any. Where something is
+    padded the model gets a mask if it takes one; where nothing is, if its tokenizer gives one too,
+    as by hand.
     """
     first = Side.LEFT if own.side is Side.LEFT else Side.RIGHT
     second = Side.RIGHT if first is Side.LEFT else Side.LEFT

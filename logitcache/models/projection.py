@@ -17,13 +17,17 @@ def on_device(head: Head[Any], device: torch.device) -> Head[Tensor]:
     """A head that a cache keeps, as tensors on a device: brought there once."""
 
     def brought(values: Any) -> Tensor:
-        return as_computed(values if isinstance(values, Tensor) else torch.from_numpy(values).to(device))
+        return as_computed(
+            values if isinstance(values, Tensor) else torch.from_numpy(values).to(device)
+        )
 
     return head.map(brought)
 
 
 def as_computed(values: Tensor) -> Tensor:
-    """Stored values as they are computed with: the bits of bfloat16 (u16) as such; halves on a CPU in single."""
+    """Stored values as they are computed with: the bits of bfloat16 (u16) as such; halves on a CPU
+    in single.
+    """
     if values.dtype == torch.uint16:
         values = values.view(torch.bfloat16)
     if values.device.type == "cpu" and values.dtype in (torch.bfloat16, torch.float16):

@@ -1,4 +1,6 @@
-"""What a checkpoint's configuration says of outputs, precision, problem and padding: put right, or refused."""
+"""What a checkpoint's configuration says of outputs, precision, problem and padding: put right, or
+refused.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,10 @@ def single_precision(config: Any) -> None:
 def pads_by_config(model: PreTrainedModel, tokenizer: Any) -> Padding:
     """The tokenizer's side, filled with the padding token that the model itself goes by.
 
-    That is the one its configuration names: decoders find a row's last token by it. Where the configuration names none,
-    or one that no text can hold, a row asked alone is read at its last token: then the padding is ``free``, and the
-    model gets the tokenizer's token for the sake of whoever else asks it.
+    That is the one its configuration names: decoders find a row's last token by it. Where the
+    configuration names none, or one that no text can hold, a row asked alone is read at its last
+    token: then the padding is ``free``, and the model gets the tokenizer's token for the sake of
+    whoever else asks it.
     """
     own = Padding.of(tokenizer)
     pad_token = model.config.get_text_config().pad_token_id
@@ -58,7 +61,9 @@ def is_token(token: Any, model: PreTrainedModel) -> bool:
 
 
 def embeddings(model: PreTrainedModel, otherwise: int) -> int:
-    """Tokens that the model has embeddings for; ``otherwise`` where it has no table of them (CANINE)."""
+    """Tokens that the model has embeddings for; ``otherwise`` where it has no table of them
+    (CANINE).
+    """
     try:
         table: Any = model.get_input_embeddings()
     except NotImplementedError:
@@ -76,12 +81,14 @@ def name_pad_token(model: PreTrainedModel, token: int) -> None:
 
 
 def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """Student and tokenizer name one padding token, so that what is saved answers in a batch as it does alone.
+    """Student and tokenizer name one padding token, so that what is saved answers in a batch as it
+    does alone.
 
-    The model's own stays where the tokenizer has it among its special tokens: decoders read a row by it, and encoders
-    like RoBERTa count positions from it. Any other token of the vocabulary would become special by being named, and
-    texts would be cut otherwise; then the model takes one of the tokenizer's. Encoders that count positions from theirs
-    keep it: they heed the attention mask, whatever the filling is.
+    The model's own stays where the tokenizer has it among its special tokens: decoders read a row
+    by it, and encoders like RoBERTa count positions from it. Any other token of the vocabulary
+    would become special by being named, and texts would be cut otherwise; then the model takes one
+    of the tokenizer's. Encoders that count positions from theirs keep it: they heed the attention
+    mask, whatever the filling is.
     """
     pad_token = model.config.get_text_config().pad_token_id
     if is_token(pad_token, model) and pad_token in _special(tokenizer):
@@ -94,8 +101,8 @@ def agree_on_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """The tokenizer's own padding token, if no row can end in it, or else a new one: a decoder would read a row that
-    ends in its padding token at an earlier place.
+    """The tokenizer's own padding token, if no row can end in it, or else a new one: a decoder
+    would read a row that ends in its padding token at an earlier place.
     """
     ends = {row[-1] for row in tokenizer(["a", "b c"])["input_ids"] if row}
     if tokenizer.pad_token_id not in {tokenizer.eos_token_id, tokenizer.unk_token_id, *ends}:
@@ -105,17 +112,24 @@ def _choose_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
 
 
 def make_room_for_pad_token(model: PreTrainedModel, tokenizer: Any) -> None:
-    """An embedding for a padding token that was added to the tokenizer, for this student or for one before it."""
+    """An embedding for a padding token that was added to the tokenizer, for this student or for one
+    before it.
+    """
     if tokenizer.pad_token == NEW_PAD and embeddings(model, len(tokenizer)) < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 
 
 def _special(tokenizer: Any) -> set[int]:
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {*tokenizer.all_special_ids, *(token for token, content in added.items() if content.special)}
+    return {
+        *tokenizer.all_special_ids,
+        *(token for token, content in added.items() if content.special),
+    }
 
 
 def counts_from_padding(model: PreTrainedModel) -> bool:
     """Whether positions are counted from the padding token's number, as in RoBERTa and its kin."""
-    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    tables = (
+        module for name, module in model.named_modules() if name.endswith("position_embeddings")
+    )
     return any(getattr(table, "padding_idx", None) is not None for table in tables)

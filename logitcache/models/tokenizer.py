@@ -1,9 +1,11 @@
-"""What a tokenizer does, part by part: two tokenizers with one fingerprint give every text the same tokens.
+"""What a tokenizer does, part by part: two tokenizers with one fingerprint give every text the same
+tokens.
 
-Each part has a name of its own (``normalizer``, ``merges``, ``truncation_side``, ...), so that whoever compares two
-fingerprints can say what differs. A part is read from the tokenizer in memory, never from its files: neither where it
-came from nor how its files are laid out counts, and saving, loading or copying it changes nothing. Nor does what it was
-asked before: the padding and the truncation of an earlier call are left out, and put back where they were.
+Each part has a name of its own (``normalizer``, ``merges``, ``truncation_side``, ...), so that
+whoever compares two fingerprints can say what differs. A part is read from the tokenizer in memory,
+never from its files: neither where it came from nor how its files are laid out counts, and saving,
+loading or copying it changes nothing. Nor does what it was asked before: the padding and the
+truncation of an earlier call are left out, and put back where they were.
 
 Cost: one pass over vocabulary and merges, about a second for 250,000 tokens.
 """
@@ -23,7 +25,14 @@ from logitcache.models.own_code import code_digest
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 BACKEND_PARTS = ("normalizer", "pre_tokenizer", "post_processor")
 # Arguments of a tokenizer's class that say where it came from, or are parts of their own.
-NO_SETTINGS = {"name_or_path", "model_max_length", "chat_template", "backend", "padding_side", "truncation_side"}
+NO_SETTINGS = {
+    "name_or_path",
+    "model_max_length",
+    "chat_template",
+    "backend",
+    "padding_side",
+    "truncation_side",
+}
 EXAMPLE_LENGTH = 16  # tokens that an example is cut to, to see what becomes of long texts
 EXAMPLES = (
     "The film was lovely, and its music charming.",
@@ -66,11 +75,16 @@ def tokenizer_fingerprint(tokenizer: Any) -> dict[str, Any]:
 
 
 def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
-    """The parts of a tokenizer that the library `tokenizers` computes. Its decoder is left out: it makes texts."""
+    """The parts of a tokenizer that the library `tokenizers` computes. Its decoder is left out: it
+    makes texts.
+    """
     document = json.loads(backend.to_str())
     model = dict(document["model"])
     tokens = [tokenizer.get_vocab(), model.pop("vocab", None)]  # a unigram model has scores there
-    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.pop("merges", None) or []]
+    merges = [
+        merge.split(" ") if isinstance(merge, str) else merge
+        for merge in model.pop("merges", None) or []
+    ]
     parts = {name: identity.digest_json(document.get(name)) for name in BACKEND_PARTS}
     return {
         "vocabulary": identity.digest_json(tokens),
@@ -81,7 +95,9 @@ def _backend_parts(tokenizer: Any, backend: Any) -> dict[str, Any]:
 
 
 def _python_parts(tokenizer: Any) -> dict[str, Any]:
-    """The parts of a tokenizer written in Python: its class, what that was made with, its vocabulary and merges."""
+    """The parts of a tokenizer written in Python: its class, what that was made with, its
+    vocabulary and merges.
+    """
     ranks = getattr(tokenizer, "bpe_ranks", None) or {}
     pieces = getattr(tokenizer, "sp_model", None)
     model = b"" if pieces is None else pieces.serialized_model_proto()
@@ -96,18 +112,31 @@ def _python_parts(tokenizer: Any) -> dict[str, Any]:
 
 def _settings(tokenizer: Any) -> dict[str, Any]:
     """The plain values among the arguments of the tokenizer's class, as the tokenizer has them now."""
-    classes = [kind for kind in type(tokenizer).__mro__ if "__init__" in vars(kind) and kind is not object]
-    names = {name for kind in classes for name in inspect.signature(vars(kind)["__init__"]).parameters}
-    names = {name for name in names if not name.endswith(("_file", "_token")) and name not in NO_SETTINGS}
+    classes = [
+        kind for kind in type(tokenizer).__mro__ if "__init__" in vars(kind) and kind is not object
+    ]
+    names = {
+        name for kind in classes for name in inspect.signature(vars(kind)["__init__"]).parameters
+    }
+    names = {
+        name for name in names if not name.endswith(("_file", "_token")) and name not in NO_SETTINGS
+    }
     values = {name: getattr(tokenizer, name, None) for name in sorted(names)}
-    return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+    return {
+        name: value for name, value in values.items() if isinstance(value, bool | int | float | str)
+    }
 
 
 def _added_tokens(tokenizer: Any) -> list[Any]:
-    """Every token that is looked for before a text is cut up: its id, its text and how it is looked for."""
+    """Every token that is looked for before a text is cut up: its id, its text and how it is looked
+    for.
+    """
     flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
     added: Mapping[int, Any] = tokenizer.added_tokens_decoder
-    return [[int(i), str(added[i]), *(bool(getattr(added[i], flag)) for flag in flags)] for i in sorted(added)]
+    return [
+        [int(i), str(added[i]), *(bool(getattr(added[i], flag)) for flag in flags)]
+        for i in sorted(added)
+    ]
 
 
 def _special(tokenizer: Any) -> dict[str, int]:
@@ -119,35 +148,52 @@ def _special(tokenizer: Any) -> dict[str, int]:
 
 def _worked_examples(tokenizer: Any, backend: Any) -> dict[str, str]:
     """Digests of the ids and of the token types of fixed texts: alone, in pairs, and cut."""
-    marked = [f"a {token} b{token}C  {token} " for token in sorted(set(tokenizer.all_special_tokens))]
+    marked = [
+        f"a {token} b{token}C  {token} " for token in sorted(set(tokenizer.all_special_tokens))
+    ]
     texts = [*EXAMPLES, *marked]
     pairs = list(pairwise(texts))
     with _state_kept(backend):
         encoded = [_encoded(tokenizer, text) for text in texts]
         encoded += [_encoded(tokenizer, *pair) for pair in pairs]
         cut = {"truncation": True, "max_length": EXAMPLE_LENGTH}
-        encoded += [_encoded(tokenizer, *fields, **cut) for fields in ((texts[0] * 3,), (texts[0] * 3, texts[1]))]
+        encoded += [
+            _encoded(tokenizer, *fields, **cut)
+            for fields in ((texts[0] * 3,), (texts[0] * 3, texts[1]))
+        ]
     columns = ("input_ids", "token_type_ids")
     ids, types = ([example.get(name) for example in encoded] for name in columns)
     return {"ids": identity.digest_json(ids), "token_types": identity.digest_json(types)}
 
 
 def _encoded(tokenizer: Any, *fields: str, **how: Any) -> dict[str, Any]:
-    """Ids and token types of one example; nothing where the tokenizer cannot read it, which is a trait too."""
+    """Ids and token types of one example; nothing where the tokenizer cannot read it, which is a
+    trait too.
+    """
     try:
         encoding = tokenizer(*fields, verbose=False, **how)
-    except Exception:  # the library `tokenizers` raises no other kind: for a character without a token, say
+    except (
+        Exception
+    ):  # the library `tokenizers` raises no other kind: for a character without a token, say
         return {}
-    return {name: list(encoding[name]) for name in ("input_ids", "token_type_ids") if name in encoding}
+    return {
+        name: list(encoding[name]) for name in ("input_ids", "token_type_ids") if name in encoding
+    }
 
 
 @contextmanager
 def _state_kept(backend: Any) -> Iterator[None]:
-    """The padding and truncation of the last call stay in the library's object, and are saved with it."""
+    """The padding and truncation of the last call stay in the library's object, and are saved with
+    it.
+    """
     if backend is None:
         yield
         return
-    truncation, padding, special = backend.truncation, backend.padding, backend.encode_special_tokens
+    truncation, padding, special = (
+        backend.truncation,
+        backend.padding,
+        backend.encode_special_tokens,
+    )
     try:
         yield
     finally:

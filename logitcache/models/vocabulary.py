@@ -1,6 +1,7 @@
 """A vocabulary learnt from rows, for students and teachers made from nothing else.
 
-Whoever learns one holds a lock, and others that want the same wait for it. Its folder appears whole or not at all.
+Whoever learns one holds a lock, and others that want the same wait for it. Its folder appears whole
+or not at all.
 """
 
 from __future__ import annotations
@@ -20,16 +21,23 @@ from logitcache.store.lock import lock_folder
 ALPHABET = 1000  # characters a learnt vocabulary knows
 
 
-def build_tokenizer(texts: list[str], size: int, max_length: int, folder: Path, reporter: Reporter = SILENT) -> Any:
-    """A lower-case WordPiece tokenizer learnt from these texts, saved in (and loaded from) ``folder``.
+def build_tokenizer(
+    texts: list[str], size: int, max_length: int, folder: Path, reporter: Reporter = SILENT
+) -> Any:
+    """A lower-case WordPiece tokenizer learnt from these texts, saved in (and loaded from)
+    ``folder``.
 
-    For students and teachers made from nothing but rows. The folder's name should tell the texts apart. ``reporter``
-    is told whom this waits for. Raises DiskError.
+    For students and teachers made from nothing but rows. The folder's name should tell the texts
+    apart. ``reporter`` is told whom this waits for. Raises DiskError.
     """
     if not _is_complete(folder):
         content = f"the vocabulary {folder.name}"
         lock = lock_folder(
-            folder.parent, name=f".{folder.name}.lock", wait=math.inf, content=content, reporter=reporter
+            folder.parent,
+            name=f".{folder.name}.lock",
+            wait=math.inf,
+            content=content,
+            reporter=reporter,
         )
         try:
             if not _is_complete(folder):
@@ -49,7 +57,9 @@ def _learn(texts: list[str], size: int, max_length: int, folder: Path) -> None:
 
     vocabulary = _learn_vocabulary(texts, size)
     made = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length)
-    for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that was killed: this one has the lock
+    for left in folder.parent.glob(
+        f".{folder.name}-*"
+    ):  # by a process that was killed: this one has the lock
         if left.is_dir() and not left.is_symlink():
             files.remove_folder(left)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
@@ -69,13 +79,16 @@ def _learn(texts: list[str], size: int, max_length: int, folder: Path) -> None:
 def _learn_vocabulary(texts: list[str], size: int) -> dict[str, int]:
     """WordPiece vocabulary of at most ``size`` tokens: the same texts always give the same one.
 
-    The trainer numbers continuation characters (``##a``) in the order of a hash map and breaks ties by number, so a
-    plain training differs from run to run. Numbering them first, as if they were special, takes the chance out.
+    The trainer numbers continuation characters (``##a``) in the order of a hash map and breaks ties
+    by number, so a plain training differs from run to run. Numbering them first, as if they were
+    special, takes the chance out.
     """
     from tokenizers import BertWordPieceTokenizer
 
     learner = BertWordPieceTokenizer(lowercase=True)
-    characters = Counter(c for text in texts for c in learner.normalizer.normalize_str(text) if not c.isspace())
+    characters = Counter(
+        c for text in texts for c in learner.normalizer.normalize_str(text) if not c.isspace()
+    )
     alphabet = sorted(characters, key=lambda c: (-characters[c], c))[:ALPHABET]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     learner.train_from_iterator(

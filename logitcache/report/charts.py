@@ -1,4 +1,6 @@
-"""Pictures of what benches measured. Each is a record of what is drawn, and draws itself as wide as it is read."""
+"""Pictures of what benches measured. Each is a record of what is drawn, and draws itself as wide as
+it is read.
+"""
 
 from __future__ import annotations
 
@@ -83,10 +85,20 @@ class RatioBars:
         axes.barh(height, ratio.median, _BAR, color=colour(bar.key))
         if ratio.low < ratio.high:
             ends = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
-            axes.errorbar(ratio.median, height, xerr=ends, fmt="none", ecolor=INK, elinewidth=1.4, capsize=4)
+            axes.errorbar(
+                ratio.median, height, xerr=ends, fmt="none", ecolor=INK, elinewidth=1.4, capsize=4
+            )
         if bar.expected is not None:
             diamond = MarkerStyle("D", "none")
-            axes.plot(bar.expected, height, ls="", marker=diamond, ms=7, color=INK, label=self.expected_label)
+            axes.plot(
+                bar.expected,
+                height,
+                ls="",
+                marker=diamond,
+                ms=7,
+                color=INK,
+                label=self.expected_label,
+            )
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,9 @@ class Stacks:
 
     def draw(self, figure: Figure, look: Look) -> None:
         unit = seconds(sum(parts.values()) for _, parts in self.rows)
-        axes = lying_axes(figure, look, [label for label, _ in self.rows], f"{self.axis}, {unit.name}")
+        axes = lying_axes(
+            figure, look, [label for label, _ in self.rows], f"{self.axis}, {unit.name}"
+        )
         heights = range(len(self.rows))
         starts = np.zeros(len(self.rows))
         for number, part in enumerate(self.parts):
@@ -124,8 +138,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines over one axis. ``mark``: where on the line ``marked`` something happens, and what; drawn closer beside the
-    whole where it happens early.
+    """Lines over one axis. ``mark``: where on the line ``marked`` something happens, and what;
+    drawn closer beside the whole where it happens early.
     """
 
     lines: tuple[Line, ...]
@@ -158,7 +172,9 @@ class Curves:
         for line in self.lines:
             dashes = "--" if line.key == "base" else "-"
             style = f"{marker}{dashes}"
-            axes.plot(line.xs, line.ys, style, color=colour(line.key), markersize=5, label=line.label)
+            axes.plot(
+                line.xs, line.ys, style, color=colour(line.key), markersize=5, label=line.label
+            )
             top = max(top, float(np.interp(right, line.xs, line.ys)))
         if self.doubling:
             xs = sorted({x for line in self.lines for x in line.xs})
@@ -201,8 +217,8 @@ class DotLine:
 
 @dataclass(frozen=True)
 class Dots:
-    """Times on a scale where each step is ten times the last: ``panels`` are (title, lines). ``beside`` explains the
-    texts beside the lines.
+    """Times on a scale where each step is ten times the last: ``panels`` are (title, lines).
+    ``beside`` explains the texts beside the lines.
     """
 
     panels: tuple[tuple[str, tuple[DotLine, ...]], ...]
@@ -211,15 +227,25 @@ class Dots:
     def draw(self, figure: Figure, look: Look) -> None:
         columns = 1 if look.narrow else min(2, len(self.panels))
         counts = [len(lines) for _, lines in self.panels]
-        heights = [max(counts[start : start + columns]) for start in range(0, len(counts), columns)]  # in lines
-        figure.set_size_inches(look.width, 0.5 + sum(0.8 + 0.8 * ROW * height for height in heights))
-        figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.06)  # inches: a title is no part of what lies above
+        heights = [
+            max(counts[start : start + columns]) for start in range(0, len(counts), columns)
+        ]  # in lines
+        figure.set_size_inches(
+            look.width, 0.5 + sum(0.8 + 0.8 * ROW * height for height in heights)
+        )
+        figure.set_layout_engine(
+            "constrained", h_pad=0.1, w_pad=0.06
+        )  # inches: a title is no part of what lies above
         ratios = [1 + height for height in heights]
-        grid = figure.subplots(len(heights), columns, squeeze=False, sharex=True, height_ratios=ratios).ravel()
+        grid = figure.subplots(
+            len(heights), columns, squeeze=False, sharex=True, height_ratios=ratios
+        ).ravel()
         for number, (title, lines) in enumerate(self.panels):
             axes = grid[number]
             self._draw_panel(axes, title, lines, look)
-            axes.set_ylim(heights[number // columns] - 0.5, -0.5)  # lines as far apart in every panel
+            axes.set_ylim(
+                heights[number // columns] - 0.5, -0.5
+            )  # lines as far apart in every panel
             axes.tick_params(labelbottom=True)
         for axes in grid[len(self.panels) :]:
             axes.set_axis_off()
@@ -227,8 +253,16 @@ class Dots:
         legend(figure, grid[0], look)
 
     def _label_factor(self) -> float:
-        """How many times as much each label of the axis is as the last: what leaves room between them."""
-        values = [value for _, lines in self.panels for line in lines for value in line.seconds.values() if value > 0]
+        """How many times as much each label of the axis is as the last: what leaves room between
+        them.
+        """
+        values = [
+            value
+            for _, lines in self.panels
+            for line in lines
+            for value in line.seconds.values()
+            if value > 0
+        ]
         if values and max(values) > _DECADES * min(values):
             return 100.0
         return 10.0
@@ -243,22 +277,32 @@ class Dots:
                 face = edge if name == filled else "none"
                 label = name if height == 0 else None
                 if value > 0:
-                    axes.scatter(value, height, 81, facecolor=face, edgecolor=edge, linewidth=1.8, label=label)
+                    axes.scatter(
+                        value,
+                        height,
+                        81,
+                        facecolor=face,
+                        edgecolor=edge,
+                        linewidth=1.8,
+                        label=label,
+                    )
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(self._label_factor()))
         axes.xaxis.set_major_formatter(lambda value, _: _short_time(value))
         axes.set_xticks([], minor=True)
         axes.margins(x=0.12)
         axes.set_title(title, weight="bold", fontsize=look.font)
-        label_lines(axes, [folded(line.key, look, 16) for line in lines])  # two lines are higher than one of these
+        label_lines(
+            axes, [folded(line.key, look, 16) for line in lines]
+        )  # two lines are higher than one of these
         for height, line in enumerate(lines):
             text_beside(axes, height, line.text, look)
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Predicted over measured: a dot per round, the median as a line, and the band that was aimed at. ``rows`` are
-    (label, ratios, text at the right).
+    """Predicted over measured: a dot per round, the median as a line, and the band that was aimed
+    at. ``rows`` are (label, ratios, text at the right).
     """
 
     rows: tuple[tuple[str, tuple[float, ...], str], ...]
@@ -272,7 +316,9 @@ class Hits:
         for height, (_, ratios, text) in enumerate(self.rows):
             label = "a round" if height == 0 else ""
             axes.scatter(ratios, height + jitter(len(ratios)), s=36, color=OURS, label=label)
-            axes.plot([np.median(ratios)] * 2, [height - 0.3, height + 0.3], color=INK, linewidth=2.4)
+            axes.plot(
+                [np.median(ratios)] * 2, [height - 0.3, height + 0.3], color=INK, linewidth=2.4
+            )
             text_beside(axes, height, text, look)
         values = [ratio for _, ratios, _ in self.rows for ratio in ratios]
         left = min(1 - 1.5 * self.aim, 0.95 * min(values))

@@ -27,7 +27,11 @@ def check_text(report: Report) -> str:
     if not report.findings and not report.refusals:
         lines += ["", "Nothing to say."]
     if report.refusals:
-        lines += ["", "Would be refused:", *(f"  {error.kind}: {error}" for error in report.refusals)]
+        lines += [
+            "",
+            "Would be refused:",
+            *(f"  {error.kind}: {error}" for error in report.refusals),
+        ]
     return "\n".join(map(visible, lines))
 
 
@@ -68,7 +72,9 @@ def _classes(report: Report) -> Columns:
     columns = {"class": [names[index] for index in order]}
     for shape in shapes:
         total = shape.counts.sum()
-        columns[shape.name] = [f"{shape.counts[i]:,} ({shape.counts[i] / total:.1%})" for i in order]
+        columns[shape.name] = [
+            f"{shape.counts[i]:,} ({shape.counts[i] / total:.1%})" for i in order
+        ]
     if len(names) > len(order):
         columns["class"].append(f"… {len(names) - len(order):,} more")
         for shape in shapes:

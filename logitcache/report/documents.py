@@ -1,4 +1,6 @@
-"""Documents that benches wrote. They are read with care: they may have been edited, or their bench interrupted."""
+"""Documents that benches wrote. They are read with care: they may have been edited, or their bench
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,8 @@ class Spread:
 
 @dataclass(frozen=True)
 class Part:
-    """One object of a document. A value that is absent, null or no finite number is None; a value of another type is an
-    error that names the file and the key.
+    """One object of a document. A value that is absent, null or no finite number is None; a value
+    of another type is an error that names the file and the key.
     """
 
     values: Mapping[str, Any]
@@ -65,7 +67,9 @@ class Part:
 
     def series(self, key: str) -> list[float]:
         """The numbers in the list under a key; 0 for those that are none."""
-        return [self._number(f"{key}[{i}]", value) or 0.0 for i, value in enumerate(self._list(key))]
+        return [
+            self._number(f"{key}[{i}]", value) or 0.0 for i, value in enumerate(self._list(key))
+        ]
 
     def texts(self, key: str) -> list[str]:
         """The texts in the list under a key."""
@@ -88,7 +92,9 @@ class Part:
         high = median if high is None else max(high, median)
         if low <= 0:
             return None
-        return Ratio(median, low, high, part.number("confidence") or 0.0, int(part.number("rounds") or 0))
+        return Ratio(
+            median, low, high, part.number("confidence") or 0.0, int(part.number("rounds") or 0)
+        )
 
     def ratios(self, depth: int = 0) -> Iterator[Ratio]:
         """All ratios in it, however deep, but for those of cases that failed."""
@@ -144,7 +150,9 @@ class Part:
 
     def _wrong(self, key: str, expected: str, value: object) -> SpecError:
         where = f"{self.path}: {short(self._key(key))}"
-        return SpecError(expected=expected, found=short(repr(value)), advice="Run the bench again.", where=where)
+        return SpecError(
+            expected=expected, found=short(repr(value)), advice="Run the bench again.", where=where
+        )
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,9 @@ class Model:
     embeddings: float | None  # parameters that are looked up
 
     def like(self, other: Model) -> bool:
-        """Whether both may be one: of one name and size (learnt vocabularies differ), or of one size to the last."""
+        """Whether both may be one: of one name and size (learnt vocabularies differ), or of one
+        size to the last.
+        """
         same_name = self.name.rsplit("/", 1)[-1] == other.name.rsplit("/", 1)[-1]
         if self.parameters is None or other.parameters is None:
             return same_name
@@ -199,7 +209,11 @@ class Bench:
     def models(self) -> dict[str, Model]:
         """Its teacher and its student, where it has them."""
         setting = self.document.part("setting")
-        return {role: _model(setting, role) for role in ("teacher", "student") if setting.values.get(role)}
+        return {
+            role: _model(setting, role)
+            for role in ("teacher", "student")
+            if setting.values.get(role)
+        }
 
     @property
     def data(self) -> str:
@@ -251,7 +265,9 @@ class Bench:
     def versions(self) -> str:
         """The versions of what measured, as one line."""
         versions = self.document.part("versions").values
-        return ", ".join(f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions.items())
+        return ", ".join(
+            f"{plain(name, 40)} {plain(value, 40)}" for name, value in versions.items()
+        )
 
     def same_machine(self, other: Bench) -> bool:
         """Whether both were measured on one machine. The reader has no device: it runs beside any."""
@@ -277,11 +293,13 @@ def failures(cases: Sequence[Part]) -> list[str]:
 
 
 def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
-    """The documents of these files. Raises SpecError for none, what no bench wrote, two of one bench with one setting
-    on one machine, and, unless ``mixed``, for documents of several machines.
+    """The documents of these files. Raises SpecError for none, what no bench wrote, two of one
+    bench with one setting on one machine, and, unless ``mixed``, for documents of several machines.
     """
     if not paths:
-        raise SpecError(expected="a file that `logitcache bench` wrote", found="none", advice="Name one.")
+        raise SpecError(
+            expected="a file that `logitcache bench` wrote", found="none", advice="Name one."
+        )
     benches = tuple(Bench(Part(_read(path), path)) for path in paths)
     for first, second in combinations(benches, 2):
         _check_pair(first, second, mixed)
@@ -289,7 +307,9 @@ def load(paths: Sequence[Path], *, mixed: bool = False) -> tuple[Bench, ...]:
 
 
 def differences(benches: Sequence[Bench]) -> str:
-    """A sentence that names the files where they are of different models or data; empty where they are not."""
+    """A sentence that names the files where they are of different models or data; empty where they
+    are not.
+    """
     models = False
     data = False
     for first, second in combinations(benches, 2):

@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, BAND, RIVAL = "#1b1f24", "#555555", "#e5e5e5", "#d9dde3", "#9aa0a6"
 # Okabe and Ito's colours, told apart by colour-blind eyes too.
-COLOURS = {"base": MUTED, "ls": "#E69F00", "tf-reg": "#56B4E9", "self-kd": "#009E73", "kd": "#0072B2"}
+COLOURS = {
+    "base": MUTED,
+    "ls": "#E69F00",
+    "tf-reg": "#56B4E9",
+    "self-kd": "#009E73",
+    "kd": "#0072B2",
+}
 OTHER = "#CC79A7"
 OURS = COLOURS["kd"]
 ONLINE = "#D55E00"
-_MORE = {"kd-online": ONLINE, "ls-control": COLOURS["ls"], "trainer-ls": OTHER, "cached": OURS, "online": ONLINE}
+_MORE = {
+    "kd-online": ONLINE,
+    "ls-control": COLOURS["ls"],
+    "trainer-ls": OTHER,
+    "cached": OURS,
+    "online": ONLINE,
+}
 SUFFIXES = (".png", ".svg")
 _OURS = ("dump", "logitcache", "logitcache take")
 ROW = 0.40  # inches of a line in a picture of bars
@@ -60,7 +72,9 @@ def colour(name: str) -> str:
 
 
 def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> bytes:
-    """The picture as PNG (200 dots per inch) or SVG. ``inline``: letters stay letters and nothing lies behind them."""
+    """The picture as PNG (200 dots per inch) or SVG. ``inline``: letters stay letters and nothing
+    lies behind them.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.rcsetup import cycler
@@ -97,18 +111,29 @@ def render(picture: Picture, look: Look, kind: str, *, inline: bool = False) -> 
         figure.set_facecolor("none" if inline else "white")
         picture.draw(figure, look)
         file = BytesIO()
-        unnamed = "Date" if kind == "svg" else "Software"  # so that the same picture gives the same bytes each time
+        unnamed = (
+            "Date" if kind == "svg" else "Software"
+        )  # so that the same picture gives the same bytes each time
         figure.savefig(file, format=kind, metadata={unnamed: None})
         return file.getvalue()
 
 
 def save(picture: Picture, path: Path, look: Look = PRINTED) -> None:
-    """Write a picture on white. Raises SpecError unless ``path`` ends in .png or .svg in a folder that exists."""
+    """Write a picture on white. Raises SpecError unless ``path`` ends in .png or .svg in a folder
+    that exists.
+    """
     if path.suffix not in SUFFIXES:
-        raise SpecError(expected=f"a picture ending in {' or '.join(SUFFIXES)}", found=repr(path.suffix), where=path)
+        raise SpecError(
+            expected=f"a picture ending in {' or '.join(SUFFIXES)}",
+            found=repr(path.suffix),
+            where=path,
+        )
     if not path.parent.is_dir():
         raise SpecError(
-            expected="a folder to write the picture in", found="none", advice="Make it first.", where=path.parent
+            expected="a folder to write the picture in",
+            found="none",
+            advice="Make it first.",
+            where=path.parent,
         )
     write_atomic(path, render(picture, look, path.suffix.removeprefix(".")))
 
@@ -140,7 +165,9 @@ def label_lines(axes: Axes, labels: Sequence[str]) -> None:
 def text_beside(axes: Axes, height: float, text: str, look: Look) -> None:
     """A figure at the right of its line."""
     right = axes.get_yaxis_transform()
-    axes.text(1.02, height, text, transform=right, va="center_baseline", fontsize=look.font * _SMALL)
+    axes.text(
+        1.02, height, text, transform=right, va="center_baseline", fontsize=look.font * _SMALL
+    )
 
 
 def legend(figure: Figure, axes: Axes, look: Look) -> None:
@@ -155,7 +182,9 @@ def legend(figure: Figure, axes: Axes, look: Look) -> None:
         columns = next(count for limit, count in _NARROW_COLUMNS if longest > limit)
     labels = [folded(label, look, 44) for label in entries]
     size = look.font * _SMALL
-    figure.legend(list(entries.values()), labels, loc="outside lower left", fontsize=size, ncols=columns)
+    figure.legend(
+        list(entries.values()), labels, loc="outside lower left", fontsize=size, ncols=columns
+    )
 
 
 def folded(label: str, look: Look, limit: int = 13) -> str:

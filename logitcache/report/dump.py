@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from logitcache.bench.turns import Ratio
-from logitcache.report.blocks import Block, Section, figures, section, sizes_of, spreads, table, times
+from logitcache.report.blocks import (
+    Block,
+    Section,
+    figures,
+    section,
+    sizes_of,
+    spreads,
+    table,
+    times,
+)
 from logitcache.report.charts import Bar, Curves, Line, RatioBars, Stacks
 from logitcache.report.documents import Part, case_label, failures, numbers_of
 from logitcache.report.words import (
@@ -32,7 +41,13 @@ from logitcache.report.words import (
 def dump_section(document: Part) -> Section:
     """What was measured of the inference stage."""
     cases = document.rows("cases")
-    blocks = [_cases(document, cases), _peak(document), _phases(document), _batches(document), _memory(document)]
+    blocks = [
+        _cases(document, cases),
+        _peak(document),
+        _phases(document),
+        _batches(document),
+        _memory(document),
+    ]
     return section("What a dump costs", _headline(document, cases), blocks, failures(cases))
 
 
@@ -54,7 +69,9 @@ def _headline(document: Part, cases: Sequence[Part]) -> str:
         over_bare = inverted(bare)
     clauses = []
     if over_bare is not None:
-        clauses.append(f"a dump takes {ratio_text(over_bare)} of the bare forward's time on the same batches")
+        clauses.append(
+            f"a dump takes {ratio_text(over_bare)} of the bare forward's time on the same batches"
+        )
     others: list[str] = []
     for name, ratio in ratios.items():
         if name not in ("dump", "bare forward") and not is_one(ratio):

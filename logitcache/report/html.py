@@ -1,5 +1,5 @@
-"""One HTML page of what benches measured: nothing in it is fetched and nothing runs. It is built as a tree, so that
-what stands in a document stays text.
+"""One HTML page of what benches measured: nothing in it is fetched and nothing runs. It is built as
+a tree, so that what stands in a document stays text.
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ _FONT = re.compile("font-family:[^;]*;?")
 _REFERENCE = re.compile(r"^#|(?<=url\()#")
 
 
-def report(files: Sequence[Path], out: Path, *, mixed: bool = False, reporter: Reporter = SILENT) -> None:
-    """Write a page of these benches' documents; it and ``reporter`` say where they are of different models or data.
-    Raises SpecError for files that no bench wrote or that do not belong together (``mixed`` allows several machines),
-    and for a page that does not end in .html in a folder that exists.
+def report(
+    files: Sequence[Path], out: Path, *, mixed: bool = False, reporter: Reporter = SILENT
+) -> None:
+    """Write a page of these benches' documents; it and ``reporter`` say where they are of different
+    models or data. Raises SpecError for files that no bench wrote or that do not belong together
+    (``mixed`` allows several machines), and for a page that does not end in .html in a folder that
+    exists.
     """
     if out.suffix != ".html":
-        raise SpecError(f"--out: expected a page ending in .html, found {out.suffix!r}. Name it so.", where=out)
+        raise SpecError(
+            f"--out: expected a page ending in .html, found {out.suffix!r}. Name it so.", where=out
+        )
     if not out.parent.is_dir():
-        raise SpecError("--out: expected a folder to write the page in, found none. Make it first.", where=out.parent)
+        raise SpecError(
+            "--out: expected a folder to write the page in, found none. Make it first.",
+            where=out.parent,
+        )
     benches = load(files, mixed=mixed)
     different = differences(benches)
     if different:
@@ -147,7 +155,12 @@ def _section(main: ET.Element, entry: _Entry, pictures: count[int], alike: bool)
     element = _add(main, "section", id=entry.id)
     _add(element, "h2", entry.title)
     if not bench.complete:
-        _add(element, "p", "This bench was interrupted: what follows was measured until then.", class_="note")
+        _add(
+            element,
+            "p",
+            "This bench was interrupted: what follows was measured until then.",
+            class_="note",
+        )
     if not alike:
         _measured_on(element, bench)
     command = _add(element, "p", class_="facts")
@@ -198,15 +211,22 @@ def _table(figure: ET.Element, table: Table) -> None:
 
 
 def drawing(picture: Picture, look: Look, prefix: str, label: str) -> ET.Element:
-    """A picture as an element of a page: its ids begin with ``prefix``, its colours follow the page's."""
+    """A picture as an element of a page: its ids begin with ``prefix``, its colours follow the
+    page's.
+    """
     svg = ET.fromstring(render(picture, look, "svg", inline=True))
     for parent in list(svg.iter()):
         for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):  # a style's rules would hold for the whole page
+            if child.tag.endswith(
+                ("}metadata", "}style")
+            ):  # a style's rules would hold for the whole page
                 parent.remove(child)
     for element in svg.iter():
         element.tag = element.tag.rpartition("}")[2]
-        attributes = {key.rpartition("}")[2]: _page_value(value, prefix) for key, value in element.attrib.items()}
+        attributes = {
+            key.rpartition("}")[2]: _page_value(value, prefix)
+            for key, value in element.attrib.items()
+        }
         if "id" in attributes:
             attributes["id"] = prefix + attributes["id"]
         element.attrib = attributes

@@ -1,4 +1,6 @@
-"""What a training step costs with each method: the section of `bench overhead`, and its picture for a README."""
+"""What a training step costs with each method: the section of `bench overhead`, and its picture for
+a README.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ import numpy as np
 from logitcache.bench.turns import Ratio
 from logitcache.cost.costs import STUDY
 from logitcache.errors import SpecError
-from logitcache.report.blocks import Block, Section, figures, section, sizes_of, spreads, table, times
+from logitcache.report.blocks import (
+    Block,
+    Section,
+    figures,
+    section,
+    sizes_of,
+    spreads,
+    table,
+    times,
+)
 from logitcache.report.charts import Bar, Curves, Line, RatioBars, Stacks
 from logitcache.report.documents import Part, numbers_of
 from logitcache.report.drawing import save
@@ -39,7 +50,12 @@ _SCENARIOS = {
     "ls": "if all cost LS",
     "base": "if all cost base",
 }
-_LINES = {"base": "Base", "ls": "LS", "online": "KD, teacher in the loop", "cached": "KD from a cache"}
+_LINES = {
+    "base": "Base",
+    "ls": "LS",
+    "online": "KD, teacher in the loop",
+    "cached": "KD from a cache",
+}
 _PHASES = ("data", "target", "transfer", "forward", "loss", "backward", "optimiser", "rest")
 _RATIO_AXIS = "time of a training step ÷ label smoothing's"
 _PROTOCOL = ("epochs", "seeds", "methods")
@@ -57,19 +73,26 @@ def overhead_section(document: Part) -> Section:
         _paper(document),
         _expected(document, steps),
     ]
-    failed = [f"{method(name)} was not measured: {step.text('error')}" for name, step in steps.items() if _failed(step)]
+    failed = [
+        f"{method(name)} was not measured: {step.text('error')}"
+        for name, step in steps.items()
+        if _failed(step)
+    ]
     return section("What a training step costs", _headline(steps), blocks, failed)
 
 
 def ratio_picture(values: Mapping[str, Any], path: Path) -> None:
-    """Write the ratio bars of an overhead document alone, on white: a PNG 1,600 wide, or an SVG. Raises SpecError for a
-    document without ratios, or a path that cannot be drawn to.
+    """Write the ratio bars of an overhead document alone, on white: a PNG 1,600 wide, or an SVG.
+    Raises SpecError for a document without ratios, or a path that cannot be drawn to.
     """
     document = Part(values, path)
     picture = _bars(document, document.parts("methods"))
     if picture is None:
         raise SpecError(
-            expected="a document of `bench overhead` with ratios", found="none", advice="Run it again.", where=path
+            expected="a document of `bench overhead` with ratios",
+            found="none",
+            advice="Run it again.",
+            where=path,
         )
     save(picture, path)
 
@@ -99,7 +122,9 @@ def _headline(steps: Mapping[str, Part]) -> str:
         for name in steps:
             ratio = _ratio(steps, name)
             if ratio is not None and not is_one(ratio):
-                clauses.append(f"{method(name)} costs {ratio_text(ratio)} of a label-smoothing step")
+                clauses.append(
+                    f"{method(name)} costs {ratio_text(ratio)} of a label-smoothing step"
+                )
     return sentence(listed(clauses))
 
 
@@ -113,7 +138,9 @@ def _bars(document: Part, steps: Mapping[str, Part]) -> RatioBars | None:
     if not bars:
         return None
     band_label = "label smoothing against itself: within it, no difference"
-    return RatioBars(tuple(bars), _RATIO_AXIS, _ratio(steps, "ls-control"), band_label, "expected from FLOPs")
+    return RatioBars(
+        tuple(bars), _RATIO_AXIS, _ratio(steps, "ls-control"), band_label, "expected from FLOPs"
+    )
 
 
 def _ratios(document: Part, steps: Mapping[str, Part]) -> Block | None:
@@ -125,7 +152,10 @@ def _ratios(document: Part, steps: Mapping[str, Part]) -> Block | None:
         caption += f"; label smoothing against itself measures {ratio_text(control)}, {_steadiness(control)}"
     ratios = [_ratio(steps, name) for name in steps]
     columns = {
-        "method": [f"{method(name)} (failed)" if _failed(step) else method(name) for name, step in steps.items()],
+        "method": [
+            f"{method(name)} (failed)" if _failed(step) else method(name)
+            for name, step in steps.items()
+        ],
         **spreads("step", [step.spread("step_seconds") for step in steps.values()]),
         "÷ LS": map(median_of, ratios),
         "interval": map(interval_of, ratios),
@@ -165,7 +195,9 @@ def _phases(steps: Mapping[str, Part]) -> Block | None:
     for phase in order:
         columns[phase] = [unit.show(step.get(phase)) for step in phases.values()]
     columns["sum"] = [unit.show(sum(step.values())) for step in phases.values()]
-    picture = Stacks(tuple((method(name), step) for name, step in phases.items()), order, "mean time of a step")
+    picture = Stacks(
+        tuple((method(name), step) for name, step in phases.items()), order, "mean time of a step"
+    )
     return Block("Where a step's time goes", _phase_caption(phases), picture, table(columns))
 
 
@@ -217,8 +249,12 @@ def _needs(steps: Mapping[str, Part]) -> Block | None:
         **sizes_of("peak memory", numbers_of(parts, "peak_memory_bytes")),
         **sizes_of("reserved", numbers_of(parts, "reserved_memory_bytes")),
         "memory ÷ LS": [NONE if ratio is None else f"{ratio:.3f}" for ratio in ratios],
-        f"FLOPs counted, {flops.name}".rstrip(", "): [flops.show(value) for value in numbers_of(work, "counted")],
-        f"FLOPs of the shape, {flops.name}".rstrip(", "): [flops.show(value) for value in numbers_of(work, "analytic")],
+        f"FLOPs counted, {flops.name}".rstrip(", "): [
+            flops.show(value) for value in numbers_of(work, "counted")
+        ],
+        f"FLOPs of the shape, {flops.name}".rstrip(", "): [
+            flops.show(value) for value in numbers_of(work, "analytic")
+        ],
         "joules a step": figures(parts, "joules_per_step"),
     }
     needs = table(columns)
@@ -246,10 +282,14 @@ def _costs(document: Part, steps: Mapping[str, Part]) -> Block | None:
         return Block("What it costs in all", f"What all of it costs is not told: {lacking}.")
     in_hours = max(line.ys[-1] for line in lines) >= 0.5
     factor = 1.0 if in_hours else 60.0
-    scaled = tuple(Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)) for line in lines)
+    scaled = tuple(
+        Line(line.key, line.label, line.xs, tuple(factor * y for y in line.ys)) for line in lines
+    )
     even = costs.number("break_even_epochs")
     mark = None if even is None else (even, f"paid for itself after {digits(even)}")
-    picture = Curves(scaled, "epochs × students", "hours" if in_hours else "minutes", mark, "cached")
+    picture = Curves(
+        scaled, "epochs × students", "hours" if in_hours else "minutes", mark, "cached"
+    )
     clauses = [_break_even(costs, lines), _protocol_text(costs.part("protocol"))]
     if not clauses[1] and lacking:
         clauses[1] = f"the hours of a whole study are not told: {lacking}"
@@ -270,7 +310,9 @@ def _costs(document: Part, steps: Mapping[str, Part]) -> Block | None:
 
 def _not_measured(document: Part, steps: Mapping[str, Part]) -> str:
     """Which methods of a study, and whether the dump, were not measured; empty where all were."""
-    measured = {name for name, step in steps.items() if not _failed(step) and step.spread("step_seconds")}
+    measured = {
+        name for name, step in steps.items() if not _failed(step) and step.spread("step_seconds")
+    }
     lacking = [method(name) for name in STUDY if name not in measured]
     if not document.part("dump").values:
         lacking.append("the dump")
@@ -293,10 +335,15 @@ def _break_even(costs: Part, lines: Sequence[Line]) -> str:
     if even is not None:
         return f"the cache has paid for itself after {digits(even)} epochs × students"
     drawn = {line.key for line in lines}
-    lacking = [method(case) for key, case in (("cached", "kd"), ("online", "kd-online")) if key not in drawn]
+    lacking = [
+        method(case)
+        for key, case in (("cached", "kd"), ("online", "kd-online"))
+        if key not in drawn
+    ]
     if not lacking:
         return (
-            "a cache never pays for itself here: an epoch from it takes no less than one with the teacher in the loop"
+            "a cache never pays for itself here: an epoch from it takes no less than one with the "
+            "teacher in the loop"
         )
     ends = listed([f"{time_text(3600 * line.ys[-1])} ({line.label})" for line in lines])
     verb = "were" if len(lacking) > 1 else "was"
@@ -330,7 +377,12 @@ def _paper(document: Part) -> Block | None:
         "all methods, epochs and seeds": list(_SCENARIOS.values()),
         "hours": [digits(paper.number(f"{name}_hours")) for name in _SCENARIOS],
     }
-    return Block("What the paper's protocol costs", f"At these speeds the paper's {text}.", None, table(columns))
+    return Block(
+        "What the paper's protocol costs",
+        f"At these speeds the paper's {text}.",
+        None,
+        table(columns),
+    )
 
 
 def _expected(document: Part, steps: Mapping[str, Part]) -> Block | None:
@@ -343,9 +395,21 @@ def _expected(document: Part, steps: Mapping[str, Part]) -> Block | None:
     students = f"{epochs:g} epochs of {seeds:g} seeds" if epochs else "all runs"
     ratios = (
         ("a step with the teacher in the loop", "online_ratio_to_ls", ratio_text(online)),
-        ("the same, embeddings, head and optimiser counted", "online_ratio_to_ls_counted", ratio_text(online)),
-        (f"{student} from a cache, its dump too", "cached_ratio_to_ls_one_student", _cached_ratio(costs, epochs)),
-        (f"{students} from one cache", "cached_ratio_to_ls_all_students", _cached_ratio(costs, epochs * seeds)),
+        (
+            "the same, embeddings, head and optimiser counted",
+            "online_ratio_to_ls_counted",
+            ratio_text(online),
+        ),
+        (
+            f"{student} from a cache, its dump too",
+            "cached_ratio_to_ls_one_student",
+            _cached_ratio(costs, epochs),
+        ),
+        (
+            f"{students} from one cache",
+            "cached_ratio_to_ls_all_students",
+            _cached_ratio(costs, epochs * seeds),
+        ),
     )
     columns: dict[str, list[str]] = {"÷ LS": [], "expected": [], "measured": []}
     for label, key, measured in ratios:
@@ -357,7 +421,9 @@ def _expected(document: Part, steps: Mapping[str, Part]) -> Block | None:
     ratios_table = table(columns)
     if ratios_table is None:
         return None
-    return Block("Measured beside expected", _expected_caption(expected, online), None, ratios_table)
+    return Block(
+        "Measured beside expected", _expected_caption(expected, online), None, ratios_table
+    )
 
 
 def _cached_ratio(costs: Part, epochs: float) -> str:
@@ -374,7 +440,9 @@ def _expected_caption(expected: Part, online: Ratio | None) -> str:
     value = expected.number("online_ratio_to_ls")
     caption = "FLOPs alone let us expect what stands in the first column"
     if value is not None and online is not None:
-        caption = f"By FLOPs the teacher in the loop should cost {value:.2f} of label smoothing; it took "
+        caption = (
+            f"By FLOPs the teacher in the loop should cost {value:.2f} of label smoothing; it took "
+        )
         caption += ratio_text(online)
     note = expected.text("note").rstrip(".")
     if note:

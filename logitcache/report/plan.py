@@ -7,7 +7,16 @@ import numpy as np
 from logitcache.report.blocks import Block, Section, figures, section, sizes_of, table, times
 from logitcache.report.charts import Hits
 from logitcache.report.documents import Part, numbers_of
-from logitcache.report.words import case, digits, listed, ratio_text, seconds, size_text, sizes, time_text
+from logitcache.report.words import (
+    case,
+    digits,
+    listed,
+    ratio_text,
+    seconds,
+    size_text,
+    sizes,
+    time_text,
+)
 
 _AIM = 0.2  # how far a plan may be off
 _PREDICTED = {"dump": "time of a dump", "step": "time of a training step", "bytes": "bytes on disk"}
@@ -16,14 +25,25 @@ _SOURCES = {"calibrated": ", from a calibration", "flops": ", from FLOPs alone"}
 
 def plan_section(document: Part) -> Section:
     """What was predicted, and how far off that was."""
-    blocks = [_accuracy(document), _methods(document), _dump(document), _cache(document), _total(document)]
+    blocks = [
+        _accuracy(document),
+        _methods(document),
+        _dump(document),
+        _cache(document),
+        _total(document),
+    ]
     headline = next((block.caption for block in blocks if block is not None), "")
     return section("What the plan foresaw", headline, blocks, document.texts("notes"))
 
 
 def _accuracy(document: Part) -> Block | None:
     ratios: dict[str, list[float]] = {}
-    columns: dict[str, list[str]] = {"what": [], "predicted": [], "measured": [], "predicted ÷ measured": []}
+    columns: dict[str, list[str]] = {
+        "what": [],
+        "predicted": [],
+        "measured": [],
+        "predicted ÷ measured": [],
+    }
     for part in document.rows("rounds"):
         predicted = part.number("predicted_seconds") or 0.0
         measured = part.number("measured_seconds") or 0.0
@@ -51,7 +71,9 @@ def _accuracy(document: Part) -> Block | None:
     caption = f"Predicted over measured is {listed([f'{text} for the {label}' for label, _, text in dots])}"
     drift = document.number("drift")
     if drift is not None:
-        caption += f", while the machine's own speed varied by a factor of {drift:.2f} between rounds"
+        caption += (
+            f", while the machine's own speed varied by a factor of {drift:.2f} between rounds"
+        )
     picture = Hits(tuple(dots), "predicted ÷ measured", _AIM)
     return Block("Predicted beside measured", f"{caption}.", picture, table(columns))
 
@@ -88,7 +110,9 @@ def _dump(document: Part) -> Block | None:
     time = dump.number("seconds")
     if time is None:
         return None
-    caption = f"The dump is planned to take {time_text(time)}{_SOURCES.get(document.text('source'), '')}."
+    caption = (
+        f"The dump is planned to take {time_text(time)}{_SOURCES.get(document.text('source'), '')}."
+    )
     first = dump.part("finetune")
     steps = first.number("steps")
     if steps:
@@ -103,7 +127,11 @@ def _dump(document: Part) -> Block | None:
 
 
 def _cache(document: Part) -> Block | None:
-    codecs = {name: part for name, part in document.parts("bytes").items() if part.number("bytes") is not None}
+    codecs = {
+        name: part
+        for name, part in document.parts("bytes").items()
+        if part.number("bytes") is not None
+    }
     if not codecs:
         return None
     totals = numbers_of(codecs.values(), "bytes")

@@ -24,11 +24,12 @@ _DIFFERENCE = 1.1  # right end of the differences, in widths of the axes
 
 
 def dots(comparison: Comparison, path: Path) -> None:
-    """Draw each method's seeds, mean and interval; the baseline's mean as a dashed line, differences at the right.
+    """Draw each method's seeds, mean and interval; the baseline's mean as a dashed line,
+    differences at the right.
 
-    The interval is that of the difference, laid from the baseline's mean over the same seeds: where it crosses the
-    dashed line, other rows could have undone the difference. Raises SpecError unless ``path`` ends in .png or
-    .svg in a folder that exists.
+    The interval is that of the difference, laid from the baseline's mean over the same seeds: where
+    it crosses the dashed line, other rows could have undone the difference. Raises SpecError unless
+    ``path`` ends in .png or .svg in a folder that exists.
     """
     save(_Dots(comparison), path)
 
@@ -57,7 +58,9 @@ class _Dots:
             axes.axvline(scale.factor * bases[0].mean, color=MUTED, linestyle="--", linewidth=1)
         if any(row.difference is not None for row in rows):
             heading = f"minus {spoken(comparison.baseline)}"
-            axes.text(1.03, 1.0, heading, transform=axes.transAxes, va="bottom", color=MUTED, fontsize=9)
+            axes.text(
+                1.03, 1.0, heading, transform=axes.transAxes, va="bottom", color=MUTED, fontsize=9
+            )
 
 
 def _draw_row(axes: Axes, height: int, row: Row) -> None:
@@ -71,7 +74,9 @@ def _draw_row(axes: Axes, height: int, row: Row) -> None:
     axes.vlines(factor * row.mean, height - 0.3, height + 0.3, color="black")
 
 
-def _draw_difference(axes: Axes, height: int, row: Row, difference: Difference, colour: str) -> None:
+def _draw_difference(
+    axes: Axes, height: int, row: Row, difference: Difference, colour: str
+) -> None:
     scale = scale_of(row.metric)
     if difference.interval is not None:
         baseline = row.mean - difference.mean
@@ -84,7 +89,14 @@ def _draw_difference(axes: Axes, height: int, row: Row, difference: Difference, 
     axes.text(_DIFFERENCE, height, signed, transform=right, va="center", ha="right", weight=weight)
     p_value = difference.test.p_value
     if p_value is not None:
-        axes.text(_DIFFERENCE + 0.02, height, f"p = {p_text(p_value)}", transform=right, va="center", weight=weight)
+        axes.text(
+            _DIFFERENCE + 0.02,
+            height,
+            f"p = {p_text(p_value)}",
+            transform=right,
+            va="center",
+            weight=weight,
+        )
 
 
 def _seeds(rows: Sequence[Row]) -> str:
@@ -101,5 +113,7 @@ def _caption(comparison: Comparison) -> str:
     if any(difference.interval is not None for difference in differences):
         rows = comparison.evidence.rows
         baseline = spoken(comparison.baseline)
-        parts.append(f"bar: 95 % interval of the difference over {rows}, from the mean of {baseline} (dashed)")
+        parts.append(
+            f"bar: 95 % interval of the difference over {rows}, from the mean of {baseline} (dashed)"
+        )
     return " · ".join(parts)

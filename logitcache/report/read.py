@@ -38,7 +38,9 @@ def _headline(cases: Sequence[Part]) -> str:
     if own is None or time is None:
         return ""
     order = _order(own)
-    clauses = [f"32 {order} rows of width {whole(own.number('width'))} take {time_text(time.median)} from logitcache"]
+    clauses = [
+        f"32 {order} rows of width {whole(own.number('width'))} take {time_text(time.median)} from logitcache"
+    ]
     for part in cases:
         alike = _order(part) == order and _key(part) == _key(own)
         ratio = part.ratio("ratio_to_logitcache")
@@ -50,7 +52,9 @@ def _headline(cases: Sequence[Part]) -> str:
 def _headline_case(cases: Sequence[Part]) -> Part | None:
     """Our own reader, if possible with random rows of the usual width and without a DataLoader."""
     own = [part for part in cases if part.text("name") == "logitcache" and part.spread("seconds")]
-    plain_calls = [part for part in own if _order(part) == "random" and part.number("workers") is None]
+    plain_calls = [
+        part for part in own if _order(part) == "random" and part.number("workers") is None
+    ]
     usual = [part for part in plain_calls if part.number("width") == _WIDTH]
     return next(iter([*usual, *plain_calls, *own]), None)
 
@@ -104,7 +108,9 @@ def _order(part: Part) -> str:
 
 
 def _panels(cases: Sequence[Part]) -> tuple[tuple[str, tuple[DotLine, ...]], ...]:
-    """A panel for each width and number of workers; in each, the readers with a time for each order."""
+    """A panel for each width and number of workers; in each, the readers with a time for each
+    order.
+    """
     panels: dict[tuple[float, float], dict[str, list[Part]]] = {}
     for part in cases:
         if part.spread("seconds") is None or part.text("error"):
@@ -162,4 +168,6 @@ def _open(document: Part) -> Block | None:
     if rows is None or time is None:
         return None
     caption = f"A cache of {rows:,.0f} rows is open after {time_text(time.median)}."
-    return Block("Opening", caption, None, table({"rows": [whole(rows)], **spreads("time", [time])}))
+    return Block(
+        "Opening", caption, None, table({"rows": [whole(rows)], **spreads("time", [time])})
+    )

@@ -1,4 +1,6 @@
-"""The style sheet of a page: colours for light and dark screens, widths for wide and narrow ones and for paper."""
+"""The style sheet of a page: colours for light and dark screens, widths for wide and narrow ones
+and for paper.
+"""
 
 from __future__ import annotations
 

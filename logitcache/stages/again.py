@@ -15,8 +15,8 @@ from logitcache.teacher.plan import Said
 
 
 def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
-    """The data that a cache names, where there is any of that name here; of several, the one with the cache's very
-    rows. Raises SpecError where there is none, or it cannot be read.
+    """The data that a cache names, where there is any of that name here; of several, the one with
+    the cache's very rows. Raises SpecError where there is none, or it cannot be read.
     """
     candidates = [str(path) for path in lying_here(recorded.source)]
     if recorded.source in docstrings.NAMES or presets.find(recorded.source) is not None:
@@ -38,4 +38,6 @@ def rows_of(recorded: Said, config: DumpConfig, reporter: Reporter) -> Source:
     if errors:
         raise errors[0]
     name = short(repr(recorded.source))
-    raise SpecError(f"the cache calls its rows {name}, and nothing of that name lies here. Name them with --data.")
+    raise SpecError(
+        f"the cache calls its rows {name}, and nothing of that name lies here. Name them with --data."
+    )

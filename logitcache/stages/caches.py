@@ -22,8 +22,8 @@ from logitcache.teacher.reuse import Known
 class Dump(Stage[DumpReport]):
     """A teacher's answers to the rows of one split.
 
-    It always runs: it looks shard by shard what is missing, which may be nothing. With ``part`` several processes write
-    one cache, under locks of their own (:class:`CacheWriter`).
+    It always runs: it looks shard by shard what is missing, which may be nothing. With ``part``
+    several processes write one cache, under locks of their own (:class:`CacheWriter`).
     """
 
     planned: Asked

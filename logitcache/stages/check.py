@@ -1,5 +1,5 @@
-"""``logitcache check``: rows, and the teacher and the student that they are meant for, looked at before anything costs
-time. No torch, no model, and of what lies on this machine no network.
+"""``logitcache check``: rows, and the teacher and the student that they are meant for, looked at
+before anything costs time. No torch, no model, and of what lies on this machine no network.
 """
 
 from __future__ import annotations
@@ -43,8 +43,12 @@ class Report:
 
     checkup: Checkup
     findings: tuple[Finding, ...]  # serious ones first
-    match: Match | None  # of the teacher's columns; None where no teacher is named, or it is to be trained first
-    tokens: Mapping[str, tuple[Lengths, ...]]  # by the model whose tokenizer counted them: of each split
+    match: (
+        Match | None
+    )  # of the teacher's columns; None where no teacher is named, or it is to be trained first
+    tokens: Mapping[
+        str, tuple[Lengths, ...]
+    ]  # by the model whose tokenizer counted them: of each split
     max_length: int
     notes: tuple[str, ...]
     refusals: tuple[LogitCacheError, ...]
@@ -97,7 +101,11 @@ class Report:
 
     def _split(self, shape: SplitShape) -> dict[str, Any]:
         position = self.checkup.splits.index(shape)
-        by_model = {model: lengths[position].to_dict() for model, lengths in self.tokens.items() if shape.rows}
+        by_model = {
+            model: lengths[position].to_dict()
+            for model, lengths in self.tokens.items()
+            if shape.rows
+        }
         counted = zip(self.class_names, shape.counts.tolist(), strict=True)
         return {
             "rows": shape.rows,
@@ -116,7 +124,12 @@ def first_of(finding: Finding) -> tuple[str, str]:
 
 def _match_document(match: Match) -> dict[str, Any]:
     columns = {name: int(column) for name, column in zip(match.data, match.order, strict=True)}
-    return {"by": match.kind.value, "columns": columns, "names": list(match.names), "text": shown(match)}
+    return {
+        "by": match.kind.value,
+        "columns": columns,
+        "names": list(match.names),
+        "text": shown(match),
+    }
 
 
 def _refusal(error: LogitCacheError) -> dict[str, Any]:
@@ -135,11 +148,13 @@ class _Collected(Notes):
         self.other.note(text)
 
 
-def check(config: CheckConfig, *, source: Source | None = None, reporter: Reporter = SILENT) -> Report:
+def check(
+    config: CheckConfig, *, source: Source | None = None, reporter: Reporter = SILENT
+) -> Report:
     """Look at rows, and at what a teacher and a student would make of them.
 
-    Raises SpecError where the rows cannot be read as asked, as `dump` and `train` do. What these would refuse later is
-    in the report.
+    Raises SpecError where the rows cannot be read as asked, as `dump` and `train` do. What these
+    would refuse later is in the report.
     """
     start = time.monotonic()
     collected = _Collected(other=reporter)
@@ -155,7 +170,11 @@ def check(config: CheckConfig, *, source: Source | None = None, reporter: Report
     models = []
     for who, name in (("teacher", config.teacher), ("student", config.student)):
         try:
-            model = None if name is None or answer_source(name) is not None else _described(name, who, collected)
+            model = (
+                None
+                if name is None or answer_source(name) is not None
+                else _described(name, who, collected)
+            )
             if model is not None:
                 models.append(model)
             if name is not None and who == "teacher":
@@ -168,17 +187,23 @@ def check(config: CheckConfig, *, source: Source | None = None, reporter: Report
     findings = sorted((*checkup.findings, *cuts), key=lambda finding: not finding.is_serious)
     notes = tuple(collected.notes)
     seconds = time.monotonic() - start
-    return Report(checkup, tuple(findings), match, tokens, config.max_length, notes, tuple(refusals), seconds)
+    return Report(
+        checkup, tuple(findings), match, tokens, config.max_length, notes, tuple(refusals), seconds
+    )
 
 
-def _match(name: str, model: Described | None, config: CheckConfig, source: Source, reporter: Reporter) -> Match | None:
-    """How a teacher's columns, or answers that exist already, become the classes; None where that is not known yet.
-    Raises what a dump raises.
+def _match(
+    name: str, model: Described | None, config: CheckConfig, source: Source, reporter: Reporter
+) -> Match | None:
+    """How a teacher's columns, or answers that exist already, become the classes; None where that
+    is not known yet. Raises what a dump raises.
     """
     answers = answer_source(name)
     if answers is not None:
         folder = config.workspace.data
-        return recorded(answers, source, "train", DumpSettings(), config.label_map, folder, reporter).match
+        return recorded(
+            answers, source, "train", DumpSettings(), config.label_map, folder, reporter
+        ).match
     if model is None or TASKS[source.task].self_contained:
         return None
     match = teacher_match(model, source, config.label_map)
@@ -188,8 +213,8 @@ def _match(name: str, model: Described | None, config: CheckConfig, source: Sour
 
 
 def _described(name: str, who: str, reporter: Reporter) -> Described | None:
-    """A model's files, where they tell something: a shape has none. Raises SpecError for what is neither here nor a
-    name on the hub.
+    """A model's files, where they tell something: a shape has none. Raises SpecError for what is
+    neither here nor a name on the hub.
     """
     found = None if is_shape(name) else described(name)
     if found is None and not is_shape(name):
@@ -204,8 +229,8 @@ def _described(name: str, who: str, reporter: Reporter) -> Described | None:
 def _tokens(
     source: Source, models: Sequence[Described], max_length: int
 ) -> tuple[dict[str, tuple[Lengths, ...]], list[Finding]]:
-    """The lengths in tokens of each model with a tokenizer, and the rows that it would cut. Without one, the rows that
-    have more words than fit: each is a token or more.
+    """The lengths in tokens of each model with a tokenizer, and the rows that it would cut. Without
+    one, the rows that have more words than fit: each is a token or more.
     """
     lengths: dict[str, tuple[Lengths, ...]] = {}
     findings: list[Finding] = []
@@ -243,4 +268,12 @@ def _cut(source: Source, split: str, is_cut: Any, detail: str) -> Iterator[Findi
     rows = source.splits[split]
     first = int(is_cut.argmax())
     place = source.place(split, int(rows.row_id[first]))
-    yield Finding(Fault.LONG, split, int(is_cut.sum()), len(rows), place, quoted(rows.text[first].as_py()), detail)
+    yield Finding(
+        Fault.LONG,
+        split,
+        int(is_cut.sum()),
+        len(rows),
+        place,
+        quoted(rows.text[first].as_py()),
+        detail,
+    )

@@ -22,7 +22,8 @@ from logitcache.student.methods import objective
 LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}
 SETTINGS = "settings"  # key in run.json: the name of the run's settings
 NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
-# Fields that are in the folder's name, are recorded by what follows from them, or do not change a result.
+# Fields that are in the folder's name, are recorded by what follows from them, or do not change a
+# result.
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
@@ -36,18 +37,25 @@ def with_init(config: TrainConfig) -> TrainConfig:
 
 
 def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
-    """The configuration with the weights to keep. Raises SpecError where the best ones cannot be told."""
+    """The configuration with the weights to keep. Raises SpecError where the best ones cannot be
+    told.
+    """
     dev = source.splits.get("dev")
     has_labels = dev is not None and bool((dev.label >= 0).any())
     if config.select == "best" and not has_labels:
         advice = "Add one, or give --select last."
-        raise SpecError(f"--select best needs a labelled dev split, found none. {advice}", where=source.name)
+        raise SpecError(
+            f"--select best needs a labelled dev split, found none. {advice}", where=source.name
+        )
     return replace(config, select=config.select or ("best" if has_labels else "last"))
 
 
-def default_folder(config: TrainConfig, source: Source, cache: str | None = None) -> tuple[Path, str]:
-    """The default folder of a run, and the name of its settings. The first run of a method and a seed has
-    ``METHOD-seedN``; a run of other settings has the folder of its own name (:func:`run_folder`).
+def default_folder(
+    config: TrainConfig, source: Source, cache: str | None = None
+) -> tuple[Path, str]:
+    """The default folder of a run, and the name of its settings. The first run of a method and a
+    seed has ``METHOD-seedN``; a run of other settings has the folder of its own name
+    (:func:`run_folder`).
     """
     own = run_folder(config, source, cache)
     first = config.workspace.run(source.name, config.method, config.seed)
@@ -58,7 +66,9 @@ def default_folder(config: TrainConfig, source: Source, cache: str | None = None
 
 
 def settings_in(folder: Path) -> str | None:
-    """The name of the settings of the run in a folder; None where there is no run, or it cannot be read."""
+    """The name of the settings of the run in a folder; None where there is no run, or it cannot be
+    read.
+    """
     try:
         recorded = read_json(folder / "run.json")
     except (OSError, FormatError):
@@ -67,13 +77,15 @@ def settings_in(folder: Path) -> str | None:
 
 
 def run_folder(config: TrainConfig, source: Source, cache: str | None = None) -> Path:
-    """The folder that is named by a run's settings: ``METHOD-seedN``, with the student's name where it is not the
-    default. Where other options differ from their defaults, or a ``cache`` is named (by its fingerprint), a digest of
-    these follows. The same settings always have the same folder.
+    """The folder that is named by a run's settings: ``METHOD-seedN``, with the student's name where
+    it is not the default. Where other options differ from their defaults, or a ``cache`` is named
+    (by its fingerprint), a digest of these follows. The same settings always have the same folder.
     """
     default = TrainConfig()
     settings = _settings(config, source)
-    plain = _settings(replace(default, method=config.method, student=config.student, seed=config.seed), source)
+    plain = _settings(
+        replace(default, method=config.method, student=config.student, seed=config.seed), source
+    )
     differing = {name: value for name, value in settings.items() if value != plain[name]}
     checkpoint = None if is_shape(config.student) else _folder_digest(config.student)
     if checkpoint is not None:
@@ -90,10 +102,18 @@ def run_folder(config: TrainConfig, source: Source, cache: str | None = None) ->
 
 
 def _settings(config: TrainConfig, source: Source) -> dict[str, Any]:
-    """What decides a run's result beside its data, method, student's name and seed, with defaults filled in."""
+    """What decides a run's result beside its data, method, student's name and seed, with defaults
+    filled in.
+    """
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
-    config = with_selection(with_init(replace(config, metric=config.metric or own_metric(source))), source)
-    values = {field.name: getattr(config, field.name) for field in fields(config) if field.name not in NOT_SETTINGS}
+    config = with_selection(
+        with_init(replace(config, metric=config.metric or own_metric(source))), source
+    )
+    values = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.name not in NOT_SETTINGS
+    }
     return {
         **values,
         **asdict(goal),
@@ -111,7 +131,8 @@ def folder_name(student: str) -> str:
 
 
 def checkpoint_name(path: str) -> str:
-    """A checkpoint's name in a result: a hub name as it is, a folder by its name and a digest of its files.
+    """A checkpoint's name in a result: a hub name as it is, a folder by its name and a digest of
+    its files.
 
     Two folders of one name, or one folder before and after a training, are two checkpoints.
     """
@@ -130,7 +151,9 @@ def _folder_digest(path: str) -> str | None:
         if is_hidden or not file.is_file() or file.name in NOT_OF_A_MODEL:
             continue
         status = file.stat()
-        digests[file.name] = _file_digest(file.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
+        digests[file.name] = _file_digest(
+            file.resolve(), status.st_size, status.st_mtime_ns, status.st_ino
+        )
     return identity.digest_json(digests)[:12]
 
 

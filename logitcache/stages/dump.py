@@ -1,5 +1,6 @@
-"""``logitcache dump``: data and teacher are loaded by name, the teacher is fine-tuned where it has to be, and its
-answers are stored, those to the unlabelled rows too. torch is imported only where a model is asked.
+"""``logitcache dump``: data and teacher are loaded by name, the teacher is fine-tuned where it has
+to be, and its answers are stored, those to the unlabelled rows too. torch is imported only where a
+model is asked.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def dump(
     source: Source | None = None,
     reporter: Reporter = SILENT,
 ) -> DumpReport:
-    """Make (or finish) the cache of one split, and of the unlabelled rows if there are any and the split is train.
+    """Make (or finish) the cache of one split, and of the unlabelled rows if there are any and the
+    split is train.
 
     Raises SpecError, FingerprintMismatch, CorruptShard, Locked.
     """
@@ -52,7 +54,9 @@ def dump(
     splits = [config.split]
     if config.split == "train" and UNLABELLED_SPLIT in source.splits:
         splits.append(UNLABELLED_SPLIT)
-    if config.split == "train" and TASKS[source.task].self_contained:  # students are scored on what caches hold
+    if (
+        config.split == "train" and TASKS[source.task].self_contained
+    ):  # students are scored on what caches hold
         splits += [split for split in source.splits if split not in splits]
     check_unlabelled(source, config.unlabelled)
     for split in splits:  # refused before a teacher is trained
@@ -67,22 +71,30 @@ def dump(
     plans: dict[str, Asked] = {}
     codecs: list[Codec] = []  # of this dump, and of what was begun: one is calibrated once
     if not config.overwrite:
-        codecs = [codec for split in splits for codec in begun_codec(folder_of(config, source, split))]
+        codecs = [
+            codec for split in splits for codec in begun_codec(folder_of(config, source, split))
+        ]
     for split in splits:  # all are refused before anything is written
         plans[split] = plan(split, codecs)
         codecs = [*codecs, plans[split].codec]
-    reports = {split: _dump(config, asked, source, split, older, reporter) for split, asked in plans.items()}
+    reports = {
+        split: _dump(config, asked, source, split, older, reporter)
+        for split, asked in plans.items()
+    }
     first = reports.pop(config.split)
-    return replace(first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values()))
+    return replace(
+        first, unlabelled=reports.pop(UNLABELLED_SPLIT, None), held_out=tuple(reports.values())
+    )
 
 
 def planner(
     config: DumpConfig, source: Source, older: Known | None = None, reporter: Reporter = SILENT
 ) -> tuple[Source, Callable[[str, Sequence[Codec]], Asked]]:
-    """The source as its rows are put to the teacher, and a function that plans the dump of a split: of answers that
-    exist already, where the teacher's name says so, or of a model, which is loaded (and trained first where needed) by
-    this call. ``older`` are answers that are copied. The function is also given codecs of dumps that belong to it, one
-    of which is taken where it has these settings.
+    """The source as its rows are put to the teacher, and a function that plans the dump of a split:
+    of answers that exist already, where the teacher's name says so, or of a model, which is loaded
+    (and trained first where needed) by this call. ``older`` are answers that are copied. The
+    function is also given codecs of dumps that belong to it, one of which is taken where it has
+    these settings.
     """
     settings = config.settings
     label_map = config.label_map
@@ -98,7 +110,14 @@ def planner(
     if panel.first.kind.self_contained:
         keep_tokenizer(panel.first.tokenizer, config.workspace)
     return rows, lambda split, codecs: checked_plan(
-        panel, rows, split, settings, label_map=label_map, reuse=older, codecs=codecs, reporter=reporter
+        panel,
+        rows,
+        split,
+        settings,
+        label_map=label_map,
+        reuse=older,
+        codecs=codecs,
+        reporter=reporter,
     )
 
 
@@ -108,9 +127,9 @@ def load_panel(
     reporter: Reporter = SILENT,
     reuse: Cache | None = None,
 ) -> Panel:
-    """The teacher of a dump, or those of its folds, trained first where needed: of several parts that are started at
-    once, one trains it and the others wait. Raises SpecError for a teacher that would have to be trained although
-    answers of an older cache are to be reused.
+    """The teacher of a dump, or those of its folds, trained first where needed: of several parts
+    that are started at once, one trains it and the others wait. Raises SpecError for a teacher that
+    would have to be trained although answers of an older cache are to be reused.
     """
     from logitcache.stages.finetune import prepare_teacher
 
@@ -139,16 +158,25 @@ def _device(config: DumpConfig) -> str | None:
 
 
 def _dump(
-    config: DumpConfig, asked: Asked, source: Source, split: str, older: Known | None, reporter: Reporter
+    config: DumpConfig,
+    asked: Asked,
+    source: Source,
+    split: str,
+    older: Known | None,
+    reporter: Reporter,
 ) -> DumpReport:
     folder = folder_of(config, source, split)
     return result_of(Dump(asked, source, folder, older, config.overwrite, config.part), reporter)
 
 
 def folder_of(config: DumpConfig, source: Source, split: str) -> Path:
-    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out`` names."""
+    """Folder of a split's cache. That of the unlabelled rows is beside the one that ``--out``
+    names.
+    """
     if config.out is None:
-        return config.workspace.cache(source.name, split, config.teacher.folder, config.finetune.folds)
+        return config.workspace.cache(
+            source.name, split, config.teacher.folder, config.finetune.folds
+        )
     if split == config.split:
         return config.out
     folder = config.out if config.out.name else config.out.resolve()  # the current folder is "."

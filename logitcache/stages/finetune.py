@@ -1,7 +1,8 @@
-"""Teachers. A checkpoint without a trained classification head is fine-tuned first, never used as it is.
+"""Teachers. A checkpoint without a trained classification head is fine-tuned first, never used as
+it is.
 
-A fine-tuned teacher is kept in the workspace in a folder that is named by all of its settings: the same command finds
-it again, and another one makes another.
+A fine-tuned teacher is kept in the workspace in a folder that is named by all of its settings: the
+same command finds it again, and another one makes another.
 """
 
 from __future__ import annotations
@@ -53,18 +54,21 @@ def prepare_teacher(
     reuse: Cache | None = None,
     sequences: Sequences | None = None,
 ) -> Panel:
-    """The teacher as it is, or fine-tuned on the train split first; with folds, one for each. Waits for a teacher that
-    another command is training.
+    """The teacher as it is, or fine-tuned on the train split first; with folds, one for each. Waits
+    for a teacher that another command is training.
 
-    Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never; SpecError for folds that cannot be, and
-    where it would have to be fine-tuned although answers of an older cache are to be reused.
+    Raises UntrainedHead where it has to be fine-tuned and ``mode`` is never; SpecError for folds
+    that cannot be, and where it would have to be fine-tuned although answers of an older cache are
+    to be reused.
     """
     validate(finetune)
     check_device(spec.device)  # before a teacher is trained that could not be asked there
     kind = TASKS[source.task]
     trained = _trained_teacher(spec, finetune, kind)
     if finetune.folds is None and trained is not None:
-        reporter.note(f"teacher: {spec.name}, {trained.columns_in_words()}, computing in {spec.dtype}")
+        reporter.note(
+            f"teacher: {spec.name}, {trained.columns_in_words()}, computing in {spec.dtype}"
+        )
         return OneTeacher(trained)
     if trained is not None:
         raise SpecError(
@@ -77,7 +81,11 @@ def prepare_teacher(
         config = replace(config, sequences=sequences)
     announce: Callable[[Job], None]
     if reuse is None:
-        reason = "it is to be fine-tuned" if finetune.mode == "always" else f"it has no trained {kind.head} head"
+        reason = (
+            "it is to be fine-tuned"
+            if finetune.mode == "always"
+            else f"it has no trained {kind.head} head"
+        )
         announce = partial(_note_training, reporter, f"{spec.name}: {reason}")
     else:
         announce = partial(_refuse_reuse, reuse, finetune.folds)
@@ -87,7 +95,9 @@ def prepare_teacher(
     return _fold_teachers(spec, finetune.folds, config, source, train, reporter)
 
 
-def _trained_teacher(spec: TeacherSpec, finetune: Finetune, kind: type[Classification]) -> TeacherModel | None:
+def _trained_teacher(
+    spec: TeacherSpec, finetune: Finetune, kind: type[Classification]
+) -> TeacherModel | None:
     """The teacher, where it needs no training; None where it does."""
     finetune.check(spec.name)
     if is_shape(spec.name) or finetune.mode == "always":
@@ -108,7 +118,9 @@ def _trained_teacher(spec: TeacherSpec, finetune: Finetune, kind: type[Classific
         return None
 
 
-def _train_config(spec: TeacherSpec, finetune: Finetune, max_length: int, workspace: Workspace) -> TrainConfig:
+def _train_config(
+    spec: TeacherSpec, finetune: Finetune, max_length: int, workspace: Workspace
+) -> TrainConfig:
     return TrainConfig(
         student=spec.name,
         tokenizer=spec.tokenizer,
@@ -136,11 +148,15 @@ def _note_training(reporter: Reporter, reason: str, job: Job) -> None:
 
 
 def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
-    """Raises SpecError before a fine-tuning where answers are to be reused: none of them can be the new teacher's."""
+    """Raises SpecError before a fine-tuning where answers are to be reused: none of them can be the
+    new teacher's.
+    """
     advice = "Dump again without --reuse."
     if folds is None:
         workspace = job.config.workspace
-        teacher = _teacher_of(reuse, workspace) or f"its folder (see {workspace.folder / 'teachers'})"
+        teacher = (
+            _teacher_of(reuse, workspace) or f"its folder (see {workspace.folder / 'teachers'})"
+        )
         advice = f"Name the teacher of that cache: --teacher {teacher}; or dump without --reuse."
     raise SpecError(
         "--reuse: expected a teacher that is trained already, found one that would be fine-tuned on this data first: "
@@ -150,13 +166,15 @@ def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
 
 
 def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
-    """The teacher fine-tuned in this workspace that gave a cache's answers: of those of its name, the one with its
-    weights.
+    """The teacher fine-tuned in this workspace that gave a cache's answers: of those of its name,
+    the one with its weights.
     """
     teacher = cache.manifest.plan.teacher
     name = escape(Path(str(teacher.get("name"))).name)
     dtype = teacher.get("dtype")
-    if not name or not isinstance(dtype, str) or dtype not in DTYPES:  # such a cache is refused where it is compared
+    if (
+        not name or not isinstance(dtype, str) or dtype not in DTYPES
+    ):  # such a cache is refused where it is compared
         return None
     teachers = workspace.folder / "teachers"
     for folder in sorted([*teachers.glob(f"*-{name}-*"), *teachers.glob(name)]):
@@ -165,10 +183,14 @@ def _teacher_of(cache: Cache, workspace: Workspace) -> Path | None:
     return None
 
 
-def _train(config: TrainConfig, source: Source, announce: Callable[[Job], None], reporter: Reporter) -> Path:
+def _train(
+    config: TrainConfig, source: Source, announce: Callable[[Job], None], reporter: Reporter
+) -> Path:
     """Folder of the teacher with these settings, which is fine-tuned first unless that is done."""
     job = with_tokenizer(resolve(config, source, SILENT, reads_stored=False), SILENT)
-    folder = config.workspace.teacher(source.name, config.student, identity.digest_json(job.record())[:12])
+    folder = config.workspace.teacher(
+        source.name, config.student, identity.digest_json(job.record())[:12]
+    )
     stage = FineTuning(replace(job, out=folder), None, "fine-tune")
     if not stage.is_done():
         announce(stage.job)
@@ -180,7 +202,9 @@ def _train(config: TrainConfig, source: Source, announce: Callable[[Job], None],
 def _load(spec: TeacherSpec, folder: Path, kind: type[Classification]) -> TeacherModel:
     """A fine-tuned teacher, under the name of the checkpoint that it began as."""
     own_code = spec.trust_remote_code
-    teacher = load_teacher(str(folder), spec.dtype, spec.device, kind=kind, trust_remote_code=own_code)
+    teacher = load_teacher(
+        str(folder), spec.dtype, spec.device, kind=kind, trust_remote_code=own_code
+    )
     return replace(teacher, name=Path(spec.name).name if Path(spec.name).exists() else spec.name)
 
 

@@ -16,7 +16,14 @@ from logitcache.store.manifest import differences, read_json, write_json
 
 CONTENT = "this result folder"
 TRAIN_AGAIN = "Give --overwrite to train this student again."
-PRINTED = ("method", "seed", "metrics", "seconds_per_step", "peak_memory_bytes", "cache_fingerprint")
+PRINTED = (
+    "method",
+    "seed",
+    "metrics",
+    "seconds_per_step",
+    "peak_memory_bytes",
+    "cache_fingerprint",
+)
 LOGS = "runs/**/events.out.tfevents.*"  # of `--report-to tensorboard`; other files in that folder may be the user's
 OWN_FILES = (
     "result.json",
@@ -41,8 +48,8 @@ class OtherRun(FingerprintMismatch):
 def is_done(job: Job) -> bool:
     """Whether this very run is in its folder, complete.
 
-    Raises SpecError where the folder holds something else, FingerprintMismatch where it holds another run, FormatError
-    where its result is not whole.
+    Raises SpecError where the folder holds something else, FingerprintMismatch where it holds
+    another run, FormatError where its result is not whole.
     """
     recorded = _recorded(job.out)
     if recorded is None or job.config.overwrite:
@@ -64,13 +71,15 @@ def read_result(out: Path) -> dict[str, Any]:
         raise
     missing = [name for name in PRINTED if name not in result]
     if missing:
-        raise FormatError(expected=f"a field `{missing[0]}`", found="none", advice=TRAIN_AGAIN, where=path)
+        raise FormatError(
+            expected=f"a field `{missing[0]}`", found="none", advice=TRAIN_AGAIN, where=path
+        )
     return result
 
 
 def _recorded(out: Path) -> dict[str, Any] | None:
-    """The record of the run in a folder; None where the folder is missing or empty. Raises SpecError where it holds
-    something else.
+    """The record of the run in a folder; None where the folder is missing or empty. Raises
+    SpecError where it holds something else.
     """
     if not out.exists():
         return None
@@ -106,8 +115,8 @@ def check_foreign(out: Path) -> None:
 
 
 def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
-    """Raises FingerprintMismatch where the run that was begun in this folder has other settings or another teacher.
-    The answers that a Self-KD learns from are compared when they have been made.
+    """Raises FingerprintMismatch where the run that was begun in this folder has other settings or
+    another teacher. The answers that a Self-KD learns from are compared when they have been made.
     """
     recorded = _recorded(job.out) if recorded is None else recorded
     if recorded is None or job.config.overwrite:
@@ -125,7 +134,9 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
 
 
 def claim(job: Job) -> None:
-    """Write the run's record into its folder; with ``--overwrite`` the run that was there is removed first."""
+    """Write the run's record into its folder; with ``--overwrite`` the run that was there is
+    removed first.
+    """
     if job.config.overwrite:
         forget(job.out)
     job.out.mkdir(parents=True, exist_ok=True)
@@ -135,7 +146,9 @@ def claim(job: Job) -> None:
 
 
 def forget(out: Path) -> None:
-    """Remove the files of a run and nothing else, ``run.json`` last: after a kill the folder is still a run's."""
+    """Remove the files of a run and nothing else, ``run.json`` last: after a kill the folder is
+    still a run's.
+    """
     for pattern in OWN_FILES:
         for path in out.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

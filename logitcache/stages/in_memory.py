@@ -1,5 +1,6 @@
-"""A teacher or a student that somebody has in memory: saved in the workspace under a name made of its content, and from
-there on a checkpoint like any other, with the same fingerprints and the same ways to go on.
+"""A teacher or a student that somebody has in memory: saved in the workspace under a name made of
+its content, and from there on a checkpoint like any other, with the same fingerprints and the same
+ways to go on.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ MERGE = "Merge it first: model.merge_and_unload()."
 
 
 def place_of(model: Any, tokenizer: Any, workspace: Any, who: str) -> Any:
-    """Where a model in memory lies, saved now unless the same one is there; paths and names are returned as they are.
-    ``who`` it is: teacher or student. Raises SpecError for what is no model of `transformers`, or lacks its tokenizer.
+    """Where a model in memory lies, saved now unless the same one is there; paths and names are
+    returned as they are. ``who`` it is: teacher or student. Raises SpecError for what is no model
+    of `transformers`, or lacks its tokenizer.
     """
     if isinstance(model, str | os.PathLike):
         return model

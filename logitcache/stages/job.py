@@ -41,7 +41,9 @@ from logitcache.teacher.panel import folds_of
 
 FORMAT = "logitcache-run/1"
 # Paths, or recorded elsewhere in a result: not what makes two runs the same.
-NOT_RECORDED = {declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded}
+NOT_RECORDED = {
+    declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded
+}
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,21 @@ class Job:
     out: Path
     settings: str  # name of its settings, as in a folder's name
     tokenizer: Any = None  # the named one, the checkpoint's own, or the one learnt from the rows: `with_tokenizer`
-    reads: Mapping[str, Any] | None = None  # what the tokenizer does, and the length that it cuts rows to
-    cache_fingerprint: str | None = None  # None without a teacher, and until a Self-KD has made its cache
-    stored: Mapping[str, Cache] = field(default_factory=dict)  # by split: the caches that hold the rows
+    reads: Mapping[str, Any] | None = (
+        None  # what the tokenizer does, and the length that it cuts rows to
+    )
+    cache_fingerprint: str | None = (
+        None  # None without a teacher, and until a Self-KD has made its cache
+    )
+    stored: Mapping[str, Cache] = field(
+        default_factory=dict
+    )  # by split: the caches that hold the rows
 
     @cached_property
     def class_weight(self) -> Float32 | None:
-        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data does not have."""
+        """The weight of each class in the loss, f32[K]. Raises SpecError for a class that the data
+        does not have.
+        """
         return class_weights(self.config.class_weight, self.train.labels, self.task)
 
     @property
@@ -91,7 +101,9 @@ class Job:
         return starts
 
     def row_counts(self) -> tuple[int, int]:
-        """How many rows of training have a label, and how many have none; a row under several masks is one."""
+        """How many rows of training have a label, and how many have none; a row under several masks
+        is one.
+        """
         unlabelled = int((self.train.label < 0).sum())
         return (len(self.train) - unlabelled) // self.source.views, unlabelled
 
@@ -102,7 +114,11 @@ class Job:
     @cached_property
     def _record(self) -> dict[str, Any]:
         """Computed once: a student's checkpoint and all rows are digested."""
-        values = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in NOT_RECORDED}
+        values = {
+            f.name: getattr(self.config, f.name)
+            for f in fields(self.config)
+            if f.name not in NOT_RECORDED
+        }
         for name in ("label_map", "class_weight"):
             if not values[name]:
                 del values[name]
@@ -112,7 +128,9 @@ class Job:
             **asdict(self.objective),
             "format": FORMAT,
             "student": checkpoint_name(self.config.student),
-            "tokenizer": None if self.config.tokenizer is None else checkpoint_name(self.config.tokenizer),
+            "tokenizer": None
+            if self.config.tokenizer is None
+            else checkpoint_name(self.config.tokenizer),
             "tokenizer_fingerprint": self.reads,
             "data": self.source.digest(),
             "division": None if self.source.division is None else self.source.division.to_dict(),
@@ -122,9 +140,12 @@ class Job:
         }
 
 
-def resolve(config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True) -> Job:
-    """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError. Unless
-    ``reads_stored``, the run makes its rows itself, whatever caches of these documents there are: a teacher's does.
+def resolve(
+    config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True
+) -> Job:
+    """Resolve defaults and refuse what cannot be, before anything is written. Raises SpecError.
+    Unless ``reads_stored``, the run makes its rows itself, whatever caches of these documents there
+    are: a teacher's does.
     """
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
@@ -155,13 +176,28 @@ def resolve(config: TrainConfig, source: Source | None, reporter: Reporter, *, r
     class_weights(config.class_weight, train.labels, task)  # refused before anything is written
     fingerprint = stored["train"].fingerprint if stored else None
     out = config.out or folder
-    return Job(config, requested, source, task, goal, train, out, settings, tokenizer, None, fingerprint, stored)
+    return Job(
+        config,
+        requested,
+        source,
+        task,
+        goal,
+        train,
+        out,
+        settings,
+        tokenizer,
+        None,
+        fingerprint,
+        stored,
+    )
 
 
 def _rows_of_run(
     config: TrainConfig, source: Source | None, reporter: Reporter, reads_stored: bool
 ) -> tuple[TrainConfig, Source, Mapping[str, Cache], Any]:
-    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to make the rows."""
+    """The rows of a run, where they lie in caches these, and the tokenizer where it was needed to
+    make the rows.
+    """
     if config.columns.task in LANGUAGE and config.caches and source is None:
         stored = caches_of(config, None, reporter)
         return with_length(config, stored), _stored_rows(stored, reporter), stored, None
@@ -177,7 +213,9 @@ def _rows_of_run(
     tokenizer = _tokenizer(config, source, reporter)
     limit = int(min(tokenizer.model_max_length, 2**31 - 1))
     made = kind.tokenised(source, tokenizer, config.sequences, limit, reporter)
-    longest = max(int(rows.tokens["labels"].lengths().max(initial=0)) for rows in made.splits.values())
+    longest = max(
+        int(rows.tokens["labels"].lengths().max(initial=0)) for rows in made.splits.values()
+    )
     return replace(config, max_length=longest), made, {}, tokenizer
 
 
@@ -187,15 +225,19 @@ def _stored_rows(stored: Mapping[str, Cache], reporter: Reporter) -> Source:
     for split, cache in stored.items():
         lost = len(cache) - len(source.splits[split])
         if lost:
-            reporter.note(f"{cache.where}: {lost:,} rows are left out: the teacher's answers to them were not finite")
+            reporter.note(
+                f"{cache.where}: {lost:,} rows are left out: the teacher's answers to them were not finite"
+            )
     return source
 
 
 def with_tokenizer(job: Job, reporter: Reporter) -> Job:
-    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so whatever can be
-    refused without it is refused before.
+    """The run with its tokenizer, loaded or learnt. A learnt one is written to the workspace, so
+    whatever can be refused without it is refused before.
     """
-    tokenizer = job.tokenizer or _tokenizer(job.config, job.source, reporter, job.stored.get("train"))
+    tokenizer = job.tokenizer or _tokenizer(
+        job.config, job.source, reporter, job.stored.get("train")
+    )
     if job.stored:
         check_vocabulary(tokenizer, job.stored["train"], job.config.workspace, reporter)
     return replace(job, tokenizer=tokenizer, reads=_reads(tokenizer, job.config))
@@ -206,7 +248,9 @@ def fit_settings(config: TrainConfig) -> FitSettings:
     return FitSettings(**{field.name: getattr(config, field.name) for field in fields(FitSettings)})
 
 
-def _tokenizer(config: TrainConfig, source: Source, reporter: Reporter, stored: Cache | None = None) -> Any:
+def _tokenizer(
+    config: TrainConfig, source: Source, reporter: Reporter, stored: Cache | None = None
+) -> Any:
     if stored is not None and config.tokenizer is None and lacks_tokenizer(config.student):
         return load_tokenizer(str(stored_tokenizer(config.workspace, stored)))
     return student_tokenizer(
@@ -229,8 +273,8 @@ def _reads(tokenizer: Any, config: TrainConfig) -> dict[str, Any]:
 
 
 def check_folds(rows: Rows, source: Source, folds: int) -> None:
-    """Raises SpecError where all rows of a class are in one fold: a model trained without it would not know the
-    class.
+    """Raises SpecError where all rows of a class are in one fold: a model trained without it would
+    not know the class.
     """
     fold = folds_of(rows.row_hash, folds)
     labels = rows.label
@@ -261,7 +305,9 @@ def _note_evaluation(source: Source, reporter: Reporter) -> None:
 
 
 def _training_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Rows:
-    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those without a label."""
+    """The rows a method is trained on: labelled ones, and where a teacher answers for them, those
+    without a label.
+    """
     rows = source.split("train")
     check_labelled(source)
     without_label = np.flatnonzero(rows.label < 0)
@@ -286,7 +332,11 @@ def _training_rows(config: TrainConfig, source: Source, reporter: Reporter) -> R
             f"{source.name}: {count:,} unlabelled rows beside {len(labelled):,} labelled ones (alpha = 1 for them)"
         )
     selected = _selected(rows, np.sort(np.concatenate([labelled, without_label])))
-    return selected if unlabelled is None else selected.followed_by(unlabelled, len(source.table("train")))
+    return (
+        selected
+        if unlabelled is None
+        else selected.followed_by(unlabelled, len(source.table("train")))
+    )
 
 
 def _selected(rows: Rows, index: Int64) -> Rows:
@@ -300,6 +350,10 @@ def _task(source: Source, train: Rows, reporter: Reporter) -> Classification:
     task = TASKS[source.task](source.num_labels, source.label_names)
     without = sorted(set(range(task.num_labels)) - set(np.unique(train.labels).tolist()))
     if without:
-        names = ", ".join(source.label_names[i] if source.label_names else str(i) for i in without[:8])
-        reporter.note(f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}")
+        names = ", ".join(
+            source.label_names[i] if source.label_names else str(i) for i in without[:8]
+        )
+        reporter.note(
+            f"{source.name}: {len(without)} of {task.num_labels} classes have no training row: {names}"
+        )
     return task

@@ -1,4 +1,6 @@
-"""The files of a run that `logitcache compare` reads: ``result.json`` and ``predictions.parquet`` (docs/results.md)."""
+"""The files of a run that `logitcache compare` reads: ``result.json`` and ``predictions.parquet``
+(docs/results.md).
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,23 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
         "seed": record["seed"],
         "metric": record["metric"],
         "metrics": fitted.scores,
-        "label_names": None if task.evidence_names else list(task.label_names or map(str, range(task.num_labels))),
-        "data": {"source": job.source.name, "digest": job.source.digest(), **rows, **_held_out(job)},
+        "label_names": None
+        if task.evidence_names
+        else list(task.label_names or map(str, range(task.num_labels))),
+        "data": {
+            "source": job.source.name,
+            "digest": job.source.digest(),
+            **rows,
+            **_held_out(job),
+        },
         "config": record,
         "alpha": objective.alpha,
         "a": objective.a,
         "temperature": objective.temperature,
         "soft_factor": objective.soft_factor,
-        "class_weight": None if job.class_weight is None else weights_by_name(job.class_weight, task),
+        "class_weight": None
+        if job.class_weight is None
+        else weights_by_name(job.class_weight, task),
         "cache_fingerprint": None if teacher is None else teacher.fingerprint,
         "cache_rows": None if teacher is None else len(teacher),
         "caches": [] if teacher is None else [_cache(cache) for cache in teacher.caches],
@@ -66,7 +77,9 @@ def result_dict(job: Job, fitted: Fitted, teacher: Joined | None) -> dict[str, A
 
 
 def _held_out(job: Job) -> dict[str, Any]:
-    """How the rows that were scored were held out, and which of them share their text with a training row."""
+    """How the rows that were scored were held out, and which of them share their text with a
+    training row.
+    """
     division = job.source.division
     shared = {split: asdict(texts) for split, texts in job.source.shared().items()}
     return {"division": None if division is None else division.to_dict(), "shared_texts": shared}
@@ -82,8 +95,12 @@ def _cache(cache: Cache) -> dict[str, Any]:
     }
 
 
-def write_predictions(path: Path, predictions: dict[str, Block], evidence: tuple[str, ...] = ()) -> None:
-    """One row per evaluated position: split, row_id, position, label, and logits[K] or these columns of evidence."""
+def write_predictions(
+    path: Path, predictions: dict[str, Block], evidence: tuple[str, ...] = ()
+) -> None:
+    """One row per evaluated position: split, row_id, position, label, and logits[K] or these
+    columns of evidence.
+    """
     tables = [_table(split, p, evidence) for split, p in predictions.items()]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), sink, write_page_checksum=True)
@@ -95,7 +112,11 @@ def _table(split: str, prediction: Block, evidence: tuple[str, ...]) -> pa.Table
     logits = np.ascontiguousarray(answers.logits, np.float32)
     answered = {name: pa.array(logits[:, column]) for column, name in enumerate(evidence)}
     if not evidence:
-        answered = {"logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])}
+        answered = {
+            "logits": pa.FixedSizeListArray.from_arrays(
+                pa.array(logits.reshape(-1)), logits.shape[1]
+            )
+        }
     return pa.table(
         {
             "split": pa.array([split] * len(logits)),

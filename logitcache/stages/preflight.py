@@ -1,5 +1,5 @@
-"""What a dump or a training can be refused for by its options, its rows and the files on this machine alone: before
-torch is loaded, which takes seconds, and before a teacher is asked.
+"""What a dump or a training can be refused for by its options, its rows and the files on this
+machine alone: before torch is loaded, which takes seconds, and before a teacher is asked.
 
 Nothing is decided here otherwise than where it is used; what the files do not tell is left to that.
 """
@@ -43,22 +43,31 @@ ADVICE = {
 
 def check_dump(config: DumpConfig, source: Source, split: str, folder: Path) -> None:
     """Raises what the dump of a split into a folder would raise, as far as files tell it."""
-    if config.teacher.answers is not None:  # they are read in moments, and no model is loaded for them
+    if (
+        config.teacher.answers is not None
+    ):  # they are read in moments, and no model is loaded for them
         return
     teacher = checkpoint("teacher", config.teacher.name, config.teacher.revision)
     if TASKS[source.task].self_contained:  # its rows are made by the teacher's tokenizer
         return
-    if config.finetune.mode == "always" or config.finetune.folds is not None or is_shape(config.teacher.name):
+    if (
+        config.finetune.mode == "always"
+        or config.finetune.folds is not None
+        or is_shape(config.teacher.name)
+    ):
         check_labels(source)
     elif teacher is not None:
         teacher_match(teacher, source, config.label_map)
-    if not config.overwrite and config.reuse is None:  # what is reused says more of the folder's own cache
+    if (
+        not config.overwrite and config.reuse is None
+    ):  # what is reused says more of the folder's own cache
         check_begun(source, split, config.settings, config.teacher.dtype, folder)
 
 
 def training_rows(config: TrainConfig, source: Source | None, reporter: Reporter) -> Source | None:
-    """The rows of a training: read, unless they are in memory, divided, and found to be such that it can begin; None
-    where they lie in the caches that are named. Raises SpecError, FingerprintMismatch.
+    """The rows of a training: read, unless they are in memory, divided, and found to be such that
+    it can begin; None where they lie in the caches that are named. Raises SpecError,
+    FingerprintMismatch.
     """
     config.check()
     if source is None and config.caches and config.columns.task in LANGUAGE:
@@ -97,7 +106,9 @@ def check_cache(cache: Cache, source: Source, label_map: Mapping[str, str] | Non
 
 
 def check_labels(source: Source) -> None:
-    """Raises SpecError unless the training rows can be learnt from: some have a label, of two classes or more."""
+    """Raises SpecError unless the training rows can be learnt from: some have a label, of two
+    classes or more.
+    """
     check_labelled(source)
     check_classes(source.split("train").labels, source)
 
@@ -116,12 +127,15 @@ def check_labelled(source: Source) -> None:
 def check_classes(labels: Int64, source: Source) -> None:
     """Raises SpecError where labels of training rows are not of two classes or more."""
     if len(np.unique(labels[labels >= 0])) < 2:
-        raise SpecError(expected="at least two classes in the training rows", found="one", where=source.name)
+        raise SpecError(
+            expected="at least two classes in the training rows", found="one", where=source.name
+        )
 
 
 def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
-    """What the files of a checkpoint say of it; None for a shape, and where they are on the hub. Raises SpecError where
-    there is no such checkpoint. ``what`` it is to be: teacher, student or tokenizer.
+    """What the files of a checkpoint say of it; None for a shape, and where they are on the hub.
+    Raises SpecError where there is no such checkpoint. ``what`` it is to be: teacher, student or
+    tokenizer.
     """
     if is_shape(name):
         return None
@@ -138,16 +152,24 @@ def checkpoint(what: str, name: str, revision: str | None) -> Described | None:
 
 
 def no_checkpoint(what: str, name: str, on_hub: SpecError | None = None) -> SpecError:
-    """The error over a checkpoint that is neither in a folder nor, for the reason ``on_hub``, on the hub."""
+    """The error over a checkpoint that is neither in a folder nor, for the reason ``on_hub``, on
+    the hub.
+    """
     problem = f"no {what} can be loaded: there is no such folder"
     if on_hub is None:
         return SpecError(problem, advice=ADVICE[what], where=name)
-    return SpecError(f"{problem}; as a hub name: {on_hub.problem}", advice=on_hub.advice or ADVICE[what], where=name)
+    return SpecError(
+        f"{problem}; as a hub name: {on_hub.problem}",
+        advice=on_hub.advice or ADVICE[what],
+        where=name,
+    )
 
 
-def teacher_match(teacher: Described, source: Source, label_map: Mapping[str, str] | None) -> Match | None:
-    """How a teacher's columns answer for the classes; None where it has to be trained first, or files do not tell.
-    Raises SpecError, FingerprintMismatch where it cannot answer for them.
+def teacher_match(
+    teacher: Described, source: Source, label_map: Mapping[str, str] | None
+) -> Match | None:
+    """How a teacher's columns answer for the classes; None where it has to be trained first, or
+    files do not tell. Raises SpecError, FingerprintMismatch where it cannot answer for them.
     """
     if not teacher.is_trained_as(TASKS[source.task]):
         return None
@@ -157,8 +179,12 @@ def teacher_match(teacher: Described, source: Source, label_map: Mapping[str, st
     return match_labels(teacher.class_names, task, name, label_map, occurring=occurring(source))
 
 
-def check_begun(source: Source, split: str, settings: DumpSettings, dtype: str, folder: Path) -> None:
-    """Raises FingerprintMismatch where a folder holds a cache that was begun with other rows or settings."""
+def check_begun(
+    source: Source, split: str, settings: DumpSettings, dtype: str, folder: Path
+) -> None:
+    """Raises FingerprintMismatch where a folder holds a cache that was begun with other rows or
+    settings.
+    """
     path = folder / "plan.json"
     if not path.is_file():
         return
@@ -169,7 +195,9 @@ def check_begun(source: Source, split: str, settings: DumpSettings, dtype: str, 
     table = source.table(split)
     data = {"source": source.name, "split": split, "rows": len(table), "digest": table.digest()}
     preparation = {"batch_tokens": settings.batch_tokens, "on_nonfinite": settings.on_nonfinite}
-    if begun["preparation"].get("max_length", 0) > settings.max_length:  # it may be less, if the teacher takes no more
+    if (
+        begun["preparation"].get("max_length", 0) > settings.max_length
+    ):  # it may be less, if the teacher takes no more
         preparation["max_length"] = settings.max_length
     now = {
         **begun,

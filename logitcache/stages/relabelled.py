@@ -1,7 +1,9 @@
-"""Whether the classes of the data are still those of a cache, by the gold labels stored beside its answers.
+"""Whether the classes of the data are still those of a cache, by the gold labels stored beside its
+answers.
 
-The label of a row may have been corrected since its dump. Where most rows of a class have another class now, the
-classes have been renumbered or renamed, and students would learn answers as those of wrong classes.
+The label of a row may have been corrected since its dump. Where most rows of a class have another
+class now, the classes have been renumbered or renamed, and students would learn answers as those of
+wrong classes.
 """
 
 from __future__ import annotations
@@ -40,9 +42,11 @@ class Relabelled:
         return int(self.counts[self.before != self.now].sum())
 
     def moved(self) -> dict[int, tuple[int, int, int]]:
-        """Classes of which most rows have one other class now: {class: (that class, rows that moved, rows)}.
+        """Classes of which most rows have one other class now: {class: (that class, rows that
+        moved, rows)}.
 
-        A single row that moved to a class whose own rows stayed is a correction, and does not count.
+        A single row that moved to a class whose own rows stayed is a correction, and does not
+        count.
         """
         moved: dict[int, tuple[int, int, int]] = {}
         for label in np.unique(self.before):
@@ -54,14 +58,18 @@ class Relabelled:
             if target != label and 2 * count > total:
                 moved[int(label)] = target, count, total
         stayed = set(self.before.tolist()) - set(moved)
-        return {label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed}
+        return {
+            label: move for label, move in moved.items() if move[1] > 1 or move[0] not in stayed
+        }
 
 
 def check_gold_labels(teacher: Joined, train: Rows, reporter: Reporter) -> None:
-    """Compare the labels of the training rows with those stored beside their answers, class by class, by name.
+    """Compare the labels of the training rows with those stored beside their answers, class by
+    class, by name.
 
-    Corrected labels are noted. Raises FingerprintMismatch where classes look renumbered, or where they were matched by
-    number and no row shows whether that is right. With a label map nothing is compared.
+    Corrected labels are noted. Raises FingerprintMismatch where classes look renumbered, or where
+    they were matched by number and no row shows whether that is right. With a label map nothing is
+    compared.
     """
     match = teacher.match
     if match.kind is Kind.MAPPED:
@@ -80,7 +88,9 @@ def check_gold_labels(teacher: Joined, train: Rows, reporter: Reporter) -> None:
 
 
 def relabelled(teacher: Joined, train: Rows) -> Relabelled:
-    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher``, which has located them."""
+    """The labels of the rows at the dump and now. ``train`` numbers rows as ``teacher``, which has
+    located them.
+    """
     keys = np.empty(0, np.int64)
     counts = np.empty(0, np.int64)
     for part, index in teacher.rows_by_part(train.row_id):
@@ -103,14 +113,17 @@ def relabelled(teacher: Joined, train: Rows) -> Relabelled:
 
 
 def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
-    """The labels at the dump of the cache's ``rows``, i64[P], -1 where they cannot be known. Where some rows have
-    moved, the label of a text that was dumped with several labels is not known, as its rows cannot be told apart.
+    """The labels at the dump of the cache's ``rows``, i64[P], -1 where they cannot be known. Where
+    some rows have moved, the label of a text that was dumped with several labels is not known, as
+    its rows cannot be told apart.
     """
     labels = cache.labels(rows)
     if (rows == row_id).all():
         return labels
     index = cache.index
-    if cache.level != ROW:  # of words: those of rows at their own places, and of texts that occur once
+    if (
+        cache.level != ROW
+    ):  # of words: those of rows at their own places, and of texts that occur once
         hashes, counts = np.unique(index.row_hash, return_counts=True)
         is_known = (rows == row_id) | (counts[np.searchsorted(hashes, cache.row_hashes(rows))] == 1)
         return np.where(is_known[rows_of(cache.positions(rows)[0])], labels, -1)
@@ -124,10 +137,12 @@ def _labels_then(cache: Cache, row_id: Int64, rows: Int64) -> Int64:
 
 
 def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter) -> None:
-    """Compare the labels of the training rows with the cached answers, where the cache itself has no labels.
+    """Compare the labels of the training rows with the cached answers, where the cache itself has
+    no labels.
 
-    Where another order of the columns agrees far better, and both sides have numbers alone, that is noted. Where one
-    side has names, raises FingerprintMismatch, also unless the answers confirm the order.
+    Where another order of the columns agrees far better, and both sides have numbers alone, that is
+    noted. Where one side has names, raises FingerprintMismatch, also unless the answers confirm the
+    order.
     """
     match = teacher.match
     sample = train.select(spread(train.label, CHECKED_ROWS))
@@ -159,7 +174,9 @@ def _check_answers(teacher: Joined, train: Rows, where: str, reporter: Reporter)
 def _map_of(match: Match, columns: Int64) -> str:
     if len(columns) > LISTED:
         return "Say which column is which class with --label-map."
-    return f"Say which is which, for example: {map_option(pairs_of(match.own, match.data, columns))}"
+    return (
+        f"Say which is which, for example: {map_option(pairs_of(match.own, match.data, columns))}"
+    )
 
 
 def _renumbered(labels: Relabelled, match: Match, where: str) -> FingerprintMismatch:

@@ -1,4 +1,6 @@
-"""The rows that a run or a dump names. No torch: what is wrong with them is said before any of it is loaded."""
+"""The rows that a run or a dump names. No torch: what is wrong with them is said before any of it
+is loaded.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def load(config: CheckConfig | DumpConfig | TrainConfig, reporter: Reporter) -> 
 def check_unlabelled(source: Source, named: str | None) -> None:
     """Raises SpecError for an unlabelled set without rows. ``named``: where it was to come from."""
     if UNLABELLED_SPLIT in source.splits and not len(source.splits[UNLABELLED_SPLIT]):
-        held = " or ".join(split for split in source.splits if split not in ("train", UNLABELLED_SPLIT))
+        held = " or ".join(
+            split for split in source.splits if split not in ("train", UNLABELLED_SPLIT)
+        )
         why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
         raise SpecError(
             f"expected unlabelled rows, found none: {why}. Name other rows, or leave --unlabelled out.",

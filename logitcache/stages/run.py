@@ -1,6 +1,8 @@
-"""A run: a student is trained, scored and written into its result folder, whose lock the caller holds.
+"""A run: a student is trained, scored and written into its result folder, whose lock the caller
+holds.
 
-The folder holds the student (as `transformers` loads it), ``predictions.parquet``, and, written last, ``result.json``.
+The folder holds the student (as `transformers` loads it), ``predictions.parquet``, and, written
+last, ``result.json``.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ from logitcache.student.trainer import disk
 
 
 def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train") -> None:
-    """Train, evaluate, and write the result folder, ``result.json`` last. ``teacher`` answers every training row of a
-    method that has one. ``name`` is what the reporter calls the steps. Of several ranks the first alone writes.
+    """Train, evaluate, and write the result folder, ``result.json`` last. ``teacher`` answers every
+    training row of a method that has one. ``name`` is what the reporter calls the steps. Of several
+    ranks the first alone writes.
     """
     config = job.config
     settings = fit_settings(config)
@@ -56,7 +59,9 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
     weights = "fresh weights" if config.init == "random" else "its own weights"
     size = f"{sum(p.numel() for p in student.parameters()) / 1e6:.1f} M parameters"
     run_name = f"{config.method}, seed {config.seed}"
-    reporter.note(f"student: {config.student}, {size}, {weights}; {run_name}, on {_row_counts(job)}")
+    reporter.note(
+        f"student: {config.student}, {size}, {weights}; {run_name}, on {_row_counts(job)}"
+    )
     if job.class_weight is not None:
         weights_of = weights_by_name(job.class_weight, job.task)
         text = listed([f"{label} {weight:g}" for label, weight in weights_of.items()])
@@ -87,26 +92,43 @@ def run(job: Job, teacher: Joined | None, reporter: Reporter, name: str = "train
                 job.stored,
             )
     except SpecError as error:
-        can_go_on = checkpoints.last(job.out / "checkpoints") is not None and not isinstance(error, Diverged)
+        can_go_on = checkpoints.last(job.out / "checkpoints") is not None and not isinstance(
+            error, Diverged
+        )
         if is_first() and not can_go_on:
             forget(job.out)
         raise error.at(config.student) from error.__cause__
     if is_first():
-        write_predictions(job.out / "predictions.parquet", fitted.predictions, job.task.evidence_names)
+        write_predictions(
+            job.out / "predictions.parquet", fitted.predictions, job.task.evidence_names
+        )
         write_json(job.out / "result.json", result_dict(job, fitted, teacher))
         _remove_checkpoints(job.out)
     meet()
-    scores = ", ".join(f"{split} {values[config.metric or 'accuracy']:.4f}" for split, values in fitted.scores.items())
+    scores = ", ".join(
+        f"{split} {values[config.metric or 'accuracy']:.4f}"
+        for split, values in fitted.scores.items()
+    )
     reporter.note(f"{job.out}: {config.metric} {scores}")
 
 
-def _padding(job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter) -> Padding:
-    """How the student's batches are padded; the tokenizer that is saved beside it is set to the same side."""
+def _padding(
+    job: Job, student: Any, tokenizer: Any, max_length: int, reporter: Reporter
+) -> Padding:
+    """How the student's batches are padded; the tokenizer that is saved beside it is set to the
+    same side.
+    """
     own = Padding.of(tokenizer)
     with quiet():
         try:
             padding = find_padding(
-                student, tokenizer, own, job.train, max_length, torch.float32, per_token=job.task.per_token
+                student,
+                tokenizer,
+                own,
+                job.train,
+                max_length,
+                torch.float32,
+                per_token=job.task.per_token,
             )
         except SpecError as error:
             raise error.at(job.config.student) from error.__cause__
@@ -124,7 +146,9 @@ def _remove_torn(folder: Path, reporter: Reporter) -> None:
     if torn:
         last = checkpoints.last(folder)
         goes_on = "this run begins anew" if last is None else f"this run goes on from {last.name}"
-        reporter.note(f"{folder}: {', '.join(torn)} was not written whole, and is removed; {goes_on}")
+        reporter.note(
+            f"{folder}: {', '.join(torn)} was not written whole, and is removed; {goes_on}"
+        )
 
 
 def _row_counts(job: Job) -> str:
@@ -134,14 +158,18 @@ def _row_counts(job: Job) -> str:
 
 
 def _remove_checkpoints(out: Path) -> None:
-    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are moved out."""
+    """Remove the checkpoints of a complete run; logs of `--report-to tensorboard` among them are
+    moved out.
+    """
     logs = out / "checkpoints" / "runs"
     if logs.is_dir():
         logs.replace(out / "runs")
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
-def _prepare(job: Job, tokenizer: object, max_length: int, reporter: Reporter) -> dict[str, Examples]:
+def _prepare(
+    job: Job, tokenizer: object, max_length: int, reporter: Reporter
+) -> dict[str, Examples]:
     """Tokenise the rows trained on, and every held-out split that has labels."""
     prepared = {"train": prepare(tokenizer, job.train, max_length)}
     for name, rows in job.source.splits.items():
@@ -150,7 +178,9 @@ def _prepare(job: Job, tokenizer: object, max_length: int, reporter: Reporter) -
             continue
         if len(labelled) < len(rows):
             unlabelled = len(rows) - len(labelled)
-            reporter.note(f"{job.source.name}/{name}: {unlabelled} of {len(rows)} rows have no label: not evaluated")
+            reporter.note(
+                f"{job.source.name}/{name}: {unlabelled} of {len(rows)} rows have no label: not evaluated"
+            )
         if len(labelled):
             prepared[name] = prepare(tokenizer, rows.select(labelled), max_length)
     for name, examples in prepared.items():

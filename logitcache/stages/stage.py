@@ -1,13 +1,14 @@
-"""A stage: something that is made once into a folder of its own, such as a student, a fine-tuned teacher or a cache.
+"""A stage: something that is made once into a folder of its own, such as a student, a fine-tuned
+teacher or a cache.
 
-A stage's record (its settings, with fingerprints of what it depends on) lies in its folder. A folder is therefore in
-one of four states: complete, begun with the same record (and gone on with), another stage's (refused), or locked. A
-process holds the lock of the folder from before it looks until it has read the result. A second command for the same
-folder is refused at once, naming the first; a command that needs the result of the first waits for it and then looks
-again.
+A stage's record (its settings, with fingerprints of what it depends on) lies in its folder. A
+folder is therefore in one of four states: complete, begun with the same record (and gone on with),
+another stage's (refused), or locked. A process holds the lock of the folder from before it looks
+until it has read the result. A second command for the same folder is refused at once, naming the
+first; a command that needs the result of the first waits for it and then looks again.
 
-A stage that depends on another one makes it in its own ``run``. Locks are therefore taken in one order (a run, its
-first copy, the answers of that), and no two commands wait for each other.
+A stage that depends on another one makes it in its own ``run``. Locks are therefore taken in one
+order (a run, its first copy, the answers of that), and no two commands wait for each other.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ class Stage(ABC, Generic[R]):
 
     @abstractmethod
     def is_done(self) -> bool:
-        """Whether the folder holds this very stage, complete. If not, ``run`` makes it, or goes on with it.
+        """Whether the folder holds this very stage, complete. If not, ``run`` makes it, or goes on
+        with it.
 
-        Raises FingerprintMismatch where the folder holds a stage of the same kind with another record, SpecError where
-        it holds something of another kind. Changes nothing.
+        Raises FingerprintMismatch where the folder holds a stage of the same kind with another
+        record, SpecError where it holds something of another kind. Changes nothing.
         """
 
     def done_note(self) -> str:
@@ -70,8 +72,8 @@ class Held:
 
 
 def result_of(stage: Stage[R], reporter: Reporter = SILENT, *, wait: bool = False) -> R:
-    """The result of a stage, which is made first where it is not done. Where another command is making it, ``wait``
-    for that instead of raising Locked.
+    """The result of a stage, which is made first where it is not done. Where another command is
+    making it, ``wait`` for that instead of raising Locked.
     """
     with held(stage, reporter, wait=wait) as folder:
         if folder.is_done:
@@ -85,8 +87,9 @@ def result_of(stage: Stage[R], reporter: Reporter = SILENT, *, wait: bool = Fals
 def held(stage: Stage[Any], reporter: Reporter = SILENT, *, wait: bool = False) -> Iterator[Held]:
     """Hold a stage's folder while the context lasts. Of several ranks the first holds it, for all.
 
-    Where another command holds it: raises Locked, unless the stage is done; with ``wait``, enters the context when that
-    command has ended. Raises what ``is_done`` raises, at once where the other command makes something else there.
+    Where another command holds it: raises Locked, unless the stage is done; with ``wait``, enters
+    the context when that command has ended. Raises what ``is_done`` raises, at once where the other
+    command makes something else there.
     """
     if stage.is_shared:
         yield Held(stage.is_done())
@@ -97,7 +100,9 @@ def held(stage: Stage[Any], reporter: Reporter = SILENT, *, wait: bool = False) 
         yield Held(is_done, locks[0] if locks else None)
 
 
-def _hold(stage: Stage[Any], reporter: Reporter, wait: bool, stack: ExitStack, locks: list[Lock]) -> bool:
+def _hold(
+    stage: Stage[Any], reporter: Reporter, wait: bool, stack: ExitStack, locks: list[Lock]
+) -> bool:
     """Lock the folder until ``stack`` is closed; returns whether the stage is done."""
     try:
         stage.is_done()  # a folder that is refused is not touched, not even by a lock

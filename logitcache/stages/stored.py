@@ -1,7 +1,8 @@
-"""A run whose rows lie in caches: the caches of a dump found, and the tokenizer that they were made with.
+"""A run whose rows lie in caches: the caches of a dump found, and the tokenizer that they were made
+with.
 
-Every method of a comparison reads the same rows from the same caches, base and label smoothing too. Where there is no
-cache, a method without a teacher makes its rows itself, as a dump would.
+Every method of a comparison reads the same rows from the same caches, base and label smoothing too.
+Where there is no cache, a method without a teacher makes its rows itself, as a dump would.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ from logitcache.errors import FingerprintMismatch, LogitCacheError, SpecError, s
 from logitcache.reporter import Reporter
 from logitcache.targets.table import without_fitted
 
-OF_A_DUMP = ("teacher", "preprocessor", "preparation", "targets")  # fields that the caches of one dump share
+OF_A_DUMP = (
+    "teacher",
+    "preprocessor",
+    "preparation",
+    "targets",
+)  # fields that the caches of one dump share
 Caches = dict[str, Cache]  # by split
 
 
 def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) -> Caches:
-    """The caches of one dump, by split: those that are named and those beside them, or those of this data in the
-    workspace. Empty where there is none, for a method without a teacher. Raises SpecError.
+    """The caches of one dump, by split: those that are named and those beside them, or those of
+    this data in the workspace. Empty where there is none, for a method without a teacher. Raises
+    SpecError.
     """
     if config.caches:
         named = [Cache.open(place) for place in config.caches]
@@ -62,7 +69,9 @@ def caches_of(config: TrainConfig, source: Source | None, reporter: Reporter) ->
 
 
 def _checked(caches: Caches, config: TrainConfig) -> Caches:
-    """Raises SpecError where there is no train split, or rows that are made otherwise are asked for."""
+    """Raises SpecError where there is no train split, or rows that are made otherwise are asked
+    for.
+    """
     where = next(iter(caches.values())).where
     if "train" not in caches:
         raise SpecError(
@@ -76,8 +85,8 @@ def _checked(caches: Caches, config: TrainConfig) -> Caches:
 
 
 def check_sequences(asked: Sequences, recorded: Mapping[str, Any]) -> None:
-    """Raises SpecError for the first option whose value is neither its default nor the one that a cache's rows were
-    made with.
+    """Raises SpecError for the first option whose value is neither its default nor the one that a
+    cache's rows were made with.
     """
     for declared in options_of(Sequences):
         value = declared.value_in(asked)
@@ -106,7 +115,9 @@ def _dump_of(cache: Cache) -> str:
     plan = cache.manifest.plan
     fields: dict[str, Any] = {name: getattr(plan, name) for name in OF_A_DUMP}
     fields["targets"] = {name: without_fitted(codec) for name, codec in plan.targets.items()}
-    fields["preparation"] = {name: value for name, value in plan.preparation.items() if name != "padding"}
+    fields["preparation"] = {
+        name: value for name, value in plan.preparation.items() if name != "padding"
+    }
     return identity.digest_json([plan.task, plan.data.get("documents"), fields])
 
 
@@ -127,7 +138,10 @@ def _with_siblings(named: Sequence[Cache]) -> Caches:
         for cache in _caches_in(named[0].folder.parent):
             if cache.holds_rows and _dump_of(cache) == _dump_of(named[0]):
                 caches.setdefault(str(cache.manifest.plan.data["split"]), cache)
-    return {split: caches[split] for split in sorted(caches, key=lambda split: (split != "train", split))}
+    return {
+        split: caches[split]
+        for split in sorted(caches, key=lambda split: (split != "train", split))
+    }
 
 
 def _caches_in(folder: Path) -> list[Cache]:
@@ -147,7 +161,10 @@ def _dumps(workspace: Workspace, source: Source) -> list[Caches]:
         if plan.task == source.task and plan.data.get("documents") == documents:
             dumps.setdefault(_dump_of(cache), {})[str(plan.data["split"])] = cache
     order = ("train", "dev", "test")
-    sorted_dumps = [{split: dump[split] for split in (*order, *dump) if split in dump} for dump in dumps.values()]
+    sorted_dumps = [
+        {split: dump[split] for split in (*order, *dump) if split in dump}
+        for dump in dumps.values()
+    ]
     return [dump for dump in sorted_dumps if "train" in dump and UNLABELLED_SPLIT not in dump]
 
 
@@ -162,7 +179,9 @@ def tokenizer_folder(workspace: Workspace, digest: str) -> Path:
 
 
 def stored_tokenizer(workspace: Workspace, cache: Cache) -> Path:
-    """The folder of the tokenizer that a cache was made with. Raises SpecError where the workspace has none."""
+    """The folder of the tokenizer that a cache was made with. Raises SpecError where the workspace
+    has none.
+    """
     folder = tokenizer_folder(workspace, str(cache.manifest.plan.preprocessor.get("map")))
     if not folder.is_dir():
         raise SpecError(
@@ -182,9 +201,12 @@ def keep_tokenizer(tokenizer: Any, workspace: Workspace) -> Path:
     return folder
 
 
-def check_vocabulary(tokenizer: Any, cache: Cache, workspace: Workspace, reporter: Reporter) -> None:
-    """Raises FingerprintMismatch where a student's tokenizer gives other ids to the tokens of a cache, naming the first
-    one where the teacher's tokenizer is in the workspace. More tokens behind the cache's are accepted, and said.
+def check_vocabulary(
+    tokenizer: Any, cache: Cache, workspace: Workspace, reporter: Reporter
+) -> None:
+    """Raises FingerprintMismatch where a student's tokenizer gives other ids to the tokens of a
+    cache, naming the first one where the teacher's tokenizer is in the workspace. More tokens
+    behind the cache's are accepted, and said.
     """
     plan = cache.manifest.plan
     recorded = str(plan.preprocessor.get("map"))
@@ -222,7 +244,9 @@ def _first_difference(mine: Mapping[str, int], workspace: Workspace, recorded: s
 
 
 def with_length(config: TrainConfig, caches: Caches) -> TrainConfig:
-    """The configuration with the length of the cache's rows, and with what else they were made with."""
+    """The configuration with the length of the cache's rows, and with what else they were made
+    with.
+    """
     recorded = caches["train"].manifest.plan.preparation["sequences"]
     sequences = replace(config.sequences, **recorded)
     return replace(config, sequences=sequences, max_length=int(recorded["seq_len"]))

@@ -1,4 +1,6 @@
-"""``logitcache train``: a run with its teacher's answers, which are found, joined or (Self-KD) made."""
+"""``logitcache train``: a run with its teacher's answers, which are found, joined or (Self-KD)
+made.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,15 @@ from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.errors import LogitCacheError, SpecError
 from logitcache.models.quiet import quiet
-from logitcache.ranks import alone_if_one, check_launcher, first_alone, is_first, meet, of_first, on_its_own
+from logitcache.ranks import (
+    alone_if_one,
+    check_launcher,
+    first_alone,
+    is_first,
+    meet,
+    of_first,
+    on_its_own,
+)
 from logitcache.reporter import SILENT, Reporter
 from logitcache.stages.caches import Dump
 from logitcache.stages.defaults import default_folder
@@ -44,7 +54,9 @@ from logitcache.teacher.panel import FoldTeachers, OneTeacher, Panel
 
 ANSWERS = "the answers of this first copy"
 FIRST_COPY = "first copy"  # what the reporter calls its training
-WINDOWS = ". Its store is read by windows of rows, which is slow in another order: convert it to arrow"
+WINDOWS = (
+    ". Its store is read by windows of rows, which is slow in another order: convert it to arrow"
+)
 R = TypeVar("R")
 
 
@@ -54,7 +66,9 @@ class Run(Stage[R]):
     content = CONTENT
 
     def __init__(self, job: Job, teacher: Joined | None, name: str) -> None:
-        """``name`` is what the reporter calls the training. A Self-KD has no ``teacher`` until it runs."""
+        """``name`` is what the reporter calls the training. A Self-KD has no ``teacher`` until it
+        runs.
+        """
         self.job = job
         self.teacher = teacher
         self.name = name
@@ -75,7 +89,9 @@ class Run(Stage[R]):
         if job.self_taught:
             teacher = _own_teacher(job, reporter)
             job = replace(job, cache_fingerprint=teacher.fingerprint)
-            of_first(partial(check_same, job))  # a run that goes on must go on with the same answers
+            of_first(
+                partial(check_same, job)
+            )  # a run that goes on must go on with the same answers
             job, teacher = _proved(job, teacher, reporter)
         if teacher is not None:
             _note_division(teacher, job, reporter)
@@ -107,9 +123,9 @@ def train(
 ) -> Path:
     """Train one student; returns its result folder.
 
-    A run that is done already is returned as it is; an interrupted one goes on. Of several ranks the first alone gives
-    notes. Raises SpecError, FingerprintMismatch (labels or settings differ), AlignmentError (rows the teacher did not
-    answer), Locked (another command is writing there).
+    A run that is done already is returned as it is; an interrupted one goes on. Of several ranks
+    the first alone gives notes. Raises SpecError, FingerprintMismatch (labels or settings differ),
+    AlignmentError (rows the teacher did not answer), Locked (another command is writing there).
     """
     check_launcher()
     if not is_first():
@@ -121,8 +137,8 @@ def train(
 def prepared(
     config: TrainConfig, source: Source | None, reporter: Reporter, *, reads_stored: bool = True
 ) -> tuple[Job, Joined | None]:
-    """A run with its defaults resolved, and the answers that it is to learn from, located and proved. Nothing is
-    written but a vocabulary that is learnt. Raises what :func:`train` raises.
+    """A run with its defaults resolved, and the answers that it is to learn from, located and
+    proved. Nothing is written but a vocabulary that is learnt. Raises what :func:`train` raises.
     """
     job = resolve(config, source, reporter, reads_stored=reads_stored)
     if job.unlabelled() is not None:
@@ -139,8 +155,8 @@ def prepared(
 
 
 def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]:
-    """The run without the rows that a dump has skipped, and its teacher with every row located: its hash proves that
-    the teacher answered it. Raises SpecError, FingerprintMismatch, AlignmentError.
+    """The run without the rows that a dump has skipped, and its teacher with every row located: its
+    hash proves that the teacher answered it. Raises SpecError, FingerprintMismatch, AlignmentError.
     """
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     job = _without_skipped(job, teacher, reporter)
@@ -152,11 +168,15 @@ def _proved(job: Job, teacher: Joined, reporter: Reporter) -> tuple[Job, Joined]
 
 
 def _with_folder(job: Job) -> Job:
-    """The run with its folder. Where caches are named and no folder is, a cache other than the workspace's own has
-    another folder, unless a run that learns from it has begun in the plain one.
+    """The run with its folder. Where caches are named and no folder is, a cache other than the
+    workspace's own has another folder, unless a run that learns from it has begun in the plain one.
     """
     fingerprint = job.cache_fingerprint
-    if job.requested.out is not None or not job.requested.caches or cache_of(job.out) == fingerprint:
+    if (
+        job.requested.out is not None
+        or not job.requested.caches
+        or cache_of(job.out) == fingerprint
+    ):
         return job
     if METHODS[job.config.method].reads_cache:
         with suppress(LogitCacheError):  # none is found, or several
@@ -175,12 +195,21 @@ def _teacher(job: Job, reporter: Reporter) -> Joined | None:
         return join([job.stored["train"]], job.starts(), task=job.task, label_map=config.label_map)
     if config.caches:
         caches = [Cache.open(folder) for folder in config.caches]
-        return join(caches, job.starts(), config.teachers, task=job.task, label_map=config.label_map, rows=job.train)
+        return join(
+            caches,
+            job.starts(),
+            config.teachers,
+            task=job.task,
+            label_map=config.label_map,
+            rows=job.train,
+        )
     return _workspace_teacher(job, reporter) if METHODS[config.method].reads_cache else None
 
 
 def _workspace_teacher(job: Job, reporter: Reporter) -> Joined:
-    """The one cache of each part of the rows in the workspace. Raises SpecError where there is none, or several."""
+    """The one cache of each part of the rows in the workspace. Raises SpecError where there is
+    none, or several.
+    """
     starts = job.starts()
     source = job.source
     # A teacher fine-tuned on another seed's draw has been trained on rows that this one holds out.
@@ -200,10 +229,15 @@ def _without_skipped(job: Job, teacher: Joined, reporter: Reporter) -> Job:
     skipped = len(job.train) - len(answered)
     if not skipped:
         return job
-    reporter.note(f"{teacher}: {skipped:,} rows are left out: the teacher's answers to them were not finite")
+    reporter.note(
+        f"{teacher}: {skipped:,} rows are left out: the teacher's answers to them were not finite"
+    )
     if not len(answered):
         raise SpecError(
-            expected="rows with an answer", found="none", advice="Mend the teacher and dump again.", where=str(teacher)
+            expected="rows with an answer",
+            found="none",
+            advice="Mend the teacher and dump again.",
+            where=str(teacher),
         )
     return replace(job, train=job.train.select(answered))
 
@@ -227,9 +261,15 @@ def _note_moved(teacher: Joined, job: Job, reporter: Reporter) -> None:
 def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
     """Warn of caches that were dumped when other rows may have been held out."""
     source = job.source
-    scored = [rows.row_hash[rows.label >= 0] for name, rows in source.splits.items() if name in ("dev", "test")]
+    scored = [
+        rows.row_hash[rows.label >= 0]
+        for name, rows in source.splits.items()
+        if name in ("dev", "test")
+    ]
     texts = np.concatenate([np.empty(0, np.int64), *scored])
-    texts = texts[~stand_in(texts, source.split("train").row_hash)]  # shared texts have a note of their own
+    texts = texts[
+        ~stand_in(texts, source.split("train").row_hash)
+    ]  # shared texts have a note of their own
     for cache in next(part.caches for part in teacher.parts if part.name == "train"):
         if not _is_divided_otherwise(cache, source):
             continue
@@ -243,7 +283,9 @@ def _note_division(teacher: Joined, job: Job, reporter: Reporter) -> None:
 
 
 def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
-    """Whether other rows may have been held out when a cache was dumped, judged by its labels and rows alone."""
+    """Whether other rows may have been held out when a cache was dumped, judged by its labels and
+    rows alone.
+    """
     division = source.division
     if division is not None and not division.held_out:
         return False
@@ -261,7 +303,9 @@ def _is_divided_otherwise(cache: Cache, source: Source) -> bool:
 
 
 def _has_same_rows(cache: Cache, table: Rows) -> bool:
-    """Whether a cache has the rows of a table with their labels, in any order; of words, the texts alone."""
+    """Whether a cache has the rows of a table with their labels, in any order; of words, the texts
+    alone.
+    """
     if len(cache) != len(table):
         return False
     row_hash = cache.row_hashes()
@@ -276,8 +320,9 @@ def _has_same_rows(cache: Cache, table: Rows) -> bool:
 
 
 def _own_teacher(job: Job, reporter: Reporter) -> Joined:
-    """Self-KD's teacher: the base run of this seed (trained now where it is missing) answers the rows that it was
-    trained on; with folds, K runs that each left one fold out answer for that fold.
+    """Self-KD's teacher: the base run of this seed (trained now where it is missing) answers the
+    rows that it was trained on; with folds, K runs that each left one fold out answer for that
+    fold.
     """
     folds = job.config.folds
     panel: Panel
@@ -288,7 +333,9 @@ def _own_teacher(job: Job, reporter: Reporter) -> Joined:
         for fold in range(folds):
             reporter.note(f"fold {fold + 1} of {folds}: a first copy that does not see its rows")
             copies.append(_copy_without(job, (fold, folds), reporter))
-        panel = FoldTeachers([partial(load_copy, job.config.seed, type(job.task), copy) for copy in copies])
+        panel = FoldTeachers(
+            [partial(load_copy, job.config.seed, type(job.task), copy) for copy in copies]
+        )
     starts = job.starts()
     return join([_answers(panel, job, split, reporter) for split in starts], starts, task=job.task)
 
@@ -305,7 +352,9 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
     folder = self_cache(job.config.workspace, job.source, split, weights, settings.max_length)
     with first_alone():  # of several ranks the first dumps, the others read
         if is_first():
-            planned = checked_plan(panel, job.source, split, settings, own_classes=True, reporter=reporter)
+            planned = checked_plan(
+                panel, job.source, split, settings, own_classes=True, reporter=reporter
+            )
             with on_its_own():
                 result_of(Dump(planned, job.source, folder, content=ANSWERS), reporter, wait=True)
     return Cache.open(folder)
@@ -314,22 +363,29 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
 def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
     unset: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds", "out"))
-    config = replace(job.config, **unset, method="base", overwrite=False, revision=job.requested.revision)
+    config = replace(
+        job.config, **unset, method="base", overwrite=False, revision=job.requested.revision
+    )
     if job.task.self_contained and config.tokenizer is None and lacks_tokenizer(config.student):
-        with first_alone():  # its rows are tokens already, and hold no texts to learn a vocabulary from
+        with (
+            first_alone()
+        ):  # its rows are tokens already, and hold no texts to learn a vocabulary from
             folder = keep_tokenizer(job.tokenizer, config.workspace)
         config = replace(config, tokenizer=str(folder))
     return config
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
-    """The base run of this seed: the one in its default folder, unless that has other settings or is this run's own
-    folder; else one in a folder of its own. Waits for one that another command is training.
+    """The base run of this seed: the one in its default folder, unless that has other settings or
+    is this run's own folder; else one in a folder of its own. Waits for one that another command is
+    training.
     """
     base = _as_base(job)
     if default_folder(base, job.source)[0].resolve() != job.out.resolve():
         with suppress(OtherRun):
-            return result_of(FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True)
+            return result_of(
+                FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True
+            )
     folder = job.config.workspace.first_copy(identity.digest_json(job.record()))
     copy = prepared(replace(base, out=folder), job.source, reporter)
     return result_of(FirstCopy(*copy, FIRST_COPY), reporter, wait=True)
@@ -337,6 +393,8 @@ def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
 
 def _copy_without(job: Job, fold: tuple[int, int], reporter: Reporter) -> Path:
     """The first copy that was not trained on one fold's rows."""
-    folder = job.config.workspace.first_copy(identity.digest_json({**job.record(), "without_fold": fold}))
+    folder = job.config.workspace.first_copy(
+        identity.digest_json({**job.record(), "without_fold": fold})
+    )
     copy = prepared(replace(_as_base(job), without_fold=fold, out=folder), job.source, reporter)
     return result_of(Training(*copy, FIRST_COPY), reporter, wait=True)

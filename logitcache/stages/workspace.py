@@ -16,10 +16,14 @@ from logitcache.store.manifest import Plan, read_json
 from logitcache.teacher.reuse import apart
 
 
-def self_cache(workspace: Workspace, source: Source, split: str, weights: str, max_length: int) -> Path:
+def self_cache(
+    workspace: Workspace, source: Source, split: str, weights: str, max_length: int
+) -> Path:
     """Folder of the answers of Self-KD's first copy, named by everything that they depend on."""
     names = None if source.label_names is None else list(source.label_names)
-    digest = identity.digest_json([source.name, names, source.table(split).digest(), split, weights, max_length])
+    digest = identity.digest_json(
+        [source.name, names, source.table(split).digest(), split, weights, max_length]
+    )
     return workspace.self_kd / f"cache-{digest[:12]}"
 
 
@@ -30,11 +34,12 @@ def find_cache(
     source: str | None = None,
     texts: Int64 | None = None,
 ) -> Cache:
-    """The one complete cache of a table; else one of another table that has every text needed. With ``source``, only
-    caches that were dumped under this name count.
+    """The one complete cache of a table; else one of another table that has every text needed. With
+    ``source``, only caches that were dumped under this name count.
 
-    ``texts``: hashes of the rows that are needed; None for all of the table. Raises SpecError where there is no such
-    cache, or several to choose from; and the error of the table's only cache where that is broken or unfinished.
+    ``texts``: hashes of the rows that are needed; None for all of the table. Raises SpecError where
+    there is no such cache, or several to choose from; and the error of the table's only cache where
+    that is broken or unfinished.
     """
     digest = table.digest()
     is_unlabelled = split == UNLABELLED_SPLIT
@@ -62,16 +67,22 @@ def find_cache(
         raise _ambiguous(of_table, split, workspace)
     if broken:
         raise broken[0]
-    complete = _with_all_texts(of_other_tables, table.row_hash if texts is None else texts, split, workspace)
+    complete = _with_all_texts(
+        of_other_tables, table.row_hash if texts is None else texts, split, workspace
+    )
     if any(_answers_differ(complete[0], cache) for cache in complete):
         raise _ambiguous(complete, split, workspace)
     complete.sort(key=lambda cache: (len(cache), cache.fingerprint))
-    return min(complete, key=lambda cache: _is_unlabelled(cache.manifest.plan.data) != is_unlabelled)
+    return min(
+        complete, key=lambda cache: _is_unlabelled(cache.manifest.plan.data) != is_unlabelled
+    )
 
 
-def _with_all_texts(caches: list[Cache], texts: Int64, split: str, workspace: Workspace) -> list[Cache]:
-    """The caches that have every text. Raises SpecError where there is none: of the caches that can be read, the one
-    that has most of the texts is named; CorruptShard where one cannot be read.
+def _with_all_texts(
+    caches: list[Cache], texts: Int64, split: str, workspace: Workspace
+) -> list[Cache]:
+    """The caches that have every text. Raises SpecError where there is none: of the caches that can
+    be read, the one that has most of the texts is named; CorruptShard where one cannot be read.
     """
     counts: list[int] = []
     readable: list[Cache] = []
@@ -98,7 +109,12 @@ def _with_all_texts(caches: list[Cache], texts: Int64, split: str, workspace: Wo
         best = readable[counts.index(largest)].folder
         result = f"{result}; {best} has {largest:,} of {len(texts):,} texts"
         advice = f"Ask about the others alone: {dump} --reuse {best} --out FOLDER, and name that with --cache."
-    raise SpecError(expected=f"a cache of these {split} rows", found=result, advice=advice, where=workspace.caches)
+    raise SpecError(
+        expected=f"a cache of these {split} rows",
+        found=result,
+        advice=advice,
+        where=workspace.caches,
+    )
 
 
 def _answers_differ(a: Cache, b: Cache) -> bool:
@@ -129,7 +145,9 @@ def _data_of(plan: Path) -> Mapping[str, Any]:
 
 
 def _or_average(caches: list[Cache]) -> str:
-    """More advice: the averages of caches make sense only if all or none of their teachers have seen the rows."""
+    """More advice: the averages of caches make sense only if all or none of their teachers have
+    seen the rows.
+    """
     if len({"folds" in cache.manifest.plan.teacher for cache in caches}) > 1:
         return " (the one with folds has no row that was answered by a teacher trained on it)"
     return ", or name each and average them with --teachers mean"

@@ -1,14 +1,16 @@
-"""Shards as Arrow IPC files, one for each level: record batches of one size, fixed-width columns, memory-mapped,
-gathered without copying a batch.
+"""Shards as Arrow IPC files, one for each level: record batches of one size, fixed-width columns,
+memory-mapped, gathered without copying a batch.
 
-Reading is one gather per column. All shards' files of a level stand side by side in one range of addresses, seen as
-overlapping records of the column's width, one starting at every byte (a view of stride 1); record r of a shard's column
-then *is* the one at byte ``origin[batch of r] + r * width``, where the origin is the byte at which record 0 would stand
-if the batch's records went on downwards, and numpy copies whole records. So a random batch costs what a plain
-memory-mapped array costs, whatever the number of record batches and of shards.
+Reading is one gather per column. All shards' files of a level stand side by side in one range of
+addresses, seen as overlapping records of the column's width, one starting at every byte (a view of
+stride 1); record r of a shard's column then *is* the one at byte ``origin[batch of r] + r *
+width``, where the origin is the byte at which record 0 would stand if the batch's records went on
+downwards, and numpy copies whole records. So a random batch costs what a plain memory-mapped array
+costs, whatever the number of record batches and of shards.
 
-A file's extents are its header, each record batch and its footer. Header and footer are checked before Arrow reads
-them, a record batch before the first record of it is given out: Arrow never sees bytes that are not the ones written.
+A file's extents are its header, each record batch and its footer. Header and footer are checked
+before Arrow reads them, a record batch before the first record of it is given out: Arrow never sees
+bytes that are not the ones written.
 """
 
 from __future__ import annotations
@@ -43,14 +45,19 @@ def names(index: int, columns: Sequence[Column]) -> list[str]:
     return [name(index, level) for level in levels(columns)]
 
 
-def encode(index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, Encoded]:
+def encode(
+    index: int, columns: Sequence[Column], arrays: Mapping[str, Array]
+) -> dict[str, Encoded]:
     """The files of one shard, by name."""
-    return {name(index, level): _encode(members, arrays) for level, members in levels(columns).items()}
+    return {
+        name(index, level): _encode(members, arrays) for level, members in levels(columns).items()
+    }
 
 
 def batch_bits(columns: Sequence[Column]) -> int:
-    """Records of a batch of a level with these columns, as a power of two: 1,024 of rows; of other levels as many
-    more as fit into 64 KiB, 65,536 at most. Records of a few bytes would else be outweighed by what Arrow adds.
+    """Records of a batch of a level with these columns, as a power of two: 1,024 of rows; of other
+    levels as many more as fit into 64 KiB, 65,536 at most. Records of a few bytes would else be
+    outweighed by what Arrow adds.
     """
     if columns[0].level == ROW:
         return BATCH_BITS
@@ -70,7 +77,8 @@ def _encode(columns: Sequence[Column], arrays: Mapping[str, Array]) -> Encoded:
             writer.write_batch(pa.record_batch(values, schema=schema))
             ends.append(sink.tell())
     data = memoryview(sink.getvalue())
-    # magic and padding (8 bytes), then the schema's message: a continuation mark, its length, so many bytes
+    # magic and padding (8 bytes), then the schema's message: a continuation mark, its length, so
+    # many bytes
     header = 16 + int.from_bytes(data[12:16], "little")
     return Encoded(data, tile(data, [0, header, *ends, len(data)]))
 
@@ -94,13 +102,17 @@ def _to_arrow(column: Column, array: Array) -> pa.Array:
 
 
 class Table(common.Table):
-    """One level of all shards. Raises CorruptShard, naming file, batch and rows, where bytes are not those that the
-    receipts were made for.
+    """One level of all shards. Raises CorruptShard, naming file, batch and rows, where bytes are
+    not those that the receipts were made for.
     """
 
-    def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
+    def __init__(
+        self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]
+    ) -> None:
         super().__init__(folder, level, columns, shards)
-        self._bits = np.array(self.batch_bits)  # an array: numpy takes twice as long for a Python number
+        self._bits = np.array(
+            self.batch_bits
+        )  # an array: numpy takes twice as long for a Python number
         for shard in self.shards:  # before arrays of that many batches are allocated
             file = self.file(shard)
             batches = self.batches_of(shard)
@@ -189,7 +201,10 @@ class _Mapped:
         batches = int(table.batch_base[-1])
         self.table = table
         self.space = Space([table.file(shard).bytes for shard in table.shards])
-        self.views = {name: _View.of(column, self.space.data, batches) for name, column in table.columns.items()}
+        self.views = {
+            name: _View.of(column, self.space.data, batches)
+            for name, column in table.columns.items()
+        }
         self.fresh: Array = np.ones(batches, bool)  # record batches that have not been read yet
         self.fresh_of_shard = np.diff(table.batch_base)
         self.any_fresh = batches > 0
@@ -212,8 +227,8 @@ class _Mapped:
             self.any_fresh = bool(self.fresh_of_shard.any())
 
     def _check(self, shard_number: int, batch: int, number: int) -> None:
-        """Check record batch ``batch`` of a shard, and set the origins of its columns; ``number`` counts over all
-        shards.
+        """Check record batch ``batch`` of a shard, and set the origins of its columns; ``number``
+        counts over all shards.
         """
         table = self.table
         shard = table.shards[shard_number]
@@ -229,9 +244,13 @@ class _Mapped:
         try:
             decoded = reader.get_batch(batch)
         except (pa.ArrowException, OSError) as error:
-            raise CorruptShard(f"{described}: expected Arrow's, found: {error}.", where=path) from None
+            raise CorruptShard(
+                f"{described}: expected Arrow's, found: {error}.", where=path
+            ) from None
         if len(decoded) != records:
-            raise CorruptShard(f"{described}: expected {records} records, found {len(decoded)}.", where=path)
+            raise CorruptShard(
+                f"{described}: expected {records} records, found {len(decoded)}.", where=path
+            )
         file_start = int(self.space.starts[shard_number])
         first_byte = file_start + extent.start
         for name, column in table.columns.items():
@@ -239,11 +258,15 @@ class _Mapped:
             offset = _address(decoded.column(name)) - self.space.data.ctypes.data
             last_offset = file_start + extent.stop - records * size
             if not first_byte <= offset <= last_offset:
-                raise CorruptShard(f"{described}: expected uncompressed values of {name}, found none.", where=path)
+                raise CorruptShard(
+                    f"{described}: expected uncompressed values of {name}, found none.", where=path
+                )
             self.views[name].origins[number] = offset - batch * table.batch_rows * size
 
     def _open(self, shard_number: int) -> tuple[memoryview, Any]:
-        """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those that were written."""
+        """A shard's bytes and Arrow's reader of them, once header and footer are seen to be those
+        that were written.
+        """
         table = self.table
         shard = table.shards[shard_number]
         file = table.file(shard)

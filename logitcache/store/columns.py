@@ -1,9 +1,10 @@
 """Columns of fixed width, in tables that may be ragged: all a store knows of what it keeps.
 
-A column belongs to a *level*. ``row`` has one record for each row and view. Any other level hangs below another: a
-record of ``logits`` belongs to one of ``row``, a record of ``logits.entry`` to one of ``logits``. Which ones belong
-together is told by a column of *ends* above them: the records of level ``logits`` below the r-th record of ``row`` are
-those from ``logits_end[r - 1]`` (0 for the first) to ``logits_end[r]``, counted within the shard.
+A column belongs to a *level*. ``row`` has one record for each row and view. Any other level hangs
+below another: a record of ``logits`` belongs to one of ``row``, a record of ``logits.entry`` to one
+of ``logits``. Which ones belong together is told by a column of *ends* above them: the records of
+level ``logits`` below the r-th record of ``row`` are those from ``logits_end[r - 1]`` (0 for the
+first) to ``logits_end[r]``, counted within the shard.
 """
 
 from __future__ import annotations
@@ -75,31 +76,41 @@ def ends(level: str) -> Column:
 
 
 def levels(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
-    """The columns of each level, ``row`` first, every level after the one it hangs below. Raises FormatError where a
-    name is used twice, or the level above another is missing.
+    """The columns of each level, ``row`` first, every level after the one it hangs below. Raises
+    FormatError where a name is used twice, or the level above another is missing.
     """
     names = {column.name for column in columns}
     if not 1 <= len(columns) <= MAX_COLUMNS or len(names) < len(columns):
-        raise FormatError(f"columns: expected 1 to {MAX_COLUMNS} of different names, found {len(columns)}.")
+        raise FormatError(
+            f"columns: expected 1 to {MAX_COLUMNS} of different names, found {len(columns)}."
+        )
     members: dict[str, tuple[Column, ...]] = {}
     for column in sorted(columns, key=lambda column: (column.level != ROW, column.level)):
         members[column.level] = (*members.get(column.level, ()), column)
     for level in members:
         if level != ROW and (above(level) not in members or ends(level) not in columns):
-            raise FormatError(f"columns: expected {ends(level).name} above the level {level}, found none.")
+            raise FormatError(
+                f"columns: expected {ends(level).name} above the level {level}, found none."
+            )
     if ROW not in members:
         raise FormatError(f"columns: expected some of the level {ROW}, found none.")
     return members
 
 
 def check_arrays(columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, int]:
-    """The number of records of each level. Asserts that the arrays are those of the columns, and that ends fit."""
+    """The number of records of each level. Asserts that the arrays are those of the columns, and
+    that ends fit.
+    """
     assert set(arrays) == {column.name for column in columns}, (columns, list(arrays))
     records = {level: len(arrays[members[0].name]) for level, members in levels(columns).items()}
     for column in columns:
         array = arrays[column.name]
         expected = column.shape(records[column.level])
-        assert array.dtype == column.dtype and array.shape == expected, (column, array.dtype, array.shape)
+        assert array.dtype == column.dtype and array.shape == expected, (
+            column,
+            array.dtype,
+            array.shape,
+        )
     for level, count in records.items():
         assert level == ROW or are_ends(arrays[ends(level).name], count), (level, count)
     return records

@@ -1,7 +1,8 @@
-"""Extents: the pieces that tile a file from its first byte to its last, each with a checksum of its own.
+"""Extents: the pieces that tile a file from its first byte to its last, each with a checksum of its
+own.
 
-A reader checks a piece when it first touches it, so a flipped bit is noticed before a row of that piece is given out,
-and reading costs no more than hashing what is read, once.
+A reader checks a piece when it first touches it, so a flipped bit is noticed before a row of that
+piece is given out, and reading costs no more than hashing what is read, once.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class File:
 
     @classmethod
     def from_dict(cls, value: Any) -> File:
-        """Raises FormatError where a field is missing or of another type, or the extents do not tile the file."""
+        """Raises FormatError where a field is missing or of another type, or the extents do not
+        tile the file.
+        """
         if not has_fields(value, cls) or not 0 <= value["bytes"] <= MAX_BYTES:
             raise FormatError("receipt: a file's field is missing, unknown or of another type.")
         return cls(**{**value, "extents": _tiles(value["extents"], value["bytes"])})
@@ -89,7 +92,9 @@ def pieces(data: memoryview) -> tuple[Extent, ...]:
 
 
 def _tiles(pieces: list[Any], size: int) -> tuple[Extent, ...]:
-    """The extents of a file from their lengths and checksums. Raises FormatError unless they tile so many bytes."""
+    """The extents of a file from their lengths and checksums. Raises FormatError unless they tile
+    so many bytes.
+    """
     extents = []
     start = 0
     for piece in pieces:

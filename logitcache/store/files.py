@@ -1,12 +1,12 @@
-"""Every operation that writes a cache or a result. A file is written under a temporary name, fsynced and renamed, and
-its folder is fsynced. So a reader sees all of a file or none of it, and a power loss takes back no more than the last
-rename.
+"""Every operation that writes a cache or a result. A file is written under a temporary name,
+fsynced and renamed, and its folder is fsynced. So a reader sees all of a file or none of it, and a
+power loss takes back no more than the last rename.
 
-Each call to the operating system that changes a disk is a method of :class:`System`. Tests let each of them fail, write
-a part, or be the last thing that a process did.
+Each call to the operating system that changes a disk is a method of :class:`System`. Tests let each
+of them fail, write a part, or be the last thing that a process did.
 
-Nothing is removed or written through a link. A cache's folder may be a link to a larger disk; below it there are none,
-and what a link there points to is left alone.
+Nothing is removed or written through a link. A cache's folder may be a link to a larger disk; below
+it there are none, and what a link there points to is left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from logitcache.errors import DiskError, FormatError, OutOfSpace
 TEMPORARY = ".*.tmp"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
-NO_PLACE = (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG)
+NO_PLACE = (
+    errno.EACCES,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 
 
 class System:
@@ -82,11 +90,15 @@ def temporary(path: Path) -> Path:
 
 def leftovers(folder: Path) -> list[Path]:
     """The temporary files that interrupted writers left in this folder and those below it."""
-    return sorted(path for path in folder.rglob(TEMPORARY) if path.is_symlink() or not path.is_dir())
+    return sorted(
+        path for path in folder.rglob(TEMPORARY) if path.is_symlink() or not path.is_dir()
+    )
 
 
 def first_link(folder: Path, name: str | PurePath) -> Path | None:
-    """The first link on the way from a folder, which may be one itself, to a name below it; the name counts too."""
+    """The first link on the way from a folder, which may be one itself, to a name below it; the
+    name counts too.
+    """
     path = folder
     for part in PurePath(name).parts:
         path = path / part
@@ -99,7 +111,9 @@ def refuse_links(folder: Path, name: str | PurePath) -> None:
     """Raises FormatError where a name below a folder, or a folder on the way to it, is a link."""
     link = first_link(folder, name)
     if link is not None:
-        raise FormatError("expected what was written there, found a link. Put the thing itself there.", where=link)
+        raise FormatError(
+            "expected what was written there, found a link. Put the thing itself there.", where=link
+        )
 
 
 def refuse_link(path: Path) -> None:
@@ -113,19 +127,21 @@ def is_there(folder: Path, name: str | PurePath, size: int) -> bool:
         status = (folder / name).lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == size and first_link(folder, name) is None
+    return (
+        stat.S_ISREG(status.st_mode) and status.st_size == size and first_link(folder, name) is None
+    )
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that a reader sees all of it or none, in place of what was there. Raises DiskError, and its kind
-    OutOfSpace.
+    """Write a file so that a reader sees all of it or none, in place of what was there. Raises
+    DiskError, and its kind OutOfSpace.
     """
     write_pieces(path, [data], len(data))
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
-    """As :func:`write_atomic`, of a file that comes in pieces, about ``size`` bytes in all. Raises what the pieces
-    raise, too.
+    """As :func:`write_atomic`, of a file that comes in pieces, about ``size`` bytes in all. Raises
+    what the pieces raise, too.
     """
     with _beside(path, pieces, size) as beside:
         system.replace(beside, path)
@@ -146,16 +162,22 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
-    """Write a file under a temporary name, for the caller to rename. The temporary file is removed whatever happens."""
+    """Write a file under a temporary name, for the caller to rename. The temporary file is removed
+    whatever happens.
+    """
     beside = temporary(path)
     with disk(path, size):
         with suppress(FileNotFoundError):
-            system.remove(beside)  # if it were truncated instead, a second name of it would lose its bytes too
+            system.remove(
+                beside
+            )  # if it were truncated instead, a second name of it would lose its bytes too
         try:
             _write(beside, pieces)
             yield beside
         except BaseException:
-            with suppress(OSError):  # the first failure is reported; the next writer removes what is left
+            with suppress(
+                OSError
+            ):  # the first failure is reported; the next writer removes what is left
                 system.remove(beside)
             raise
         sync_folder(path.parent)
@@ -176,8 +198,8 @@ def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power loss. On Windows, which opens no folders and journals them, it does
-    nothing.
+    """Make a rename in this folder survive a power loss. On Windows, which opens no folders and
+    journals them, it does nothing.
     """
     if platforms.FOLDER is None:
         return
@@ -198,8 +220,8 @@ def sync_file(path: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Make all names in this folder, and its own name, survive a power loss: a process that was killed before may not
-    have done so. Raises DiskError.
+    """Make all names in this folder, and its own name, survive a power loss: a process that was
+    killed before may not have done so. Raises DiskError.
     """
     with disk(folder):
         sync_folder(folder)
@@ -208,23 +230,29 @@ def settle(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, so that they survive a power loss. Raises DiskError."""
+    """Make a folder, and those above it that are missing, so that they survive a power loss. Raises
+    DiskError.
+    """
     if path.is_dir():
         return
     make_folder(path.parent)
     with disk(path):
         try:
             system.make_folder(path)
-        except FileExistsError:  # another process made it meanwhile, and may remove it again at any time
+        except (
+            FileExistsError
+        ):  # another process made it meanwhile, and may remove it again at any time
             with suppress(FileNotFoundError):
                 if not stat.S_ISDIR(path.lstat().st_mode) and not path.is_dir():
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+                    raise NotADirectoryError(
+                        errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)
+                    ) from None
         sync_folder(path.parent)
 
 
 def remove(folder: Path, name: str | PurePath) -> None:
-    """Remove a file below a folder, if it exists, so that a power loss does not bring it back. Where a folder on the
-    way is a link, that link is removed. Raises DiskError.
+    """Remove a file below a folder, if it exists, so that a power loss does not bring it back.
+    Where a folder on the way is a link, that link is removed. Raises DiskError.
     """
     path = first_link(folder, name) or folder / name
     with disk(path):
@@ -236,7 +264,9 @@ def remove(folder: Path, name: str | PurePath) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all it holds. A link is removed, and not what it points to. Raises DiskError."""
+    """Remove a folder and all it holds. A link is removed, and not what it points to. Raises
+    DiskError.
+    """
     with disk(path):
         if path.is_symlink():
             system.remove(path)
@@ -252,8 +282,8 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def disk(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turn an OSError of writing there into a DiskError of one line. Errors of the place itself (no permission, not a
-    folder) pass unchanged.
+    """Turn an OSError of writing there into a DiskError of one line. Errors of the place itself (no
+    permission, not a folder) pass unchanged.
     """
     try:
         yield
@@ -280,4 +310,6 @@ def reading(path: Path) -> Iterator[None]:
         if error.errno in NO_PLACE:
             raise
         reason = f"could not be read: {error.strerror or error}"
-        raise DiskError(reason, advice="See to the disk: nothing was changed.", where=path) from error
+        raise DiskError(
+            reason, advice="See to the disk: nothing was changed.", where=path
+        ) from error

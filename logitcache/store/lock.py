@@ -1,8 +1,9 @@
-"""A lock on a folder, so that it has one writer at a time. A second writer is refused at once, naming the first; or it
-waits, where it needs what the first one makes.
+"""A lock on a folder, so that it has one writer at a time. A second writer is refused at once,
+naming the first; or it waits, where it needs what the first one makes.
 
-The operating system holds the lock, so it is released when its holder ends in any way. The lock file only names the
-holder for messages, and is removed with the lock: no file of a cache names a host.
+The operating system holds the lock, so it is released when its holder ends in any way. The lock
+file only names the holder for messages, and is removed with the lock: no file of a cache names a
+host.
 """
 
 from __future__ import annotations
@@ -45,11 +46,13 @@ class Lock:
         content: str = "this cache",
         reporter: Reporter = SILENT,
     ) -> None:
-        """A ``shared`` lock may be held by any number of processes at once, unless one holds it alone. ``content``
-        names what the folder holds, for messages; ``reporter`` gets a note about the process that is waited for.
+        """A ``shared`` lock may be held by any number of processes at once, unless one holds it
+        alone. ``content`` names what the folder holds, for messages; ``reporter`` gets a note about
+        the process that is waited for.
 
-        Raises Locked naming the holder where another process holds it for longer than ``wait`` seconds, and at once
-        where this very thread holds it; DiskError where the file system has no locks.
+        Raises Locked naming the holder where another process holds it for longer than ``wait``
+        seconds, and at once where this very thread holds it; DiskError where the file system has no
+        locks.
         """
         self.path = folder / name
         self.content = content
@@ -80,7 +83,9 @@ class Lock:
                 if not patient:
                     raise _locked(holder, self.path.parent, self.content) from None
                 if not waiting:
-                    self.reporter.note(f"{self.path.parent}: waiting for {holder}, which is writing {self.content}")
+                    self.reporter.note(
+                        f"{self.path.parent}: waiting for {holder}, which is writing {self.content}"
+                    )
                 waiting = True
                 time.sleep(POLL)
                 continue
@@ -89,7 +94,8 @@ class Lock:
                 if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                     advice = "Write to a local disk, and move what is finished."
                     raise DiskError(
-                        f"this file system has no locks ({error.strerror}). {advice}", where=self.path
+                        f"this file system has no locks ({error.strerror}). {advice}",
+                        where=self.path,
                     ) from None
                 raise
             if _is_at(handle, self.path):
@@ -124,7 +130,9 @@ def lock_folder(folder: Path, **how: Any) -> Lock:
 
 
 def refuse_held(folder: Path, content: str) -> None:
-    """Raises Locked where a process holds a folder. Nothing is changed, not even the lock file of a dead process."""
+    """Raises Locked where a process holds a folder. Nothing is changed, not even the lock file of a
+    dead process.
+    """
     try:
         handle = os.open(folder / LOCK, os.O_RDWR | platforms.NO_FOLLOW | platforms.OPENED)
     except OSError:
@@ -143,8 +151,8 @@ def _locked(holder: str, folder: Path, content: str) -> Locked:
 
 
 def alive(folder: Path, pattern: str) -> list[str]:
-    """The names of lock files of this pattern that a process holds, this one included. Files of dead processes are
-    removed. Raises DiskError.
+    """The names of lock files of this pattern that a process holds, this one included. Files of
+    dead processes are removed. Raises DiskError.
     """
     held = []
     for path in sorted(folder.glob(pattern)):
@@ -156,7 +164,9 @@ def alive(folder: Path, pattern: str) -> list[str]:
 
 
 def _give_back(path: Path, handle: int) -> bool:
-    """Close a lock file, and remove it unless another process shares the lock; returns whether none does."""
+    """Close a lock file, and remove it unless another process shares the lock; returns whether none
+    does.
+    """
     try:
         platforms.lock(handle, shared=False)
         if platforms.POSIX and _is_at(handle, path):
@@ -165,7 +175,9 @@ def _give_back(path: Path, handle: int) -> bool:
         return False
     finally:
         platforms.close(handle)
-    if not platforms.POSIX:  # Windows removes no open file; one that somebody has opened meanwhile stays theirs
+    if (
+        not platforms.POSIX
+    ):  # Windows removes no open file; one that somebody has opened meanwhile stays theirs
         with suppress(OSError):
             files.system.remove(path)
     return True
@@ -176,7 +188,8 @@ def _leave_all() -> None:
         lock.leave()
 
 
-# A flock belongs to parent and child alike. Without this a DataLoader worker that outlives its parent would keep it.
+# A flock belongs to parent and child alike. Without this a DataLoader worker that outlives its
+# parent would keep it.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all)
 
@@ -196,8 +209,8 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _holder(handle: int) -> str:
-    """The process that holds a locked file. A file that was just locked may be empty still, or name a dead process:
-    then its holder has a moment to write its name.
+    """The process that holds a locked file. A file that was just locked may be empty still, or name
+    a dead process: then its holder has a moment to write its name.
     """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:

@@ -1,8 +1,9 @@
-"""What a cache contains and whether it is whole: the plan (written first), the receipts (one per shard), the manifest
-(written last).
+"""What a cache contains and whether it is whole: the plan (written first), the receipts (one per
+shard), the manifest (written last).
 
-The manifest exists if and only if the cache is complete. A shard without a receipt of this plan does not exist. No
-file names a time, a host, a user or a path, so the same dump made twice gives the same bytes.
+The manifest exists if and only if the cache is complete. A shard without a receipt of this plan
+does not exist. No file names a time, a host, a user or a path, so the same dump made twice gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -28,10 +29,25 @@ PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"  # what a cache'
 FORMAT = "logitcache/1"
 MAX_BYTES = 64 << 20  # of a small file
 MAX_SHARDS = MAX_BYTES >> 11  # a receipt takes up to 2 kB, and a manifest holds all of them
-FOLLOWING = ("c", "columns", "distinct", "values")  # follow from settings or a sample of answers: they come last
+FOLLOWING = (
+    "c",
+    "columns",
+    "distinct",
+    "values",
+)  # follow from settings or a sample of answers: they come last
 TENSORS = "tensors.safetensors"  # below the folder ``shards``
 MAX_VIEWS = 2**20
-QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # of a sketch: numpy's, linear between ranks
+QUANTILES = (
+    0.0,
+    0.01,
+    0.05,
+    0.25,
+    0.5,
+    0.75,
+    0.95,
+    0.99,
+    1.0,
+)  # of a sketch: numpy's, linear between ranks
 
 
 class NewerFormat(FormatError):
@@ -51,7 +67,9 @@ class Plan:
     columns: tuple[Column, ...]
     rows: int
     shard_rows: int
-    views: int = 1  # variants of each row; record ``row * views + view`` of the level ``row`` is one
+    views: int = (
+        1  # variants of each row; record ``row * views + view`` of the level ``row`` is one
+    )
     store: str = "arrow"
     tensors: File | None = None  # the file of tensors that are kept once
 
@@ -70,23 +88,31 @@ class Plan:
         value = {name: field for name, field in value.items() if name != "tensors"}
         valid = (
             has_fields(value, cls, format=str)
-            and all(isinstance(part, dict) for part in (*value["columns"], *value["targets"].values()))
+            and all(
+                isinstance(part, dict) for part in (*value["columns"], *value["targets"].values())
+            )
             and value["rows"] in COUNTS
             and value["shard_rows"] in COUNTS[1:]
             and 1 <= value["views"] < MAX_VIEWS
         )
         if not valid:
-            raise FormatError("plan: a field is missing, unknown or of another type. Dump it again.")
+            raise FormatError(
+                "plan: a field is missing, unknown or of another type. Dump it again."
+            )
         store = value["store"]
         if store not in stores.NAMES:
-            raise FormatError(f"plan: expected a store among {', '.join(stores.NAMES)}, found {store[:60]!r}.")
+            raise FormatError(
+                f"plan: expected a store among {', '.join(stores.NAMES)}, found {store[:60]!r}."
+            )
         fields = {name: field for name, field in value.items() if name != "format"}
         columns = tuple(map(Column.from_dict, value["columns"]))
         levels(columns)
         plan = cls(**{**fields, "columns": columns, "tensors": tensors})
         if plan.shard_count > MAX_SHARDS:
             expected = f"a plan of at most {MAX_SHARDS:,} shards"
-            raise FormatError(expected=expected, found=f"{plan.shard_count:,}", advice="Dump it again.")
+            raise FormatError(
+                expected=expected, found=f"{plan.shard_count:,}", advice="Dump it again."
+            )
         return plan
 
     def digest(self) -> str:
@@ -119,12 +145,15 @@ class Receipt:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
-        """Raises FormatError where a field is missing or of another type, or the digest is not the content's."""
+        """Raises FormatError where a field is missing or of another type, or the digest is not the
+        content's.
+        """
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
             raise FormatError("receipt: its content does not have the digest it states: damaged.")
         valid = has_fields(body, cls) and all(
-            is_integer(count) for count in (body["first_row"], body["rows"], *body["records"].values())
+            is_integer(count)
+            for count in (body["first_row"], body["rows"], *body["records"].values())
         )
         if not valid:
             raise FormatError("receipt: a field is missing, unknown or of another type.")
@@ -142,18 +171,23 @@ class Receipt:
         return sum(file.bytes for file in self.files)
 
     def positions(self, plan: Plan) -> int:
-        """Vectors that were kept: one for each row and view, unless levels named as the plan's targets hold them."""
+        """Vectors that were kept: one for each row and view, unless levels named as the plan's
+        targets hold them.
+        """
         below = [records for level, records in self.records.items() if level in plan.targets]
         return sum(below) if below else self.records[ROW]
 
     def belongs(self, plan: Plan, digest: str, index: int) -> bool:
-        """Whether this is the receipt of that shard of a plan, with exactly the files that such a shard has."""
+        """Whether this is the receipt of that shard of a plan, with exactly the files that such a
+        shard has.
+        """
         start, end = plan.shard(index)
         same_shard = (
             (self.plan, self.first_row, self.rows) == (digest, start, end - start)
             and set(self.records) == set(levels(plan.columns))
             and self.records[ROW] == self.rows * plan.views
-            and [file.name for file in self.files] == stores.of(plan.store).names(index, plan.columns)
+            and [file.name for file in self.files]
+            == stores.of(plan.store).names(index, plan.columns)
         )
         if not same_shard:
             return False
@@ -199,10 +233,14 @@ def display_name(field: str) -> str:
 
 
 def differences(
-    first: Mapping[str, Any], second: Mapping[str, Any], *, without: Collection[str] = (), within: str = ""
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    *,
+    without: Collection[str] = (),
+    within: str = "",
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The leaves in which two plans differ: (dotted name, value of the first, value of the second). Leaves called as in
-    ``without`` do not count.
+    """The leaves in which two plans differ: (dotted name, value of the first, value of the second).
+    Leaves called as in ``without`` do not count.
     """
     for key in sorted({*first, *second} - {*without}, key=lambda key: (key in FOLLOWING, key)):
         name = f"{within}{key}"
@@ -235,12 +273,16 @@ def manifest_dict(plan: Plan, receipts: list[Receipt]) -> dict[str, Any]:
 
 
 def _tensors(plan: Mapping[str, Any]) -> File | None:
-    """The file of tensors that a plan's JSON names. Raises FormatError for another file than the one they have."""
+    """The file of tensors that a plan's JSON names. Raises FormatError for another file than the
+    one they have.
+    """
     if "tensors" not in plan:
         return None
     file = File.from_dict(plan["tensors"])
     if file.name != TENSORS:
-        raise FormatError(f"plan: expected tensors in the file {TENSORS}, found {short(repr(file.name))}.")
+        raise FormatError(
+            f"plan: expected tensors in the file {TENSORS}, found {short(repr(file.name))}."
+        )
     return file
 
 
@@ -268,7 +310,9 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Manifest:
-        """Raises FormatError where the digest is not the content's, or the content is not a manifest's."""
+        """Raises FormatError where the digest is not the content's, or the content is not a
+        manifest's.
+        """
         _check_format(value)
         body = _without_digest(value)
         if value.get("digest") != identity.digest_json(body):
@@ -294,15 +338,16 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished, FormatError where it
-    is no cache.
+    """The manifest of a complete cache. Raises IncompleteCache where the dump has not finished,
+    FormatError where it is no cache.
     """
     manifest = folder / MANIFEST
     plan = folder / PLAN
     path = manifest if manifest.is_file() else plan
     if not path.is_file():
         raise FormatError(
-            "expected a cache (a folder with manifest.json), found none. Make one with `logitcache dump`.", where=folder
+            "expected a cache (a folder with manifest.json), found none. Make one with `logitcache dump`.",
+            where=folder,
         )
     try:
         if path == manifest:
@@ -311,13 +356,14 @@ def read_manifest(folder: Path) -> Manifest:
     except FormatError as error:
         raise error.at(path) from None
     raise IncompleteCache(
-        "the dump has not finished. Run the same dump again: it goes on where it stopped.", where=folder
+        "the dump has not finished. Run the same dump again: it goes on where it stopped.",
+        where=folder,
     )
 
 
 def read_own(path: Path) -> dict[str, Any]:
-    """A JSON object that ``write_json`` wrote. Raises FormatError unless the file has exactly the bytes that it writes:
-    a changed byte is damage even where the value stays the same.
+    """A JSON object that ``write_json`` wrote. Raises FormatError unless the file has exactly the
+    bytes that it writes: a changed byte is damage even where the value stays the same.
     """
     refuse_link(path)
     return parse_own(_read(path), path)
@@ -332,7 +378,9 @@ def parse_own(data: bytes, where: Path | str) -> dict[str, Any]:
         is_as_written = False
     if not is_as_written:
         _check_version(value, where)
-        raise FormatError("expected JSON as it was written, found the same values in other bytes.", where=where)
+        raise FormatError(
+            "expected JSON as it was written, found the same values in other bytes.", where=where
+        )
     return value
 
 
@@ -382,10 +430,14 @@ def _check_format(value: Mapping[str, Any]) -> None:
     _check_version(value)
     stated = value.get("format")
     if stated != FORMAT:
-        raise FormatError(f"expected format {FORMAT}, found {short(repr(stated))}. This is not a logitcache file.")
+        raise FormatError(
+            f"expected format {FORMAT}, found {short(repr(stated))}. This is not a logitcache file."
+        )
 
 
 def _check_version(value: Mapping[str, Any], where: Path | str | None = None) -> None:
     stated = value.get("format")
     if stated != FORMAT and isinstance(stated, str) and re.fullmatch(r"logitcache/\d{1,9}", stated):
-        raise NewerFormat(f"expected format {FORMAT}, found {stated!r}. Upgrade logitcache.", where=where)
+        raise NewerFormat(
+            f"expected format {FORMAT}, found {stated!r}. Upgrade logitcache.", where=where
+        )

@@ -31,18 +31,23 @@ class Reader:
         self.files = files
         self.where = str(folder)  # what messages call it: its folder, or the URL it was opened from
         self.columns = {column.name: column for column in plan.columns}
-        self.shards: list[Shard] = [receipt.shard(plan, index) for index, receipt in enumerate(manifest.receipts)]
+        self.shards: list[Shard] = [
+            receipt.shard(plan, index) for index, receipt in enumerate(manifest.receipts)
+        ]
         store = stores.of(plan.store)
         self.tables: dict[str, Table] = {
-            level: store.Table(files, level, plan.columns, self.shards) for level in levels(plan.columns)
+            level: store.Table(files, level, plan.columns, self.shards)
+            for level in levels(plan.columns)
         }
-        self._shard_rows = np.array(plan.shard_rows)  # an array: numpy takes twice as long for a Python number
+        self._shard_rows = np.array(
+            plan.shard_rows
+        )  # an array: numpy takes twice as long for a Python number
         self._views = plan.views
 
     @classmethod
     def open(cls, folder: Path, *, look: bool = True) -> Reader:
-        """Open a complete cache on this disk. Raises IncompleteCache, FormatError, and (unless ``look`` is false)
-        CorruptShard for a file that is missing or of another size.
+        """Open a complete cache on this disk. Raises IncompleteCache, FormatError, and (unless
+        ``look`` is false) CorruptShard for a file that is missing or of another size.
         """
         reader = cls(folder, read_manifest(folder), LocalFolder(folder / SHARDS))
         refuse_link(folder / SHARDS)
@@ -55,17 +60,29 @@ class Reader:
         return reader
 
     def check_files(self) -> None:
-        """Check that all files are there. Raises CorruptShard naming one that is missing or of another size."""
+        """Check that all files are there. Raises CorruptShard naming one that is missing or of
+        another size.
+        """
         kept = self.manifest.plan.tensors
-        for files in (*(receipt.files for receipt in self.manifest.receipts), () if kept is None else (kept,)):
+        for files in (
+            *(receipt.files for receipt in self.manifest.receipts),
+            () if kept is None else (kept,),
+        ):
             for file in files:
                 path = self.files.path(file)
                 refuse_links(self.folder, f"{SHARDS}/{file.name}")
                 if not path.is_file():
-                    raise CorruptShard(expected="a shard's file", found="none", advice=AGAIN, where=path)
+                    raise CorruptShard(
+                        expected="a shard's file", found="none", advice=AGAIN, where=path
+                    )
                 size = path.stat().st_size
                 if size != file.bytes:
-                    raise CorruptShard(expected=f"{file.bytes:,} bytes", found=f"{size:,}", advice=AGAIN, where=path)
+                    raise CorruptShard(
+                        expected=f"{file.bytes:,} bytes",
+                        found=f"{size:,}",
+                        advice=AGAIN,
+                        where=path,
+                    )
 
     def tensors(self) -> dict[str, Array]:
         """The tensors that the cache keeps once, by name. Raises CorruptShard."""
@@ -76,7 +93,9 @@ class Reader:
         return self.manifest.plan.rows
 
     def places(self, row_id: Int64, view: Int64 | int = 0) -> Places:
-        """Where these rows' records are: row_id i64[n] within the cache, view below the plan's views."""
+        """Where these rows' records are: row_id i64[n] within the cache, view below the plan's
+        views.
+        """
         if len(self.shards) == 1:
             shard = np.zeros(len(row_id), np.int64)
             record = row_id
@@ -88,7 +107,9 @@ class Reader:
         return Places(shard, record)
 
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of columns of one level, in this order: copies, [n, width]. Raises CorruptShard."""
+        """These records of columns of one level, in this order: copies, [n, width]. Raises
+        CorruptShard.
+        """
         table = self.tables[self.columns[names[0]].level]
         try:
             return table.take(places, names)
@@ -97,8 +118,8 @@ class Reader:
             raise
 
     def refuse_replaced(self) -> None:
-        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened. Checksums that fail
-        are then no sign of damage.
+        """Raises FingerprintMismatch where the folder no longer holds the cache that was opened.
+        Checksums that fail are then no sign of damage.
         """
         if not isinstance(self.files, LocalFolder):
             return
@@ -116,8 +137,9 @@ class Reader:
         )
 
     def below(self, level: str, places: Places) -> tuple[Int64, Places]:
-        """The records of a level that belong to these records of the level above it: (indptr i64[n + 1], places of the
-        ``indptr[-1]`` records, in order). Raises FormatError where the ends lead outside the shard.
+        """The records of a level that belong to these records of the level above it: (indptr i64[n
+        + 1], places of the ``indptr[-1]`` records, in order). Raises FormatError where the ends
+        lead outside the shard.
         """
         end = ends(level).name
         before = Places(places.shard, np.maximum(places.record - 1, 0))
@@ -144,10 +166,12 @@ class Reader:
         return {level: _records_of(self.shards, level) for level in self.tables}
 
     def faults(self) -> Iterator[Fault]:
-        """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch where the cache was
-        replaced meanwhile.
+        """Everything that is not as it was written. Reads every byte. Raises FingerprintMismatch
+        where the cache was replaced meanwhile.
         """
-        for fault in chain(self.faults_outside_shards(), self.tensor_faults(), *map(self.faults_of, self.shards)):
+        for fault in chain(
+            self.faults_outside_shards(), self.tensor_faults(), *map(self.faults_of, self.shards)
+        ):
             self.refuse_replaced()
             yield fault
 
@@ -166,11 +190,13 @@ class Reader:
         for file in shard.files.values():
             path = self.files.path(file)
             if f"{SHARDS}/{file.name}" not in broken and identity.digest_file(path) != file.blake2b:
-                yield Fault(f"{SHARDS}/{file.name}", None, None, "the whole file's checksum does not hold")
+                yield Fault(
+                    f"{SHARDS}/{file.name}", None, None, "the whole file's checksum does not hold"
+                )
 
     def faults_outside_shards(self) -> Iterator[Fault]:
-        """Faults outside the shards' files: the plan and the receipts must say what the manifest says, and there must
-        be no other files.
+        """Faults outside the shards' files: the plan and the receipts must say what the manifest
+        says, and there must be no other files.
         """
         expected = {PLAN: self.manifest.plan.to_dict()}
         kept = self.manifest.plan.tensors
@@ -199,16 +225,16 @@ class Reader:
         return None
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch where the whole cache was
-        replaced meanwhile.
+        """A fault in a shard's files as an error with advice. Raises FingerprintMismatch where the
+        whole cache was replaced meanwhile.
         """
         self.refuse_replaced()
         return fault.error(self.where)
 
 
 def strangers(folder: Path, known: Collection[str]) -> list[str]:
-    """The names of files in the folder ``shards`` that do not belong to the cache. Temporary files (``.*.tmp``) are
-    passed over: a writer may have been interrupted, or may be at work.
+    """The names of files in the folder ``shards`` that do not belong to the cache. Temporary files
+    (``.*.tmp``) are passed over: a writer may have been interrupted, or may be at work.
     """
     names = []
     for path in sorted((folder / SHARDS).rglob("*")):

@@ -1,10 +1,10 @@
-"""Reading a finished cache at a URL: its manifest is read when it is opened, a shard's file is fetched when it is first
-needed.
+"""Reading a finished cache at a URL: its manifest is read when it is opened, a shard's file is
+fetched when it is first needed.
 
-A file is hashed while it is written to a temporary name, and gets its own name only if size and checksum are those of
-its receipt. Processes that need the same file at once wait for the first of them. A fetched file is read like any file
-of a local cache: memory-mapped, every piece checked when it is first touched. fsspec and the libraries that it knows
-read the URLs.
+A file is hashed while it is written to a temporary name, and gets its own name only if size and
+checksum are those of its receipt. Processes that need the same file at once wait for the first of
+them. A fetched file is read like any file of a local cache: memory-mapped, every piece checked when
+it is first touched. fsspec and the libraries that it knows read the URLs.
 
 Only names that follow from the manifest are asked for. Nothing at a URL is ever listed.
 """
@@ -29,7 +29,15 @@ from logitcache.records import Array
 from logitcache.store import files
 from logitcache.store.extents import File
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import MANIFEST, MAX_BYTES, PLAN, SHARDS, Manifest, parse_own, receipt_name
+from logitcache.store.manifest import (
+    MANIFEST,
+    MAX_BYTES,
+    PLAN,
+    SHARDS,
+    Manifest,
+    parse_own,
+    receipt_name,
+)
 from logitcache.store.reader import Reader
 from logitcache.store.shards import Fault, LocalFolder, Places, Shard
 
@@ -38,15 +46,32 @@ WEB = ("http://", "https://")
 STREAM_BYTES = 8 << 20  # asked for at once, where parts of a file can be
 SILENT_SECONDS = 60.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
+_LIBRARIES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
 # What the libraries below fsspec raise that is no OSError, where they are loaded.
 _FAILURES = (
     *(("botocore.exceptions", name) for name in ("BotoCoreError", "ClientError")),
-    *(("aiohttp", "ClientError"), ("httpx2", "HTTPError"), ("httpx", "HTTPError"), ("requests", "RequestException")),
+    *(
+        ("aiohttp", "ClientError"),
+        ("httpx2", "HTTPError"),
+        ("httpx", "HTTPError"),
+        ("requests", "RequestException"),
+    ),
     *(("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
     ("huggingface_hub.errors", "HfHubHTTPError"),
 )
-_REFUSED = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
+_REFUSED = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "TokenRetrievalError",
+)
 MEND = "Repair the cache where it was dumped, and copy that file there again."
 ANEW = "Delete that file: it is fetched again."
 
@@ -61,8 +86,9 @@ def is_url(place: str | os.PathLike[str]) -> bool:
 
 
 def place(name: str | os.PathLike[str]) -> str | Path:
-    """The URL or path that a cache's name means: a URL loses the slash at its end, and ``file://`` becomes a path.
-    Raises SpecError for a URL with a password or token in it, since names are printed in messages and results.
+    """The URL or path that a cache's name means: a URL loses the slash at its end, and ``file://``
+    becomes a path. Raises SpecError for a URL with a password or token in it, since names are
+    printed in messages and results.
     """
     if not is_url(name):
         return Path(name)
@@ -72,7 +98,10 @@ def place(name: str | os.PathLike[str]) -> str | Path:
         return file_path(url)
     user, at, host = urlsplit(url).netloc.rpartition("@")
     if "::" in rest:
-        raise SpecError("expected one URL, found a chain of them. Name the cache's folder alone.", where=f"{scheme}://")
+        raise SpecError(
+            "expected one URL, found a chain of them. Name the cache's folder alone.",
+            where=f"{scheme}://",
+        )
     names_a_user = at and (":" in user or scheme in ("http", "https"))
     if names_a_user or "?" in rest or "#" in rest:
         raise SpecError(
@@ -84,7 +113,9 @@ def place(name: str | os.PathLike[str]) -> str | Path:
 
 
 def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
-    """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and :meth:`RemoteReader.of` do."""
+    """Open a complete cache in a folder or at a URL. Raises what :meth:`Reader.open` and
+    :meth:`RemoteReader.of` do.
+    """
     url_or_path = place(name)
     if isinstance(url_or_path, str):
         return RemoteReader.of(url_or_path)
@@ -92,7 +123,9 @@ def open_reader(name: str | os.PathLike[str], *, look: bool = True) -> Reader:
 
 
 def home() -> Path:
-    """Where fetched files lie, a folder for each fingerprint: ``$LOGITCACHE_HOME``, or ``~/.cache/logitcache``."""
+    """Where fetched files lie, a folder for each fingerprint: ``$LOGITCACHE_HOME``, or
+    ``~/.cache/logitcache``.
+    """
     return Path(os.environ.get(HOME) or Path.home() / ".cache" / "logitcache")
 
 
@@ -104,8 +137,8 @@ class RemoteFolder:
     folder: Path
 
     def path(self, file: File) -> Path:
-        """A file's path on this disk, fetched first if need be. Raises CorruptShard naming the URL where the bytes
-        there are not those of the receipt, SpecError where the URL cannot be read.
+        """A file's path on this disk, fetched first if need be. Raises CorruptShard naming the URL
+        where the bytes there are not those of the receipt, SpecError where the URL cannot be read.
         """
         path = self.folder / file.name
         if not files.is_there(self.folder, file.name, file.bytes):
@@ -113,7 +146,9 @@ class RemoteFolder:
             files.make_folder(path.parent)
             lock = Lock(path.parent, f".{path.name}.lock", wait=math.inf)
             try:
-                if not files.is_there(self.folder, file.name, file.bytes):  # else another process has fetched it
+                if not files.is_there(
+                    self.folder, file.name, file.bytes
+                ):  # else another process has fetched it
                     self._fetch(path, file)
             finally:
                 lock.release()
@@ -138,18 +173,22 @@ def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
         found = "more" if size > file.bytes else f"{size:,}"
         raise CorruptShard(expected=f"{file.bytes:,} bytes", found=found, advice=MEND, where=url)
     if digest.hexdigest() != file.blake2b:
-        raise CorruptShard(f"blake2b expected {file.blake2b}, found {digest.hexdigest()}", advice=MEND, where=url)
+        raise CorruptShard(
+            f"blake2b expected {file.blake2b}, found {digest.hexdigest()}", advice=MEND, where=url
+        )
 
 
 def stream(url: str, size: int) -> Iterator[bytes]:
-    """A file's bytes in pieces, and no more than one byte over ``size``. Raises Missing where there is none, SpecError
-    where it cannot be read.
+    """A file's bytes in pieces, and no more than one byte over ``size``. Raises Missing where there
+    is none, SpecError where it cannot be read.
     """
     left = size + 1
     try:
         system, path = _system(url)
         web = url.startswith(WEB)
-        with system.open(path, "rb", block_size=0 if web else STREAM_BYTES) as file:  # 0: one request, no ranges
+        with system.open(
+            path, "rb", block_size=0 if web else STREAM_BYTES
+        ) as file:  # 0: one request, no ranges
             while left and (piece := file.read(min(left, STREAM_BYTES))):
                 left -= len(piece)
                 yield piece
@@ -165,28 +204,44 @@ def stream(url: str, size: int) -> Iterator[bytes]:
 
 
 def _system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the path in it. Raises SpecError where there is no such protocol here."""
+    """fsspec's file system for a URL, and the path in it. Raises SpecError where there is no such
+    protocol here.
+    """
     from fsspec.core import url_to_fs
 
     scheme = url.partition("://")[0]
     try:
         return url_to_fs(url, **_patience(url))  # type: ignore[no-any-return]
     except ImportError as error:
-        advice = f"Install it: pip install {_LIBRARIES[scheme]}" if scheme in _LIBRARIES else str(error)
-        raise SpecError(f"the library that reads {scheme}:// is not installed. {advice}.", where=url) from None
+        advice = (
+            f"Install it: pip install {_LIBRARIES[scheme]}" if scheme in _LIBRARIES else str(error)
+        )
+        raise SpecError(
+            f"the library that reads {scheme}:// is not installed. {advice}.", where=url
+        ) from None
     except ValueError as error:
-        if "Protocol not known" not in str(error):  # fsspec raises ValueError for other faults of a URL too
-            raise SpecError(f"expected a URL that fsspec reads, found: {_line(error)}.", where=url) from None
-        raise SpecError(f"unknown protocol {scheme}://. Use s3://, gs://, hf:// or https://.", where=url) from None
+        if "Protocol not known" not in str(
+            error
+        ):  # fsspec raises ValueError for other faults of a URL too
+            raise SpecError(
+                f"expected a URL that fsspec reads, found: {_line(error)}.", where=url
+            ) from None
+        raise SpecError(
+            f"unknown protocol {scheme}://. Use s3://, gs://, hf:// or https://.", where=url
+        ) from None
 
 
 def _patience(url: str) -> dict[str, Any]:
-    """Settings of a web server's file system: a file may take any time, and a server may pause for SILENT_SECONDS."""
+    """Settings of a web server's file system: a file may take any time, and a server may pause for
+    SILENT_SECONDS.
+    """
     if not url.startswith(WEB):
         return {}
     import aiohttp
 
-    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_read=SILENT_SECONDS)}}
+    return {
+        "client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_read=SILENT_SECONDS)}
+    }
 
 
 def _failures() -> tuple[type[BaseException], ...]:
@@ -196,7 +251,9 @@ def _failures() -> tuple[type[BaseException], ...]:
 
 
 def _cause(error: BaseException, url: str) -> BaseException | None:
-    """The failure of a web server that fsspec reports as a missing file; None where the file is missing indeed."""
+    """The failure of a web server that fsspec reports as a missing file; None where the file is
+    missing indeed.
+    """
     cause = error.__cause__
     is_absent = isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410)
     if url.startswith(WEB) and not is_absent and isinstance(cause, _failures()):
@@ -218,7 +275,9 @@ def _unread(error: BaseException, url: str) -> SpecError:
 
 def _status(error: BaseException | None) -> Any:
     """The HTTP status of a failure, as aiohttp or the other libraries name it."""
-    return getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return getattr(error, "status", None) or getattr(
+        getattr(error, "response", None), "status_code", None
+    )
 
 
 def _line(error: BaseException) -> str:
@@ -237,8 +296,8 @@ class RemoteReader(Reader):
 
     @classmethod
     def of(cls, url: str) -> RemoteReader:
-        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where the URL cannot be
-        read.
+        """Open a complete cache at a URL. Raises IncompleteCache, FormatError, and SpecError where
+        the URL cannot be read.
         """
         where = f"{url}/{MANIFEST}"
         try:
@@ -256,23 +315,29 @@ class RemoteReader(Reader):
         """Does nothing: files are fetched when they are needed."""
 
     def take(self, places: Places, names: Any) -> dict[str, Array]:
-        """As of a local cache; the error for a fetched file that was damaged later says to delete it."""
+        """As of a local cache; the error for a fetched file that was damaged later says to delete
+        it.
+        """
         try:
             return super().take(places, names)
         except CorruptShard as error:
-            if Path(str(error.where)).is_relative_to(self.folder):  # else the file at the URL is the damaged one
+            if Path(str(error.where)).is_relative_to(
+                self.folder
+            ):  # else the file at the URL is the damaged one
                 error.advice = ANEW
             raise
 
     def error(self, fault: Fault) -> CorruptShard:
-        """A fault in a fetched file, damaged after it was fetched: faulty files at the URL are never kept."""
+        """A fault in a fetched file, damaged after it was fetched: faulty files at the URL are
+        never kept.
+        """
         error = fault.error(self.folder)
         error.advice = ANEW
         return error
 
     def faults(self) -> Iterator[Fault]:
-        """Everything at the URL that is not as it was written. Fetches every byte again, and keeps the files without a
-        fault.
+        """Everything at the URL that is not as it was written. Fetches every byte again, and keeps
+        the files without a fault.
         """
         files.make_folder(self.folder)
         lock = Lock(self.folder, ".verify.lock", wait=math.inf)
@@ -328,6 +393,11 @@ def _no_manifest(url: str) -> LogitCacheError:
         next(stream(f"{url}/{PLAN}", 1), None)
     except Missing:
         advice = "Name the URL that a cache's folder was copied to."
-        return FormatError(expected="a cache (manifest.json below this URL)", found="none", advice=advice, where=url)
+        return FormatError(
+            expected="a cache (manifest.json below this URL)",
+            found="none",
+            advice=advice,
+            where=url,
+        )
     advice = "Let the dump end, then copy the cache's folder again, manifest.json last."
     return IncompleteCache(f"the dump has not finished. {advice}", where=url)

@@ -1,9 +1,9 @@
 """What every store has in common: the shards it consists of, and how a reader asks for records.
 
-A place is (shard, record in that shard): two arrays of one length. A store's module has ``names(index, columns)``, the
-files of a shard; ``encode(index, columns, arrays)``, their bytes; and ``Table``, which reads one level of all shards.
-The records of a level are stored in batches of 1,024 (small ones of arrow in larger batches), the last of a shard with
-what is left.
+A place is (shard, record in that shard): two arrays of one length. A store's module has
+``names(index, columns)``, the files of a shard; ``encode(index, columns, arrays)``, their bytes;
+and ``Table``, which reads one level of all shards. The records of a level are stored in batches of
+1,024 (small ones of arrow in larger batches), the last of a shard with what is left.
 """
 
 from __future__ import annotations
@@ -50,14 +50,18 @@ class Shard:
     files: dict[str, File]
 
     def rows_of(self, level: str, first: int, last: int) -> tuple[int, int]:
-        """The first and last row that these records belong to; of a level below ``row``, those of the whole shard."""
+        """The first and last row that these records belong to; of a level below ``row``, those of
+        the whole shard.
+        """
         if level != ROW or self.records[ROW] != self.rows * self.views:
             return self.first_row, self.first_row + max(self.rows, 1) - 1
         return self.first_row + first // self.views, self.first_row + last // self.views
 
 
 class Folder(Protocol):
-    """The files of shards: in a folder of this disk, or at a URL from which they are fetched when first needed."""
+    """The files of shards: in a folder of this disk, or at a URL from which they are fetched when
+    first needed.
+    """
 
     def path(self, file: File) -> Path:
         """A file's place on this disk. Raises CorruptShard where there is none."""
@@ -73,7 +77,9 @@ class LocalFolder:
         return self.folder / file.name
 
     def holds(self, file: File) -> bool:
-        """Whether a file is there, itself and byte for byte, and every extent of it is what its receipt says."""
+        """Whether a file is there, itself and byte for byte, and every extent of it is what its
+        receipt says.
+        """
         is_there = files.is_there(self.folder, file.name, file.bytes)
         return is_there and file.holds(memoryview(self.path(file).read_bytes()))
 
@@ -103,14 +109,17 @@ class Fault:
 class Table:
     """One level of all shards; each store has its own."""
 
-    def __init__(self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]) -> None:
+    def __init__(
+        self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]
+    ) -> None:
         self.folder = folder
         self.level = level
         self.shards = list(shards)
         self.columns = {column.name: column for column in columns if column.level == level}
         self.batch_bits = self.bits_of(list(self.columns.values()))
         self.batch_rows = 1 << self.batch_bits
-        # batches of all shards are numbered one after the other: the first of each shard, and their number
+        # batches of all shards are numbered one after the other: the first of each shard, and their
+        # number
         self.batch_base = np.zeros(len(self.shards) + 1, np.int64)
         np.cumsum([self.batches_of(shard) for shard in self.shards], out=self.batch_base[1:])
 
@@ -128,8 +137,8 @@ class Table:
         return type(self), (self.folder, self.level, list(self.columns.values()), self.shards)
 
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
-        """These records of these columns, in this order: copies, [n, width]. Bytes that are touched for the first time
-        are checked first. Raises CorruptShard naming file, batch and rows.
+        """These records of these columns, in this order: copies, [n, width]. Bytes that are touched
+        for the first time are checked first. Raises CorruptShard naming file, batch and rows.
         """
         raise NotImplementedError
 
@@ -155,7 +164,9 @@ class Table:
 
     def broken_batch(self, shard: Shard, file: File, batch: int) -> Fault:
         """The fault of a batch whose bytes are not those that were written."""
-        return Fault(f"shards/{file.name}", batch, self.rows_of(shard, batch), "its checksum does not hold")
+        return Fault(
+            f"shards/{file.name}", batch, self.rows_of(shard, batch), "its checksum does not hold"
+        )
 
 
 def check(extent: Extent, data: memoryview, what: str, path: Path) -> None:

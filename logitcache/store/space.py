@@ -1,8 +1,8 @@
 """Many files side by side in one range of addresses, so that one gather reads from all of them.
 
-A range as long as the files is reserved first, which costs no memory, and each file is mapped to its place there when
-it is first needed. The whole is one array of bytes; unmapped places hold zeros. Windows maps no file to a place of
-one's choice: there a file is read to its place.
+A range as long as the files is reserved first, which costs no memory, and each file is mapped to
+its place there when it is first needed. The whole is one array of bytes; unmapped places hold
+zeros. Windows maps no file to a place of one's choice: there a file is read to its place.
 """
 
 from __future__ import annotations
@@ -35,22 +35,28 @@ class Space:
         """Raises FormatError for more bytes than a process can address."""
         pages = [-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in sizes]
         if sum(pages) > MAX_BYTES:
-            raise FormatError(expected=f"at most {MAX_BYTES:,} bytes of shards", found=f"{sum(pages):,}")
+            raise FormatError(
+                expected=f"at most {MAX_BYTES:,} bytes of shards", found=f"{sum(pages):,}"
+            )
         self.sizes = list(sizes)
         self.starts = np.cumsum([0, *pages])
         self.data: Array
         if platforms.POSIX:
-            memory = mmap.mmap(-1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+            memory = mmap.mmap(
+                -1, max(1, sum(pages)), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ
+            )
             self.data = np.frombuffer(memory, np.uint8)
         else:
             self.data = np.zeros(max(1, sum(pages)), np.uint8)
 
     def map(self, index: int, path: Path) -> memoryview:
-        """Map the file that belongs there, and give its bytes. Raises CorruptShard where it is gone, a link, or of
-        another size.
+        """Map the file that belongs there, and give its bytes. Raises CorruptShard where it is
+        gone, a link, or of another size.
         """
         try:
-            handle = os.open(path, os.O_RDONLY | platforms.NO_FOLLOW | platforms.NO_WAIT | platforms.OPENED)
+            handle = os.open(
+                path, os.O_RDONLY | platforms.NO_FOLLOW | platforms.NO_WAIT | platforms.OPENED
+            )
         except OSError as error:
             raise CorruptShard(f"expected a file, found: {error.strerror}.", where=path) from None
         try:
@@ -59,7 +65,9 @@ class Space:
             if not stat.S_ISREG(status.st_mode):
                 raise CorruptShard(expected="a file", found="something else", where=path)
             if size != self.sizes[index]:
-                raise CorruptShard(expected=f"{self.sizes[index]:,} bytes", found=f"{size:,}", where=path)
+                raise CorruptShard(
+                    expected=f"{self.sizes[index]:,} bytes", found=f"{size:,}", where=path
+                )
             self._map(int(self.starts[index]), size, handle)
         finally:
             os.close(handle)
@@ -73,6 +81,9 @@ class Space:
                 self.data[start : start + size] = np.frombuffer(file.read(size), np.uint8)
             return
         address = self.data.ctypes.data + start
-        if _libc.mmap(address, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0) != address:
+        if (
+            _libc.mmap(address, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle, 0)
+            != address
+        ):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

@@ -17,12 +17,16 @@ class Store(Protocol):
     """A store's module; its ``Table`` is that of :mod:`logitcache.store.shards`."""
 
     Table: Any
-    WINDOW: int | None  # records of the level ``row`` that are best read together; None: any are as good
+    WINDOW: (
+        int | None
+    )  # records of the level ``row`` that are best read together; None: any are as good
 
     def names(self, index: int, columns: Sequence[Column]) -> list[str]:
         """The files of one shard, in the order they are written, below the folder ``shards``."""
 
-    def encode(self, index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, Encoded]:
+    def encode(
+        self, index: int, columns: Sequence[Column], arrays: Mapping[str, Array]
+    ) -> dict[str, Encoded]:
         """Those files' bytes, by name."""
 
 

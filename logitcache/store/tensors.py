@@ -1,7 +1,8 @@
-"""Tensors that a cache keeps once, such as a teacher's last linear map: one safetensors file among its shards.
+"""Tensors that a cache keeps once, such as a teacher's last linear map: one safetensors file among
+its shards.
 
-The plan records the file as a receipt records a shard's, so the tensors are part of the cache's identity, and a flipped
-bit is noticed when they are read.
+The plan records the file as a receipt records a shard's, so the tensors are part of the cache's
+identity, and a flipped bit is noticed when they are read.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def read(folder: Folder, file: File) -> memoryview:
     path = folder.path(file)
     data = Space([file.bytes]).map(0, path)
     if not file.holds(data):
-        raise CorruptShard(expected="the tensors that were written", found="other bytes", advice=ANEW, where=path)
+        raise CorruptShard(
+            expected="the tensors that were written", found="other bytes", advice=ANEW, where=path
+        )
     return data
 
 

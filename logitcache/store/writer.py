@@ -1,5 +1,5 @@
-"""Writing a cache: the plan first, each shard and then its receipt, the manifest last. Running it again goes on where
-it stopped.
+"""Writing a cache: the plan first, each shard and then its receipt, the manifest last. Running it
+again goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ CLAIM_SECONDS = 60.0  # while another part looks at what is there
 
 
 class CacheWriter:
-    """Writes one cache, whose folder stays locked until it is closed. ``missing`` lists the shards still to be written.
+    """Writes one cache, whose folder stays locked until it is closed. ``missing`` lists the shards
+    still to be written.
 
-    With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards. The one that finds
-    all shards written writes the manifest.
+    With ``part`` (i, n) it is one of n writers of the same plan, each with its own range of shards.
+    The one that finds all shards written writes the manifest.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class CacheWriter:
         lock: Lock | None = None,
         tensors: memoryview | None = None,
     ) -> None:
-        """Lock the folder (unless the caller gives the ``lock`` that it holds) and claim it for this plan. Raises
-        Locked where somebody else writes there, FingerprintMismatch naming the field where it holds another plan,
-        SpecError where it holds something else.
+        """Lock the folder (unless the caller gives the ``lock`` that it holds) and claim it for
+        this plan. Raises Locked where somebody else writes there, FingerprintMismatch naming the
+        field where it holds another plan, SpecError where it holds something else.
         """
         self.folder = folder
         self.plan = plan
@@ -84,7 +85,10 @@ class CacheWriter:
             raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=folder)
         refuse_inside(folder)
         if overwrite and part is not None:
-            raise SpecError("expected --overwrite without parts, found both. Delete the cache first.", where=folder)
+            raise SpecError(
+                "expected --overwrite without parts, found both. Delete the cache first.",
+                where=folder,
+            )
         with ExitStack() as locks:
             locks.callback((lock or lock_folder(folder, shared=part is not None)).release)
             with self._alone():
@@ -127,7 +131,9 @@ class CacheWriter:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the lock under which parts look at what is there, claim shards and write the manifest."""
+        """Hold the lock under which parts look at what is there, claim shards and write the
+        manifest.
+        """
         if self.part is None:
             yield
             return
@@ -158,24 +164,35 @@ class CacheWriter:
         self._put_tensors()
         with reading(folder):
             self.receipts = self._look()
-        if len(self.receipts) < self.plan.shard_count:  # a manifest is there if and only if the cache is complete
+        if (
+            len(self.receipts) < self.plan.shard_count
+        ):  # a manifest is there if and only if the cache is complete
             remove(folder, MANIFEST)
 
     def _put_tensors(self) -> None:
-        """Write the tensors that are kept once, unless they are there. Raises SpecError where nobody has given them."""
+        """Write the tensors that are kept once, unless they are there. Raises SpecError where
+        nobody has given them.
+        """
         file, shards = self.plan.tensors, self.folder / SHARDS
         if file is None:
             return
         there = is_there(shards, file.name, file.bytes)
         if self._tensors is None and not there:
-            raise SpecError(expected="the tensors of this plan", found="none", advice=ANEW, where=shards / file.name)
+            raise SpecError(
+                expected="the tensors of this plan",
+                found="none",
+                advice=ANEW,
+                where=shards / file.name,
+            )
         if self._tensors is None or (there and (shards / file.name).read_bytes() == self._tensors):
             return
         remove(shards, file.name)
         write_new(shards / file.name, self._tensors)
 
     def _sweep(self, shards: range) -> None:
-        """Remove temporary files that interrupted writers of these shards left, and lock files of dead processes."""
+        """Remove temporary files that interrupted writers of these shards left, and lock files of
+        dead processes.
+        """
         for left in leftovers(self.folder / SHARDS):
             name = left.relative_to(self.folder / SHARDS).parts[0].lstrip(".")
             number = name.split(".")[0]
@@ -213,7 +230,9 @@ class CacheWriter:
     def holds(self, index: int) -> bool:
         """Whether a shard is there, byte for byte as its receipt says. Reads every byte."""
         receipt = self.receipts.get(index)
-        return receipt is not None and all(map(LocalFolder(self.folder / SHARDS).holds, receipt.files))
+        return receipt is not None and all(
+            map(LocalFolder(self.folder / SHARDS).holds, receipt.files)
+        )
 
     def write(
         self,
@@ -222,8 +241,8 @@ class CacheWriter:
         sketches: Mapping[str, Any],
         conditions: Mapping[str, Any],
     ) -> Receipt:
-        """Write shard ``index`` and its receipt. The checksums are those of the bytes in memory, not of what came back
-        from the disk.
+        """Write shard ``index`` and its receipt. The checksums are those of the bytes in memory,
+        not of what came back from the disk.
         """
         start, end = self.plan.shard(index)
         records = check_arrays(self.plan.columns, arrays)
@@ -244,8 +263,8 @@ class CacheWriter:
         self.receipts[index] = receipt
 
     def discard(self, index: int) -> None:
-        """Remove a shard and its receipt, so that it can be written anew. The cache is not complete afterwards. A link
-        in the shard's place is removed, and not what it points to.
+        """Remove a shard and its receipt, so that it can be written anew. The cache is not complete
+        afterwards. A link in the shard's place is removed, and not what it points to.
         """
         shards = self.folder / SHARDS
         self.receipts.pop(index, None)
@@ -255,7 +274,9 @@ class CacheWriter:
         for name in (receipt_name(index), *names):
             remove(shards, name)
         for group in {name.split("/")[0] for name in names if "/" in name}:
-            if (shards / group).is_dir():  # made again, its name lasts: a kill may have come before it did
+            if (
+                shards / group
+            ).is_dir():  # made again, its name lasts: a kill may have come before it did
                 remove_folder(shards / group)
             else:
                 remove(shards, group)
@@ -274,8 +295,8 @@ class CacheWriter:
 
 
 def _lock_part(folder: Path, index: int, parts: int) -> Lock:
-    """Lock one part. Raises Locked where another process holds it, or where other processes write parts of another
-    number.
+    """Lock one part. Raises Locked where another process holds it, or where other processes write
+    parts of another number.
     """
     ending = f"-of-{parts}.lock"
     for name in alive(folder, PART):
@@ -292,11 +313,15 @@ def _lock_part(folder: Path, index: int, parts: int) -> Lock:
 def _names_in(folder: Path) -> set[str]:
     """The names in a folder, without the hidden files of an interrupted dump or of other writers."""
     names = {path.name for path in folder.iterdir()}
-    return {name for name in names if not (name.startswith(".") and name.endswith((".tmp", ".lock")))}
+    return {
+        name for name in names if not (name.startswith(".") and name.endswith((".tmp", ".lock")))
+    }
 
 
 def check_place(folder: Path) -> None:
-    """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is claimed."""
+    """Raises SpecError for a place where no cache can be made, whatever its plan. Nothing is
+    claimed.
+    """
     existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
     if not existing.is_dir():
         raise SpecError(expected="a folder", found="a file", advice=ELSEWHERE, where=existing)
@@ -307,10 +332,15 @@ def check_place(folder: Path) -> None:
 
 
 def refuse_inside(folder: Path) -> None:
-    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign file."""
+    """Raises SpecError for a folder inside a cache, where a reader would take it for a foreign
+    file.
+    """
     for above in folder.resolve().parents:
         if _is_cache(above):
-            raise SpecError(f"expected a place outside of caches, found one inside {above}. {ELSEWHERE}", where=folder)
+            raise SpecError(
+                f"expected a place outside of caches, found one inside {above}. {ELSEWHERE}",
+                where=folder,
+            )
 
 
 def _is_cache(folder: Path) -> bool:
@@ -327,22 +357,28 @@ def _is_ours(stated: Mapping[str, Any]) -> bool:
 
 
 def _own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
-    """The plan of the cache in this folder, which holds files of these names. Raises SpecError where it holds something
-    else.
+    """The plan of the cache in this folder, which holds files of these names. Raises SpecError
+    where it holds something else.
     """
     advice = "Choose another place, or an empty folder."
     if PLAN not in names or names - OWN_NAMES:
-        other = ", ".join(sorted(names - OWN_NAMES)[:3]) or f"{', '.join(sorted(names))} without {PLAN}"
-        raise SpecError(expected="a cache or an empty folder", found=other, advice=advice, where=folder)
+        other = (
+            ", ".join(sorted(names - OWN_NAMES)[:3]) or f"{', '.join(sorted(names))} without {PLAN}"
+        )
+        raise SpecError(
+            expected="a cache or an empty folder", found=other, advice=advice, where=folder
+        )
     plan = read_json(folder / PLAN)
     if not _is_ours(plan):
-        raise SpecError(expected="a cache", found=f"a {PLAN} of another kind", advice=advice, where=folder)
+        raise SpecError(
+            expected="a cache", found=f"a {PLAN} of another kind", advice=advice, where=folder
+        )
     return plan
 
 
 def _clear(folder: Path) -> None:
-    """Remove the files of a cache and no others; the folder itself stays, for it may be a link. The plan goes last, so
-    that after an interruption the rest is still recognised as a cache.
+    """Remove the files of a cache and no others; the folder itself stays, for it may be a link. The
+    plan goes last, so that after an interruption the rest is still recognised as a cache.
     """
     remove(folder, MANIFEST)
     if (folder / SHARDS).is_dir():

@@ -1,13 +1,15 @@
-"""Shards as Zarr v3 groups, one array for each column: inner chunks of 1,024 records, each with its CRC32C, one file
-for all of them, nothing compressed.
+"""Shards as Zarr v3 groups, one array for each column: inner chunks of 1,024 records, each with its
+CRC32C, one file for all of them, nothing compressed.
 
-Zarr decodes whole chunks at some milliseconds each, so this store is for readers that want windows of consecutive rows
-and for tools that speak Zarr. A few decoded chunks are kept: an order that stays within some windows at a time
-(``data.order.windowed_permutation``) decodes each chunk once in an epoch.
+Zarr decodes whole chunks at some milliseconds each, so this store is for readers that want windows
+of consecutive rows and for tools that speak Zarr. A few decoded chunks are kept: an order that
+stays within some windows at a time (``data.order.windowed_permutation``) decodes each chunk once in
+an epoch.
 
-Everything but the numbers is arithmetic: the metadata and where each chunk stands follow from a column and its number
-of records. Zarr is shown metadata that is made here, and a file whose index is the one that is expected, so it never
-looks up a codec by a name that stands in a file, never reads beside a chunk, and never fills in for one that is gone.
+Everything but the numbers is arithmetic: the metadata and where each chunk stands follow from a
+column and its number of records. Zarr is shown metadata that is made here, and a file whose index
+is the one that is expected, so it never looks up a codec by a name that stands in a file, never
+reads beside a chunk, and never fills in for one that is gone.
 """
 
 from __future__ import annotations
@@ -43,8 +45,9 @@ META = "zarr.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """A column's array of so many records, and its file of chunks: equal chunks one behind the other, each with its
-    checksum; then the index, (start, length) u64 of each chunk; then the index's checksum. No records, no bytes.
+    """A column's array of so many records, and its file of chunks: equal chunks one behind the
+    other, each with its checksum; then the index, (start, length) u64 of each chunk; then the
+    index's checksum. No records, no bytes.
     """
 
     column: Column
@@ -118,7 +121,9 @@ def group_name(index: int) -> str:
 
 
 def array_names(index: int, column: Column) -> tuple[str, str]:
-    """An array's metadata and its chunks: ``00017.zarr/logits/zarr.json`` and ``00017.zarr/logits/c/0/0``."""
+    """An array's metadata and its chunks: ``00017.zarr/logits/zarr.json`` and
+    ``00017.zarr/logits/c/0/0``.
+    """
     array = f"{index:05d}.zarr/{column.name}"
     return f"{array}/{META}", f"{array}/{chunk_key(column)}"
 
@@ -128,7 +133,9 @@ def names(index: int, columns: Sequence[Column]) -> list[str]:
     return [group_name(index), *(name for column in columns for name in array_names(index, column))]
 
 
-def encode(index: int, columns: Sequence[Column], arrays: Mapping[str, Array]) -> dict[str, Encoded]:
+def encode(
+    index: int, columns: Sequence[Column], arrays: Mapping[str, Array]
+) -> dict[str, Encoded]:
     """The files of one shard, by name."""
     files = {group_name(index): _metadata_file(GROUP)}
     for column in columns:
@@ -166,8 +173,8 @@ def _encode(layout: Layout, array: Array) -> Encoded:
 
 
 class Table(common.Table):
-    """One level of all shards, read by whole chunks. Raises CorruptShard, naming file, batch and rows, where bytes are
-    not those that the receipts were made for.
+    """One level of all shards, read by whole chunks. Raises CorruptShard, naming file, batch and
+    rows, where bytes are not those that the receipts were made for.
     """
 
     def take(self, places: Places, names: Sequence[str]) -> dict[str, Array]:
@@ -203,12 +210,14 @@ class Table(common.Table):
         try:
             decoded: Array = array[first : first + BATCH_ROWS]
         except ValueError as error:  # zarr's own checksum, which names nothing
-            raise CorruptShard(f"{described}: expected Zarr's, found: {error}", where=path) from None
+            raise CorruptShard(
+                f"{described}: expected Zarr's, found: {error}", where=path
+            ) from None
         return decoded
 
     def _open(self, name: str, number: int) -> tuple[Any, memoryview]:
-        """A column's array in one shard, and the bytes it is in, once all but its chunks is seen to be what was
-        written.
+        """A column's array in one shard, and the bytes it is in, once all but its chunks is seen to
+        be what was written.
         """
         shard = self.shards[number]
         column = self.columns[name]
@@ -236,7 +245,10 @@ class Table(common.Table):
         path = self.folder.path(file)
         if [0, *(extent.stop for extent in file.extents)] != layout.borders():
             found = f"{file.bytes:,} bytes in {len(file.extents)} extents"
-            raise CorruptShard(f"expected {layout.chunks} chunks of {layout.rows} records, found {found}.", where=path)
+            raise CorruptShard(
+                f"expected {layout.chunks} chunks of {layout.rows} records, found {found}.",
+                where=path,
+            )
         return _bytes(path, file)
 
     def _check_index(self, shard: Shard, name: str, data: memoryview) -> None:
@@ -246,14 +258,17 @@ class Table(common.Table):
         check(file.extents[-1], data, "index", path)
         if data[layout.borders()[-2] : -CRC_BYTES] != layout.index():
             raise CorruptShard(
-                f"index: expected {layout.chunks} chunks one behind the other, found others.", where=path
+                f"index: expected {layout.chunks} chunks one behind the other, found others.",
+                where=path,
             )
 
     def _check_metadata(self, file: File, expected: bytes) -> None:
         """Raises CorruptShard where a file does not hold just these bytes."""
         path = self.folder.path(file)
         if file.bytes != len(expected) or _bytes(path, file) != expected:
-            raise CorruptShard("expected the metadata that a shard of these records has, found other.", where=path)
+            raise CorruptShard(
+                "expected the metadata that a shard of these records has, found other.", where=path
+            )
 
     def faults(self, shard: Shard) -> Iterator[Fault]:
         metadata = {group_name(shard.index): GROUP} if self.level == ROW else {}
@@ -290,8 +305,8 @@ def _grouped(keys: Array) -> Iterator[tuple[int, Array]]:
 
 
 def _bytes(path: Path, file: File) -> memoryview:
-    """A file's bytes, mapped. Raises FormatError where a folder on the way there is a link, CorruptShard where the file
-    is gone, a link, or of another size.
+    """A file's bytes, mapped. Raises FormatError where a folder on the way there is a link,
+    CorruptShard where the file is gone, a link, or of another size.
     """
     refuse_links(path.parents[file.name.count("/")], PurePath(file.name).parent)
     return Space([file.bytes]).map(0, path)

@@ -1,8 +1,9 @@
 """Checkpoints that are whole or not there, whenever a run is killed.
 
-Trainer writes a checkpoint's files one by one. So it writes them elsewhere (``.writing/checkpoint-N``); then they are
-made to last, the file that lists them with their sizes is written, and the folder gets its name as the last act. One
-that has had its day loses its name first.
+Trainer writes a checkpoint's files one by one. So it writes them elsewhere
+(``.writing/checkpoint-N``); then they are made to last, the file that lists them with their sizes
+is written, and the folder gets its name as the last act. One that has had its day loses its name
+first.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def step(folder: Path) -> int:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not written here."""
+    """Whatever is called a checkpoint there, in the order of steps. A link is none: it was not
+    written here.
+    """
     found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and not p.is_symlink()]
     return sorted((p for p in found if p.name.removeprefix("checkpoint-").isdigit()), key=step)
 
@@ -37,7 +40,10 @@ def is_whole(checkpoint: Path) -> bool:
         sizes = read_json(checkpoint / MARK)
     except FormatError:
         return False
-    return all((checkpoint / name).is_file() and (checkpoint / name).stat().st_size == sizes[name] for name in sizes)
+    return all(
+        (checkpoint / name).is_file() and (checkpoint / name).stat().st_size == sizes[name]
+        for name in sizes
+    )
 
 
 def last(folder: Path) -> Path | None:
@@ -76,7 +82,9 @@ def discard(checkpoint: Path) -> None:
 
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
-    """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside them."""
+    """Keep the ``limit`` last checkpoints (all if there is none), the best one among them or beside
+    them.
+    """
     checkpoints = checkpoints_in(folder)
     if not limit or not checkpoints:
         return
@@ -89,8 +97,8 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a folder of ours is a
-    link.
+    """Remove what a kill left that is no whole checkpoint; its names. Raises FormatError where a
+    folder of ours is a link.
     """
     for path in (folder, folder / WRITING, folder / REMOVED):
         files.refuse_link(path)

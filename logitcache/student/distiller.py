@@ -1,4 +1,6 @@
-"""A student, its gathered positions, head and loss as one module: the one that Trainer, DDP and FSDP wrap."""
+"""A student, its gathered positions, head and loss as one module: the one that Trainer, DDP and
+FSDP wrap.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,14 @@ from logitcache.student.methods import Objective
 
 
 class Distiller(nn.Module):
-    """A student and its objective: ``Batch`` to (summed loss, logits f32[P, K]). ``padding`` is how batches are made;
-    with ``some_unlabelled``, labels may be -1.
+    """A student and its objective: ``Batch`` to (summed loss, logits f32[P, K]). ``padding`` is how
+    batches are made; with ``some_unlabelled``, labels may be -1.
 
-    Of a vocabulary, logits exist at the kept positions alone, and in training perhaps never all at once: then none are
-    given back. ``execution`` chooses how that loss is computed, see :mod:`logitcache.student.losses.vocabulary`.
-    Without ``reads_head`` the model's own logits are taken, as is right where its code does more with them than a head
-    does (:func:`logitcache.models.heads.remakes_logits`).
+    Of a vocabulary, logits exist at the kept positions alone, and in training perhaps never all at
+    once: then none are given back. ``execution`` chooses how that loss is computed, see
+    :mod:`logitcache.student.losses.vocabulary`. Without ``reads_head`` the model's own logits are
+    taken, as is right where its code does more with them than a head does
+    (:func:`logitcache.models.heads.remakes_logits`).
     """
 
     def __init__(
@@ -49,17 +52,23 @@ class Distiller(nn.Module):
     def forward(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         if self.per_token and self.reads_head and has_head(self.student):
             return self._of_vocabulary(batch)
-        logits = self._at_positions(self.student, batch)[:, : self.width]  # what is behind is filling of the head
+        logits = self._at_positions(self.student, batch)[
+            :, : self.width
+        ]  # what is behind is filling of the head
         if not self.training:
             return torch.zeros((), device=logits.device), logits
-        loss = self.objective.loss(logits, batch.label, batch.teacher, some_unlabelled=self.some_unlabelled)
+        loss = self.objective.loss(
+            logits, batch.label, batch.teacher, some_unlabelled=self.some_unlabelled
+        )
         return (loss * batch.weight).sum(), logits
 
     def _of_vocabulary(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         hidden = self._at_positions(Body(self.student), batch)
         head = head_of(self.student, self.width)
         if not self.training:
-            return torch.zeros((), device=hidden.device), head_logits(hidden.to(head.weight.dtype), head).float()
+            return torch.zeros((), device=hidden.device), head_logits(
+                hidden.to(head.weight.dtype), head
+            ).float()
         target = self.objective.target(
             batch.label, batch.teacher, len(head.weight), some_unlabelled=self.some_unlabelled
         )
@@ -70,7 +79,9 @@ class Distiller(nn.Module):
     def _at_positions(self, model: Any, batch: Batch[Tensor]) -> Tensor:
         """The model's vectors at the kept positions: f32[P, W]."""
         try:
-            vectors = classify(cast(PreTrainedModel, model), batch.inputs, self.padding, per_token=self.per_token)
+            vectors = classify(
+                cast(PreTrainedModel, model), batch.inputs, self.padding, per_token=self.per_token
+            )
         except ModelFailed as error:
             raise error.named(int(batch.row_id[error.row])) from error.__cause__
         return at_positions(vectors, batch.where)

@@ -18,7 +18,16 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.heads import remakes_logits
 from logitcache.ranks import is_first
-from logitcache.records import LOGITS, Answers, Block, Dense, Examples, Float32, Int64, common_positions
+from logitcache.records import (
+    LOGITS,
+    Answers,
+    Block,
+    Dense,
+    Examples,
+    Float32,
+    Int64,
+    common_positions,
+)
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
 from logitcache.student.gathered import FILLING, of_positions
@@ -47,8 +56,8 @@ class Diverged(SpecError):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near the student came to its teacher, on labelled train rows: share of equal answers, and mean
-    KL(teacher || student) in nats.
+    """How near the student came to its teacher, on labelled train rows: share of equal answers, and
+    mean KL(teacher || student) in nats.
     """
 
     agreement: float
@@ -83,28 +92,37 @@ def fit(
     class_weight: Float32 | None = None,
     references: Mapping[str, Teacher] | None = None,
 ) -> Fitted:
-    """Train (or go on from the last whole checkpoint), keep the best or last weights, save the student in ``out``.
-    ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training rows alone. ``references`` are the
-    teachers that answers to a split are compared with, where the task's scores do that.
+    """Train (or go on from the last whole checkpoint), keep the best or last weights, save the
+    student in ``out``. ``stage`` is told of the steps. ``class_weight`` f32[K] is of the training
+    rows alone. ``references`` are the teachers that answers to a split are compared with, where the
+    task's scores do that.
 
     On several ranks, each has the figures and the first saves.
     """
     clock = StepClock(stage)
-    every = [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
+    every = (
+        [] if settings.checkpoint_steps is None else [CheckpointEvery(settings.checkpoint_steps)]
+    )
     last = checkpoints.last(out / "checkpoints")
-    collator = Collator(prepared["train"], task, {} if teacher is None else {str(teacher): teacher}, class_weight)
+    collator = Collator(
+        prepared["train"], task, {} if teacher is None else {str(teacher): teacher}, class_weight
+    )
     references = dict(references or {})
     if teacher is not None and task.evidence_names:
         references.setdefault("train", teacher)
     dev = None
     if "dev" in prepared:
-        dev = EvalPlaces(Collator(_by_length(prepared["dev"])[0], task, _teachers(references.get("dev"))))
+        dev = EvalPlaces(
+            Collator(_by_length(prepared["dev"])[0], task, _teachers(references.get("dev")))
+        )
     longest = max(int(rows.lengths().max(initial=1)) for rows in prepared.values())
     train_rows = prepared["train"]
     reads_head = task.per_token and remakes_logits(student, train_rows, train_rows.padding)
     if task.per_token and not reads_head:
         name = type(student).__name__
-        stage.reporter.note(f"{name}: its code does more than one linear map, so its own logits are computed in full")
+        stage.reporter.note(
+            f"{name}: its code does more than one linear map, so its own logits are computed in full"
+        )
     trainer = DistillTrainer(
         student,
         objective,
@@ -112,7 +130,12 @@ def fit(
         group_by_length=settings.group_by_length,
         loss_execution=settings.loss_execution,
         reads_head=reads_head,
-        args=arguments(settings, out / "checkpoints", evaluate=dev is not None, eval_rows=_eval_rows(task, longest)),
+        args=arguments(
+            settings,
+            out / "checkpoints",
+            evaluate=dev is not None,
+            eval_rows=_eval_rows(task, longest),
+        ),
         eval_dataset=dev,
         compute_metrics=partial(_metrics, task),
         processing_class=tokenizer,
@@ -121,12 +144,17 @@ def fit(
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = clock.spent()
     if trainer.model.executions:
-        stage.reporter.note(f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}")
+        stage.reporter.note(
+            f"loss of the vocabulary: {', '.join(sorted(trainer.model.executions))}"
+        )
     if is_first():
         save(student, tokenizer, out)
     step = trainer.state.global_step
     samples = _samples(prepared, task.train_sample)
-    predictions = {split: predict(trainer, rows, task, references.get(split)) for split, rows in samples.items()}
+    predictions = {
+        split: predict(trainer, rows, task, references.get(split))
+        for split, rows in samples.items()
+    }
     scores = {split: task.score(p) for split, p in predictions.items()}
     fidelity = None
     if "kl" in scores["train"]:
@@ -139,7 +167,9 @@ def fit(
         fidelity=fidelity,
         steps=step,
         rows_seen=_rows_seen(prepared["train"], settings.batch_size, step),
-        seconds_per_step=float(np.median(clock.seconds)) if clock.seconds else seconds / max(1, step),
+        seconds_per_step=float(np.median(clock.seconds))
+        if clock.seconds
+        else seconds / max(1, step),
         train_seconds=seconds,
         peak_memory_bytes=peak_memory(),
         epoch=_epoch_kept(trainer, settings.select),
@@ -147,8 +177,8 @@ def fit(
 
 
 def _rows_seen(train: Examples, batch: int, step: int) -> int:
-    """Rows trained on, repeats counted: whole epochs (their last batch may be a partial one), and more. An epoch has
-    one view of each row.
+    """Rows trained on, repeats counted: whole epochs (their last batch may be a partial one), and
+    more. An epoch has one view of each row.
     """
     n = len(train) // train.views
     epochs, steps = divmod(step, -(-n // batch))
@@ -171,7 +201,9 @@ def _finite(logits: Any) -> Float32:
     bad = len(found) - int(np.isfinite(found).all(axis=1).sum())
     if bad:
         rows = f"expected finite logits of the student, found NaN or infinity in {bad} of {len(found)} rows"
-        raise Diverged(f"{rows}: its training has diverged. Lower --learning-rate, or train with --precision fp32.")
+        raise Diverged(
+            f"{rows}: its training has diverged. Lower --learning-rate, or train with --precision fp32."
+        )
     return found
 
 
@@ -186,24 +218,31 @@ def _eval_rows(task: Classification, longest: int) -> int:
 
 
 def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Examples]:
-    """All rows of the held-out splits, and at most so many train rows, evenly spread: labelled ones, so that they are
-    the same for every method.
+    """All rows of the held-out splits, and at most so many train rows, evenly spread: labelled
+    ones, so that they are the same for every method.
     """
     labelled = np.flatnonzero(prepared["train"].label >= 0)
     places = np.unique(np.linspace(0, len(labelled) - 1, train_rows).astype(np.int64))
     return {**prepared, "train": prepared["train"].select(labelled[places])}
 
 
-def predict(trainer: DistillTrainer, rows: Examples, task: Classification, reference: Teacher | None = None) -> Block:
-    """What scores need of the student's answers to these rows (:meth:`Task.evidence`), in their order; computed in
-    order of length, so that little is padding.
+def predict(
+    trainer: DistillTrainer, rows: Examples, task: Classification, reference: Teacher | None = None
+) -> Block:
+    """What scores need of the student's answers to these rows (:meth:`Task.evidence`), in their
+    order; computed in order of length, so that little is padding.
     """
     ordered, order = _by_length(rows)
     output = trainer.predict(EvalPlaces(Collator(ordered, task, _teachers(reference))))
     logits, label = of_positions(output.predictions, output.label_ids)
     positions = task.positions(ordered, np.arange(len(ordered)))
     payloads = {LOGITS: Dense(_finite(logits))}
-    computed = Block(ordered.row_id, 0, Answers(ordered.row_hash, positions.indptr, positions.index, payloads), label)
+    computed = Block(
+        ordered.row_id,
+        0,
+        Answers(ordered.row_hash, positions.indptr, positions.index, payloads),
+        label,
+    )
     return computed.rows(np.argsort(order))
 
 
@@ -224,7 +263,9 @@ def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
 
 
 def peak_memory() -> int:
-    """Most memory this process has held, in bytes: allocated on the GPU where there is one, else resident."""
+    """Most memory this process has held, in bytes: allocated on the GPU where there is one, else
+    resident.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return platforms.peak_memory()

@@ -1,4 +1,6 @@
-"""What a student says of an evaluated batch, as Trainer gathers it: row by row, and as positions again."""
+"""What a student says of an evaluated batch, as Trainer gathers it: row by row, and as positions
+again.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ FILLING = -100  # Trainer fills up with it too
 
 
 def by_row(batch: Batch[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits f32[B, M, K] and labels i64[B, M] of the rows of a batch, each filled up to the most positions of one with
-    what :func:`of_positions` takes away: Trainer cuts and gathers what it is given by rows.
+    """Logits f32[B, M, K] and labels i64[B, M] of the rows of a batch, each filled up to the most
+    positions of one with what :func:`of_positions` takes away: Trainer cuts and gathers what it is
+    given by rows.
     """
     row = batch.where[:, 0]
     counts = torch.bincount(row, minlength=len(batch.row_id))
@@ -28,8 +31,8 @@ def by_row(batch: Batch[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def of_positions(predictions: Any, labels: Any) -> tuple[Float32, Int64]:
-    """The logits f32[P, K] and labels i64[P] of all positions, of what Trainer has gathered by rows: [N, M, K] and
-    [N, M], or [N, K] and [N] where each row has one position.
+    """The logits f32[P, K] and labels i64[P] of all positions, of what Trainer has gathered by
+    rows: [N, M, K] and [N, M], or [N, K] and [N] where each row has one position.
     """
     label = np.asarray(labels)
     kept = label != FILLING

@@ -17,8 +17,8 @@ from logitcache.student.losses.vocabulary import logits_loss
 
 @dataclass(frozen=True)
 class Objective:
-    """A method with its numbers. ``soft_factor`` is what the soft term is multiplied by: the squared temperature, or
-    1.
+    """A method with its numbers. ``soft_factor`` is what the soft term is multiplied by: the
+    squared temperature, or 1.
     """
 
     method: str
@@ -35,11 +35,11 @@ class Objective:
         *,
         some_unlabelled: bool = False,
     ) -> Tensor:
-        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P], ``teacher`` its targets, or
-        its logits f[P, K], or None.
+        """Loss of each position, f32[P], in nats. ``logits`` f[P, K], ``labels`` i64[P],
+        ``teacher`` its targets, or its logits f[P, K], or None.
 
-        With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1); said by the
-        caller, because looking at the labels would make a GPU wait.
+        With ``some_unlabelled``, a position labelled -1 learns from the teacher alone (alpha 1);
+        said by the caller, because looking at the labels would make a GPU wait.
         """
         payload = Dense(teacher) if isinstance(teacher, Tensor) else teacher
         target = self.target(labels, payload, logits.shape[1], some_unlabelled=some_unlabelled)
@@ -53,13 +53,26 @@ class Objective:
         return mixture_loss(logits, labels, p, target.weights, self.temperature, self.soft_factor)
 
     def target(
-        self, labels: Tensor, teacher: Payload[Tensor] | None, width: int, *, some_unlabelled: bool = False
+        self,
+        labels: Tensor,
+        teacher: Payload[Tensor] | None,
+        width: int,
+        *,
+        some_unlabelled: bool = False,
     ) -> Target:
         """What positions are to learn, of ``width`` classes; the rest is as for :meth:`loss`."""
         method = METHODS[self.method]
-        weights = Weights.of(method.mixture(self.alpha, self.a or 0.0, width), labels if some_unlabelled else None)
+        weights = Weights.of(
+            method.mixture(self.alpha, self.a or 0.0, width), labels if some_unlabelled else None
+        )
         assert not method.needs_teacher or teacher is not None, self.method
-        return Target(labels, weights, teacher if method.needs_teacher else None, self.temperature, self.soft_factor)
+        return Target(
+            labels,
+            weights,
+            teacher if method.needs_teacher else None,
+            self.temperature,
+            self.soft_factor,
+        )
 
 
 def objective(
@@ -69,10 +82,11 @@ def objective(
     temperature: float | None = None,
     tau_squared: bool | None = None,
 ) -> Objective:
-    """A method's objective, with the paper's defaults (Kobyzev et al. 2023, tables 10-12) where a number is not given.
+    """A method's objective, with the paper's defaults (Kobyzev et al. 2023, tables 10-12) where a
+    number is not given.
 
-    ``tau_squared`` (default True): the soft term is multiplied by the squared temperature. Raises SpecError for an
-    unknown method, a number out of range, or a number the method has no use for.
+    ``tau_squared`` (default True): the soft term is multiplied by the squared temperature. Raises
+    SpecError for an unknown method, a number out of range, or a number the method has no use for.
     """
     if method not in METHODS:
         raise SpecError(expected=f"a method among {', '.join(METHODS)}", found=repr(method))
@@ -85,6 +99,8 @@ def objective(
     if a is not None and not 0 < a < 1:
         raise SpecError(expected="a number between 0 and 1", found=a, where="--a")
     if not 0 < temperature <= 1000:
-        raise SpecError(expected="a positive number (at most 1000)", found=temperature, where="--temperature")
+        raise SpecError(
+            expected="a positive number (at most 1000)", found=temperature, where="--temperature"
+        )
     factor = 1.0 if tau_squared is False else temperature**2
     return Objective(method, alpha, a, temperature, factor)

@@ -1,5 +1,5 @@
-"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh weights, or a
-small BERT by its shape.
+"""The student to be trained: a checkpoint with a head for these labels, an architecture with fresh
+weights, or a small BERT by its shape.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ ADVICE = "Give --student a checkpoint's folder or hub name, or a shape such as 2
 
 
 def commit_of(student: str, revision: str | None) -> str | None:
-    """The commit that a student on the hub is loaded at; None for a shape, or a checkpoint on this machine. Raises
-    SpecError where the hub has none.
+    """The commit that a student on the hub is loaded at; None for a shape, or a checkpoint on this
+    machine. Raises SpecError where the hub has none.
     """
     if is_shape(student):
         return None
@@ -62,8 +62,8 @@ def student_tokenizer(
     trust_remote_code: bool = False,
     reporter: Reporter = SILENT,
 ) -> Any:
-    """The named tokenizer, the checkpoint's own (at the student's ``revision``), or (for a shape) a WordPiece
-    vocabulary learnt from these rows and kept in ``folder``.
+    """The named tokenizer, the checkpoint's own (at the student's ``revision``), or (for a shape) a
+    WordPiece vocabulary learnt from these rows and kept in ``folder``.
     """
     if tokenizer is not None:
         return load_tokenizer(tokenizer, trust_remote_code=trust_remote_code)
@@ -80,7 +80,13 @@ def lacks_tokenizer(student: str) -> bool:
     if is_shape(student):
         return True
     folder = Path(student)
-    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "tokenizer.model")
+    names = (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "vocab.json",
+        "tokenizer.model",
+    )
     return folder.is_dir() and not any((folder / name).is_file() for name in names)
 
 
@@ -95,10 +101,12 @@ def build_student(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """The student with a head of K classes that knows their names. The seed decides every fresh weight.
+    """The student with a head of K classes that knows their names. The seed decides every fresh
+    weight.
 
-    ``revision`` is a hub checkpoint's branch, tag or commit; code that it brings runs only if ``trust_remote_code``.
-    Raises SpecError for a shape that cannot be, or a checkpoint that cannot be loaded.
+    ``revision`` is a hub checkpoint's branch, tag or commit; code that it brings runs only if
+    ``trust_remote_code``. Raises SpecError for a shape that cannot be, or a checkpoint that cannot
+    be loaded.
     """
     labels = task.head_settings()
     auto = getattr(transformers, task.auto_model)
@@ -121,21 +129,32 @@ def _draw_head(model: PreTrainedModel) -> None:
     """Fresh weights for all that is not the body."""
     fresh = type(model)(model.config).state_dict()
     prefix = f"{model.base_model_prefix}."
-    model.load_state_dict({name: tensor for name, tensor in fresh.items() if not name.startswith(prefix)}, strict=False)
+    model.load_state_dict(
+        {name: tensor for name, tensor in fresh.items() if not name.startswith(prefix)},
+        strict=False,
+    )
 
 
 def _fresh(auto: Any, config: Any, trust_remote_code: bool = False) -> PreTrainedModel:
     """Fresh weights in single precision, whatever precision the configuration names."""
     single_precision(config)
-    model: PreTrainedModel = auto.from_config(config, dtype=torch.float32, trust_remote_code=trust_remote_code)
+    model: PreTrainedModel = auto.from_config(
+        config, dtype=torch.float32, trust_remote_code=trust_remote_code
+    )
     model.float()
     return model
 
 
 def _from_checkpoint(
-    auto: Any, student: str, init: str, labels: dict[str, Any], revision: str | None, trust_remote_code: bool
+    auto: Any,
+    student: str,
+    init: str,
+    labels: dict[str, Any],
+    revision: str | None,
+    trust_remote_code: bool,
 ) -> PreTrainedModel:
-    """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh ones.
+    """A checkpoint's weights (a head for other labels is made anew), or its architecture with fresh
+    ones.
 
     Raises SpecError where it lacks weights of its body, and whatever a library raises.
     """
@@ -149,7 +168,9 @@ def _from_checkpoint(
         return _fresh(auto, config, trust_remote_code)
     settings = checkpoint_settings(commit, trust_remote_code)
     model: PreTrainedModel
-    model, info = auto.from_pretrained(student, dtype="float32", output_loading_info=True, **settings, **labels)
+    model, info = auto.from_pretrained(
+        student, dtype="float32", output_loading_info=True, **settings, **labels
+    )
     model.float()
     fresh_weights(model, info, student)  # a fresh head is as it should be
     if problem not in (None, SINGLE_LABEL):
@@ -157,7 +178,9 @@ def _from_checkpoint(
     return model
 
 
-def _shape_config(student: str, auto: Any, tokenizer: Any, max_length: int, labels: dict[str, Any]) -> Any:
+def _shape_config(
+    student: str, auto: Any, tokenizer: Any, max_length: int, labels: dict[str, Any]
+) -> Any:
     """The configuration of a small BERT, or where the task is causal of a small Llama."""
     layers, width, heads = parse_shape(student)
     if auto is transformers.AutoModelForCausalLM:
@@ -185,7 +208,9 @@ def _shape_config(student: str, auto: Any, tokenizer: Any, max_length: int, labe
 
 
 def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
-    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of training, not after."""
+    """Raises SpecError where configuration or tokenizer cannot be saved: known before hours of
+    training, not after.
+    """
     with saving(name), tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -194,10 +219,11 @@ def check_saving(model: PreTrainedModel, tokenizer: Any, name: str) -> None:
 
 
 def save(student: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors lets nobody.
+    """A finished student as `transformers` loads it, readable by whom the umask lets: safetensors
+    lets nobody.
 
-    The tokenizer is saved with the longest input that the student takes, so that ``pipeline(..., truncation=True)``
-    takes any text.
+    The tokenizer is saved with the longest input that the student takes, so that ``pipeline(...,
+    truncation=True)`` takes any text.
     """
     tokenizer.model_max_length = longest_input(student, tokenizer)
     with saving(str(folder)):

@@ -1,8 +1,10 @@
-"""Training on `transformers.Trainer`: one module that holds body, head and loss, and the few hooks it needs.
+"""Training on `transformers.Trainer`: one module that holds body, head and loss, and the few hooks
+it needs.
 
-``Distiller`` is the one module that Trainer, DDP and FSDP wrap; checkpoints hold the student inside it, so
-`transformers` loads them. The loss is a sum over positions divided by the weight of the whole accumulated batch, over
-all ranks: gradients are the same however a batch is cut into micro-batches.
+``Distiller`` is the one module that Trainer, DDP and FSDP wrap; checkpoints hold the student inside
+it, so `transformers` loads them. The loss is a sum over positions divided by the weight of the
+whole accumulated batch, over all ranks: gradients are the same however a batch is cut into
+micro-batches.
 """
 
 from __future__ import annotations
@@ -39,7 +41,16 @@ from logitcache.student.losses.gradient import check_temperature, compared
 from logitcache.student.methods import Objective
 from logitcache.student.places import EpochOrder, EvalPlaces, Places
 
-__all__ = ["DistillTrainer", "Distiller", "EpochOrder", "EvalPlaces", "FitSettings", "Places", "arguments", "to_torch"]
+__all__ = [
+    "DistillTrainer",
+    "Distiller",
+    "EpochOrder",
+    "EvalPlaces",
+    "FitSettings",
+    "Places",
+    "arguments",
+    "to_torch",
+]
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,9 @@ class FitSettings:
     loss_execution: str = "auto"
 
     def share(self) -> int:
-        """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into them."""
+        """Rows of one micro-batch of one rank. Raises SpecError where a batch cannot be cut into
+        them.
+        """
         cuts = self.accumulate * ranks()
         if self.batch_size % cuts:
             raise SpecError(
@@ -74,8 +87,8 @@ class FitSettings:
 
 
 def to_torch(batch: Batch[Any]) -> dict[str, Any]:
-    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under the name Trainer
-    counts rows by.
+    """What Trainer carries: the batch's tensors (sharing the arrays' memory), and its labels under
+    the name Trainer counts rows by.
     """
     tensors = batch.map(torch.from_numpy)
     return {"labels": tensors.label, "batch": tensors}
@@ -87,8 +100,8 @@ def _collate(collator: Collator, samples: Any) -> dict[str, Any]:
 
 
 class DistillTrainer(Trainer):
-    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order, our
-    normalisation.
+    """`transformers.Trainer` for a :class:`Distiller`: records instead of keyword dicts, our order,
+    our normalisation.
     """
 
     loss_is_scaled_for_ga = True
@@ -107,10 +120,10 @@ class DistillTrainer(Trainer):
         reads_head: bool = True,
         **kwargs: Any,
     ) -> None:
-        """``collator`` holds the training rows and their teachers; ``kwargs`` are Trainer's own (``args``,
-        ``callbacks``, ``eval_dataset`` as :class:`EvalPlaces`, ...). Raises SpecError for arguments under which
-        Trainer would drop what a batch carries, a method whose teacher is missing, or rows without a label for a
-        method that learns from labels alone.
+        """``collator`` holds the training rows and their teachers; ``kwargs`` are Trainer's own
+        (``args``, ``callbacks``, ``eval_dataset`` as :class:`EvalPlaces`, ...). Raises SpecError
+        for arguments under which Trainer would drop what a batch carries, a method whose teacher is
+        missing, or rows without a label for a method that learns from labels alone.
         """
         self.check_teacher(objective, collator)
         _check_arguments(kwargs.get("args"))
@@ -130,17 +143,26 @@ class DistillTrainer(Trainer):
         )
         self.places = Places(len(collator.rows) // collator.rows.views)
         super().__init__(
-            model=distiller, data_collator=partial(_collate, collator), train_dataset=self.places, **kwargs
+            model=distiller,
+            data_collator=partial(_collate, collator),
+            train_dataset=self.places,
+            **kwargs,
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
-        self.model_accepts_loss_kwargs = True  # before loss_is_scaled_for_ga was an attribute, this said the same
+        self.model_accepts_loss_kwargs = (
+            True  # before loss_is_scaled_for_ga was an attribute, this said the same
+        )
 
     def check_teacher(self, objective: Objective, collator: Collator) -> None:
-        """Raises SpecError where a method has no teacher to learn from, or rows no label to learn from."""
+        """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
+        from.
+        """
         if METHODS[objective.method].needs_teacher:
             if len(collator.teachers) != 1:
                 found = ", ".join(collator.teachers) or "none"
-                raise SpecError(f"{objective.method}: expected one teacher in the collator, found {found}.")
+                raise SpecError(
+                    f"{objective.method}: expected one teacher in the collator, found {found}."
+                )
             for teacher in collator.teachers.values():
                 check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
         elif collator.task.has_unlabelled(collator.rows):
@@ -149,43 +171,61 @@ class DistillTrainer(Trainer):
             )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
-        """The order of rows, whatever the number of ranks. They take micro-batches in turn, so a step's are theirs
-        together; what several ranks lack at the end is padding.
+        """The order of rows, whatever the number of ranks. They take micro-batches in turn, so a
+        step's are theirs together; what several ranks lack at the end is padding.
         """
         rows, args = self.collate.rows, self.args
         n = len(rows) // rows.views
         seed = args.seed if args.data_seed is None else args.data_seed
         together = args.train_batch_size * args.world_size
         windows = [getattr(teacher, "window", None) for teacher in self.collate.teachers.values()]
-        window = min((size for size in windows if size is not None), default=None)  # of stores that are read by windows
+        window = min(
+            (size for size in windows if size is not None), default=None
+        )  # of stores that are read by windows
         order: Callable[[int], Int64] = partial(permutation, n, seed)
         if window is not None:
             order = partial(windowed_permutation, n, window, seed)
         if self.group_by_length:
             batch = together * args.gradient_accumulation_steps
-            order = partial(grouped_permutation, rows.lengths()[:: rows.views], batch, seed, window=window)
+            order = partial(
+                grouped_permutation, rows.lengths()[:: rows.views], batch, seed, window=window
+            )
         order = partial(of_view, order, rows.views)
         sampler = EpochOrder(n, order, together if args.world_size > 1 else 1)
         self.places.order = sampler
         return sampler
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
+    def _get_num_items_in_batch(
+        self, batch_samples: list[Any], device: torch.device
+    ) -> Tensor | None:
         """Total weight of the accumulated batch, over all ranks."""
         if not batch_samples:
             return None
-        total = torch.stack([sample["batch"].weight.sum() for sample in batch_samples]).sum().to(device)
+        total = (
+            torch.stack([sample["batch"].weight.sum() for sample in batch_samples]).sum().to(device)
+        )
         total = self.accelerator.reduce(total, "sum") if self.args.world_size > 1 else total
         return total.masked_fill(total == 0, 1)  # of rows without a kept position: their loss is 0
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         summed, logits = model(inputs["batch"])
-        loss = summed / num_items_in_batch * self.accelerator.num_processes  # DDP averages gradients over ranks
+        loss = (
+            summed / num_items_in_batch * self.accelerator.num_processes
+        )  # DDP averages gradients over ranks
         return (loss, logits) if return_outputs else loss
 
     def prediction_step(
-        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: Any = None,
     ) -> tuple[None, Tensor, Tensor]:
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -222,7 +262,9 @@ class DistillTrainer(Trainer):
                 str(written / TRAINER_STATE_NAME)
             )  # again: the best one is not where it was written
             checkpoints.publish(checkpoint)
-            checkpoints.rotate(checkpoint.parent, self.args.save_total_limit, self.state.best_model_checkpoint)
+            checkpoints.rotate(
+                checkpoint.parent, self.args.save_total_limit, self.state.best_model_checkpoint
+            )
         self.accelerator.wait_for_everyone()
 
     @contextmanager
@@ -235,14 +277,22 @@ class DistillTrainer(Trainer):
         finally:
             self.model = outer
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
+    ) -> None:
         if state_dict is not None:
-            state_dict = {name.removeprefix("student."): tensor for name, tensor in state_dict.items()}
+            state_dict = {
+                name.removeprefix("student."): tensor for name, tensor in state_dict.items()
+            }
         with self._inner():
             super()._save(output_dir, state_dict)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, self.model.student if model is None else model)
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        super()._load_from_checkpoint(
+            resume_from_checkpoint, self.model.student if model is None else model
+        )
 
     def _load_best_model(self) -> None:
         with self._inner():
@@ -257,14 +307,17 @@ def _check_arguments(args: TrainingArguments | None) -> None:
             expected="args=TrainingArguments(..., remove_unused_columns=False)",
             found=f"{found}: it drops what a batch carries",
         )
-    args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
+    args._n_gpu = min(
+        args.n_gpu, 1
+    )  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
 
 
 class BestPlace(TrainerCallback):
-    """A resumed run's best checkpoint lies beside the one it goes on from, wherever the run's folder now is.
+    """A resumed run's best checkpoint lies beside the one it goes on from, wherever the run's
+    folder now is.
 
-    Trainer records a path, relative to where the command ran; where it leads nowhere, it keeps the last weights and
-    says nothing.
+    Trainer records a path, relative to where the command ran; where it leads nowhere, it keeps the
+    last weights and says nothing.
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -274,7 +327,9 @@ class BestPlace(TrainerCallback):
 
 
 class CheckpointEvery(TrainerCallback):
-    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when it has evaluated."""
+    """A checkpoint after so many steps too; at an epoch's last step Trainer takes one itself, when
+    it has evaluated.
+    """
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -286,7 +341,8 @@ class CheckpointEvery(TrainerCallback):
 
 
 class StepClock(TrainerCallback, ExportableState):
-    """Seconds between ends of successive steps of an epoch: compute and data, without evaluation and checkpoints.
+    """Seconds between ends of successive steps of an epoch: compute and data, without evaluation
+    and checkpoints.
 
     Checkpoints carry what was measured, so a resumed run's times are those of the whole run.
     """
@@ -326,14 +382,18 @@ class StepClock(TrainerCallback, ExportableState):
 
 @contextmanager
 def disk(out: Path) -> Iterator[None]:
-    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises OutOfSpace."""
+    """A full disk under Trainer and safetensors: they have no type for it, only words. Raises
+    OutOfSpace.
+    """
     try:
         yield
     except (OSError, LogitCacheError):
         raise
     except Exception as error:  # safetensors, torch and tokenizers raise one of three kinds
         full = "No space left" in str(error) or "File too large" in str(error)
-        if not full and not (isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)):
+        if not full and not (
+            isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
+        ):
             raise
         free = shutil.disk_usage(out).free
         raise OutOfSpace(
@@ -347,14 +407,20 @@ def check_report(report_to: str) -> None:
     """Raises SpecError where Trainer cannot log there."""
     known = ("none", *sorted(get_available_reporting_integrations()))
     if report_to not in known:
-        raise SpecError(f"--report-to: expected what is installed here ({', '.join(known)}), found {report_to!r}.")
+        raise SpecError(
+            f"--report-to: expected what is installed here ({', '.join(known)}), found {report_to!r}."
+        )
 
 
-def arguments(settings: FitSettings, folder: Path, *, evaluate: bool, eval_rows: int = 64) -> TrainingArguments:
+def arguments(
+    settings: FitSettings, folder: Path, *, evaluate: bool, eval_rows: int = 64
+) -> TrainingArguments:
     """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
     best = settings.select == "best"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # transformers' own deprecations among its defaults
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # transformers' own deprecations among its defaults
         return TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,

@@ -1,8 +1,8 @@
-"""All steps on built-in text: a teacher is trained, its answers are cached, five methods are trained over three seeds
-and compared.
+"""All steps on built-in text: a teacher is trained, its answers are cached, five methods are
+trained over three seeds and compared.
 
-The steps are those of ``logitcache dump``, ``train`` and ``compare``, in one process. A second run uses what the first
-one left, and goes on where it was interrupted.
+The steps are those of ``logitcache dump``, ``train`` and ``compare``, in one process. A second run
+uses what the first one left, and goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ MAX_LENGTH = 64
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How large a demo is. Students get fewer labelled rows than the teacher had: that is where a teacher can help."""
+    """How large a demo is. Students get fewer labelled rows than the teacher had: that is where a
+    teacher can help.
+    """
 
     teacher: str  # shape
     teacher_rows: int
@@ -66,17 +68,33 @@ def demo(folder: Path, size: DemoSize = FULL, *, reporter: Reporter = SILENT) ->
     reporter.note(
         f"training a teacher: {size.teacher}, {size.teacher_epochs:g} passes over {len(source.splits['train']):,} rows"
     )
-    config = replace(common, student=size.teacher, epochs=size.teacher_epochs, select="last", out=folder / "teacher")
+    config = replace(
+        common,
+        student=size.teacher,
+        epochs=size.teacher_epochs,
+        select="last",
+        out=folder / "teacher",
+    )
     teacher = train(config, source=source, reporter=reporter)
     cache = space.cache(source.name, "train", teacher.name)
     settings = DumpSettings(max_length=MAX_LENGTH)
-    report = dump_split(load_teacher(str(teacher)), source, "train", cache, settings, reporter=reporter)
-    student = replace(
-        common, student=size.student, epochs=size.student_epochs, rows=size.student_rows, learning_rate=1e-3
+    report = dump_split(
+        load_teacher(str(teacher)), source, "train", cache, settings, reporter=reporter
     )
-    reporter.note(f"training students: {size.student}, {size.student_epochs:g} passes over {size.student_rows:,} rows")
+    student = replace(
+        common,
+        student=size.student,
+        epochs=size.student_epochs,
+        rows=size.student_rows,
+        learning_rate=1e-3,
+    )
+    reporter.note(
+        f"training students: {size.student}, {size.student_epochs:g} passes over {size.student_rows:,} rows"
+    )
     runs = []
-    for seed in SEEDS:  # methods side by side, so that a drift of the machine's speed meets them all
+    for (
+        seed
+    ) in SEEDS:  # methods side by side, so that a drift of the machine's speed meets them all
         for method in METHODS:
             own_cache = cache if METHODS[method].reads_cache else None  # Self-KD makes its own
             config = replace(student, method=method, seed=seed, cache=own_cache)

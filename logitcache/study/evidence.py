@@ -11,10 +11,14 @@ from logitcache.study.results import Result
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rows that were scored. By default these are test rows that the user gave, none of them trained on."""
+    """The rows that were scored. By default these are test rows that the user gave, none of them
+    trained on.
+    """
 
     split: str = "test"
-    held_out: int | None = None  # rows of the split that were held out of train; None where somebody gave them
+    held_out: int | None = (
+        None  # rows of the split that were held out of train; None where somebody gave them
+    )
     rule: str = ""  # by which they were held out
     too_few: bool = False  # no row was held out, for there were too few
     chosen_on: bool = False  # the epoch of a student was selected by its score on these rows
@@ -57,10 +61,14 @@ class Evidence:
         """The sentences after a verdict; empty where there is no reservation."""
         sentences = []
         if self.chosen_on:
-            sentences.append(f"Measured on {self.split}, the split on which the epoch was selected.")
+            sentences.append(
+                f"Measured on {self.split}, the split on which the epoch was selected."
+            )
         if self.shared is not None:
             rows, of = self.shared.rows, self.shared.of
-            sentences.append(f"{rows:,} of the {of:,} {self.split} texts also stand in train: their score is no test.")
+            sentences.append(
+                f"{rows:,} of the {of:,} {self.split} texts also stand in train: their score is no test."
+            )
         return "".join(f" {sentence}" for sentence in sentences)
 
 
@@ -72,7 +80,8 @@ def evidence_of(results: Sequence[Result], split: str) -> Evidence:
         held_out=None if division is None else division.held_out.get(split),
         rule="" if division is None else division.rule,
         too_few=division is not None and not division.held_out,
-        chosen_on=split == "dev" and any(result.settings.get("select") == "best" for result in results),
+        chosen_on=split == "dev"
+        and any(result.settings.get("select") == "best" for result in results),
         shared=next((result.shared[split] for result in results if split in result.shared), None),
         unit=_unit(results[0], split),
     )

@@ -1,8 +1,8 @@
-"""All steps of a language model on built-in text: a teacher is trained on docstrings, its answers are cached in a few
-bytes a token, and students learn from them and from the text alone.
+"""All steps of a language model on built-in text: a teacher is trained on docstrings, its answers
+are cached in a few bytes a token, and students learn from them and from the text alone.
 
-The steps are those of ``logitcache dump``, ``train`` and ``compare``, in one process. A second run uses what the first
-one left, and goes on where it was interrupted.
+The steps are those of ``logitcache dump``, ``train`` and ``compare``, in one process. A second run
+uses what the first one left, and goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ LEARNING_RATE = 2e-3
 
 @dataclass(frozen=True)
 class LanguageSize:
-    """How large the demo is. The teacher reads all documents several times, the students once or twice."""
+    """How large the demo is. The teacher reads all documents several times, the students once or
+    twice.
+    """
 
     teacher: str  # shape
     student: str  # shape
@@ -51,7 +53,9 @@ FULL = LanguageSize("4x128", "2x64", 1000, 100, 4, 2, (0, 1, 2))
 QUICK = LanguageSize("2x64", "1x32", 250, 40, 4, 2, (0, 1))
 
 
-def language_demo(folder: Path, size: LanguageSize = FULL, *, reporter: Reporter = SILENT) -> DemoResult:
+def language_demo(
+    folder: Path, size: LanguageSize = FULL, *, reporter: Reporter = SILENT
+) -> DemoResult:
     """Run (or finish) the demo in ``folder``."""
     space = Workspace(folder)
     columns = Columns(task=TASK)

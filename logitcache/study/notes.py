@@ -27,10 +27,16 @@ def notes_on(
     baseline: str,
     resamples: int,
 ) -> Iterator[str]:
-    """The notes, one by one. ``matched`` gives each group's baseline, ``bases`` all groups of the baseline."""
+    """The notes, one by one. ``matched`` gives each group's baseline, ``bases`` all groups of the
+    baseline.
+    """
     if not bases:
         yield f"no result of {baseline!r} is here, so there are no differences; found {_labels(rows)}"
-    unmatched = [group for group, base in zip(groups, matched, strict=True) if base is None and group not in bases]
+    unmatched = [
+        group
+        for group, base in zip(groups, matched, strict=True)
+        if base is None and group not in bases
+    ]
     if bases and unmatched:
         names = _labels(bases)
         yield f"which of {names} to set against {_labels(unmatched)} is not clear; name one with --baseline"
@@ -64,7 +70,9 @@ def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
     if len(judged) > 1:
         yield f"the verdict is on the best of {_labels(judged)}, chosen by the very scores it judges"
     intervals = [row.difference.interval for row in compared if row.difference is not None]
-    fewest = min((interval.resamples for interval in intervals if interval is not None), default=resamples)
+    fewest = min(
+        (interval.resamples for interval in intervals if interval is not None), default=resamples
+    )
     if fewest < resamples:
         yield f"the bootstrap drew {fewest:,} resamples, not {resamples:,}: there are many rows"
     if None in intervals:
@@ -73,7 +81,9 @@ def _on_tests(rows: Sequence[Row], resamples: int) -> Iterator[str]:
 
 def _on_pair(group: Group, baseline: Group) -> Iterator[str]:
     names = differing_settings(group, baseline, {*group.settings, *baseline.settings})
-    pairs = [f"{name} {group.settings.get(name)} and {baseline.settings.get(name)}" for name in names]
+    pairs = [
+        f"{name} {group.settings.get(name)} and {baseline.settings.get(name)}" for name in names
+    ]
     if pairs:
         yield f"{group.label} and {baseline.label} differ in more than the method: {', '.join(pairs)}"
     unpaired = [seed for seed in group.results if seed not in baseline.results]

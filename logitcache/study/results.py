@@ -1,8 +1,8 @@
 """Result folders: read back, checked, and proved to come from the same data and rows.
 
-A result folder holds ``result.json`` (format ``logitcache-result/1``) and ``predictions.parquet`` (one row per
-evaluated row: ``split``, ``row_id``, ``label``, ``logits[K]``) beside the model. No model is loaded and torch is not
-imported.
+A result folder holds ``result.json`` (format ``logitcache-result/1``) and ``predictions.parquet``
+(one row per evaluated row: ``split``, ``row_id``, ``label``, ``logits[K]``) beside the model. No
+model is loaded and torch is not imported.
 """
 
 from __future__ import annotations
@@ -53,16 +53,31 @@ _SCHEMA: Mapping[str, Any] = {
     "seconds_per_step": _NUMBER | None,
 }
 _NULLABLE = "data.division"
-_OLDER_DATA: Mapping[str, Any] = {"unlabelled_rows": 0, "division": None, "shared_texts": {}}  # results without these
-_COPIED = ("method", "seed", "metric", "metrics", "rows_seen", "seconds_per_step", "cache_fingerprint", "cache_rows")
-# Keys of a config that name this one run, or that the result says better: its cache's fingerprint, its training rows,
-# how rows were held out.
+_OLDER_DATA: Mapping[str, Any] = {
+    "unlabelled_rows": 0,
+    "division": None,
+    "shared_texts": {},
+}  # results without these
+_COPIED = (
+    "method",
+    "seed",
+    "metric",
+    "metrics",
+    "rows_seen",
+    "seconds_per_step",
+    "cache_fingerprint",
+    "cache_rows",
+)
+# Keys of a config that name this one run, or that the result says better: its cache's fingerprint,
+# its training rows, how rows were held out.
 _OWN = ("method", "seed", "out", "cache", "rows", "division")
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A student's answers to one split, in the order of ``row_id``. R rows, or positions of rows; K classes."""
+    """A student's answers to one split, in the order of ``row_id``. R rows, or positions of rows; K
+    classes.
+    """
 
     row_id: Int64  # [R], strictly increasing; of positions, one number for each
     label: Int64  # [R], in [0, K)
@@ -84,11 +99,15 @@ class Result:
     data_digest: str
     train_rows: int  # with a label
     unlabelled_rows: int  # without one: learnt from the teacher's answers alone
-    settings: Mapping[str, Any]  # what was asked for and came into force, but not who ran it: no method, seed or folder
+    settings: Mapping[
+        str, Any
+    ]  # what was asked for and came into force, but not who ran it: no method, seed or folder
     cache_fingerprint: str | None
     cache_rows: int | None  # rows of the cache: each saw the teacher once
     caches: Mapping[str, int]  # fingerprint: rows, of each cache that was joined
-    teachers: tuple[str, ...]  # digests of their weights, each once, sorted; empty in results that do not say
+    teachers: tuple[
+        str, ...
+    ]  # digests of their weights, each once, sorted; empty in results that do not say
     rows_seen: int  # rows x epochs, labelled or not
     seconds_per_step: float | None
     predictions: Mapping[str, Predictions]  # by split
@@ -102,7 +121,8 @@ class Result:
 
 
 def find_results(paths: Sequence[Path]) -> list[Path]:
-    """The result folders at or below these paths, each once, sorted. A folder inside a result is part of that result.
+    """The result folders at or below these paths, each once, sorted. A folder inside a result is
+    part of that result.
 
     Raises SpecError for a path that is no folder, or holds no result.
     """
@@ -116,7 +136,12 @@ def find_results(paths: Sequence[Path]) -> list[Path]:
             if path.exists():
                 problem = "no result in it" if path.is_dir() else "a file"
             expected = f"a result folder (with {RESULT}) or a folder of such"
-            raise SpecError(expected=expected, found=problem, advice="Make one with `logitcache train`.", where=path)
+            raise SpecError(
+                expected=expected,
+                found=problem,
+                advice="Make one with `logitcache train`.",
+                where=path,
+            )
     return sorted(folders.values())
 
 
@@ -130,11 +155,14 @@ def _results_below(path: Path) -> Iterator[Path]:
 def read_result(folder: Path) -> Result:
     """Read one result folder whole.
 
-    Raises SpecError if it holds no ``result.json``, FormatError (with the file's path) if a file is broken, foreign, or
-    contradicts the other.
+    Raises SpecError if it holds no ``result.json``, FormatError (with the file's path) if a file is
+    broken, foreign, or contradicts the other.
     """
     if not (folder / RESULT).is_file():
-        raise SpecError(f"expected a result folder, found no {RESULT}. Make one with `logitcache train`.", where=folder)
+        raise SpecError(
+            f"expected a result folder, found no {RESULT}. Make one with `logitcache train`.",
+            where=folder,
+        )
     with _reading(folder / RESULT):
         document = _document(folder / RESULT)
     with _reading(folder / PREDICTIONS):
@@ -191,7 +219,9 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
         expected = getattr(kind, "__name__", str(kind))
         raise FormatError(f"`{name}`: expected {expected}, found {value!r:.60}")
-    if isinstance(value, _NUMBER) and not abs(value) < 2**63:  # not a number, infinite, or too large
+    if (
+        isinstance(value, _NUMBER) and not abs(value) < 2**63
+    ):  # not a number, infinite, or too large
         raise FormatError(f"`{name}`: expected a finite number below 2**63, found {value!r:.60}")
 
 
@@ -201,7 +231,12 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    types = {"split": pa.string(), "row_id": pa.int64(), "label": pa.int64(), "logits": pa.list_(pa.float32())}
+    types = {
+        "split": pa.string(),
+        "row_id": pa.int64(),
+        "label": pa.int64(),
+        "logits": pa.list_(pa.float32()),
+    }
     is_of_tokens = path.is_file() and _has_column(path, "nll")
     if is_of_tokens:
         del types["logits"]
@@ -212,12 +247,18 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
     except FileNotFoundError:
         raise FormatError(expected="the student's predictions", found="no such file") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise FormatError(expected="split, row_id, label and logits", found=str(error).splitlines()[0]) from None
+        raise FormatError(
+            expected="split, row_id, label and logits", found=str(error).splitlines()[0]
+        ) from None
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0
     if not is_of_tokens:
-        classes = pc.max(pc.list_value_length(table["logits"])).as_py() if label_names is None else len(label_names)
+        classes = (
+            pc.max(pc.list_value_length(table["logits"])).as_py()
+            if label_names is None
+            else len(label_names)
+        )
     are_positions = False
     if "position" in pq.read_schema(path).names:  # older results have one position a row
         positions = pq.read_table(path, columns=["position"])["position"].to_numpy()
@@ -227,7 +268,8 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
             are_positions = True
     splits = pc.unique(table["split"]).to_pylist()
     return {
-        name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes, are_positions) for name in splits
+        name: _of_split(name, table.filter(pc.equal(table["split"], name)), classes, are_positions)
+        for name in splits
     }
 
 
@@ -250,10 +292,16 @@ def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predi
         _check_all(np.isfinite(nll), name, "finite losses")
         order = np.argsort(row_id)
         return Predictions(
-            row_id[order], label[order], np.empty((len(order), 0), np.float32), nll[order], are_positions
+            row_id[order],
+            label[order],
+            np.empty((len(order), 0), np.float32),
+            nll[order],
+            are_positions,
         )
     lists = table["logits"].combine_chunks()
-    _check_all((label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none")
+    _check_all(
+        (label >= -1) & (label < classes), name, f"labels 0 to {classes - 1}, or -1 for none"
+    )
     _check_all(lists.value_lengths().to_numpy() == classes, name, f"{classes} logits in each row")
     logits = lists.flatten().to_numpy().reshape(-1, classes)
     _check_all(np.isfinite(logits).all(axis=1), name, "finite logits")
@@ -264,7 +312,9 @@ def _of_split(name: str, table: Any, classes: int, are_positions: bool) -> Predi
 
 def _check_all(good: npt.NDArray[np.bool_], split: str, expected: str) -> None:
     if not good.all():
-        raise FormatError(f"split {split}: expected {expected}, found {np.count_nonzero(~good)} rows otherwise")
+        raise FormatError(
+            f"split {split}: expected {expected}, found {np.count_nonzero(~good)} rows otherwise"
+        )
 
 
 def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predictions]) -> Result:
@@ -294,7 +344,9 @@ def _result(folder: Path, document: dict[str, Any], predictions: dict[str, Predi
 
 
 def check_same_task(results: Sequence[Result]) -> None:
-    """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and label names."""
+    """Raises FingerprintMismatch, naming two folders and values, unless all have the same data and
+    label names.
+    """
     first = results[0]
     for other in results[1:]:
         for name in ("data_digest", "label_names"):
@@ -308,8 +360,8 @@ def check_same_task(results: Sequence[Result]) -> None:
 
 
 def check_same_rows(results: Sequence[Result], split: str) -> None:
-    """Raises FingerprintMismatch unless all results have predictions for the same rows of a split, with the same
-    labels.
+    """Raises FingerprintMismatch unless all results have predictions for the same rows of a split,
+    with the same labels.
     """
     first = results[0]
     for other in results[1:]:

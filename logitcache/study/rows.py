@@ -1,5 +1,5 @@
-"""The rows of a comparison: results are grouped by method and settings, and each group is compared with its baseline,
-seed by seed.
+"""The rows of a comparison: results are grouped by method and settings, and each group is compared
+with its baseline, seed by seed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,38 @@ import numpy as np
 from logitcache.config.methods import METHODS
 from logitcache.errors import FormatError, SpecError
 from logitcache.study.results import Result
-from logitcache.study.stats import COMPUTABLE, Interval, SignedRank, paired_bootstrap, signed_rank, statistic
+from logitcache.study.stats import (
+    COMPUTABLE,
+    Interval,
+    SignedRank,
+    paired_bootstrap,
+    signed_rank,
+    statistic,
+)
 
-# Settings that methods may differ in: a method's own numbers, and what its teacher is and answered for.
+# Settings that methods may differ in: a method's own numbers, and what its teacher is and answered
+# for.
 _NUMBERS = ("alpha", "a", "temperature", "soft_factor")
-OF_THE_METHOD = {*_NUMBERS, "cache", "teacher", "teachers", "folds", "unlabelled", "unlabelled_rows"}
-# Digests, and the plainer settings they follow from: a label has a digest only where those leave something to tell.
+OF_THE_METHOD = {
+    *_NUMBERS,
+    "cache",
+    "teacher",
+    "teachers",
+    "folds",
+    "unlabelled",
+    "unlabelled_rows",
+}
+# Digests, and the plainer settings they follow from: a label has a digest only where those leave
+# something to tell.
 _FOLLOWS_FROM = {
     "cache": ("teacher", "teachers", "unlabelled", "unlabelled_rows"),
     "unlabelled": ("unlabelled_rows",),
     "tokenizer_fingerprint": ("tokenizer", "vocabulary", "student", "max_length"),
 }
 _SHORT = 8  # digits of a digest that a label shows
-_TOLERANCE = 1e-3  # a recorded metric may come from other arithmetic; another model's would be further off
+_TOLERANCE = (
+    1e-3  # a recorded metric may come from other arithmetic; another model's would be further off
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,9 @@ class Group:
     @property
     def label(self) -> str:
         """``kd``, or ``kd (alpha=0.9)`` beside other groups of that method."""
-        values = {name: "none" if value is None else _text(value) for name, value in self.variant.items()}
+        values = {
+            name: "none" if value is None else _text(value) for name, value in self.variant.items()
+        }
         pairs = ", ".join(f"{name}={value}" for name, value in values.items())
         return f"{self.method} ({pairs})" if pairs else self.method
 
@@ -54,12 +75,16 @@ class Difference:
     by_seed: Mapping[int, float]
     mean: float
     test: SignedRank  # covers the seeds
-    interval: Interval | None  # covers the rows scored; None for a metric that predictions do not give
+    interval: (
+        Interval | None
+    )  # covers the rows scored; None for a metric that predictions do not give
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: one method's scores over its seeds. In the metric's own unit: fractions, or nats."""
+    """One line of the table: one method's scores over its seeds. In the metric's own unit:
+    fractions, or nats.
+    """
 
     label: str
     method: str
@@ -67,7 +92,9 @@ class Row:
     values: Mapping[int, float]  # by seed, ascending
     mean: float
     std: float | None  # of a sample (n - 1); None for one seed
-    difference: Difference | None  # None for the baseline itself, or where there is none to compare with
+    difference: (
+        Difference | None
+    )  # None for the baseline itself, or where there is none to compare with
     time_ratio_to_ls: float | None  # median over shared seeds of the ratio of seconds per step
     train_rows: int  # with a label
     unlabelled_rows: int  # that a teacher alone answered for
@@ -97,13 +124,17 @@ class Row:
 
 
 def group_results(results: Sequence[Result]) -> list[Group]:
-    """Groups in the table's order. Raises SpecError for two results of one method, settings and seed."""
+    """Groups in the table's order. Raises SpecError for two results of one method, settings and
+    seed.
+    """
     by_method: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda result: result.seed):
         by_method.setdefault(result.method, []).append(result)
     order = list(METHODS)
     order += sorted(set(by_method) - set(METHODS))
-    return [group for method in order if method in by_method for group in _variants(by_method[method])]
+    return [
+        group for method in order if method in by_method for group in _variants(by_method[method])
+    ]
 
 
 def _variants(results: Sequence[Result]) -> list[Group]:
@@ -124,7 +155,9 @@ def _variants(results: Sequence[Result]) -> list[Group]:
                 advice="Leave one out.",
             )
         group.results[result.seed] = result
-    return sorted(groups.values(), key=lambda group: [_order(value) for value in group.variant.values()])
+    return sorted(
+        groups.values(), key=lambda group: [_order(value) for value in group.variant.values()]
+    )
 
 
 def _count(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
@@ -139,9 +172,13 @@ def _follows(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _settings(result: Result) -> dict[str, Any]:
-    """Settings in which two results of one method may differ, with shortened digests of their data and teachers."""
+    """Settings in which two results of one method may differ, with shortened digests of their data
+    and teachers.
+    """
     digests = {"unlabelled": result.settings.get("unlabelled")}
-    if result.method not in METHODS or not METHODS[result.method].self_taught:  # each seed has a cache of its own
+    if (
+        result.method not in METHODS or not METHODS[result.method].self_taught
+    ):  # each seed has a cache of its own
         digests["cache"] = result.cache_fingerprint
         digests["teacher"] = "+".join(result.teachers) or None
     for name, digest in digests.items():
@@ -162,18 +199,28 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 
 def partners(group: Group, candidates: Sequence[Group]) -> list[Group]:
-    """The groups of another method to compare this one with: those that agree in the settings that tell them apart."""
-    return [second for second in candidates if not differing_settings(group, second, second.variant)]
+    """The groups of another method to compare this one with: those that agree in the settings that
+    tell them apart.
+    """
+    return [
+        second for second in candidates if not differing_settings(group, second, second.variant)
+    ]
 
 
 def differing_settings(first: Group, second: Group, names: Iterable[str]) -> list[str]:
     """The settings of these that differ, without those in which methods may differ."""
-    return sorted(name for name in set(names) - OF_THE_METHOD if first.settings.get(name) != second.settings.get(name))
+    return sorted(
+        name
+        for name in set(names) - OF_THE_METHOD
+        if first.settings.get(name) != second.settings.get(name)
+    )
 
 
-def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int) -> Row:
-    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result contradicts
-    itself.
+def build_row(
+    group: Group, baseline: Group | None, ls: Group | None, metric: str, split: str, resamples: int
+) -> Row:
+    """One row; ``baseline`` and ``ls`` are its partners, or None. Raises FormatError where a result
+    contradicts itself.
     """
     values = {seed: _value(result, metric, split) for seed, result in group.results.items()}
     scores = list(values.values())
@@ -184,7 +231,9 @@ def build_row(group: Group, baseline: Group | None, ls: Group | None, metric: st
         values=values,
         mean=float(np.mean(scores)),
         std=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        difference=None if baseline is None else _difference(group, baseline, metric, split, resamples),
+        difference=None
+        if baseline is None
+        else _difference(group, baseline, metric, split, resamples),
         time_ratio_to_ls=None if ls is None else _time_ratio(group, ls),
         train_rows=group.settings["train_rows"],
         unlabelled_rows=group.settings["unlabelled_rows"],
@@ -207,18 +256,25 @@ def _value(result: Result, metric: str, split: str) -> float:
     return recorded
 
 
-def _difference(group: Group, baseline: Group, metric: str, split: str, resamples: int) -> Difference | None:
+def _difference(
+    group: Group, baseline: Group, metric: str, split: str, resamples: int
+) -> Difference | None:
     pairs = _shared_seeds(group, baseline)
     if not pairs:
         return None
-    by_seed = {seed: result.metrics[split][metric] - base.metrics[split][metric] for seed, result, base in pairs}
+    by_seed = {
+        seed: result.metrics[split][metric] - base.metrics[split][metric]
+        for seed, result, base in pairs
+    }
     interval = None
     if metric in COMPUTABLE:
         scored = [result.predictions[split] for _, result, _ in pairs]
         baselines = [base.predictions[split] for _, _, base in pairs]
         interval = paired_bootstrap(metric, scored, baselines, resamples=resamples)
     differences = list(by_seed.values())
-    return Difference(baseline.label, by_seed, float(np.mean(differences)), signed_rank(differences), interval)
+    return Difference(
+        baseline.label, by_seed, float(np.mean(differences)), signed_rank(differences), interval
+    )
 
 
 def _time_ratio(group: Group, ls: Group) -> float | None:

@@ -1,11 +1,12 @@
 """Two tests of a difference between two methods, each for one source of chance.
 
-`signed_rank` asks whether other *seeds* could have made the difference, on this test set. `paired_bootstrap` asks
-whether other *test rows* could have, for these trained models. Neither test covers both.
+`signed_rank` asks whether other *seeds* could have made the difference, on this test set.
+`paired_bootstrap` asks whether other *test rows* could have, for these trained models. Neither test
+covers both.
 
-Metrics are recomputed from three sums per class (rows of the class, rows predicted as it, rows predicted rightly), so
-that one matrix product scores every resample at once. The definitions are those of
-`logitcache.data.tasks.classification.score`.
+Metrics are recomputed from three sums per class (rows of the class, rows predicted as it, rows
+predicted rightly), so that one matrix product scores every resample at once. The definitions are
+those of `logitcache.data.tasks.classification.score`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ COVERAGE = 0.95
 BOOTSTRAP_SEED = 0
 MAX_DRAWS = 200_000_000  # rows drawn per comparison, over all resamples: some seconds of one core
 MIN_RESAMPLES = 1_000  # fewer leave the ends of a 95 % interval to a handful of resamples
-_DECIMALS = 12  # what is left beyond is the arithmetic's: 0.81 - 0.80 is not the float that 0.71 - 0.70 is
+_DECIMALS = (
+    12  # what is left beyond is the arithmetic's: 0.81 - 0.80 is not the float that 0.71 - 0.70 is
+)
 _CHUNK = 4_000_000  # rows drawn at once: 32 MB of counts
 
 
@@ -64,9 +67,10 @@ def seeds_needed() -> int:
 def signed_rank(differences: Sequence[float]) -> SignedRank:
     """Wilcoxon's signed-rank test that paired differences are symmetric about 0.
 
-    Exact for up to 50 pairs; with ties or zeros (common: a metric over few rows takes few values) exact over all
-    patterns of signs for up to 13 pairs, then by the normal approximation corrected for ties. Zeros keep their ranks
-    while ranking and are then left out (Pratt, 1959), so they weaken the evidence instead of vanishing.
+    Exact for up to 50 pairs; with ties or zeros (common: a metric over few rows takes few values)
+    exact over all patterns of signs for up to 13 pairs, then by the normal approximation corrected
+    for ties. Zeros keep their ranks while ranking and are then left out (Pratt, 1959), so they
+    weaken the evidence instead of vanishing.
     """
     n = len(differences)
     # equal differences must be tied in rank, and no difference must be 0
@@ -77,7 +81,9 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
         return SignedRank(1.0, smallest_p(n), n)
     from scipy.stats import wilcoxon
 
-    return SignedRank(float(wilcoxon(rounded, zero_method="pratt", method="auto").pvalue), smallest_p(n), n)
+    return SignedRank(
+        float(wilcoxon(rounded, zero_method="pratt", method="auto").pvalue), smallest_p(n), n
+    )
 
 
 def _accuracy(gold: Float, answered: Float, right: Float) -> Float:
@@ -121,7 +127,9 @@ COMPUTABLE = frozenset(_OF_CLASS_SUMS) | {"nll"}
 
 
 def statistic(metric: str, predictions: Predictions) -> Callable[[Float], Float]:
-    """The metric as a function of how often each row counts: f64[C, R] to f64[C]. ``metric`` is one of COMPUTABLE."""
+    """The metric as a function of how often each row counts: f64[C, R] to f64[C]. ``metric`` is one
+    of COMPUTABLE.
+    """
     if metric == "nll":
         loss = _nll(predictions)
         return lambda counts: np.asarray(counts @ loss / counts.sum(-1))
@@ -151,12 +159,12 @@ def paired_bootstrap(
     resamples: int,
     seed: int = BOOTSTRAP_SEED,
 ) -> Interval:
-    """The interval of the mean of metric(predictions[s]) - metric(baseline[s]) over pairs s, when test rows are drawn
-    anew.
+    """The interval of the mean of metric(predictions[s]) - metric(baseline[s]) over pairs s, when
+    test rows are drawn anew.
 
-    All predictions speak of the same R rows in the same order; every resample draws R rows with replacement and gives
-    the same rows to all of them. A very large split gets fewer resamples than asked for, never below 1,000; the
-    interval says how many it had.
+    All predictions speak of the same R rows in the same order; every resample draws R rows with
+    replacement and gives the same rows to all of them. A very large split gets fewer resamples than
+    asked for, never below 1,000; the interval says how many it had.
     """
     rows = len(predictions[0].label)
     resamples = min(resamples, max(MIN_RESAMPLES, MAX_DRAWS // rows))
@@ -164,7 +172,9 @@ def paired_bootstrap(
     baseline_scores = [statistic(metric, answers) for answers in baseline]
     differences = []
     for counts in _resamples(rows, resamples, np.random.default_rng(seed)):
-        total = sum(score(counts) for score in scores) - sum(score(counts) for score in baseline_scores)
+        total = sum(score(counts) for score in scores) - sum(
+            score(counts) for score in baseline_scores
+        )
         differences.append(total / len(predictions))
     ends = np.quantile(np.concatenate(differences), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     low, high = np.round(ends, _DECIMALS)
@@ -176,6 +186,8 @@ def _resamples(rows: int, resamples: int, generator: np.random.Generator) -> Ite
     chunk = max(1, _CHUNK // rows)
     for start in range(0, resamples, chunk):
         number = min(chunk, resamples - start)
-        rows_drawn = generator.integers(rows, size=(number, rows)) + rows * np.arange(number)[:, None]
+        rows_drawn = (
+            generator.integers(rows, size=(number, rows)) + rows * np.arange(number)[:, None]
+        )
         counts = np.bincount(rows_drawn.ravel(), minlength=number * rows)
         yield counts.reshape(number, rows).astype(np.float64)

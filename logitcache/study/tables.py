@@ -20,7 +20,13 @@ from logitcache.config.report import FEWEST_RESAMPLES, RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study.evidence import Evidence, evidence_of
 from logitcache.study.notes import notes_on, notes_on_evidence
-from logitcache.study.results import Result, check_same_rows, check_same_task, find_results, read_result
+from logitcache.study.results import (
+    Result,
+    check_same_rows,
+    check_same_task,
+    find_results,
+    read_result,
+)
 from logitcache.study.rows import Group, Row, build_row, group_results, partners
 from logitcache.study.stats import BOOTSTRAP_SEED
 from logitcache.study.verdict import p_text, scale_of, verdict
@@ -30,7 +36,9 @@ _NONE = "–"
 _FOLDED = 12  # columns of a label in a table that is too wide otherwise
 _NOTEBOOK = 110  # columns
 _UNBOUNDED = 10_000  # columns: more than any table has
-_FOLDS = range(3)  # 0: one line per row; 1: labels and unlabelled rows on several lines; 2: standard deviations too
+_FOLDS = range(
+    3
+)  # 0: one line per row; 1: labels and unlabelled rows on several lines; 2: standard deviations too
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,11 @@ class Comparison:
                 "p: two-sided Wilcoxon signed-rank test over the n seeds. It covers the randomness of training, on "
                 f"{self.evidence.these}; p min is the smallest p that so many seeds can reach."
             )
-        resamples = [difference.interval.resamples for difference in differences if difference.interval is not None]
+        resamples = [
+            difference.interval.resamples
+            for difference in differences
+            if difference.interval is not None
+        ]
         if resamples:
             unit = self.evidence.unit
             scored = f"{unit} of {self.split}"
@@ -92,7 +104,9 @@ class Comparison:
         return tuple(sentences)
 
     def __repr__(self) -> str:
-        means = ", ".join(f"{row.label} {scale_of(row.metric).plain(row.mean)}" for row in self.rows)
+        means = ", ".join(
+            f"{row.label} {scale_of(row.metric).plain(row.mean)}" for row in self.rows
+        )
         return f"Comparison({self.metric} on {self.split}: {means}. {self.verdict})"
 
     def _repr_html_(self) -> str:
@@ -107,14 +121,17 @@ class Comparison:
         return pandas.DataFrame([row.to_json() for row in self.rows])
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``--json``: metrics as fractions (nll in nats), null where there is nothing to say."""
+        """The document of ``--json``: metrics as fractions (nll in nats), null where there is
+        nothing to say.
+        """
         passes = self.teacher_passes
         return {
             "rows": [row.to_json() for row in self.rows],
             "verdict": self.verdict,
             "split": self.split,
             "baseline": self.baseline,
-            "teacher_passes": passes and {"cached": passes.cached, "live": passes.live, "saved": passes.saved},
+            "teacher_passes": passes
+            and {"cached": passes.cached, "live": passes.live, "saved": passes.saved},
             "notes": [*self.coverage, *self.notes],
         }
 
@@ -127,11 +144,13 @@ def compare(
     baseline: str = "base",
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Compare result folders, or all results below folders, with a baseline method (or the label of one of its rows).
+    """Compare result folders, or all results below folders, with a baseline method (or the label of
+    one of its rows).
 
-    ``metric`` defaults to the results' own, ``split`` to test if all have it, else dev. Raises SpecError for folders
-    without results, an unknown metric or split, too few resamples, or the same run twice; FormatError for a broken
-    result; and FingerprintMismatch for results of different data or different rows.
+    ``metric`` defaults to the results' own, ``split`` to test if all have it, else dev. Raises
+    SpecError for folders without results, an unknown metric or split, too few resamples, or the
+    same run twice; FormatError for a broken result; and FingerprintMismatch for results of
+    different data or different rows.
     """
     if resamples < FEWEST_RESAMPLES:
         raise SpecError(f"resamples: expected {FEWEST_RESAMPLES} or more, found {resamples}.")
@@ -152,7 +171,10 @@ def compare(
     return Comparison(
         rows=tuple(rows),
         verdict=verdict(rows, baseline, evidence),
-        notes=(*notes_on_evidence(evidence), *notes_on(groups, matched, bases, rows, baseline, resamples)),
+        notes=(
+            *notes_on_evidence(evidence),
+            *notes_on(groups, matched, bases, rows, baseline, resamples),
+        ),
         metric=metric,
         split=split,
         baseline=baseline,
@@ -174,7 +196,9 @@ def _choose_split(results: Sequence[Result], split: str | None) -> str:
         return split
     if not common:
         first = results[0]
-        other = next((result for result in results if not result.splits & first.splits), results[-1])
+        other = next(
+            (result for result in results if not result.splits & first.splits), results[-1]
+        )
         raise SpecError(
             expected="a split that all results have",
             found=f"{_list(first.splits)} in {first.folder} and {_list(other.splits)} in {other.folder}",
@@ -186,7 +210,9 @@ def _choose_split(results: Sequence[Result], split: str | None) -> str:
 def _choose_metric(results: Sequence[Result], split: str, metric: str | None) -> str:
     main = {result.metric for result in results}
     if metric is None and len(main) > 1:
-        raise SpecError(f"metric: expected results of one main metric, found {_list(main)}. Choose with --metric.")
+        raise SpecError(
+            f"metric: expected results of one main metric, found {_list(main)}. Choose with --metric."
+        )
     metric = metric or min(main)
     common = frozenset.intersection(*(frozenset(result.metrics[split]) for result in results))
     _check_common("metric", metric, common, f" on {split}")
@@ -196,7 +222,9 @@ def _choose_metric(results: Sequence[Result], split: str, metric: str | None) ->
 def _check_common(kind: str, name: str, common: Collection[str], place: str) -> None:
     if name not in common:
         expected = f"one that all results have{place} ({_list(common)})"
-        raise SpecError(expected=expected, found=repr(name), advice="Choose one of these.", where=kind)
+        raise SpecError(
+            expected=expected, found=repr(name), advice="Choose one of these.", where=kind
+        )
 
 
 def _list(names: Collection[str]) -> str:
@@ -214,7 +242,9 @@ def _teacher_passes(results: Sequence[Result]) -> TeacherPasses | None:
 
 
 def render(comparison: Comparison, console: Console) -> None:
-    """Print the table, what its tests cover, the teacher passes and the verdict. Notes are left to the caller."""
+    """Print the table, what its tests cover, the teacher passes and the verdict. Notes are left to
+    the caller.
+    """
     console.print(_fitting(comparison, console))
     for sentence in comparison.coverage:
         console.print(sentence, style="dim", markup=False, highlight=False)
@@ -224,7 +254,9 @@ def render(comparison: Comparison, console: Console) -> None:
 
 
 def _fitting(comparison: Comparison, console: Console) -> Table:
-    """The first table, with 0, 1 or 2 kinds of folded cells, that fits the console's width; the last if none does."""
+    """The first table, with 0, 1 or 2 kinds of folded cells, that fits the console's width; the
+    last if none does.
+    """
     unbounded = console.options.update(max_width=_UNBOUNDED)
     for folds in _FOLDS:
         table = _table(comparison, folds)
@@ -236,7 +268,9 @@ def _fitting(comparison: Comparison, console: Console) -> Table:
 def _table(comparison: Comparison, folds: int) -> Table:
     unit = scale_of(comparison.metric).unit
     title = f"{comparison.metric} on {comparison.evidence.name} ({comparison.test_rows:,} {comparison.evidence.unit})"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
     table.add_column("method", overflow="fold")
     spread = f"{_spread('mean', 'std', folds)}\n({unit})"
     baseline = _label(comparison.baseline, folds)
@@ -248,7 +282,9 @@ def _table(comparison: Comparison, folds: int) -> Table:
 
 
 def _label(label: str, folds: int) -> str:
-    """A label as it is, or over several lines: each setting on its own, a long one broken after ``_`` or ``=``."""
+    """A label as it is, or over several lines: each setting on its own, a long one broken after
+    ``_`` or ``=``.
+    """
     if folds == 0:
         return label
     lines: list[str] = []

@@ -45,7 +45,9 @@ def p_text(p: float) -> str:
     if p >= SIGNIFICANCE + 0.005:
         return f"{p:.2f}"
     texts = [f"{p:.{digits}g}" for digits in range(2, 10)]
-    return next((text for text in texts if float(text) != SIGNIFICANCE or p == SIGNIFICANCE), texts[-1])
+    return next(
+        (text for text in texts if float(text) != SIGNIFICANCE or p == SIGNIFICANCE), texts[-1]
+    )
 
 
 def spoken(label: str) -> str:
@@ -56,8 +58,8 @@ def spoken(label: str) -> str:
 
 
 def verdict(rows: Sequence[Row], baseline: str, evidence: Evidence) -> str:
-    """A sentence on the best method that can be compared with the baseline: of kd if it was run, else of all methods.
-    Reservations about the rows that were scored stand before and after it.
+    """A sentence on the best method that can be compared with the baseline: of kd if it was run,
+    else of all methods. Reservations about the rows that were scored stand before and after it.
     """
     compared = [row for row in rows if row.difference is not None]
     if not compared:
@@ -97,7 +99,9 @@ def _sentence(row: Row, difference: Difference, evidence: Evidence) -> str:
     n = len(gains)
     wins = sum(gain > 0 for gain in gains)
     losses = sum(gain < 0 for gain in gains)
-    figures = f"{scale.signed(difference.mean)} {scale.unit}, p = {p_text(p)}{_unreachable(difference)}"
+    figures = (
+        f"{scale.signed(difference.mean)} {scale.unit}, p = {p_text(p)}{_unreachable(difference)}"
+    )
     claim = f"{name} {'beats' if _gain(row) > 0 else 'is worse than'} {baseline}"
     reservation = _reservation(difference, scale, evidence)
     if n in (wins, losses):

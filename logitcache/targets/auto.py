@@ -1,4 +1,6 @@
-"""The codec for a number of bytes: all logits where they fit, else the unbiased target of least variance."""
+"""The codec for a number of bytes: all logits where they fit, else the unbiased target of least
+variance.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ MARGIN = 0.02  # of the bytes, by which a codec of one sample may stay below the
 
 @dataclass(frozen=True, kw_only=True)
 class Auto:
-    """A codec that is chosen when a sample of the teacher's vectors is there. What is exact goes first; of the rest,
-    ``varopt`` varies least for its bytes, and top-k is biased however many it has.
+    """A codec that is chosen when a sample of the teacher's vectors is there. What is exact goes
+    first; of the rest, ``varopt`` varies least for its bytes, and top-k is biased however many it
+    has.
     """
 
     kind: ClassVar[str] = "auto"
@@ -37,7 +40,9 @@ class Auto:
             return False
         if codec.temperature != usual.temperature or codec.c is None:
             return False
-        is_bound = codec.c < 1 + MARGIN or codec.c > (codec.cap - 1) * (1 - MARGIN)  # no other has more, or fewer
+        is_bound = codec.c < 1 + MARGIN or codec.c > (codec.cap - 1) * (
+            1 - MARGIN
+        )  # no other has more, or fewer
         size = codec.bytes_per_position()
         return is_bound or self.bytes * (1 - MARGIN) <= size <= self.bytes
 

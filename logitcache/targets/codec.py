@@ -1,8 +1,8 @@
 """The contract of a codec: vectors to columns and back, and how many bytes that takes.
 
-A codec is a frozen dataclass recorded in the manifest; a reader takes no settings of its own. It knows nothing of
-files. One that keeps a varying number of entries at a position has columns of *entries* beside those of positions; a
-column of positions counts them.
+A codec is a frozen dataclass recorded in the manifest; a reader takes no settings of its own. It
+knows nothing of files. One that keeps a varying number of entries at a position has columns of
+*entries* beside those of positions; a column of positions counts them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
     from logitcache.targets.draws import Draw
 
-Kept: TypeAlias = "Mapping[str, Tensor]"  # the columns of a codec, on the device where they were computed
+Kept: TypeAlias = (
+    "Mapping[str, Tensor]"  # the columns of a codec, on the device where they were computed
+)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A column of a codec: ``width`` values of ``dtype`` for each position (0: one bare value). With ``count``, for
-    each of as many entries as the column of positions of that name says.
+    """A column of a codec: ``width`` values of ``dtype`` for each position (0: one bare value).
+    With ``count``, for each of as many entries as the column of positions of that name says.
     """
 
     name: str
@@ -42,7 +44,9 @@ class Stored:
 
 
 class Codec(Protocol):
-    """``unpack(pack(reduce(x)))`` is x up to the loss the codec states, or an unbiased estimate of it."""
+    """``unpack(pack(reduce(x)))`` is x up to the loss the codec states, or an unbiased estimate of
+    it.
+    """
 
     @property
     def width(self) -> int:
@@ -61,21 +65,25 @@ class Codec(Protocol):
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether it can reduce: some codecs have a number that follows from a sample of the teacher's vectors."""
+        """Whether it can reduce: some codecs have a number that follows from a sample of the
+        teacher's vectors.
+        """
 
     def calibrated(self, vectors: Iterable[Tensor]) -> Codec:
         """The codec with that number, from vectors f[P, W] each."""
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
-        """f[P, W] to what is stored of it, on the same device: nothing waits for that. Entries f[P, M] are filled up
-        behind those that count.
+        """f[P, W] to what is stored of it, on the same device: nothing waits for that. Entries f[P,
+        M] are filled up behind those that count.
         """
 
     def pack(self, kept: Kept) -> dict[str, Array]:
         """The columns of P positions. What lies on a device is waited for."""
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Payload[Array]:
-        """Columns of P positions to what the losses take. ``assets`` are the tensors that the cache keeps once."""
+        """Columns of P positions to what the losses take. ``assets`` are the tensors that the cache
+        keeps once.
+        """
 
     def bytes_per_position(self) -> float:
         """Stored bytes of a position, on average where their number varies."""
@@ -91,11 +99,16 @@ def of_positions(codec: Codec) -> tuple[Stored, ...]:
 def of_entries(codec: Codec) -> dict[str, tuple[Stored, ...]]:
     """The columns of entries, by the column that counts them."""
     counts = dict.fromkeys(column.count for column in codec.columns() if column.count)
-    return {count: tuple(column for column in codec.columns() if column.count == count) for count in counts}
+    return {
+        count: tuple(column for column in codec.columns() if column.count == count)
+        for count in counts
+    }
 
 
 def without_filling(kept: Mapping[str, Array], codec: Codec) -> dict[str, Array]:
-    """Columns of entries [P, M, ...] as they are stored, one position's behind the other's: [sum of counts, ...]."""
+    """Columns of entries [P, M, ...] as they are stored, one position's behind the other's: [sum of
+    counts, ...].
+    """
     packed = {column.name: kept[column.name] for column in of_positions(codec)}
     for count, columns in of_entries(codec).items():
         for column in columns:
@@ -105,8 +118,8 @@ def without_filling(kept: Mapping[str, Array], codec: Codec) -> dict[str, Array]
 
 
 def filled(entries: Array, counts: Array) -> Array:
-    """Stored entries as [P, M, ...] again, filled up with zeros behind each position's own. Raises FormatError where
-    the counts do not add up to the entries.
+    """Stored entries as [P, M, ...] again, filled up with zeros behind each position's own. Raises
+    FormatError where the counts do not add up to the entries.
     """
     total = int(counts.sum(dtype=np.int64))
     if total != len(entries):

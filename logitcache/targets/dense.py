@@ -1,8 +1,8 @@
 """The dense codec: every logit of a row, minus the row's maximum, in half or single precision.
 
-Subtracting the maximum changes no probability at any temperature and puts the precision where the probability is:
-decoded with a single-precision log-softmax, half precision costs a KL of about 4e-7 nats (raw halves: 1.7e-6, and 4e-5
-at an offset of +40).
+Subtracting the maximum changes no probability at any temperature and puts the precision where the
+probability is: decoded with a single-precision log-softmax, half precision costs a KL of about 4e-7
+nats (raw halves: 1.7e-6, and 4e-5 at an offset of +40).
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class DenseCodec:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise SpecError(f"dense codec: expected a dtype among {', '.join(DTYPES)}, found {self.dtype!r}.")
+            raise SpecError(
+                f"dense codec: expected a dtype among {', '.join(DTYPES)}, found {self.dtype!r}."
+            )
         if self.width < 1:
             raise SpecError(f"dense codec: expected a width of at least 1, found {self.width}.")
 
@@ -80,14 +82,17 @@ class DenseCodec:
         return float(np.finfo(self.dtype).max)
 
     def reduce(self, vectors: Tensor, draw: Draw | None = None) -> Kept:
-        """f32[P, width] to ``{"logits": dtype[P, width]}`` on the same device. A gap too wide for half precision is
-        stored as its largest finite one.
+        """f32[P, width] to ``{"logits": dtype[P, width]}`` on the same device. A gap too wide for
+        half precision is stored as its largest finite one.
 
-        That gap (65,504) is a probability of exactly 0 in every precision a loss uses, at every temperature below 600.
+        That gap (65,504) is a probability of exactly 0 in every precision a loss uses, at every
+        temperature below 600.
         """
         import torch
 
-        shifted = vectors - vectors.amax(dim=1, keepdim=True)  # a gap beyond single precision is -inf for a moment
+        shifted = vectors - vectors.amax(
+            dim=1, keepdim=True
+        )  # a gap beyond single precision is -inf for a moment
         return {"logits": shifted.clamp_(min=-self.largest_gap).to(getattr(torch, self.dtype))}
 
     def pack(self, kept: Kept) -> dict[str, Array]:
@@ -96,17 +101,23 @@ class DenseCodec:
 
     def encode(self, logits: Float32) -> dict[str, Array]:
         """Both steps for numpy's arrays; the same bytes, without torch."""
-        with np.errstate(over="ignore", invalid="ignore"):  # as in ``reduce``; a vector that is not finite stays so
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # as in ``reduce``; a vector that is not finite stays so
             shifted = logits - logits.max(axis=1, keepdims=True)
             return {"logits": np.maximum(shifted, np.float32(-self.largest_gap)).astype(self.dtype)}
 
-    def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array] = NO_ASSETS) -> Dense[Array]:
+    def unpack(
+        self, columns: Mapping[str, Array], assets: Mapping[str, Array] = NO_ASSETS
+    ) -> Dense[Array]:
         """``logits`` as f32[P, width], row maximum 0."""
         return Dense(_single(columns["logits"]))
 
 
 def _single(values: Array) -> Float32:
-    """As single precision. Many halves by shifting their bits: numpy's own conversion takes three times as long."""
+    """As single precision. Many halves by shifting their bits: numpy's own conversion takes three
+    times as long.
+    """
     if values.dtype != np.float16 or values.size < _MANY:
         return values.astype(np.float32)
     bits = values.view(np.int16).astype(np.int32)  # the sign is carried along

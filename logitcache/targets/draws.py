@@ -1,8 +1,8 @@
 """Random numbers of positions: each is a pure function of the position's key and a counter.
 
-The keys come from ``logitcache.data.order.position_keys``, which hashes (seed, purpose, row, view, position). Here
-splitmix64's finaliser goes on from them, on whatever device the vectors are: integer arithmetic, so the numbers are the
-same on all of them, in any batch, in any order.
+The keys come from ``logitcache.data.order.position_keys``, which hashes (seed, purpose, row, view,
+position). Here splitmix64's finaliser goes on from them, on whatever device the vectors are:
+integer arithmetic, so the numbers are the same on all of them, in any batch, in any order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Draw:
     key: Tensor
 
     def uniform(self, stream: int, count: int) -> Tensor:
-        """``count`` numbers for each position, f64[P, count] in [0, 1), multiples of 2^-53. Streams are independent."""
+        """``count`` numbers for each position, f64[P, count] in [0, 1), multiples of 2^-53. Streams
+        are independent.
+        """
         import torch
 
         counter = torch.arange(count, device=self.key.device) + ((stream << _STREAM_BITS) + 1)

@@ -1,6 +1,8 @@
-"""Replay: what the teacher's last linear map is given, in the teacher's own dtype; the map itself is kept once.
+"""Replay: what the teacher's last linear map is given, in the teacher's own dtype; the map itself
+is kept once.
 
-The teacher's logits follow at any temperature, up to rounding, from d numbers of a position in place of V.
+The teacher's logits follow at any temperature, up to rounding, from d numbers of a position in
+place of V.
 """
 
 from __future__ import annotations
@@ -20,13 +22,19 @@ if TYPE_CHECKING:
 
     from logitcache.targets.draws import Draw
 
-STORED = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}  # numpy has no bfloat16: its bits
+STORED = {
+    "float32": "float32",
+    "float16": "float16",
+    "bfloat16": "uint16",
+}  # numpy has no bfloat16: its bits
 WEIGHT, BIAS = "head_weight", "head_bias"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayCodec:
-    """Stores f[P, hidden] in ``dtype``. What it depends on of the teacher's head is known once it is calibrated."""
+    """Stores f[P, hidden] in ``dtype``. What it depends on of the teacher's head is known once it
+    is calibrated.
+    """
 
     kind: ClassVar[str] = "replay"
     of_head: ClassVar[bool] = True  # it keeps what the head is given, not what it gives
@@ -42,10 +50,20 @@ class ReplayCodec:
         recorded = {name: entry for name, entry in value.items() if name != "kind"}
         kinds = {"width": int, "hidden": int, "dtype": str, "scale": float, "cap": float}
         ok = set(recorded) == set(kinds)
-        ok = ok and all(type(recorded[name]) is kind or name == "cap" for name, kind in kinds.items())
-        ok = ok and (recorded["cap"] is None or (type(recorded["cap"]) is float and recorded["cap"] > 0))
-        if not ok or recorded["dtype"] not in STORED or min(recorded["width"], recorded["hidden"]) < 1:
-            raise FormatError(f"replay codec: expected width, hidden, dtype, scale and cap, found {dict(value)}.")
+        ok = ok and all(
+            type(recorded[name]) is kind or name == "cap" for name, kind in kinds.items()
+        )
+        ok = ok and (
+            recorded["cap"] is None or (type(recorded["cap"]) is float and recorded["cap"] > 0)
+        )
+        if (
+            not ok
+            or recorded["dtype"] not in STORED
+            or min(recorded["width"], recorded["hidden"]) < 1
+        ):
+            raise FormatError(
+                f"replay codec: expected width, hidden, dtype, scale and cap, found {dict(value)}."
+            )
         return cls(**recorded)
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,7 +82,9 @@ class ReplayCodec:
         return self.hidden is not None
 
     def calibrated(self, vectors: Iterable[Tensor]) -> ReplayCodec:
-        """The codec as it is: it follows from the teacher's head (:func:`logitcache.teacher.replaying.replaying`)."""
+        """The codec as it is: it follows from the teacher's head
+        (:func:`logitcache.teacher.replaying.replaying`).
+        """
         return self
 
     def columns(self) -> tuple[Stored, ...]:
@@ -91,7 +111,9 @@ class ReplayCodec:
         return _head(self, id(assets), assets)
 
 
-_HEADS: dict[int, Head[Array]] = {}  # the last one: a head is one object, by which a device knows that it has it
+_HEADS: dict[
+    int, Head[Array]
+] = {}  # the last one: a head is one object, by which a device knows that it has it
 
 
 def _head(codec: ReplayCodec, key: int, assets: Mapping[str, Array]) -> Head[Array]:

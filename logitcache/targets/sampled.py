@@ -1,7 +1,8 @@
-"""Random Sampling KD (arXiv 2503.16870): n words drawn from the teacher's distribution with replacement.
+"""Random Sampling KD (arXiv 2503.16870): n words drawn from the teacher's distribution with
+replacement.
 
-The estimate of p(v) is (times that v was drawn) / n: unbiased, with variance p (1 - p) / n. Equal draws are one entry
-with its count.
+The estimate of p(v) is (times that v was drawn) / n: unbiased, with variance p (1 - p) / n. Equal
+draws are one entry with its count.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Sampled(SparseCodec):
 
     kind: ClassVar[str] = "sampled"
     n: int = option(help="Draws from the teacher at a position.", minimum=1, maximum=MOST_ENTRIES)
-    distinct: float | None = None  # of a position on average, as a sample of the teacher's vectors has it
+    distinct: float | None = (
+        None  # of a position on average, as a sample of the teacher's vectors has it
+    )
 
     def columns(self) -> tuple[Stored, ...]:
         entries = (self.ids_column("entries"), Stored("drawn", "uint8", 0, "entries"))
@@ -57,7 +60,9 @@ class Sampled(SparseCodec):
         p = self.probabilities(vectors)
         reached = p.cumsum(1, dtype=torch.float64)
         points = draw.uniform(WORDS, self.n) * reached[:, -1:]
-        words = torch.searchsorted(reached, points, right=True).clamp(max=self.width - 1).sort(1).values
+        words = (
+            torch.searchsorted(reached, points, right=True).clamp(max=self.width - 1).sort(1).values
+        )
         is_new = torch.ones_like(words)
         is_new[:, 1:] = words[:, 1:] != words[:, :-1]
         entry = is_new.cumsum(1) - 1
@@ -65,7 +70,9 @@ class Sampled(SparseCodec):
             "entries": entry[:, -1].add(1).to(torch.uint8),
             "entropy": self.entropy(p, draw),
             "ids": torch.zeros_like(words).scatter_(1, entry, words).int(),
-            "drawn": torch.zeros_like(words).scatter_add_(1, entry, torch.ones_like(words)).to(torch.uint8),
+            "drawn": torch.zeros_like(words)
+            .scatter_add_(1, entry, torch.ones_like(words))
+            .to(torch.uint8),
         }
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:

@@ -1,4 +1,6 @@
-"""What the sparse codecs have in common: one temperature, entropy beside the entries, word numbers in few bytes."""
+"""What the sparse codecs have in common: one temperature, entropy beside the entries, word numbers
+in few bytes.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,21 @@ MOST_ENTRIES = np.iinfo(np.uint8).max  # of a position: a count is a byte
 
 @dataclass(frozen=True, kw_only=True)
 class SparseCodec:
-    """Stores some words of each position with their probabilities at one temperature, and the entropy of all."""
+    """Stores some words of each position with their probabilities at one temperature, and the
+    entropy of all.
+    """
 
     kind: ClassVar[str]
     width: int
-    temperature: float = option(1.0, "Temperature that the teacher's logits are divided by.", above=0, maximum=1000)
+    temperature: float = option(
+        1.0, "Temperature that the teacher's logits are divided by.", above=0, maximum=1000
+    )
 
     def __post_init__(self) -> None:
         if type(self.width) is not int or not 1 <= self.width <= LONGEST:
-            raise SpecError(f"{self.kind}: expected a width from 1 to {LONGEST:,}, found {self.width!r}.")
+            raise SpecError(
+                f"{self.kind}: expected a width from 1 to {LONGEST:,}, found {self.width!r}."
+            )
         for declared in options_of(type(self)):
             object.__setattr__(self, declared.path[-1], checked(declared, declared.value_in(self)))
         self.check()
@@ -50,7 +58,9 @@ class SparseCodec:
         names = {entry.name for entry in fields(cls)}
         if set(recorded) != names:
             expected = ", ".join(sorted(names))
-            raise FormatError(f"{cls.kind} codec: expected the fields {expected}, found {', '.join(sorted(recorded))}.")
+            raise FormatError(
+                f"{cls.kind} codec: expected the fields {expected}, found {', '.join(sorted(recorded))}."
+            )
         try:
             return cls(**recorded)
         except (SpecError, TypeError) as error:

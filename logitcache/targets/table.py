@@ -16,7 +16,13 @@ from logitcache.targets.sampled import Sampled
 from logitcache.targets.topk import UNIGRAM, TopK
 from logitcache.targets.varopt import VarOpt
 
-KINDS: dict[str, Any] = {"dense": DenseCodec, "topk": TopK, "sampled": Sampled, "varopt": VarOpt, "replay": ReplayCodec}
+KINDS: dict[str, Any] = {
+    "dense": DenseCodec,
+    "topk": TopK,
+    "sampled": Sampled,
+    "varopt": VarOpt,
+    "replay": ReplayCodec,
+}
 
 FITTED = ("c", "values", "distinct")  # fields of codecs that follow from a sample of answers
 
@@ -25,7 +31,9 @@ def codec_from_dict(value: Mapping[str, Any]) -> Codec:
     """The codec a manifest names. Raises FormatError for a kind that is not known here."""
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise FormatError(f"codec: expected one of {', '.join(KINDS)}, found {kind!r}. A newer logitcache may know it.")
+        raise FormatError(
+            f"codec: expected one of {', '.join(KINDS)}, found {kind!r}. A newer logitcache may know it."
+        )
     codec: Codec = KINDS[kind].from_dict(value)
     return codec
 
@@ -38,14 +46,15 @@ class CodecSpec:
     settings: Mapping[str, Any]
 
     def codec(self, width: int) -> Any:
-        """The codec of vectors of this width, to be calibrated where it is not: a Codec, or the choice of one. Raises
-        SpecError where the settings do not fit it.
+        """The codec of vectors of this width, to be calibrated where it is not: a Codec, or the
+        choice of one. Raises SpecError where the settings do not fit it.
         """
         return _named_kinds()[self.kind](width=width, **self.settings)
 
     def check_answers(self, *, are_words_counted: bool = False) -> None:
-        """Raises SpecError for a codec that answers alone do not suffice for: one that keeps what a model's last linear
-        map is given, or, unless ``are_words_counted``, one whose tail is how often words stand in the rows.
+        """Raises SpecError for a codec that answers alone do not suffice for: one that keeps what a
+        model's last linear map is given, or, unless ``are_words_counted``, one whose tail is how
+        often words stand in the rows.
         """
         if self.kind == ReplayCodec.kind:
             raise SpecError(
@@ -69,8 +78,9 @@ def _named_kinds() -> dict[str, Any]:
 
 
 def parse(text: str) -> CodecSpec:
-    """The codec that ``KIND`` or ``KIND:NAME=VALUE,…`` names; a floating-point type alone is a dense one of it. Raises
-    SpecError for an unknown kind or setting, a value that it does not take, or one that is missing.
+    """The codec that ``KIND`` or ``KIND:NAME=VALUE,…`` names; a floating-point type alone is a
+    dense one of it. Raises SpecError for an unknown kind or setting, a value that it does not take,
+    or one that is missing.
     """
     kind, _, words = text.strip().partition(":")
     if kind in DTYPES:
@@ -83,10 +93,19 @@ def parse(text: str) -> CodecSpec:
                         where="--codec")  # fmt: skip
     options = {declared.name: declared for declared in options_of(kinds[kind])}
     settings = _settings(kind, options, words)
-    missing = [name for name, declared in options.items() if declared.option.required and name not in settings]
+    missing = [
+        name
+        for name, declared in options.items()
+        if declared.option.required and name not in settings
+    ]
     if missing:
         advice = f"Give --codec {kind}:{missing[0]}=NUMBER."
-        raise SpecError(expected=f"a value for {missing[0]}", found="none", advice=advice, where=f"--codec {kind}")
+        raise SpecError(
+            expected=f"a value for {missing[0]}",
+            found="none",
+            advice=advice,
+            where=f"--codec {kind}",
+        )
     return CodecSpec(kind, settings)
 
 
@@ -97,7 +116,9 @@ def _settings(kind: str, options: Mapping[str, Declared], words: str) -> dict[st
         name, _, value = (part.strip() for part in word.partition("="))
         if name not in options:
             raise SpecError(
-                expected=f"a setting among {', '.join(options)}" if options else "no settings, as it takes none",
+                expected=f"a setting among {', '.join(options)}"
+                if options
+                else "no settings, as it takes none",
                 found=repr(name),
                 advice=nearest(name, options) if options else f"Give --codec {kind} alone.",
                 where=f"--codec {kind}",
@@ -114,7 +135,9 @@ def _settings(kind: str, options: Mapping[str, Declared], words: str) -> dict[st
 
 
 def _as_typed(declared: Declared, value: str) -> Any:
-    """A typed word as a number where the setting is one; as it is where it is no number, to be refused."""
+    """A typed word as a number where the setting is one; as it is where it is no number, to be
+    refused.
+    """
     if declared.kind not in (int, float):
         return value
     try:
@@ -129,7 +152,11 @@ def named(codec: Mapping[str, Any]) -> str:
     if kind == "dense":
         return str(codec["dtype"])
     chosen = {declared: codec[declared.path[-1]] for declared in options_of(KINDS[kind])}
-    words = [f"{declared.name}={_in_full(value)}" for declared, value in chosen.items() if value != declared.default]
+    words = [
+        f"{declared.name}={_in_full(value)}"
+        for declared, value in chosen.items()
+        if value != declared.default
+    ]
     return f"{kind}:{','.join(words)}" if words else kind
 
 
@@ -142,19 +169,24 @@ def _in_full(value: Any) -> str:
 
 
 def without_fitted(codec: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a codec that a plan records, without the numbers that follow from a sample of answers."""
+    """The settings of a codec that a plan records, without the numbers that follow from a sample of
+    answers.
+    """
     return {name: value for name, value in codec.items() if name not in FITTED}
 
 
 def recorded_codec(asked: Any, candidates: Iterable[Codec]) -> Any:
-    """The first of these calibrated codecs that has the settings asked for; what was asked where there is none. So
-    rows that belong together, or that are dumped again, share the numbers that a sample of answers gave.
+    """The first of these calibrated codecs that has the settings asked for; what was asked where
+    there is none. So rows that belong together, or that are dumped again, share the numbers that a
+    sample of answers gave.
     """
     for codec in candidates:
         if isinstance(asked, Auto):
             has_settings = asked.allows(codec)
         else:
             has_settings = without_fitted(asked.to_dict()) == without_fitted(codec.to_dict())
-        if has_settings and not isinstance(codec, ReplayCodec):  # that one follows from the teacher's head
+        if has_settings and not isinstance(
+            codec, ReplayCodec
+        ):  # that one follows from the teacher's head
             return codec
     return asked

@@ -1,8 +1,9 @@
-"""Top-k: the k most probable words with their probabilities, and what is left as a number of its own.
+"""Top-k: the k most probable words with their probabilities, and what is left as a number of its
+own.
 
-Truncation is biased: the words behind the k-th have no probability of their own. What becomes of it is the ``tail``:
-one outcome more (the loss is the KL divergence over k + 1 outcomes, zero at p = q and never above the full one),
-nothing, an even spread, or the corpus's own distribution of words.
+Truncation is biased: the words behind the k-th have no probability of their own. What becomes of it
+is the ``tail``: one outcome more (the loss is the KL divergence over k + 1 outcomes, zero at p = q
+and never above the full one), nothing, an even spread, or the corpus's own distribution of words.
 """
 
 from __future__ import annotations
@@ -37,12 +38,16 @@ class TopK(SparseCodec):
 
     kind: ClassVar[str] = "topk"
     k: int = option(help="Words kept at a position.", minimum=1, maximum=65536)
-    tail: str = option("bucket", "What becomes of the other words' probability.", choices=tuple(TAILS))
+    tail: str = option(
+        "bucket", "What becomes of the other words' probability.", choices=tuple(TAILS)
+    )
     bits: str = option("16", "Bits of a stored probability.", choices=("8", "16"))
 
     def check(self) -> None:
         if self.k > self.width:
-            raise SpecError(expected=f"at most {self.width}, the words there are", found=self.k, where="topk: k")
+            raise SpecError(
+                expected=f"at most {self.width}, the words there are", found=self.k, where="topk: k"
+            )
 
     @property
     def id_bytes(self) -> int:

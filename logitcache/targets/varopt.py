@@ -1,15 +1,18 @@
-"""VarOpt: the unbiased sparse target whose summed variance is least for its expected number of entries.
+"""VarOpt: the unbiased sparse target whose summed variance is least for its expected number of
+entries.
 
-Word v is kept with probability ``pi = min(1, c p)`` and is then worth ``p / pi``: p itself where c p >= 1, and 1 / c
-for every other word, so that the entry of such a word is its number alone. Among all estimates with E[estimate] = p and
-the same expected number of entries this has the least sum of variances (Cohen et al. 2009, "Stream sampling for
-variance-optimal estimation of subset sums"); single words may vary more than under another. ``c`` is one number for the
-whole cache, so a position has the entries that its distribution needs. The estimates of a position add up to 1 in
+Word v is kept with probability ``pi = min(1, c p)`` and is then worth ``p / pi``: p itself where c
+p >= 1, and 1 / c for every other word, so that the entry of such a word is its number alone. Among
+all estimates with E[estimate] = p and the same expected number of entries this has the least sum of
+variances (Cohen et al. 2009, "Stream sampling for variance-optimal estimation of subset sums");
+single words may vary more than under another. ``c`` is one number for the whole cache, so a
+position has the entries that its distribution needs. The estimates of a position add up to 1 in
 expectation only and must never be renormalised.
 
-Steps for one position: (1) the words with c p >= 1, which are at most c many, are kept; (2) the pi of the others are
-laid end to end, the most probable first, then the rest by number; (3) of the points u, u + 1, u + 2, … with one uniform
-u each takes the word it falls on (systematic sampling). Cost: one partial sort and one cumulative sum of V numbers.
+Steps for one position: (1) the words with c p >= 1, which are at most c many, are kept; (2) the pi
+of the others are laid end to end, the most probable first, then the rest by number; (3) of the
+points u, u + 1, u + 2, … with one uniform u each takes the word it falls on (systematic sampling).
+Cost: one partial sort and one cumulative sum of V numbers.
 """
 
 from __future__ import annotations
@@ -47,7 +50,9 @@ class VarOpt(SparseCodec):
     mean: float = option(help="Entries of a position on average.", minimum=1, maximum=MOST_ENTRIES)
     cap: int = option(MOST_ENTRIES, "Most entries of a position.", minimum=1, maximum=MOST_ENTRIES)
     c: float | None = None  # once calibrated
-    values: float | None = None  # entries of a position on average that have a value of their own, once calibrated
+    values: float | None = (
+        None  # entries of a position on average that have a value of their own, once calibrated
+    )
 
     def check(self) -> None:
         if self.mean > min(self.width, self.cap):
@@ -66,13 +71,20 @@ class VarOpt(SparseCodec):
 
     @property
     def most(self) -> int:
-        """Entries of one position: at most c words have c p >= 1, and the pi of all add up to c at most."""
+        """Entries of one position: at most c words have c p >= 1, and the pi of all add up to c at
+        most.
+        """
         assert self.c is not None
         return min(math.ceil(self.c) + 1, self.cap, self.width)
 
     def columns(self) -> tuple[Stored, ...]:
         own = (Stored("own_c", "float32"),) if self.is_capped else ()
-        positions = (Stored("entries", "uint8"), Stored("kept", "uint8"), Stored("entropy", "float16"), *own)
+        positions = (
+            Stored("entries", "uint8"),
+            Stored("kept", "uint8"),
+            Stored("entropy", "float16"),
+            *own,
+        )
         return (*positions, self.ids_column("entries"), Stored("value", "uint8", 0, "kept"))
 
     def bytes_per_position(self) -> float:
@@ -85,8 +97,9 @@ class VarOpt(SparseCodec):
         return self.c is not None
 
     def calibrated(self, vectors: Iterable[Tensor]) -> VarOpt:
-        """With the c that gives ``mean`` entries on average: sum of min(1, c p) grows with c, so halving finds it. A
-        word behind the ``WATCHED`` most probable ones has c p < 1 for every c in use, so only those are held.
+        """With the c that gives ``mean`` entries on average: sum of min(1, c p) grows with c, so
+        halving finds it. A word behind the ``WATCHED`` most probable ones has c p < 1 for every c
+        in use, so only those are held.
         """
         p = [_watched(self.probabilities(part)) for part in vectors]
         positions = sum(len(part) for part in p)
@@ -117,8 +130,9 @@ class VarOpt(SparseCodec):
         return {**stored, "own_c": c} if self.is_capped else stored
 
     def drawn(self, p: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(c f32[P], words with a value of their own i64[P], entries i64[P], places of the entries in the order of the
-        draw i64[P, M], words i64[P, M]) of probabilities f32[P, V] and one uniform number each, f64[P, 1].
+        """(c f32[P], words with a value of their own i64[P], entries i64[P], places of the entries
+        in the order of the draw i64[P, M], words i64[P, M]) of probabilities f32[P, V] and one
+        uniform number each, f64[P, 1].
         """
         import torch
 
@@ -140,10 +154,12 @@ class VarOpt(SparseCodec):
         return c, kept, entries, place, torch.where(place < self.most, from_top, place - self.most)
 
     def own_c(self, p: Tensor, top: Tensor) -> Tensor:
-        """The c of each position, f32[P]: the cache's, or the one that gives ``cap`` entries where that gives more.
+        """The c of each position, f32[P]: the cache's, or the one that gives ``cap`` entries where
+        that gives more.
 
-        With the j most probable words kept, sum of min(1, c p) = j + c (1 - their probability), so c = (cap - j) /
-        (1 - their probability); the right j is the first for which the next word has c p < 1.
+        With the j most probable words kept, sum of min(1, c p) = j + c (1 - their probability), so
+        c = (cap - j) / (1 - their probability); the right j is the first for which the next word
+        has c p < 1.
         """
         import torch
 
@@ -170,13 +186,15 @@ class VarOpt(SparseCodec):
         slot = np.arange(ids.shape[1])
         prob = np.where(slot < entries[:, None], 1 / c[:, None], np.float32(0)).astype(np.float32)
         value = filled(from_byte(columns["value"], self.smallest), kept)
-        prob[:, : value.shape[1]] = np.where(slot[: value.shape[1]] < kept[:, None], value, prob[:, : value.shape[1]])
+        prob[:, : value.shape[1]] = np.where(
+            slot[: value.shape[1]] < kept[:, None], value, prob[:, : value.shape[1]]
+        )
         return Sparse(ids, prob, np.zeros_like(entropy), entropy, self.temperature)
 
 
 def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
-    """The codec of the most entries whose positions take at most ``limit`` bytes on average, from vectors f[P, V]
-    each.
+    """The codec of the most entries whose positions take at most ``limit`` bytes on average, from
+    vectors f[P, V] each.
     """
     p = [_watched(codec.probabilities(part)) for part in vectors]
     positions = sum(len(part) for part in p)
@@ -198,7 +216,9 @@ def _of(codec: VarOpt, p: list[Tensor], positions: int, c: float) -> VarOpt:
 
 
 def _watched(p: Tensor) -> Tensor:
-    """The most probable words of each position, f64[P, WATCHED], and the sum of the others behind them."""
+    """The most probable words of each position, f64[P, WATCHED], and the sum of the others behind
+    them.
+    """
     import torch
 
     top = p.topk(min(WATCHED, p.shape[1]), dim=1).values.double()

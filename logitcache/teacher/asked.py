@@ -1,5 +1,6 @@
-"""Who answers for which rows, as a dump uses it: a model that is asked (:mod:`logitcache.teacher.plan`), or answers
-that lie somewhere already (:mod:`logitcache.teacher.column`). No torch.
+"""Who answers for which rows, as a dump uses it: a model that is asked
+(:mod:`logitcache.teacher.plan`), or answers that lie somewhere already
+(:mod:`logitcache.teacher.column`). No torch.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Receiver(Protocol):
     """Takes the answers of one batch after the other."""
 
     def add(self, places: Int64, vectors: Any) -> None:
-        """``vectors`` f32[P, K], a tensor on the teacher's device or an array of numpy's, are of all kept positions of
-        the rows at these places.
+        """``vectors`` f32[P, K], a tensor on the teacher's device or an array of numpy's, are of
+        all kept positions of the rows at these places.
         """
 
 
@@ -71,33 +72,40 @@ class Asked(ABC):
 
     @abstractmethod
     def prepare(self, start: int, stop: int, places: Int64 | None = None) -> Examples:
-        """Rows start..stop as the teacher reads them; only those at these places (counted from start), where given."""
+        """Rows start..stop as the teacher reads them; only those at these places (counted from
+        start), where given.
+        """
 
     @abstractmethod
     def positions(self, rows: Examples) -> Positions:
         """The kept positions of all of these rows."""
 
     @abstractmethod
-    def ask(self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter) -> tuple[R, int]:
-        """Ask about these rows: a receiver that ``begin`` has made, which was given all answers, and the token budget
-        they were computed with. ``stage`` is told of the rows and tokens that are done. Raises SpecError.
+    def ask(
+        self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
+    ) -> tuple[R, int]:
+        """Ask about these rows: a receiver that ``begin`` has made, which was given all answers,
+        and the token budget they were computed with. ``stage`` is told of the rows and tokens that
+        are done. Raises SpecError.
         """
 
     @abstractmethod
     def answer(self, rows: Rows) -> tuple[Examples, Float32] | None:
-        """Other rows of the source, and the logits at their kept positions, f32[P, K]; None where they cannot be
-        asked about.
+        """Other rows of the source, and the logits at their kept positions, f32[P, K]; None where
+        they cannot be asked about.
         """
 
     @abstractmethod
-    def ask_again(self, rows: Examples, batch_tokens: int, places: Int64) -> tuple[Float32, Float32, Float32]:
-        """The logits of the rows at these places, f32[P, K] each: in the batches that :meth:`ask` makes of all rows,
-        each row alone, and each beside a copy of itself.
+    def ask_again(
+        self, rows: Examples, batch_tokens: int, places: Int64
+    ) -> tuple[Float32, Float32, Float32]:
+        """The logits of the rows at these places, f32[P, K] each: in the batches that :meth:`ask`
+        makes of all rows, each row alone, and each beside a copy of itself.
         """
 
     def check_same(self, there: Plan, *, padding: bool = True) -> None:
-        """Raises FingerprintMismatch where a cache was made by another plan than this, names of things apart; unless
-        ``padding``, also where its batches were made otherwise.
+        """Raises FingerprintMismatch where a cache was made by another plan than this, names of
+        things apart; unless ``padding``, also where its batches were made otherwise.
         """
         without = NAMES if padding else (*NAMES, "padding")
         for name, before, now in differences(there.to_dict(), self.plan.to_dict(), without=without):
@@ -115,7 +123,9 @@ def task_of(source: Source, own: tuple[str, ...]) -> Classification:
 
 
 def class_names(task: Classification, match: Match) -> tuple[str, ...]:
-    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one name twice."""
+    """The names of a cache's columns: the data's, else the teacher's; numbers where that has one
+    name twice.
+    """
     if task.label_names is not None or len(set(match.own)) < len(match.own):
         return match.data
     return match.names
@@ -128,7 +138,9 @@ def occurring(source: Source) -> list[int]:
 
 
 def label_digest(rows: Rows) -> str:
-    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two versions of them."""
+    """Digest of the gold labels: they are stored beside the answers, and a resume must not mix two
+    versions of them.
+    """
     return identity.digest_arrays([("label", rows.labels)])
 
 
@@ -140,7 +152,9 @@ def checked_shard_rows(
     max_length: int,
     positions: int = 1,
 ) -> int:
-    """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a manifest can list."""
+    """Rows of a shard: the chosen number, or the default. Raises SpecError for more shards than a
+    manifest can list.
+    """
     each = chosen or shard_rows(columns, parameters, max_length, positions)
     if -(-rows // each) > MAX_SHARDS:
         raise SpecError(
@@ -152,13 +166,19 @@ def checked_shard_rows(
     return each
 
 
-def shard_rows(columns: tuple[Column, ...], parameters: int, max_length: int, positions: int = 1) -> int:
-    """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least 1,024. Of vectors so
-    wide that those would be more than 64 MB, as many as 32 MB hold: a shard is in memory up to four times. A row has
-    so many ``positions``, and as many tokens where they are kept.
+def shard_rows(
+    columns: tuple[Column, ...], parameters: int, max_length: int, positions: int = 1
+) -> int:
+    """The smallest of 16,384 rows, 64 MB and about 1e14 teacher FLOPs: a power of two, at least
+    1,024. Of vectors so wide that those would be more than 64 MB, as many as 32 MB hold: a shard is
+    in memory up to four times. A row has so many ``positions``, and as many tokens where they are
+    kept.
     """
     record = sum(c.record_bytes() * (1 if c.level == ROW else positions) for c in columns)
     if MIN_SHARD_ROWS * record > SHARD_BYTES:
         return 1 << int(np.log2(max(1.0, WIDE_SHARD_BYTES / record)))
     by_flops = SHARD_FLOPS / max(1, 2 * parameters * max_length)
-    return max(MIN_SHARD_ROWS, 1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, SHARD_BYTES / record, by_flops)))))
+    return max(
+        MIN_SHARD_ROWS,
+        1 << int(np.log2(max(1.0, min(MAX_SHARD_ROWS, SHARD_BYTES / record, by_flops)))),
+    )

@@ -1,4 +1,6 @@
-"""The number of a codec that follows from the teacher's answers, found on a sample of the rows before a dump."""
+"""The number of a codec that follows from the teacher's answers, found on a sample of the rows
+before a dump.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ SEED = 0
 
 
 def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -> Codec:
-    """The codec, ready to reduce. The rows are drawn from all of them, so the same rows give the same number. Raises
-    SpecError where there is none to ask about.
+    """The codec, ready to reduce. The rows are drawn from all of them, so the same rows give the
+    same number. Raises SpecError where there is none to ask about.
     """
     if codec.is_calibrated:
         return codec
@@ -44,26 +46,38 @@ def calibrated(codec: Codec, panel: Panel, rows: Rows, settings: DumpSettings) -
 
 
 def fits_replay(panel: Panel, limit: float, rows: Rows, settings: DumpSettings) -> bool:
-    """Whether a teacher's logits can be replayed from at most so many bytes of a position; some rows tell."""
+    """Whether a teacher's logits can be replayed from at most so many bytes of a position; some
+    rows tell.
+    """
     teacher = panel.first
-    if not isinstance(panel, OneTeacher) or not teacher.kind.per_token or not has_head(teacher.model):
+    if (
+        not isinstance(panel, OneTeacher)
+        or not teacher.kind.per_token
+        or not has_head(teacher.model)
+    ):
         return False
     weight = head_of(teacher.model).weight
     if weight.shape[1] * weight.element_size() > limit or not len(rows):
         return False
-    examples = prepare(teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length)
+    examples = prepare(
+        teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length
+    )
     return remakes_logits(teacher.model, examples, teacher.padding)
 
 
 def choice_note(text: str, codec: Codec) -> str:
     """Which codec was chosen for a number of bytes, and why."""
-    why = "exact" if codec.temperatures is None else "unbiased, and of the least variance for its entries"
+    why = (
+        "exact"
+        if codec.temperatures is None
+        else "unbiased, and of the least variance for its entries"
+    )
     return f"--codec {text} is {named(codec.to_dict())}, {codec.bytes_per_position():.1f} bytes a position: {why}"
 
 
 def unigram_of(rows: Rows, width: int) -> Array:
-    """How often each word stands in the rows, f32[width], sum 1; half a time more for each, so that none is never.
-    Raises SpecError for rows that are no tokens.
+    """How often each word stands in the rows, f32[width], sum 1; half a time more for each, so that
+    none is never. Raises SpecError for rows that are no tokens.
     """
     if "input_ids" not in rows.tokens:
         raise SpecError(

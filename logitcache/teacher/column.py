@@ -1,9 +1,10 @@
-"""A teacher whose answers lie somewhere already: a column of the data, of another table, or an array.
+"""A teacher whose answers lie somewhere already: a column of the data, of another table, or an
+array.
 
-Nothing is asked, so nothing here loads torch. In a table the rows are found by their texts, as everywhere; an array is
-joined by row, which its number of rows alone can prove. What a plan records of such a teacher is the content of its
-answers, in the order of the data's classes: other names of files and columns, or columns in another order, are the same
-teacher.
+Nothing is asked, so nothing here loads torch. In a table the rows are found by their texts, as
+everywhere; an array is joined by row, which its number of rows alone can prove. What a plan records
+of such a teacher is the content of its answers, in the order of the data's classes: other names of
+files and columns, or columns in another order, are the same teacher.
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ from logitcache.reporter import Meter, Reporter
 from logitcache.store.manifest import Plan
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import parse, recorded_codec
-from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
+from logitcache.teacher.asked import (
+    Asked,
+    R,
+    checked_shard_rows,
+    class_names,
+    label_digest,
+    occurring,
+    task_of,
+)
 from logitcache.teacher.gold import check_gold
 
 NOT_READ = Padding(Side.NONE, 0, 0)  # rows that become no batch
@@ -63,7 +72,9 @@ class Recorded(Asked):
     def positions(self, rows: Examples) -> Positions:
         return self.task.positions(rows, np.arange(len(rows)))
 
-    def ask(self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter) -> tuple[R, int]:
+    def ask(
+        self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
+    ) -> tuple[R, int]:
         receiver = begin()
         receiver.add(np.arange(len(rows)), self.logits[rows.row_id])
         stage.advance(len(rows))
@@ -75,7 +86,9 @@ class Recorded(Asked):
             return None
         return _unread(rows), self.logits[rows.row_id]
 
-    def ask_again(self, rows: Examples, batch_tokens: int, places: Int64) -> tuple[Float32, Float32, Float32]:
+    def ask_again(
+        self, rows: Examples, batch_tokens: int, places: Int64
+    ) -> tuple[Float32, Float32, Float32]:
         logits = self.logits[rows.row_id[places]]
         return logits, logits, logits
 
@@ -90,11 +103,11 @@ def recorded(
     reporter: Reporter,
     codecs: Sequence[Codec] = (),
 ) -> Recorded:
-    """The plan of a dump of answers that lie somewhere; ``cache`` is the folder of embedded data. The
-    first of ``codecs`` that has the settings' codec is taken as it is.
+    """The plan of a dump of answers that lie somewhere; ``cache`` is the folder of embedded data.
+    The first of ``codecs`` that has the settings' codec is taken as it is.
 
-    Raises FingerprintMismatch for other classes or columns that look permuted, SpecError for answers that cannot be
-    read, or rows without one (unless those are to be skipped).
+    Raises FingerprintMismatch for other classes or columns that look permuted, SpecError for
+    answers that cannot be read, or rows without one (unless those are to be skipped).
     """
     if source.task != Classification.name:
         raise SpecError(
@@ -114,7 +127,10 @@ def recorded(
     task = task_of(source, own)
     match = match_labels(own, task, answers.name, label_map, occurring=occurring(source))
     if task.num_labels < 2:
-        raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
+        raise SpecError(
+            f"expected two classes or more, found {task.num_labels}. Use data of more.",
+            where=source.name,
+        )
     logits, kind = labels.logits(answers)
     logits = np.ascontiguousarray(logits[:, match.order])
     _check_answered(logits, rows, settings, answers.name)
@@ -169,10 +185,14 @@ def _unread(rows: Rows) -> Examples:
     empty = Ragged(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
     views = np.zeros(count, np.int64)
     cut = np.zeros(count, np.bool_)
-    return Examples(rows.row_id, views, rows.row_hash, rows.label, {"input_ids": empty}, cut, NOT_READ)
+    return Examples(
+        rows.row_id, views, rows.row_hash, rows.label, {"input_ids": empty}, cut, NOT_READ
+    )
 
 
-def _read(answers: AnswerSource, source: Source, split: str, cache: Path, reporter: Reporter) -> SoftLabels:
+def _read(
+    answers: AnswerSource, source: Source, split: str, cache: Path, reporter: Reporter
+) -> SoftLabels:
     """The answers of the rows of a split's table, in their order."""
     rows = source.table(split)
     if answers.is_array:
@@ -193,7 +213,9 @@ def _read(answers: AnswerSource, source: Source, split: str, cache: Path, report
     return _by_text(labels, hashes_of(table, *texts), rows, answers.name, reporter)
 
 
-def _text_columns(table: Table, texts: tuple[str, str | None], where: str) -> tuple[str, str | None]:
+def _text_columns(
+    table: Table, texts: tuple[str, str | None], where: str
+) -> tuple[str, str | None]:
     """The text columns of another table: those called as in the data, else those of a usual name."""
     if all(name in table.columns for name in texts if name is not None):
         return texts
@@ -218,9 +240,11 @@ def _by_row(answers: AnswerSource, rows: Rows, reporter: Reporter) -> SoftLabels
     return labels
 
 
-def _by_text(labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporter: Reporter) -> SoftLabels:
-    """The answers of a table's rows for rows of the data: at their own places where all texts are the same, else those
-    of the first row with the text. A text that is not there has none.
+def _by_text(
+    labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporter: Reporter
+) -> SoftLabels:
+    """The answers of a table's rows for rows of the data: at their own places where all texts are
+    the same, else those of the first row with the text. A text that is not there has none.
     """
     if np.array_equal(row_hash, rows.row_hash):
         return labels
@@ -242,8 +266,14 @@ def _by_text(labels: SoftLabels, row_hash: Int64, rows: Rows, name: str, reporte
 
 
 def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str) -> SoftLabels:
-    """With columns of zeros for classes of the data that no answer names, where all that are named are the data's."""
-    if labels.names is None or source.label_names is None or len(labels.names) >= len(source.label_names):
+    """With columns of zeros for classes of the data that no answer names, where all that are named
+    are the data's.
+    """
+    if (
+        labels.names is None
+        or source.label_names is None
+        or len(labels.names) >= len(source.label_names)
+    ):
         return labels
     own = set(map(folded, labels.names))
     more = [label for label in source.label_names if folded(label) not in own]
@@ -254,7 +284,9 @@ def _complete(labels: SoftLabels, source: Source, reporter: Reporter, name: str)
 
 
 def _check_answered(logits: Float32, rows: Rows, settings: DumpSettings, name: str) -> None:
-    """Raises SpecError for rows without an answer, unless they are to be skipped, and where no row has one."""
+    """Raises SpecError for rows without an answer, unless they are to be skipped, and where no row
+    has one.
+    """
     missing = np.flatnonzero(np.isnan(logits).any(axis=1))
     if not len(missing) or (settings.on_nonfinite == "skip" and len(missing) < len(rows)):
         return

@@ -1,5 +1,5 @@
-"""What the last bits of a logit depend on besides the plan. Byte identity is promised where these agree; elsewhere
-equality within what the same teacher differs by when it is asked in other batches.
+"""What the last bits of a logit depend on besides the plan. Byte identity is promised where these
+agree; elsewhere equality within what the same teacher differs by when it is asked in other batches.
 """
 
 from __future__ import annotations
@@ -47,4 +47,8 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, lis
     """The conditions of two that are not the same, by name: [of one, of the other]."""
     left, right = shared(one), shared(other)
     names = [*left, *(name for name in right if name not in left)]
-    return {name: [left.get(name), right.get(name)] for name in names if left.get(name) != right.get(name)}
+    return {
+        name: [left.get(name), right.get(name)]
+        for name in names
+        if left.get(name) != right.get(name)
+    }

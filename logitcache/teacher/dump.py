@@ -1,8 +1,9 @@
 """The inference stage: every row of one split past the teacher once, into a cache.
 
-Inside a shard the teacher sees rows in order of length, in batches of a token budget; they are stored in row order.
-What a shard holds depends on its rows and the plan alone, so the same command goes on where it stopped, and several
-workers with disjoint parts of one plan make the cache that one would have made.
+Inside a shard the teacher sees rows in order of length, in batches of a token budget; they are
+stored in row order. What a shard holds depends on its rows and the plan alone, so the same command
+goes on where it stopped, and several workers with disjoint parts of one plan make the cache that
+one would have made.
 """
 
 from __future__ import annotations
@@ -53,19 +54,23 @@ def dump_split(
     lock: Lock | None = None,
     reporter: Reporter = SILENT,
 ) -> DumpReport:
-    """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not see the teacher.
+    """Make (or finish) the cache of one split; rows whose text ``reuse`` has an answer for do not
+    see the teacher.
 
-    The caller may hold the folder's ``lock``. With ``part`` (i, n), i from 0, only that range of its shards: n workers
-    make the cache, and the report of the one that seals it speaks for all. ``label_map`` names the teacher's class for
-    classes of the data. ``own_classes``: the teacher was trained here on these classes, so its columns are not checked
-    with gold labels.
+    The caller may hold the folder's ``lock``. With ``part`` (i, n), i from 0, only that range of
+    its shards: n workers make the cache, and the report of the one that seals it speaks for all.
+    ``label_map`` names the teacher's class for classes of the data. ``own_classes``: the teacher
+    was trained here on these classes, so its columns are not checked with gold labels.
 
-    Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another teacher; SpecError for rows or
-    answers that cannot be used, or ``reuse`` in the same folder; CorruptShard where ``reuse`` is damaged; Locked where
-    somebody else writes there.
+    Raises FingerprintMismatch for other labels, another plan, or a ``reuse`` of another teacher;
+    SpecError for rows or answers that cannot be used, or ``reuse`` in the same folder; CorruptShard
+    where ``reuse`` is damaged; Locked where somebody else writes there.
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
-        raise SpecError("--reuse: expected another folder than --out, found the same. Name a new --out.", where=folder)
+        raise SpecError(
+            "--reuse: expected another folder than --out, found the same. Name a new --out.",
+            where=folder,
+        )
     known = None if reuse is None else Known(reuse)
     asked = checked_plan(
         teacher,
@@ -78,12 +83,21 @@ def dump_split(
         codecs=[] if overwrite else begun_codec(folder),
         reporter=reporter,
     )
-    return fill(asked, source, folder, reuse=known, overwrite=overwrite, part=part, lock=lock, reporter=reporter)
+    return fill(
+        asked,
+        source,
+        folder,
+        reuse=known,
+        overwrite=overwrite,
+        part=part,
+        lock=lock,
+        reporter=reporter,
+    )
 
 
 def begun_codec(folder: Path) -> list[Codec]:
-    """The codec of the cache that this folder holds or that was begun there; none where there is none, or whoever
-    claims the folder will say what is wrong with it.
+    """The codec of the cache that this folder holds or that was begun there; none where there is
+    none, or whoever claims the folder will say what is wrong with it.
     """
     with suppress(FormatError, OSError):
         return [codec_from_dict(Plan.from_dict(read_own(folder / PLAN)).targets["logits"])]
@@ -102,8 +116,9 @@ def checked_plan(
     codecs: Sequence[Codec] = (),
     reporter: Reporter = SILENT,
 ) -> Planned:
-    """What a dump is to hold, refused where it cannot be made; nothing is written. ``codecs`` are those of the dumps
-    that this one belongs to. Raises FingerprintMismatch, SpecError, as :func:`dump_split` does.
+    """What a dump is to hold, refused where it cannot be made; nothing is written. ``codecs`` are
+    those of the dumps that this one belongs to. Raises FingerprintMismatch, SpecError, as
+    :func:`dump_split` does.
     """
     from logitcache.teacher.plan import planned
 
@@ -132,12 +147,15 @@ def fill(
     lock: Lock | None = None,
     reporter: Reporter = SILENT,
 ) -> DumpReport:
-    """Make (or finish) the cache of a plan, and report what the teacher knows; the rest is as for :func:`dump_split`.
-    Raises FingerprintMismatch where the folder holds another plan, SpecError for answers that cannot be used, Locked.
+    """Make (or finish) the cache of a plan, and report what the teacher knows; the rest is as for
+    :func:`dump_split`. Raises FingerprintMismatch where the folder holds another plan, SpecError
+    for answers that cannot be used, Locked.
     """
     split = str(asked.plan.data["split"])
     with reporter.phase("write"):
-        claimed = CacheWriter(folder, asked.plan, overwrite=overwrite, part=part, lock=lock, tensors=asked.kept_once())
+        claimed = CacheWriter(
+            folder, asked.plan, overwrite=overwrite, part=part, lock=lock, tensors=asked.kept_once()
+        )
     with claimed as writer:
         started = time.perf_counter()
         summary = Summary.of(source, split, len(asked.rows), asked.task)
@@ -160,16 +178,25 @@ def fill(
         seconds=seconds,
         rows_per_second=rate[0],
         tokens_per_second=rate[1],
-        remarks=told.remarks if asked.match.kind is Kind.SAME else [shown(asked.match), *told.remarks],
+        remarks=told.remarks
+        if asked.match.kind is Kind.SAME
+        else [shown(asked.match), *told.remarks],
     )
 
 
 def _say(
-    asked: Asked, done: Done, known: Known | None, folder: Path, part: tuple[int, int] | None, reporter: Reporter
+    asked: Asked,
+    done: Done,
+    known: Known | None,
+    folder: Path,
+    part: tuple[int, int] | None,
+    reporter: Reporter,
 ) -> None:
     copied = f", {done.copied:,} were copied" if known is not None else ""
     which = "" if part is None else f" (part {part[0] + 1} of {part[1]})"
-    reporter.note(f"{folder}: {done.asked:,} of {len(asked.rows):,} rows saw the teacher{copied}{which}")
+    reporter.note(
+        f"{folder}: {done.asked:,} of {len(asked.rows):,} rows saw the teacher{copied}{which}"
+    )
     if done.skipped:
         reporter.note(
             f"{folder}: {done.skipped:,} rows have no answer (not finite, or too wide for the codec): skipped"

@@ -1,8 +1,10 @@
-"""Whether the gold labels agree with columns that were matched by number, before a dump spends its time.
+"""Whether the gold labels agree with columns that were matched by number, before a dump spends its
+time.
 
-Numbers say little of what a class is, so a few labelled rows are asked first. Where another order of the columns agrees
-far better with their labels, a dump is refused if one side has names or numbers of its own, for then the order was
-assumed; if both sides number the classes alike, as ``LABEL_1`` and ``1``, it is said.
+Numbers say little of what a class is, so a few labelled rows are asked first. Where another order
+of the columns agrees far better with their labels, a dump is refused if one side has names or
+numbers of its own, for then the order was assumed; if both sides number the classes alike, as
+``LABEL_1`` and ``1``, it is said.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ from logitcache.teacher.asked import Asked
 
 CHECKED_ROWS = 128
 MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search for an order cubic
-ERROR = 1e-6  # how often a teacher whose answers have nothing to do with the labels is refused, at most
+ERROR = (
+    1e-6  # how often a teacher whose answers have nothing to do with the labels is refused, at most
+)
 
 
 def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
-    """Ask up to 128 labelled rows, as many of each class as there are: those to be dumped; where another split has more
-    labelled ones, those. Where another order of the columns agrees far better, that order is named: in a note if
-    teacher and data number the classes alike, else in the error.
+    """Ask up to 128 labelled rows, as many of each class as there are: those to be dumped; where
+    another split has more labelled ones, those. Where another order of the columns agrees far
+    better, that order is named: in a note if teacher and data number the classes alike, else in the
+    error.
 
     Raises FingerprintMismatch.
     """
@@ -43,7 +48,10 @@ def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
     examples, logits = answered
     finite = np.isfinite(logits).all(axis=1)
     gold, answers = asked.positions(examples).label[finite], logits[finite].argmax(axis=1)
-    gold, answers = gold[gold >= 0], answers[gold >= 0]  # a labelled row of words may have some without a label
+    gold, answers = (
+        gold[gold >= 0],
+        answers[gold >= 0],
+    )  # a labelled row of words may have some without a label
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return
@@ -51,7 +59,9 @@ def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
     if len(order) <= LISTED:
         other = map_option(pairs_of(match.own, match.data, match.order[order]))
         as_it_is = map_option(pairs_of(match.own, match.data, match.order))
-        advice = f"To take the columns in that order: {other} or, to leave them as they are: {as_it_is}"
+        advice = (
+            f"To take the columns in that order: {other} or, to leave them as they are: {as_it_is}"
+        )
     else:
         advice = "Say which column is which class with --label-map."
     found = (
@@ -64,7 +74,9 @@ def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
 
 
 def spread(labels: Int64, count: int) -> Int64:
-    """Places of up to ``count`` labelled rows, as many of each class as there are, evenly over the rows: i64[n]."""
+    """Places of up to ``count`` labelled rows, as many of each class as there are, evenly over the
+    rows: i64[n].
+    """
     places = np.flatnonzero(labels >= 0)
     places = places[np.argsort(labels[places], kind="stable")]
     _, sizes = np.unique(labels[places], return_counts=True)
@@ -80,8 +92,8 @@ def spread(labels: Int64, count: int) -> Int64:
 
 
 def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
-    """Whether answers agree with the labels so often that independent ones, with the same counts, would with
-    probability below 1e-6.
+    """Whether answers agree with the labels so often that independent ones, with the same counts,
+    would with probability below 1e-6.
     """
     from scipy.stats import binom
 
@@ -95,12 +107,14 @@ def confirmed(gold: Int64, answers: Int64, classes: int) -> bool:
 
 
 def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
-    """The column that agrees with each class, i64[K], where that is far better than column i for class i; else None.
+    """The column that agrees with each class, i64[K], where that is far better than column i for
+    class i; else None.
 
-    The best of all orders is found by assignment. Of the classes that it moves, only rows of these are counted: there,
-    the present order must agree no more often than independent answers with the same counts would, and the other one so
-    often that independent answers would with probability below 1e-6 for any of the orders that could have been found
-    (the binomial tail times their number, K! / (K - moved)!).
+    The best of all orders is found by assignment. Of the classes that it moves, only rows of these
+    are counted: there, the present order must agree no more often than independent answers with the
+    same counts would, and the other one so often that independent answers would with probability
+    below 1e-6 for any of the orders that could have been found (the binomial tail times their
+    number, K! / (K - moved)!).
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.stats import binom
@@ -109,7 +123,9 @@ def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
         return None
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (gold, answers), 1)
-    ties = np.eye(classes, dtype=np.int64)  # where two orders agree as often, a class keeps its column
+    ties = np.eye(
+        classes, dtype=np.int64
+    )  # where two orders agree as often, a class keeps its column
     order = linear_sum_assignment(table * (classes + 1) + ties, maximize=True)[1].astype(np.int64)
     moved = np.flatnonzero((order != np.arange(classes)) & (table.sum(axis=1) > 0))
     rows = np.isin(gold, moved)

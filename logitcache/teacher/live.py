@@ -1,11 +1,13 @@
-"""Some rows of a cache put to the teacher again, and judged against what the same teacher differs by from itself.
+"""Some rows of a cache put to the teacher again, and judged against what the same teacher differs
+by from itself.
 
-Asked in the batches that the plan gives them, under the conditions of the receipts, the answers are the same bytes.
-Under others (threads, versions, device) the last bits move.
+Asked in the batches that the plan gives them, under the conditions of the receipts, the answers are
+the same bytes. Under others (threads, versions, device) the last bits move.
 
-What is right does not depend on batches: the reference is each row asked alone, with no padding anywhere. By how much
-a cache may differ from it is measured: each row is asked once more beside a copy of itself, and that difference is the
-control. Neither has padding, so a cache whose answers padding has moved is noticed.
+What is right does not depend on batches: the reference is each row asked alone, with no padding
+anywhere. By how much a cache may differ from it is measured: each row is asked once more beside a
+copy of itself, and that difference is the control. Neither has padding, so a cache whose answers
+padding has moved is noticed.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from logitcache.teacher.conditions import differing
 
 @dataclass(frozen=True)
 class Live:
-    """What ``logitcache verify --live`` tells. Differences are of logits minus their row's maximum, KL in nats."""
+    """What ``logitcache verify --live`` tells. Differences are of logits minus their row's maximum,
+    KL in nats.
+    """
 
     rows: int  # asked again
     same_bytes: int  # rows whose stored bytes came out again
@@ -42,12 +46,14 @@ class Live:
     kl_mean: float
     kl_max: float
     worst_row: int  # where the difference is largest
-    conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ: [of the cache, here]
+    conditions: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # that differ: [of the cache, here]
 
 
 def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
-    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none has an answer, or the
-    cache keeps no full vectors.
+    """Ask about ``rows`` rows of the cache again, drawn by ``seed``. Raises SpecError where none
+    has an answer, or the cache keeps no full vectors.
     """
     if not isinstance(cache.codec, DenseCodec):
         raise SpecError(
@@ -59,18 +65,33 @@ def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
     drawn = np.setdiff1d(np.arange(len(cache)), cache.skipped)
     drawn = drawn[subset(len(drawn), rows, seed)]
     if not len(drawn):
-        raise SpecError(expected="rows with an answer to ask about", found=f"none of {rows}", where=cache.where)
-    batched, alone, doubled = (np.concatenate(parts) for parts in zip(*_answers(cache, asked, drawn), strict=True))
+        raise SpecError(
+            expected="rows with an answer to ask about", found=f"none of {rows}", where=cache.where
+        )
+    batched, alone, doubled = (
+        np.concatenate(parts) for parts in zip(*_answers(cache, asked, drawn), strict=True)
+    )
     row = drawn[rows_of(cache.positions(drawn)[0])]
     found = _judge(asked, row, cache.stored(drawn), batched, alone, doubled)
     here = asked.conditions()
-    receipts = [cache.manifest.receipts[index] for index in np.unique(drawn // cache.manifest.plan.shard_rows)]
-    apart = {name: pair for receipt in receipts for name, pair in differing(receipt.conditions, here).items()}
+    receipts = [
+        cache.manifest.receipts[index]
+        for index in np.unique(drawn // cache.manifest.plan.shard_rows)
+    ]
+    apart = {
+        name: pair
+        for receipt in receipts
+        for name, pair in differing(receipt.conditions, here).items()
+    }
     return Live(rows=len(drawn), conditions=apart, **found)
 
 
-def _answers(cache: Cache, asked: Asked, drawn: Int64) -> Iterator[tuple[Float32, Float32, Float32]]:
-    """The logits of each shard's drawn rows: in the shard's own batches, alone, and beside a copy of themselves."""
+def _answers(
+    cache: Cache, asked: Asked, drawn: Int64
+) -> Iterator[tuple[Float32, Float32, Float32]]:
+    """The logits of each shard's drawn rows: in the shard's own batches, alone, and beside a copy
+    of themselves.
+    """
     plan = cache.manifest.plan
     for index in np.unique(drawn // plan.shard_rows):
         start, stop = plan.shard(int(index))
@@ -81,10 +102,15 @@ def _answers(cache: Cache, asked: Asked, drawn: Int64) -> Iterator[tuple[Float32
 
 
 def _judge(
-    asked: Asked, row: Int64, stored: dict[str, Array], batched: Float32, alone: Float32, doubled: Float32
+    asked: Asked,
+    row: Int64,
+    stored: dict[str, Array],
+    batched: Float32,
+    alone: Float32,
+    doubled: Float32,
 ) -> dict[str, Any]:
-    """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P, K]; ``row`` i64[P] is
-    the row of each position.
+    """Bytes are compared with the shard's own batches, answers with rows asked alone. All f32[P,
+    K]; ``row`` i64[P] is the row of each position.
     """
     codec = asked.codec
     assert isinstance(codec, DenseCodec)
@@ -93,7 +119,9 @@ def _judge(
     off = np.abs(there.astype(np.float64) - reference)
     control = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
     size = np.abs(stored["logits"])
-    largest = np.nextafter(np.finfo(size.dtype).max, size.dtype.type(0))  # the spacing of the last number overflows
+    largest = np.nextafter(
+        np.finfo(size.dtype).max, size.dtype.type(0)
+    )  # the spacing of the last number overflows
     rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
     allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
     differ = kl(there, reference)

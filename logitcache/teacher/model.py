@@ -1,4 +1,6 @@
-"""A teacher that is asked: loaded once, in eval mode, its columns in the order of the data's labels."""
+"""A teacher that is asked: loaded once, in eval mode, its columns in the order of the data's
+labels.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,9 @@ NOT_COMPUTED = {
 
 @dataclass(frozen=True)
 class TeacherModel:
-    """A sequence classifier and its tokenizer. ``padding`` is how its batches are made, ``order`` gives
-    ``data_logits = own_logits[:, order]``; ``revision`` is the commit it was loaded from, where it came from the hub.
+    """A sequence classifier and its tokenizer. ``padding`` is how its batches are made, ``order``
+    gives ``data_logits = own_logits[:, order]``; ``revision`` is the commit it was loaded from,
+    where it came from the hub.
     """
 
     model: PreTrainedModel
@@ -68,7 +71,9 @@ class TeacherModel:
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
     reads_head: bool = False  # it answers with what its last linear map is given: f[P, d]
-    width: int | None = None  # columns that are answers; those of the head behind them are filling. None: all
+    width: int | None = (
+        None  # columns that are answers; those of the head behind them are filling. None: all
+    )
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -81,17 +86,23 @@ class TeacherModel:
             head = self.model.get_output_embeddings()
             columns = self.width if head is None else head.weight.shape[0]
             filling = (
-                f", and {columns - self.width:,} columns of its head that are none" if columns > self.width else ""
+                f", and {columns - self.width:,} columns of its head that are none"
+                if columns > self.width
+                else ""
             )
             return f"{self.width:,} tokens{filling}"
         names = ", ".join(self.label_names[:8]) + (", …" if len(self.label_names) > 8 else "")
         return f"{len(self.label_names)} labels ({names})"
 
     def as_rows(self, source: Source, settings: DumpSettings, reporter: Reporter) -> Source:
-        """The source whose rows are put to it: made of the texts where the task makes rows of its own."""
+        """The source whose rows are put to it: made of the texts where the task makes rows of its
+        own.
+        """
         if any(rows.tokens for rows in source.splits.values()):
             return source
-        return self.kind.tokenised(source, self.tokenizer, settings.sequences, self.max_length, reporter)
+        return self.kind.tokenised(
+            source, self.tokenizer, settings.sequences, self.max_length, reporter
+        )
 
     @property
     def max_length(self) -> int:
@@ -101,7 +112,12 @@ class TeacherModel:
     @cached_property
     def parameters(self) -> int:
         """Parameters outside the embeddings: what a token costs two FLOPs of."""
-        skip = {id(p) for m in self.model.modules() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
+        skip = {
+            id(p)
+            for m in self.model.modules()
+            if isinstance(m, torch.nn.Embedding)
+            for p in m.parameters()
+        }
         return sum(p.numel() for p in self.model.parameters() if id(p) not in skip)
 
     def weights_digest(self) -> str:
@@ -109,18 +125,27 @@ class TeacherModel:
         return weights_digest(self.model.state_dict())
 
     def settings_digest(self) -> str:
-        """Digest of what the weights are computed with: the configuration, without names, places and versions."""
-        told = {k: v for k, v in self.model.config.to_dict().items() if k not in NOT_COMPUTED and not k.startswith("_")}
+        """Digest of what the weights are computed with: the configuration, without names, places
+        and versions.
+        """
+        told = {
+            k: v
+            for k, v in self.model.config.to_dict().items()
+            if k not in NOT_COMPUTED and not k.startswith("_")
+        }
         return identity.digest_json(json.loads(json.dumps(told, default=str)))
 
     def arithmetic(self) -> dict[str, str]:
-        """What the weights are computed with: the settings, and the checkpoint's own code where that runs."""
+        """What the weights are computed with: the settings, and the checkpoint's own code where
+        that runs.
+        """
         code = code_digest(self.model, self.model.config)
         return {"settings": self.settings_digest(), **({} if code is None else {"code": code})}
 
     def logits(self, inputs: Mapping[str, Array]) -> torch.Tensor:
-        """f32[B, K], or f32[B, T, K] of a model that answers for each token, on its device, with columns in the data's
-        order. No gradient, no dropout. Raises SpecError where the model's own code fails, except for want of memory.
+        """f32[B, K], or f32[B, T, K] of a model that answers for each token, on its device, with
+        columns in the data's order. No gradient, no dropout. Raises SpecError where the model's own
+        code fails, except for want of memory.
         """
         try:
             with torch.inference_mode():
@@ -132,10 +157,16 @@ class TeacherModel:
             return logits
         if self.width is not None:
             logits = logits[..., : self.width]
-        return logits if self.order is None else logits[..., torch.from_numpy(self.order).to(logits.device)]
+        return (
+            logits
+            if self.order is None
+            else logits[..., torch.from_numpy(self.order).to(logits.device)]
+        )
 
     def answers(self, rows: Examples, places: Int64, reporter: Reporter = SILENT) -> torch.Tensor:
-        """The logits at the kept positions of the rows at these places, asked in one batch: f32[P, K]."""
+        """The logits at the kept positions of the rows at these places, asked in one batch: f32[P,
+        K].
+        """
         with reporter.phase("pad"):
             inputs = pad(rows, places, self.padding)
             where = where_of(self.kind.positions(rows, places), inputs, self.padding.side)
@@ -151,18 +182,23 @@ class TeacherModel:
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     """Digest of named weights: names, types and bytes."""
-    return identity.digest_arrays((f"{name}:{t.dtype}", _bytes(t)) for name, t in sorted(state.items()))
+    return identity.digest_arrays(
+        (f"{name}:{t.dtype}", _bytes(t)) for name, t in sorted(state.items())
+    )
 
 
 def saved_digest(folder: Path, dtype: str) -> str | None:
-    """The ``weights_digest`` that a saved model has in this precision, from its file alone; None where there is no such
-    file. Where a model computes with more than it saves (tied weights), the digest is no model's.
+    """The ``weights_digest`` that a saved model has in this precision, from its file alone; None
+    where there is no such file. Where a model computes with more than it saves (tied weights), the
+    digest is no model's.
     """
     try:
         state = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError):
         return None
-    return weights_digest({name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()})
+    return weights_digest(
+        {name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()}
+    )
 
 
 def _bytes(tensor: torch.Tensor) -> Array:
@@ -180,11 +216,13 @@ def load_teacher(
     trust_remote_code: bool = False,
     tokenizer: str | None = None,
 ) -> TeacherModel:
-    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file: no pickles, in eval mode.
+    """Load a trained model of a ``kind`` from a folder, the hub or a .gguf file: no pickles, in
+    eval mode.
 
-    ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs only if
-    ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own. Raises UntrainedHead where the head
-    was never trained, SpecError where there is no checkpoint or one that lacks weights of its body.
+    ``revision`` is a hub checkpoint's branch, tag or commit. Code that a checkpoint brings runs
+    only if ``trust_remote_code``. ``tokenizer`` names another than the checkpoint's own. Raises
+    UntrainedHead where the head was never trained, SpecError where there is no checkpoint or one
+    that lacks weights of its body.
     """
     place = check_device(device)
     auto = getattr(transformers, kind.auto_model)
@@ -226,8 +264,8 @@ def load_teacher(
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity tests and the
-    benchmark's baseline.
+    """The teacher in the loop: answers as a cache does, but by a forward pass each time. The parity
+    tests and the benchmark's baseline.
     """
 
     teacher: TeacherModel
@@ -248,7 +286,9 @@ class LiveTeacher:
         return HashIndex(self.rows.row_hash, np.empty(0, np.int64))
 
     def take(self, row_id: Int64, row_hash: Int64, view: Int64) -> Answers:
-        """Answers as a cache gives them. Raises AlignmentError for a text that is not among its rows."""
+        """Answers as a cache gives them. Raises AlignmentError for a text that is not among its
+        rows.
+        """
         check_views(self.where, view, 1)
         rows = locate(self, row_id, row_hash, "Tokenise these rows for the teacher too.")
         positions = self.teacher.kind.positions(self.rows, rows)

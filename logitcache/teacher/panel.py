@@ -1,8 +1,8 @@
-"""Who answers for which rows: one teacher for all of them, or one for each fold, so that no row is answered by a
-teacher trained on it.
+"""Who answers for which rows: one teacher for all of them, or one for each fold, so that no row is
+answered by a teacher trained on it.
 
-The fold of a row is its ``row_hash`` (unsigned) modulo the number of folds: equal texts share a fold, and whoever
-holds a cache can tell every row's fold from the hashes in it.
+The fold of a row is its ``row_hash`` (unsigned) modulo the number of folds: equal texts share a
+fold, and whoever holds a cache can tell every row's fold from the hashes in it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Panel(Protocol):
         """What a plan records of who answers, besides names and precision: the weights."""
 
     def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
-        """Each teacher that has something to answer, and the places in ``rows`` that it answers for."""
+        """Each teacher that has something to answer, and the places in ``rows`` that it answers
+        for.
+        """
 
     def in_order(self, order: Int64 | None) -> Panel:
         """The same, answering with its columns in the data's order."""
@@ -57,7 +59,9 @@ class Panel(Protocol):
         """The same, asked in batches made like this."""
 
     def reading_head(self) -> Panel:
-        """The same, answering with what the last linear map is given. Raises SpecError where there are several maps."""
+        """The same, answering with what the last linear map is given. Raises SpecError where there
+        are several maps.
+        """
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,16 @@ class OneTeacher:
 
 
 class FoldTeachers:
-    """One teacher for each fold. ``loaders[k]`` gives the one that was trained without fold k; at most one is held at
-    a time besides the first. Raises SpecError where they differ in more than their weights.
+    """One teacher for each fold. ``loaders[k]`` gives the one that was trained without fold k; at
+    most one is held at a time besides the first. Raises SpecError where they differ in more than
+    their weights.
     """
 
     def __init__(self, loaders: list[Callable[[], TeacherModel]]) -> None:
         self.loaders = loaders
-        self.held: dict[int, TeacherModel] = {}  # one at most; shared by those that answer in another order
+        self.held: dict[
+            int, TeacherModel
+        ] = {}  # one at most; shared by those that answer in another order
         self.first = loaders[0]()
         with quiet():
             self.weights = [self._checked(fold) for fold in range(len(loaders))]
@@ -112,7 +119,11 @@ class FoldTeachers:
 
     def identity(self) -> dict[str, Any]:
         folds = {"count": len(self.weights), "fold": "row_hash mod count", "weights": self.weights}
-        return {"weights": identity.digest_json(self.weights), **self.first.arithmetic(), "folds": folds}
+        return {
+            "weights": identity.digest_json(self.weights),
+            **self.first.arithmetic(),
+            "folds": folds,
+        }
 
     def assign(self, rows: Examples) -> Iterator[tuple[TeacherModel, Int64]]:
         fold = folds_of(rows.row_hash, len(self.loaders))
@@ -131,7 +142,9 @@ class FoldTeachers:
 
     def reading_head(self) -> FoldTeachers:
         advice = "Leave --folds out, or dump with another --codec."
-        raise SpecError(expected="one teacher", found="one for each fold", advice=advice, where="--codec replay")
+        raise SpecError(
+            expected="one teacher", found="one for each fold", advice=advice, where="--codec replay"
+        )
 
 
 def _kind(teacher: TeacherModel) -> dict[str, Any]:
@@ -148,11 +161,12 @@ def ask_all(
     begin: Callable[[], R],
     stage: Meter | None = None,
 ) -> tuple[R, int]:
-    """Ask about these rows, batch by batch: a receiver that ``begin`` has made, which was given all answers, and the
-    token budget they were computed with.
+    """Ask about these rows, batch by batch: a receiver that ``begin`` has made, which was given all
+    answers, and the token budget they were computed with.
 
-    ``stage`` is told of the rows and tokens that are done. Where a batch does not fit in memory, all rows are computed
-    again with half the budget and a new receiver, and so on. Raises SpecError where a single row does not fit.
+    ``stage`` is told of the rows and tokens that are done. Where a batch does not fit in memory,
+    all rows are computed again with half the budget and a new receiver, and so on. Raises SpecError
+    where a single row does not fit.
     """
     stage = stage or Meter("answer", "rows")
     while True:
@@ -173,9 +187,12 @@ def ask_all(
         batch_tokens //= 2
 
 
-def answer(panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None) -> tuple[Float32, int]:
-    """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and the token budget they were
-    computed with. Raises SpecError where a single row does not fit in memory.
+def answer(
+    panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None = None
+) -> tuple[Float32, int]:
+    """The panel's logits at the kept positions of these rows, in their order, f32[P, K], and the
+    token budget they were computed with. Raises SpecError where a single row does not fit in
+    memory.
     """
     indptr = positions_of(panel, rows).indptr
     vectors, fits = ask_all(panel, rows, batch_tokens, partial(Vectors, indptr), stage)
@@ -183,8 +200,8 @@ def answer(panel: Panel, rows: Examples, batch_tokens: int, stage: Meter | None 
 
 
 def answer_some(panel: Panel, rows: Examples, batch_tokens: int, wanted: Int64) -> Float32:
-    """The logits of the rows at these places, f32[P, K], computed in the very batches that :func:`answer` makes of all
-    rows; batches without one of them are left out.
+    """The logits of the rows at these places, f32[P, K], computed in the very batches that
+    :func:`answer` makes of all rows; batches without one of them are left out.
     """
     vectors = Vectors(positions_of(panel, rows).indptr)
     for teacher, places in panel.assign(rows):
@@ -194,8 +211,8 @@ def answer_some(panel: Panel, rows: Examples, batch_tokens: int, wanted: Int64) 
 
 
 def answer_alone(panel: Panel, rows: Examples, times: int = 1) -> Float32:
-    """The logits of rows that are each asked alone, f32[P, K]: the reference, with no padding anywhere. With ``times``,
-    each in a batch of so many copies of itself.
+    """The logits of rows that are each asked alone, f32[P, K]: the reference, with no padding
+    anywhere. With ``times``, each in a batch of so many copies of itself.
     """
     vectors = Vectors(positions_of(panel, rows).indptr)
     for teacher, places in panel.assign(rows):
@@ -240,8 +257,8 @@ def _ask(
     stage: Meter,
     wanted: Int64 | None = None,
 ) -> None:
-    """Ask one teacher about the rows at these places, longest first in batches of a token budget; not in batches
-    without a row that is ``wanted``, where that is said.
+    """Ask one teacher about the rows at these places, longest first in batches of a token budget;
+    not in batches without a row that is ``wanted``, where that is said.
     """
     lengths = rows.lengths()
     for batch in token_batches(lengths[places], batch_tokens):

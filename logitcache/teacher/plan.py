@@ -1,4 +1,6 @@
-"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's order, the plan."""
+"""What a dump will contain, before anything is asked: the labels matched, the columns in the data's
+order, the plan.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,15 @@ from logitcache.targets.codec import Codec
 from logitcache.targets.replay import ReplayCodec
 from logitcache.targets.table import codec_from_dict, named, parse, recorded_codec
 from logitcache.targets.topk import UNIGRAM, TopK
-from logitcache.teacher.asked import Asked, R, checked_shard_rows, class_names, label_digest, occurring, task_of
+from logitcache.teacher.asked import (
+    Asked,
+    R,
+    checked_shard_rows,
+    class_names,
+    label_digest,
+    occurring,
+    task_of,
+)
 from logitcache.teacher.calibration import calibrated, choice_note, fits_replay, unigram_of
 from logitcache.teacher.conditions import conditions
 from logitcache.teacher.model import TeacherModel
@@ -74,7 +84,9 @@ class Said:
 
     @classmethod
     def of(cls, plan: Plan) -> Said:
-        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked again."""
+        """Raises FormatError where a plan does not say it as a dump does: then nobody can be asked
+        again.
+        """
         unread = plan.preprocessor.get("kind") == "none"  # rows that no model has read
         for name, good in _SAID.items():
             group, _, field = name.partition(".")
@@ -88,7 +100,14 @@ class Said:
                 )
         teacher, data = plan.teacher, plan.data
         settings = settings_of(plan)
-        return cls(teacher["name"], teacher["dtype"], data["source"], data["split"], data["digest"], settings)
+        return cls(
+            teacher["name"],
+            teacher["dtype"],
+            data["source"],
+            data["split"],
+            data["digest"],
+            settings,
+        )
 
 
 def _is_text(value: Any) -> bool:
@@ -120,7 +139,9 @@ class Planned(Asked):
     """A dump of models that are asked."""
 
     panel: Panel
-    note: str = ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
+    note: str = (
+        ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
+    )
     tensors: memoryview | None = None  # the file of those that the cache keeps once
 
     def kept_once(self) -> memoryview | None:
@@ -142,7 +163,9 @@ class Planned(Asked):
     def positions(self, rows: Examples) -> Positions:
         return positions_of(self.panel, rows)
 
-    def ask(self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter) -> tuple[R, int]:
+    def ask(
+        self, rows: Examples, batch_tokens: int, begin: Callable[[], R], stage: Meter
+    ) -> tuple[R, int]:
         panel = self.panel.reading_head() if isinstance(self.codec, ReplayCodec) else self.panel
         return ask_all(panel, rows, batch_tokens, begin, stage)
 
@@ -150,7 +173,9 @@ class Planned(Asked):
         examples = prepare(self.panel.first.tokenizer, rows, self.plan.preparation["max_length"])
         return examples, answer(self.panel, examples, self.batch_tokens)[0]
 
-    def ask_again(self, rows: Examples, batch_tokens: int, places: Int64) -> tuple[Float32, Float32, Float32]:
+    def ask_again(
+        self, rows: Examples, batch_tokens: int, places: Int64
+    ) -> tuple[Float32, Float32, Float32]:
         with room_for(f"batches of {batch_tokens:,} tokens", self.panel.first):
             batched = answer_some(self.panel, rows, batch_tokens, places)
         chosen = rows.select(places)
@@ -168,20 +193,26 @@ def planned(
     probe: bool = True,
     codecs: Sequence[Codec] = (),
 ) -> Planned:
-    """The plan of a dump. The teacher is asked about some rows, to see how it can be asked in batches; without
-    ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's class for classes of the data. The
-    first of ``codecs``, of dumps that this one belongs to or is copied from, that has these settings is taken as it is;
-    only where none has is a codec calibrated.
+    """The plan of a dump. The teacher is asked about some rows, to see how it can be asked in
+    batches; without ``probe`` it is asked as its tokenizer says. ``label_map`` names the teacher's
+    class for classes of the data. The first of ``codecs``, of dumps that this one belongs to or is
+    copied from, that has these settings is taken as it is; only where none has is a codec
+    calibrated.
 
-    Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that does not fit, or a
-    teacher that cannot be asked about the rows.
+    Raises FingerprintMismatch for other labels, SpecError for rows that cannot be used, a map that
+    does not fit, or a teacher that cannot be asked about the rows.
     """
     panel: Panel = OneTeacher(teacher) if isinstance(teacher, TeacherModel) else teacher
     rows, first = source.table(split), panel.first
     task = task_of(source, first.label_names)
-    match = match_labels(first.label_names, task, first.name, label_map, occurring=occurring(source))
+    match = match_labels(
+        first.label_names, task, first.name, label_map, occurring=occurring(source)
+    )
     if task.num_labels < 2:
-        raise SpecError(f"expected two classes or more, found {task.num_labels}. Use data of more.", where=source.name)
+        raise SpecError(
+            f"expected two classes or more, found {task.num_labels}. Use data of more.",
+            where=source.name,
+        )
     panel = panel.in_order(None if match.identity else match.order)
     names = class_names(task, match)
     settings = replace(settings, max_length=task.longest(settings, first.max_length))
@@ -207,13 +238,17 @@ def planned(
     }
     if task.self_contained:
         data["documents"] = source.documents
-        settings = replace(settings, sequences=replace(settings.sequences, seq_len=settings.max_length))
+        settings = replace(
+            settings, sequences=replace(settings.sequences, seq_len=settings.max_length)
+        )
     plan = replace(_plan(panel, names, data, settings, codec, rows), tensors=file)
     return Planned(rows, codec, plan, match, task, panel, note, data_once)
 
 
 def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str]:
-    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said of that."""
+    """The panel, asked in batches as gives the answers of rows asked alone; and what is to be said
+    of that.
+    """
     first = panel.first
     if not len(rows):
         return panel, ""
@@ -234,8 +269,8 @@ def _with_padding(panel: Panel, rows: Rows, max_length: int) -> tuple[Panel, str
 
 
 def recorded_map(plan: Plan, own: tuple[str, ...], task: Classification) -> dict[str, str] | None:
-    """The label map that gives the order a cache was made with; None where the teacher has other names now, or the
-    plan is not a dump's.
+    """The label map that gives the order a cache was made with; None where the teacher has other
+    names now, or the plan is not a dump's.
     """
     names, order = plan.teacher.get("own_names"), plan.teacher.get("label_order")
     columns = list(range(len(own))) if order is None else order
@@ -257,7 +292,9 @@ def _plan(
     order = None if teacher.order is None else teacher.order.tolist()
     with quiet():  # the probe may be longer than what the teacher takes
         tokenizer = tokenizer_fingerprint(teacher.tokenizer)
-    columns = columns_of(codec, teacher.kind.level, [name for name in table.tokens if name != "labels"])
+    columns = columns_of(
+        codec, teacher.kind.level, [name for name in table.tokens if name != "labels"]
+    )
     positions = -(-len(table.labels) // max(1, len(table)))  # of a row, at most on average
     return Plan(
         task=teacher.kind.name,
@@ -283,7 +320,12 @@ def _plan(
         columns=columns,
         rows=int(data["rows"]),
         shard_rows=checked_shard_rows(
-            settings.shard_rows, int(data["rows"]), columns, teacher.parameters, settings.max_length, positions
+            settings.shard_rows,
+            int(data["rows"]),
+            columns,
+            teacher.parameters,
+            settings.max_length,
+            positions,
         ),
         store=settings.store,
     )

@@ -1,7 +1,7 @@
 """Finding what is broken in a cache, and making only that again.
 
-The plan is stored twice, each receipt is stored twice, and the manifest follows from both; so the teacher is needed for
-shards alone.
+The plan is stored twice, each receipt is stored twice, and the manifest follows from both; so the
+teacher is needed for shards alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class RepairReport:
     repaired: list[int]  # shards that were made again
     mended: list[str]  # other files that were written again, or removed
     teacher_rows: int  # rows that saw the teacher
-    conditions: dict[str, list[Any]] = field(default_factory=dict)  # that differ from those it was made under
+    conditions: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # that differ from those it was made under
 
 
 def repair(
@@ -78,16 +80,18 @@ def repair(
 ) -> RepairReport:
     """Make the broken shards of a cache again, mend the files beside them, and seal it.
 
-    Raises FormatError where it is no cache or another version's, both its plan and its manifest are damaged, or its
-    shards lie behind a link; FingerprintMismatch where ``ask`` finds another teacher or other rows; IncompleteCache
-    where somebody has changed it meanwhile; Locked.
+    Raises FormatError where it is no cache or another version's, both its plan and its manifest are
+    damaged, or its shards lie behind a link; FingerprintMismatch where ``ask`` finds another
+    teacher or other rows; IncompleteCache where somebody has changed it meanwhile; Locked.
     """
     with ExitStack() as held:  # nobody writes there between the diagnosis and the repair
         return _repair(folder, ask, reporter, _lock(folder, held))
 
 
 def _lock(folder: Path, held: ExitStack) -> Lock | None:
-    """The cache's lock, until the context ends. None where there is no cache, or where nothing can be written."""
+    """The cache's lock, until the context ends. None where there is no cache, or where nothing can
+    be written.
+    """
     if not any((folder / name).is_file() for name in (PLAN, MANIFEST)):
         return None
     try:
@@ -103,9 +107,15 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
     if diagnosis.well:
         return RepairReport(folder, diagnosis.plan.shard_count, [], [], 0)
     if diagnosis.broken:
-        reporter.note(f"{folder}: {len(diagnosis.broken)} of {diagnosis.plan.shard_count} shards have to be made again")
+        reporter.note(
+            f"{folder}: {len(diagnosis.broken)} of {diagnosis.plan.shard_count} shards have to be made again"
+        )
     dump = ask(diagnosis.plan) if diagnosis.broken or diagnosis.tensors else None
-    mended = [*diagnosis.small, *diagnosis.strangers, *([f"{SHARDS}/{TENSORS}"] if diagnosis.tensors else [])]
+    mended = [
+        *diagnosis.small,
+        *diagnosis.strangers,
+        *([f"{SHARDS}/{TENSORS}"] if diagnosis.tensors else []),
+    ]
     # before a writer looks: it would take a shard without its receipt for one that is gone
     for name, value in diagnosis.small.items():
         write_json(folder / name, value)
@@ -119,13 +129,24 @@ def _repair(folder: Path, ask: Ask, reporter: Reporter, lock: Lock | None) -> Re
             writer.discard(index)
         if dump is not None:
             summary = Summary.of_table(len(dump.rows), dump.task)
-            work = Work(writer, _as_planned(dump, diagnosis.plan), summary, None, reporter, _budgets(diagnosis))
+            work = Work(
+                writer,
+                _as_planned(dump, diagnosis.plan),
+                summary,
+                None,
+                reporter,
+                _budgets(diagnosis),
+            )
             teacher_rows = work.finish().asked
             conditions = _differ(diagnosis, writer) if diagnosis.broken else {}
         elif not (diagnosis.sealed and writer.complete) and not writer.seal():
-            raise IncompleteCache("shards have changed meanwhile. Run the same repair again.", where=folder)
+            raise IncompleteCache(
+                "shards have changed meanwhile. Run the same repair again.", where=folder
+            )
     mended += [] if diagnosis.sealed else [MANIFEST]
-    return RepairReport(folder, diagnosis.plan.shard_count, diagnosis.broken, mended, teacher_rows, conditions)
+    return RepairReport(
+        folder, diagnosis.plan.shard_count, diagnosis.broken, mended, teacher_rows, conditions
+    )
 
 
 def _budgets(diagnosis: Diagnosis) -> dict[int, int]:
@@ -150,14 +171,17 @@ def _differ(diagnosis: Diagnosis, writer: CacheWriter) -> dict[str, list[Any]]:
 
 
 def diagnose(folder: Path) -> Diagnosis:
-    """Read every byte of a cache, whatever of it is damaged. Raises FormatError where it is none, or both its plan and
-    its manifest are damaged, or it is of another version, or its shards lie behind a link.
+    """Read every byte of a cache, whatever of it is damaged. Raises FormatError where it is none,
+    or both its plan and its manifest are damaged, or it is of another version, or its shards lie
+    behind a link.
     """
     refuse_link(folder / SHARDS)
     manifest = _manifest(folder)
     plan = manifest.plan if manifest is not None else _plan(folder)
     digest = plan.digest()
-    receipts: dict[int, Receipt] = dict(enumerate(manifest.receipts)) if manifest is not None else {}
+    receipts: dict[int, Receipt] = (
+        dict(enumerate(manifest.receipts)) if manifest is not None else {}
+    )
     if manifest is None and not _is_own(folder, digest):
         raise _both_damaged(folder)
     small: dict[str, Mapping[str, Any]] = {}
@@ -175,16 +199,23 @@ def diagnose(folder: Path) -> Diagnosis:
             broken.append(index)
         elif stored != receipt:
             small[name] = receipt.to_dict()
-        names |= {name, *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns))}
+        names |= {
+            name,
+            *(f"{SHARDS}/{file}" for file in stores.of(plan.store).names(index, plan.columns)),
+        }
     lacks_tensors = False
     if plan.tensors is not None:
         names.add(f"{SHARDS}/{plan.tensors.name}")
         lacks_tensors = not LocalFolder(folder / SHARDS).holds(plan.tensors)
-    return Diagnosis(plan, receipts, broken, small, strangers(folder, names), manifest is not None, lacks_tensors)
+    return Diagnosis(
+        plan, receipts, broken, small, strangers(folder, names), manifest is not None, lacks_tensors
+    )
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """The manifest, or None where it is damaged or not there. Raises FormatError where nothing says it is a cache."""
+    """The manifest, or None where it is damaged or not there. Raises FormatError where nothing says
+    it is a cache.
+    """
     try:
         return read_manifest(folder)
     except IncompleteCache:

@@ -1,4 +1,6 @@
-"""The codec ``replay`` made ready: the teacher's last linear map as tensors, and the proof that it gives its logits."""
+"""The codec ``replay`` made ready: the teacher's last linear map as tensors, and the proof that it
+gives its logits.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ CHECKED_ROWS = 4  # whose replayed logits are compared with the teacher's
 def replaying(
     codec: ReplayCodec, panel: Panel, rows: Rows, settings: DumpSettings
 ) -> tuple[ReplayCodec, dict[str, Array]]:
-    """(the codec, the tensors that a cache keeps once) of a teacher. Raises SpecError for a teacher whose logits are
-    not those of one linear map, scaled and capped as its configuration says.
+    """(the codec, the tensors that a cache keeps once) of a teacher. Raises SpecError for a teacher
+    whose logits are not those of one linear map, scaled and capped as its configuration says.
     """
     teacher = panel.first
     if not teacher.kind.per_token or not has_head(teacher.model):
@@ -35,7 +37,9 @@ def replaying(
             where="--codec replay",
         )
     head = head_of(teacher.model, codec.width)
-    examples = prepare(teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length)
+    examples = prepare(
+        teacher.tokenizer, rows.select(np.arange(min(len(rows), CHECKED_ROWS))), settings.max_length
+    )
     places = np.arange(len(examples))
     with torch.inference_mode():
         live = teacher.answers(examples, places)
@@ -45,7 +49,9 @@ def replaying(
     if head.bias is not None:
         tensors[BIAS] = _stored(head.bias)
     dtype = str(head.weight.dtype).removeprefix("torch.")
-    own = replace(codec, hidden=head.weight.shape[1], dtype=dtype, scale=float(head.scale), cap=head.cap)
+    own = replace(
+        codec, hidden=head.weight.shape[1], dtype=dtype, scale=float(head.scale), cap=head.cap
+    )
     return own, tensors
 
 

@@ -1,4 +1,6 @@
-"""What a finished dump says of its teacher: how often it is right, how sure it is, and what that means for teaching."""
+"""What a finished dump says of its teacher: how often it is right, how sure it is, and what that
+means for teaching.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ DEV_ROWS = 2000
 MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
 KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
 ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
-NEAR_CHANCE = 0.1  # Matthews correlation with the gold labels under which columns may stand in another order
+NEAR_CHANCE = (
+    0.1  # Matthews correlation with the gold labels under which columns may stand in another order
+)
 PERMUTED = 0.2  # accuracy that another order of the columns would add, from which that is said
 CONSTANT = 0.99  # share of rows with one answer from which a teacher that is not right about it is remarked on
 CONSTANT_GOLD = 0.95  # share of gold labels of that class, from which the answer is no wonder
-HARDLY_DIFFERENT = 0.02  # range of every class's probability over all rows, below which answers hardly differ
+HARDLY_DIFFERENT = (
+    0.02  # range of every class's probability over all rows, below which answers hardly differ
+)
 FEW_ROWS = 10  # answers, below which nothing is said of their being alike
 MAX_ORDERED = 2000  # classes whose orders are looked through: the table of them is quadratic, the search cubic
 
@@ -44,12 +50,16 @@ class DumpReport:
     teacher_rows: int = 0  # rows that saw the teacher in this call
     reused_rows: int = 0  # rows copied from an older cache in this call
     skipped_rows: int = 0  # rows of the cache without an answer
-    cut_rows: int = 0  # rows longer than max_length, of those that a teacher was asked for this cache
+    cut_rows: int = (
+        0  # rows longer than max_length, of those that a teacher was asked for this cache
+    )
     first_cut: int | None = None  # the first of these
     seconds: float = 0.0  # of this call's teacher passes and writing
     rows_per_second: float = 0.0
     tokens_per_second: float = 0.0
-    scores: dict[str, float] = field(default_factory=dict)  # on what was dumped; empty without labels
+    scores: dict[str, float] = field(
+        default_factory=dict
+    )  # on what was dumped; empty without labels
     dev_scores: dict[str, float] = field(default_factory=dict)  # empty without a dev split
     dev_rows: int = 0
     entropy: float | None = None  # None where the cache is not complete, or nobody has an answer
@@ -74,10 +84,17 @@ class DumpReport:
 
 
 def report(
-    cache: Cache, tally: Summary, asked: Asked, source: Source, split: str, unnamed: bool, asks: bool
+    cache: Cache,
+    tally: Summary,
+    asked: Asked,
+    source: Source,
+    split: str,
+    unnamed: bool,
+    asks: bool,
 ) -> DumpReport:
-    """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from the cache where dev
-    is held out of the same table; else (where ``asks``) the teacher on at most 2,000 of its rows, evenly spread.
+    """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from
+    the cache where dev is held out of the same table; else (where ``asks``) the teacher on at most
+    2,000 of its rows, evenly spread.
 
     ``unnamed``: the teacher's columns were matched by number.
     """
@@ -85,13 +102,21 @@ def report(
     scores = tally.scores.result()
     entropy = tally.entropy / tally.positions if tally.positions else None
     if split == "train" and source.shares_table("dev"):
-        dev_scores, dev_rows, left = tally.dev.result(), int(tally.dev.counts.sum()), tally.dev_unanswered
+        dev_scores, dev_rows, left = (
+            tally.dev.result(),
+            int(tally.dev.counts.sum()),
+            tally.dev_unanswered,
+        )
     else:
         asks = asks and not cache.holds_rows  # held-out rows have caches of their own then
         dev = source.splits.get("dev") if split == "train" and asks else None
         dev_scores, dev_rows, left = _on_dev(asked, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
-    remarks = [] if cache.holds_rows else _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
+    remarks = (
+        []
+        if cache.holds_rows
+        else _on_classes(cache, tally, scores, dev_scores, dev_rows, entropy, unnamed)
+    )
     cut, first_cut = cut_rows(cache.manifest.receipts)
     unanswered = f"{left:,} dev rows are left out of the scores on dev: the teacher's answers to them were not finite"
     return DumpReport(
@@ -126,19 +151,29 @@ def _on_classes(
     share = (entropy or 0.0) / float(np.log(cache.codec.width))
     memorised = _remarks(tally.train.result(), dev_scores, dev_rows, share, str(plan.data["split"]))
     # of one class, chance is always right
-    order = _near_chance(tally.scores, scores) if unnamed and len(np.unique(tally.scores.labels)) > 1 else []
-    return [*order, *_alike(tally, cache.label_names), *([] if "folds" in plan.teacher else memorised)]
+    order = (
+        _near_chance(tally.scores, scores)
+        if unnamed and len(np.unique(tally.scores.labels)) > 1
+        else []
+    )
+    return [
+        *order,
+        *_alike(tally, cache.label_names),
+        *([] if "folds" in plan.teacher else memorised),
+    ]
 
 
 def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
-    """How many rows of a cache were cut at max_length, and the first of them; copied rows are not counted."""
+    """How many rows of a cache were cut at max_length, and the first of them; copied rows are not
+    counted.
+    """
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
     return sum(each["rows"] for each in cut), min((each["first"] for each in cut), default=None)
 
 
 def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
-    """A teacher that gives one class to (nearly) every row, though the gold labels differ, or whose probabilities
-    hardly change from row to row: nothing can be learnt from it.
+    """A teacher that gives one class to (nearly) every row, though the gold labels differ, or whose
+    probabilities hardly change from row to row: nothing can be learnt from it.
     """
     if tally.answered < FEW_ROWS:
         return []
@@ -149,15 +184,21 @@ def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
     advice = "Look at its head, at the order of its labels and at what its texts should look like."
     if share >= CONSTANT and right < CONSTANT_GOLD:
         labelled = f", and {right:.1%} of the gold labels are that" if len(gold) else ""
-        return [f"the teacher gives one class, {names[top]}, to {share:.1%} of the rows{labelled}. {advice}"]
+        return [
+            f"the teacher gives one class, {names[top]}, to {share:.1%} of the rows{labelled}. {advice}"
+        ]
     widest = float((tally.high - tally.low).max())
     if widest < HARDLY_DIFFERENT:
-        return [f"the teacher's probabilities hardly differ from row to row: by at most {widest:.3f}. {advice}"]
+        return [
+            f"the teacher's probabilities hardly differ from row to row: by at most {widest:.3f}. {advice}"
+        ]
     return []
 
 
 def unfinished(writer: CacheWriter) -> DumpReport:
-    """What a part can say of a cache that others have shards to write of still: what is there so far."""
+    """What a part can say of a cache that others have shards to write of still: what is there so
+    far.
+    """
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
     cut, first_cut = cut_rows(receipts)
@@ -173,7 +214,9 @@ def unfinished(writer: CacheWriter) -> DumpReport:
         skipped_rows=sum(len(receipt.conditions.get("skipped", ())) for receipt in receipts),
         cut_rows=cut,
         first_cut=first_cut,
-        remarks=[said] if left else ["another part has just sealed the cache: its report speaks for all"],
+        remarks=[said]
+        if left
+        else ["another part has just sealed the cache: its report speaks for all"],
     )
 
 
@@ -196,8 +239,8 @@ def _on_dev(asked: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, f
 
 
 def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
-    """A teacher whose columns were matched by number, and which is hardly ever right or would be far more often with
-    its classes in another order, may have them in another order.
+    """A teacher whose columns were matched by number, and which is hardly ever right or would be
+    far more often with its classes in another order, may have them in another order.
     """
     best = _best_order(tally)
     if best >= scores["accuracy"] + PERMUTED:
@@ -205,7 +248,10 @@ def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
         so = "they look permuted"
     elif scores["mcc"] < NEAR_CHANCE:
         chance = f"(accuracy {scores['accuracy']:.1%}, MCC {scores['mcc']:.2f})"
-        said, so = f"agrees with them hardly more than chance would {chance}", "its labels may stand in another order"
+        said, so = (
+            f"agrees with them hardly more than chance would {chance}",
+            "its labels may stand in another order",
+        )
     else:
         return []
     advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."
@@ -213,8 +259,8 @@ def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
 
 
 def _best_order(tally: Scores) -> float:
-    """The accuracy that the teacher's classes have in their best order: the largest sum over one cell of each row and
-    column of the table of classes by answers.
+    """The accuracy that the teacher's classes have in their best order: the largest sum over one
+    cell of each row and column of the table of classes by answers.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -227,11 +273,17 @@ def _best_order(tally: Scores) -> float:
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
 
 
-def _remarks(scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str) -> list[str]:
-    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest there can be."""
+def _remarks(
+    scores: dict[str, float], dev: dict[str, float], dev_rows: int, entropy: float, split: str
+) -> list[str]:
+    """What a gap between train and dev means for teaching; ``entropy`` as a share of the largest
+    there can be.
+    """
     if not scores or not dev:
         return []
-    chance = 2 * np.sqrt(dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows)  # two standard errors of dev's accuracy
+    chance = 2 * np.sqrt(
+        dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows
+    )  # two standard errors of dev's accuracy
     if scores["accuracy"] - dev["accuracy"] < max(MEMORISED, chance):
         return []
     right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"
@@ -239,4 +291,6 @@ def _remarks(scores: dict[str, float], dev: dict[str, float], dev_rows: int, ent
         so = "it has memorised them. Its answers are close to the labels themselves, so little is left to teach"
     else:
         so = "if it was trained on them, it has begun to memorise them, and less is left to teach than on unseen rows"
-    return [f"the teacher is right on {right}: {so}. Fewer epochs, or rows it was not trained on, leave more."]
+    return [
+        f"the teacher is right on {right}: {so}. Fewer epochs, or rows it was not trained on, leave more."
+    ]

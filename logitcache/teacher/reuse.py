@@ -1,7 +1,9 @@
-"""Answers that an older cache has already: found by the hash of a row's text, copied as they are stored.
+"""Answers that an older cache has already: found by the hash of a row's text, copied as they are
+stored.
 
-A corrected row costs one row. Only a cache of the same teacher, tokenizer, preparation and codec can be used, and only
-one whose bytes are those it was made with: a flipped bit must not be copied under a new checksum.
+A corrected row costs one row. Only a cache of the same teacher, tokenizer, preparation and codec
+can be used, and only one whose bytes are those it was made with: a flipped bit must not be copied
+under a new checksum.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ SAME = ("task", "teacher", "preprocessor", "preparation", "targets")
 
 
 def apart(expected: Plan, actual: Plan) -> Iterator[tuple[str, Any, Any]]:
-    """The fields by which the answers of two plans differ, names aside: (field, expected value, actual value)."""
+    """The fields by which the answers of two plans differ, names aside: (field, expected value,
+    actual value).
+    """
     fields = [{name: plan.to_dict()[name] for name in SAME} for plan in (expected, actual)]
     yield from differences(*fields, without=NAMES)
 
 
 class Known:
-    """The rows of a finished cache, by their hash. Equal texts have equal answers, so which of them is found does not
-    matter.
+    """The rows of a finished cache, by their hash. Equal texts have equal answers, so which of them
+    is found does not matter.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -39,7 +43,11 @@ class Known:
     def check(self, plan: Plan) -> None:
         """Raises FingerprintMismatch where this plan would have other answers than the cache."""
         for name, expected, actual in apart(plan, self.cache.manifest.plan):
-            hint = " (a teacher that was fine-tuned for it is named by its folder)" if "teacher" in name else ""
+            hint = (
+                " (a teacher that was fine-tuned for it is named by its folder)"
+                if "teacher" in name
+                else ""
+            )
             raise FingerprintMismatch(
                 f"--reuse: expected a cache with {display_name(name)} = {short(expected)}, as in this dump, "
                 f"found {short(actual)}. Name the same teacher and settings{hint}, or dump without --reuse.",

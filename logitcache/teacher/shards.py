@@ -1,7 +1,8 @@
 """One shard, assembled from the packed answers of one batch after the other.
 
-Of a batch only what is stored is kept, reduced on the device that computed it: no shard's logits are ever held. What is
-said of the answers (sketches, skipped rows, the summary) comes from the same pass.
+Of a batch only what is stored is kept, reduced on the device that computed it: no shard's logits
+are ever held. What is said of the answers (sketches, skipped rows, the summary) comes from the same
+pass.
 """
 
 from __future__ import annotations
@@ -61,14 +62,22 @@ class Assembly:
         *,
         seed: int = 0,
     ) -> None:
-        """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's random numbers."""
+        """``assets`` are the tensors that the cache keeps once, ``seed`` is that of the codec's
+        random numbers.
+        """
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
-        text = layout.row_hash[rows_of(layout.indptr)]  # not its place: equal texts have equal answers
+        text = layout.row_hash[
+            rows_of(layout.indptr)
+        ]  # not its place: equal texts have equal answers
         self._keys = position_keys(seed, "codec", text, 0, layout.index)
-        self.columns: dict[str, Array] = {column.name: empty(column, positions) for column in of_positions(codec)}
-        self._entries: list[tuple[Int64, Mapping[str, Array]]] = []  # positions, and the columns of their entries
+        self.columns: dict[str, Array] = {
+            column.name: empty(column, positions) for column in of_positions(codec)
+        }
+        self._entries: list[
+            tuple[Int64, Mapping[str, Array]]
+        ] = []  # positions, and the columns of their entries
         self.entropy = np.full(positions, np.nan, np.float32)
         self.top = np.full(positions, np.nan, np.float32)
         self.skipped = np.zeros(len(layout.row_id), np.bool_)
@@ -77,8 +86,8 @@ class Assembly:
         self._pending: list[_Reduced] = []
 
     def add(self, rows: Int64, vectors: torch.Tensor | Float32) -> None:
-        """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still being computed; the
-        batch before is stored meanwhile.
+        """Answers to the rows at these places of the shard, f32[P, K]. On a GPU they are still
+        being computed; the batch before is stored meanwhile.
         """
         if isinstance(vectors, np.ndarray):
             if isinstance(self.codec, DenseCodec):  # without torch
@@ -88,13 +97,18 @@ class Assembly:
             import torch
 
             vectors = torch.from_numpy(vectors)
-        before, self._pending = self._pending, [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
+        before, self._pending = (
+            self._pending,
+            [self._reduce(part, vectors[at]) for part, at in self._parts(rows)],
+        )
         self._store(before)
         if not vectors.is_cuda:
             self.finish()
 
     def copy(self, rows: Int64, columns: Mapping[str, Array], skipped: Array) -> None:
-        """Answers that lie in another cache already: ``columns`` of their positions, ``skipped`` bool[n]."""
+        """Answers that lie in another cache already: ``columns`` of their positions, ``skipped``
+        bool[n].
+        """
         self.skipped[rows[skipped]] = True
         counted = {count: starts_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows):
@@ -110,8 +124,8 @@ class Assembly:
         self._store(before)
 
     def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
-        """Some of these rows after the other, and where their positions are among those of all: few enough that what
-        is computed of them at once is small.
+        """Some of these rows after the other, and where their positions are among those of all: few
+        enough that what is computed of them at once is small.
         """
         width = self.codec.width
         ends = chosen(self.layout.indptr, rows)[0]
@@ -139,11 +153,15 @@ class Assembly:
         return _Reduced(rows, kept, finite, fits, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """What the codec keeps, computed of so few positions at once that it is small: a row may have many."""
+        """What the codec keeps, computed of so few positions at once that it is small: a row may
+        have many.
+        """
         together = max(1, (DEVICE_VALUES if vectors.is_cuda else PART_VALUES) // self.codec.width)
         starts = range(0, max(1, len(vectors)), together)
         parts = [
-            self.codec.reduce(vectors[start : start + together], Draw(keys[start : start + together]))
+            self.codec.reduce(
+                vectors[start : start + together], Draw(keys[start : start + together])
+            )
             for start in starts
         ]
         if len(parts) == 1:
@@ -186,7 +204,10 @@ class Assembly:
         if below:
             self._entries.append((places, {name: columns[name] for name in below}))
         answers = Answers(
-            layout.row_hash[rows], indptr, layout.index[places], {LOGITS: self.codec.unpack(columns, self.assets)}
+            layout.row_hash[rows],
+            indptr,
+            layout.index[places],
+            {LOGITS: self.codec.unpack(columns, self.assets)},
         )
         block = Block(layout.row_id[rows], 0, answers, layout.label[places])
         lost = self.skipped[rows]

@@ -15,8 +15,9 @@ from logitcache.records import Array, Block, Float32, rows_of
 
 
 def certainty(payload: Payload[Array]) -> tuple[Float32, Float32, Float32 | None]:
-    """Entropy in nats f[P], the largest probability f[P], and of full vectors all probabilities f[P, K]. Of sparse
-    targets the entropy is the stored one, and the largest probability that of the listed words.
+    """Entropy in nats f[P], the largest probability f[P], and of full vectors all probabilities
+    f[P, K]. Of sparse targets the entropy is the stored one, and the largest probability that of
+    the listed words.
     """
     if isinstance(payload, Dense):
         return confidence(payload.logits)
@@ -35,8 +36,8 @@ def confidence(logits: Float32) -> tuple[Float32, Float32, Float32]:
 
 
 class Summary:
-    """What is added up over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of dev and of any
-    held-out split.
+    """What is added up over a table's answers. ``is_dev`` and ``is_held_out`` bool[N] mark rows of
+    dev and of any held-out split.
     """
 
     def __init__(self, task: Classification, is_dev: Array, is_held_out: Array) -> None:
@@ -51,7 +52,10 @@ class Summary:
         self.positions = 0
         self.dev_unanswered = 0  # labelled rows of dev
         self.guesses = np.zeros(width, np.int64)  # positions by their likeliest class
-        self.low, self.high = np.ones(width), np.zeros(width)  # the range of each class's probability
+        self.low, self.high = (
+            np.ones(width),
+            np.zeros(width),
+        )  # the range of each class's probability
 
     @classmethod
     def of_table(cls, rows: int, task: Classification) -> Summary:

@@ -1,7 +1,7 @@
 """The shards of one cache that are still to be made: computed, encoded, written.
 
-A writer thread writes one shard while the next is computed. What a shard holds depends on its rows and the
-plan alone, so whoever is killed loses one shard at most.
+A writer thread writes one shard while the next is computed. What a shard holds depends on its rows
+and the plan alone, so whoever is killed loses one shard at most.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Work:
     summary: Summary  # what is added up of the shards that are made
     known: Known | None = None
     reporter: Reporter = SILENT
-    budgets: Mapping[int, int] = field(default_factory=dict)  # of shards that were once made with less than the plan's
+    budgets: Mapping[int, int] = field(
+        default_factory=dict
+    )  # of shards that were once made with less than the plan's
 
     @cached_property
     def _assets(self) -> dict[str, Array]:
@@ -61,8 +63,8 @@ class Work:
         return {} if kept is None else decode(kept)
 
     def finish(self) -> Done:
-        """Compute and write what is missing; seal the cache, if no other part has something to do. A cache that has no
-        shard yet is forgotten if its answers cannot be used.
+        """Compute and write what is missing; seal the cache, if no other part has something to do.
+        A cache that has no shard yet is forgotten if its answers cannot be used.
         """
         todo, done = self.writer.missing, Done()
         rows = sum(stop - start for start, stop in map(self.planned.plan.shard, todo))
@@ -73,7 +75,9 @@ class Work:
             if not self.writer.receipts and self.writer.part is None:
                 self.writer.forget()  # a plan that no shard was made for would only refuse the mended teacher
             raise
-        there = self.writer.complete  # another part was as quick: it has sealed the cache, and speaks of it
+        there = (
+            self.writer.complete
+        )  # another part was as quick: it has sealed the cache, and speaks of it
         with self.reporter.phase("write"):
             done.sealed = not todo if there else self.writer.seal()
         return done
@@ -96,13 +100,20 @@ class Work:
             with self.reporter.phase("write"):
                 pending.result()
 
-    def _shard(self, index: int, budget: int, done: Done, stage: Meter) -> tuple[Assembly, dict[str, Any], int]:
-        """One shard's answers, what was particular about making them, and the token budget that fits in memory. The
-        budget of a plan is what is tried first; a smaller one is kept for the shards after it.
+    def _shard(
+        self, index: int, budget: int, done: Done, stage: Meter
+    ) -> tuple[Assembly, dict[str, Any], int]:
+        """One shard's answers, what was particular about making them, and the token budget that
+        fits in memory. The budget of a plan is what is tried first; a smaller one is kept for the
+        shards after it.
         """
         planned = self.planned
         start, end = planned.plan.shard(index)
-        place = np.full(end - start, -1) if self.known is None else self.known.find(planned.rows.row_hash[start:end])
+        place = (
+            np.full(end - start, -1)
+            if self.known is None
+            else self.known.find(planned.rows.row_hash[start:end])
+        )
         new = np.flatnonzero(place < 0)
         old = np.flatnonzero(place >= 0)
         found: dict[str, Any] = {}
@@ -123,9 +134,15 @@ class Work:
                 )
             if fits < planned.batch_tokens:
                 found["batch_tokens"] = fits
-            budget, done.asked, done.tokens = fits, done.asked + len(new), done.tokens + examples.tokens
+            budget, done.asked, done.tokens = (
+                fits,
+                done.asked + len(new),
+                done.tokens + examples.tokens,
+            )
         if self.known is not None and len(old):
-            shard.copy(old, self.known.stored(place[old]), np.isin(place[old], self.known.cache.skipped))
+            shard.copy(
+                old, self.known.stored(place[old]), np.isin(place[old], self.known.cache.skipped)
+            )
             found["reused"] = {"rows": len(old), "cache": self.known.cache.fingerprint}
             done.copied += len(old)
             stage.advance(len(old))
@@ -134,34 +151,51 @@ class Work:
         return shard, found, budget
 
     def _answered(
-        self, examples: Examples, new: Int64, budget: int, begin: Callable[[], Assembly], stage: Meter
+        self,
+        examples: Examples,
+        new: Int64,
+        budget: int,
+        begin: Callable[[], Assembly],
+        stage: Meter,
     ) -> tuple[Assembly, int]:
         """The teacher's answers to the rows at the places ``new`` of a shard."""
-        receiver, fits = self.planned.ask(examples, budget, lambda: _Placed(begin(), new, self.reporter), stage)
+        receiver, fits = self.planned.ask(
+            examples, budget, lambda: _Placed(begin(), new, self.reporter), stage
+        )
         with self.reporter.phase("encode"):
             receiver.shard.finish()
         return receiver.shard, fits
 
     def _layout(self, start: int, end: int, examples: Examples, new: Int64, place: Int64) -> Layout:
-        """The kept positions of the rows of a shard. ``place`` is where the older cache has each row, or -1."""
+        """The kept positions of the rows of a shard. ``place`` is where the older cache has each
+        row, or -1.
+        """
         rows = self.planned.rows
         old = np.flatnonzero(place >= 0)
         asked = self.planned.positions(examples)
         whole = Answers(examples.row_hash, asked.indptr, asked.index, {})
         if self.known is not None:
-            copied = Answers(rows.row_hash[start + old], *self.known.cache.positions(place[old]), {})
+            copied = Answers(
+                rows.row_hash[start + old], *self.known.cache.positions(place[old]), {}
+            )
             whole = end_to_end([whole, copied]).rows(np.argsort(np.concatenate([new, old])))
         row = start + rows_of(whole.indptr)
         label = rows.labels_at(row, whole.index)
-        return Layout(np.arange(start, end), rows.row_hash[start:end], whole.indptr, whole.index, label)
+        return Layout(
+            np.arange(start, end), rows.row_hash[start:end], whole.indptr, whole.index, label
+        )
 
     def _cut(self, examples: Examples, places: Int64) -> dict[str, Any]:
-        """How many of these rows, at ``places`` of the table, were cut at max_length, and the first of them."""
+        """How many of these rows, at ``places`` of the table, were cut at max_length, and the first
+        of them.
+        """
         cut = places[examples.cut]
         return {"cut": {"rows": len(cut), "first": int(cut[0])}} if len(cut) else {}
 
     def _check_usable(self, shard: Assembly, start: int) -> None:
-        """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips such rows."""
+        """Raises SpecError naming the rows whose answers cannot be stored, unless the plan skips
+        such rows.
+        """
         codec, how = self.planned.codec, self.planned.plan.preparation["on_nonfinite"]
         if how == "skip" or not shard.skipped.any():
             return
@@ -193,14 +227,22 @@ class Work:
 
     def _write(self, index: int, shard: Assembly, conditions: dict[str, Any]) -> None:
         layout = shard.layout
-        arrays = {HASH.name: layout.row_hash, LABEL: layout.label, **shard.columns, **shard.entries()}
+        arrays = {
+            HASH.name: layout.row_hash,
+            LABEL: layout.label,
+            **shard.columns,
+            **shard.entries(),
+        }
         if self.planned.task.level != ROW:
             arrays |= {ends(LEVEL).name: layout.indptr[1:], POSITION: layout.index.astype(np.int32)}
         inputs = inputs_of(self.planned.plan)
         if inputs:
             tokens = {name: self.planned.rows.tokens[name].select(layout.row_id) for name in inputs}
             arrays |= {name: column.values.astype(np.int32) for name, column in tokens.items()}
-            arrays |= {ends(TOKENS).name: tokens[inputs[0]].indptr[1:], LABEL: layout.label.astype(np.int32)}
+            arrays |= {
+                ends(TOKENS).name: tokens[inputs[0]].indptr[1:],
+                LABEL: layout.label.astype(np.int32),
+            }
         with self.reporter.phase("write"):
             self.writer.write(index, arrays, shard.sketches(), conditions)
 

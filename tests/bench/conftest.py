@@ -29,7 +29,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
-def real(checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def real(
+    checkpoint: Callable[..., Path], singles_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     """What is asked about two checkpoints of one tokenizer, and real rows."""
     from logitcache.config.bench import WorkloadConfig
     from logitcache.config.workspace import Workspace

@@ -1,4 +1,6 @@
-"""A bench's document: what is read is what was written, others are refused, and no place is named in it."""
+"""A bench's document: what is read is what was written, others are refused, and no place is named
+in it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from logitcache.errors import SpecError
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    told = document("read", ["logitcache", "bench", "read"], {"rows": 3}, {"cases": []}, complete=False)
+    told = document(
+        "read", ["logitcache", "bench", "read"], {"rows": 3}, {"cases": []}, complete=False
+    )
     write(tmp_path / "read.json", told)
     assert read(tmp_path / "read.json") == told
     assert told["complete"] is False

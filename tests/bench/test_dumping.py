@@ -18,7 +18,16 @@ from click.testing import CliRunner
 from logitcache.bench import document, dump_phases
 from logitcache.bench import dump as dumping
 from logitcache.bench.dump import CASES, DumpBenchConfig, bench
-from logitcache.bench.dump_cases import BARE, CLASSES, DUMP, FILE_ORDER, MAXIMUM, PIPELINE, Material, load
+from logitcache.bench.dump_cases import (
+    BARE,
+    CLASSES,
+    DUMP,
+    FILE_ORDER,
+    MAXIMUM,
+    PIPELINE,
+    Material,
+    load,
+)
 from logitcache.config.workspace import Workspace
 from logitcache.errors import FingerprintMismatch, SpecError
 from logitcache.report.terminal import bench_text
@@ -77,7 +86,9 @@ def shapes() -> Iterator[Callable[[Material], list[tuple[int, int]]]]:
         handle.remove()
 
 
-def test_a_document_holds_every_case_and_can_be_read_back(told: dict[str, Any], tmp_path: Path) -> None:
+def test_a_document_holds_every_case_and_can_be_read_back(
+    told: dict[str, Any], tmp_path: Path
+) -> None:
     document.write(tmp_path / "dump.json", told)
     assert document.read(tmp_path / "dump.json") == told
     assert told["complete"]
@@ -92,9 +103,13 @@ def test_a_document_holds_every_case_and_can_be_read_back(told: dict[str, Any], 
 
 
 def test_the_table_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None:
-    assert "\nIntervals hold the true median with 50 % confidence at least (2 rounds)." in bench_text(told)
+    assert (
+        "\nIntervals hold the true median with 50 % confidence at least (2 rounds)."
+        in bench_text(told)
+    )
     cases = [
-        {**case, "ratio_to_dump": {**case["ratio_to_dump"], "confidence": 0.0, "rounds": 1}} for case in told["cases"]
+        {**case, "ratio_to_dump": {**case["ratio_to_dump"], "confidence": 0.0, "rounds": 1}}
+        for case in told["cases"]
     ]
     once = {**told, "cases": cases, "dump_to_bare_forward": None}
     assert "\nIntervals hold nothing: one round was measured." in bench_text(once)
@@ -104,7 +119,15 @@ def test_the_table_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None
 def test_padding_is_told_as_it_was(told: dict[str, Any]) -> None:
     setting = told["setting"]
     padded, real = setting["padded_tokens"], round(setting["tokens"] * setting["rows"])
-    assert real <= padded[DUMP] == padded[BARE] <= padded[FILE_ORDER] == padded[PIPELINE] <= padded[MAXIMUM] == 60 * 24
+    assert (
+        real
+        <= padded[DUMP]
+        == padded[BARE]
+        <= padded[FILE_ORDER]
+        == padded[PIPELINE]
+        <= padded[MAXIMUM]
+        == 60 * 24
+    )
     flops = told["peak"]["flops"]
     assert flops[BARE] < flops[FILE_ORDER] < flops[MAXIMUM]
 
@@ -129,7 +152,9 @@ def test_each_case_puts_the_batches_it_names_to_the_teacher(
         seen.clear()
         case()
         expected = list(sizes[name])
-        assert seen[-len(expected) :] == expected, name  # a dump sees first how the teacher is asked in batches
+        assert seen[-len(expected) :] == expected, (
+            name
+        )  # a dump sees first how the teacher is asked in batches
         assert name == DUMP or len(seen) == len(expected)
     assert len({start for start, _ in material.shards}) == 2
 
@@ -145,17 +170,28 @@ def test_a_dump_asks_about_the_rows_that_the_others_ask_about(
     assert seen[-len(expected) :] == expected  # and then none of dev
 
 
-def test_pairs_are_measured_too(asked: DumpBenchConfig, checkpoint: Callable[..., Path], pairs_data: Path) -> None:
+def test_pairs_are_measured_too(
+    asked: DumpBenchConfig, checkpoint: Callable[..., Path], pairs_data: Path
+) -> None:
     names = ("contradiction", "entailment", "neutral")
-    told = bench(replace(asked, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)), COMMAND, SILENT)
+    told = bench(
+        replace(asked, teacher=str(checkpoint("roberta", names)), data=str(pairs_data)),
+        COMMAND,
+        SILENT,
+    )
     assert [case["error"] for case in told["cases"]] == [None] * len(CASES)
 
 
 def test_the_parts_of_a_dump_add_up_to_it(asked: DumpBenchConfig, tmp_path: Path) -> None:
     material = load(asked, tmp_path, SILENT)
-    parts, behind = dump_phases.where(partial(dumping.whole_dump, material, tmp_path / "cache"), material.fence)
+    parts, behind = dump_phases.where(
+        partial(dumping.whole_dump, material, tmp_path / "cache"), material.fence
+    )
     assert list(parts) == [*dump_phases.NAMES, "rest"]
-    assert all(parts[name] > 0 for name in ("plan", "tokenise", "pad", "forward", "encode", "write", "report"))
+    assert all(
+        parts[name] > 0
+        for name in ("plan", "tokenise", "pad", "forward", "encode", "write", "report")
+    )
     assert behind > 0
 
 
@@ -185,7 +221,9 @@ def test_a_part_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBenchConfig, error: type[BaseException]) -> None:
+def test_what_was_measured_before_an_interrupt_is_kept(
+    asked: DumpBenchConfig, error: type[BaseException]
+) -> None:
     def interrupt(message: str) -> None:
         if message == "round 2 of 3":
             raise error
@@ -198,7 +236,9 @@ def test_what_was_measured_before_an_interrupt_is_kept(asked: DumpBenchConfig, e
     json.dumps(told, allow_nan=False)
 
 
-def test_an_interrupt_before_anything_was_measured(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_before_anything_was_measured(
+    asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -208,7 +248,9 @@ def test_an_interrupt_before_anything_was_measured(asked: DumpBenchConfig, monke
     assert "Interrupted" in bench_text(told)
 
 
-def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_without_memory_leaves_the_others(
+    asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = torch.nn.Module.__call__
 
     def little(self: Any, *given: Any, **named: Any) -> Any:
@@ -226,7 +268,9 @@ def test_a_case_without_memory_leaves_the_others(asked: DumpBenchConfig, monkeyp
     assert "out of memory" in bench_text(told)
 
 
-def test_a_checkpoint_without_a_head_gets_a_random_one(asked: DumpBenchConfig, headless: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_head_gets_a_random_one(
+    asked: DumpBenchConfig, headless: Path, tmp_path: Path
+) -> None:
     said: list[str] = []
     material = load(replace(asked, teacher=str(headless)), tmp_path, Notes(said.append))
     assert material.random_head
@@ -279,13 +323,21 @@ def test_what_cannot_be_measured_is_refused_on_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_teacher_of_other_labels_is_refused(asked: DumpBenchConfig, checkpoint: Callable[..., Path]) -> None:
+def test_a_teacher_of_other_labels_is_refused(
+    asked: DumpBenchConfig, checkpoint: Callable[..., Path]
+) -> None:
     with pytest.raises(FingerprintMismatch):
-        bench(replace(asked, teacher=str(checkpoint("bert", ("one", "two", "three")))), COMMAND, SILENT)
+        bench(
+            replace(asked, teacher=str(checkpoint("bert", ("one", "two", "three")))),
+            COMMAND,
+            SILENT,
+        )
 
 
 def test_memory_is_the_other_process_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dump_phases, "_DUMP", "import time; held = bytearray(b'1') * 100_000_000; time.sleep(0.5)")
+    monkeypatch.setattr(
+        dump_phases, "_DUMP", "import time; held = bytearray(b'1') * 100_000_000; time.sleep(0.5)"
+    )
     assert 100e6 < dump_phases.peak_memory_of(5, tmp_path) < 200e6
     lines = (tmp_path / "rows5" / "train.jsonl").read_text().splitlines()
     assert [json.loads(line)["label"] for line in lines] == ["no", "yes", "no", "yes", "no"]
@@ -303,13 +355,36 @@ def test_memory_of_a_dump(asked: DumpBenchConfig, tmp_path: Path) -> None:
 def test_memory_is_told_by_rows(asked: DumpBenchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dump_phases, "peak_memory_of", lambda rows, folder: rows * 2**20)
     told = bench(replace(asked, rounds=1, memory_rows=(3, 5)), COMMAND, SILENT)
-    assert told["memory"] == [{"rows": 3, "peak_bytes": 3 * 2**20}, {"rows": 5, "peak_bytes": 5 * 2**20}]
+    assert told["memory"] == [
+        {"rows": 3, "peak_bytes": 3 * 2**20},
+        {"rows": 5, "peak_bytes": 5 * 2**20},
+    ]
     assert "A dump of 5 rows holds 5.00 MiB at most" in bench_text(told)
 
 
-def test_the_command_writes_and_prints_what_it_measured(asked: DumpBenchConfig, tmp_path: Path) -> None:
-    words = ["--teacher", asked.teacher, "--data", asked.data, "--rounds", "1", "--device", "cpu", "--max-length", "24"]
-    words += ["--labels", "neg, pos", "--workspace", str(tmp_path / "work"), "--out", str(tmp_path / "out.json")]
+def test_the_command_writes_and_prints_what_it_measured(
+    asked: DumpBenchConfig, tmp_path: Path
+) -> None:
+    words = [
+        "--teacher",
+        asked.teacher,
+        "--data",
+        asked.data,
+        "--rounds",
+        "1",
+        "--device",
+        "cpu",
+        "--max-length",
+        "24",
+    ]
+    words += [
+        "--labels",
+        "neg, pos",
+        "--workspace",
+        str(tmp_path / "work"),
+        "--out",
+        str(tmp_path / "out.json"),
+    ]
     done = CliRunner().invoke(command, [*words, "--json"])
     assert done.exit_code == 0, done.output
     told = document.read(tmp_path / "out.json")

@@ -43,7 +43,11 @@ def test_every_method_has_all_of_its_figures(told: Document) -> None:
     assert tuple(told["methods"]) == CASES
     for name, each in told["methods"].items():
         assert each["error"] is None
-        assert each["ratio_to_ls"]["low"] <= each["ratio_to_ls"]["median"] <= each["ratio_to_ls"]["high"]
+        assert (
+            each["ratio_to_ls"]["low"]
+            <= each["ratio_to_ls"]["median"]
+            <= each["ratio_to_ls"]["high"]
+        )
         assert set(each["phases"]) == set(PHASES)
         assert each["flops_per_step"]["counted"] > 0, name
     assert told["methods"]["ls"]["ratio_to_ls"]["median"] == 1.0
@@ -55,7 +59,10 @@ def test_flops_from_the_shapes_agree_with_those_that_torch_counts(told: Document
     for name in ("ls", "kd", "kd-online"):
         found = told["methods"][name]["flops_per_step"]
         assert found["analytic"] == pytest.approx(found["counted"], rel=0.05), name
-    counted = {name: told["methods"][name]["flops_per_step"]["counted"] for name in ("ls", "kd", "kd-online")}
+    counted = {
+        name: told["methods"][name]["flops_per_step"]["counted"]
+        for name in ("ls", "kd", "kd-online")
+    }
     assert counted["kd"] == counted["ls"] < counted["kd-online"]
 
 
@@ -74,7 +81,9 @@ def test_costs_follow_from_the_steps(told: Document) -> None:
 def test_costs_are_told_of_the_cases_that_were_measured(settings: OverheadConfig) -> None:
     found = bench(replace(settings, rounds=1, methods=FEW), NOWHERE)
     costs, rows = found["costs"], found["setting"]["train_rows"]
-    online, cached = (found["methods"][name]["step_seconds"]["median"] for name in ("kd-online", "kd"))
+    online, cached = (
+        found["methods"][name]["step_seconds"]["median"] for name in ("kd-online", "kd")
+    )
     expected = rows / found["dump"]["rows_per_second"] / (-(-rows // 4) * (online - cached))
     assert costs["break_even_epochs"] == (pytest.approx(expected) if online > cached else None)
     assert [name for name, hours in costs["hours"].items() if hours is None] == ["base"]
@@ -83,18 +92,27 @@ def test_costs_are_told_of_the_cases_that_were_measured(settings: OverheadConfig
         *("protocol", "paper_protocol", "kwh", "money"),
     ]
     text = bench_text(found)
-    assert "the hours of a whole study are not told: Base, TF-reg and Self-KD were not measured" in text
+    assert (
+        "the hours of a whole study are not told: Base, TF-reg and Self-KD were not measured"
+        in text
+    )
     assert ("has paid for itself after" if online > cached else "never pays for itself") in text
 
 
 def test_label_smoothing_alone_has_its_line(settings: OverheadConfig) -> None:
     found = bench(replace(settings, rounds=1, methods=("ls",)), NOWHERE)
-    assert [name for name, hours in found["costs"]["hours"].items() if hours is not None] == ["epochs", "ls"]
-    assert "paid for itself is not told: Cached KD and Online KD were not measured" in bench_text(found)
+    assert [name for name, hours in found["costs"]["hours"].items() if hours is not None] == [
+        "epochs",
+        "ls",
+    ]
+    assert "paid for itself is not told: Cached KD and Online KD were not measured" in bench_text(
+        found
+    )
 
 
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(0, id="at once"), pytest.param(1, id="after a round", marks=pytest.mark.slow)]
+    "rounds",
+    [pytest.param(0, id="at once"), pytest.param(1, id="after a round", marks=pytest.mark.slow)],
 )
 def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
     settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch, rounds: int
@@ -103,12 +121,17 @@ def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
 
     def block(self: Case, settle: int, steps: int) -> list[float]:
         if self.name == "kd-online" and next(tried) == 2 * rounds:  # the first does not count
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.\nand more")
+            raise torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 3.00 GiB.\nand more"
+            )
         return whole(self, settle, steps)
 
     monkeypatch.setattr(Case, "block", block)
     found = bench(replace(settings, rounds=2, methods=FEW), NOWHERE)
-    assert found["methods"]["kd-online"]["error"] == "out of memory: CUDA out of memory. Tried to allocate 3.00 GiB."
+    assert (
+        found["methods"]["kd-online"]["error"]
+        == "out of memory: CUDA out of memory. Tried to allocate 3.00 GiB."
+    )
     assert found["methods"]["kd"]["step_seconds"] is not None
     assert (found["methods"]["kd-online"]["step_seconds"] is None) is (rounds == 0)
     assert found["costs"]["break_even_epochs"] is None
@@ -119,7 +142,9 @@ def test_a_method_that_does_not_fit_is_told_and_the_others_are_kept(
 
 
 @pytest.mark.slow
-def test_without_a_dump_there_are_no_costs(settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_dump_there_are_no_costs(
+    settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -130,7 +155,9 @@ def test_without_a_dump_there_are_no_costs(settings: OverheadConfig, monkeypatch
     assert "What all of it costs is not told: the dump was not measured." in bench_text(found)
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, pytest.param(SystemExit, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stop", [KeyboardInterrupt, pytest.param(SystemExit, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_bench_tells_what_it_has(
     settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
 ) -> None:
@@ -162,7 +189,9 @@ def test_each_method_has_a_process_of_its_own_for_its_memory(tiny: Any, tmp_path
 
 
 @pytest.mark.slow
-def test_a_process_that_the_system_ends_is_told(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_the_system_ends_is_told(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(memory, "_child", _killed)
     found = peak(tiny, "kd", tmp_path)
     assert found.error is not None
@@ -177,13 +206,17 @@ def _killed(*_: Any) -> None:
 
 
 @pytest.mark.slow
-def test_memory_that_was_too_much_keeps_a_method_out(settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_was_too_much_keeps_a_method_out(
+    settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fake(asked: Any, name: str, cache: Path) -> Peak:
         return Peak(7, None, "ended by the system") if name == "kd-online" else Peak(5)
 
     monkeypatch.setattr(overhead, "peak", fake)
     said: list[str] = []
-    found = bench(replace(settings, memory=True, rounds=1, methods=FEW), NOWHERE, Notes(said.append))
+    found = bench(
+        replace(settings, memory=True, rounds=1, methods=FEW), NOWHERE, Notes(said.append)
+    )
     assert found["methods"]["kd-online"]["error"] == "ended by the system"
     assert found["methods"]["kd-online"]["peak_memory_bytes"] == 7
     assert found["methods"]["kd"]["memory_ratio_to_ls"] == 1.0
@@ -213,7 +246,15 @@ def test_the_command_prints_a_table_and_writes_the_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Document
 ) -> None:
     monkeypatch.setattr(overhead, "bench", lambda *_: told)
-    words = ["bench", "overhead", "--shape-only", "--tokens", "12", "--out", str(tmp_path / "o.json")]
+    words = [
+        "bench",
+        "overhead",
+        "--shape-only",
+        "--tokens",
+        "12",
+        "--out",
+        str(tmp_path / "o.json"),
+    ]
     found = CliRunner().invoke(cli, words)
     assert found.exit_code == 0, found.output
     assert all(method(name) in found.stdout for name in CASES)
@@ -234,7 +275,10 @@ def test_the_table_says_what_its_intervals_hold(told: Document) -> None:
     for name, each in methods.items():
         sure, rounds = (0.9375, 5) if name == "kd" else (0.9609, 9)
         each["ratio_to_ls"] = each["ratio_to_ls"] | {"confidence": sure, "rounds": rounds}
-    methods["base"] |= {"error": "out of memory", "ratio_to_ls": each["ratio_to_ls"] | {"confidence": 0.1}}
+    methods["base"] |= {
+        "error": "out of memory",
+        "ratio_to_ls": each["ratio_to_ls"] | {"confidence": 0.1},
+    }
     lines = bench_text(told | {"methods": methods}).splitlines()
     assert "Intervals hold the true median with 93 % confidence at least (5 to 9 rounds)." in lines
 
@@ -254,7 +298,10 @@ def test_an_interrupted_command_keeps_its_document_and_says_so_by_its_code(
 
 
 def test_a_refusal_is_one_line(run_refused: Callable[..., None]) -> None:
-    run_refused(["bench", "overhead", "--tokens", "12"], "--tokens: random tokens are timed with --shape-only alone.")
+    run_refused(
+        ["bench", "overhead", "--tokens", "12"],
+        "--tokens: random tokens are timed with --shape-only alone.",
+    )
 
 
 @pytest.fixture
@@ -283,14 +330,20 @@ def test_a_block_beyond_an_epoch_is_refused(settings: OverheadConfig) -> None:
 
 
 @pytest.mark.slow
-def test_an_error_in_the_process_of_its_own_is_not_taken_for_a_lack_of_memory(tiny: Any, tmp_path: Path) -> None:
+def test_an_error_in_the_process_of_its_own_is_not_taken_for_a_lack_of_memory(
+    tiny: Any, tmp_path: Path
+) -> None:
     with pytest.raises(LogitCacheError):
         peak(tiny, "kd", tmp_path / "no cache")
 
 
-def test_models_that_do_not_fit_are_one_line(settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_do_not_fit_are_one_line(
+    settings: OverheadConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load(*_: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+        raise RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+        )
 
     monkeypatch.setattr(overhead, "load", load)
     with pytest.raises(SpecError, match="a student and a teacher that fit in memory"):

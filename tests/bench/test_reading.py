@@ -1,4 +1,6 @@
-"""What is read must be the same rows by every way; what is written down must be what was asked. Times prove nothing."""
+"""What is read must be the same rows by every way; what is written down must be what was asked.
+Times prove nothing.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ ROWS, WIDTH = 300, 5  # not a multiple of a batch, a row group or a chunk
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RIVALS = runpy.run_path(str(BENCHMARKS / "rivals.py"))["RIVALS"]
 COLD = runpy.run_path(str(BENCHMARKS / "cold.py"))
-WAYS = (*formats.WAYS, *(replace(way, loads=False) for way in RIVALS))  # what runpy has read is not to be pickled
+WAYS = (
+    *formats.WAYS,
+    *(replace(way, loads=False) for way in RIVALS),
+)  # what runpy has read is not to be pickled
 LOADING = {way.name for way in formats.WAYS if way.loads}
 bench = partial(reading.bench, ways=WAYS)
 
@@ -94,7 +99,9 @@ def test_every_way_gives_all_rows_in_order_and_again(
 ) -> None:
     opened = stores(way)
     for _ in range(2):
-        found = [given(opened.run(first, min(first + step, ROWS))) for first in range(0, ROWS, step)]
+        found = [
+            given(opened.run(first, min(first + step, ROWS))) for first in range(0, ROWS, step)
+        ]
         np.testing.assert_array_equal(np.concatenate(found), logits)
 
 
@@ -112,10 +119,14 @@ def test_ours_gives_the_proof_of_a_join_too(stores: Callable[[Way], Opened]) -> 
         if way.loads
     ],
 )
-def test_a_dataloader_gives_the_batches_of_the_plain_call(way: Way, folder: Path, logits: np.ndarray) -> None:
+def test_a_dataloader_gives_the_batches_of_the_plain_call(
+    way: Way, folder: Path, logits: np.ndarray
+) -> None:
     batches = reading.random_batches(ROWS, 3)
     for workers in (0, 1):
-        found = list(reading._loader(reading.Stored(way.open, folder / (way.of or way.name)), workers))
+        found = list(
+            reading._loader(reading.Stored(way.open, folder / (way.of or way.name)), workers)
+        )
         assert all(isinstance(each, torch.Tensor) for each in found)
         for each, rows in zip(found, batches, strict=True):
             np.testing.assert_array_equal(given(each), logits[rows])
@@ -145,8 +156,12 @@ def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
     said: list[str] = []
     told = bench(SMALL, ["logitcache", "bench", "read"], Notes(said.append))
     plain = {(c["name"], c["width"], c["order"]) for c in told["cases"] if c["workers"] is None}
-    assert plain == {(way.name, width, order) for way in WAYS for width in (3, WIDTH) for order in reading.ORDERS}
-    loaders = {(c["name"], c["workers"], c["width"]) for c in told["cases"] if c["workers"] is not None}
+    assert plain == {
+        (way.name, width, order) for way in WAYS for width in (3, WIDTH) for order in reading.ORDERS
+    }
+    loaders = {
+        (c["name"], c["workers"], c["width"]) for c in told["cases"] if c["workers"] is not None
+    }
     assert loaders == {(name, workers, 3) for name in LOADING for workers in (0, 1)}
     assert len(told["cases"]) == len(plain) + len(loaders)
     for case in told["cases"]:
@@ -160,16 +175,23 @@ def test_a_bench_measures_everything_that_was_asked(temporary: Path) -> None:
     assert told["open"]["shards"] == 3
     assert told["complete"]
     assert said
-    assert json.loads(json.dumps(told, allow_nan=False))["setting"]["rows_of"] == {"3": 200, str(WIDTH): 200}
+    assert json.loads(json.dumps(told, allow_nan=False))["setting"]["rows_of"] == {
+        "3": 200,
+        str(WIDTH): 200,
+    }
     assert not list(temporary.iterdir()), "what is made is deleted"
 
 
 @pytest.mark.parametrize("let_go", [True, False])
-def test_files_are_read_from_the_disk_by_all_ways_or_by_none(let_go: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_read_from_the_disk_by_all_ways_or_by_none(
+    let_go: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cooled: list[int] = []
     passes = COLD["cold_passes"]
     monkeypatch.setitem(passes.__globals__, "ROUNDS", 2)
-    monkeypatch.setitem(passes.__globals__, "cool", lambda files: cooled.append(len(list(files))) or let_go)
+    monkeypatch.setitem(
+        passes.__globals__, "cool", lambda files: cooled.append(len(list(files))) or let_go
+    )
     found = passes(SMALL, WAYS, WIDTH)
     own = [way.name for way in WAYS if way.of is None]
     assert [one["name"] for one in found] == (own if let_go else [])
@@ -208,9 +230,13 @@ def test_an_interrupt_keeps_what_was_measured(
 
 
 @pytest.mark.parametrize("whole", [0, 2])
-def test_an_interrupt_within_an_order_keeps_its_whole_rounds(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_within_an_order_keeps_its_whole_rounds(
+    whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readers, block = len(WAYS), 1 + SMALL.repeats
-    before = 6 * readers + readers + whole * readers * block  # how many calls make a repeat, one of each, the rounds
+    before = (
+        6 * readers + readers + whole * readers * block
+    )  # how many calls make a repeat, one of each, the rounds
     calls = 0
 
     def counted(read: Callable[[], object]) -> Callable[[], None]:
@@ -228,7 +254,10 @@ def test_an_interrupt_within_an_order_keeps_its_whole_rounds(whole: int, monkeyp
     monkeypatch.setattr(reading, "_reader", lambda opened, order: counted(reader(opened, order)))
     told = bench(replace(SMALL, rounds=4, widths=(WIDTH,), workers=(), open_rows=0), ["x"], SILENT)
     assert not told["complete"]
-    kept = {(case["name"], case["order"], case["ratio_to_logitcache"]["rounds"]) for case in told["cases"]}
+    kept = {
+        (case["name"], case["order"], case["ratio_to_logitcache"]["rounds"])
+        for case in told["cases"]
+    }
     assert kept == ({(way.name, "random", whole) for way in WAYS} if whole else set())
 
 
@@ -251,7 +280,9 @@ def test_an_interrupt_within_a_dataloader_s_rounds_keeps_the_whole_ones(
     found = reading.ReadBench(replace(SMALL, rounds=3))
     with pytest.raises(SystemExit):
         found.measure_loaders(folder, WIDTH, 0)
-    assert {(case.name, case.ratio_to_logitcache.rounds) for case in found.cases} == {(name, 1) for name in LOADING}
+    assert {(case.name, case.ratio_to_logitcache.rounds) for case in found.cases} == {
+        (name, 1) for name in LOADING
+    }
 
 
 @pytest.mark.parametrize(
@@ -291,7 +322,20 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_command_prints_and_writes_one_document(told: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "read.json"
-    words = ["--width", "2", "--width", "7", "--rows", "99", "--rounds", "3", "--workers", "1", "--open-rows", "0"]
+    words = [
+        "--width",
+        "2",
+        "--width",
+        "7",
+        "--rows",
+        "99",
+        "--rounds",
+        "3",
+        "--workers",
+        "1",
+        "--open-rows",
+        "0",
+    ]
     done = run(*words, "--out", str(out), "--json")
     assert done.exit_code == 0, done.output
     assert told["asked"] == ReadBenchConfig((2, 7), 99, 3, (1,), 0)
@@ -310,12 +354,18 @@ def test_the_command_prints_a_table_and_ends_like_an_interrupt(told: dict[str, A
 
 def test_the_text_says_how_sure_its_intervals_are(told: dict[str, Any]) -> None:
     done = run()
-    assert "\nIntervals hold the true median with 50 % confidence at least (2 rounds)." in done.stdout
+    assert (
+        "\nIntervals hold the true median with 50 % confidence at least (2 rounds)." in done.stdout
+    )
     assert "Interrupted" not in done.stdout
 
 
-@pytest.mark.parametrize("words", [["--rows", "0"], ["--rounds", "0"], ["--width", "0"], ["--out", "gone/x.json"]])
-def test_the_command_refuses_before_it_measures(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words", [["--rows", "0"], ["--rounds", "0"], ["--width", "0"], ["--out", "gone/x.json"]]
+)
+def test_the_command_refuses_before_it_measures(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reading, "bench", lambda *_: pytest.fail("nothing may be measured"))
     done = run(*words)
     assert done.exit_code == 2 or getattr(done.exception, "exit_code", 0) == 2

@@ -1,4 +1,6 @@
-"""Training steps that are timed are the ones users run: the same batches for all, the same losses as by other ways."""
+"""Training steps that are timed are the ones users run: the same batches for all, the same losses
+as by other ways.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def seen(cases: Cases, name: str, steps: int) -> tuple[list[np.ndarray[Any, Any]
     case, inputs, losses = cases.case(name), [], []
     case.trainer.args.learning_rate = 0.0
     hook = student_of(case.trainer).register_forward_pre_hook(
-        lambda module, args, kwargs: inputs.append(kwargs["input_ids"].numpy().copy()), with_kwargs=True
+        lambda module, args, kwargs: inputs.append(kwargs["input_ids"].numpy().copy()),
+        with_kwargs=True,
     )
     whole = case.trainer.compute_loss
 
@@ -53,7 +56,9 @@ def test_all_cases_read_the_same_batches(cases: Cases) -> None:
     assert len(expected) == 5
     for name in CASES:
         found, _ = seen(cases, name, 5)
-        assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True)), name
+        assert all(
+            np.array_equal(one, other) for one, other in zip(expected, found, strict=True)
+        ), name
 
 
 def test_the_stock_trainer_has_the_loss_that_ours_has(cases: Cases) -> None:
@@ -80,7 +85,10 @@ def test_the_phases_of_a_step_add_up(cases: Cases) -> None:
         found = phases(case, 1, 3)
         assert tuple(found) == PHASES
         assert min(found.values()) >= 0
-        assert all(found[phase] > 0 for phase in ("data", "forward", "loss", "backward", "optimiser", "rest"))
+        assert all(
+            found[phase] > 0
+            for phase in ("data", "forward", "loss", "backward", "optimiser", "rest")
+        )
         assert (found["target"] > 0) == (name in ("kd", "kd-online")), name
         before = case.trainer.compute_loss
         assert before.__name__ == "compute_loss"  # the stopwatches are gone
@@ -93,7 +101,9 @@ def test_the_added_work_is_told_piece_by_piece(cases: Cases) -> None:
     assert found.label_smoothing > 0
 
 
-def test_a_teacher_with_another_tokenizer_reads_its_own(tiny: Any, real: Any, tmp_path: Path) -> None:
+def test_a_teacher_with_another_tokenizer_reads_its_own(
+    tiny: Any, real: Any, tmp_path: Path
+) -> None:
     work = load(replace(real, student="1x32", rows=20))
     assert not work.same_inputs
     made = Cases(work, answered(work, tmp_path / "cache", "float32").cache)
@@ -105,5 +115,7 @@ def test_a_teacher_with_another_tokenizer_reads_its_own(tiny: Any, real: Any, tm
 def test_an_optimisers_moments_are_let_go_after_its_block(cases: Cases) -> None:
     for name in ("ls", "kd", "trainer-ls"):
         cases.case(name).block(1, 1)
-    optimisers = [held for held in gc.get_objects() if issubclass(type(held), torch.optim.Optimizer)]
+    optimisers = [
+        held for held in gc.get_objects() if issubclass(type(held), torch.optim.Optimizer)
+    ]
     assert not [optimiser for optimiser in optimisers if optimiser.state]

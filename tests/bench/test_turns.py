@@ -1,4 +1,6 @@
-"""Measuring in turn: every case meets every place of a round, and an interval holds the median it is given for."""
+"""Measuring in turn: every case meets every place of a round, and an interval holds the median it
+is given for.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,13 @@ def test_each_round_begins_with_another_case_and_has_all_of_them() -> None:
 
 def test_blocks_are_counted_and_what_settles_is_not() -> None:
     calls: list[str] = []
-    times = in_turn({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3, repeats=4, settle=2)
-    assert {name: [len(block) for block in blocks] for name, blocks in times.items()} == {"a": [4] * 3, "b": [4] * 3}
+    times = in_turn(
+        {name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3, repeats=4, settle=2
+    )
+    assert {name: [len(block) for block in blocks] for name, blocks in times.items()} == {
+        "a": [4] * 3,
+        "b": [4] * 3,
+    }
     assert calls.count("a") == calls.count("b") == 1 + 3 * (2 + 4)
 
 
@@ -33,7 +40,10 @@ def test_whole_rounds_are_there_where_it_breaks_off(stop: type[BaseException]) -
     times: Times = {}
     with pytest.raises(stop):
         in_turn({"a": lambda: None, "b": last}, rounds=5, repeats=2, into=times)
-    assert {name: [len(block) for block in blocks] for name, blocks in times.items()} == {"a": [2, 2], "b": [2, 2]}
+    assert {name: [len(block) for block in blocks] for name, blocks in times.items()} == {
+        "a": [2, 2],
+        "b": [2, 2],
+    }
 
 
 def test_a_ratio_of_what_is_twice_as_slow_is_two_whatever_the_machine_does() -> None:

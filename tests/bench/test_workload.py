@@ -1,4 +1,6 @@
-"""What is timed: any architecture without its weights, rows of the data's own lengths; what cannot be is refused."""
+"""What is timed: any architecture without its weights, rows of the data's own lengths; what cannot
+be is refused.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ PUBLISHED = {  # parameters in millions, of the checkpoints with a classificatio
 def test_a_well_known_shape_has_the_parameters_of_its_checkpoint(name: str) -> None:
     with torch.device("meta"):
         model = random_model(config_of(name), 2)
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(PUBLISHED[name], rel=0.012)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(
+        PUBLISHED[name], rel=0.012
+    )
 
 
 def test_shapes_need_neither_weights_nor_data(tiny: Any) -> None:
@@ -46,8 +50,14 @@ def test_shapes_need_neither_weights_nor_data(tiny: Any) -> None:
     assert not any(p.requires_grad for p in work.teacher.model.parameters())
 
 
-def test_random_tokens_have_the_lengths_of_the_data(tiny: Any, checkpoint: Callable[..., Path], real: Any) -> None:
-    work = load(replace(tiny, tokens=None, rows=None, student=str(checkpoint()), data=real.data, max_length=32))
+def test_random_tokens_have_the_lengths_of_the_data(
+    tiny: Any, checkpoint: Callable[..., Path], real: Any
+) -> None:
+    work = load(
+        replace(
+            tiny, tokens=None, rows=None, student=str(checkpoint()), data=real.data, max_length=32
+        )
+    )
     source = load(real)
     tokens = prepare(load_tokenizer(str(checkpoint())), _texts(real), 32).lengths()
     assert sorted(work.rows.lengths()) == sorted(tokens)
@@ -64,8 +74,12 @@ def _texts(real: Any) -> Any:
 def test_the_same_seed_draws_the_same(tiny: Any) -> None:
     one, two, other = load(tiny), load(tiny), load(replace(tiny, seed=1))
     assert np.array_equal(one.rows.inputs["input_ids"].values, two.rows.inputs["input_ids"].values)
-    assert not np.array_equal(one.rows.inputs["input_ids"].values, other.rows.inputs["input_ids"].values)
-    nobody = load(replace(tiny, teacher="1x32"))  # who asks for memory has another teacher, and reads the same cache
+    assert not np.array_equal(
+        one.rows.inputs["input_ids"].values, other.rows.inputs["input_ids"].values
+    )
+    nobody = load(
+        replace(tiny, teacher="1x32")
+    )  # who asks for memory has another teacher, and reads the same cache
     assert np.array_equal(one.rows.row_hash, nobody.rows.row_hash)
 
 
@@ -99,7 +113,9 @@ def test_what_cannot_be_timed_is_refused(tiny: Any, change: dict[str, Any], said
         load(replace(tiny, **change))
 
 
-def test_a_shape_of_the_hub_is_that_of_a_revision(monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
+def test_a_shape_of_the_hub_is_that_of_a_revision(
+    monkeypatch: pytest.MonkeyPatch, tiny: Any
+) -> None:
     asked: list[tuple[Any, ...]] = []
 
     def from_hub(name: str, **named: Any) -> Any:

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitcache.cache.cache import BLOCK_ROWS, Cache
-from logitcache.errors import AlignmentError, CorruptShard, FormatError, IncompleteCache, LogitCacheError, SpecError
+from logitcache.errors import (
+    AlignmentError,
+    CorruptShard,
+    FormatError,
+    IncompleteCache,
+    LogitCacheError,
+    SpecError,
+)
 from logitcache.identity import digest_json, row_hashes
 from logitcache.store.manifest import NewerFormat, Plan, write_json
 from logitcache.store.writer import CacheWriter
@@ -48,12 +55,16 @@ SHAPES = [(1, 1), (30, 1), (30, 7), (30, 10), (30, 30), (30, 64)]  # rows, rows 
 def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int, str], Cache]:
     folder, dtypes = tmp_path_factory.mktemp("caches"), ("float16", "float32")
     shapes = [(*shape, dtype) for shape in SHAPES for dtype in dtypes]
-    return {s: make(folder / "-".join(map(str, s)), make_plan(s[0], s[1], dtype=s[2])) for s in shapes}
+    return {
+        s: make(folder / "-".join(map(str, s)), make_plan(s[0], s[1], dtype=s[2])) for s in shapes
+    }
 
 
 @settings(deadline=None)
 @given(st.data())
-def test_take_gives_what_was_written(caches: dict[tuple[int, int, str], Cache], data: st.DataObject) -> None:
+def test_take_gives_what_was_written(
+    caches: dict[tuple[int, int, str], Cache], data: st.DataObject
+) -> None:
     opened = caches[data.draw(st.sampled_from(list(caches)))]
     whole, rows = answers(opened.manifest.plan), len(opened)
     ids = np.array(data.draw(st.lists(st.integers(0, rows - 1), max_size=60)), np.int64)
@@ -72,7 +83,9 @@ def test_blocks_are_all_rows_in_order(tmp_path: Path, rows: int) -> None:
     blocks = list(opened)
     assert max(len(block.row_id) for block in blocks) <= BLOCK_ROWS
     assert np.concatenate([b.row_id for b in blocks]).tolist() == list(range(rows))
-    np.testing.assert_array_equal(np.concatenate([b.answers.row_hash for b in blocks]), whole["row_hash"])
+    np.testing.assert_array_equal(
+        np.concatenate([b.answers.row_hash for b in blocks]), whole["row_hash"]
+    )
     np.testing.assert_array_equal(np.concatenate([b.label for b in blocks]), whole["label"])
     np.testing.assert_array_equal(
         np.concatenate([b.answers.logits for b in blocks]), whole["logits"].astype(np.float32)
@@ -89,7 +102,9 @@ def test_a_row_that_is_not_there_is_refused(tmp_path: Path, outside: int, shard_
     assert message.startswith(f"{tmp_path}: row {outside} is not in this cache: it has rows 0 to 9")
     assert "reviews/train" in message
     assert "dump this one" in message
-    with pytest.raises(AlignmentError, match=f"row {outside}: expected a text that the teacher has answered"):
+    with pytest.raises(
+        AlignmentError, match=f"row {outside}: expected a text that the teacher has answered"
+    ):
         opened.check(np.array([3, outside]), np.array([opened.row_hashes()[3], 0]))
 
 
@@ -97,7 +112,9 @@ def test_check_names_the_row_whose_text_is_another(cache: Cache) -> None:
     ids = np.array([9, 1, 5])
     hashes = cache.take(ids).row_hash
     hashes[2] += 1
-    with pytest.raises(AlignmentError, match=r"cache: row 5: .*1 of 3 rows have no answer.*--reuse .*cache, with"):
+    with pytest.raises(
+        AlignmentError, match=r"cache: row 5: .*1 of 3 rows have no answer.*--reuse .*cache, with"
+    ):
         cache.check(ids, hashes)
 
 
@@ -111,7 +128,9 @@ def test_answers_are_given_for_texts(tmp_path: Path) -> None:
         cache = Cache.open(writer.folder)
         taken = cache.for_texts(["c", "a", "c"], None if second is None else ["", "x", ""])
         np.testing.assert_array_equal(taken.logits, cache.take(np.array([3, 0, 3])).logits)
-        assert cache.find(row_hashes(["b", "d"], None if second is None else ["y", "y"])).tolist() == [1, -1]
+        assert cache.find(
+            row_hashes(["b", "d"], None if second is None else ["y", "y"])
+        ).tolist() == [1, -1]
         with pytest.raises(AlignmentError, match=r"row 1: expected a text .* 1 of 2 rows"):
             cache.for_texts(["a", "d"], None if second is None else ["x", "x"])
     with pytest.raises(AlignmentError, match="row 0"):  # of pairs, one text alone is another row
@@ -131,7 +150,14 @@ def test_a_view_that_was_not_dumped_is_refused(cache: Cache, view: Any) -> None:
 def test_what_a_cache_says_of_itself(cache: Cache) -> None:
     text = repr(cache)
     assert "\n" not in text
-    for part in ("10 rows x 3 classes", "reviews/train", "teacher", "float16", cache.fingerprint[:12], " MB"):
+    for part in (
+        "10 rows x 3 classes",
+        "reviews/train",
+        "teacher",
+        "float16",
+        cache.fingerprint[:12],
+        " MB",
+    ):
         assert part in text
     assert cache.label_names == ("class 0", "class 1", "class 2")
 
@@ -168,7 +194,9 @@ def test_nothing_that_is_read_is_run(cache: Cache, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(module, name, never)
     opened = Cache.open(cache.folder)
     assert opened.verify() == []
-    assert len(opened.take(np.arange(10)).row_hash) == sum(len(block.row_id) for block in opened) == 10
+    assert (
+        len(opened.take(np.arange(10)).row_hash) == sum(len(block.row_id) for block in opened) == 10
+    )
 
 
 def test_a_cache_travels_by_its_place_not_its_bytes(tmp_path: Path) -> None:
@@ -205,7 +233,9 @@ def test_an_edited_manifest_is_refused(cache: Cache) -> None:
     message = refused(cache.folder, FormatError)
     assert message.startswith(f"{path}: manifest: its content does not have the digest")
     path.write_bytes(b"{}\n")
-    assert refused(cache.folder, FormatError).startswith(f"{path}: expected format logitcache/1, found None")
+    assert refused(cache.folder, FormatError).startswith(
+        f"{path}: expected format logitcache/1, found None"
+    )
 
 
 def rewritten(cache: Cache, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -214,7 +244,10 @@ def rewritten(cache: Cache, change: Callable[[dict[str, Any]], object]) -> Path:
     body = json.loads(path.read_bytes())
     change(body)
     plan = Plan.from_dict(body["plan"]).digest() if body["format"] == "logitcache/1" else ""
-    shards = [{k: v for k, v in {**shard, "plan": plan}.items() if k != "digest"} for shard in body["shards"]]
+    shards = [
+        {k: v for k, v in {**shard, "plan": plan}.items() if k != "digest"}
+        for shard in body["shards"]
+    ]
     body["shards"] = [{**shard, "digest": digest_json(shard)} for shard in shards]
     body.pop("digest")
     write_json(path, {**body, "digest": digest_json(body)})
@@ -229,19 +262,30 @@ def test_a_newer_format_is_refused(cache: Cache) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda p: p["targets"].clear(), "codec: expected one of dense, topk, sampled, varopt, replay, found None"),
+        (
+            lambda p: p["targets"].clear(),
+            "codec: expected one of dense, topk, sampled, varopt, replay, found None",
+        ),
         (
             lambda p: p["targets"]["logits"].update(kind="zip"),
             "codec: expected one of dense, topk, sampled, varopt, replay, found 'zip'",
         ),
         (lambda p: p["targets"]["logits"].update(dtype="int8"), "dense codec: expected a width"),
-        (lambda p: p["targets"]["logits"].update(width=4), "expected the columns of DenseCodec(width=4"),
-        (lambda p: p["teacher"]["label_names"].pop(), "expected a name for each of 3 labels, found 2"),
+        (
+            lambda p: p["targets"]["logits"].update(width=4),
+            "expected the columns of DenseCodec(width=4",
+        ),
+        (
+            lambda p: p["teacher"]["label_names"].pop(),
+            "expected a name for each of 3 labels, found 2",
+        ),
         (lambda p: p["columns"].pop(0), "expected the columns of DenseCodec"),
         (lambda p: p["columns"][2].update(dtype="float32"), "expected the columns of DenseCodec"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(cache: Cache, change: Any, said: str) -> None:
+def test_a_manifest_that_contradicts_itself_is_refused(
+    cache: Cache, change: Any, said: str
+) -> None:
     folder = rewritten(cache, lambda m: change(m["plan"]))
     message = refused(folder, FormatError)
     assert message.startswith(str(folder))
@@ -259,7 +303,9 @@ def test_a_missing_shard_is_named_with_the_remedy(cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: b"", lambda d: d + b"x"])
-def test_a_shard_of_another_size_is_named_with_the_remedy(cache: Cache, change: Callable[[bytes], bytes]) -> None:
+def test_a_shard_of_another_size_is_named_with_the_remedy(
+    cache: Cache, change: Callable[[bytes], bytes]
+) -> None:
     shard = cache.folder / "shards" / "00002.arrow"
     before = shard.read_bytes()
     shard.write_bytes(change(before))
@@ -300,7 +346,9 @@ def test_verify_of_shards_that_went_away_meanwhile(cache: Cache) -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_stored_rows_are_the_bytes_on_disk(caches: dict[tuple[int, int, str], Cache], data: st.DataObject) -> None:
+def test_stored_rows_are_the_bytes_on_disk(
+    caches: dict[tuple[int, int, str], Cache], data: st.DataObject
+) -> None:
     """Not decoded: what is copied to another cache is what was written to this one."""
     opened = caches[data.draw(st.sampled_from(list(caches)))]
     whole = answers(opened.manifest.plan)

@@ -15,14 +15,31 @@ import pyarrow.parquet as pq
 import pytest
 
 from logitcache.cache.convert import Made, convert, differences, merge
-from logitcache.errors import CorruptShard, FingerprintMismatch, FormatError, IncompleteCache, Locked, SpecError
+from logitcache.errors import (
+    CorruptShard,
+    FingerprintMismatch,
+    FormatError,
+    IncompleteCache,
+    Locked,
+    SpecError,
+)
 from logitcache.store import remote
 from logitcache.store.columns import ROW, above, ends
 from logitcache.store.lock import Lock
 from logitcache.store.manifest import Plan, manifest_dict, write_json
 from logitcache.store.reader import Reader, all_rows
 from logitcache.store.writer import CacheWriter
-from tests.fake_caches import CONDITIONS, SKETCHES, go_on, make, make_ragged, part, plan, ragged, tree
+from tests.fake_caches import (
+    CONDITIONS,
+    SKETCHES,
+    go_on,
+    make,
+    make_ragged,
+    part,
+    plan,
+    ragged,
+    tree,
+)
 from tests.store import s3
 
 PLANS = {"dense": plan(50, 20), "float32": plan(50, 20, dtype="float32"), "ragged": ragged(50, 20)}
@@ -37,7 +54,10 @@ def of(request: pytest.FixtureRequest) -> Plan:
 def read(folder: Path) -> dict[str, bytes]:
     """Every column, whole."""
     reader = Reader.open(folder)
-    taken = {name: reader.take(all_rows(reader, column.level), [name])[name] for name, column in reader.columns.items()}
+    taken = {
+        name: reader.take(all_rows(reader, column.level), [name])[name]
+        for name, column in reader.columns.items()
+    }
     return {name: array.tobytes() for name, array in taken.items()}
 
 
@@ -52,7 +72,9 @@ def test_there_and_back_is_the_same_cache(of: Plan, one: str, other: str, tmp_pa
     assert back == Made(50, 3, 3, first.bytes, first.digest)
     assert there == Made(50, 3, 3, second.bytes, second.digest)
     assert second.plan == replace(first.plan, store=other)
-    assert [(r.sketches, r.conditions) for r in first.receipts] == [(r.sketches, r.conditions) for r in second.receipts]
+    assert [(r.sketches, r.conditions) for r in first.receipts] == [
+        (r.sketches, r.conditions) for r in second.receipts
+    ]
 
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -73,13 +95,19 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["arrow", "zarr", "parquet"])
-def test_what_stands_there_and_is_not_as_it_was_written_is_written_again(kind: str, tmp_path: Path) -> None:
+def test_what_stands_there_and_is_not_as_it_was_written_is_written_again(
+    kind: str, tmp_path: Path
+) -> None:
     make_ragged(tmp_path / "a", ragged(50, 20))
     convert(tmp_path / "a", tmp_path / "out", kind)
     whole = tree(tmp_path / "out")
-    for name in {"arrow": ["shards/00001.arrow"], "zarr": ["shards/00001.zarr/label/c/0"]}.get(kind, ["00001.parquet"]):
+    for name in {"arrow": ["shards/00001.arrow"], "zarr": ["shards/00001.zarr/label/c/0"]}.get(
+        kind, ["00001.parquet"]
+    ):
         data = whole[name]
-        (tmp_path / "out" / name).write_bytes(data[: len(data) // 2] + b"!" + data[len(data) // 2 + 1 :])
+        (tmp_path / "out" / name).write_bytes(
+            data[: len(data) // 2] + b"!" + data[len(data) // 2 + 1 :]
+        )
         assert convert(tmp_path / "a", tmp_path / "out", kind).written == 1
         assert tree(tmp_path / "out") == whole
     assert convert(tmp_path / "a", tmp_path / "out", kind).written == 0
@@ -99,7 +127,9 @@ def test_an_output_inside_a_cache_is_refused(kind: str, tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_damage_at_a_url_is_named_there_with_one_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_at_a_url_is_named_there_with_one_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(remote.HOME, str(tmp_path / "home"))
     cache, url = make(tmp_path / "a", plan()), f"memory://{uuid.uuid4()}"
     s3.upload(tmp_path / "a", url)
@@ -145,7 +175,11 @@ def test_answers_of_another_dump_with_this_plan_are_not_mixed_in(tmp_path: Path)
 def test_a_flipped_bit_stops_it(kind: str, store: str, tmp_path: Path) -> None:
     """In a file that holds no record too."""
     make_ragged(tmp_path / "a", ragged(3, 3, store=store))
-    for name in [file.name for receipt in Reader.open(tmp_path / "a").manifest.receipts for file in receipt.files]:
+    for name in [
+        file.name
+        for receipt in Reader.open(tmp_path / "a").manifest.receipts
+        for file in receipt.files
+    ]:
         path = tmp_path / "a" / "shards" / name
         data = path.read_bytes()
         path.write_bytes(bytes([*data[:-3], data[-3] ^ 16, *data[-2:]]))
@@ -199,7 +233,10 @@ def test_parquet_says_the_same(tmp_path: Path) -> None:
     logits = np.array(table["logits"].to_pylist(), np.float16)
     assert logits.tobytes() == cache.stored(np.arange(50))["logits"].tobytes()
     about = json.loads(table.schema.metadata[b"logitcache"])
-    assert (about["label_names"], about["fingerprint"]) == (list(cache.label_names), cache.fingerprint)
+    assert (about["label_names"], about["fingerprint"]) == (
+        list(cache.label_names),
+        cache.fingerprint,
+    )
 
 
 def test_parquet_has_ragged_levels_as_lists(tmp_path: Path) -> None:
@@ -207,7 +244,16 @@ def test_parquet_has_ragged_levels_as_lists(tmp_path: Path) -> None:
     make_ragged(tmp_path / "a", of)
     convert(tmp_path / "a", tmp_path / "p", "parquet")
     table, arrays = pq.read_table(tmp_path / "p" / "00000.parquet"), part(of, 0)
-    assert table.column_names == ["row_id", "view", "row_hash", "label", "position", "id", "prob", "vector"]
+    assert table.column_names == [
+        "row_id",
+        "view",
+        "row_hash",
+        "label",
+        "position",
+        "id",
+        "prob",
+        "vector",
+    ]
     assert table["view"].to_pylist() == [0, 1] * 20
     assert table["row_id"].to_pylist() == [i // 2 for i in range(40)]
     for column in (c for c in of.columns if c.level != ROW and c.dtype != "int64"):
@@ -239,7 +285,10 @@ def test_an_export_goes_on_and_is_not_mixed(tmp_path: Path) -> None:
     (tmp_path / "p" / ".00001.parquet.77.tmp").write_bytes(b"torn")
     assert convert(tmp_path / "a", tmp_path / "p", "parquet").written == 1
     assert tree(tmp_path / "p") == before
-    with pytest.raises(SpecError, match=r"expected an empty folder or the same cache's export, found 00000\.parquet"):
+    with pytest.raises(
+        SpecError,
+        match=r"expected an empty folder or the same cache's export, found 00000\.parquet",
+    ):
         convert(tmp_path / "b", tmp_path / "p", "parquet")
     (tmp_path / "p" / "00000.parquet").write_bytes(b"torn")
     with pytest.raises(SpecError, match=r"found 00000\.parquet"):
@@ -279,7 +328,9 @@ def test_a_cache_that_is_not_finished_is_not_converted(tmp_path: Path) -> None:
 
 
 def parts(folder: Path, of: Plan, count: int) -> list[Path]:
-    """Unfinished caches, each with its own range of shards, as ``--part i/n`` leaves them on as many machines."""
+    """Unfinished caches, each with its own range of shards, as ``--part i/n`` leaves them on as
+    many machines.
+    """
     for index in range(count):
         go_on(folder / f"part{index}", of, part=(index, count))
     return [folder / f"part{index}" for index in range(count)]
@@ -301,7 +352,11 @@ def test_a_shard_that_is_not_as_it_was_written_is_merged_again(store: str, tmp_p
     merge(tmp_path / "out", several)
     whole = tree(tmp_path / "out")
     assert merge(tmp_path / "out", several).written == 0
-    flip(tmp_path / "out" / max(name for name in whole if name.startswith("shards/00001") and "json" not in name))
+    flip(
+        tmp_path
+        / "out"
+        / max(name for name in whole if name.startswith("shards/00001") and "json" not in name)
+    )
     with pytest.raises(IncompleteCache, match="no part has rows 6 to 11"):
         merge(tmp_path / "out", several[:1])
     assert merge(tmp_path / "out", several).written == 1
@@ -326,7 +381,11 @@ def test_advice_names_no_option_that_there_is_none_of(tmp_path: Path) -> None:
 def test_what_is_missing_is_named_and_what_is_there_stays(tmp_path: Path) -> None:
     of = plan(50, 10)
     one, two, three = parts(tmp_path, of, 3)
-    for few, said in (([two], "rows 0 to 9, 30 to 49"), ([one], "rows 30 to 49"), ([two, one], "rows 30 to 49")):
+    for few, said in (
+        ([two], "rows 0 to 9, 30 to 49"),
+        ([one], "rows 30 to 49"),
+        ([two, one], "rows 30 to 49"),
+    ):
         with pytest.raises(IncompleteCache, match=f"no part has {said}"):
             merge(tmp_path / "out", few)
     assert merge(tmp_path / "out", [three]).written == 2
@@ -355,7 +414,12 @@ def test_a_part_that_is_not_as_it_was_written_is_refused(tmp_path: Path) -> None
     of = plan(20, 10)
     one, two = parts(tmp_path, of, 2)
     shard, receipt = one / "shards" / "00000.arrow", one / "shards" / "00000.json"
-    for path, spoilt in ((shard, b"x" + shard.read_bytes()[1:]), (shard, b""), (receipt, b"{}"), (receipt, b"{")):
+    for path, spoilt in (
+        (shard, b"x" + shard.read_bytes()[1:]),
+        (shard, b""),
+        (receipt, b"{}"),
+        (receipt, b"{"),
+    ):
         before = path.read_bytes()
         path.write_bytes(spoilt)
         with pytest.raises(FormatError) as caught:
@@ -396,5 +460,8 @@ def test_the_first_part_that_has_a_shard_gives_it(tmp_path: Path) -> None:
 
 
 def test_differences_name_fields() -> None:
-    one, other = {"a": {"b": 1, "c": [1]}, "d": 2, "e": None}, {"a": {"b": 2, "c": [1]}, "e": {"f": 1}}
+    one, other = (
+        {"a": {"b": 1, "c": [1]}, "d": 2, "e": None},
+        {"a": {"b": 2, "c": [1]}, "e": {"f": 1}},
+    )
     assert list(differences(one, other)) == [("a.b", 1, 2), ("d", 2, None), ("e", None, {"f": 1})]

@@ -55,11 +55,15 @@ def test_the_first_answered_row_of_a_text_is_found(table: Table, texts: list[int
 
 
 @given(tables(), st.lists(st.tuples(st.integers(-2, 14), HASHES), max_size=12))
-def test_a_place_that_fits_goes_before_the_index(table: Table, asked: list[tuple[int, int]]) -> None:
+def test_a_place_that_fits_goes_before_the_index(
+    table: Table, asked: list[tuple[int, int]]
+) -> None:
     row_id = np.array([row for row, _ in asked], np.int64)
     row_hash = np.array([text for _, text in asked], np.int64)
     fits = [0 <= row < len(table) and table.row_hash[row] == text for row, text in asked]
-    expected = [row if fit else first_row(table, text) for fit, (row, text) in zip(fits, asked, strict=True)]
+    expected = [
+        row if fit else first_row(table, text) for fit, (row, text) in zip(fits, asked, strict=True)
+    ]
     assert lookup(table, row_id, row_hash).tolist() == expected
     if all(fits):
         assert "index" not in vars(table)

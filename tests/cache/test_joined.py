@@ -51,7 +51,10 @@ def make(
     rows = SETS.get(split, 10) if rows is None else rows
     plan = make_plan(rows, 4, dtype="float32")
     plan = replace(plan, data={**plan.data, "split": split, "seed": seed}, **changes)
-    whole = {**fakes["answers"](plan, seed), "row_hash": hashes(split, rows) if row_hash is None else row_hash}
+    whole = {
+        **fakes["answers"](plan, seed),
+        "row_hash": hashes(split, rows) if row_hash is None else row_hash,
+    }
     writer = CacheWriter(folder / f"{split}-{seed}-{rows}", plan)
     for index in writer.missing:
         fakes["write_shard"](writer, index, whole)
@@ -100,9 +103,11 @@ def test_caches_answer_for_the_part_their_split_names(caches: dict[str, list[Cac
     assert join([train, bare], STARTS).fingerprint == join([bare, train], STARTS).fingerprint
 
 
-def test_a_cache_answers_for_the_part_whose_texts_it_has(tmp_path: Path, caches: dict[str, list[Cache]]) -> None:
-    """One that was made of all rows for both parts; two that were both made of a train split each for its own. Where
-    names and texts agree, names have the word.
+def test_a_cache_answers_for_the_part_whose_texts_it_has(
+    tmp_path: Path, caches: dict[str, list[Cache]]
+) -> None:
+    """One that was made of all rows for both parts; two that were both made of a train split each
+    for its own. Where names and texts agree, names have the word.
     """
     known = np.concatenate([hashes("train", 10), hashes("unlabelled", 7)])
     order = np.random.default_rng(0).permutation(17)
@@ -128,7 +133,11 @@ def test_a_cache_answers_for_the_part_whose_texts_it_has(tmp_path: Path, caches:
 def test_one_cache_joined_is_that_cache(caches: dict[str, list[Cache]]) -> None:
     cache = caches["train"][0]
     joined = join([cache], {"train": 0})
-    assert (joined.fingerprint, str(joined), len(joined)) == (cache.fingerprint, str(cache.folder), 10)
+    assert (joined.fingerprint, str(joined), len(joined)) == (
+        cache.fingerprint,
+        str(cache.folder),
+        10,
+    )
     assert joined.label_names == cache.label_names
     ids = np.array([9, 0, 9, 4])
     one, other = cache.take(ids), take(joined, ids)
@@ -144,14 +153,18 @@ def test_a_dev_cache_answers_for_train_and_the_hashes_have_the_word(tmp_path: Pa
 
 
 @given(IDS)
-def test_taking_from_the_whole_is_taking_from_its_parts(both: Joined, averaged: Joined, ids: list[int]) -> None:
+def test_taking_from_the_whole_is_taking_from_its_parts(
+    both: Joined, averaged: Joined, ids: list[int]
+) -> None:
     for joined in (both, averaged):
         whole = take(joined, ids)
         assert whole.indptr.tolist() == list(range(len(ids) + 1))
         assert whole.logits.dtype == np.float32
         for place, row in enumerate(ids):
             part = joined.parts[row >= 10]
-            alone = part.take(np.array([row - part.start]), whole.row_hash[[place]], np.zeros(1, np.int64))
+            alone = part.take(
+                np.array([row - part.start]), whole.row_hash[[place]], np.zeros(1, np.int64)
+            )
             assert whole.row_hash[place] == alone.row_hash[0]
             np.testing.assert_array_equal(whole.logits[place], alone.logits[0])
         joined.located(np.array(ids, np.int64), whole.row_hash)
@@ -161,18 +174,27 @@ def test_taking_from_the_whole_is_taking_from_its_parts(both: Joined, averaged: 
 def test_a_row_of_no_part_is_refused(both: Joined, row: int) -> None:
     ids = np.array([3, row])
     row_hash = np.array([hashes("train", 10)[3], 17])
-    for ask in (lambda: both.take(ids, row_hash, np.zeros_like(ids)), lambda: both.located(ids, row_hash)):
+    for ask in (
+        lambda: both.take(ids, row_hash, np.zeros_like(ids)),
+        lambda: both.located(ids, row_hash),
+    ):
         with pytest.raises(AlignmentError, match="expected a text that the teacher has answered"):
             ask()
 
 
-@pytest.mark.parametrize(("row", "folder", "named"), [(4, "train-", "row 4"), (13, "unlabelled-", "row 3")])
-def test_the_cache_and_its_row_that_is_another_are_named(averaged: Joined, row: int, folder: str, named: str) -> None:
+@pytest.mark.parametrize(
+    ("row", "folder", "named"), [(4, "train-", "row 4"), (13, "unlabelled-", "row 3")]
+)
+def test_the_cache_and_its_row_that_is_another_are_named(
+    averaged: Joined, row: int, folder: str, named: str
+) -> None:
     ids = np.arange(17)[::-1]
     mine = take(averaged, ids).row_hash.copy()
     averaged.located(ids, mine)
     mine[16 - row] += 1
-    with pytest.raises(AlignmentError, match=rf"{folder}[01]-\d+: {named}: expected a text") as caught:
+    with pytest.raises(
+        AlignmentError, match=rf"{folder}[01]-\d+: {named}: expected a text"
+    ) as caught:
         averaged.located(ids, mine)
     assert "1 of 10 rows" in str(caught.value) or "1 of 7 rows" in str(caught.value)
 
@@ -181,16 +203,30 @@ def test_the_cache_and_its_row_that_is_another_are_named(averaged: Joined, row: 
     ("named", "starts", "teachers", "said"),
     [
         ([], {"train": 0}, None, "expected a cache of the train rows, found none"),
-        (["train"], STARTS, None, "expected a cache of the unlabelled rows, found none. Name it with --cache"),
+        (
+            ["train"],
+            STARTS,
+            None,
+            "expected a cache of the unlabelled rows, found none. Name it with --cache",
+        ),
         (["unlabelled"], STARTS, None, "expected a cache of the train rows, found none"),
         (["train", "unlabelled"], {"train": 0}, None, r"split 'unlabelled'\), and none were named"),
-        (["train", "train"], {"train": 0}, None, "expected one cache of the train rows, found 2: .*--teachers mean"),
+        (
+            ["train", "train"],
+            {"train": 0},
+            None,
+            "expected one cache of the train rows, found 2: .*--teachers mean",
+        ),
         (["train"], {"train": 0}, "mean", "--teachers mean: expected several"),
         (["train", "unlabelled"], STARTS, "mean", "--teachers mean: expected several"),
     ],
 )
 def test_caches_and_parts_that_do_not_fit_are_refused(
-    caches: dict[str, list[Cache]], named: list[str], starts: dict[str, int], teachers: str | None, said: str
+    caches: dict[str, list[Cache]],
+    named: list[str],
+    starts: dict[str, int],
+    teachers: str | None,
+    said: str,
 ) -> None:
     chosen = [caches[split][i] for i, split in enumerate(named)]
     with pytest.raises(SpecError, match=said):
@@ -199,16 +235,26 @@ def test_caches_and_parts_that_do_not_fit_are_refused(
 
 def test_other_labels_are_refused(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
     teacher = make_plan().teacher
-    other = make(tmp_path, "unlabelled", teacher={**teacher, "label_names": ["class 0", "class 1", "other"]})
-    with pytest.raises(FingerprintMismatch, match=r"expected the labels of .*class 0, .*found class 0, class 1, o"):
+    other = make(
+        tmp_path, "unlabelled", teacher={**teacher, "label_names": ["class 0", "class 1", "other"]}
+    )
+    with pytest.raises(
+        FingerprintMismatch, match=r"expected the labels of .*class 0, .*found class 0, class 1, o"
+    ):
         join([caches["train"][0], other], STARTS)
 
 
-@pytest.mark.parametrize("names", [("class 2", "class 0", "class 1"), ("CLASS_2", "Class 0", "class  1 ")])
-def test_columns_follow_names(caches: dict[str, list[Cache]], tmp_path: Path, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "names", [("class 2", "class 0", "class 1"), ("CLASS_2", "Class 0", "class  1 ")]
+)
+def test_columns_follow_names(
+    caches: dict[str, list[Cache]], tmp_path: Path, names: tuple[str, ...]
+) -> None:
     """Of the caches among each other, and into the data's order."""
     train = caches["train"][0]
-    other = make(tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": list(names)})
+    other = make(
+        tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": list(names)}
+    )
     ids = np.arange(17)
     plain = train.take(ids[:10]).logits, other.take(ids[:7]).logits
     joined = take(join([train, other], STARTS), ids).logits
@@ -220,15 +266,21 @@ def test_columns_follow_names(caches: dict[str, list[Cache]], tmp_path: Path, na
     assert ordered.label_names == ("class 1", "class 2", "class 0")
 
 
-def test_caches_without_names_are_not_joined_by_number(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+def test_caches_without_names_are_not_joined_by_number(
+    caches: dict[str, list[Cache]], tmp_path: Path
+) -> None:
     other = make(
-        tmp_path, "unlabelled", teacher={**make_plan().teacher, "label_names": ["LABEL_0", "LABEL_1", "LABEL_2"]}
+        tmp_path,
+        "unlabelled",
+        teacher={**make_plan().teacher, "label_names": ["LABEL_0", "LABEL_1", "LABEL_2"]},
     )
     with pytest.raises(FingerprintMismatch, match="with the same --labels"):
         join([caches["train"][0], other], STARTS)
 
 
-def test_averaged_caches_must_have_the_same_texts(caches: dict[str, list[Cache]], tmp_path: Path) -> None:
+def test_averaged_caches_must_have_the_same_texts(
+    caches: dict[str, list[Cache]], tmp_path: Path
+) -> None:
     """Of other texts, or of fewer."""
     train = caches["train"][0]
     for other, ids, row in (
@@ -240,9 +292,12 @@ def test_averaged_caches_must_have_the_same_texts(caches: dict[str, list[Cache]]
             take(joined, ids)
 
 
-def test_the_order_in_which_teachers_are_named_changes_nothing(caches: dict[str, list[Cache]]) -> None:
+def test_the_order_in_which_teachers_are_named_changes_nothing(
+    caches: dict[str, list[Cache]],
+) -> None:
     first, *others = (
-        join([caches["train"][i] for i in order], {"train": 0}, "mean") for order in ((0, 1, 2), (2, 0, 1), (1, 0, 2))
+        join([caches["train"][i] for i in order], {"train": 0}, "mean")
+        for order in ((0, 1, 2), (2, 0, 1), (1, 0, 2))
     )
     for other in others:
         assert other.fingerprint == first.fingerprint
@@ -269,8 +324,12 @@ def test_the_fingerprint_tells_teachers_and_parts_apart(
 def test_it_travels_to_a_worker(averaged: Joined) -> None:
     """Before and after it was read from: DataLoader workers that are spawned get it pickled."""
     ids = np.array([11, 0, 16, 9])
-    members = [tuple(replace(m, cache=reopen(m.cache)) for m in part.members) for part in averaged.parts]
-    parts = tuple(replace(part, members=own) for part, own in zip(averaged.parts, members, strict=True))
+    members = [
+        tuple(replace(m, cache=reopen(m.cache)) for m in part.members) for part in averaged.parts
+    ]
+    parts = tuple(
+        replace(part, members=own) for part, own in zip(averaged.parts, members, strict=True)
+    )
     fresh = replace(averaged, parts=parts)
     expected = take(averaged, ids).logits
     for joined in (fresh, averaged):
@@ -296,7 +355,9 @@ def test_the_mean_teacher_says_the_mean_of_the_probabilities(logits: list[np.nda
     assert (mean.max(1) == 0).all()
     log_p = [z - logsumexp(z, axis=1, keepdims=True) for z in np.stack(logits).astype(np.float64)]
     expected = logsumexp(log_p, axis=0, b=1 / len(logits))
-    np.testing.assert_allclose(mean, expected - expected.max(1, keepdims=True), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        mean, expected - expected.max(1, keepdims=True), rtol=1e-5, atol=1e-5
+    )
     probabilities = torch.stack([torch.from_numpy(z).double().softmax(1) for z in logits]).mean(0)
     np.testing.assert_allclose(softmax(mean.astype(np.float64), axis=1), probabilities, atol=1e-6)
 
@@ -318,7 +379,9 @@ def test_the_mean_is_symmetric_and_blind_to_offsets(logits: list[np.ndarray]) ->
 
 @pytest.mark.parametrize("gap", [-65504.0, float(np.finfo(np.float32).min)])
 def test_the_widest_gaps_stay_finite(gap: float) -> None:
-    """A class that one teacher rules out keeps the other's share of it; one that both rule out stays ruled out."""
+    """A class that one teacher rules out keeps the other's share of it; one that both rule out
+    stays ruled out.
+    """
     first, second = (
         np.array([[0, gap, gap], [gap, 0, 0]], np.float32),
         np.array([[gap, 0, gap], [0, gap, gap]], np.float32),
@@ -337,7 +400,9 @@ def test_an_empty_batch_is_an_empty_mean() -> None:
 
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
-def test_a_student_meets_the_mean_of_the_caches(caches: dict[str, list[Cache]], ids: list[int]) -> None:
+def test_a_student_meets_the_mean_of_the_caches(
+    caches: dict[str, list[Cache]], ids: list[int]
+) -> None:
     joined = join(caches["train"][:2], {"train": 0}, "mean")
     rows = np.array(ids)
     answers = take(joined, rows)

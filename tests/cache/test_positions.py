@@ -1,4 +1,6 @@
-"""Rows with any number of positions, in any view: read, joined, averaged and compared as rows with one are."""
+"""Rows with any number of positions, in any view: read, joined, averaged and compared as rows with
+one are.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ Vectors = dict[int, list[float]]  # of a row in one view, by the number of the p
 
 
 def vectors(seed: int, row: int, view: int, kept: int = WORDS) -> Vectors:
-    """What one teacher says of a row: of some of its words, or of none. It reads the first ``kept`` of them."""
+    """What one teacher says of a row: of some of its words, or of none. It reads the first ``kept``
+    of them.
+    """
     draw = np.random.default_rng((row, view))
     words = np.flatnonzero(draw.random(WORDS) < 0.6)
     logits = np.random.default_rng((seed, row, view)).integers(-9, 0, (WORDS, WIDTH))
@@ -41,11 +45,22 @@ def vectors(seed: int, row: int, view: int, kept: int = WORDS) -> Vectors:
 
 def made(folder: Path, seed: int = 0, kept: int = WORDS, rows: int = ROWS, **data: Any) -> Cache:
     """A cache in shards of four rows."""
-    of = plan(rows, 4, WIDTH, columns=columns_of(CODEC, LEVEL), views=VIEWS, targets={"logits": CODEC.to_dict()})
+    of = plan(
+        rows,
+        4,
+        WIDTH,
+        columns=columns_of(CODEC, LEVEL),
+        views=VIEWS,
+        targets={"logits": CODEC.to_dict()},
+    )
     of = replace(of, data={**of.data, "seed": seed, **data})
     with CacheWriter(folder, of) as writer:
         for index, (start, stop) in enumerate(of.shards()):
-            records = [vectors(seed, row, view, kept) for row in range(start, stop) for view in range(VIEWS)]
+            records = [
+                vectors(seed, row, view, kept)
+                for row in range(start, stop)
+                for view in range(VIEWS)
+            ]
             said = [values for record in records for values in record.values()]
             words = [word for record in records for word in record]
             arrays = {
@@ -73,7 +88,10 @@ def caches(folder: Path) -> list[Cache]:
 
 def as_dicts(answers: Answers) -> list[Vectors]:
     bounds = zip(answers.indptr[:-1], answers.indptr[1:], strict=True)
-    return [dict(zip(answers.index[a:b].tolist(), answers.logits[a:b].tolist(), strict=True)) for a, b in bounds]
+    return [
+        dict(zip(answers.index[a:b].tolist(), answers.logits[a:b].tolist(), strict=True))
+        for a, b in bounds
+    ]
 
 
 ASKED = st.lists(st.tuples(st.integers(0, ROWS - 1), st.integers(0, VIEWS - 1)), max_size=20)
@@ -105,14 +123,18 @@ def test_another_view_is_refused(caches: list[Cache]) -> None:
 
 @settings(deadline=None)
 @given(ASKED)
-def test_teachers_are_averaged_where_all_have_answered(caches: list[Cache], asked: list[tuple[int, int]]) -> None:
+def test_teachers_are_averaged_where_all_have_answered(
+    caches: list[Cache], asked: list[tuple[int, int]]
+) -> None:
     rows, views = np.array(asked, np.int64).reshape(-1, 2).T
     found = as_dicts(join(caches, {"train": 0}, "mean").take(rows, rows * 7, views.copy()))
     for said, (row, view) in zip(found, asked, strict=True):
         one, two = vectors(0, row, view), vectors(1, row, view, 4)
         assert list(said) == list(two)
         for word, logits in said.items():
-            expected = (softmax(np.array(one[word], float)) + softmax(np.array(two[word], float))) / 2
+            expected = (
+                softmax(np.array(one[word], float)) + softmax(np.array(two[word], float))
+            ) / 2
             np.testing.assert_allclose(softmax(logits), expected, atol=1e-6)
 
 
@@ -127,14 +149,20 @@ def test_two_parts_are_one(folder: Path, rows: list[int]) -> None:
     joined = join(_parts(folder), {"train": 0, "unlabelled": ROWS})
     hashes = np.array([row * 7 if row < ROWS else (row - ROWS) * 7 for row in rows], np.int64)
     expected = [vectors(0, row, 0) if row < ROWS else vectors(2, row - ROWS, 0) for row in rows]
-    assert as_dicts(joined.take(np.array(rows, np.int64), hashes, np.zeros(len(rows), np.int64))) == expected
+    assert (
+        as_dicts(joined.take(np.array(rows, np.int64), hashes, np.zeros(len(rows), np.int64)))
+        == expected
+    )
 
 
 def test_caches_are_compared_where_both_have_answered(caches: list[Cache]) -> None:
     one, two = caches
     assert difference(one, one).identical
     found = difference(one, two)
-    counts = [sum(len(vectors(0, r, v, kept)) for r in range(ROWS) for v in range(VIEWS)) for kept in (WORDS, 4)]
+    counts = [
+        sum(len(vectors(0, r, v, kept)) for r in range(ROWS) for v in range(VIEWS))
+        for kept in (WORDS, 4)
+    ]
     assert (found.rows, found.positions_a, found.positions_b) == (ROWS, counts[0] - counts[1], 0)
     assert not found.identical
 

@@ -13,7 +13,10 @@ from click.testing import CliRunner
 from logitcache_cli.main import cli
 
 Rows = list[dict[str, Any]]
-GOOD: Rows = [{"text": f"the film was {word}", "label": label} for word, label in (("dull", "neg"), ("warm", "pos"))]
+GOOD: Rows = [
+    {"text": f"the film was {word}", "label": label}
+    for word, label in (("dull", "neg"), ("warm", "pos"))
+]
 ERROR = re.compile(r"[A-Z]\w+: |Traceback|Usage")  # notes begin with a small letter or a place
 SMALL = ["--student", "1x32", "--vocabulary", "150", "--epochs", "1", "--max-length", "32"]
 
@@ -42,7 +45,9 @@ class Desk:
 
     def tree(self) -> dict[str, bytes]:
         """Every file and folder, with the files' bytes."""
-        return {str(p): p.read_bytes() if p.is_file() else b"" for p in sorted(self.folder.rglob("*"))}
+        return {
+            str(p): p.read_bytes() if p.is_file() else b"" for p in sorted(self.folder.rglob("*"))
+        }
 
     def refused(self, arguments: list[str], code: int, kind: str, *said: str) -> None:
         before = self.tree()
@@ -55,7 +60,9 @@ class Desk:
 
 
 def the_error(stderr: str, kind: str) -> str:
-    """The one error on stderr: of this kind, one line, behind the notes of what went well and before nothing."""
+    """The one error on stderr: of this kind, one line, behind the notes of what went well and
+    before nothing.
+    """
     *notes, line = stderr.removesuffix("\n").split("\n")
     assert stderr.endswith("\n")
     assert line.startswith(f"{kind}: "), stderr

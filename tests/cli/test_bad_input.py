@@ -1,4 +1,6 @@
-"""Bad input: one line on stderr that names kind, place and remedy; the exit code of its kind; nothing left behind."""
+"""Bad input: one line on stderr that names kind, place and remedy; the exit code of its kind;
+nothing left behind.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,15 @@ def test_no_such_file(desk: Desk) -> None:
 @pytest.mark.parametrize("option", ["--text", "--text-pair", "--label"])
 def test_no_such_column(desk: Desk, option: str) -> None:
     for arguments in both(desk, option, "nope", data="singles"):
-        desk.refused(arguments, 2, "SpecError", "singles", f"no column 'nope' for {option}", "text, label")
+        desk.refused(
+            arguments, 2, "SpecError", "singles", f"no column 'nope' for {option}", "text, label"
+        )
 
 
 def test_no_text_column(desk: Desk) -> None:
-    for arguments in both(desk, data=desk.data([{"words": "a", "label": 1}, {"words": "b", "label": 0}])):
+    for arguments in both(
+        desk, data=desk.data([{"words": "a", "label": 1}, {"words": "b", "label": 0}])
+    ):
         desk.refused(arguments, 2, "SpecError", "expected a text column", "words, label", "--text")
 
 
@@ -49,28 +55,46 @@ def test_an_empty_split(desk: Desk) -> None:
 
 
 def test_no_such_split(desk: Desk) -> None:
-    desk.refused(desk.dump("--split", "validation"), 2, "SpecError", "'validation'", "train, dev, test")
+    desk.refused(
+        desk.dump("--split", "validation"), 2, "SpecError", "'validation'", "train, dev, test"
+    )
 
 
 def test_labels_are_missing_where_they_are_needed(desk: Desk) -> None:
     data = desk.data([{"text": row["text"]} for row in GOOD])
-    desk.refused(desk.train(data=data), 2, "SpecError", "mine: expected labelled training rows, found none")
-    desk.refused(desk.dump(data=data, teacher="headless"), 2, "SpecError", "expected labelled training rows")
+    desk.refused(
+        desk.train(data=data), 2, "SpecError", "mine: expected labelled training rows, found none"
+    )
+    desk.refused(
+        desk.dump(data=data, teacher="headless"), 2, "SpecError", "expected labelled training rows"
+    )
     desk.refused(desk.train("--label", "gold"), 2, "SpecError", "no column 'gold' for --label")
 
 
 def test_a_label_out_of_range(desk: Desk) -> None:
     data = desk.data([{"text": "a", "label": 0}, {"text": "b", "label": 5}])
     for arguments in both(desk, "--labels", "neg,pos", data=data):
-        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a label from 0 to 1", "found 5", "--labels")
+        desk.refused(
+            arguments,
+            2,
+            "SpecError",
+            "train.jsonl",
+            "expected a label from 0 to 1",
+            "found 5",
+            "--labels",
+        )
     data = desk.data([*GOOD, {"text": "b", "label": "other"}], name="named")
     for arguments in both(desk, "--labels", "neg,pos", data=data):
-        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a label among neg, pos", "'other'")
+        desk.refused(
+            arguments, 2, "SpecError", "train.jsonl", "expected a label among neg, pos", "'other'"
+        )
 
 
 def test_labels_of_mixed_type(desk: Desk) -> None:
     for arguments in both(desk, data=desk.data([*GOOD, {"text": "b", "label": 1}])):
-        desk.refused(arguments, 2, "SpecError", "train.jsonl", "column 'label'", "all strings, all integers")
+        desk.refused(
+            arguments, 2, "SpecError", "train.jsonl", "column 'label'", "all strings, all integers"
+        )
 
 
 def test_one_class_only(desk: Desk) -> None:
@@ -81,18 +105,34 @@ def test_one_class_only(desk: Desk) -> None:
 @pytest.mark.parametrize("value", [3, None, 2.5, ["a"]])
 def test_a_text_that_is_a_number_or_null(desk: Desk, value: object) -> None:
     for arguments in both(desk, data=desk.data([*GOOD, {"text": value, "label": "pos"}])):
-        desk.refused(arguments, 2, "SpecError", "train.jsonl", "expected a string", "null" if value is None else "")
+        desk.refused(
+            arguments,
+            2,
+            "SpecError",
+            "train.jsonl",
+            "expected a string",
+            "null" if value is None else "",
+        )
 
 
 def test_a_teacher_of_another_number_of_classes(desk: Desk) -> None:
     data = desk.data([*GOOD, {"text": "of it", "label": "third"}])
-    desk.refused(desk.dump(data=data), 4, "FingerprintMismatch", "answers 2 classes", "neg, pos, third", "--labels")
+    desk.refused(
+        desk.dump(data=data),
+        4,
+        "FingerprintMismatch",
+        "answers 2 classes",
+        "neg, pos, third",
+        "--labels",
+    )
 
 
 def test_a_teacher_of_other_label_names(desk: Desk) -> None:
     data = desk.data([{**row, "label": f"very {row['label']}"} for row in GOOD])
     advice = "--label-map 'very neg=neg,very pos=pos'"
-    desk.refused(desk.dump(data=data), 4, "FingerprintMismatch", "neg, pos", "very neg, very pos", advice)
+    desk.refused(
+        desk.dump(data=data), 4, "FingerprintMismatch", "neg, pos", "very neg, very pos", advice
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -100,16 +140,30 @@ def test_a_teacher_that_answers_no_numbers(desk: Desk, value: float) -> None:
     weights = load_file(desk.at("teacher/model.safetensors"))
     weights["classifier.bias"] = torch.full_like(weights["classifier.bias"], value)
     save_file(weights, desk.at("teacher/model.safetensors"), {"format": "pt"})
-    desk.refused(desk.dump(), 2, "SpecError", "NaN or infinity in 60 rows (row 0, 1, 2, 3, 4, …)", "--dtype float32")
+    desk.refused(
+        desk.dump(),
+        2,
+        "SpecError",
+        "NaN or infinity in 60 rows (row 0, 1, 2, 3, 4, …)",
+        "--dtype float32",
+    )
 
 
 def test_no_teacher(desk: Desk) -> None:
-    desk.refused(desk.dump(teacher="nobody"), 2, "SpecError", "nobody", "no such folder", "--teacher")
-    desk.refused(desk.dump(teacher="singles"), 2, "SpecError", "singles", "no teacher can be loaded")
+    desk.refused(
+        desk.dump(teacher="nobody"), 2, "SpecError", "nobody", "no such folder", "--teacher"
+    )
+    desk.refused(
+        desk.dump(teacher="singles"), 2, "SpecError", "singles", "no teacher can be loaded"
+    )
 
 
 def test_no_student(desk: Desk) -> None:
-    for student, said in ((desk.at("nobody"), "no such folder"), ("2x193", "LAYERSxWIDTH"), (desk.at("cache"), "")):
+    for student, said in (
+        (desk.at("nobody"), "no such folder"),
+        ("2x193", "LAYERSxWIDTH"),
+        (desk.at("cache"), ""),
+    ):
         desk.refused(desk.train("--student", student), 2, "SpecError", said)
 
 
@@ -120,30 +174,45 @@ def changed(desk: Desk, change: Callable[[Rows], Rows]) -> None:
 
 def test_a_cache_that_lacks_a_text(desk: Desk) -> None:
     """What the refusal advises is done: only the row that was changed sees the teacher."""
-    changed(desk, lambda rows: [*rows[:7], {**rows[7], "text": rows[7]["text"] + " indeed"}, *rows[8:]])
+    changed(
+        desk, lambda rows: [*rows[:7], {**rows[7], "text": rows[7]["text"] + " indeed"}, *rows[8:]]
+    )
     arguments = desk.train("--cache", desk.at("cache"), method="kd")
-    said = ("row 7: expected a text", "1 of 60 rows", f"dump --reuse {desk.at('cache')}", "a new --out")
+    said = (
+        "row 7: expected a text",
+        "1 of 60 rows",
+        f"dump --reuse {desk.at('cache')}",
+        "a new --out",
+    )
     desk.refused(arguments, 4, "AlignmentError", desk.at("cache"), *said)
     again = desk.dump("--reuse", desk.at("cache"), "--json", "--max-length", "48")
     dumped = CliRunner().invoke(cli, again)
     assert dumped.exit_code == 0, dumped.output
     assert json.loads(dumped.stdout)["teacher_rows"] == 1
     shutil.move(desk.at("out"), desk.at("mended"))
-    trained = CliRunner().invoke(cli, desk.train("--cache", desk.at("mended"), "--epochs", "0.1", method="kd"))
+    trained = CliRunner().invoke(
+        cli, desk.train("--cache", desk.at("mended"), "--epochs", "0.1", method="kd")
+    )
     assert trained.exit_code == 0, trained.output
 
 
 def test_a_cache_of_another_split(desk: Desk) -> None:
     shutil.copy(desk.at("singles/dev.jsonl"), desk.at("singles/train.jsonl"))
     arguments = desk.train("--cache", desk.at("cache"), method="kd")
-    desk.refused(arguments, 4, "AlignmentError", desk.at("cache"), "row 0: expected a text", "23 of 24 rows")
+    desk.refused(
+        arguments, 4, "AlignmentError", desk.at("cache"), "row 0: expected a text", "23 of 24 rows"
+    )
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_shuffled_copy_with_another_column_of_labels_is_trained_on(desk: Desk, named: bool) -> None:
+def test_a_shuffled_copy_with_another_column_of_labels_is_trained_on(
+    desk: Desk, named: bool
+) -> None:
     """By the cache that is named, or the one in the workspace that has every text."""
     shutil.copytree(desk.at("cache"), desk.folder / "work" / "caches" / "a")
-    changed(desk, lambda rows: [{"text": row["text"], "stars": row["label"]} for row in rows[-2::-1]])
+    changed(
+        desk, lambda rows: [{"text": row["text"], "stars": row["label"]} for row in rows[-2::-1]]
+    )
     for split in ("dev", "test"):
         (desk.folder / "singles" / f"{split}.jsonl").unlink(missing_ok=True)
     cache = ["--cache", desk.at("cache")] if named else []
@@ -154,13 +223,17 @@ def test_a_shuffled_copy_with_another_column_of_labels_is_trained_on(desk: Desk,
 
 
 def test_kd_without_a_cache(desk: Desk) -> None:
-    desk.refused(desk.train(method="kd"), 2, "SpecError", "found none", "logitcache dump", "--cache")
+    desk.refused(
+        desk.train(method="kd"), 2, "SpecError", "found none", "logitcache dump", "--cache"
+    )
 
 
 def test_kd_with_several_caches(desk: Desk) -> None:
     for name in "ab":
         shutil.copytree(desk.at("cache"), desk.folder / "work" / "caches" / name)
-    desk.refused(desk.train(method="kd"), 2, "SpecError", "found 2", "caches/a", "caches/b", "--cache")
+    desk.refused(
+        desk.train(method="kd"), 2, "SpecError", "found 2", "caches/a", "caches/b", "--cache"
+    )
 
 
 def test_kd_with_caches_of_other_rows_alone(desk: Desk) -> None:
@@ -173,35 +246,61 @@ def test_kd_with_caches_of_other_rows_alone(desk: Desk) -> None:
 @pytest.mark.parametrize("command", ["inspect", "train"])
 def test_what_is_no_cache(desk: Desk, command: str) -> None:
     def arguments(folder: str) -> list[str]:
-        return ["inspect", folder] if command == "inspect" else desk.train("--cache", folder, method="kd")
+        return (
+            ["inspect", folder]
+            if command == "inspect"
+            else desk.train("--cache", folder, method="kd")
+        )
 
-    desk.refused(arguments(desk.at("nowhere")), 3, "FormatError", "nowhere", "expected a cache", "logitcache dump")
+    desk.refused(
+        arguments(desk.at("nowhere")),
+        3,
+        "FormatError",
+        "nowhere",
+        "expected a cache",
+        "logitcache dump",
+    )
     desk.refused(arguments(desk.at("singles")), 3, "FormatError", "singles", "expected a cache")
     shard = desk.folder / "cache" / "shards" / "00001.arrow"
     shard.write_bytes(shard.read_bytes()[:-8])
     desk.refused(arguments(desk.at("cache")), 3, "CorruptShard", "00001.arrow", "logitcache repair")
     (desk.folder / "cache" / "manifest.json").unlink()
-    desk.refused(arguments(desk.at("cache")), 6, "IncompleteCache", "cache", "Run the same dump again")
+    desk.refused(
+        arguments(desk.at("cache")), 6, "IncompleteCache", "cache", "Run the same dump again"
+    )
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
 def test_an_output_folder_that_holds_something_else(desk: Desk, overwrite: list[str]) -> None:
     (desk.folder / "out").mkdir()
     (desk.folder / "out" / "thesis.tex").write_text("dear")
-    for arguments in (desk.dump(*overwrite), desk.train(*overwrite), desk.train(*overwrite, method="self-kd")):
+    for arguments in (
+        desk.dump(*overwrite),
+        desk.train(*overwrite),
+        desk.train(*overwrite, method="self-kd"),
+    ):
         desk.refused(arguments, 2, "SpecError", desk.at("out"), "thesis.tex", "Choose another")
 
 
 def test_an_output_folder_of_another_run(desk: Desk) -> None:
     assert CliRunner().invoke(cli, desk.train()).exit_code == 0
     arguments = desk.train("--epochs", "2")
-    desk.refused(arguments, 4, "FingerprintMismatch", "epochs = 1.0, now it is 2.0", "--out", "--overwrite")
+    desk.refused(
+        arguments, 4, "FingerprintMismatch", "epochs = 1.0, now it is 2.0", "--out", "--overwrite"
+    )
 
 
 def test_an_output_folder_of_another_dump(desk: Desk) -> None:
     assert CliRunner().invoke(cli, desk.dump()).exit_code == 0
     arguments = desk.dump("--max-length", "20")
-    desk.refused(arguments, 4, "FingerprintMismatch", "max_length = 48, now it is 20", "another place", "--overwrite")
+    desk.refused(
+        arguments,
+        4,
+        "FingerprintMismatch",
+        "max_length = 48, now it is 20",
+        "another place",
+        "--overwrite",
+    )
 
 
 @pytest.mark.parametrize(
@@ -222,18 +321,24 @@ def test_an_output_folder_of_another_dump(desk: Desk) -> None:
         ("base", "--report-to", "paper"),
     ],
 )
-def test_a_number_out_of_range_or_without_a_use(desk: Desk, method: str, option: str, value: str) -> None:
+def test_a_number_out_of_range_or_without_a_use(
+    desk: Desk, method: str, option: str, value: str
+) -> None:
     desk.refused(desk.train(option, value, method=method), 2, "SpecError", option)
 
 
 @pytest.mark.parametrize("method", ["base", "ls", "tf-reg"])
 def test_a_squared_temperature_without_a_temperature(desk: Desk, method: str) -> None:
-    desk.refused(desk.train("--no-tau-squared", method=method), 2, "SpecError", "--tau-squared", method)
+    desk.refused(
+        desk.train("--no-tau-squared", method=method), 2, "SpecError", "--tau-squared", method
+    )
 
 
 def test_best_without_a_dev_split(desk: Desk) -> None:
     arguments = desk.train("--select", "best", data=desk.data(GOOD))
-    desk.refused(arguments, 2, "SpecError", "--select best needs a labelled dev split", "--select last")
+    desk.refused(
+        arguments, 2, "SpecError", "--select best needs a labelled dev split", "--select last"
+    )
 
 
 def test_pretrained_weights_of_a_shape(desk: Desk) -> None:
@@ -241,7 +346,12 @@ def test_pretrained_weights_of_a_shape(desk: Desk) -> None:
 
 
 def test_a_batch_that_cannot_be_cut(desk: Desk) -> None:
-    desk.refused(desk.train("--batch-size", "10", "--accumulate", "4"), 2, "SpecError", "--accumulate, found 10 and 4")
+    desk.refused(
+        desk.train("--batch-size", "10", "--accumulate", "4"),
+        2,
+        "SpecError",
+        "--accumulate, found 10 and 4",
+    )
 
 
 def test_f1_of_three_classes(desk: Desk) -> None:
@@ -255,7 +365,13 @@ def test_a_device_that_is_not_there(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--method", "nonsense"), ("--epochs", "0"), ("--warmup", "1"), ("--rows", "1"), ("--select", "middle")],
+    [
+        ("--method", "nonsense"),
+        ("--epochs", "0"),
+        ("--warmup", "1"),
+        ("--rows", "1"),
+        ("--select", "middle"),
+    ],
 )
 def test_wrong_usage_is_two_and_names_the_option(desk: Desk, option: str, value: str) -> None:
     before = desk.tree()
@@ -274,14 +390,27 @@ def test_in_a_process_of_its_own(desk: Desk) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (4, "")
     the_error(done.stderr, "AlignmentError")
-    shared = "singles: 1 of 24 dev texts also stand in train (first: dev row 5): their score is no test"
-    assert [line for line in done.stderr.splitlines()[:-1] if "logitcache check" not in line] == [shared]
+    shared = (
+        "singles: 1 of 24 dev texts also stand in train (first: dev row 5): their score is no test"
+    )
+    assert [line for line in done.stderr.splitlines()[:-1] if "logitcache check" not in line] == [
+        shared
+    ]
 
 
-def test_a_place_that_only_the_system_knows_to_be_bad_is_one_line_too(singles_data: Path, tmp_path: Path) -> None:
+def test_a_place_that_only_the_system_knows_to_be_bad_is_one_line_too(
+    singles_data: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file.txt").write_text("mine")
     for out in (tmp_path / "file.txt" / "x", Path("/proc/no-such-place")):
-        places = ["--data", str(singles_data), "--workspace", str(tmp_path / "work"), "--out", str(out)]
+        places = [
+            "--data",
+            str(singles_data),
+            "--workspace",
+            str(tmp_path / "work"),
+            "--out",
+            str(out),
+        ]
         result = CliRunner().invoke(cli, ["train", "--method", "base", *SMALL, *places])
         assert result.exit_code == 2, result.output
         assert the_error(result.stderr, "SpecError").endswith("Name another place.")

@@ -1,4 +1,6 @@
-"""Names that the hub does not have, or does not give: one line and exit code 2, whatever the command asked for."""
+"""Names that the hub does not have, or does not give: one line and exit code 2, whatever the
+command asked for.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,25 @@ DATA = "train --method base --data {} --student 1x32"
 CASES = {
     DUMP.format("org/none"): ("org/none: ", "has no model of this name"),
     TRAIN.format("org/none"): ("org/none: ", "has no model of this name"),
-    DUMP.format("org/closed"): ("org/closed: ", "access to this model is restricted", "hf auth login"),
-    TRAIN.format("org/closed"): ("org/closed: ", "access to this model is restricted", "hf auth login"),
-    DATA.format("org/none"): ("org/none: ", "no such file or folder", "has no data set of this name"),
-    DATA.format("glue/sst2"): ("preset glue/sst2, data set nyu-mll/glue:sst2: ", "has no data set of this name"),
+    DUMP.format("org/closed"): (
+        "org/closed: ",
+        "access to this model is restricted",
+        "hf auth login",
+    ),
+    TRAIN.format("org/closed"): (
+        "org/closed: ",
+        "access to this model is restricted",
+        "hf auth login",
+    ),
+    DATA.format("org/none"): (
+        "org/none: ",
+        "no such file or folder",
+        "has no data set of this name",
+    ),
+    DATA.format("glue/sst2"): (
+        "preset glue/sst2, data set nyu-mll/glue:sst2: ",
+        "has no data set of this name",
+    ),
     DATA.format("rows") + " --unlabelled org/none": ("org/none: ", "has no data set of this name"),
     DUMP.format("org/none") + " --revision v9": ("org/none: ",),
 }
@@ -41,7 +58,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """``{command line: (exit code, stdout, stderr)}``: with a hub, and ("away: ...") without."""
     folder, served = tmp_path_factory.mktemp("bad-names"), tmp_path_factory.mktemp("hub")
     (folder / "rows").mkdir()
-    (folder / "rows" / "train.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n')
+    (folder / "rows" / "train.jsonl").write_text(
+        '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
+    )
     (served / "models" / "org" / "closed").mkdir(parents=True)
     (served / "models" / "org" / "closed" / "config.json").write_text("{}")
     code = f"import os; os.chdir({str(folder)!r}){CODE}"
@@ -51,7 +70,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for name, endpoint in (("", None), ("away: ", fakes["closed_port"]())):
             done = fakes["run_python"](hub, folder / "home", code, *CASES, endpoint=endpoint)
             assert done.returncode == 0, done.stderr
-            found |= {name + line: each for line, each in zip(CASES, json.loads(done.stdout), strict=True)}
+            found |= {
+                name + line: each for line, each in zip(CASES, json.loads(done.stdout), strict=True)
+            }
     found["left"] = sorted(path.name for path in folder.iterdir())
     return found
 

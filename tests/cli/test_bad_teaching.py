@@ -1,4 +1,6 @@
-"""Bad input about teachers, caches, folds and unlabelled rows: one line, its exit code, nothing left behind."""
+"""Bad input about teachers, caches, folds and unlabelled rows: one line, its exit code, nothing
+left behind.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,20 @@ def pickled(folder: str) -> str:
 def test_weights_that_are_a_pickle(desk: Desk) -> None:
     teacher = pickled(desk.at("teacher"))
     for arguments in (desk.dump(), desk.train("--student", teacher)):
-        desk.refused(arguments, 2, "SpecError", teacher, "expected model.safetensors", "found pytorch_model.bin")
+        desk.refused(
+            arguments,
+            2,
+            "SpecError",
+            teacher,
+            "expected model.safetensors",
+            "found pytorch_model.bin",
+        )
 
 
 def test_a_revision_of_a_folder(desk: Desk) -> None:
-    desk.refused(desk.dump("--revision", "v1"), 2, "SpecError", desk.at("teacher"), "--revision", "folder")
+    desk.refused(
+        desk.dump("--revision", "v1"), 2, "SpecError", desk.at("teacher"), "--revision", "folder"
+    )
     arguments = desk.train("--revision", "v1", "--student", desk.at("teacher"))
     desk.refused(arguments, 2, "SpecError", desk.at("teacher"), "--revision", "folder")
 
@@ -50,22 +61,48 @@ def test_a_head_that_was_never_trained(desk: Desk) -> None:
 
 
 def test_folds_of_a_teacher_with_a_trained_head(desk: Desk) -> None:
-    desk.refused(desk.dump("--folds", "2"), 2, "SpecError", desk.at("teacher"), "--folds", "--finetune always")
-    desk.refused(desk.dump("--folds", "2", "--finetune", "never"), 2, "SpecError", "--finetune never: folds need")
+    desk.refused(
+        desk.dump("--folds", "2"),
+        2,
+        "SpecError",
+        desk.at("teacher"),
+        "--folds",
+        "--finetune always",
+    )
+    desk.refused(
+        desk.dump("--folds", "2", "--finetune", "never"),
+        2,
+        "SpecError",
+        "--finetune never: folds need",
+    )
 
 
 def test_a_class_that_is_all_in_one_fold(desk: Desk) -> None:
-    data = desk.data([{"text": f"row {i}", "label": "neg"} for i in range(9)] + [{"text": "one", "label": "pos"}])
+    data = desk.data(
+        [{"text": f"row {i}", "label": "neg"} for i in range(9)] + [{"text": "one", "label": "pos"}]
+    )
     for arguments in (
         desk.dump("--folds", "2", data=data, teacher="headless"),
         desk.train("--folds", "2", data=data, method="self-kd"),
     ):
-        desk.refused(arguments, 2, "SpecError", "mine: --folds 2", "all 1 of 'pos' in fold", "another number of folds")
+        desk.refused(
+            arguments,
+            2,
+            "SpecError",
+            "mine: --folds 2",
+            "all 1 of 'pos' in fold",
+            "another number of folds",
+        )
 
 
 def test_folds_that_nothing_is_cut_into(desk: Desk) -> None:
     for method, more in (("base", ()), ("kd", ()), ("self-kd", ("--cache", desk.at("cache")))):
-        desk.refused(desk.train("--folds", "2", *more, method=method), 2, "SpecError", "--folds: expected self-kd")
+        desk.refused(
+            desk.train("--folds", "2", *more, method=method),
+            2,
+            "SpecError",
+            "--folds: expected self-kd",
+        )
     desk.refused(
         desk.dump("--folds", "101", teacher="headless"),
         2,
@@ -75,14 +112,26 @@ def test_folds_that_nothing_is_cut_into(desk: Desk) -> None:
 
 
 def test_reuse_of_what_cannot_be_reused(desk: Desk, checkpoint: Callable[..., Path]) -> None:
-    desk.refused(desk.dump("--reuse", desk.at("nowhere")), 3, "FormatError", "nowhere", "expected a cache")
+    desk.refused(
+        desk.dump("--reuse", desk.at("nowhere")), 3, "FormatError", "nowhere", "expected a cache"
+    )
     shutil.copytree(checkpoint(dropout=0.0), desk.folder / "other")
     weights = desk.folder / "other" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
     arguments = desk.dump("--reuse", desk.at("cache"), "--max-length", "48", teacher="other")
-    desk.refused(arguments, 4, "FingerprintMismatch", desk.at("cache"), "--reuse: expected", "teacher.", "named by its")
+    desk.refused(
+        arguments,
+        4,
+        "FingerprintMismatch",
+        desk.at("cache"),
+        "--reuse: expected",
+        "teacher.",
+        "named by its",
+    )
     itself = [*desk.dump("--reuse", desk.at("cache")), "--out", desk.at("cache")]
-    desk.refused(itself, 2, "SpecError", desk.at("cache"), "--reuse: expected another folder", "--out")
+    desk.refused(
+        itself, 2, "SpecError", desk.at("cache"), "--reuse: expected another folder", "--out"
+    )
     shard = desk.folder / "cache" / "shards" / "00001.arrow"
     shard.write_bytes(shard.read_bytes().replace(shard.read_bytes()[1000:1004], b"\1\2\3\4", 1))
     desk.refused(desk.dump("--reuse", desk.at("cache")), 3, "CorruptShard", "00001.arrow")
@@ -98,7 +147,13 @@ def test_several_caches_that_nobody_asked_to_average_and_the_reverse(desk: Desk)
     shutil.copytree(desk.at("cache"), desk.at("again"))
     one, two = ("--cache", desk.at("cache")), ("--cache", desk.at("again"))
     for caches in ((), one):
-        desk.refused(desk.train("--teachers", "mean", *caches, method="kd"), 2, "SpecError", "--teachers", "several")
+        desk.refused(
+            desk.train("--teachers", "mean", *caches, method="kd"),
+            2,
+            "SpecError",
+            "--teachers",
+            "several",
+        )
     said = ("expected one cache of the train rows, found 2", "--teachers mean")
     desk.refused(desk.train(*one, *two, method="kd"), 2, "SpecError", *said)
 
@@ -118,19 +173,26 @@ def test_a_cache_of_unlabelled_rows_that_are_not_named(desk: Desk, more_cache: s
 
 
 def test_unlabelled_rows_without_a_cache(desk: Desk, unlabelled_data: Path) -> None:
-    arguments = desk.train("--unlabelled", str(unlabelled_data), "--cache", desk.at("cache"), method="kd")
+    arguments = desk.train(
+        "--unlabelled", str(unlabelled_data), "--cache", desk.at("cache"), method="kd"
+    )
     desk.refused(arguments, 2, "SpecError", "expected a cache of the unlabelled rows, found none")
 
 
 def test_unlabelled_rows_that_are_not_there(desk: Desk) -> None:
-    for arguments in (desk.dump("--unlabelled", "gone.jsonl"), desk.train("--unlabelled", "gone.jsonl")):
+    for arguments in (
+        desk.dump("--unlabelled", "gone.jsonl"),
+        desk.train("--unlabelled", "gone.jsonl"),
+    ):
         desk.refused(arguments, 2, "SpecError", "gone.jsonl: no such file or folder")
 
 
 def test_base_has_no_use_for_unlabelled_rows_and_says_so(desk: Desk, unlabelled_data: Path) -> None:
     found = CliRunner().invoke(cli, desk.train("--unlabelled", str(unlabelled_data)))
     assert (found.exit_code, found.stdout) == (0, f"{desk.at('out')}\n")
-    assert "singles: 30 unlabelled rows are left out: base learns from labels alone\n" in found.stderr
+    assert (
+        "singles: 30 unlabelled rows are left out: base learns from labels alone\n" in found.stderr
+    )
     told = json.loads((desk.folder / "out" / "result.json").read_text())
     assert told["data"]["train_rows"] == 60
 
@@ -139,21 +201,38 @@ def test_a_seed_of_data_that_is_not_drawn(desk: Desk) -> None:
     """It changes nothing: only presets of a larger set are drawn."""
     outs = []
     for seed in ("0", "5"):
-        assert CliRunner().invoke(cli, [*desk.train("--data-seed", seed), "--out", desk.at(seed)]).exit_code == 0
+        assert (
+            CliRunner()
+            .invoke(cli, [*desk.train("--data-seed", seed), "--out", desk.at(seed)])
+            .exit_code
+            == 0
+        )
         outs.append(load_file(desk.folder / seed / "model.safetensors"))
     assert all((outs[0][name] == outs[1][name]).all() for name in outs[0])
     for bad in ("x", "1.5"):
         assert CliRunner().invoke(cli, desk.train("--data-seed", bad)).exit_code == 2
 
 
-def test_a_cache_with_other_labels(desk: Desk, checkpoint: Callable[..., Path], load_source: Any) -> None:
+def test_a_cache_with_other_labels(
+    desk: Desk, checkpoint: Callable[..., Path], load_source: Any
+) -> None:
     """As a preset's or a corrected data set's may be."""
     source = load_source(desk.folder / "singles")
     assert source.label_names == ("neg", "pos")
-    dump_split(load_teacher(str(checkpoint())), source, "train", desk.folder / "named", DumpSettings(48))
+    dump_split(
+        load_teacher(str(checkpoint())), source, "train", desk.folder / "named", DumpSettings(48)
+    )
     rows = [{**row, "label": {"neg": "bad", "pos": "good"}[row["label"]]} for row in singles(60, 0)]
     arguments = desk.train("--cache", desk.at("named"), data=desk.data(rows), method="kd")
-    desk.refused(arguments, 4, "FingerprintMismatch", desk.at("named"), "neg, pos", "bad, good", "--label-map bad=neg")
+    desk.refused(
+        arguments,
+        4,
+        "FingerprintMismatch",
+        desk.at("named"),
+        "neg, pos",
+        "bad, good",
+        "--label-map bad=neg",
+    )
 
 
 @pytest.mark.parametrize("written", [0, 2, 20])

@@ -17,7 +17,18 @@ from tests.conftest import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
-    *("data", "task", "classes", "splits", "max_length", "labels", "findings", "refusals", "notes", "seconds"),
+    *(
+        "data",
+        "task",
+        "classes",
+        "splits",
+        "max_length",
+        "labels",
+        "findings",
+        "refusals",
+        "notes",
+        "seconds",
+    ),
 }
 SPLIT_KEYS = {"rows", "labelled", "held_out", "classes", "lengths", "tokens"}
 FINDING_KEYS = {"kind", "level", "split", "unit", "count", "of", "first", "detail", "meaning"}
@@ -46,7 +57,10 @@ def test_a_report_for_people(singles_data: Path) -> None:
 @pytest.mark.parametrize("task", ["causal-lm", "masked-lm"])
 def test_texts_of_a_language_model_have_no_classes(task: str, tmp_path: Path) -> None:
     """Nor is a long one cut: it becomes several rows."""
-    rows = [{"text": " ".join([f"film{'abcd'[number % 4]}{'efgh'[number // 4]}"] * 200)} for number in range(16)]
+    rows = [
+        {"text": " ".join([f"film{'abcd'[number % 4]}{'efgh'[number // 4]}"] * 200)}
+        for number in range(16)
+    ]
     found = document(write_rows(tmp_path / "train.jsonl", rows), "--task", task)
     assert found["findings"] == []
     report = check(tmp_path / "train.jsonl", "--task", task)
@@ -64,16 +78,23 @@ def test_one_document_with_every_key_of_the_docs(singles_data: Path) -> None:
         assert f"`{name}`" in page, name
 
 
-def test_tokens_are_counted_and_classes_matched(singles_data: Path, checkpoint: Callable[..., Path]) -> None:
+def test_tokens_are_counted_and_classes_matched(
+    singles_data: Path, checkpoint: Callable[..., Path]
+) -> None:
     teacher = checkpoint()
     found = document(singles_data, "--teacher", teacher, "--student", "2x128", "--max-length", "8")
     assert found["labels"]["columns"] == {"neg": 0, "pos": 1} or found["labels"]["by"] == "permuted"
     lengths = found["splits"]["train"]["tokens"][str(teacher)]
-    (cut,) = [each for each in found["findings"] if (each["kind"], each["split"]) == ("long", "train")]
+    (cut,) = [
+        each for each in found["findings"] if (each["kind"], each["split"]) == ("long", "train")
+    ]
     assert 0 < cut["count"] < 60
     assert lengths["longest"] > 8
     tokenizer = logitcache.load_tokenizer(str(teacher))
-    texts = [json.loads(line)["text"] for line in (singles_data / "train.jsonl").read_text("utf-8").splitlines()]
+    texts = [
+        json.loads(line)["text"]
+        for line in (singles_data / "train.jsonl").read_text("utf-8").splitlines()
+    ]
     assert cut["count"] == sum(len(ids) > 8 for ids in tokenizer(texts)["input_ids"])
 
 
@@ -82,11 +103,15 @@ def test_what_would_be_refused_has_its_code_and_the_report(
 ) -> None:
     found = document(pairs_data, "--teacher", checkpoint(), code=4)
     assert [each["kind"] for each in found["refusals"]] == ["FingerprintMismatch"]
-    one = write_rows(tmp_path / "one.jsonl", [{"text": f"film {i}", "label": "pos"} for i in range(30)])
+    one = write_rows(
+        tmp_path / "one.jsonl", [{"text": f"film {i}", "label": "pos"} for i in range(30)]
+    )
     result = check(one)
     assert result.exit_code == 2
     assert "Would be refused:" in result.stdout
-    assert result.stderr.splitlines()[-1].startswith("SpecError: one: expected at least two classes")
+    assert result.stderr.splitlines()[-1].startswith(
+        "SpecError: one: expected at least two classes"
+    )
 
 
 def test_answers_that_exist_already_are_matched(tmp_path: Path) -> None:

@@ -22,7 +22,12 @@ write_result = fakes["write_result"]
 def runs(tmp_path: Path) -> Path:
     for method in ("base", "kd"):
         for seed in range(2):
-            write_result(tmp_path / "runs" / f"{method}-{seed}", method, seed, accuracy=0.9 if method == "kd" else 0.5)
+            write_result(
+                tmp_path / "runs" / f"{method}-{seed}",
+                method,
+                seed,
+                accuracy=0.9 if method == "kd" else 0.5,
+            )
     return tmp_path / "runs"
 
 
@@ -30,7 +35,9 @@ def test_json_is_one_document_and_notes_go_to_stderr(runs: Path) -> None:
     for result in (runs / "base-0" / "result.json", runs / "base-1" / "result.json"):
         text = result.read_text()
         result.write_text(text.replace('"epochs": 5', '"epochs": 4'))
-    result = CliRunner().invoke(command, [str(runs), "--json", "--bootstrap", "200"], catch_exceptions=False)
+    result = CliRunner().invoke(
+        command, [str(runs), "--json", "--bootstrap", "200"], catch_exceptions=False
+    )
     document = json.loads(result.stdout)
     assert [row["method"] for row in document["rows"]] == ["base", "kd"]
     assert document["rows"][1]["bootstrap"]["resamples"] == 200
@@ -40,13 +47,20 @@ def test_json_is_one_document_and_notes_go_to_stderr(runs: Path) -> None:
 
 def test_unlabelled_rows_are_in_the_document_and_the_notes(runs: Path) -> None:
     for seed in range(2):
-        write_result(runs / f"more-{seed}", "kd", seed, **fakes["with_unlabelled"]("kd", 9000, labelled=3000))
-    result = CliRunner().invoke(command, [str(runs), "--json", "--bootstrap", "200"], catch_exceptions=False)
+        write_result(
+            runs / f"more-{seed}", "kd", seed, **fakes["with_unlabelled"]("kd", 9000, labelled=3000)
+        )
+    result = CliRunner().invoke(
+        command, [str(runs), "--json", "--bootstrap", "200"], catch_exceptions=False
+    )
     rows = json.loads(result.stdout)["rows"]
     assert [row["unlabelled_rows"] for row in rows] == [0, 0, 9000]
     assert {row["train_rows"] for row in rows} == {3000}
     assert rows[2]["label"] == "kd (unlabelled_rows=9000)"
-    assert "note: kd (unlabelled_rows=9000) saw 4.0 x as many rows in training as base (60,000 against" in result.stderr
+    assert (
+        "note: kd (unlabelled_rows=9000) saw 4.0 x as many rows in training as base (60,000 against"
+        in result.stderr
+    )
 
 
 def test_the_table_goes_to_stdout_and_the_picture_to_its_file(runs: Path, tmp_path: Path) -> None:
@@ -58,7 +72,18 @@ def test_the_table_goes_to_stdout_and_the_picture_to_its_file(runs: Path, tmp_pa
 
 
 def test_options_reach_the_comparison(runs: Path) -> None:
-    arguments = [str(runs), "--json", "--metric", "mcc", "--split", "test", "--baseline", "kd", "--bootstrap", "100"]
+    arguments = [
+        str(runs),
+        "--json",
+        "--metric",
+        "mcc",
+        "--split",
+        "test",
+        "--baseline",
+        "kd",
+        "--bootstrap",
+        "100",
+    ]
     document = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).stdout)
     assert (document["baseline"], document["split"]) == ("kd", "test")
     assert document["rows"][0]["metric"] == "mcc"
@@ -72,15 +97,28 @@ def test_options_reach_the_comparison(runs: Path) -> None:
         (["nowhere"], 2, "SpecError: nowhere: expected a result folder"),
         (["runs", "--metric", "bleu"], 2, "SpecError: metric: expected"),
         (["runs", "--split", "train"], 2, "SpecError: split: expected"),
-        (["runs", "--bootstrap", "5"], 2, "SpecError: --bootstrap: expected a whole number from 100, found 5"),
-        (["runs", "--bootstrap", "100", "--plot", "picture.gif"], 2, "SpecError: picture.gif: expected a picture"),
+        (
+            ["runs", "--bootstrap", "5"],
+            2,
+            "SpecError: --bootstrap: expected a whole number from 100, found 5",
+        ),
+        (
+            ["runs", "--bootstrap", "100", "--plot", "picture.gif"],
+            2,
+            "SpecError: picture.gif: expected a picture",
+        ),
         (["foreign"], 3, "FormatError: foreign/result.json: expected JSON"),
         (["runs", "other"], 4, "FingerprintMismatch: expected"),
         ([], 2, "Missing argument"),
     ],
 )
 def test_bad_input_has_one_clear_line_and_its_exit_code(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
 ) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "result.json").write_text("not json")

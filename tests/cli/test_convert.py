@@ -30,7 +30,9 @@ def test_each_store_and_back(tmp_path: Path) -> None:
 
 def test_it_says_what_it_made(tmp_path: Path) -> None:
     make(tmp_path / "a", plan(50, 20))
-    found = CliRunner().invoke(cli, ["convert", str(tmp_path / "a"), str(tmp_path / "z"), "--to", "zarr"])
+    found = CliRunner().invoke(
+        cli, ["convert", str(tmp_path / "a"), str(tmp_path / "z"), "--to", "zarr"]
+    )
     made = Cache.open(tmp_path / "z")
     assert f"50 rows in 3 shards, {made.manifest.bytes:,} bytes, 3 of them new" in found.stdout
     assert made.fingerprint in found.stdout
@@ -40,7 +42,9 @@ def test_a_damaged_cache_ends_with_3(tmp_path: Path) -> None:
     make(tmp_path / "a", plan(50, 20))
     path = tmp_path / "a" / "shards" / "00001.arrow"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    found = CliRunner().invoke(cli, ["convert", str(tmp_path / "a"), str(tmp_path / "z"), "--to", "zarr"])
+    found = CliRunner().invoke(
+        cli, ["convert", str(tmp_path / "a"), str(tmp_path / "z"), "--to", "zarr"]
+    )
     assert found.exit_code == 3
     assert "00001.arrow" in found.stderr
     assert found.stdout == ""

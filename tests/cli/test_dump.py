@@ -15,35 +15,72 @@ from logitcache.cache.cache import Cache
 from logitcache_cli.main import cli
 
 KEYS = {
-    *("cache", "rows", "positions", "teacher_rows", "bytes", "rows_per_second", "tokens_per_second", "seconds"),
-    *("teacher_metric", "scores", "dev_scores", "dev_rows", "entropy", "remarks", "reused_rows", "folds", "unlabelled"),
+    *(
+        "cache",
+        "rows",
+        "positions",
+        "teacher_rows",
+        "bytes",
+        "rows_per_second",
+        "tokens_per_second",
+        "seconds",
+    ),
+    *(
+        "teacher_metric",
+        "scores",
+        "dev_scores",
+        "dev_rows",
+        "entropy",
+        "remarks",
+        "reused_rows",
+        "folds",
+        "unlabelled",
+    ),
     *("complete", "skipped_rows", "cut_rows", "first_cut", "num_labels", "held_out"),
 }
 
 
 @pytest.fixture
-def dump(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> Callable[..., Result]:
+def dump(
+    singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path
+) -> Callable[..., Result]:
     """Run the command on the tiny teacher and the single texts."""
 
     def run(*more: str) -> Result:
-        places = ["--teacher", str(checkpoint()), "--data", str(singles_data), "--workspace", str(tmp_path / "work")]
+        places = [
+            "--teacher",
+            str(checkpoint()),
+            "--data",
+            str(singles_data),
+            "--workspace",
+            str(tmp_path / "work"),
+        ]
         return CliRunner().invoke(cli, ["dump", *places, *more])
 
     return run
 
 
-def test_one_json_document_and_nothing_else_on_stdout(dump: Callable[..., Result], tmp_path: Path) -> None:
+def test_one_json_document_and_nothing_else_on_stdout(
+    dump: Callable[..., Result], tmp_path: Path
+) -> None:
     found = dump("--json")
     assert found.exit_code == 0
     document = json.loads(found.stdout)
     assert set(document) == KEYS
-    assert (document["rows"], document["positions"], document["teacher_rows"], document["dev_rows"]) == (60, 60, 60, 24)
+    assert (
+        document["rows"],
+        document["positions"],
+        document["teacher_rows"],
+        document["dev_rows"],
+    ) == (60, 60, 60, 24)
     assert document["teacher_metric"] == document["scores"]["accuracy"]
     folder = tmp_path / "work" / "caches" / "singles-train-bert-neg-pos-0.1"
     assert document["cache"] == str(folder)
     assert len(Cache.open(folder)) == 60
     remark, teacher, labels, saw = found.stderr.splitlines()
-    assert remark.startswith("singles: 3 of 60 train rows: equal texts with different labels (first: ")
+    assert remark.startswith(
+        "singles: 3 of 60 train rows: equal texts with different labels (first: "
+    )
     assert labels == "labels: neg <- neg (column 0), pos <- pos (column 1)"
     assert teacher.endswith("bert-neg-pos-0.1, 2 labels (neg, pos), computing in float32")
     assert teacher.startswith("teacher: ")
@@ -97,14 +134,18 @@ def test_every_option_is_in_the_cache(
     assert held.items() <= found.items()
 
 
-def test_a_default_is_one_shard_of_what_the_teacher_can_read(dump: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_default_is_one_shard_of_what_the_teacher_can_read(
+    dump: Callable[..., Result], tmp_path: Path
+) -> None:
     dump("--out", str(tmp_path / "c"))
     plan = Cache.open(tmp_path / "c").manifest.plan
     assert (plan.preparation["max_length"], plan.targets["logits"]["dtype"]) == (48, "float16")
     assert plan.shard_rows == 16384
 
 
-def test_overwrite_makes_another_cache_in_its_place(dump: Callable[..., Result], tmp_path: Path) -> None:
+def test_overwrite_makes_another_cache_in_its_place(
+    dump: Callable[..., Result], tmp_path: Path
+) -> None:
     out = ("--out", str(tmp_path / "c"))
     dump(*out)
     assert dump(*out, "--max-length", "20").exit_code == 4
@@ -115,11 +156,24 @@ def test_overwrite_makes_another_cache_in_its_place(dump: Callable[..., Result],
 def test_columns_and_label_names_can_be_given(
     checkpoint: Callable[..., Path], write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    rows = [{"words": "the film was bright", "verdict": "pos"}, {"words": "a cold story", "verdict": "neg"}]
+    rows = [
+        {"words": "the film was bright", "verdict": "pos"},
+        {"words": "a cold story", "verdict": "neg"},
+    ]
     data = write(tmp_path / "data" / "train.jsonl", rows).parent
     names = ["--text", "words", "--label", "verdict", "--labels", "pos, neg"]
     found = CliRunner().invoke(
-        cli, ["dump", "--teacher", str(checkpoint()), "--data", str(data), "--out", str(tmp_path / "c"), *names]
+        cli,
+        [
+            "dump",
+            "--teacher",
+            str(checkpoint()),
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / "c"),
+            *names,
+        ],
     )
     assert found.exit_code == 0
     assert Cache.open(tmp_path / "c").label_names == ("pos", "neg")
@@ -127,14 +181,29 @@ def test_columns_and_label_names_can_be_given(
 
 
 @pytest.mark.slow
-def test_in_a_process_of_its_own(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+def test_in_a_process_of_its_own(
+    singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
     """What click's runner cannot see: what libraries print by themselves."""
     script = "from logitcache_cli.main import cli; cli()"
-    command = [sys.executable, "-c", script, "dump", "--teacher", str(checkpoint()), "--data", str(singles_data)]
-    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "dump",
+        "--teacher",
+        str(checkpoint()),
+        "--data",
+        str(singles_data),
+    ]
+    done = subprocess.run(
+        [*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     document = json.loads(done.stdout)
     assert set(document) == KEYS
     teacher = f"teacher: {checkpoint()}, 2 labels (neg, pos), computing in float32\n"
     labels = "labels: neg <- neg (column 0), pos <- pos (column 1)\n"
-    assert done.stderr.endswith(f"{teacher}{labels}{document['cache']}: 60 of 60 rows saw the teacher\n")
+    assert done.stderr.endswith(
+        f"{teacher}{labels}{document['cache']}: 60 of 60 rows saw the teacher\n"
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logitcache-work"]

@@ -1,4 +1,6 @@
-"""What can be refused without a model is refused before torch is loaded: asserted by what is imported, not by times."""
+"""What can be refused without a model is refused before torch is loaded: asserted by what is
+imported, not by times.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ REFUSALS: list[tuple[list[str], int, str]] = [
     ([*DUMP, "single.jsonl", "--finetune", "always"], 2, "at least two classes"),
     ([*DUMP, "good.jsonl", "--out", "cache"], 4, "this cache was begun with data.digest"),
     (["dump", "--teacher", "./nowhere", "--data", "good.jsonl"], 2, "no such folder"),
-    (["dump", "--teacher", "several", "--data", "good.jsonl"], 2, "problem_type multi_label_classification"),
+    (
+        ["dump", "--teacher", "several", "--data", "good.jsonl"],
+        2,
+        "problem_type multi_label_classification",
+    ),
     ([*TRAIN, "nowhere.jsonl"], 2, "no such file or folder"),
     ([*TRAIN, "good.jsonl", "--label", "nope"], 2, "no column 'nope'"),
     ([*TRAIN, "bare.jsonl"], 2, "expected labelled training rows"),
@@ -69,8 +75,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Pa
     for file in checkpoint().iterdir():
         (several / file.name).write_bytes(file.read_bytes())
     config = json.loads((several / "config.json").read_text("utf-8"))
-    (several / "config.json").write_text(json.dumps({**config, "problem_type": "multi_label_classification"}))
-    make(folder / "cache", plan(data={"source": "good", "split": "train", "rows": 10, "digest": "ef56"}))
+    (several / "config.json").write_text(
+        json.dumps({**config, "problem_type": "multi_label_classification"})
+    )
+    make(
+        folder / "cache",
+        plan(data={"source": "good", "split": "train", "rows": 10, "digest": "ef56"}),
+    )
     return folder
 
 

@@ -23,7 +23,19 @@ from tests.fake_caches import make, plan
 from tests.store import s3
 
 KEYS = {
-    *("cache", "rows", "views", "positions", "records", "bytes", "shards", "shard_rows", "store", "columns", "codecs"),
+    *(
+        "cache",
+        "rows",
+        "views",
+        "positions",
+        "records",
+        "bytes",
+        "shards",
+        "shard_rows",
+        "store",
+        "columns",
+        "codecs",
+    ),
     *(
         "fingerprint",
         "teacher",
@@ -38,7 +50,18 @@ KEYS = {
     ),
 }
 ROW_KEYS = {
-    *("row_id", "row_hash", "label", "label_name", "skipped", "entropy", "top", "text", "text_pair", "text_note"),
+    *(
+        "row_id",
+        "row_hash",
+        "label",
+        "label_name",
+        "skipped",
+        "entropy",
+        "top",
+        "text",
+        "text_pair",
+        "text_note",
+    ),
 }
 
 
@@ -70,33 +93,55 @@ def test_one_json_document_and_nothing_else(finished: dict[str, Path]) -> None:
 
 def test_quantiles_are_those_of_all_rows(finished: dict[str, Path]) -> None:
     document = json.loads(inspect(finished["cache"], "--json"))
-    logits = np.concatenate([block.answers.logits for block in Cache.open(finished["cache"])]).astype(np.float64)
+    logits = np.concatenate(
+        [block.answers.logits for block in Cache.open(finished["cache"])]
+    ).astype(np.float64)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     rows = {"entropy": -(p * np.log(p)).sum(1), "top_probability": p.max(1)}
     assert set(document["quantiles"]) == set(rows)
     for name, values in rows.items():
         found = document["quantiles"][name]
-        for at, value, low, high in zip(*(found[key] for key in ("at", "value", "low", "high")), strict=True):
+        for at, value, low, high in zip(
+            *(found[key] for key in ("at", "value", "low", "high")), strict=True
+        ):
             assert low <= value <= high
             near = 3 / 60  # one row of each shard
             assert (values < low - 1e-4).mean() <= at + near
             assert (values <= high + 1e-4).mean() >= at - near
-        assert [found["value"][0], found["value"][-1]] == pytest.approx([values.min(), values.max()], abs=1e-4)
+        assert [found["value"][0], found["value"][-1]] == pytest.approx(
+            [values.min(), values.max()], abs=1e-4
+        )
 
 
 def test_the_text_names_the_same(finished: dict[str, Path]) -> None:
     cache, shown = Cache.open(finished["cache"]), inspect(finished["cache"])
-    for part in ("60 of singles/train", "neg, pos", "dense", "float16", "48 tokens", "3 shards of 25", "nats", "50% "):
+    for part in (
+        "60 of singles/train",
+        "neg, pos",
+        "dense",
+        "float16",
+        "48 tokens",
+        "3 shards of 25",
+        "nats",
+        "50% ",
+    ):
         assert part in shown
     assert cache.fingerprint in shown
 
 
 def test_a_row_with_its_text(finished: dict[str, Path], singles_data: Path) -> None:
-    texts = [json.loads(line)["text"] for line in (singles_data / "train.jsonl").read_text().splitlines()]
+    texts = [
+        json.loads(line)["text"] for line in (singles_data / "train.jsonl").read_text().splitlines()
+    ]
     cache = Cache.open(finished["cache"])
     logits = cache.take(np.array([17])).logits[0].astype(np.float64)
     found = row(finished["cache"], "--row", "17", "--data", singles_data)
-    assert (found["row_id"], found["text"], found["text_pair"], found["text_note"]) == (17, texts[17], None, None)
+    assert (found["row_id"], found["text"], found["text_pair"], found["text_note"]) == (
+        17,
+        texts[17],
+        None,
+        None,
+    )
     assert found["row_hash"] == f"{int(row_hashes([texts[17]])[0]) % 2**64:016x}"
     assert (found["label"], found["label_name"]) == (1, "pos")
     p = np.exp(logits) / np.exp(logits).sum()
@@ -119,7 +164,11 @@ def test_a_source_of_the_manifests_name_in_the_working_folder(
     assert row(finished["cache"], "--row", "3")["text"] is not None
     train = tmp_path / "singles/train.jsonl"
     lines = train.read_text().splitlines()
-    train.write_text("\n".join([*lines[:3], json.dumps({**json.loads(lines[3]), "text": "another"}), *lines[4:-1]]))
+    train.write_text(
+        "\n".join(
+            [*lines[:3], json.dumps({**json.loads(lines[3]), "text": "another"}), *lines[4:-1]]
+        )
+    )
     changed = row(finished["cache"], "--row", "3")
     assert changed["text"] is None
     assert "no row of train has this text (hash " in changed["text_note"]
@@ -130,7 +179,9 @@ def test_a_source_of_the_manifests_name_in_the_working_folder(
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc", ".", "..", "a/b", ""])
-def test_a_manifest_names_no_place(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_names_no_place(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here/a/b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     data = {"source": name, "split": "train", "rows": 10, "digest": "ef56"}
@@ -153,7 +204,9 @@ def test_what_is_refused(finished: dict[str, Path], tmp_path: Path) -> None:
         assert found.stderr.count("\n") == 1
 
 
-def test_a_url_is_a_cache_too(finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_is_a_cache_too(
+    finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOGITCACHE_HOME", str(tmp_path / "home"))
     url = s3.upload(finished["cache"], "memory://inspected/cache")
     here, there = (json.loads(inspect(place, "--json")) for place in (finished["cache"], url))
@@ -174,21 +227,38 @@ def test_a_url_is_a_cache_too(finished: dict[str, Path], tmp_path: Path, monkeyp
 
 def test_the_text_tells_of_folds_and_another_order(finished: dict[str, Path]) -> None:
     plain = describe(Cache.open(finished["cache"]))
-    assert not {"folds", "label order"} & {line.split("  ")[0] for line in render(plain).splitlines()}
-    teacher = {**plain["teacher"], "folds": {"count": 3, "weights": ["a", "b", "c"]}, "label_order": [1, 0]}
+    assert not {"folds", "label order"} & {
+        line.split("  ")[0] for line in render(plain).splitlines()
+    }
+    teacher = {
+        **plain["teacher"],
+        "folds": {"count": 3, "weights": ["a", "b", "c"]},
+        "label_order": [1, 0],
+    }
     said = render({**plain, "teacher": teacher})
     assert "folds        3 teachers: no row was answered by one that was trained on it" in said
     assert "label order  the teacher's own columns, as they stand here: 1, 0" in said
 
 
 @pytest.mark.parametrize("with_text", [False, True])
-def test_a_process_of_its_own_loads_no_torch(with_text: bool, finished: dict[str, Path], singles_data: Path) -> None:
+def test_a_process_of_its_own_loads_no_torch(
+    with_text: bool, finished: dict[str, Path], singles_data: Path
+) -> None:
     script = (
         "import sys; from logitcache_cli.main import cli; cli(sys.argv[1:], standalone_mode=False); "
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'transformers', 'datasets', 'sklearn'}))"
     )
     text = ["--data", str(singles_data)] if with_text else []
-    command = [sys.executable, "-c", script, "inspect", str(finished["cache"]), "--row", "17", *text]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "inspect",
+        str(finished["cache"]),
+        "--row",
+        "17",
+        *text,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""

@@ -1,5 +1,5 @@
-"""What a refusal about labels says to do is done, to the letter, and helps; and what a teacher's config.json says of
-its labels is believed.
+"""What a refusal about labels says to do is done, to the letter, and helps; and what a teacher's
+config.json says of its labels is believed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def rows_of(values: tuple[Any, ...], count: int = 12) -> list[dict[str, Any]]:
     ],
 )
 def test_a_refused_dump_says_what_to_write(
-    desk: Desk, checkpoint: Checkpoint, names: tuple[str, ...], values: tuple[Any, ...], columns: dict[str, int]
+    desk: Desk,
+    checkpoint: Checkpoint,
+    names: tuple[str, ...],
+    values: tuple[Any, ...],
+    columns: dict[str, int],
 ) -> None:
     data = desk.data(rows_of(values))
     arguments = desk.dump(data=data, teacher=str(checkpoint(labels=names)))
@@ -78,7 +82,9 @@ def labels_of(stderr: str) -> list[str]:
 
 @pytest.fixture
 def answered(desk: Desk) -> Callable[[Callable[[int], Any]], str]:
-    """``answered(label)``: data of 48 rows whose labels are the teacher's own answers, written as ``label`` says."""
+    """``answered(label)``: data of 48 rows whose labels are the teacher's own answers, written as
+    ``label`` says.
+    """
     rows = rows_of(("neg", "pos"), 48)
     plain = CliRunner().invoke(cli, desk.dump(data=desk.data(rows, name="plain")))
     assert plain.exit_code == 0, plain.output
@@ -87,12 +93,16 @@ def answered(desk: Desk) -> Callable[[Callable[[int], Any]], str]:
     assert 8 <= answers.sum() <= 40
 
     def write(label: Callable[[int], Any]) -> str:
-        return desk.data([{**row, "label": label(int(a))} for row, a in zip(rows, answers, strict=True)])
+        return desk.data(
+            [{**row, "label": label(int(a))} for row, a in zip(rows, answers, strict=True)]
+        )
 
     return write
 
 
-def test_columns_that_gold_labels_contradict_are_not_dumped(desk: Desk, answered: Callable[..., str]) -> None:
+def test_columns_that_gold_labels_contradict_are_not_dumped(
+    desk: Desk, answered: Callable[..., str]
+) -> None:
     arguments = desk.dump(data=answered(lambda answer: 1 - answer))
     refused = CliRunner().invoke(cli, arguments)
     assert refused.exit_code == 4, refused.output
@@ -107,7 +117,9 @@ def test_columns_that_gold_labels_contradict_are_not_dumped(desk: Desk, answered
         assert json.loads(dumped.stdout)["teacher_metric"] == accuracy
 
 
-def test_columns_that_gold_labels_agree_with_are_dumped(desk: Desk, answered: Callable[..., str]) -> None:
+def test_columns_that_gold_labels_agree_with_are_dumped(
+    desk: Desk, answered: Callable[..., str]
+) -> None:
     dumped = CliRunner().invoke(cli, [*desk.dump(data=answered(lambda answer: answer)), "--json"])
     assert dumped.exit_code == 0, dumped.output
     assert json.loads(dumped.stdout)["teacher_metric"] == 1.0
@@ -116,7 +128,9 @@ def test_columns_that_gold_labels_agree_with_are_dumped(desk: Desk, answered: Ca
 def rewrite(path: Path, change: Callable[[str], Any]) -> None:
     for file in path.glob("*.jsonl"):
         rows = [json.loads(line) for line in file.read_text().splitlines()]
-        file.write_text("".join(json.dumps({**row, "label": change(row["label"])}) + "\n" for row in rows))
+        file.write_text(
+            "".join(json.dumps({**row, "label": change(row["label"])}) + "\n" for row in rows)
+        )
 
 
 def kd(desk: Desk, *more: str) -> list[str]:
@@ -131,7 +145,9 @@ def kd(desk: Desk, *more: str) -> list[str]:
         ({"neg": 1, "pos": 0}, "0=pos,1=neg"),
     ],
 )
-def test_a_refused_training_says_what_to_write(desk: Desk, change: dict[str, Any], expected: str) -> None:
+def test_a_refused_training_says_what_to_write(
+    desk: Desk, change: dict[str, Any], expected: str
+) -> None:
     rewrite(Path(desk.at("singles")), lambda label: change[label])
     before = desk.tree()
     refused = CliRunner().invoke(cli, kd(desk))
@@ -180,8 +196,12 @@ def test_a_corrected_label_is_counted(desk: Desk) -> None:
 
 
 def test_a_map_without_a_cache_is_refused(desk: Desk) -> None:
-    desk.refused(desk.train("--label-map", "neg=pos"), 2, "SpecError", "--label-map: base reads no cache")
-    desk.refused(desk.dump("--label-map", "neg"), 2, "SpecError", "--label-map: expected DATA=TEACHER")
+    desk.refused(
+        desk.train("--label-map", "neg=pos"), 2, "SpecError", "--label-map: base reads no cache"
+    )
+    desk.refused(
+        desk.dump("--label-map", "neg"), 2, "SpecError", "--label-map: expected DATA=TEACHER"
+    )
 
 
 def configured(desk: Desk, checkpoint: Checkpoint, names: tuple[str, ...], **changes: Any) -> str:
@@ -194,9 +214,13 @@ def configured(desk: Desk, checkpoint: Checkpoint, names: tuple[str, ...], **cha
 
 
 @pytest.mark.parametrize("names", [("b", "a"), ("c", "a", "b")])
-def test_label2id_alone_names_the_columns(desk: Desk, checkpoint: Checkpoint, names: tuple[str, ...]) -> None:
+def test_label2id_alone_names_the_columns(
+    desk: Desk, checkpoint: Checkpoint, names: tuple[str, ...]
+) -> None:
     teacher = configured(desk, checkpoint, names, id2label=None)
-    dumped = CliRunner().invoke(cli, desk.dump(data=desk.data(rows_of(tuple(sorted(names)))), teacher=teacher))
+    dumped = CliRunner().invoke(
+        cli, desk.dump(data=desk.data(rows_of(tuple(sorted(names)))), teacher=teacher)
+    )
     assert dumped.exit_code == 0, dumped.output
     assert Cache.open(desk.at("out")).manifest.plan.teacher["own_names"] == list(names)
 
@@ -205,7 +229,10 @@ def test_label2id_alone_names_the_columns(desk: Desk, checkpoint: Checkpoint, na
     ("changes", "found"),
     [
         ({"label2id": {"a": 1, "b": 0}}, "found 'a' in id2label and 'b' in label2id for column 0"),
-        ({"id2label": {"1": "a", "2": "b"}, "label2id": None}, "number the columns from 0 to 1, found [1, 2]"),
+        (
+            {"id2label": {"1": "a", "2": "b"}, "label2id": None},
+            "number the columns from 0 to 1, found [1, 2]",
+        ),
     ],
 )
 def test_names_that_contradict_each_other_are_refused(
@@ -213,9 +240,20 @@ def test_names_that_contradict_each_other_are_refused(
 ) -> None:
     teacher = configured(desk, checkpoint, ("a", "b"), **changes)
     data = desk.data(rows_of(("a", "b")))
-    desk.refused(desk.dump(data=data, teacher=teacher), 4, "FingerprintMismatch", "configured", found, "config.json")
+    desk.refused(
+        desk.dump(data=data, teacher=teacher),
+        4,
+        "FingerprintMismatch",
+        "configured",
+        found,
+        "config.json",
+    )
     path = Path(desk.at("configured")) / "config.json"
-    mended = {**json.loads(path.read_text()), "id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}
+    mended = {
+        **json.loads(path.read_text()),
+        "id2label": {"0": "a", "1": "b"},
+        "label2id": {"a": 0, "b": 1},
+    }
     path.write_text(json.dumps(mended))
     dumped = CliRunner().invoke(cli, desk.dump(data=data, teacher=teacher))
     assert dumped.exit_code == 0, dumped.output
@@ -226,5 +264,7 @@ def test_names_that_only_differ_in_spelling_contradict_nothing(
     desk: Desk, checkpoint: Checkpoint, label2id: dict[str, int]
 ) -> None:
     teacher = configured(desk, checkpoint, ("a", "b"), label2id=label2id)
-    dumped = CliRunner().invoke(cli, desk.dump(data=desk.data(rows_of(("a", "b"))), teacher=teacher))
+    dumped = CliRunner().invoke(
+        cli, desk.dump(data=desk.data(rows_of(("a", "b"))), teacher=teacher)
+    )
     assert dumped.exit_code == 0, dumped.output

@@ -1,4 +1,6 @@
-"""Caches that somebody made up, with digests that hold: what they say is compared and escaped, never believed."""
+"""Caches that somebody made up, with digests that hold: what they say is compared and escaped,
+never believed.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,14 @@ def make_up(folder: Path, change: Change) -> None:
     change(body)
     for index, shard in enumerate(body["shards"]):
         shard["plan"] = digest_json(body["plan"])
-        shard["digest"] = digest_json({key: value for key, value in shard.items() if key != "digest"})
+        shard["digest"] = digest_json(
+            {key: value for key, value in shard.items() if key != "digest"}
+        )
         write_json(folder / "shards" / f"{index:05d}.json", shard)
     write_json(folder / "plan.json", body["plan"])
     write_json(
-        folder / "manifest.json", {**body, "digest": digest_json({k: v for k, v in body.items() if k != "digest"})}
+        folder / "manifest.json",
+        {**body, "digest": digest_json({k: v for k, v in body.items() if k != "digest"})},
     )
 
 
@@ -41,7 +46,14 @@ def flip(path: Path) -> None:
 
 
 def who(desk: Desk) -> list[str]:
-    places = ["--teacher", desk.at("teacher"), "--data", desk.at("singles"), "--workspace", desk.at("work")]
+    places = [
+        "--teacher",
+        desk.at("teacher"),
+        "--data",
+        desk.at("singles"),
+        "--workspace",
+        desk.at("work"),
+    ]
     return [*places, "--device", "cpu"]
 
 
@@ -54,7 +66,12 @@ def test_fewer_names_than_logits(desk: Desk) -> None:
 
 def nobody(document: dict[str, Any]) -> None:
     plan = document["plan"]
-    plan.update(data={}, preparation={}, preprocessor={}, teacher={"label_names": plan["teacher"]["label_names"]})
+    plan.update(
+        data={},
+        preparation={},
+        preprocessor={},
+        teacher={"label_names": plan["teacher"]["label_names"]},
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,10 +82,22 @@ def nobody(document: dict[str, Any]) -> None:
             lambda m: m["plan"]["teacher"].update(dtype="int8"),
             "expected teacher.dtype as a dump writes it, found 'int8'",
         ),
-        (lambda m: m["plan"]["data"].update(split=["train"]), "expected data.split as a dump writes it"),
-        (lambda m: m["plan"]["preparation"].update(max_length="long"), "expected preparation.max_length as a dump"),
-        (lambda m: m["plan"]["preparation"].update(batch_tokens=0), "expected preparation.batch_tokens as a dump"),
-        (lambda m: m["plan"]["preparation"].update(on_nonfinite={}), "expected preparation.on_nonfinite as a dump"),
+        (
+            lambda m: m["plan"]["data"].update(split=["train"]),
+            "expected data.split as a dump writes it",
+        ),
+        (
+            lambda m: m["plan"]["preparation"].update(max_length="long"),
+            "expected preparation.max_length as a dump",
+        ),
+        (
+            lambda m: m["plan"]["preparation"].update(batch_tokens=0),
+            "expected preparation.batch_tokens as a dump",
+        ),
+        (
+            lambda m: m["plan"]["preparation"].update(on_nonfinite={}),
+            "expected preparation.on_nonfinite as a dump",
+        ),
     ],
 )
 def test_a_plan_that_says_nobody_can_be_asked(desk: Desk, change: Change, said: str) -> None:
@@ -91,10 +120,19 @@ def test_a_plan_of_more_shards_than_any_cache_has(desk: Desk, tmp_path: Path) ->
     desk.refused(["repair", str(part), *who(desk)], 3, "FormatError", str(part))
 
 
-def test_shards_smaller_than_a_manifest_can_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_smaller_than_a_manifest_can_list(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The advice is followed."""
     monkeypatch.setattr("logitcache.teacher.asked.MAX_SHARDS", 4)
-    desk.refused(desk.dump("--shard-rows", "10"), 2, "SpecError", "--shard-rows", "found 6", "Give --shard-rows 15")
+    desk.refused(
+        desk.dump("--shard-rows", "10"),
+        2,
+        "SpecError",
+        "--shard-rows",
+        "found 6",
+        "Give --shard-rows 15",
+    )
     assert CliRunner().invoke(cli, desk.dump("--shard-rows", "15")).exit_code == 0
 
 
@@ -102,7 +140,12 @@ def test_answers_of_nobody_are_not_copied(desk: Desk) -> None:
     make_up(Path(desk.at("cache")), nobody)
     untrained = desk.dump("--reuse", desk.at("cache"), teacher="headless")
     desk.refused(untrained, 2, "SpecError", "--reuse: expected a teacher that is trained already")
-    desk.refused(desk.dump("--reuse", desk.at("cache")), 4, "FingerprintMismatch", "--reuse: expected a cache with")
+    desk.refused(
+        desk.dump("--reuse", desk.at("cache")),
+        4,
+        "FingerprintMismatch",
+        "--reuse: expected a cache with",
+    )
 
 
 @pytest.mark.parametrize("tokens", ["lots", 0, True, 2.5, None])
@@ -126,17 +169,23 @@ def test_a_shard_of_such_a_receipt_is_made_again(desk: Desk) -> None:
 @pytest.mark.parametrize("reused", [5, {}, {"rows": 26}, {"rows": -1}, {"rows": "5"}])
 def test_copied_rows_are_at_most_those_of_the_shard(desk: Desk, reused: object) -> None:
     make_up(Path(desk.at("cache")), lambda m: m["shards"][0]["conditions"].update(reused=reused))
-    desk.refused(["inspect", desk.at("cache")], 3, "FormatError", "expected a number of reused rows, found")
+    desk.refused(
+        ["inspect", desk.at("cache")], 3, "FormatError", "expected a number of reused rows, found"
+    )
 
 
 @pytest.mark.parametrize("field", ["folds", "label_order"])
 def test_what_is_shown_of_a_teacher_is_of_its_type(desk: Desk, field: str) -> None:
     make_up(Path(desk.at("cache")), lambda m: m["plan"]["teacher"].update({field: "x"}))
-    desk.refused(["inspect", desk.at("cache")], 3, "FormatError", "expected the teacher's ", "found 'x'")
+    desk.refused(
+        ["inspect", desk.at("cache")], 3, "FormatError", "expected the teacher's ", "found 'x'"
+    )
 
 
 def test_nothing_that_a_cache_says_steers_a_terminal(desk: Desk) -> None:
-    """Teacher, labels, source and conditions are somebody's words; whatever is printed of them is escaped."""
+    """Teacher, labels, source and conditions are somebody's words; whatever is printed of them is
+    escaped.
+    """
     cache = Path(desk.at("cache"))
 
     def change(document: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""What the group does for every command: exit codes, one line for an error, signals, closed pipes, lazy loading."""
+"""What the group does for every command: exit codes, one line for an error, signals, closed pipes,
+lazy loading.
+"""
 
 from __future__ import annotations
 
@@ -55,17 +57,27 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 def test_the_module_runs_the_command_line() -> None:
     command = [sys.executable, "-m", "logitcache_cli.main", "--version"]
-    assert logitcache.__version__ in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (
+        logitcache.__version__
+        in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    )
 
 
-@pytest.mark.parametrize(("kind", "code"), KINDS.items(), ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    ("kind", "code"), KINDS.items(), ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_an_error_is_one_line_on_stderr_with_the_code_of_its_kind(
     run: Callable[..., Result], kind: type[errors.LogitCacheError], code: int
 ) -> None:
-    result = run(raising(kind("expected one thing,\nfound two. Take one away.", where="here.jsonl")))
+    result = run(
+        raising(kind("expected one thing,\nfound two. Take one away.", where="here.jsonl"))
+    )
     assert result.exit_code == code
     assert result.stdout == ""
-    assert result.stderr == f"{kind.__name__}: here.jsonl: expected one thing, found two. Take one away.\n"
+    assert (
+        result.stderr
+        == f"{kind.__name__}: here.jsonl: expected one thing, found two. Take one away.\n"
+    )
 
 
 def test_success_is_silent_and_zero(run: Callable[..., Result]) -> None:
@@ -93,11 +105,15 @@ def test_a_full_disk_is_seven(run: Callable[..., Result], number: int) -> None:
 
 
 def test_a_full_disk_without_a_file_name_has_no_place(run: Callable[..., Result]) -> None:
-    assert run(raising(OSError(errno.ENOSPC, "No space"))).stderr.startswith("OutOfSpace: expected room")
+    assert run(raising(OSError(errno.ENOSPC, "No space"))).stderr.startswith(
+        "OutOfSpace: expected room"
+    )
     assert "ulimit -f" in run(raising(OSError(errno.EFBIG, "File too large"))).stderr
 
 
-@pytest.mark.parametrize("bug", [FileNotFoundError(errno.ENOENT, "gone"), KeyError("k"), ValueError("v")])
+@pytest.mark.parametrize(
+    "bug", [FileNotFoundError(errno.ENOENT, "gone"), KeyError("k"), ValueError("v")]
+)
 def test_our_own_bug_stays_what_it_is(run: Callable[..., Result], bug: Exception) -> None:
     result = run(raising(bug))
     assert result.exit_code == 1
@@ -123,7 +139,10 @@ def test_sigterm_unwinds_and_is_143(run: Callable[..., Result]) -> None:
 
 
 def test_version_and_help_name_every_command() -> None:
-    assert CliRunner().invoke(main.cli, ["--version"]).stdout == f"logitcache, version {logitcache.__version__}\n"
+    assert (
+        CliRunner().invoke(main.cli, ["--version"]).stdout
+        == f"logitcache, version {logitcache.__version__}\n"
+    )
     text = CliRunner().invoke(main.cli, ["--help"]).stdout
     assert all(f"  {name}" in text for name in main.COMMANDS)
 
@@ -158,7 +177,11 @@ def start(body: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [
-        ("raise errors.CorruptShard('expected a, found b.', where='x')", 3, "CorruptShard: x: expected a, found b.\n"),
+        (
+            "raise errors.CorruptShard('expected a, found b.', where='x')",
+            3,
+            "CorruptShard: x: expected a, found b.\n",
+        ),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "Interrupted.\n"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, "Terminated.\n"),
     ],

@@ -14,7 +14,9 @@ KEYS = {"out", "rows", "shards", "written", "bytes", "fingerprint"}
 
 
 def run(folder: Path, *parts: str, more: tuple[str, ...] = ()) -> Result:
-    return CliRunner().invoke(cli, ["merge", str(folder / "out"), *(str(folder / part) for part in parts), *more])
+    return CliRunner().invoke(
+        cli, ["merge", str(folder / "out"), *(str(folder / part) for part in parts), *more]
+    )
 
 
 def test_parts_become_the_cache(tmp_path: Path) -> None:

@@ -22,15 +22,17 @@ Typed = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def typed(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]) -> Any:
-    """``typed(line, folder)`` runs a line of shell in a folder, where the hub has one model: roberta-large, tiny and
-    without a classification head.
+    """``typed(line, folder)`` runs a line of shell in a folder, where the hub has one model:
+    roberta-large, tiny and without a classification head.
     """
     import transformers
 
     served = tmp_path_factory.mktemp("hub")
     repository = served / "models" / "roberta-large"
     tiny = checkpoint("roberta")
-    transformers.AutoModelForSequenceClassification.from_pretrained(tiny).base_model.save_pretrained(repository)
+    transformers.AutoModelForSequenceClassification.from_pretrained(
+        tiny
+    ).base_model.save_pretrained(repository)
     transformers.AutoTokenizer.from_pretrained(tiny).save_pretrained(repository)
     home = tmp_path_factory.mktemp("home")
     with fakes.FakeHub(served) as hub:
@@ -50,7 +52,10 @@ def build_in(folder: Path, rows: int) -> None:
     place.mkdir(parents=True)
     labels = docstrings.PACKAGES
     for split, count in (("train", rows), ("dev", rows // 4), ("test", rows // 4)):
-        lines = ({"text": f"The {labels[i % 8]} of {i % 40} films.", "label": labels[i % 8]} for i in range(count))
+        lines = (
+            {"text": f"The {labels[i % 8]} of {i % 40} films.", "label": labels[i % 8]}
+            for i in range(count)
+        )
         (place / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (place / "labels.json").write_text(json.dumps(list(labels)))
 
@@ -78,7 +83,11 @@ def test_the_commands_of_the_mission(typed: Typed, tmp_path: Path) -> None:
     result = tmp_path / train.stdout.strip()
     assert loads(result) in docstrings.PACKAGES
     told = json.loads((result / "result.json").read_text())
-    assert (told["method"], told["data"]["source"], told["data"]["train_rows"]) == ("kd", "docstrings", 160)
+    assert (told["method"], told["data"]["source"], told["data"]["train_rows"]) == (
+        "kd",
+        "docstrings",
+        160,
+    )
 
 
 @pytest.mark.slow

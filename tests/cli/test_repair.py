@@ -66,11 +66,15 @@ def test_what_was_done_reads_well(desk: Desk, named: list[str]) -> None:
     assert said[2].split() == ["mended", "shards/00002.json"]
 
 
-def test_other_rows_and_names_that_cannot_be_opened_are_refused(desk: Desk, named: list[str]) -> None:
+def test_other_rows_and_names_that_cannot_be_opened_are_refused(
+    desk: Desk, named: list[str]
+) -> None:
     cache = Path(desk.at("cache"))
     flip(cache / "shards" / "00001.arrow")
     before = tree(cache)
-    other = desk.data([{"text": "another film", "label": "neg"}, {"text": "a warm film", "label": "pos"}])
+    other = desk.data(
+        [{"text": "another film", "label": "neg"}, {"text": "a warm film", "label": "pos"}]
+    )
     found = CliRunner().invoke(cli, ["repair", str(cache), *named[:2], "--data", other, *named[4:]])
     assert (found.exit_code, "expected data." in found.stderr) == (4, True)
     assert CliRunner().invoke(cli, ["repair", str(cache)]).exit_code == 2
@@ -81,12 +85,30 @@ def test_some_rows_are_put_to_the_teacher_again(desk: Desk, named: list[str]) ->
     found = CliRunner().invoke(cli, ["verify", desk.at("cache"), "--live", "20", *named, "--json"])
     told = json.loads(found.stdout)
     assert (found.exit_code, told["ok"]) == (0, True)
-    assert (told["live"]["rows"], told["live"]["same_bytes"], told["live"]["agrees"]) == (20, 20, True)
+    assert (told["live"]["rows"], told["live"]["same_bytes"], told["live"]["agrees"]) == (
+        20,
+        20,
+        True,
+    )
     assert set(told["live"]) == {
-        *("rows", "same_bytes", "agrees", "difference", "control", "allowed", "kl_mean", "kl_max", "worst_row"),
+        *(
+            "rows",
+            "same_bytes",
+            "agrees",
+            "difference",
+            "control",
+            "allowed",
+            "kl_mean",
+            "kl_max",
+            "worst_row",
+        ),
         "conditions",
     }
-    text = CliRunner().invoke(cli, ["verify", desk.at("cache"), "--live", "3", "--seed", "2", *named]).stdout
+    text = (
+        CliRunner()
+        .invoke(cli, ["verify", desk.at("cache"), "--live", "3", "--seed", "2", *named])
+        .stdout
+    )
     assert "asked again  3 rows; 3 gave the same bytes" in text
     assert "the teacher says what the cache holds" in text
 
@@ -97,7 +119,18 @@ def test_two_caches_are_told_apart(desk: Desk, named: list[str]) -> None:
     found = CliRunner().invoke(cli, ["diff", desk.at("cache"), desk.at("b"), "--json"])
     told = json.loads(found.stdout)
     assert set(told) == {
-        *("a", "b", "identical", "rows", "moved", "only_a", "only_b", "skipped", "skipped_a", "skipped_b"),
+        *(
+            "a",
+            "b",
+            "identical",
+            "rows",
+            "moved",
+            "only_a",
+            "only_b",
+            "skipped",
+            "skipped_a",
+            "skipped_b",
+        ),
         *("positions_a", "positions_b"),
         *("kl_ab", "kl_ba"),
         *("largest_difference", "disagreement", "worst", "fields", "conditions"),

@@ -26,12 +26,21 @@ AGAIN = "The same command again goes on where it stopped.\n"
 
 @pytest.fixture(scope="module")
 def words(
-    checkpoint: Callable[..., Path], write: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+    checkpoint: Callable[..., Path],
+    write: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> list[str]:
     """A dump of sixty shards."""
     folder = tmp_path_factory.mktemp("many")
     write(folder / "data" / "train.jsonl", singles(ROWS, 3))
-    places = ["--teacher", str(checkpoint()), "--data", str(folder / "data"), "--workspace", str(folder / "work")]
+    places = [
+        "--teacher",
+        str(checkpoint()),
+        "--data",
+        str(folder / "data"),
+        "--workspace",
+        str(folder / "work"),
+    ]
     return ["dump", *places, "--shard-rows", str(SHARD), "--batch-tokens", "256", "--device", "cpu"]
 
 
@@ -46,7 +55,9 @@ def receipts(out: Path) -> int:
     return len(list((out / "shards").glob("*.json")))
 
 
-@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Terminated")])
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Terminated")]
+)
 def test_a_dump_that_is_told_to_stop_stops_and_goes_on(
     words: list[str], unbroken: dict[str, bytes], tmp_path: Path, number: int, word: str
 ) -> None:
@@ -69,8 +80,8 @@ def test_a_dump_that_is_told_to_stop_stops_and_goes_on(
 
 
 def killed(words: list[str], out: Path, kills: int, draw: random.Random) -> list[int]:
-    """Kill the dump that often at random moments, and let it go on; by how many rows the teacher saw more than once,
-    after each.
+    """Kill the dump that often at random moments, and let it go on; by how many rows the teacher
+    saw more than once, after each.
     """
     lost = []
     for _ in range(kills):
@@ -126,9 +137,21 @@ def test_a_signal_that_meets_a_destructor_is_not_lost(capfd: pytest.CaptureFixtu
 def test_a_training_that_is_told_to_stop_goes_on(singles_data: Path, tmp_path: Path) -> None:
     small = ["--student", "1x32", "--vocabulary", "150", "--max-length", "32", "--batch-size", "4"]
     out, log = tmp_path / "run", tmp_path / "log"
-    words: list[Any] = ["train", "--method", "base", "--data", singles_data, "--workspace", tmp_path / "w", *small]
+    words: list[Any] = [
+        "train",
+        "--method",
+        "base",
+        "--data",
+        singles_data,
+        "--workspace",
+        tmp_path / "w",
+        *small,
+    ]
     process = start([*map(str, words), "--epochs", "200", "--out", str(out)], log)
     wait_for(out / "checkpoints", process)
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)
-    assert (process.exitcode, log.read_text().splitlines()[-1]) == (143, f"Terminated. {AGAIN.strip()}")
+    assert (process.exitcode, log.read_text().splitlines()[-1]) == (
+        143,
+        f"Terminated. {AGAIN.strip()}",
+    )

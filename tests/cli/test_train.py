@@ -43,7 +43,9 @@ def config(out: Path) -> dict[str, object]:
     return dict(json.loads((out / "result.json").read_text())["config"])
 
 
-def test_one_json_document_and_nothing_else_on_stdout(train: Callable[..., Result], tmp_path: Path) -> None:
+def test_one_json_document_and_nothing_else_on_stdout(
+    train: Callable[..., Result], tmp_path: Path
+) -> None:
     found = train("--method", "ls", "--seed", "3", "--json")
     assert found.exit_code == 0
     document = json.loads(found.stdout)
@@ -55,8 +57,12 @@ def test_one_json_document_and_nothing_else_on_stdout(train: Callable[..., Resul
     assert document["cache_fingerprint"] is None
     remark, shared, student, scores = found.stderr.splitlines()
     assert remark.endswith("`logitcache check` says more")
-    assert shared.endswith("dev texts also stand in train (first: dev row 5): their score is no test")
-    assert student == "student: 1x32, 0.0 M parameters, fresh weights; ls, seed 3, on 60 labelled rows"
+    assert shared.endswith(
+        "dev texts also stand in train (first: dev row 5): their score is no test"
+    )
+    assert (
+        student == "student: 1x32, 0.0 M parameters, fresh weights; ls, seed 3, on 60 labelled rows"
+    )
     assert scores.startswith(f"{out}: accuracy train ")
 
 
@@ -68,8 +74,18 @@ def test_without_json_the_folder_alone(train: Callable[..., Result], tmp_path: P
     assert again.stderr.endswith(f"{tmp_path / 'out'}: this run is there already\n")
 
 
-def test_kd_says_which_cache_it_found(train: Callable[..., Result], finished: dict[str, Path], tmp_path: Path) -> None:
-    found = train("--method", "kd", "--workspace", str(finished["workspace"]), "--out", str(tmp_path / "kd"), "--json")
+def test_kd_says_which_cache_it_found(
+    train: Callable[..., Result], finished: dict[str, Path], tmp_path: Path
+) -> None:
+    found = train(
+        "--method",
+        "kd",
+        "--workspace",
+        str(finished["workspace"]),
+        "--out",
+        str(tmp_path / "kd"),
+        "--json",
+    )
     assert found.exit_code == 0
     assert "teacher: Cache(" in found.stderr
     assert json.loads(found.stdout)["cache_fingerprint"]
@@ -84,13 +100,22 @@ def test_kd_says_which_cache_it_found(train: Callable[..., Result], finished: di
         ),
         (("--method", "kd", "--temperature", "2", "--no-tau-squared"), {"soft_factor": 1}),
         (("--method", "tf-reg", "--a", "0.8"), {"a": 0.8, "alpha": 0.5}),
-        (("--method", "base", "--batch-size", "16", "--accumulate", "4"), {"batch_size": 16, "accumulate": 4}),
-        (("--method", "base", "--weight-decay", "0", "--warmup", "0"), {"weight_decay": 0, "warmup": 0}),
+        (
+            ("--method", "base", "--batch-size", "16", "--accumulate", "4"),
+            {"batch_size": 16, "accumulate": 4},
+        ),
+        (
+            ("--method", "base", "--weight-decay", "0", "--warmup", "0"),
+            {"weight_decay": 0, "warmup": 0},
+        ),
         (("--method", "base", "--learning-rate", "0.001"), {"learning_rate": 0.001}),
         (("--method", "base", "--rows", "30"), {"rows": 30}),
         (("--method", "base", "--group-by-length"), {"group_by_length": True}),
         (("--method", "base", "--precision", "bf16"), {"precision": "bf16"}),
-        (("--method", "base", "--select", "last", "--metric", "mcc"), {"select": "last", "metric": "mcc"}),
+        (
+            ("--method", "base", "--select", "last", "--metric", "mcc"),
+            {"select": "last", "metric": "mcc"},
+        ),
     ],
 )
 def test_every_option_is_in_the_result(
@@ -115,7 +140,17 @@ def test_a_checkpoint_and_a_tokenizer_can_be_named(
     found = train("--method", "base", "--student", teacher, "--out", str(tmp_path / "a"), *long)
     assert (found.exit_code, found.exception) == (0, None)
     assert config(tmp_path / "a")["init"] == "pretrained"
-    found = train("--method", "base", "--student", teacher, "--init", "random", "--out", str(tmp_path / "b"), *long)
+    found = train(
+        "--method",
+        "base",
+        "--student",
+        teacher,
+        "--init",
+        "random",
+        "--out",
+        str(tmp_path / "b"),
+        *long,
+    )
     assert (found.exit_code, found.exception) == (0, None)
     found = train("--method", "base", "--tokenizer", teacher, "--out", str(tmp_path / "c"))
     assert (found.exit_code, found.exception) == (0, None)
@@ -123,7 +158,9 @@ def test_a_checkpoint_and_a_tokenizer_can_be_named(
     assert not (tmp_path / "work" / "tokenizers").exists()
 
 
-def test_overwrite_loses_the_run_that_was_there(train: Callable[..., Result], tmp_path: Path) -> None:
+def test_overwrite_loses_the_run_that_was_there(
+    train: Callable[..., Result], tmp_path: Path
+) -> None:
     out = ("--method", "base", "--out", str(tmp_path / "out"))
     train(*out)
     refused = train(*out, "--rows", "30")

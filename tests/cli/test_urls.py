@@ -62,7 +62,11 @@ def test_a_call_writes_to_no_url(desk: Desk) -> None:
 
 
 def test_a_file_url_is_a_path(desk: Desk) -> None:
-    made = logitcache.dump("teacher", "singles", out=f"file://{desk.at('made')}", device="cpu", reporter=SILENT)
+    made = logitcache.dump(
+        "teacher", "singles", out=f"file://{desk.at('made')}", device="cpu", reporter=SILENT
+    )
     assert made.cache == Path(desk.at("made"))
-    with pytest.raises(SpecError, match="file://made: expected a file of this machine, found a URL with a host"):
+    with pytest.raises(
+        SpecError, match="file://made: expected a file of this machine, found a URL with a host"
+    ):
         logitcache.dump("teacher", "singles", out="file://made")

@@ -40,7 +40,10 @@ def test_a_sound_cache(cache: Path) -> None:
     assert said.endswith(" bytes in 2 shards are as they were written\n")
     code, said = verify(cache, "--json")
     size = sum(path.stat().st_size for path in cache.glob("shards/*.arrow"))
-    assert (code, json.loads(said)) == (0, {"ok": True, "checked": size, "faults": [], "live": None})
+    assert (code, json.loads(said)) == (
+        0,
+        {"ok": True, "checked": size, "faults": [], "live": None},
+    )
 
 
 def test_every_fault_is_named(cache: Path) -> None:
@@ -70,7 +73,10 @@ def test_shards_that_are_gone_or_of_another_size_are_faults_too(cache: Path) -> 
     (cache / "shards" / "00000.arrow").write_bytes(b"x")
     code, said = verify(cache)
     assert code == 3
-    assert [line.split(": ")[0] for line in said.splitlines()] == [f"{cache}/shards/00000.arrow", f"{cache}/{FILE}"]
+    assert [line.split(": ")[0] for line in said.splitlines()] == [
+        f"{cache}/shards/00000.arrow",
+        f"{cache}/{FILE}",
+    ]
 
 
 def test_no_torch_is_loaded(cache: Path) -> None:
@@ -79,6 +85,9 @@ def test_no_torch_is_loaded(cache: Path) -> None:
         "print('torch' in sys.modules, 'transformers' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "verify", str(cache)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, "verify", str(cache)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines()[-1] == "False False"

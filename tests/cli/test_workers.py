@@ -29,19 +29,34 @@ from tests.student import processes
 
 @pytest.fixture
 def words(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path) -> list[str]:
-    places = ["--teacher", str(checkpoint()), "--data", str(singles_data), "--workspace", str(tmp_path / "work")]
+    places = [
+        "--teacher",
+        str(checkpoint()),
+        "--data",
+        str(singles_data),
+        "--workspace",
+        str(tmp_path / "work"),
+    ]
     return ["dump", *places, "--shard-rows", "9"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_workers_make_what_one_makes(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_make_what_one_makes(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    lone = json.loads(CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "lone"), "--json"]).stdout)
-    found = CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "c"), "--workers", "2", "--json"])
+    lone = json.loads(
+        CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "lone"), "--json"]).stdout
+    )
+    found = CliRunner().invoke(
+        cli, [*words, "--out", str(tmp_path / "c"), "--workers", "2", "--json"]
+    )
     told = json.loads(found.stdout)
     changing = {"cache", "seconds", "rows_per_second", "tokens_per_second"}
-    assert {k: v for k, v in told.items() if k not in changing} == {k: v for k, v in lone.items() if k not in changing}
+    assert {k: v for k, v in told.items() if k not in changing} == {
+        k: v for k, v in lone.items() if k not in changing
+    }
     assert tree(tmp_path / "c") == tree(tmp_path / "lone")
     assert len([line for line in found.stderr.splitlines() if line.startswith("teacher: ")]) == 1
 
@@ -97,7 +112,9 @@ def test_a_worker_ends_when_its_parent_is_gone() -> None:
     assert process.wait(30) == -signal.SIGTERM
 
 
-def test_the_first_failure_ends_all_with_its_code_and_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_failure_ends_all_with_its_code_and_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(workers, "SCRIPT", FAKE)
     said: list[str] = []
     reporter = Once(Notes(said.append))
@@ -117,14 +134,20 @@ def test_a_process_of_torchrun_takes_its_part(
     said = []
     for rank in range(2):
         monkeypatch.setenv("RANK", str(rank))
-        said.append(json.loads(CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "c"), "--json"]).stdout))
+        said.append(
+            json.loads(
+                CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "c"), "--json"]).stdout
+            )
+        )
     assert tree(tmp_path / "c") == tree(tmp_path / "lone")
     assert [(each["complete"], each["teacher_rows"]) for each in said] == [(False, 27), (True, 33)]
     assert module.merged(said)["teacher_rows"] == 60
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])
-def test_parts_that_there_are_none_of_are_refused(words: list[str], tmp_path: Path, part: str) -> None:
+def test_parts_that_there_are_none_of_are_refused(
+    words: list[str], tmp_path: Path, part: str
+) -> None:
     found = CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "c"), "--part", part])
     assert (found.exit_code, "expected I/N" in found.stderr) == (2, True)
     assert not (tmp_path / "c").exists()
@@ -140,7 +163,15 @@ def test_a_teacher_that_has_to_be_trained_is_trained_by_one_of_the_parts(
     headless: Path, singles_data: Path, tmp_path: Path
 ) -> None:
     """Started at once: the others wait, and use it."""
-    asked = ["dump", "--teacher", str(headless), "--data", str(singles_data), "--workspace", str(tmp_path / "work")]
+    asked = [
+        "dump",
+        "--teacher",
+        str(headless),
+        "--data",
+        str(singles_data),
+        "--workspace",
+        str(tmp_path / "work"),
+    ]
     asked += ["--finetune-epochs", "1", "--shard-rows", "10", "--out", str(tmp_path / "c")]
     parts = [start([*asked, "--part", f"{part}/2"], tmp_path / f"log-{part}") for part in (1, 2)]
     for process in parts:
@@ -149,7 +180,9 @@ def test_a_teacher_that_has_to_be_trained_is_trained_by_one_of_the_parts(
     assert [process.exitcode for process in parts] == [0, 0], logs
     assert not Cache.open(tmp_path / "c").verify()
     assert len(list((tmp_path / "work" / "teachers").iterdir())) == 1
-    assert sum("this run is there already" in log or "fine-tuned before" in log for log in logs) == 1
+    assert (
+        sum("this run is there already" in log or "fine-tuned before" in log for log in logs) == 1
+    )
 
 
 def _dump_as_rank(words: list[str], output: str) -> None:
@@ -169,7 +202,9 @@ def test_ranks_print_one_document(words: list[str], tmp_path: Path) -> None:
         launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
         meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
         args = ([*words, "--out", str(tmp_path / "c"), "--json"], str(tmp_path / f"out-{rank}"))
-        ranks.append(processes.start(tmp_path / f"log-{rank}", _dump_as_rank, *args, **launched, **meeting))
+        ranks.append(
+            processes.start(tmp_path / f"log-{rank}", _dump_as_rank, *args, **launched, **meeting)
+        )
     for rank in (0, 1):
         assert processes.ended(tmp_path / f"log-{rank}", ranks[rank]) == [0]
     document = json.loads((tmp_path / "out-0").read_text())

@@ -51,9 +51,14 @@ def test_options_of_inner_dataclasses_count_as_its_own() -> None:
         "words",
         "inner_size",
     ]
-    made = build(Outer, {"name": "a", "inner_size": np.int64(4), "kind": "TWO", "words": "x, y", "places": "p"})
+    made = build(
+        Outer,
+        {"name": "a", "inner_size": np.int64(4), "kind": "TWO", "words": "x, y", "places": "p"},
+    )
     assert made == Outer("a", kind="two", places=("p",), words=("x", "y"), inner=Inner(4))
-    assert {declared.name: declared.value_in(made) for declared in options_of(Outer)}["inner_size"] == 4
+    assert {declared.name: declared.value_in(made) for declared in options_of(Outer)}[
+        "inner_size"
+    ] == 4
 
 
 @pytest.mark.parametrize(
@@ -62,10 +67,19 @@ def test_options_of_inner_dataclasses_count_as_its_own() -> None:
         ({}, "name: expected text, found nothing"),
         ({"name": "a", "sahre": 1}, "found 'sahre'. Did you mean share"),
         ({"name": "a", "share": 1}, "share: expected a number between 0 and 1, found 1"),
-        ({"name": "a", "share": float("nan")}, "share: expected a number between 0 and 1, found nan"),
+        (
+            {"name": "a", "share": float("nan")},
+            "share: expected a number between 0 and 1, found nan",
+        ),
         ({"name": "a", "kind": "three"}, "kind: expected one of one, two, found 'three'"),
-        ({"name": "a", "inner_size": 10}, "inner_size: expected a whole number from 1 to 9, found 10"),
-        ({"name": "a", "inner_size": True}, "inner_size: expected a whole number from 1 to 9, found True"),
+        (
+            {"name": "a", "inner_size": 10},
+            "inner_size: expected a whole number from 1 to 9, found 10",
+        ),
+        (
+            {"name": "a", "inner_size": True},
+            "inner_size: expected a whole number from 1 to 9, found True",
+        ),
         ({"name": None}, "name: expected text, found None"),
     ],
 )
@@ -76,7 +90,9 @@ def test_what_cannot_be_is_refused_by_name(values: dict[str, Any], message: str)
 
 
 def test_a_configuration_made_by_hand_is_checked_alike() -> None:
-    with pytest.raises(SpecError, match="--inner-size: expected a whole number from 1 to 9, found 0"):
+    with pytest.raises(
+        SpecError, match="--inner-size: expected a whole number from 1 to 9, found 0"
+    ):
         validate(Outer("a", inner=Inner(0)))
     validate(Outer("a"))
 
@@ -107,8 +123,14 @@ def command_options(command: str) -> dict[str, Any]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_takes_what_is_declared_and_nothing_else(command: str) -> None:
     declared = {each.name for each in options_of_command(command)}
-    shown = {name for name, param in command_options(command).items() if not getattr(param, "hidden", False)}
-    arguments = {"as_json", "cache", "results", "out", "files"} if command != "train" else {"as_json"}
+    shown = {
+        name
+        for name, param in command_options(command).items()
+        if not getattr(param, "hidden", False)
+    }
+    arguments = (
+        {"as_json", "cache", "results", "out", "files"} if command != "train" else {"as_json"}
+    )
     if command == "check":
         arguments.add("data")
     assert shown - arguments <= declared <= shown | arguments
@@ -160,7 +182,9 @@ def test_a_wrong_option_is_refused_without_loading_torch(line: str) -> None:
         "try:\n    cli(sys.argv[1:])\n"
         "finally:\n    print('torch' in sys.modules, 'transformers' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "False False\n"), done.stderr
     assert "Traceback" not in done.stderr
 

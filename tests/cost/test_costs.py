@@ -13,7 +13,9 @@ from logitcache.config.methods import METHODS
 from logitcache.cost.costs import STUDY, Costs, Runs, StepCosts, break_even, curves, total
 from logitcache.errors import SpecError
 
-STEPS = StepCosts({"base": 1.0, "ls": 2.0, "tf-reg": 3.0, "self-kd": 4.0, "kd": 5.0}, online=9.0, own_forward=0.5)
+STEPS = StepCosts(
+    {"base": 1.0, "ls": 2.0, "tf-reg": 3.0, "self-kd": 4.0, "kd": 5.0}, online=9.0, own_forward=0.5
+)
 MEASURED = {"base": 1.0, "ls": 2.0, "tf-reg": 3.0, "self-kd": 4.0, "kd": 5.0, "kd-online": 9.0}
 FORWARD = 0.5  # of a base step
 RUNS = Runs(rows=95, batch_size=10, epochs=3, seeds=2)  # 10 steps an epoch, 60 of each method
@@ -100,7 +102,9 @@ def test_what_was_not_measured_takes_no_more_with_it_than_is_made_of_it(lacking:
         *("protocol", "paper_protocol", "kwh", "money"),
     ]
     line = {"kd-online": "online", "kd": "cached"}.get(lacking, lacking)
-    assert told["hours"] == {name: None if name == line else hours for name, hours in whole["hours"].items()}
+    assert told["hours"] == {
+        name: None if name == line else hours for name, hours in whole["hours"].items()
+    }
 
 
 def test_the_papers_protocol_stands_beside_whatever_was_asked() -> None:
@@ -131,9 +135,13 @@ def test_energy_is_added_up_as_time_is() -> None:
     assert told["money"] is None
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"seeds": 0}, {"batch_size": 0}, {"rows": 0}, {"epochs": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"seeds": 0}, {"batch_size": 0}, {"rows": 0}, {"epochs": -1.0}]
+)
 def test_none_of_anything_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(SpecError, match=f"{next(iter(wrong)).replace('_', '-')}: expected a number above 0, found"):
+    with pytest.raises(
+        SpecError, match=f"{next(iter(wrong)).replace('_', '-')}: expected a number above 0, found"
+    ):
         replace(RUNS, **wrong)
 
 

@@ -10,7 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from logitcache.bench.models import config_of, random_model
 from logitcache.cost import flops
-from logitcache.cost.flops import Device, Shape, expected_cached_ratio, expected_online_ratio, forward_flops, shape_of
+from logitcache.cost.flops import (
+    Device,
+    Shape,
+    expected_cached_ratio,
+    expected_online_ratio,
+    forward_flops,
+    shape_of,
+)
 from logitcache.errors import SpecError
 
 ROBERTA_LARGE, DISTILROBERTA = Shape(302_000_000, 0, 0, 24, 1024), Shape(42_500_000, 0, 0, 6, 768)
@@ -50,16 +57,27 @@ def test_shapes_of_published_models(name: str, all_m: float, inner_m: float) -> 
     ],
 )
 def test_expected_ratios(
-    n_teacher: float, n_student: float, online: float, epochs: int, of_epochs: float, of_seeds: float
+    n_teacher: float,
+    n_student: float,
+    online: float,
+    epochs: int,
+    of_epochs: float,
+    of_seeds: float,
 ) -> None:
     assert expected_online_ratio(n_teacher, n_student) == pytest.approx(online, abs=0.011)
-    assert expected_cached_ratio(n_teacher, n_student, epochs) == pytest.approx(of_epochs, abs=0.001)
-    assert expected_cached_ratio(n_teacher, n_student, epochs, 5) == pytest.approx(of_seeds, abs=0.001)
+    assert expected_cached_ratio(n_teacher, n_student, epochs) == pytest.approx(
+        of_epochs, abs=0.001
+    )
+    assert expected_cached_ratio(n_teacher, n_student, epochs, 5) == pytest.approx(
+        of_seeds, abs=0.001
+    )
 
 
 @pytest.mark.parametrize(("length", "ratio"), [(64, 3.36), (128, 3.35), (512, 3.31)])
 def test_attention_weighs_less_in_the_wide_model(length: int, ratio: float) -> None:
-    found = 1 + forward_flops(ROBERTA_LARGE, 32, length) / flops.step_flops(DISTILROBERTA, 32, length)
+    found = 1 + forward_flops(ROBERTA_LARGE, 32, length) / flops.step_flops(
+        DISTILROBERTA, 32, length
+    )
     assert found == pytest.approx(ratio, abs=0.006)
 
 
@@ -81,7 +99,9 @@ def test_the_formula_is_what_torch_counts(name: str, rows: int, length: int) -> 
     shape = shape_of(model)
     forward = counted(model, rows, length, backward=False)
     assert forward_flops(shape, rows, length) == pytest.approx(forward, rel=0.02)
-    assert flops.step_flops(shape, rows, length) == pytest.approx(counted(model, rows, length, backward=True), rel=0.02)
+    assert flops.step_flops(shape, rows, length) == pytest.approx(
+        counted(model, rows, length, backward=True), rel=0.02
+    )
 
 
 def test_the_optimiser_makes_the_teacher_weigh_less() -> None:
@@ -122,7 +142,11 @@ def test_others_are_not_taken_for_them(called: str) -> None:
 
 def test_what_a_device_has_no_units_for_runs_in_single_precision() -> None:
     device = Device("x", {"float32": 1e12, "float16": 4e12}, 1e11, 0.5)
-    assert [device.reached(dtype) for dtype in ("float32", "float16", "bfloat16")] == [5e11, 2e12, 5e11]
+    assert [device.reached(dtype) for dtype in ("float32", "float16", "bfloat16")] == [
+        5e11,
+        2e12,
+        5e11,
+    ]
     shape = Shape(1000, 0, 0, 1, 1)
     assert device.step_seconds(shape, 1, 1) == pytest.approx((3 * 2004) / 5e11 + 40_000 / 1e11)
 

@@ -1,7 +1,8 @@
-"""Well-formed data files of every kind, and what may befall them: the makers and the oracle of ``test_fuzz_files``.
+"""Well-formed data files of every kind, and what may befall them: the makers and the oracle of
+``test_fuzz_files``.
 
-A case is made by a seed. Where the mutation is one with a known result, the rows that must be read come with it; the
-oracle is the list of rows that was written, and never a file that was read back.
+A case is made by a seed. Where the mutation is one with a known result, the rows that must be read
+come with it; the oracle is the list of rows that was written, and never a file that was read back.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ LABELS: tuple[tuple[Any, ...], ...] = (
 
 @dataclass(frozen=True)
 class File:
-    """A file to be read: its name, its bytes, and the rows in it where they are known (labels as they are written)."""
+    """A file to be read: its name, its bytes, and the rows in it where they are known (labels as
+    they are written).
+    """
 
     name: str
     content: bytes
@@ -71,7 +74,10 @@ def rows_of(draw: random.Random) -> Rows:
 
 def delimited(delimiter: str, end: str, draw: random.Random, rows: Rows) -> str:
     """As the csv module writes it; the columns in any order, with others among them."""
-    columns: list[tuple[str, list[Any]]] = [("text", [text for text, _ in rows]), ("label", [kind for _, kind in rows])]
+    columns: list[tuple[str, list[Any]]] = [
+        ("text", [text for text, _ in rows]),
+        ("label", [kind for _, kind in rows]),
+    ]
     if draw.random() < 0.3:
         columns.append(("score", [f"0.{i}" for i in range(len(rows))]))
     if draw.random() < 0.3:
@@ -102,8 +108,12 @@ def _write_stream(table: pa.Table, file: io.BytesIO) -> None:
 def document(draw: random.Random, rows: Rows) -> str:
     indent = draw.choice((None, 1))
     columns = {"text": [text for text, _ in rows], "label": [kind for _, kind in rows]}
-    numbered = {name: {str(i): value for i, value in enumerate(values)} for name, values in columns.items()}
-    value: Any = draw.choice((records(rows), {"version": 1, "data": records(rows)}, columns, numbered))
+    numbered = {
+        name: {str(i): value for i, value in enumerate(values)} for name, values in columns.items()
+    }
+    value: Any = draw.choice(
+        (records(rows), {"version": 1, "data": records(rows)}, columns, numbered)
+    )
     return json.dumps(value, indent=indent, ensure_ascii=draw.random() < 0.5)
 
 
@@ -118,7 +128,9 @@ TEXT_KINDS: dict[str, Callable[[random.Random, Rows], str]] = {
     ".jsonl": lines,
     ".ndjson": lines,
     ".json": document,
-    ".txt": lambda draw, rows: "".join(f"__label__{str(kind).replace(' ', '_')} {text}\n" for text, kind in rows),
+    ".txt": lambda draw, rows: "".join(
+        f"__label__{str(kind).replace(' ', '_')} {text}\n" for text, kind in rows
+    ),
 }
 TABLE_KINDS: dict[str, Callable[[pa.Table, io.BytesIO], None]] = {
     ".parquet": pq.write_table,
@@ -159,7 +171,9 @@ def well_formed(draw: random.Random) -> File:
     if kind == ".txt":
         rows = [(" ".join(text.split()), str(label).replace(" ", "_")) for text, label in rows]
     encoding = draw.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le"))
-    return File(f"r{kind}", text.encode(encoding), rows, f"{change.__name__.strip('_')} {kind} {encoding}")
+    return File(
+        f"r{kind}", text.encode(encoding), rows, f"{change.__name__.strip('_')} {kind} {encoding}"
+    )
 
 
 def _as_it_is(draw: random.Random, rows: Rows) -> Rows:
@@ -197,7 +211,11 @@ def _with_blank_lines(draw: random.Random, text: str) -> str:
 def _bytes_changed(draw: random.Random, content: bytearray) -> None:
     for _ in range(draw.randint(1, 4)):
         place = draw.randrange(len(content) + 1)
-        byte = draw.choice(b'"\t\n\r,; \\\x00\xff{}[]:a0') if draw.random() < 0.8 else draw.randrange(256)
+        byte = (
+            draw.choice(b'"\t\n\r,; \\\x00\xff{}[]:a0')
+            if draw.random() < 0.8
+            else draw.randrange(256)
+        )
         if draw.random() < 0.5:
             content[place:place] = bytes([byte])
         else:
@@ -272,17 +290,23 @@ def mutated(draw: random.Random, file: File) -> File:
     if draw.random() < 0.05:
         name = f"r{draw.choice((*TEXT_KINDS, *TABLE_KINDS))}"
         names.append("another ending")
-    return replace(file, name=name, content=bytes(content), rows=None, what=f"{'+'.join(names)} {file.what}")
+    return replace(
+        file, name=name, content=bytes(content), rows=None, what=f"{'+'.join(names)} {file.what}"
+    )
 
 
 def case(seed: int) -> File:
-    """One in four is well-formed and must be read; the others are mutated before or after they are packed."""
+    """One in four is well-formed and must be read; the others are mutated before or after they are
+    packed.
+    """
     draw = random.Random(seed)
     file = well_formed(draw)
     if seed % 4 == 0:
         return packed(draw, file)
     if draw.random() < 0.1:
-        encoding = draw.choice((None, "cp1252", "utf-16-le", "gb18030", "shift_jis", "utf-7", "ascii"))
+        encoding = draw.choice(
+            (None, "cp1252", "utf-16-le", "gb18030", "shift_jis", "utf-7", "ascii")
+        )
         delimiter = draw.choice((None, ";", "\t", "|", "a"))
         file = replace(file, columns=Columns(encoding=encoding, delimiter=delimiter))
     if draw.random() < 0.2:

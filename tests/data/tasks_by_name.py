@@ -1,4 +1,6 @@
-"""Every task with rows of its own, and a task that somebody registers from outside, for the contract suites."""
+"""Every task with rows of its own, and a task that somebody registers from outside, for the
+contract suites.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from logitcache.records import Examples, Int64, Positions, Ragged
 from logitcache.reporter import SILENT
 from tests.language.small_lms import make_tokenizer
 
-TEXTS = [" ".join(f"w{(7 * row + word) % 40}" for word in range(1 + (5 * row) % 13)) for row in range(24)]
+TEXTS = [
+    " ".join(f"w{(7 * row + word) % 40}" for word in range(1 + (5 * row) % 13)) for row in range(24)
+]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ class BothEnds(Classification):
         index = np.tile(np.arange(2), len(places))
         token = np.stack([np.zeros_like(last), last], 1).reshape(-1)
         label = np.repeat(rows.label[places], 2)
-        return Positions(2 * np.arange(len(places) + 1), index, token, label, np.ones(len(index), np.float32))
+        return Positions(
+            2 * np.arange(len(places) + 1), index, token, label, np.ones(len(index), np.float32)
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,9 @@ class Case:
 
 def _texts(label: Int64, **more: Any) -> Rows:
     numbers = np.arange(len(TEXTS))
-    return Rows(pa.array(TEXTS, pa.large_string()), None, label, numbers, identity.row_hashes(TEXTS), **more)
+    return Rows(
+        pa.array(TEXTS, pa.large_string()), None, label, numbers, identity.row_hashes(TEXTS), **more
+    )
 
 
 def _classes(kind: type[Classification]) -> Case:
@@ -67,7 +75,12 @@ def _words() -> Case:
     texts = ["\n".join(text.split()) for text in TEXTS]
     numbers = np.arange(len(texts))
     rows = Rows(
-        pa.array(texts, pa.large_string()), None, np.zeros_like(numbers), numbers, identity.row_hashes(texts), tags
+        pa.array(texts, pa.large_string()),
+        None,
+        np.zeros_like(numbers),
+        numbers,
+        identity.row_hashes(texts),
+        tags,
     )
     return Case(TokenClassification(3, None), make_tokenizer("masked"), rows)
 
@@ -87,5 +100,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "causal-lm-documents": lambda: _tokens(CausalLM, make_tokenizer(), keep_documents=True),
     "causal-lm-unpacked": lambda: _tokens(CausalLM, make_tokenizer(side="left"), pack=False),
     "masked-lm": lambda: _tokens(MaskedLM, make_tokenizer("masked"), views=2),
-    "masked-lm-documents": lambda: _tokens(MaskedLM, make_tokenizer("masked"), keep_documents=True, whole_words=True),
+    "masked-lm-documents": lambda: _tokens(
+        MaskedLM, make_tokenizer("masked"), keep_documents=True, whole_words=True
+    ),
 }

@@ -1,7 +1,7 @@
 """Every piece of advice about data is followed to the letter, and leads to rows that are read.
 
-A case is what somebody has, the advice that must be given, and what they have when they have followed it. A last test
-looks whether every refusal in these rooms is among the cases.
+A case is what somebody has, the advice that must be given, and what they have when they have
+followed it. A last test looks whether every refusal in these rooms is among the cases.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def parquet(names: list[str] | None = None, columns: Mapping[str, Any] | None = 
 
 def not_utf8() -> bytes:
     """Parquet whose second text is Latin-1: arrow does not look at what its writer calls a string."""
-    texts = pa.StringArray.from_buffers(2, pa.array([0, 1, 5], pa.int32()).buffers()[1], pa.py_buffer(b"acaf\xe9"))
+    texts = pa.StringArray.from_buffers(
+        2, pa.array([0, 1, 5], pa.int32()).buffers()[1], pa.py_buffer(b"acaf\xe9")
+    )
     return parquet(columns={"text": texts, "label": pa.array(["x", "y"])})
 
 
@@ -65,7 +67,9 @@ def zipped(*names: str, locked: bool = False) -> bytes:
 
 @dataclass(frozen=True)
 class Case:
-    """Files (and options) before and after the advice was followed; a file that is None is taken away."""
+    """Files (and options) before and after the advice was followed; a file that is None is taken
+    away.
+    """
 
     advice: str
     before: Files
@@ -86,14 +90,26 @@ def labels(advice: str, before: list[Any], then: list[Any] | None = None, **more
     """A case of one jsonl with such labels."""
     files = ["".join(json.dumps({"text": f"text {i}", "label": label}) + "\n" for i, label in enumerate(column))
              for column in (before, then or before)]  # fmt: skip
-    return Case(advice, {"r.jsonl": files[0]}, {"r.jsonl": files[1]}, rows=len(then or before), **more)
+    return Case(
+        advice, {"r.jsonl": files[0]}, {"r.jsonl": files[1]}, rows=len(then or before), **more
+    )
 
 
 NO_HEADER = "name the columns with --header, for example --header text,label"
 NAMES = '{"1": "one", "2": "two"}'
 FILES = [
-    csv("Name it with --text", "tweet,label\na,x\nb,y\n", "tweet,label\na,x\nb,y\n", more={"text": "tweet"}),
-    csv("say with --delimiter", "text^label\na^x\nb^y\n", "text^label\na^x\nb^y\n", more={"delimiter": "^"}),
+    csv(
+        "Name it with --text",
+        "tweet,label\na,x\nb,y\n",
+        "tweet,label\na,x\nb,y\n",
+        more={"text": "tweet"},
+    ),
+    csv(
+        "say with --delimiter",
+        "text^label\na^x\nb^y\n",
+        "text^label\na^x\nb^y\n",
+        more={"delimiter": "^"},
+    ),
     csv(NO_HEADER, "x,a\ny,b\n", "x,a\ny,b\n", more={"header": ("label", "text")}),
     csv(NO_HEADER, "0,0,a\n1,0,b\n", "0,0,a\n1,0,b\n", more={"header": ("label", "fold", "text")}),
     csv(NO_HEADER, "0,a\n1,0,b\n", "0,a\n1,b\n", more={"header": ("label", "text")}),
@@ -107,13 +123,30 @@ FILES = [
     csv("Give one of these.", GOOD, options={"text": "body"}, more={"text": "text"}),
     csv("Rename one.", "text,label,text\na,x,b\nb,y,c\n", "text,label,other\na,x,b\nb,y,c\n"),
     csv("Mend the line.", "text,label,id\na,x,1\nb\n", "text,label,id\na,x,1\nb,y,2\n"),
-    csv("Give --delimiter ';'", "text;label,fold\na;x\nb;y\n", "text;label,fold\na;x\nb;y\n", more={"delimiter": ";"}),
+    csv(
+        "Give --delimiter ';'",
+        "text;label,fold\na;x\nb;y\n",
+        "text;label,fold\na;x\nb;y\n",
+        more={"delimiter": ";"},
+    ),
     csv("Remove what stands above the header", f"# exported\n{GOOD}"),
     csv("Remove the delimiter at the end of the lines.", "text,label\na,x,\nb,y,\n"),
-    csv("put a name for it into the header", "text,label\n1,a,x\n2,b,y\n", "id,text,label\n1,a,x\n2,b,y\n"),
+    csv(
+        "put a name for it into the header",
+        "text,label\n1,a,x\n2,b,y\n",
+        "id,text,label\n1,a,x\n2,b,y\n",
+    ),
     csv("Remove the line.", f"{GOOD}text,label\n"),
-    csv("Remove the spaces behind the delimiters", 'text,label\n"a", "x"\nb,y\n', 'text,label\n"a","x"\nb,y\n'),
-    csv("Close the quotes and double those inside", 'text,label\n"a "c"",x\nb,y\n', 'text,label\n"a ""c""",x\nb,y\n'),
+    csv(
+        "Remove the spaces behind the delimiters",
+        'text,label\n"a", "x"\nb,y\n',
+        'text,label\n"a","x"\nb,y\n',
+    ),
+    csv(
+        "Close the quotes and double those inside",
+        'text,label\n"a "c"",x\nb,y\n',
+        'text,label\n"a ""c""",x\nb,y\n',
+    ),
     csv("Put quotes around the field", "text,label\na\rc,x\nb,y\n", 'text,label\n"a\rc",x\nb,y\n'),
     csv("or remove the byte", "text,label\na\0,x\nb,y\n"),
     csv(
@@ -134,7 +167,11 @@ FILES = [
         "text,label\n、,x\nb,y\n".encode("shift_jis"),
         more={"encoding": "shift_jis"},
     ),
-    csv("Correct or remove the line", "text,label\né,x\n".encode() + b"\xe9,y\nb,y\n", "text,label\né,x\nb,y\n"),
+    csv(
+        "Correct or remove the line",
+        "text,label\né,x\n".encode() + b"\xe9,y\nb,y\n",
+        "text,label\né,x\nb,y\n",
+    ),
     csv(
         "Give another --encoding",
         b"text,label\n\xe9,x\nb,y\n",
@@ -143,7 +180,9 @@ FILES = [
         more={"encoding": "cp1252"},
     ),
     csv("Save it as UTF-8.", GOOD.encode("utf-16")[:-1]),
-    csv("Save the file again, as UTF-8.", GOOD.encode("utf-16")[:20] + GOOD.encode("utf-16")[21:-1]),
+    csv(
+        "Save the file again, as UTF-8.", GOOD.encode("utf-16")[:20] + GOOD.encode("utf-16")[21:-1]
+    ),
     csv("Fetch or pack it again.", gzip.compress(GOOD.encode())[:-9], gzip.compress(GOOD.encode())),
     csv("Save it as CSV (UTF-8) in the spreadsheet program", zipped("[Content_Types].xml", "xl/x")),
     csv("Save it as CSV (UTF-8) in the spreadsheet program", b"\xd0\xcf\x11\xe0"),
@@ -154,13 +193,25 @@ FILES = [
     Case("Name it .parquet.", {"r.csv": parquet()}, {"r.csv": None, "r.parquet": parquet()}),
     Case("Name it .jsonl.", {"r.csv": JSONL}, {"r.csv": None, "r.jsonl": JSONL}),
     Case("Write or fetch it again.", {"r.parquet": b"PAR1"}, {"r.parquet": parquet()}),
-    Case("Write or fetch it again.", {"r.arrow": b"ARROW1"}, {"r.arrow": None, "r.parquet": parquet()}),
+    Case(
+        "Write or fetch it again.",
+        {"r.arrow": b"ARROW1"},
+        {"r.arrow": None, "r.parquet": parquet()},
+    ),
     Case("name the file .csv or .tsv", {"r.jsonl": GOOD}, {"r.jsonl": None, "r.csv": GOOD}),
     Case("Mend or remove it.", {"r.jsonl": JSONL + "{\n"}, {"r.jsonl": JSONL}),
     Case("Mend it.", {"r.json": f"{json.dumps(ROWS)[:-1]}, {{]"}, {"r.json": json.dumps(ROWS)}),
-    Case("Mend or remove it.", {"r.json": '[{"text": "a", "text": "b"}]'}, {"r.json": json.dumps(ROWS)}),
+    Case(
+        "Mend or remove it.",
+        {"r.json": '[{"text": "a", "text": "b"}]'},
+        {"r.json": json.dumps(ROWS)},
+    ),
     Case("Remove it.", {"r.json": json.dumps(ROWS) + "[]"}, {"r.json": json.dumps(ROWS)}),
-    Case("Write it as an object with column names", {"r.json": '["a", "x"]'}, {"r.json": json.dumps(ROWS)}),
+    Case(
+        "Write it as an object with column names",
+        {"r.json": '["a", "x"]'},
+        {"r.json": json.dumps(ROWS)},
+    ),
     Case(
         "Save each list as a file of its own",
         {"r.json": json.dumps({"train": ROWS, "test": ROWS})},
@@ -190,7 +241,10 @@ FILES = [
     Case("Put the words first", {"r.conll": "1 a x\n2 b y\n"}, {"r.conll": CONLL}),
     Case("Correct or remove the line.", {"r.conll": "a x\nb\n\nc x"}, {"r.conll": CONLL}),
     Case(
-        "Correct the line", {"r.tsv": f'{TABS}"c ""d"""\tx\n"e\ty\n'}, {"r.tsv": f'{TABS}"c ""d"""\tx\ne\ty\n'}, rows=4
+        "Correct the line",
+        {"r.tsv": f'{TABS}"c ""d"""\tx\n"e\ty\n'},
+        {"r.tsv": f'{TABS}"c ""d"""\tx\ne\ty\n'},
+        rows=4,
     ),
     Case(
         "Correct the line",
@@ -198,11 +252,33 @@ FILES = [
         {"r.tsv": f'{TABS}"c ""d"""\tx\n"e ""f"""\ty\n'},
         rows=4,
     ),
-    Case("Correct the line", {"r.tsv": f'{TABS}"c\tx\nd"\ty\n'}, {"r.tsv": f"{TABS}c\tx\nd\ty\n"}, rows=4),
-    Case("Double it", {"r.tsv": f'{TABS}"c \\"d\\""\tx\n'}, {"r.tsv": f'{TABS}"c ""d"""\tx\n'}, rows=3),
+    Case(
+        "Correct the line",
+        {"r.tsv": f'{TABS}"c\tx\nd"\ty\n'},
+        {"r.tsv": f"{TABS}c\tx\nd\ty\n"},
+        rows=4,
+    ),
+    Case(
+        "Double it",
+        {"r.tsv": f'{TABS}"c \\"d\\""\tx\n'},
+        {"r.tsv": f'{TABS}"c ""d"""\tx\n'},
+        rows=3,
+    ),
     # where files lie
-    Case("Give it the ending of what it is", {"r": TABS}, {"r": None, "r.tsv": TABS}, name="r", then_name="r.tsv"),
-    Case("Save it as CSV (UTF-8)", {"r.xlsx": b"PK"}, {"r.csv": GOOD}, name="r.xlsx", then_name="r.csv"),
+    Case(
+        "Give it the ending of what it is",
+        {"r": TABS},
+        {"r": None, "r.tsv": TABS},
+        name="r",
+        then_name="r.tsv",
+    ),
+    Case(
+        "Save it as CSV (UTF-8)",
+        {"r.xlsx": b"PK"},
+        {"r.csv": GOOD},
+        name="r.xlsx",
+        then_name="r.csv",
+    ),
     Case(
         "Unpack it, and give the file or the folder.",
         {"r.zip": zipped("train.csv", "test.csv")},
@@ -220,18 +296,35 @@ FILES = [
         rows=4,
     ),
     Case("Save it as CSV (UTF-8)", {"train.xlsx": b"PK"}, {"train.xlsx": None, "train.csv": GOOD}),
-    Case("Unpack or convert what ends in .pkl.", {"train.pkl": b"x"}, {"train.pkl": None, "train.csv": GOOD}),
-    Case("Name a folder below: en, fr.", {"en/train.csv": GOOD, "fr/train.csv": GOOD}, then_name="en"),
-    Case("Give a folder that holds such files.", {"x/README.md": "x", "y/train.csv": GOOD}, name="x", then_name="y"),
+    Case(
+        "Unpack or convert what ends in .pkl.",
+        {"train.pkl": b"x"},
+        {"train.pkl": None, "train.csv": GOOD},
+    ),
+    Case(
+        "Name a folder below: en, fr.", {"en/train.csv": GOOD, "fr/train.csv": GOOD}, then_name="en"
+    ),
+    Case(
+        "Give a folder that holds such files.",
+        {"x/README.md": "x", "y/train.csv": GOOD},
+        name="x",
+        then_name="y",
+    ),
     Case(
         "Write the texts and their classes as jsonl or csv",
         {f"train/{kind}/{i}.txt": "x" for kind in "ab" for i in "12"},
         {"train.jsonl": JSONL},
     ),
     Case("Keep one kind.", {"train/a.csv": GOOD, "train/b.jsonl": JSONL}, {"train/b.jsonl": None}),
-    Case("Keep one.", {"dev/a.csv": GOOD, "validation/a.csv": GOOD, "train/a.csv": GOOD}, {"dev/a.csv": None}),
     Case(
-        "Keep one.", {f"train-0-of-1-{digit * 16}.csv": GOOD for digit in "ab"}, {f"train-0-of-1-{'a' * 16}.csv": None}
+        "Keep one.",
+        {"dev/a.csv": GOOD, "validation/a.csv": GOOD, "train/a.csv": GOOD},
+        {"dev/a.csv": None},
+    ),
+    Case(
+        "Keep one.",
+        {f"train-0-of-1-{digit * 16}.csv": GOOD for digit in "ab"},
+        {f"train-0-of-1-{'a' * 16}.csv": None},
     ),
     Case("Keep one.", {"train.csv": GOOD, "train/part-0.csv": GOOD}, {"train/part-0.csv": None}),
     Case("Fetch it too.", {"train-0-of-2.csv": GOOD}, {"train-1-of-2.csv": GOOD}, rows=4),
@@ -239,7 +332,12 @@ FILES = [
     Case(
         "put them into a folder 'train' of their own",
         {"train_0.csv": GOOD, "train_1.csv": GOOD},
-        {"train_0.csv": None, "train_1.csv": None, "train/train_0.csv": GOOD, "train/train_1.csv": GOOD},
+        {
+            "train_0.csv": None,
+            "train_1.csv": None,
+            "train/train_0.csv": GOOD,
+            "train/train_1.csv": GOOD,
+        },
         rows=4,
     ),
     Case(
@@ -254,14 +352,22 @@ FILES = [
         {"train.csv": GOOD, "dev.csv": "body,label\nc,x\n"},
         {"dev.csv": "text,label\nc,x\n"},
     ),
-    Case("Make it a string or leave the row out", {"r.jsonl": JSONL + '{"text": 5, "label": "x"}'}, {"r.jsonl": JSONL}),
     Case(
-        "Correct the row or leave it out", {"r.jsonl": JSONL + '{"text": "\\ud800", "label": "x"}'}, {"r.jsonl": JSONL}
+        "Make it a string or leave the row out",
+        {"r.jsonl": JSONL + '{"text": 5, "label": "x"}'},
+        {"r.jsonl": JSONL},
+    ),
+    Case(
+        "Correct the row or leave it out",
+        {"r.jsonl": JSONL + '{"text": "\\ud800", "label": "x"}'},
+        {"r.jsonl": JSONL},
     ),
     Case("Correct the row or leave it out", {"r.parquet": not_utf8()}, {"r.parquet": parquet()}),
     Case("Mend the file.", {"train.csv": GOOD, "labels.json": "["}, {"labels.json": '["x", "y"]'}),
     Case("Mend the file.", {"train.csv": GOOD, "labels.json": "5"}, {"labels.json": '["x", "y"]'}),
-    csv("Correct them.", GOOD, options={"label_names": ("x", "x")}, more={"label_names": ("x", "y")}),
+    csv(
+        "Correct them.", GOOD, options={"label_names": ("x", "x")}, more={"label_names": ("x", "y")}
+    ),
     csv(
         "Correct the row, or the names in --labels",
         GOOD,
@@ -270,14 +376,26 @@ FILES = [
     ),
     labels("Keep one label a row", [["a", "b"], ["a"]], [["a"], ["b"]]),
     labels("Leave the field empty where there is no label", [-100, 0, 1], [None, 0, 1]),
-    labels("name all classes, such as --labels -100,0,1", [-100, 0, 1], more={"label_names": ("-100", "0", "1")}),
+    labels(
+        "name all classes, such as --labels -100,0,1",
+        [-100, 0, 1],
+        more={"label_names": ("-100", "0", "1")},
+    ),
     labels("Make them one kind", ["a", 1], ["a", "b"]),
     labels(
-        "take each number for the name of a class: --labels 0.5,1.5", [0.5, 1.5], more={"label_names": ("0.5", "1.5")}
+        "take each number for the name of a class: --labels 0.5,1.5",
+        [0.5, 1.5],
+        more={"label_names": ("0.5", "1.5")},
     ),
-    labels("If such names are one class, give --labels No", ["No", "no"], more={"label_names": ("No",)}),
+    labels(
+        "If such names are one class, give --labels No", ["No", "no"], more={"label_names": ("No",)}
+    ),
     labels("give --labels A,B (or", ["A", "a", "b", "B"], more={"label_names": ("A", "B")}),
-    labels("if they are classes apart, give --labels No,no", ["No", "no"], more={"label_names": ("No", "no")}),
+    labels(
+        "if they are classes apart, give --labels No,no",
+        ["No", "no"],
+        more={"label_names": ("No", "no")},
+    ),
     labels("Name the column of the label", [0, 2**24], [0, 1]),
     labels(
         "name all classes in label order with --labels",
@@ -314,9 +432,21 @@ FILES = [
 ]
 MEMORY: list[tuple[str, Any, Any]] = [
     ("Make it one of these.", [1, 2], ROWS),
-    ("Give each row every column.", {"text": ["a", "b"], "label": ["x"]}, {"text": ["a", "b"], "label": ["x", "y"]}),
-    ("Make it a list.", {"text": "a", "label": ["x", "y"]}, {"text": ["a", "b"], "label": ["x", "y"]}),
-    ("Rename the one that is meant.", {"a": {"text": ["a"]}, "test": {"text": ["b"]}}, {"train": {"text": ["a", "b"]}}),
+    (
+        "Give each row every column.",
+        {"text": ["a", "b"], "label": ["x"]},
+        {"text": ["a", "b"], "label": ["x", "y"]},
+    ),
+    (
+        "Make it a list.",
+        {"text": "a", "label": ["x", "y"]},
+        {"text": ["a", "b"], "label": ["x", "y"]},
+    ),
+    (
+        "Rename the one that is meant.",
+        {"a": {"text": ["a"]}, "test": {"text": ["b"]}},
+        {"train": {"text": ["a", "b"]}},
+    ),
     ("Rename them.", {"a": {"text": ["a"]}, "b": {"text": ["b"]}}, {"train": {"text": ["a", "b"]}}),
     ("Give docstrings", "", ROWS),
 ]
@@ -350,18 +480,32 @@ def test_advice_about_files_is_followed(tmp_path: Path, case: Case) -> None:
 
 
 @pytest.mark.parametrize(("advice", "before", "then"), MEMORY)
-def test_advice_about_tables_in_memory_is_followed(tmp_path: Path, advice: str, before: Any, then: Any) -> None:
+def test_advice_about_tables_in_memory_is_followed(
+    tmp_path: Path, advice: str, before: Any, then: Any
+) -> None:
     assert advice in refusal(before, Columns(), tmp_path)
     assert len(load(then, Columns(), tmp_path, SILENT).table("train")) == 2
 
 
 ROOMS = (
-    *(f"sources/{name}.py" for name in ("columns", "conll", "content", "delimited", "documents", "files", "memory")),
-    *(f"sources/{name}.py" for name in ("parquet", "plain", "quoting", "reading", "tables", "texts")),
-    *("sources/find.py", "sources/class_files.py", "labels.py", "label_values.py", "given_classes.py"),
+    *(
+        f"sources/{name}.py"
+        for name in ("columns", "conll", "content", "delimited", "documents", "files", "memory")
+    ),
+    *(
+        f"sources/{name}.py"
+        for name in ("parquet", "plain", "quoting", "reading", "tables", "texts")
+    ),
+    *(
+        "sources/find.py",
+        "sources/class_files.py",
+        "labels.py",
+        "label_values.py",
+        "given_classes.py",
+    ),
 )
-# Functions whose advice is followed elsewhere: presets and the hub (test_presets, test_hubdata), unlabelled rows
-# (test_lookup).
+# Functions whose advice is followed elsewhere: presets and the hub (test_presets, test_hubdata),
+# unlabelled rows (test_lookup).
 ELSEWHERE = {"_preset", "_preset_in", "_hub", "_by_split", "single", "find"}
 
 
@@ -373,11 +517,17 @@ def sites() -> Iterator[tuple[str, int]]:
             if not isinstance(function, ast.FunctionDef) or function.name in ELSEWHERE:
                 continue
             for node in ast.walk(function):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "SpecError":
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Name)
+                    and node.func.id == "SpecError"
+                ):
                     yield str(root / room), node.lineno
 
 
-def test_no_advice_in_these_rooms_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_advice_in_these_rooms_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: set[tuple[str, int]] = set()
     make = SpecError.__init__
 

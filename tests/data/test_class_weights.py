@@ -19,7 +19,9 @@ from logitcache.errors import SpecError
 NAMED = Classification(3, ("neg", "neu", "pos"))
 
 
-@given(st.lists(st.integers(-1, 4), min_size=1, max_size=40).filter(lambda labels: max(labels) >= 0))
+@given(
+    st.lists(st.integers(-1, 4), min_size=1, max_size=40).filter(lambda labels: max(labels) >= 0)
+)
 def test_balanced_is_scikit_learns(values: list[int]) -> None:
     labels = np.array(values)
     weights = class_weights("balanced", labels, Classification(5, None))
@@ -39,23 +41,43 @@ def test_a_class_that_is_left_out_weighs_one(written: Any) -> None:
 
 
 def test_a_class_that_the_data_lacks_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"--class-weight: expected a class of the data \(neg, neu, pos\), found 'bad'"):
+    with pytest.raises(
+        SpecError,
+        match=r"--class-weight: expected a class of the data \(neg, neu, pos\), found 'bad'",
+    ):
         class_weights(weights_of("bad=2"), np.array([0, 1, 2]), NAMED)
 
 
 def test_a_class_in_two_spellings_is_refused() -> None:
-    with pytest.raises(SpecError, match="--class-weight: expected each class once, found 'pos' twice"):
+    with pytest.raises(
+        SpecError, match="--class-weight: expected each class once, found 'pos' twice"
+    ):
         class_weights(weights_of({"Pos": 3, "pos": 2}), np.array([0, 1, 2]), NAMED)
 
 
 def test_tokens_have_no_class_weight() -> None:
-    with pytest.raises(SpecError, match="--class-weight: expected data of classes, found causal-lm"):
+    with pytest.raises(
+        SpecError, match="--class-weight: expected data of classes, found causal-lm"
+    ):
         class_weights("balanced", np.array([0, 1]), CausalLM(2, None))
 
 
 @pytest.mark.parametrize(
     "written",
-    ["even", "neg=0", "neg=-1", "neg=x", "neg=nan", "neg=1,neg=2", "=3", "", {}, 3, "{bad", '{"a": 1, "a": 5}'],
+    [
+        "even",
+        "neg=0",
+        "neg=-1",
+        "neg=x",
+        "neg=nan",
+        "neg=1,neg=2",
+        "=3",
+        "",
+        {},
+        3,
+        "{bad",
+        '{"a": 1, "a": 5}',
+    ],
 )
 def test_what_is_no_weight_is_refused(written: Any) -> None:
     with pytest.raises(ValueError, match=r"NAME(=|: )WEIGHT"):

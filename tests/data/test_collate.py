@@ -52,7 +52,9 @@ def prepared(tokenizer: Any, paired: bool = True) -> Examples:
 
 @settings(deadline=None)
 @given(PLACES, st.booleans(), st.sampled_from(["right", "left"]))
-def test_padding_is_the_tokenizers(tokenizer: Any, places: list[int], paired: bool, side: str) -> None:
+def test_padding_is_the_tokenizers(
+    tokenizer: Any, places: list[int], paired: bool, side: str
+) -> None:
     rows = prepared(tokenizer, paired)
     found = pad(rows, np.array(places, np.int64), replace(rows.padding, side=Side(side)))
     fields = [[TEXTS[i] for i in places]] + ([[TEXTS[::-1][i] for i in places]] if paired else [])
@@ -76,7 +78,9 @@ def test_padding_is_the_tokenizers_without_segments(tokenizer: Any, places: list
 
 @settings(deadline=None)
 @given(st.lists(PLACES, min_size=1, max_size=4), PLACES)
-def test_a_row_is_joined_with_its_own_answer(tokenizer: Any, selections: list[list[int]], last: list[int]) -> None:
+def test_a_row_is_joined_with_its_own_answer(
+    tokenizer: Any, selections: list[list[int]], last: list[int]
+) -> None:
     rows = prepared(tokenizer)
     teacher = RowTeller(rows.row_hash)
     for chosen in selections:  # filter, shuffle, repeat; then again what is left
@@ -145,6 +149,8 @@ def test_two_rows_swapped_are_refused(tokenizer: Any) -> None:
     rows = prepared(tokenizer)
     swapped = np.arange(len(rows))
     swapped[[2, 3]] = [3, 2]
-    collate = Collator(replace(rows, row_hash=rows.row_hash[swapped]), TASK, {"logits": RowTeller(rows.row_hash)})
+    collate = Collator(
+        replace(rows, row_hash=rows.row_hash[swapped]), TASK, {"logits": RowTeller(rows.row_hash)}
+    )
     with pytest.raises(AlignmentError, match="row 2"):
         collate(np.arange(len(rows)))

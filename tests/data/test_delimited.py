@@ -71,10 +71,17 @@ def test_carriage_returns_alone_end_lines_where_there_are_no_line_feeds(tmp_path
 
 
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
-def test_another_delimiter_is_taken_where_it_splits_every_line_alike(tmp_path: Path, mark: str, name: str) -> None:
-    path = write(tmp_path / "train.csv", f"text{mark}weight{mark}label\na, b{mark}0,5{mark}x\nb{mark}0,6{mark}y\n")
+def test_another_delimiter_is_taken_where_it_splits_every_line_alike(
+    tmp_path: Path, mark: str, name: str
+) -> None:
+    path = write(
+        tmp_path / "train.csv",
+        f"text{mark}weight{mark}label\na, b{mark}0,5{mark}x\nb{mark}0,6{mark}y\n",
+    )
     assert texts(read_table(path), "text").to_pylist() == ["a, b", "b"]
-    assert notes_of(path)[0].startswith(f"train.csv: rows with {name} between their fields: 2 (first: line 1).")
+    assert notes_of(path)[0].startswith(
+        f"train.csv: rows with {name} between their fields: 2 (first: line 1)."
+    )
 
 
 def test_quotes_in_a_csv_that_may_hold_rows_are_said(tmp_path: Path) -> None:
@@ -113,14 +120,25 @@ def test_a_column_of_labels_that_may_be_meant_is_said_and_the_advice_helps(
 def test_a_column_without_repeated_values_is_no_example_of_labels(tmp_path: Path) -> None:
     lines = [f"t{i},2024-01-{i + 10},{'yes' if i % 2 else 'no'}" for i in range(8)]
     path = write(tmp_path / "train.csv", "\n".join(["text,when,useful", *lines]))
-    assert next(note for note in notes_of(path) if note.startswith("labels: ")).endswith("--label useful")
-    path = write(tmp_path / "train.csv", "\n".join(["text,when", *(line.rpartition(",")[0] for line in lines)]))
+    assert next(note for note in notes_of(path) if note.startswith("labels: ")).endswith(
+        "--label useful"
+    )
+    path = write(
+        tmp_path / "train.csv",
+        "\n".join(["text,when", *(line.rpartition(",")[0] for line in lines)]),
+    )
     note = next(note for note in notes_of(path) if note.startswith("labels: "))
     assert note.endswith("not read: when. Name the column of the labels with --label")
 
 
 def test_a_folder_for_each_split(tmp_path: Path) -> None:
-    for name in ("train/part-2.csv", "train/part-10.csv", "train/.part-2.csv.crc", "train/_SUCCESS", "test/part-0.csv"):
+    for name in (
+        "train/part-2.csv",
+        "train/part-10.csv",
+        "train/.part-2.csv.crc",
+        "train/_SUCCESS",
+        "test/part-0.csv",
+    ):
         write(tmp_path / "data" / name, f"text,label\n{name},x\n")
     files = find_files(tmp_path / "data")
     assert {split: [p.name for p in parts] for split, parts in files.items()} == {
@@ -153,14 +171,22 @@ def test_endings_in_capitals_are_endings_and_others_are_named(tmp_path: Path) ->
     assert len(read_table(path)) == 1
     for name in ("train_arguments.json", "test.xlsx", "README.txt"):
         write(tmp_path / "a" / name, "{}")
-    assert any(note.endswith("other files: test.xlsx, train_arguments.json") for note in notes_of(path.parent))
+    assert any(
+        note.endswith("other files: test.xlsx, train_arguments.json")
+        for note in notes_of(path.parent)
+    )
     write(tmp_path / "b" / "train.doc.gz", b"")
-    with pytest.raises(SpecError, match=r"found train\.doc\.gz\. Unpack or convert what ends in \.doc\.gz\."):
+    with pytest.raises(
+        SpecError, match=r"found train\.doc\.gz\. Unpack or convert what ends in \.doc\.gz\."
+    ):
         find_files(tmp_path / "b")
 
 
 @pytest.mark.parametrize("end", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_a_pointer_of_git_lfs_is_refused(tmp_path: Path, end: str) -> None:
-    path = write(tmp_path / f"train{end}", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    path = write(
+        tmp_path / f"train{end}",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    )
     with pytest.raises(SpecError, match=r"found a Git LFS pointer.*Run `git lfs pull`"):
         read_table(path)

@@ -1,4 +1,6 @@
-"""Rows held out of one table: whole texts, some of each class, the same whatever the order or the form of the table."""
+"""Rows held out of one table: whole texts, some of each class, the same whatever the order or the
+form of the table.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from logitcache.reporter import SILENT, Notes
 
 NAMES = ("dev", "test")
 # Texts and labels of a table: few texts make repetitions, also with other labels; None is no label.
-TABLES = st.lists(st.tuples(st.integers(0, 60), st.sampled_from([None, 0, 0, 1, 1, 2])), max_size=250)
+TABLES = st.lists(
+    st.tuples(st.integers(0, 60), st.sampled_from([None, 0, 0, 1, 1, 2])), max_size=250
+)
 Table = list[tuple[int, int | None]]
 
 
@@ -47,7 +51,10 @@ def loaded(data: Any, folder: Path, notes: list[str] | None = None) -> Source:
 
 
 def in_memory(table: Table) -> dict[str, list[Any]]:
-    return {"text": [f"text {text}" for text, _ in table], "label": [class_name(label) for _, label in table]}
+    return {
+        "text": [f"text {text}" for text, _ in table],
+        "label": [class_name(label) for _, label in table],
+    }
 
 
 @given(TABLES)
@@ -57,7 +64,9 @@ def test_no_text_stands_in_two_splits_and_held_out_rows_have_labels(table: Table
     texts = {name: {table[place][0] for place in places} for name, places in held.items()}
     assert not texts.get("dev", set()) & texts.get("test", set())
     for name, places in held.items():
-        labelled = [i for i, (text, label) in enumerate(table) if label is not None and text in texts[name]]
+        labelled = [
+            i for i, (text, label) in enumerate(table) if label is not None and text in texts[name]
+        ]
         assert places.tolist() == labelled  # whole texts, in the order of the table
 
 
@@ -104,19 +113,25 @@ def test_splits_select_rows_of_the_table_and_renumber_none(
         assert names == [class_name(table[i][1]) for i in rows.row_id]
         assert rows.row_hash.tolist() == whole.row_hash[rows.row_id].tolist()
     taken = [i for rows in source.splits.values() for i in rows.row_id]
-    held = {table[i][0] for name in NAMES if name in source.splits for i in source.splits[name].row_id}
+    held = {
+        table[i][0] for name in NAMES if name in source.splits for i in source.splits[name].row_id
+    }
     left_out = {i for i, (text, label) in enumerate(table) if label is None and text in held}
     assert sorted(taken) == sorted(set(range(len(table))) - left_out)
 
 
 @settings(max_examples=25)
 @given(TABLES.filter(lambda table: any(label is not None for _, label in table)))
-def test_a_table_is_divided_alike_in_every_form(tmp_path_factory: pytest.TempPathFactory, table: Table) -> None:
+def test_a_table_is_divided_alike_in_every_form(
+    tmp_path_factory: pytest.TempPathFactory, table: Table
+) -> None:
     folder = tmp_path_factory.mktemp("forms")
     rows = records(table)
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with (folder / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *((row["text"], row["label"]) for row in rows)])
+        csv.writer(file).writerows(
+            [("text", "label"), *((row["text"], row["label"]) for row in rows)]
+        )
     (folder / "lone").mkdir()
     shutil.copy(folder / "rows.jsonl", folder / "lone" / "train.jsonl")
     forms = [
@@ -128,7 +143,9 @@ def test_a_table_is_divided_alike_in_every_form(tmp_path_factory: pytest.TempPat
         {"train": in_memory(table)},
     ]
     sources = [held_out(loaded(form, folder), SILENT) for form in forms]
-    selections = [{name: rows.row_id.tolist() for name, rows in source.splits.items()} for source in sources]
+    selections = [
+        {name: rows.row_id.tolist() for name, rows in source.splits.items()} for source in sources
+    ]
     assert all(selection == selections[0] for selection in selections)
     assert len({source.table("train").digest() for source in sources}) == 1
 
@@ -163,10 +180,16 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
         assert list(source.splits) == ["train", split]
         assert (source.division, source.tables) == (None, {})
     bare = {"text": ["a", "b"]}
-    given = loaded({"train": train, "test": bare}, tmp_path)  # as competitions give it: nothing to score on
+    given = loaded(
+        {"train": train, "test": bare}, tmp_path
+    )  # as competitions give it: nothing to score on
     assert {name: len(rows) for name, rows in given.splits.items()} == {"train": 100, "test": 2}
     source = held_out(given, SILENT)  # as whoever trains does
-    assert {name: len(rows) for name, rows in source.splits.items()} == {"train": 90, "dev": 10, "test": 2}
+    assert {name: len(rows) for name, rows in source.splits.items()} == {
+        "train": 90,
+        "dev": 10,
+        "test": 2,
+    }
     source = held_out(
         loaded({"train": train, "dev": bare, "test": bare}, tmp_path), SILENT
     )  # no name is left for rows held out
@@ -178,29 +201,41 @@ def test_rows_that_are_given_to_score_on_are_taken(tmp_path: Path) -> None:
 
 def test_a_split_that_was_held_out_has_no_cache_of_its_own(tmp_path: Path) -> None:
     source = loaded(in_memory([(i, i % 2) for i in range(100)]), tmp_path)
-    with pytest.raises(SpecError, match=r"found 'dev', which is held out of the table of train\. Dump that one"):
+    with pytest.raises(
+        SpecError, match=r"found 'dev', which is held out of the table of train\. Dump that one"
+    ):
         source.table("dev")
     assert len(source.table("train")) == 100
 
 
 def test_rows_without_any_text_or_label_are_not_trained_on(tmp_path: Path) -> None:
     notes: list[str] = []
-    data = {"text": ["a", "", "", "b"], "text_pair": ["x", "", "y", ""], "label": ["n", None, None, "m"]}
+    data = {
+        "text": ["a", "", "", "b"],
+        "text_pair": ["x", "", "y", ""],
+        "label": ["n", None, None, "m"],
+    }
     source = loaded({"train": data}, tmp_path, notes)
     assert source.split("train").row_id.tolist() == [0, 2, 3]
     assert len(source.table("train")) == 4
-    assert notes[0].endswith("1 rows without a label are not trained on, for they are empty (first: row 1)")
+    assert notes[0].endswith(
+        "1 rows without a label are not trained on, for they are empty (first: row 1)"
+    )
 
 
 def test_texts_that_stand_in_train_too_are_counted(tmp_path: Path) -> None:
     train = {"text": ["a", "b", "c"], "label": [0, 1, 0]}
     test = {"text": ["x", "b", "c", "b"], "label": [0, 1, None, 0]}
-    shared = loaded({"train": train, "dev": {"text": ["y"], "label": [0]}, "test": test}, tmp_path).shared()
+    shared = loaded(
+        {"train": train, "dev": {"text": ["y"], "label": [0]}, "test": test}, tmp_path
+    ).shared()
     assert set(shared) == {"test"}
     assert (shared["test"].rows, shared["test"].of, shared["test"].first) == (2, 3, 1)
 
 
 @given(TABLES)
-def test_what_was_held_out_shares_no_text_with_train(tmp_path_factory: pytest.TempPathFactory, table: Table) -> None:
+def test_what_was_held_out_shares_no_text_with_train(
+    tmp_path_factory: pytest.TempPathFactory, table: Table
+) -> None:
     if table:
         assert loaded(in_memory(table), tmp_path_factory.getbasetemp()).shared() == {}

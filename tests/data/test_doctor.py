@@ -18,22 +18,41 @@ from logitcache.reporter import SILENT
 
 Texts = list[tuple[str, str | None]]
 
-WORDS = ("sun", "moon", "sea", "tree", "bird", "stone", "river", "cloud", "road", "hill", "lamp", "door")
+WORDS = (
+    "sun",
+    "moon",
+    "sea",
+    "tree",
+    "bird",
+    "stone",
+    "river",
+    "cloud",
+    "road",
+    "hill",
+    "lamp",
+    "door",
+)
 
 
 def source_of(**splits: Texts) -> Any:
-    tables = {split: [{"text": text, "label": label} for text, label in rows] for split, rows in splits.items()}
+    tables = {
+        split: [{"text": text, "label": label} for text, label in rows]
+        for split, rows in splits.items()
+    }
     return load(tables, Columns(), Path("unused"), SILENT)
 
 
 def findings(**splits: Texts) -> dict[tuple[Fault, str], Finding]:
-    return {(finding.fault, finding.split): finding for finding in examine(source_of(**splits)).findings}
+    return {
+        (finding.fault, finding.split): finding for finding in examine(source_of(**splits)).findings
+    }
 
 
 def plenty(n: int = 12) -> Texts:
     """Rows of two classes that nothing is to be said of."""
     return [
-        (f"{WORDS[i % 12]} {WORDS[(i * 5 + 1) % 12]} {WORDS[i // 12]} {'ab'[i % 2]}", f"c{i % 2}") for i in range(2 * n)
+        (f"{WORDS[i % 12]} {WORDS[(i * 5 + 1) % 12]} {WORDS[i // 12]} {'ab'[i % 2]}", f"c{i % 2}")
+        for i in range(2 * n)
     ]
 
 
@@ -68,8 +87,14 @@ def test_a_fault_of_a_text_is_counted_with_its_place(text: str, fault: Fault) ->
     rows[5] = (text, rows[5][1])
     found = findings(train=rows)
     finding = found.pop((fault, "train"))
-    assert (finding.count, finding.of, finding.place) == (1, len(rows), "data in memory, split train, row 5")
-    assert {other for other, _ in found} <= {Fault.INVISIBLE}  # a zero width space in a text of nothing else
+    assert (finding.count, finding.of, finding.place) == (
+        1,
+        len(rows),
+        "data in memory, split train, row 5",
+    )
+    assert {other for other, _ in found} <= {
+        Fault.INVISIBLE
+    }  # a zero width space in a text of nothing else
 
 
 @pytest.mark.parametrize(
@@ -90,7 +115,9 @@ def test_what_only_looks_like_a_fault_is_none(text: str) -> None:
     assert findings(train=[*plenty(), (text, "c0")]) == {}
 
 
-PLAIN = st.sampled_from(["sun", "Sun", " sun", "sun!", "moon", "the moon", "The  moon", "sea 1", "sea 2", ""])
+PLAIN = st.sampled_from(
+    ["sun", "Sun", " sun", "sun!", "moon", "the moon", "The  moon", "sea 1", "sea 2", ""]
+)
 ROWS = st.lists(st.tuples(PLAIN, st.sampled_from(["a", "b", None])), min_size=1, max_size=12)
 
 
@@ -100,7 +127,11 @@ def test_repeated_texts_are_those_that_a_plain_search_finds(train: Texts, test: 
     train = [*train, ("one", "a"), ("two", "b")]
     found = findings(train=train, test=test)
     # rows without a label whose text is held out, or empty, are not trained on
-    train = [row for row in train if row[1] is not None or (row[0] and row[0] not in {text for text, _ in test})]
+    train = [
+        row
+        for row in train
+        if row[1] is not None or (row[0] and row[0] not in {text for text, _ in test})
+    ]
 
     def count(fault: Fault, split: str) -> int:
         return found[fault, split].count if (fault, split) in found else 0
@@ -112,9 +143,13 @@ def test_repeated_texts_are_those_that_a_plain_search_finds(train: Texts, test: 
         return {label for other, label in rows if label is not None and key(other) == key(text)}
 
     for split, rows in {"train": train, "test": test}.items():
-        against = [r for r in rows if r[0] and r[1] is not None and len(labels(r[0], rows, str)) > 1]
+        against = [
+            r for r in rows if r[0] and r[1] is not None and len(labels(r[0], rows, str)) > 1
+        ]
         assert count(Fault.CONTRADICTION, split) == len(against)
-        nearly = [r for r in rows if r[0] and r[1] is not None and len(labels(r[0], rows, folded)) > 1]
+        nearly = [
+            r for r in rows if r[0] and r[1] is not None and len(labels(r[0], rows, folded)) > 1
+        ]
         assert count(Fault.NEAR_CONTRADICTION, split) == len(nearly) - len(against)
         repeated = [row for i, row in enumerate(rows) if row[0] and row in rows[:i]]
         assert count(Fault.DUPLICATE, split) == len(repeated)
@@ -136,10 +171,13 @@ def test_the_row_that_another_is_like_is_named() -> None:
 
 def test_letters_alone_tell_texts_that_differ_in_digits() -> None:
     found = findings(
-        train=[*plenty(), ("order 12 shipped", "c0")], test=[("order 13 shipped!", "c0"), ("new one", "c1")]
+        train=[*plenty(), ("order 12 shipped", "c0")],
+        test=[("order 13 shipped!", "c0"), ("new one", "c1")],
     )
     assert found[Fault.SIMILAR_LEAK, "test"].count == 1
-    assert findings(train=[*plenty(), ("12345 a", "c0"), ("67890 a", "c0")]) == {}  # mostly digits: not compared
+    assert (
+        findings(train=[*plenty(), ("12345 a", "c0"), ("67890 a", "c0")]) == {}
+    )  # mostly digits: not compared
 
 
 def test_labels_that_are_no_classes() -> None:
@@ -149,7 +187,10 @@ def test_labels_that_are_no_classes() -> None:
     identifiers = findings(train=labelled([f"id{i}" for i in range(60)]))
     assert identifiers[Fault.IDENTIFIERS, "train"].count == 60
     scores = findings(train=labelled([str(3 * (i % 15)) for i in range(120)]))
-    assert (scores[Fault.SCORES, "train"].count, scores[Fault.SCORES, "train"].unit) == (15, "classes")
+    assert (scores[Fault.SCORES, "train"].count, scores[Fault.SCORES, "train"].unit) == (
+        15,
+        "classes",
+    )
     assert not {Fault.SCORES, Fault.IDENTIFIERS} & {
         f for f, _ in findings(train=labelled([str(i % 12) for i in range(120)]))
     }

@@ -21,7 +21,18 @@ from logitcache.reporter import Notes
 
 Files = Mapping[str, str | bytes]
 
-ANIMALS = ["otter", "heron", "badger", "marten", "lynx", "plover", "falcon", "beaver", "stoat", "weasel"]
+ANIMALS = [
+    "otter",
+    "heron",
+    "badger",
+    "marten",
+    "lynx",
+    "plover",
+    "falcon",
+    "beaver",
+    "stoat",
+    "weasel",
+]
 VERBS = ["follows", "avoids", "watches", "copies"]
 
 
@@ -39,7 +50,10 @@ def module(*docstrings: str) -> str:
 
 def sentences(place: str) -> list[str]:
     return [
-        f"The {one} {verb} every other {two} near the {place}." for one in ANIMALS for verb in VERBS for two in ANIMALS
+        f"The {one} {verb} every other {two} near the {place}."
+        for one in ANIMALS
+        for verb in VERBS
+        for two in ANIMALS
     ]
 
 
@@ -49,13 +63,16 @@ def summaries(folder: Path) -> dict[str, list[str]]:
 
 
 def rows(folder: Path, split: str) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (folder / f"{split}.jsonl").read_text("utf-8").splitlines()]
+    return [
+        json.loads(line) for line in (folder / f"{split}.jsonl").read_text("utf-8").splitlines()
+    ]
 
 
 def built(tmp_path: Path, **packages: Files) -> dict[str, str]:
     """The label of every text in a set built from these sources."""
     folder = docstrings.build(
-        tmp_path / "out", packages={name: tree(tmp_path / name, files) for name, files in packages.items()}
+        tmp_path / "out",
+        packages={name: tree(tmp_path / name, files) for name, files in packages.items()},
     )
     return {row["text"]: row["label"] for split in docstrings.SPLITS for row in rows(folder, split)}
 
@@ -63,14 +80,22 @@ def built(tmp_path: Path, **packages: Files) -> dict[str, str]:
 @pytest.fixture
 def packages(tmp_path: Path) -> dict[str, Path]:
     places = {"riverlib": "shore", "forestlib": "clearing", "fieldlib": "hedge"}
-    return {name: tree(tmp_path / "src" / name, {"a.py": module(*sentences(place))}) for name, place in places.items()}
+    return {
+        name: tree(tmp_path / "src" / name, {"a.py": module(*sentences(place))})
+        for name, place in places.items()
+    }
 
 
 def test_two_builds_give_the_same_bytes(tmp_path: Path, packages: dict[str, Path]) -> None:
     one = docstrings.build(tmp_path / "one", packages=packages)
     two = docstrings.build(tmp_path / "two", packages=dict(reversed(packages.items())))
     assert one.name == two.name
-    assert sorted(path.name for path in one.iterdir()) == ["dev.jsonl", "labels.json", "test.jsonl", "train.jsonl"]
+    assert sorted(path.name for path in one.iterdir()) == [
+        "dev.jsonl",
+        "labels.json",
+        "test.jsonl",
+        "train.jsonl",
+    ]
     for path in one.iterdir():
         assert path.read_bytes() == (two / path.name).read_bytes()
 
@@ -88,13 +113,17 @@ def test_splits_are_disjoint_and_80_10_10(tmp_path: Path, packages: dict[str, Pa
     splits = summaries(docstrings.build(tmp_path, packages=packages))
     texts = [text for split in splits.values() for text in split]
     assert (
-        sorted(texts) == sorted(set(texts)) == sorted(s for p in ("shore", "clearing", "hedge") for s in sentences(p))
+        sorted(texts)
+        == sorted(set(texts))
+        == sorted(s for p in ("shore", "clearing", "hedge") for s in sentences(p))
     )
     shares = {split: len(found) / len(texts) for split, found in splits.items()}
     assert shares == pytest.approx({"train": 0.8, "dev": 0.1, "test": 0.1}, abs=0.04)
 
 
-def test_a_text_keeps_its_split_when_others_come_and_go(tmp_path: Path, packages: dict[str, Path]) -> None:
+def test_a_text_keeps_its_split_when_others_come_and_go(
+    tmp_path: Path, packages: dict[str, Path]
+) -> None:
     every = summaries(docstrings.build(tmp_path, packages=packages))
     for name in packages:
         some = summaries(docstrings.build(tmp_path, packages={name: packages[name]}))
@@ -106,7 +135,9 @@ def test_labels_json_names_classes_and_versions(tmp_path: Path, packages: dict[s
     labels = json.loads((folder / "labels.json").read_text("utf-8"))
     assert labels["labels"] == sorted(packages)
     assert set(labels["versions"]) == set(packages)
-    assert {row["label"] for split in docstrings.SPLITS for row in rows(folder, split)} == set(packages)
+    assert {row["label"] for split in docstrings.SPLITS for row in rows(folder, split)} == set(
+        packages
+    )
 
 
 def test_second_call_does_not_rebuild(tmp_path: Path, packages: dict[str, Path]) -> None:
@@ -145,9 +176,19 @@ def test_a_text_of_two_classes_is_in_none_and_a_repeated_one_is_in_once(tmp_path
 def test_own_name_is_left_out_and_another_is_kept(tmp_path: Path) -> None:
     found = built(
         tmp_path,
-        riverlib={"a.py": module("A queue for use with Riverlib only.", "A queue that forestlib does not have.")},
-        pandas={"a.py": module("Call pd.concat on all of the parts.", "Keep the updates of all of the parts.")},
-        np={"a.py": module("An np array of the given shape.", "An input array of the given shape.")},
+        riverlib={
+            "a.py": module(
+                "A queue for use with Riverlib only.", "A queue that forestlib does not have."
+            )
+        },
+        pandas={
+            "a.py": module(
+                "Call pd.concat on all of the parts.", "Keep the updates of all of the parts."
+            )
+        },
+        np={
+            "a.py": module("An np array of the given shape.", "An input array of the given shape.")
+        },
     )
     assert set(found) == {
         "A queue that forestlib does not have.",
@@ -213,14 +254,29 @@ def test_invalid_escapes_in_sources_do_not_warn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("docstring", "summary"),
     [
-        ("One summary\n    over two   lines here.\n\n    A second paragraph.", "One summary over two lines here."),
+        (
+            "One summary\n    over two   lines here.\n\n    A second paragraph.",
+            "One summary over two lines here.",
+        ),
         ("Return the :func:`~a.b.queue` of ``n`` items.", "Return the a.b.queue of n items."),
-        ("Wrap the [`Queue`](../queue) and **all** of [`Other`].", "Wrap the Queue and all of Other."),
-        ("Read `the long manual <https://example.org>`__ about queues.", "Read the long manual about queues."),
+        (
+            "Wrap the [`Queue`](../queue) and **all** of [`Other`].",
+            "Wrap the Queue and all of Other.",
+        ),
+        (
+            "Read `the long manual <https://example.org>`__ about queues.",
+            "Read the long manual about queues.",
+        ),
         ("A title of at least five words\n===========\nMore.", "A title of at least five words"),
-        ("Sort the items of the queue.\nArgs:\n    n: the number of items", "Sort the items of the queue."),
+        (
+            "Sort the items of the queue.\nArgs:\n    n: the number of items",
+            "Sort the items of the queue.",
+        ),
         ("Sort the items of the queue:\n- by their age\n- by name", "Sort the items of the queue:"),
-        ("Short sentence number one here. " + "Many " * 58 + "words.", "Short sentence number one here."),
+        (
+            "Short sentence number one here. " + "Many " * 58 + "words.",
+            "Short sentence number one here.",
+        ),
         ("word " * 61, None),
         ("Too short to keep.", None),
         ("a b c d e f", None),
@@ -266,15 +322,20 @@ def test_cap_draws_by_content_from_all_splits(
 def test_garbage_collection_is_on_again_after_a_failed_build(tmp_path: Path) -> None:
     assert gc.isenabled()
     with pytest.raises(SpecError, match="sources of riverlib, found none"):
-        docstrings.build(tmp_path / "out", packages={"riverlib": tree(tmp_path / "riverlib", {"a.py": "x = 1"})})
+        docstrings.build(
+            tmp_path / "out", packages={"riverlib": tree(tmp_path / "riverlib", {"a.py": "x = 1"})}
+        )
     assert gc.isenabled()
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_package_is_named_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(docstrings, "PACKAGES", ("no_such_package_here",))
     with pytest.raises(
-        SpecError, match=r"package no_such_package_here is not installed. Run: pip install no_such_package_here"
+        SpecError,
+        match=r"package no_such_package_here is not installed. Run: pip install no_such_package_here",
     ):
         docstrings.build(tmp_path)
 
@@ -285,7 +346,9 @@ def test_folder_that_is_a_file(tmp_path: Path, packages: dict[str, Path]) -> Non
         docstrings.build(tmp_path / "out", packages=packages)
 
 
-def test_incomplete_set_is_refused_and_left_alone(tmp_path: Path, packages: dict[str, Path]) -> None:
+def test_incomplete_set_is_refused_and_left_alone(
+    tmp_path: Path, packages: dict[str, Path]
+) -> None:
     folder = docstrings.build(tmp_path / "out", packages=packages)
     (folder / "dev.jsonl").unlink()
     with pytest.raises(FormatError, match=r"a part of one. Delete it"):
@@ -295,7 +358,9 @@ def test_incomplete_set_is_refused_and_left_alone(tmp_path: Path, packages: dict
     assert docstrings.build(tmp_path / "out", packages=packages) == folder
 
 
-def test_full_disk_leaves_nothing(tmp_path: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_nothing(
+    tmp_path: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -306,7 +371,9 @@ def test_full_disk_leaves_nothing(tmp_path: Path, packages: dict[str, Path], mon
     assert not (tmp_path / "out").exists()
 
 
-def test_a_faster_process_wins(tmp_path: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_faster_process_wins(
+    tmp_path: Path, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = docstrings.build(tmp_path / "other", packages=packages)
     fsync = os.fsync
 
@@ -327,7 +394,9 @@ def test_a_real_package(tmp_path: Path) -> None:
     splits = summaries(docstrings.build(tmp_path, packages={"numpy": Path(spec.origin).parent}))
     texts = [text for split in splits.values() for text in split]
     assert len(texts) > 1000
-    assert not [text for text in texts if "numpy" in text.lower() or "np." in text.split() or ">>>" in text]
+    assert not [
+        text for text in texts if "numpy" in text.lower() or "np." in text.split() or ">>>" in text
+    ]
 
 
 def test_default_packages_are_eight_and_found() -> None:

@@ -18,10 +18,12 @@ from logitcache.data.sources.reading import read_table, read_tables
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError
 
-# What a field of each kind can hold: csv anything but a lone carriage return (a line end to its readers), tsv no tab,
-# no line end, and no quote (test_quoting.py has those).
+# What a field of each kind can hold: csv anything but a lone carriage return (a line end to its
+# readers), tsv no tab, no line end, and no quote (test_quoting.py has those).
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00\ufeff"), max_size=12)
-TSV_TEXT = st.text(st.characters(codec="utf-8", exclude_characters='\r\n\t\x00\ufeff"'), max_size=12)
+TSV_TEXT = st.text(
+    st.characters(codec="utf-8", exclude_characters='\r\n\t\x00\ufeff"'), max_size=12
+)
 ROWS = st.lists(st.tuples(TEXT, TEXT), max_size=5)
 TSV_ROWS = st.lists(st.tuples(TSV_TEXT, TSV_TEXT), max_size=5)
 
@@ -106,7 +108,10 @@ def test_parts_of_one_split_are_read_as_one_in_order(tmp_path: Path) -> None:
 def test_parts_in_arrow_stay_in_arrow_where_they_are_of_one_kind(tmp_path: Path) -> None:
     names = [f"train-0000{i}-of-00002.parquet" for i in range(2)]
     for i, name in enumerate(names):
-        parts = {"text": pa.array([f"text {i}"]), "label": pa.array([i], pa.int64() if i else pa.int32())}
+        parts = {
+            "text": pa.array([f"text {i}"]),
+            "label": pa.array([i], pa.int64() if i else pa.int32()),
+        }
         pq.write_table(pa.table(parts), tmp_path / name)
     table = read_tables(find_files(tmp_path)["train"])
     assert isinstance(table.columns["text"], pa.ChunkedArray)
@@ -120,7 +125,9 @@ def test_parts_that_name_their_classes_otherwise_are_refused(tmp_path: Path) -> 
         told = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
         made = pa.table({"label": [1]}).replace_schema_metadata({"huggingface": json.dumps(told)})
         pq.write_table(made, tmp_path / f"train-{i}-of-2.parquet")
-    with pytest.raises(SpecError, match=r"train-1-of-2\.parquet: expected the class names of train-0-of-2\.parquet"):
+    with pytest.raises(
+        SpecError, match=r"train-1-of-2\.parquet: expected the class names of train-0-of-2\.parquet"
+    ):
         read_tables(find_files(tmp_path)["train"])
 
 
@@ -169,13 +176,19 @@ def test_a_copy_of_a_repository_is_entered(tmp_path: Path) -> None:
         (("data",), "data", ("ending in .jsonl, .csv, .tsv", "''")),
         ((), ".", ("train, dev or test in their names", "found none")),
         (("a.csv", "b.csv"), ".", ("found a.csv, b.csv", "Rename them")),
-        (("val.csv", "dev.csv"), ".", ("two files for the split 'dev'", "dev.csv and val.csv", "Keep one")),
+        (
+            ("val.csv", "dev.csv"),
+            ".",
+            ("two files for the split 'dev'", "dev.csv and val.csv", "Keep one"),
+        ),
         (("train.csv", "train.jsonl"), ".", ("two files for the split 'train'",)),
         (("train-0-of-1.csv", "train.csv"), ".", ("two files for the split 'train'", "Keep one")),
         (("data/train.csv",), ".", ("found none. Name a folder below: data.",)),
     ],
 )
-def test_what_cannot_be_found_is_refused(tmp_path: Path, names: tuple[str, ...], asked: str, said: list[str]) -> None:
+def test_what_cannot_be_found_is_refused(
+    tmp_path: Path, names: tuple[str, ...], asked: str, said: list[str]
+) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path / name, "")
@@ -187,15 +200,30 @@ def test_what_cannot_be_found_is_refused(tmp_path: Path, names: tuple[str, ...],
     assert caught.value.exit_code == 2
 
 
-JSON_ROWS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.none() | st.integers() | TEXT, min_size=1))
+JSON_ROWS = st.lists(
+    st.dictionaries(st.sampled_from(["a", "b", "c"]), st.none() | st.integers() | TEXT, min_size=1)
+)
 
 
 @settings(deadline=None)
-@given(JSON_ROWS, st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n", "\n  \n"]), st.booleans(), st.booleans())
+@given(
+    JSON_ROWS,
+    st.booleans(),
+    st.sampled_from(["\n", "\r\n", "\n\n", "\n  \n"]),
+    st.booleans(),
+    st.booleans(),
+)
 def test_jsonl_gives_what_was_written(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], bom: bool, end: str, last: bool, raw: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[dict[str, object]],
+    bom: bool,
+    end: str,
+    last: bool,
+    raw: bool,
 ) -> None:
-    content = end.join(json.dumps(row, ensure_ascii=not raw) for row in rows) + (end if last else "")
+    content = end.join(json.dumps(row, ensure_ascii=not raw) for row in rows) + (
+        end if last else ""
+    )
     path = write(tmp_path_factory.mktemp("t") / "x.jsonl", "\ufeff" * bom + content)
     table = read_table(path)
     assert set(table.columns) == {name for row in rows for name in row}
@@ -237,7 +265,9 @@ def test_tsv_gives_what_was_written(
 
 
 def test_csv_rows_begin_on_the_line_they_say(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.csv", 'text,label\n"two\nlines",a\n\n"a ""quoted"" word",b\nplain,c\n')
+    path = write(
+        tmp_path / "x.csv", 'text,label\n"two\nlines",a\n\n"a ""quoted"" word",b\nplain,c\n'
+    )
     table = read_table(path)
     assert columns(table)["text"] == ["two\nlines", 'a "quoted" word', "plain"]
     assert list(table.lines) == [2, 5, 6]
@@ -246,7 +276,10 @@ def test_csv_rows_begin_on_the_line_they_say(tmp_path: Path) -> None:
 
 def test_a_quote_means_nothing_in_tsv(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tsv", 'text\tlabel\n"never closed\ta\nhe said "so\tb\n"both"\tc\n')
-    assert columns(read_table(path)) == {"text": ['"never closed', 'he said "so', '"both"'], "label": ["a", "b", "c"]}
+    assert columns(read_table(path)) == {
+        "text": ['"never closed', 'he said "so', '"both"'],
+        "label": ["a", "b", "c"],
+    }
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv"])
@@ -281,16 +314,33 @@ def test_a_very_long_field_is_read(tmp_path: Path) -> None:
         ("x.json", '[{"a": 1, "a": 2}]\n', 1, "the key 'a' twice"),
         ("x.jsonl", '{"a": ' + "9" * 5000 + "}\n", 1, "digits"),
         ("x.jsonl", "[" * 100_000 + "\n", 1, "recursion"),
-        ("x.csv", 'text,label\na,b\n"never closed,b\nc,d\n', 3, "unexpected end of data. Close the quotes"),
+        (
+            "x.csv",
+            'text,label\na,b\n"never closed,b\nc,d\n',
+            3,
+            "unexpected end of data. Close the quotes",
+        ),
         ("x.csv", 'text,label\n"a"b,c\n', 2, "expected after"),
-        ("x.csv", "text,label\na,b\na,b,c\n", 3, "2 fields as in the header (text, label), found 3"),
+        (
+            "x.csv",
+            "text,label\na,b\na,b,c\n",
+            3,
+            "2 fields as in the header (text, label), found 3",
+        ),
         ("x.csv", 'text,label\n"a\nb",c\nd\n', 4, "found 1"),
         ("x.csv", "text,label,text\na,b,c\n", 1, "found 'text' twice. Rename one"),
-        ("x.tsv", "text\tlabel\na\tb\n\nc d\n", 4, "2 fields as in the header (text, label), found 1"),
+        (
+            "x.tsv",
+            "text\tlabel\na\tb\n\nc d\n",
+            4,
+            "2 fields as in the header (text, label), found 1",
+        ),
         ("x.tsv", "a\ta\n", 1, "found 'a' twice"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, line: int, said: str) -> None:
+def test_a_line_that_cannot_be_read_is_named(
+    tmp_path: Path, name: str, content: str, line: int, said: str
+) -> None:
     path = write(tmp_path / name, content)
     message = refused(path)
     assert message.startswith(f"{path} line {line}: expected")
@@ -319,16 +369,27 @@ def test_unnamed_columns_may_repeat(tmp_path: Path) -> None:
 
 
 CLASSES = {
-    "info": {"features": {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}, "text": {"dtype": "string"}}}
+    "info": {
+        "features": {
+            "label": {"names": ["no", "yes"], "_type": "ClassLabel"},
+            "text": {"dtype": "string"},
+        }
+    }
 }
 
 
-@given(st.lists(st.tuples(st.none() | TEXT, st.none() | st.integers(-(2**63), 2**63 - 1))), st.integers(1, 5))
+@given(
+    st.lists(st.tuples(st.none() | TEXT, st.none() | st.integers(-(2**63), 2**63 - 1))),
+    st.integers(1, 5),
+)
 def test_parquet_gives_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str | None, int | None]], group: int
 ) -> None:
     path = tmp_path_factory.mktemp("x=1") / "x.parquet"  # a folder's name makes no column
-    kept = {"text": pa.array([t for t, _ in rows], pa.string()), "label": pa.array([n for _, n in rows], pa.int64())}
+    kept = {
+        "text": pa.array([t for t, _ in rows], pa.string()),
+        "label": pa.array([n for _, n in rows], pa.int64()),
+    }
     pq.write_table(pa.table(kept), path, row_group_size=group)
     table = read_table(path)
     assert {name: column.to_pylist() for name, column in table.columns.items()} == {
@@ -336,22 +397,31 @@ def test_parquet_gives_what_was_written(
         "label": [label for _, label in rows],
     }
     assert (len(table), table.typed, dict(table.classes)) == (len(rows), True, {})
-    assert [table.place(row) for row in range(len(table))] == [f"{path} row {row}" for row in range(len(rows))]
+    assert [table.place(row) for row in range(len(table))] == [
+        f"{path} row {row}" for row in range(len(rows))
+    ]
 
 
 @pytest.mark.parametrize(
     ("metadata", "classes"),
     [
         (CLASSES, {"label": ("no", "yes")}),
-        ({"info": {"features": {"label": {"names": ["0", "1"], "_type": "ClassLabel"}}}}, {"label": ("0", "1")}),
+        (
+            {"info": {"features": {"label": {"names": ["0", "1"], "_type": "ClassLabel"}}}},
+            {"label": ("0", "1")},
+        ),
         ({"info": {"features": {"other": {"names": ["a"], "_type": "ClassLabel"}}}}, {}),
         ({"info": {"features": {"text": {"names": ["a"], "_type": "ClassLabel"}}}}, {}),
         ({"info": None}, {}),
         ([], {}),
     ],
 )
-def test_class_names_beside_a_parquet_schema(tmp_path: Path, metadata: object, classes: dict[str, tuple[str]]) -> None:
-    table = pa.table({"text": ["a"], "label": [1]}).replace_schema_metadata({"huggingface": json.dumps(metadata)})
+def test_class_names_beside_a_parquet_schema(
+    tmp_path: Path, metadata: object, classes: dict[str, tuple[str]]
+) -> None:
+    table = pa.table({"text": ["a"], "label": [1]}).replace_schema_metadata(
+        {"huggingface": json.dumps(metadata)}
+    )
     pq.write_table(table, tmp_path / "x.parquet")
     assert read_table(tmp_path / "x.parquet").classes == classes
 
@@ -361,4 +431,6 @@ def test_a_parquet_file_that_is_none_or_has_a_column_twice_is_refused(tmp_path: 
         message = refused(write(tmp_path / "x.parquet", content))
         assert message.startswith(f"{tmp_path}/x.parquet: expected a parquet file, found: ")
     pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "x.parquet")
-    assert refused(tmp_path / "x.parquet").endswith("expected each column once, found 'text' twice. Rename one.")
+    assert refused(tmp_path / "x.parquet").endswith(
+        "expected each column once, found 'text' twice. Rename one."
+    )

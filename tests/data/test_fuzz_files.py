@@ -1,7 +1,9 @@
-"""Data files that were changed at random are read right or refused on one line; never a traceback, never other rows.
+"""Data files that were changed at random are read right or refused on one line; never a traceback,
+never other rows.
 
-What is well-formed must be read as it was written. What was mutated may be refused, with exit code 2 to 7; where it is
-read, rows and classes are counted again by readers that are not ours (pandas, the json module, pyarrow).
+What is well-formed must be read as it was written. What was mutated may be refused, with exit code
+2 to 7; where it is read, rows and classes are counted again by readers that are not ours (pandas,
+the json module, pyarrow).
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def labels_of(source: Source) -> list[str | None]:
 
 
 def counted(file: File) -> tuple[int, int] | None:
-    """How many rows and classes another reader finds; None where it finds no rows or is not asked (packed files, other
-    encodings and delimiters).
+    """How many rows and classes another reader finds; None where it finds no rows or is not asked
+    (packed files, other encodings and delimiters).
     """
     ending = Path(file.name).suffix
     if file.columns != Columns():
@@ -49,7 +51,9 @@ def counted(file: File) -> tuple[int, int] | None:
             frame = pd.read_parquet(io.BytesIO(file.content))
         elif ending in (".csv", ".tsv"):
             text = io.StringIO(file.content.decode("utf-8-sig"), newline="")
-            frame = pd.read_csv(text, sep="," if ending == ".csv" else "\t", dtype=str, keep_default_na=False)
+            frame = pd.read_csv(
+                text, sep="," if ending == ".csv" else "\t", dtype=str, keep_default_na=False
+            )
         elif ending in (".jsonl", ".ndjson"):
             lines = file.content.decode("utf-8-sig").split("\n")
             frame = pd.DataFrame([json.loads(line) for line in lines if line.strip()])

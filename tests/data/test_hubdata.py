@@ -18,12 +18,17 @@ from logitcache.reporter import SILENT, Notes
 from tests.fake_hub import FakeHub, closed_port, run_python
 
 NAMES = ("bad", "fair", "good")
-ROWS = st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=6), st.none() | st.integers(0, 2)), min_size=1)
+ROWS = st.lists(
+    st.tuples(st.text(st.characters(codec="utf-8"), max_size=6), st.none() | st.integers(0, 2)),
+    min_size=1,
+)
 Row = dict[str, Any]
 
 
 def features(*names: str) -> datasets.Features:
-    return datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(names))})
+    return datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(names))}
+    )
 
 
 def made(rows: list[Row], *names: str) -> datasets.Dataset:
@@ -41,7 +46,12 @@ def write(path: Path, rows: list[Row]) -> None:
 
 
 def read(path: Path | str, notes: list[str] | None = None, **columns: Any) -> Source:
-    return load(str(path), Columns(**columns), Path("unused"), Notes(([] if notes is None else notes).append))
+    return load(
+        str(path),
+        Columns(**columns),
+        Path("unused"),
+        Notes(([] if notes is None else notes).append),
+    )
 
 
 def refused(path: Path | str, **columns: Any) -> str:
@@ -57,11 +67,15 @@ def test_one_content_as_jsonl_parquet_and_saved_is_one_source(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int | None]]
 ) -> None:
     folder = tmp_path_factory.mktemp("forms")
-    named = [{"text": text, "label": None if label is None else NAMES[label]} for text, label in rows]
+    named = [
+        {"text": text, "label": None if label is None else NAMES[label]} for text, label in rows
+    ]
     write(folder / "text" / "train.jsonl", named)
     (folder / "text" / "labels.json").write_text(json.dumps(NAMES))
     numbered = made([{"text": text, "label": label} for text, label in rows], *NAMES)
-    missing = made([{"text": text, "label": -1 if label is None else label} for text, label in rows], *NAMES)
+    missing = made(
+        [{"text": text, "label": -1 if label is None else label} for text, label in rows], *NAMES
+    )
     (folder / "parquet").mkdir()
     numbered.to_parquet(folder / "parquet" / "train.parquet")
     datasets.DatasetDict({"train": missing}).save_to_disk(folder / "dict")
@@ -72,12 +86,21 @@ def test_one_content_as_jsonl_parquet_and_saved_is_one_source(
     for source in sources:
         part, expected = source.dumped["train"], sources[0].dumped["train"]
         assert part.texts() == expected.texts()
-        assert part.label.tolist() == expected.label.tolist() == [-1 if n is None else n for _, n in rows]
+        assert (
+            part.label.tolist()
+            == expected.label.tolist()
+            == [-1 if n is None else n for _, n in rows]
+        )
         assert part.row_hash.tolist() == expected.row_hash.tolist()
 
 
 def test_a_saved_folder_says_what_it_is_and_what_was_left_out(tmp_path: Path) -> None:
-    splits = {"train": made(few("a")), "validation": made(few("b")), "test": made(few("c")), "extra": made(few("d"))}
+    splits = {
+        "train": made(few("a")),
+        "validation": made(few("b")),
+        "test": made(few("c")),
+        "extra": made(few("d")),
+    }
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "set")
     notes: list[str] = []
     source = read(tmp_path / "set", notes)
@@ -98,14 +121,20 @@ def test_one_saved_data_set_is_one_table_of_which_some_rows_are_held_out(tmp_pat
     datasets.Dataset.from_list(rows, split="train[:50%]").save_to_disk(tmp_path / "named")
     assert list(read(tmp_path / "bare").splits) == ["train", "dev", "test"]
     named = held_out(read(tmp_path / "named"), SILENT)
-    assert {split: len(part) for split, part in named.splits.items()} == {"train": 48, "dev": 6, "test": 6}
+    assert {split: len(part) for split, part in named.splits.items()} == {
+        "train": 48,
+        "dev": 6,
+        "test": 6,
+    }
     assert list(named.dumped) == ["train"]
     assert len(named.table("train")) == 60
 
 
 def test_what_was_selected_and_shuffled_before_saving_stays_so(tmp_path: Path) -> None:
     made(few(n=9)).select([7, 3, 3]).save_to_disk(tmp_path / "set")
-    assert sorted(t for part in read(tmp_path / "set").splits.values() for t in part.texts()[0]) == [
+    assert sorted(
+        t for part in read(tmp_path / "set").splits.values() for t in part.texts()[0]
+    ) == [
         "row 3",
         "row 3",
         "row 7",
@@ -123,10 +152,20 @@ def test_class_names_of_splits_are_one_list(tmp_path: Path) -> None:
 
 def test_given_names_sort_class_names_or_rename_them(tmp_path: Path) -> None:
     made(few(), "a", "b").to_parquet(tmp_path / "train.parquet")
-    sorted_anew, renamed = (read(tmp_path, label_names=names) for names in (("b", "a"), ("no", "yes")))
-    assert (sorted_anew.label_names, sorted_anew.split("train").label.tolist()) == (("b", "a"), [1, 0, 1])
-    assert (renamed.label_names, renamed.split("train").label.tolist()) == (("no", "yes"), [0, 1, 0])
-    assert "expected a label from 0 to 0, the number of one of no, found 1" in refused(tmp_path, label_names=("no",))
+    sorted_anew, renamed = (
+        read(tmp_path, label_names=names) for names in (("b", "a"), ("no", "yes"))
+    )
+    assert (sorted_anew.label_names, sorted_anew.split("train").label.tolist()) == (
+        ("b", "a"),
+        [1, 0, 1],
+    )
+    assert (renamed.label_names, renamed.split("train").label.tolist()) == (
+        ("no", "yes"),
+        [0, 1, 0],
+    )
+    assert "expected a label from 0 to 0, the number of one of no, found 1" in refused(
+        tmp_path, label_names=("no",)
+    )
     partly = refused(tmp_path, label_names=("b", "yes"))
     assert "in which 'b' is another class's" in partly
     assert partly.endswith("--labels a,b")
@@ -138,13 +177,23 @@ def test_class_names_that_are_their_numbers_are_none(tmp_path: Path) -> None:
     rows = [{"text": "a", "label": -1}, {"text": "b", "label": 2}, {"text": "c", "label": 1}]
     made(rows, "0", "1", "2").to_parquet(tmp_path / "train.parquet")
     source = read(tmp_path)
-    assert (source.label_names, source.num_labels, source.split("train").label.tolist()) == (None, 3, [-1, 2, 1])
+    assert (source.label_names, source.num_labels, source.split("train").label.tolist()) == (
+        None,
+        3,
+        [-1, 2, 1],
+    )
 
 
 def test_class_names_without_a_labelled_row_are_known(tmp_path: Path) -> None:
-    made([{"text": "a", "label": None}, {"text": "b", "label": -1}], *NAMES).to_parquet(tmp_path / "train.parquet")
+    made([{"text": "a", "label": None}, {"text": "b", "label": -1}], *NAMES).to_parquet(
+        tmp_path / "train.parquet"
+    )
     source = read(tmp_path)
-    assert (source.label_names, source.num_labels, source.split("train").label.tolist()) == (NAMES, 3, [-1, -1])
+    assert (source.label_names, source.num_labels, source.split("train").label.tolist()) == (
+        NAMES,
+        3,
+        [-1, -1],
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +203,9 @@ def test_class_names_without_a_labelled_row_are_known(tmp_path: Path) -> None:
         (("train", "dev", "validation"), "two splits for dev: dev and validation."),
     ],
 )
-def test_saved_splits_that_cannot_be_told_are_refused(tmp_path: Path, splits: tuple[str, ...], said: str) -> None:
+def test_saved_splits_that_cannot_be_told_are_refused(
+    tmp_path: Path, splits: tuple[str, ...], said: str
+) -> None:
     datasets.DatasetDict({split: made(few()) for split in splits}).save_to_disk(tmp_path)
     assert said in refused(tmp_path)
 
@@ -284,25 +335,38 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (at / "empty").mkdir()
     write(at / "broken" / "train.jsonl", few())
     (at / "broken" / "train.jsonl").write_text('{"text": "a"\n')
-    asked = [(name, {}, None) for name in (*REFUSED, "org/plain", "org/plain@v1", "org/several:two")]
+    asked = [
+        (name, {}, None) for name in (*REFUSED, "org/plain", "org/plain@v1", "org/several:two")
+    ]
     asked += [("org/plain", {"text": "body"}, None), ("org/plain", {}, "org/more")]
     with FakeHub(folder) as hub:
         hub.gated.add("org/secret")
         done = run_python(hub, folder / "home", SCRIPT, json.dumps(asked))
         again = run_python(
-            hub, folder / "home", SCRIPT, json.dumps([*KEPT, ("org/several:one", {}, None)]), HF_HUB_OFFLINE="1"
+            hub,
+            folder / "home",
+            SCRIPT,
+            json.dumps([*KEPT, ("org/several:one", {}, None)]),
+            HF_HUB_OFFLINE="1",
         )
         unreachable = run_python(
-            hub, folder / "other", SCRIPT, json.dumps([("org/plain", {}, None)]), endpoint=closed_port()
+            hub,
+            folder / "other",
+            SCRIPT,
+            json.dumps([("org/plain", {}, None)]),
+            endpoint=closed_port(),
         )
     assert done.returncode == unreachable.returncode == 0, done.stderr + unreachable.stderr
     assert "%|" not in done.stderr, done.stderr  # no bars where nobody sees them
     found = {
-        f"{name} {columns} {more}": a for (name, columns, more), a in zip(asked, json.loads(done.stdout), strict=True)
+        f"{name} {columns} {more}": a
+        for (name, columns, more), a in zip(asked, json.loads(done.stdout), strict=True)
     }
     found |= {
         f"offline {name}": a
-        for (name, *_), a in zip([*KEPT, ["org/several:one"]], json.loads(again.stdout), strict=True)
+        for (name, *_), a in zip(
+            [*KEPT, ["org/several:one"]], json.loads(again.stdout), strict=True
+        )
     }
     return {**found, "folder": folder, "unreachable": json.loads(unreachable.stdout)[0]}
 
@@ -322,15 +386,22 @@ def test_a_set_of_the_hub_is_the_set_of_its_files(answers: dict[str, Any]) -> No
 def test_a_configuration_is_chosen_by_name(answers: dict[str, Any]) -> None:
     (name, _, _, splits), _ = answers["org/several:two {} None"]
     assert name == "org-several-two"
-    assert {split: found[0][0] for split, found in splits.items()} == {"train": "two 0", "dev": "dev 0"}
+    assert {split: found[0][0] for split, found in splits.items()} == {
+        "train": "two 0",
+        "dev": "dev 0",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in KEPT])
-def test_what_was_loaded_once_is_there_without_the_hub_commit_by_commit(answers: dict[str, Any], name: str) -> None:
+def test_what_was_loaded_once_is_there_without_the_hub_commit_by_commit(
+    answers: dict[str, Any], name: str
+) -> None:
     assert answers[f"offline {name}"][0] == answers[f"{name} {{}} None"][0]
 
 
-def test_a_configuration_that_was_not_loaded_is_not_there_without_the_hub(answers: dict[str, Any]) -> None:
+def test_a_configuration_that_was_not_loaded_is_not_there_without_the_hub(
+    answers: dict[str, Any],
+) -> None:
     assert "found none of commit" in answers["offline org/several:one"][0]
 
 
@@ -372,7 +443,10 @@ def test_what_the_hub_cannot_give_is_refused_in_one_line(
 
 def test_a_column_that_is_not_there_is_refused(answers: dict[str, Any]) -> None:
     message, _ = answers["org/plain {'text': 'body'} None"]
-    assert message == "data set org/plain: no column 'body' for --text, found text, label. Give one of these."
+    assert (
+        message
+        == "data set org/plain: no column 'body' for --text, found text, label. Give one of these."
+    )
 
 
 def test_a_hub_out_of_reach_is_refused(answers: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""Labels in all their spellings, rows that are held out elsewhere, and columns that might have been meant."""
+"""Labels in all their spellings, rows that are held out elsewhere, and columns that might have been
+meant.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,25 @@ Load = Callable[..., Source]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Load:
-    """``read({name: content}, **columns)``: files written to a folder, and the source loaded from it."""
+    """``read({name: content}, **columns)``: files written to a folder, and the source loaded from
+    it.
+    """
 
-    def load_files(files: dict[str, Any], *, at: str = "", notes: list[str] | None = None, **columns: Any) -> Source:
+    def load_files(
+        files: dict[str, Any], *, at: str = "", notes: list[str] | None = None, **columns: Any
+    ) -> Source:
         for name, content in files.items():
-            rows = content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content)
+            rows = (
+                content
+                if isinstance(content, str)
+                else "".join(json.dumps(row) + "\n" for row in content)
+            )
             (tmp_path / "data").mkdir(exist_ok=True)
             (tmp_path / "data" / name).write_text(rows, "utf-8")
         told: list[str] = [] if notes is None else notes
-        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", Notes(told.append))
+        return load(
+            str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", Notes(told.append)
+        )
 
     return load_files
 
@@ -55,7 +67,9 @@ def test_unlabelled_train_rows_held_out_elsewhere_are_left_out(read: Load) -> No
     assert rows.texts()[0] == ["text 0", "text 1", "free"]
     assert rows.row_id.tolist() == [0, 1, 3]
     assert source.table("train").row_id.tolist() == [0, 1, 2, 3]
-    assert notes == ["data: 1 rows without a label are not trained on, for their texts stand in test (first: row 2)"]
+    assert notes == [
+        "data: 1 rows without a label are not trained on, for their texts stand in test (first: row 2)"
+    ]
 
 
 @pytest.mark.parametrize("none", ["", None, " ", float("nan")])
@@ -147,7 +161,10 @@ def test_numbers_that_do_not_begin_at_0_are_said_with_what_changes_them(read: Lo
     assert len(notes) == 1
     assert "Where -1 means no label, leave the field empty" in notes[0]
     source = read({}, **followed(notes[0]))
-    assert (source.label_names, source.split("train").label.tolist()) == (("-1", "0", "1"), [0, 1, 2])
+    assert (source.label_names, source.split("train").label.tolist()) == (
+        ("-1", "0", "1"),
+        [0, 1, 2],
+    )
 
 
 @pytest.mark.parametrize("withheld", [-1, -100])
@@ -184,7 +201,9 @@ def test_minus_one_hundred_beside_labels_is_refused_by_its_row(read: Load) -> No
         ({"train.jsonl": [{"text": "a", "label": 1}, {"text": "b", "label": 0.5}]}, 2),
     ],
 )
-def test_scores_are_refused_unless_every_one_is_named(read: Load, files: dict[str, Any], line: int) -> None:
+def test_scores_are_refused_unless_every_one_is_named(
+    read: Load, files: dict[str, Any], line: int
+) -> None:
     message = refusal(read, files)
     assert f"line {line}: column 'label'" in message
     assert "scores (regression)" in message
@@ -196,11 +215,16 @@ def test_many_scores_are_not_listed(read: Load) -> None:
     assert message.endswith("Give the column of the classes with --label")
 
 
-@pytest.mark.parametrize("missing", ["NaN", "nan", "null", "NULL", "N/A", "NA", "None", "<NA>", "#N/A", "n/a"])
+@pytest.mark.parametrize(
+    "missing", ["NaN", "nan", "null", "NULL", "N/A", "NA", "None", "<NA>", "#N/A", "n/a"]
+)
 def test_what_pandas_takes_for_missing_is_no_label_and_is_said(read: Load, missing: str) -> None:
     assert pd.read_csv(StringIO(f"label\n{missing}\nx\n"))["label"].isna().tolist() == [True, False]
     source, notes = notes_of(read, {"train.csv": written("pos", missing, "neg", missing)})
-    assert (source.label_names, source.split("train").label.tolist()) == (("neg", "pos"), [1, -1, 0, -1])
+    assert (source.label_names, source.split("train").label.tolist()) == (
+        ("neg", "pos"),
+        [1, -1, 0, -1],
+    )
     assert len(notes) == 1
     assert f"{missing!r} (2 rows, the first" in notes[0]
     assert "train.csv line 3)" in notes[0]
@@ -215,7 +239,9 @@ def test_the_texts_that_mean_missing_are_those_of_pandas() -> None:
 
 
 def test_what_looks_missing_and_is_text_is_a_class_that_is_said(read: Load) -> None:
-    source, notes = notes_of(read, {"train.jsonl": labelled("pos", "nan"), "dev.csv": written("pos", "none")})
+    source, notes = notes_of(
+        read, {"train.jsonl": labelled("pos", "nan"), "dev.csv": written("pos", "none")}
+    )
     assert source.label_names == ("nan", "none", "pos")
     assert [note.split(" ")[2] for note in notes] == ["'none'", "'nan'"] or len(notes) == 2
     assert all("taken for a class" in note for note in notes)
@@ -264,7 +290,9 @@ def test_two_spellings_of_one_class_are_refused_with_both_ways_out(read: Load) -
         ((True, False), ("True", "False"), [0, 1]),
     ],
 )
-def test_names_that_are_given(read: Load, values: Any, names: tuple[str, ...], numbers: list[int]) -> None:
+def test_names_that_are_given(
+    read: Load, values: Any, names: tuple[str, ...], numbers: list[int]
+) -> None:
     source = read({"train.jsonl": labelled(*values)}, label_names=names)
     assert (source.label_names, source.split("train").label.tolist()) == (names, numbers)
 
@@ -282,21 +310,33 @@ def test_names_that_are_given(read: Load, values: Any, names: tuple[str, ...], n
 def test_a_file_of_names(read: Load, content: str) -> None:
     for values in ((1, 0), ("pos", "neg"), ("POS", "Neg"), ("1", "0")):
         source = read({"train.jsonl": labelled(*values), "labels.json": content})
-        assert (source.label_names, source.split("train").label.tolist()) == (("neg", "pos"), [1, 0])
+        assert (source.label_names, source.split("train").label.tolist()) == (
+            ("neg", "pos"),
+            [1, 0],
+        )
 
 
-@pytest.mark.parametrize("content", ['{"0": "neg", "00": "x"}', '{"a": "b"}', '{"a": 0, "b": 0}', "{}", "3"])
+@pytest.mark.parametrize(
+    "content", ['{"0": "neg", "00": "x"}', '{"a": "b"}', '{"a": 0, "b": 0}', "{}", "3"]
+)
 def test_a_file_of_names_that_says_nothing_is_refused(read: Load, content: str) -> None:
-    assert "/labels.json: expected" in refusal(read, {"train.jsonl": labelled(1, 0), "labels.json": content})
+    assert "/labels.json: expected" in refusal(
+        read, {"train.jsonl": labelled(1, 0), "labels.json": content}
+    )
 
 
 def test_numbers_that_begin_at_1_need_to_be_said(read: Load) -> None:
-    message = refusal(read, {"train.jsonl": labelled(1, 2), "labels.json": '["bad", "fair", "good"]'})
+    message = refusal(
+        read, {"train.jsonl": labelled(1, 2), "labels.json": '["bad", "fair", "good"]'}
+    )
     assert "the numbers begin at 1" in message
     example = re.search(r"\{.*, \.\.\.\}", message)
     assert example is not None
     source = read({"labels.json": example[0].replace(", ...", ', "3": "good"')})
-    assert (source.label_names, source.split("train").label.tolist()) == (("bad", "fair", "good"), [0, 1])
+    assert (source.label_names, source.split("train").label.tolist()) == (
+        ("bad", "fair", "good"),
+        [0, 1],
+    )
 
 
 def test_rows_of_a_large_column_are_mapped_at_once() -> None:

@@ -1,4 +1,6 @@
-"""What names stand for, and rows without labels, which come from a name of their own or stand among the others."""
+"""What names stand for, and rows without labels, which come from a name of their own or stand among
+the others.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def more(tmp_path: Path, *texts: str, name: str = "more.jsonl") -> Path:
     return path
 
 
-def test_a_folder_goes_before_the_preset_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_goes_before_the_preset_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     more(tmp_path, "a", "b", name="sst2/train.jsonl")
     monkeypatch.chdir(tmp_path)
     notes: list[str] = []
@@ -72,7 +76,9 @@ def test_unlabelled_rows_are_a_split_of_their_own(tmp_path: Path) -> None:
         (("test.jsonl", "imdb-unsupervised.jsonl"), "imdb-unsupervised.jsonl"),
     ],
 )
-def test_which_rows_of_an_unlabelled_source_are_taken(tmp_path: Path, files: tuple[str, ...], taken: str) -> None:
+def test_which_rows_of_an_unlabelled_source_are_taken(
+    tmp_path: Path, files: tuple[str, ...], taken: str
+) -> None:
     for name in files:
         path = more(tmp_path, f"of {name}", name=f"more/{name}")
     asked = path if len(files) == 1 else path.parent
@@ -86,8 +92,14 @@ def test_unlabelled_rows_that_cannot_be_taken_are_refused(tmp_path: Path) -> Non
     more(tmp_path, "a", name="held/test.jsonl")
     (tmp_path / "other.jsonl").write_text('{"body": "a"}\n')
     for name, said in (
-        ("held", "held: expected a split unlabelled or train, found dev, test. Give one file or table."),
-        ("other.jsonl", "other.jsonl: no column 'text', found body. Rename it, or name the column with --text"),
+        (
+            "held",
+            "held: expected a split unlabelled or train, found dev, test. Give one file or table.",
+        ),
+        (
+            "other.jsonl",
+            "other.jsonl: no column 'text', found body. Rename it, or name the column with --text",
+        ),
         ("nowhere.jsonl", "nowhere.jsonl: no such file or folder."),
     ):
         with pytest.raises(SpecError) as caught:
@@ -97,5 +109,7 @@ def test_unlabelled_rows_that_cannot_be_taken_are_refused(tmp_path: Path) -> Non
 
 def test_a_name_that_is_empty_is_not_the_folder_one_stands_in(tmp_path: Path) -> None:
     for asked, beside in (("", None), (str(three(tmp_path)), "")):
-        with pytest.raises(SpecError, match="expected a name or a path for the data, found an empty one"):
+        with pytest.raises(
+            SpecError, match="expected a name or a path for the data, found an empty one"
+        ):
             load(asked, Columns(), tmp_path, SILENT, unlabelled=beside)

@@ -1,4 +1,6 @@
-"""Which column answers for which class: by name, by spelling, by number, by a map; or a refusal whose advice works."""
+"""Which column answers for which class: by name, by spelling, by number, by a map; or a refusal
+whose advice works.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from logitcache.errors import FingerprintMismatch, SpecError
 NAMES = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=8, unique=True)
 
 
-def matched(own: tuple[str, ...], data: tuple[str, ...] | int, label_map: dict[str, str] | None = None) -> Match:
+def matched(
+    own: tuple[str, ...], data: tuple[str, ...] | int, label_map: dict[str, str] | None = None
+) -> Match:
     task = Classification(data, None) if isinstance(data, int) else Classification(len(data), data)
     return match_labels(own, task, "a teacher", label_map)
 
@@ -58,7 +62,9 @@ def test_columns_are_permuted_by_name(names: list[str], draw: object) -> None:
         (("Pos", "pos"), ("pos", "Pos"), Kind.PERMUTED, [1, 0]),
     ],
 )
-def test_what_is_matched(own: tuple[str, ...], data: tuple[str, ...] | int, kind: Kind, order: list[int]) -> None:
+def test_what_is_matched(
+    own: tuple[str, ...], data: tuple[str, ...] | int, kind: Kind, order: list[int]
+) -> None:
     match = matched(own, data)
     assert (match.kind, match.order.tolist()) == (kind, order)
 
@@ -83,7 +89,9 @@ def test_what_is_matched(own: tuple[str, ...], data: tuple[str, ...] | int, kind
         (tuple(f"t{i}" for i in range(12)), tuple(f"d{i}" for i in range(12))),
     ],
 )
-def test_other_labels_are_refused_with_a_map_that_works(own: tuple[str, ...], data: tuple[str, ...] | int) -> None:
+def test_other_labels_are_refused_with_a_map_that_works(
+    own: tuple[str, ...], data: tuple[str, ...] | int
+) -> None:
     message = refused(own, data)
     option, value = shlex.split(message[message.index("--label-map") :])
     assert option == "--label-map"
@@ -94,11 +102,17 @@ def test_other_labels_are_refused_with_a_map_that_works(own: tuple[str, ...], da
 
 def test_advice_pairs_what_can_be_paired() -> None:
     stars = ("3 stars", "1 star", "2 stars")
-    assert matched(stars, ("1", "2", "3"), advised(refused(stars, ("1", "2", "3")))).order.tolist() == [1, 2, 0]
+    assert matched(
+        stars, ("1", "2", "3"), advised(refused(stars, ("1", "2", "3")))
+    ).order.tolist() == [1, 2, 0]
     other = ("x", "NEG")
-    assert matched(other, ("neg", "pos"), advised(refused(other, ("neg", "pos")))).order.tolist() == [1, 0]
+    assert matched(
+        other, ("neg", "pos"), advised(refused(other, ("neg", "pos")))
+    ).order.tolist() == [1, 0]
     signed = ("LABEL_0", "LABEL_1", "LABEL_2")
-    assert matched(signed, ("-1", "0", "1"), advised(refused(signed, ("-1", "0", "1")))).order.tolist() == [0, 1, 2]
+    assert matched(
+        signed, ("-1", "0", "1"), advised(refused(signed, ("-1", "0", "1")))
+    ).order.tolist() == [0, 1, 2]
 
 
 def advised(message: str) -> dict[str, str]:
@@ -154,12 +168,17 @@ def test_a_map_of_some_classes_leaves_the_others_to_their_names() -> None:
     assert (match.kind, match.order.tolist()) == (Kind.MAPPED, [1, 0, 2])
     with pytest.raises(FingerprintMismatch):
         matched(("B", "x", "y"), ("a", "b", "c"), {"a": "x"})
-    assert matched(("x", "x"), ("a", "b"), {"a": "LABEL_1", "b": "LABEL_0"}).order.tolist() == [1, 0]
+    assert matched(("x", "x"), ("a", "b"), {"a": "LABEL_1", "b": "LABEL_0"}).order.tolist() == [
+        1,
+        0,
+    ]
 
 
 def test_a_match_is_shown_in_one_line() -> None:
     match = matched(("POSITIVE", "NEGATIVE"), ("negative", "positive"))
-    assert shown(match).startswith("labels: negative <- NEGATIVE (column 1), positive <- POSITIVE (column 0); ")
+    assert shown(match).startswith(
+        "labels: negative <- NEGATIVE (column 1), positive <- POSITIVE (column 0); "
+    )
     many = tuple(f"class {i}" for i in range(50))
     assert len(shown(matched(many, many))) < 400
 
@@ -183,10 +202,20 @@ def test_spellings(one: str, other: str, same: bool) -> None:
 def test_numbers_of_names() -> None:
     texts = ("1", "1.0", "+1", "-1", "03", "1.5", "x", "")
     assert [integer(text) for text in texts] == [1, 1, 1, -1, None, None, None, None]
-    assert [class_number(text) for text in ("LABEL_3", "label-3", "3", "True", "a3")] == [3, 3, 3, 1, None]
+    assert [class_number(text) for text in ("LABEL_3", "label-3", "3", "True", "a3")] == [
+        3,
+        3,
+        3,
+        1,
+        None,
+    ]
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=6), st.text(min_size=1, max_size=6), min_size=1, max_size=5))
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=6), st.text(min_size=1, max_size=6), min_size=1, max_size=5
+    )
+)
 def test_an_option_that_is_printed_is_read_as_it_was_meant(pairs: dict[str, str]) -> None:
     printed = map_option(pairs)
     assert re.fullmatch(r"[^\n\r\t]+", printed)
@@ -194,7 +223,9 @@ def test_an_option_that_is_printed_is_read_as_it_was_meant(pairs: dict[str, str]
     assert (option, parse_map(value)) == ("--label-map", pairs)
 
 
-@pytest.mark.parametrize("text", ["", "a", "a=", "=b", "a=b,", "a=b,a=c", '{"a": 1}', '{"a"', '{"a": "b", "a": "c"}'])
+@pytest.mark.parametrize(
+    "text", ["", "a", "a=", "=b", "a=b,", "a=b,a=c", '{"a": 1}', '{"a"', '{"a": "b", "a": "c"}']
+)
 def test_what_is_no_map_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="--label-map: expected"):
         parse_map(text)

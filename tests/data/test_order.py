@@ -43,7 +43,9 @@ def test_orders_never_change() -> None:
 
 
 @given(SEEDS, st.text(max_size=10), st.lists(st.integers(0, 2**62), max_size=20))
-def test_a_hash_depends_on_its_own_counter_alone(seed: int, purpose: str, counters: list[int]) -> None:
+def test_a_hash_depends_on_its_own_counter_alone(
+    seed: int, purpose: str, counters: list[int]
+) -> None:
     hashes = counter_hash(seed, purpose, np.array(counters, np.int64))
     alone = [int(counter_hash(seed, purpose, np.array([c]))[0]) for c in counters]
     assert hashes.dtype == np.uint64
@@ -52,7 +54,9 @@ def test_a_hash_depends_on_its_own_counter_alone(seed: int, purpose: str, counte
 
 def test_bits_are_even() -> None:
     bits = np.unpackbits(counter_hash(3, "mask", np.arange(4096)).view(np.uint8)).reshape(4096, 64)
-    assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / np.sqrt(4096)  # five standard deviations
+    assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / np.sqrt(
+        4096
+    )  # five standard deviations
     assert len(np.unique(counter_hash(3, "mask", np.arange(4096)))) == 4096
 
 
@@ -65,7 +69,9 @@ def test_a_permutation_is_one(n: int, seed: int, epoch: int) -> None:
 
 
 def test_epochs_and_seeds_differ() -> None:
-    orders = {tuple(permutation(50, seed, epoch).tolist()) for seed in range(8) for epoch in range(8)}
+    orders = {
+        tuple(permutation(50, seed, epoch).tolist()) for seed in range(8) for epoch in range(8)
+    }
     assert len(orders) == 64
     assert tuple(range(50)) not in orders
 
@@ -81,7 +87,9 @@ def test_a_smaller_subset_lies_inside_a_larger(n: int, a: int, b: int, seed: int
 
 
 @given(LENGTHS, st.integers(1, 200))
-def test_batches_hold_each_row_once_within_the_budget_longest_first(lengths: list[int], budget: int) -> None:
+def test_batches_hold_each_row_once_within_the_budget_longest_first(
+    lengths: list[int], budget: int
+) -> None:
     array = np.array(lengths, np.int64)
     batches = token_batches(array, budget)
     places = [place for batch in batches for place in batch.tolist()]
@@ -135,8 +143,44 @@ def test_the_first_hundred_rows_never_change() -> None:
 def test_windowed_orders_never_change() -> None:
     found = windowed_permutation(40, 4, seed=0, epoch=0).tolist()
     assert found[:16] == [27, 0, 39, 33, 38, 2, 37, 36, 32, 34, 26, 25, 35, 3, 24, 1]
-    assert found[16:] == [18, 13, 4, 14, 19, 16, 8, 10, 12, 17, 15, 11, 7, 6, 9, 5, 31, 30, 23, 28, 22, 21, 20, 29]
-    assert windowed_permutation(10, 3, seed=0, epoch=1, windows_together=2).tolist() == [7, 5, 4, 8, 3, 6, 1, 9, 0, 2]
+    assert found[16:] == [
+        18,
+        13,
+        4,
+        14,
+        19,
+        16,
+        8,
+        10,
+        12,
+        17,
+        15,
+        11,
+        7,
+        6,
+        9,
+        5,
+        31,
+        30,
+        23,
+        28,
+        22,
+        21,
+        20,
+        29,
+    ]
+    assert windowed_permutation(10, 3, seed=0, epoch=1, windows_together=2).tolist() == [
+        7,
+        5,
+        4,
+        8,
+        3,
+        6,
+        1,
+        9,
+        0,
+        2,
+    ]
 
 
 @given(st.integers(0, 300), st.integers(1, 40), SEEDS, st.integers(0, 9), st.integers(1, 6))
@@ -149,9 +193,15 @@ def test_a_windowed_permutation_needs_few_windows_at_a_time(
     first = {place: at for at, place in reversed(list(enumerate((order // window).tolist())))}
     turns = sorted(first, key=lambda place: first[place])  # windows, as they come
     groups = [turns[i : i + together] for i in range(0, len(turns), together)]
-    expected = [sorted(row for w in group for row in range(w * window, min(n, (w + 1) * window))) for group in groups]
+    expected = [
+        sorted(row for w in group for row in range(w * window, min(n, (w + 1) * window)))
+        for group in groups
+    ]
     ends = np.cumsum([len(rows) for rows in expected]).tolist()
-    assert [sorted(order[end - len(rows) : end].tolist()) for end, rows in zip(ends, expected, strict=True)] == expected
+    assert [
+        sorted(order[end - len(rows) : end].tolist())
+        for end, rows in zip(ends, expected, strict=True)
+    ] == expected
     assert order.tolist() == windowed_permutation(n, window, seed, epoch, together).tolist()
 
 

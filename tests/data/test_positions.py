@@ -1,4 +1,6 @@
-"""A batch of rows with any number of positions: which vector, label and answer belong to which token."""
+"""A batch of rows with any number of positions: which vector, label and answer belong to which
+token.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from hypothesis import strategies as st
 
 from logitcache.data.collate import Collator
 from logitcache.models.call import at_positions
-from logitcache.records import LOGITS, Answers, Dense, Examples, Int64, Padding, Positions, Ragged, Side
+from logitcache.records import (
+    LOGITS,
+    Answers,
+    Dense,
+    Examples,
+    Int64,
+    Padding,
+    Positions,
+    Ragged,
+    Side,
+)
 
 ROWS, WIDTH = 9, 2
 LENGTHS = np.array([3, 1, 5, 2, 4, 1, 6, 2, 3])
@@ -40,7 +52,9 @@ class Partly:
         counts = np.array([len(each) for each in numbers], np.int64)
         index = np.concatenate([np.empty(0, np.int64), *numbers])
         logits = np.stack([np.repeat(row_id, counts), index], axis=1).astype(np.float32)
-        return Answers(row_id, np.concatenate([[0], np.cumsum(counts)]), index, {LOGITS: Dense(logits)})
+        return Answers(
+            row_id, np.concatenate([[0], np.cumsum(counts)]), index, {LOGITS: Dense(logits)}
+        )
 
 
 def examples(side: Side) -> Examples:
@@ -58,24 +72,34 @@ def examples(side: Side) -> Examples:
     st.sampled_from(["right", "left"]),
     st.lists(st.integers(1, 3), max_size=2, unique=True),
 )
-def test_every_position_has_its_own_vector_label_and_answer(places: list[int], side: str, divisors: list[int]) -> None:
+def test_every_position_has_its_own_vector_label_and_answer(
+    places: list[int], side: str, divisors: list[int]
+) -> None:
     task: Any = EveryToken()
     teachers = {str(divisor): Partly(divisor) for divisor in divisors}
     batch = Collator(examples(Side(side)), task, teachers)(np.array(places))
     rows = batch.row_id[batch.where[:, 0]]
-    answered = [t for row in batch.row_id for t in range(LENGTHS[row]) if all(t % d == 0 for d in divisors)]
+    answered = [
+        t for row in batch.row_id for t in range(LENGTHS[row]) if all(t % d == 0 for d in divisors)
+    ]
     token = batch.inputs["input_ids"][batch.where[:, 0], batch.where[:, 1]]
     assert token.tolist() == (10 * rows + np.array(answered, np.int64) + 1).tolist()
     assert batch.label.tolist() == (token % 3 - 1).tolist()
     assert batch.weight.tolist() == [float(places[row] >= 0) for row in batch.where[:, 0]]
     for target in batch.targets.values():
-        assert target.logits.tolist() == np.stack([rows, answered], axis=1).astype(np.float32).tolist()
+        assert (
+            target.logits.tolist() == np.stack([rows, answered], axis=1).astype(np.float32).tolist()
+        )
 
 
 def test_a_student_gathers_before_its_loss() -> None:
     logits = torch.arange(24.0).reshape(2, 4, 3)
     where = torch.tensor([[0, 1], [1, 0], [1, 3]])
-    assert at_positions(logits, where).tolist() == [logits[0, 1].tolist(), logits[1, 0].tolist(), logits[1, 3].tolist()]
+    assert at_positions(logits, where).tolist() == [
+        logits[0, 1].tolist(),
+        logits[1, 0].tolist(),
+        logits[1, 3].tolist(),
+    ]
     assert at_positions(logits[:, 0], where).tolist() == logits[[0, 1, 1], 0].tolist()
 
 

@@ -58,7 +58,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=6), st.booleans(), st.integers(5, LIMIT))
+@given(
+    st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=6), st.booleans(), st.integers(5, LIMIT)
+)
 def test_ids_are_those_of_the_tokenizer_called_by_hand(
     bert: Any, fields: list[tuple[str, str]], paired: bool, limit: int
 ) -> None:
@@ -66,12 +68,19 @@ def test_ids_are_those_of_the_tokenizer_called_by_hand(
     pairs = [b for _, b in fields] if paired else None
     made = prepare(bert, rows_of(texts, pairs), limit)
     # Lists of one: called with two bare strings, the tokenizer takes an empty second text for none.
-    hand = [bert(*([[a], [b]] if paired else [[a]]), truncation=True, max_length=limit) for a, b in fields]
+    hand = [
+        bert(*([[a], [b]] if paired else [[a]]), truncation=True, max_length=limit)
+        for a, b in fields
+    ]
     assert as_lists(made) == [one["input_ids"][0] for one in hand]
-    assert made.inputs["token_type_ids"].values.tolist() == [s for one in hand for s in one["token_type_ids"][0]]
+    assert made.inputs["token_type_ids"].values.tolist() == [
+        s for one in hand for s in one["token_type_ids"][0]
+    ]
     assert made.inputs["input_ids"].values.dtype == np.int32
     assert made.inputs["token_type_ids"].values.dtype == np.uint8
-    longer = [len(bert(*([[a], [b]] if paired else [[a]]))["input_ids"][0]) > limit for a, b in fields]
+    longer = [
+        len(bert(*([[a], [b]] if paired else [[a]]))["input_ids"][0]) > limit for a, b in fields
+    ]
     assert made.cut.tolist() == longer
     assert made.lengths().max() <= limit
 
@@ -137,10 +146,17 @@ def test_several_that_learn_one_vocabulary_leave_one(tmp_path: Path) -> None:
     (tmp_path / "several" / ".learnt-left").mkdir(parents=True)
     alone = build_tokenizer(TEXTS, 120, LIMIT, tmp_path / "alone" / "learnt")
     with ThreadPoolExecutor(4) as pool:
-        several = [pool.submit(build_tokenizer, TEXTS, 120, LIMIT, tmp_path / "several" / "learnt") for _ in range(4)]
+        several = [
+            pool.submit(build_tokenizer, TEXTS, 120, LIMIT, tmp_path / "several" / "learnt")
+            for _ in range(4)
+        ]
     assert all(made.result().get_vocab() == alone.get_vocab() for made in several)
     trees = [
-        {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
         for folder in (tmp_path / "alone", tmp_path / "several")
     ]
     assert trees[0] == trees[1]

@@ -23,7 +23,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 def row_of(examples: Examples, place: int) -> dict[str, list[int]]:
     columns = {**examples.inputs, **examples.units}
-    return {name: column.select(np.array([place])).values.tolist() for name, column in columns.items()}
+    return {
+        name: column.select(np.array([place])).values.tolist() for name, column in columns.items()
+    }
 
 
 def test_rows_keep_who_they_are(case: Case) -> None:

@@ -40,7 +40,9 @@ print(json.dumps(answers))
 
 def words(names: tuple[str, ...], **columns: Any) -> datasets.Features:
     texts = {name: datasets.Value("string") for name in columns}
-    return datasets.Features({**texts, "label": datasets.ClassLabel(names=list(names)), "idx": datasets.Value("int32")})
+    return datasets.Features(
+        {**texts, "label": datasets.ClassLabel(names=list(names)), "idx": datasets.Value("int32")}
+    )
 
 
 def glue(folder: Path) -> None:
@@ -49,9 +51,13 @@ def glue(folder: Path) -> None:
     for preset in (p for p in PRESETS.values() if p.repo == "nyu-mll/glue"):
         card += [f"- config_name: {preset.config}", "  data_files:"]
         columns = [preset.text] + ([preset.text_pair] if preset.text_pair else [])
-        for split in sorted({*preset.splits.values(), *(["test_mismatched"] if preset.name == "glue/mnli" else [])}):
+        for split in sorted(
+            {*preset.splits.values(), *(["test_mismatched"] if preset.name == "glue/mnli" else [])}
+        ):
             card += [f"  - split: {split}", f"    path: {preset.config}/{split}-*"]
-            label = [-1, -1, -1] if split.startswith("test") else [0, 1, len(preset.label_names) - 1]
+            label = (
+                [-1, -1, -1] if split.startswith("test") else [0, 1, len(preset.label_names) - 1]
+            )
             rows = {c: [f"{c} of {preset.config} {split} {i}" for i in range(3)] for c in columns}
             made = datasets.Dataset.from_dict(
                 {**rows, "label": label, "idx": [0, 1, 2]}, words(preset.label_names, **rows)
@@ -65,7 +71,10 @@ def glue(folder: Path) -> None:
 def sst5(folder: Path) -> None:
     folder.mkdir(parents=True)
     for split in ("train", "dev", "test"):
-        rows = [{"text": f"{split} {i}", "label": 4 - i, "label_text": "said otherwise"} for i in range(5)]
+        rows = [
+            {"text": f"{split} {i}", "label": 4 - i, "label_text": "said otherwise"}
+            for i in range(5)
+        ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -74,7 +83,11 @@ def fewrel(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "few_rel.py").write_text("raise SystemExit('run')\n")
     converted = folder.with_name("few_rel@refs") / "convert" / "parquet"
-    for split, relations in (("train_wiki", ("P17", "P6")), ("val_wiki", ("P25",)), ("val_nyt", ("other",))):
+    for split, relations in (
+        ("train_wiki", ("P17", "P6")),
+        ("val_wiki", ("P25",)),
+        ("val_nyt", ("other",)),
+    ):
         entity = {"type": "Q1", "text": "x", "indices": [[0]]}
         rows = [
             {
@@ -104,7 +117,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     sst5(folder / "datasets" / "SetFit" / "sst5")
     fewrel(folder / "datasets" / "thunlp" / "few_rel")
     asked: list[tuple[str, int, dict[str, Any]]] = [(name, 0, {}) for name in PRESETS]
-    asked += [("sst2", 0, {"label_names": ["bad", "good"]}), ("glue/mnli", 0, {"text": "hypothesis"})]
+    asked += [
+        ("sst2", 0, {"label_names": ["bad", "good"]}),
+        ("glue/mnli", 0, {"text": "hypothesis"}),
+    ]
     asked += [("fewrel", 1, {})]
     with FakeHub(folder) as hub:
         done = run_python(hub, folder / "home", SCRIPT, json.dumps(asked))
@@ -113,7 +129,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert done.stdout == again.stdout  # what was loaded once is there without the hub
     answers = json.loads(done.stdout)
     return {
-        f"{name} {seed} {sorted(columns)}": answer for (name, seed, columns), answer in zip(asked, answers, strict=True)
+        f"{name} {seed} {sorted(columns)}": answer
+        for (name, seed, columns), answer in zip(asked, answers, strict=True)
     }
 
 
@@ -124,7 +141,9 @@ def test_the_table_is_sound() -> None:
         assert "train" in preset.splits
         assert len(set(preset.label_names)) == len(preset.label_names) > 1
     assert len(PRESETS["fewrel"].label_names) == 64
-    assert {name: preset.metric for name, preset in PRESETS.items() if preset.metric != "accuracy"} == {
+    assert {
+        name: preset.metric for name, preset in PRESETS.items() if preset.metric != "accuracy"
+    } == {
         "glue/cola": "mcc",
         "glue/mrpc": "f1",
     }
@@ -170,7 +189,12 @@ def test_sst5_from_a_repository_of_its_layout(loaded: dict[str, Any]) -> None:
     assert (name, count, metric) == ("sst5", 5, "accuracy")
     assert names[0] == "very negative"
     for split in ("train", "dev", "test"):
-        assert splits[split] == [[f"{split} {i}" for i in range(5)], None, [4, 3, 2, 1, 0], [0, 1, 2, 3, 4]]
+        assert splits[split] == [
+            [f"{split} {i}" for i in range(5)],
+            None,
+            [4, 3, 2, 1, 0],
+            [0, 1, 2, 3, 4],
+        ]
 
 
 def test_fewrel_from_a_repository_of_its_layout(loaded: dict[str, Any]) -> None:
@@ -181,11 +205,19 @@ def test_fewrel_from_a_repository_of_its_layout(loaded: dict[str, Any]) -> None:
         texts, _, labels, row_id = splits[split]
         assert sorted(labels) == [0] * size + [1] * size
         taken += row_id
-        assert all(text.startswith(f"[E1] {names[label]}-") for text, label in zip(texts, labels, strict=True))
+        assert all(
+            text.startswith(f"[E1] {names[label]}-")
+            for text, label in zip(texts, labels, strict=True)
+        )
         everything += texts
-    assert sorted(everything) == sorted(f"[E1] {n}-{i} [/E1] lies in [E2] B C [/E2] ." for n in names for i in range(5))
+    assert sorted(everything) == sorted(
+        f"[E1] {n}-{i} [/E1] lies in [E2] B C [/E2] ." for n in names for i in range(5)
+    )
     assert sorted(taken) == list(range(10))  # places in the one table that all seeds draw from
-    assert "data: preset fewrel, data set thunlp/few_rel@refs/convert/parquet: 6 train, 2 dev, 2 test rows" in notes
+    assert (
+        "data: preset fewrel, data set thunlp/few_rel@refs/convert/parquet: 6 train, 2 dev, 2 test rows"
+        in notes
+    )
     assert loaded["fewrel 1 []"][0] == "fewrel-seed1"
     assert loaded["fewrel 1 []"][-1] != splits
 
@@ -199,7 +231,9 @@ def test_what_is_asked_for_goes_before_a_preset(loaded: dict[str, Any]) -> None:
 
 @pytest.fixture
 def copies(tmp_path: Path) -> dict[str, Path]:
-    """Folders as `hf download --local-dir` leaves them: the repository's files, and what it keeps for itself."""
+    """Folders as `hf download --local-dir` leaves them: the repository's files, and what it keeps
+    for itself.
+    """
     glue(tmp_path / "glue")
     sst5(tmp_path / "sst5")
     fewrel(tmp_path / "few_rel")
@@ -217,15 +251,26 @@ def told(data: str, folder: Path, **columns: Any) -> tuple[Any, list[str]]:
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_a_preset_over_a_copy_is_the_preset(
-    loaded: dict[str, Any], copies: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    loaded: dict[str, Any],
+    copies: dict[str, Path],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """Of the whole repository, or of the one folder that holds its files: as it comes from the hub."""
-    monkeypatch.setitem(PRESETS, "fewrel", replace(PRESETS["fewrel"], per_class=(3, 1, 1), label_names=("P6", "P17")))
+    monkeypatch.setitem(
+        PRESETS,
+        "fewrel",
+        replace(PRESETS["fewrel"], per_class=(3, 1, 1), label_names=("P6", "P17")),
+    )
     top = copies[name.split("/")[0]]
     below = {"fewrel": top / "default", "sst5": top}.get(name, top / name.split("/")[-1])
     for folder in (top, below):
         source, notes = told(f"{name}={folder}", tmp_path)
-        splits = {s: [*rows.texts(), rows.label.tolist(), rows.row_id.tolist()] for s, rows in source.splits.items()}
+        splits = {
+            s: [*rows.texts(), rows.label.tolist(), rows.row_id.tolist()]
+            for s, rows in source.splits.items()
+        }
         assert notes[-1].startswith(f"data: preset {name}, {folder}: ")
         known_as, names, count, metric, _, expected = loaded[f"{name} 0 []"]
         assert [source.name, list(source.label_names or ()), source.num_labels, source.metric] == [
@@ -234,7 +279,9 @@ def test_a_preset_over_a_copy_is_the_preset(
         assert splits == {split: list(rows) for split, rows in expected.items()}
 
 
-def test_a_copy_without_preset_is_read_by_its_names(copies: dict[str, Path], tmp_path: Path) -> None:
+def test_a_copy_without_preset_is_read_by_its_names(
+    copies: dict[str, Path], tmp_path: Path
+) -> None:
     source, _ = told(str(copies["glue"] / "mnli"), tmp_path)
     assert set(source.splits) == {"train", "dev", "test", "dev_mismatched", "test_mismatched"}
     assert source.split("dev_mismatched").texts()[0][0] == "premise of mnli validation_mismatched 0"
@@ -245,16 +292,25 @@ def test_a_preset_over_what_datasets_saved(tmp_path: Path) -> None:
     made = datasets.Dataset.from_dict(columns)
     datasets.DatasetDict({"train": made, "validation": made}).save_to_disk(tmp_path / "saved")
     source, notes = told(f"cola={tmp_path / 'saved'}", tmp_path)
-    assert (source.name, source.metric, source.label_names) == ("glue-cola", "mcc", ("unacceptable", "acceptable"))
+    assert (source.name, source.metric, source.label_names) == (
+        "glue-cola",
+        "mcc",
+        ("unacceptable", "acceptable"),
+    )
     assert source.split("dev").texts() == (["a", "b"], None)
     assert notes[0] == f"{tmp_path / 'saved'}: the preset glue/cola has more: no test here"
 
 
 def test_a_preset_over_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"nowhere: no such folder\. Give sst5=FOLDER, .* the files of SetFit/sst5"):
+    with pytest.raises(
+        SpecError, match=r"nowhere: no such folder\. Give sst5=FOLDER, .* the files of SetFit/sst5"
+    ):
         told(f"sst5={tmp_path / 'nowhere'}", tmp_path)
     (tmp_path / "dev.jsonl").write_text('{"text": "a", "label": 0}\n')
-    with pytest.raises(SpecError, match=r"expected the split train of SetFit/sst5, found dev\.jsonl\. Fetch it again"):
+    with pytest.raises(
+        SpecError,
+        match=r"expected the split train of SetFit/sst5, found dev\.jsonl\. Fetch it again",
+    ):
         told(f"sst5={tmp_path}", tmp_path)
     with pytest.raises(SpecError, match="no such file or folder"):
         told(f"mine={tmp_path}", tmp_path)
@@ -296,7 +352,9 @@ def test_a_draw_is_its_seeds() -> None:
         ([0, 0, -1], None, "class 0: expected at least 3 rows, found 2"),
     ],
 )
-def test_a_class_with_too_few_rows_is_refused(label: list[int], names: tuple[str, ...] | None, said: str) -> None:
+def test_a_class_with_too_few_rows_is_refused(
+    label: list[int], names: tuple[str, ...] | None, said: str
+) -> None:
     with pytest.raises(SpecError, match=said):
         draw(np.array(label), names, (1, 1, 1), 0)
 
@@ -307,7 +365,9 @@ def spans(length: int) -> st.SearchStrategy[list[int]]:
 
 
 @given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), spans(n), spans(n))))
-def test_marks_stand_around_their_entities_whatever_these_share(case: tuple[int, list[int], list[int]]) -> None:
+def test_marks_stand_around_their_entities_whatever_these_share(
+    case: tuple[int, list[int], list[int]],
+) -> None:
     length, head, tail = case
     tokens = [f"w{i}" for i in range(length)]
     found = mark(tokens, head, tail).split(" ")
@@ -355,11 +415,17 @@ def test_the_first_mention_is_marked() -> None:
     "head", [{"indices": []}, {"indices": [[]]}, {"indices": [[2]]}, {"indices": [[-1]]}, {}, None]
 )
 def test_an_entity_without_a_place_is_refused_by_row(head: Any) -> None:
-    with pytest.raises(SpecError, match="set, row 0: expected tokens, and in head and tail places of them, found"):
+    with pytest.raises(
+        SpecError, match="set, row 0: expected tokens, and in head and tail places of them, found"
+    ):
         marked(entities(head=head), COLUMNS, "text")
 
 
 def test_a_table_without_entities_is_refused() -> None:
     table = entities()
     with pytest.raises(SpecError, match="set: no column 'tail', found tokens, head"):
-        marked(replace(table, columns={n: c for n, c in table.columns.items() if n != "tail"}), COLUMNS, "text")
+        marked(
+            replace(table, columns={n: c for n, c in table.columns.items() if n != "tail"}),
+            COLUMNS,
+            "text",
+        )

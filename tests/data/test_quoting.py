@@ -29,7 +29,13 @@ def tsv(path: Path, *rows: str) -> Path:
         (['"a\tb"\tx', "c\ty"], ["a\tb", "c"], QUOTED, 1, 2),
         (["a\tx", '"never closed\ty', '"both"\tx'], ["a", '"never closed', '"both"'], PLAIN, 2, 3),
         (["a\tx", '"both" and more\ty', "b\tx"], ["a", '"both" and more', "b"], PLAIN, 1, 3),
-        (['"both"\tx', 'he said "so"\ty'], ['"both"', 'he said "so"'], PLAIN, 1, 2),  # no writer that quotes leaves it
+        (
+            ['"both"\tx', 'he said "so"\ty'],
+            ['"both"', 'he said "so"'],
+            PLAIN,
+            1,
+            2,
+        ),  # no writer that quotes leaves it
     ],
 )
 def test_quotes_mean_what_the_whole_file_says(
@@ -37,18 +43,30 @@ def test_quotes_mean_what_the_whole_file_says(
 ) -> None:
     table = read_table(tsv(tmp_path / "train.tsv", *rows))
     assert texts(table, "text").to_pylist() == found
-    assert [(r.consequence, r.count, r.first) for r in table.remarks] == [(consequence, count, f"line {line}")] * bool(
-        count
-    )
+    assert [(r.consequence, r.count, r.first) for r in table.remarks] == [
+        (consequence, count, f"line {line}")
+    ] * bool(count)
 
 
 @pytest.mark.parametrize(
     ("rows", "line", "said"),
     [
-        (['"a ""q"""\tx', '"b\ty'], 3, "doubled on line 2, found one that does not. Correct the line"),
-        (['"a ""q"""\tx', 'b "c"\ty'], 3, "quotes around a field that holds a quote, as on line 2, found none"),
+        (
+            ['"a ""q"""\tx', '"b\ty'],
+            3,
+            "doubled on line 2, found one that does not. Correct the line",
+        ),
+        (
+            ['"a ""q"""\tx', 'b "c"\ty'],
+            3,
+            "quotes around a field that holds a quote, as on line 2, found none",
+        ),
         (["a\tx", '"a \\"q\\""\tx'], 3, "found one with a backslash before it. Double it"),
-        (["a\tx", '"b\tx', 'c"\ty'], 3, "found a quoted field over several lines, each of which may be a row"),
+        (
+            ["a\tx", '"b\tx', 'c"\ty'],
+            3,
+            "found a quoted field over several lines, each of which may be a row",
+        ),
     ],
 )
 def test_quotes_that_may_mean_either_are_refused_and_the_advice_helps(

@@ -1,6 +1,8 @@
-"""What pandas and the csv module write and read back is what is read here, row for row, or something is said.
+"""What pandas and the csv module write and read back is what is read here, row for row, or
+something is said.
 
-The oracle is pandas alone: it reads the same file as texts, with quotes as marks and with quotes as characters.
+The oracle is pandas alone: it reads the same file as texts, with quotes as marks and with quotes as
+characters.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ MANY = 1_000
 
 def pandas_writer(end: str, **options: Any) -> tuple[str, Callable[[Path, Rows], None]]:
     def write(path: Path, rows: Rows) -> None:
-        pd.DataFrame(rows, columns=["text", "label"]).to_csv(path, sep="\t" if end == ".tsv" else ",", **options)
+        pd.DataFrame(rows, columns=["text", "label"]).to_csv(
+            path, sep="\t" if end == ".tsv" else ",", **options
+        )
 
     return end, write
 
@@ -73,8 +77,12 @@ def csv_writer(end: str, dialect: str) -> tuple[str, Callable[[Path, Rows], None
 
 
 def datasets_writer(path: Path, rows: Rows) -> None:
-    table = datasets.Dataset.from_dict({"text": [t for t, _ in rows], "label": [label for _, label in rows]})
-    {".csv": table.to_csv, ".jsonl": table.to_json, ".parquet": table.to_parquet}[path.suffix](str(path))
+    table = datasets.Dataset.from_dict(
+        {"text": [t for t, _ in rows], "label": [label for _, label in rows]}
+    )
+    {".csv": table.to_csv, ".jsonl": table.to_json, ".parquet": table.to_parquet}[path.suffix](
+        str(path)
+    )
 
 
 WRITERS = {
@@ -92,7 +100,9 @@ WRITERS = {
     "csv.writer unix": csv_writer(".csv", "unix"),
     "pandas.jsonl": (
         ".jsonl",
-        lambda path, rows: pd.DataFrame(rows, columns=["text", "label"]).to_json(path, orient="records", lines=True),
+        lambda path, rows: pd.DataFrame(rows, columns=["text", "label"]).to_json(
+            path, orient="records", lines=True
+        ),
     ),
     "pandas.parquet": (
         ".parquet",
@@ -123,11 +133,15 @@ def by_pandas(path: Path, quoting: int = csv.QUOTE_MINIMAL) -> Rows:
     if path.suffix == ".parquet":
         frame = pd.read_parquet(path)
     elif path.suffix == ".jsonl":
-        with path.open(encoding="utf-8") as file:  # pandas' own reader makes numbers and dates of texts
+        with path.open(
+            encoding="utf-8"
+        ) as file:  # pandas' own reader makes numbers and dates of texts
             frame = pd.DataFrame([json.loads(line) for line in file.read().split("\n") if line])
     else:
         sep = "\t" if path.suffix == ".tsv" else ","
-        frame = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, quoting=quoting, encoding="utf-8-sig")
+        frame = pd.read_csv(
+            path, sep=sep, dtype=str, keep_default_na=False, quoting=quoting, encoding="utf-8-sig"
+        )
     return list(zip(frame["text"], frame["label"], strict=True))
 
 
@@ -138,9 +152,15 @@ def check_writer(folder: Path, name: str, rows: Rows) -> str:
     expected = by_pandas(path)
     assert expected == rows
     result = attempt(path)
-    if isinstance(result, Exception):  # a tsv whose quoted field may be several rows, or a row that is the header again
-        assert re.search(r"line \d+: expected (one row a line|a row, found the header)", str(result)), result
-        assert ("text", "label") in rows or (end == ".tsv" and any("\n" in text for text, _ in rows))
+    if isinstance(
+        result, Exception
+    ):  # a tsv whose quoted field may be several rows, or a row that is the header again
+        assert re.search(
+            r"line \d+: expected (one row a line|a row, found the header)", str(result)
+        ), result
+        assert ("text", "label") in rows or (
+            end == ".tsv" and any("\n" in text for text, _ in rows)
+        )
         return f"refused {end}"
     table, found = result
     assert found == expected
@@ -157,7 +177,9 @@ def check_writer(folder: Path, name: str, rows: Rows) -> str:
 def check_raw(folder: Path, rows: Rows) -> str:
     """A tsv without quoting gives what was written, or says that its quotes were taken for marks."""
     path = folder / "train.tsv"
-    path.write_text("".join(f"{a}\t{b}\n" for a, b in [("text", "label"), *rows]), encoding="utf-8", newline="")
+    path.write_text(
+        "".join(f"{a}\t{b}\n" for a, b in [("text", "label"), *rows]), encoding="utf-8", newline=""
+    )
     result = attempt(path)
     if isinstance(result, Exception):
         assert re.search(r"line \d+: expected ", str(result)), result
@@ -175,7 +197,9 @@ def check_raw(folder: Path, rows: Rows) -> str:
 @pytest.mark.parametrize("name", WRITERS)
 @settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=ROWS)
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, name: str, rows: Rows) -> None:
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, name: str, rows: Rows
+) -> None:
     check_writer(tmp_path_factory.mktemp("w"), name, rows)
 
 
@@ -195,20 +219,26 @@ def test_what_is_written_is_read_often(tmp_path_factory: pytest.TempPathFactory)
 
 RAW_TEXT = TEXT.map(lambda text: re.sub(r"[\t\n\r]", "", text))
 RAW_ROWS = st.lists(
-    st.tuples(RAW_TEXT, st.sampled_from(["pos", "neg", '"so"'])).filter(lambda row: row != ("text", "label")),
+    st.tuples(RAW_TEXT, st.sampled_from(["pos", "neg", '"so"'])).filter(
+        lambda row: row != ("text", "label")
+    ),
     max_size=8,
 )
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(RAW_ROWS)
-def test_a_raw_tsv_gives_its_lines_or_says_so(tmp_path_factory: pytest.TempPathFactory, rows: Rows) -> None:
+def test_a_raw_tsv_gives_its_lines_or_says_so(
+    tmp_path_factory: pytest.TempPathFactory, rows: Rows
+) -> None:
     check_raw(tmp_path_factory.mktemp("r"), rows)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_raw_tsv_gives_its_lines_or_says_so_often(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_raw_tsv_gives_its_lines_or_says_so_often(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     results: Counter[str] = Counter()
 
     @settings(max_examples=MANY, deadline=None)
@@ -225,7 +255,11 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
     changed = bytearray(content)
     for _ in range(draw.randint(1, 3)):
         place = draw.randrange(len(changed))
-        byte = draw.choice(b'"\t\n\r,; \\\x00\xff{}[]:a0') if draw.random() < 0.8 else draw.randrange(256)
+        byte = (
+            draw.choice(b'"\t\n\r,; \\\x00\xff{}[]:a0')
+            if draw.random() < 0.8
+            else draw.randrange(256)
+        )
         kind = draw.choice(("change", "insert", "remove"))
         if kind == "change":
             changed[place] = byte
@@ -238,7 +272,10 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
 
 def check_mutated(folder: Path, end: str, seed: int) -> str:
     draw = random.Random(seed)
-    rows = [(f"{draw.choice(['a', 'b', 'he said', 'x, y', 'two words'])} {i}", draw.choice("pn")) for i in range(6)]
+    rows = [
+        (f"{draw.choice(['a', 'b', 'he said', 'x, y', 'two words'])} {i}", draw.choice("pn"))
+        for i in range(6)
+    ]
     if draw.random() < 0.5:
         rows[2] = ('she "said" so', "p")
     writers = [write for ending, write in WRITERS.values() if ending == end]

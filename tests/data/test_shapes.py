@@ -1,5 +1,5 @@
-"""Data files as people have them: each shape is read with all its rows and classes, or refused in one line that says
-what can be done. What must be read is the same six rows in every shape.
+"""Data files as people have them: each shape is read with all its rows and classes, or refused in
+one line that says what can be done. What must be read is the same six rows in every shape.
 """
 
 from __future__ import annotations
@@ -66,8 +66,15 @@ def archive(members: dict[str, str]) -> bytes:
 
 def folders(name: str, ending: str, *parts: bytes) -> Files:
     """A folder of parts, with what Spark leaves beside them."""
-    files: Files = {f"{name}/part-0000{i}-{UUID}-c000{ending}": part for i, part in enumerate(parts)}
-    return {**files, f"{name}/_SUCCESS": "", f"{name}/._SUCCESS.crc": "x", f"{name}/.part-00000.crc": "x"}
+    files: Files = {
+        f"{name}/part-0000{i}-{UUID}-c000{ending}": part for i, part in enumerate(parts)
+    }
+    return {
+        **files,
+        f"{name}/_SUCCESS": "",
+        f"{name}/._SUCCESS.crc": "x",
+        f"{name}/.part-00000.crc": "x",
+    }
 
 
 def pandas_json(orient: Any) -> str:
@@ -154,10 +161,15 @@ def refused(path: Path, **columns: Any) -> str:
 @pytest.mark.parametrize("shape", READ)
 def test_a_shape_is_read_with_all_its_rows_and_classes(tmp_path: Path, shape: str) -> None:
     files, name, columns = READ[shape]
-    source = load(str(written(tmp_path, files) / name), Columns(**columns), tmp_path, Notes(lambda note: None))
+    source = load(
+        str(written(tmp_path, files) / name), Columns(**columns), tmp_path, Notes(lambda note: None)
+    )
     rows = source.table("train")
     assert source.label_names == ("neg", "pos")
-    assert list(zip(rows.texts()[0], [source.label_names[label] for label in rows.label], strict=True)) == ROWS
+    assert (
+        list(zip(rows.texts()[0], [source.label_names[label] for label in rows.label], strict=True))
+        == ROWS
+    )
 
 
 # name of the shape -> its files, and what the refusal says
@@ -201,13 +213,21 @@ def test_a_shape_is_refused_with_what_can_be_done(tmp_path: Path, shape: str) ->
     assert advice in refused(data / next(iter(files)) if len(files) == 1 else data)
 
 
-def test_a_guess_of_the_encoding_is_said_and_one_that_was_asked_for_is_doubted(tmp_path: Path) -> None:
+def test_a_guess_of_the_encoding_is_said_and_one_that_was_asked_for_is_doubted(
+    tmp_path: Path,
+) -> None:
     data = written(tmp_path, {"r.csv": CSV.encode("utf-16-le"), "x/r.csv": CSV})
     notes: list[str] = []
     load(str(data / "r.csv"), Columns(), tmp_path, Notes(notes.append))
-    assert "r.csv: rows in UTF-16, which no byte order mark names: 6 (first: line 1). They are read as such" in notes[0]
+    assert (
+        "r.csv: rows in UTF-16, which no byte order mark names: 6 (first: line 1). They are read as such"
+        in notes[0]
+    )
     load(str(data / "x" / "r.csv"), Columns(encoding="cp1252"), tmp_path, Notes(notes.append))
-    assert any("lines that are UTF-8 as well: 1 (first: line 5). They are read as cp1252" in note for note in notes)
+    assert any(
+        "lines that are UTF-8 as well: 1 (first: line 5). They are read as cp1252" in note
+        for note in notes
+    )
 
 
 @pytest.mark.parametrize("written_names", [
@@ -230,7 +250,9 @@ def test_a_column_of_splits_is_said(tmp_path: Path) -> None:
     data = written(tmp_path, {"r.csv": "text,label,Split\na,x,train\nb,y,Test\n"})
     notes: list[str] = []
     load(str(data), Columns(), tmp_path, Notes(notes.append))
-    assert any("the column Split names splits (Test, train) and is not read" in note for note in notes)
+    assert any(
+        "the column Split names splits (Test, train) and is not read" in note for note in notes
+    )
 
 
 def test_names_in_the_data_go_before_those_that_a_library_wrote_beside_it(tmp_path: Path) -> None:
@@ -239,22 +261,33 @@ def test_names_in_the_data_go_before_those_that_a_library_wrote_beside_it(tmp_pa
     file = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}), file)
     beside = {"features": {"label": {"names": ["yes", "no"], "_type": "ClassLabel"}}}
-    data = written(tmp_path, {"train.parquet": file.getvalue(), "dataset_info.json": json.dumps(beside)})
+    data = written(
+        tmp_path, {"train.parquet": file.getvalue(), "dataset_info.json": json.dumps(beside)}
+    )
     source = load(str(data), Columns(), tmp_path, Notes(lambda note: None))
     assert (source.label_names, source.table("train").label.tolist()) == (("no", "yes"), [0, 1])
 
 
-def test_packed_rows_that_a_cache_names_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path, {"reviews.jsonl.gz": b"", "reviews.CSV": b"", "reviews.xlsx": b"", "x.csv": b""})
+def test_packed_rows_that_a_cache_names_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(
+        tmp_path, {"reviews.jsonl.gz": b"", "reviews.CSV": b"", "reviews.xlsx": b"", "x.csv": b""}
+    )
     monkeypatch.chdir(tmp_path / "data")
     assert sorted(map(str, lying_here("reviews"))) == ["reviews.CSV", "reviews.jsonl.gz"]
     assert lying_here("../data/reviews") == []
 
 
 def test_what_annotators_left_open_is_said(tmp_path: Path) -> None:
-    rows = [{"text": "a", "label": "x", "answer": "accept"}, {"text": "b", "label": "-", "answer": "reject"}]
+    rows = [
+        {"text": "a", "label": "x", "answer": "accept"},
+        {"text": "b", "label": "-", "answer": "reject"},
+    ]
     data = written(tmp_path, {"r.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
     notes: list[str] = []
     load(str(data), Columns(), tmp_path, Notes(notes.append))
-    assert any("the column answer is reject or ignore in 1 rows and is not read" in note for note in notes)
+    assert any(
+        "the column answer is reject or ignore in 1 rows and is not read" in note for note in notes
+    )
     assert any("'-' (1 rows" in note and "is taken for a class" in note for note in notes)

@@ -1,4 +1,6 @@
-"""Answers as people have them in tables: which shapes are read, what the numbers are, and what is refused."""
+"""Answers as people have them in tables: which shapes are read, what the numbers are, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ COLUMN = AnswerSource(False, ("probs",))
 
 
 def table(**columns: Any) -> Table:
-    return Table("answers", columns, range(len(next(iter(columns.values())))), typed=True, unit="row")
+    return Table(
+        "answers", columns, range(len(next(iter(columns.values())))), typed=True, unit="row"
+    )
 
 
 def cells(write: Callable[[list[float]], Any]) -> Table:
@@ -44,7 +48,9 @@ IN_ORDER: dict[str, Table] = {
     "arrays": cells(np.array),
     "json": cells(json.dumps),
     "numpy's print": cells(lambda row: str(np.array(row))),
-    "arrow lists": table(probs=pa.chunked_array([pa.array(PROBABILITIES[:1]), pa.array(PROBABILITIES[1:])])),
+    "arrow lists": table(
+        probs=pa.chunked_array([pa.array(PROBABILITIES[:1]), pa.array(PROBABILITIES[1:])])
+    ),
     "arrow half lists": table(probs=pa.array([np.array(row, np.float16) for row in PROBABILITIES])),
     "arrow fixed lists": table(probs=pa.array(PROBABILITIES, pa.list_(pa.float64(), 3))),
     "one gap": table(probs=[None, *PROBABILITIES]),
@@ -102,14 +108,21 @@ def test_numbers_by_name(shape: str) -> None:
 def test_a_column_for_each_class(columns: list[str], expected: tuple[str, ...]) -> None:
     names = [columns[0].replace("*", name) for name in NAMES] if len(columns) == 1 else columns
     written = zip(names, zip(*PROBABILITIES, strict=True), strict=True)
-    labels = read_columns(table(**{name: [str(p) for p in column] for name, column in written}), columns)
+    labels = read_columns(
+        table(**{name: [str(p) for p in column] for name, column in written}), columns
+    )
     assert labels.names == expected
     np.testing.assert_allclose(probabilities(labels), PROBABILITIES, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "answers",
-    [[["b", "a", "b"], ["a"], []], ["b", "a", None], [{"b": 4, "a": 2}, {"a": 1}, {}], [[2, 4], [1, 0], [0, 0]]],
+    [
+        [["b", "a", "b"], ["a"], []],
+        ["b", "a", None],
+        [{"b": 4, "a": 2}, {"a": 1}, {}],
+        [[2, 4], [1, 0], [0, 0]],
+    ],
     ids=["names", "one name", "counts by name", "counts"],
 )
 def test_votes_are_counted_and_none_is_no_answer(answers: list[Any]) -> None:
@@ -133,13 +146,17 @@ def test_logits_are_declared_and_minus_infinity_is_probability_zero() -> None:
     logits, kind = labels.logits(AnswerSource(True, ("probs",)))
     assert kind is Kind.LOGITS
     assert logits[0].tolist() == [0, -4, ZERO]
-    with pytest.raises(SpecError, match=r"row 0: expected probabilities or votes.*--teacher logits:probs"):
+    with pytest.raises(
+        SpecError, match=r"row 0: expected probabilities or votes.*--teacher logits:probs"
+    ):
         labels.logits(COLUMN)
 
 
 def test_a_class_without_a_logit_is_not_taken_for_zero() -> None:
     labels = read_columns(table(z=[{"a": -0.5, "b": -1.0}, {"b": -0.1}]), ["z"], absent=np.nan)
-    with pytest.raises(SpecError, match="row 1: expected a number for each class, found NaN or nothing"):
+    with pytest.raises(
+        SpecError, match="row 1: expected a number for each class, found NaN or nothing"
+    ):
         labels.logits(AnswerSource(True, ("z",)))
 
 
@@ -152,7 +169,10 @@ def test_a_class_without_a_logit_is_not_taken_for_zero() -> None:
         ([[0.5, 0.5], [0.5, float("nan")]], "row 1: expected a number for each class, found NaN"),
         ([[0.5, 0.5], [0.5, 0.25, 0.25]], "row 1: expected 2 numbers"),
         ([{"a": 1.0}, [1.0]], "row 1: expected classes by name"),
-        ([{"a": 0.5, "b": 0.5}, [["a", 1.0], ["a", 1.0]]], "row 1: expected a list of numbers, numbers by class"),
+        (
+            [{"a": 0.5, "b": 0.5}, [["a", 1.0], ["a", 1.0]]],
+            "row 1: expected a list of numbers, numbers by class",
+        ),
         ([0.5, 0.25], "row 0: expected a number for each class"),
         ([3, 4], r"row 0: expected .*column:A,B or column:PREFIX\*"),
         ([[2, 1, 2], [0, 0, 1]], "may as well be the class numbers that annotators chose"),

@@ -24,14 +24,22 @@ Load = Callable[..., Source]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Load:
-    """``read({name: content}, **columns)``: files written to a folder, and the source loaded from it."""
+    """``read({name: content}, **columns)``: files written to a folder, and the source loaded from
+    it.
+    """
 
-    def load_files(files: dict[str, Any], *, at: str = "", notes: list[str] | None = None, **columns: Any) -> Source:
+    def load_files(
+        files: dict[str, Any], *, at: str = "", notes: list[str] | None = None, **columns: Any
+    ) -> Source:
         for name, content in files.items():
             (tmp_path / "data").mkdir(exist_ok=True)
-            (tmp_path / "data" / name).write_text(content if isinstance(content, str) else lines(content), "utf-8")
+            (tmp_path / "data" / name).write_text(
+                content if isinstance(content, str) else lines(content), "utf-8"
+            )
         told: list[str] = [] if notes is None else notes
-        return load(str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", Notes(told.append))
+        return load(
+            str(tmp_path / "data" / at), Columns(**columns), tmp_path / "cache", Notes(told.append)
+        )
 
     return load_files
 
@@ -53,7 +61,10 @@ def labelled(*labels: object) -> list[Record]:
 
 
 def test_splits_come_in_one_order_with_identity_beside(read: Load) -> None:
-    files = {f"{name}.jsonl": [{"text": f"{name} {i}", "label": i % 2} for i in range(3)] for name in docstrings.SPLITS}
+    files = {
+        f"{name}.jsonl": [{"text": f"{name} {i}", "label": i % 2} for i in range(3)]
+        for name in docstrings.SPLITS
+    }
     source = read(dict(reversed(files.items())))
     assert list(source.splits) == ["train", "dev", "test"]
     assert (source.name, source.num_labels, source.label_names) == ("data", 2, None)
@@ -71,8 +82,12 @@ def test_one_content_in_three_formats_is_one_source(read: Load) -> None:
     rows = [("two words", "b"), ("another", "a"), ("one, comma", "b")]
     sources = [
         read({"train.jsonl": [{"text": t, "label": n} for t, n in rows]}, at="train.jsonl"),
-        read({"train.csv": "text,label\n" + "".join(f'"{t}",{n}\n' for t, n in rows)}, at="train.csv"),
-        read({"train.tsv": "text\tlabel\n" + "".join(f"{t}\t{n}\n" for t, n in rows)}, at="train.tsv"),
+        read(
+            {"train.csv": "text,label\n" + "".join(f'"{t}",{n}\n' for t, n in rows)}, at="train.csv"
+        ),
+        read(
+            {"train.tsv": "text\tlabel\n" + "".join(f"{t}\t{n}\n" for t, n in rows)}, at="train.tsv"
+        ),
     ]
     assert len({source.digest() for source in sources}) == 1
     assert {source.name for source in sources} == {"train"}
@@ -93,7 +108,9 @@ def test_select_carries_every_column(texts: list[str], data: st.DataObject) -> N
         assert selected.row_id.tolist() == order.tolist()
         assert selected.row_hash.tolist() == rows.row_hash[order].tolist()
         assert selected.label.tolist() == rows.label[order].tolist()
-    start, stop = sorted((data.draw(st.integers(0, len(places))), data.draw(st.integers(0, len(places)))))
+    start, stop = sorted(
+        (data.draw(st.integers(0, len(places))), data.draw(st.integers(0, len(places))))
+    )
     assert once.texts(start, stop)[0] == [texts[i] for i in places[start:stop]]
 
 
@@ -109,7 +126,9 @@ def test_digests_see_texts_order_and_labels_where_they_should(read: Load) -> Non
 
 
 def test_repeated_texts_with_other_labels_are_all_kept(read: Load) -> None:
-    rows = read({"train.jsonl": [{"text": "same", "label": label} for label in ("a", "b", "a")]}).split("train")
+    rows = read(
+        {"train.jsonl": [{"text": "same", "label": label} for label in ("a", "b", "a")]}
+    ).split("train")
     assert rows.label.tolist() == [0, 1, 0]
     assert rows.row_id.tolist() == [0, 1, 2]
     assert len(set(rows.row_hash.tolist())) == 1
@@ -126,13 +145,19 @@ def test_one_file_is_divided_by_content(read: Load) -> None:
     sizes = {split: len(found) for split, found in texts.items()}
     assert source.name == "reviews"
     assert sum(sizes.values()) == 2000
-    assert {s: n / 2000 for s, n in sizes.items()} == pytest.approx({"train": 0.8, "dev": 0.1, "test": 0.1}, abs=0.04)
+    assert {s: n / 2000 for s, n in sizes.items()} == pytest.approx(
+        {"train": 0.8, "dev": 0.1, "test": 0.1}, abs=0.04
+    )
     assert not set(texts["train"]) & set(texts["dev"]) | set(texts["train"]) & set(texts["test"])
     assert not set(texts["dev"]) & set(texts["test"])
     whole = source.table("train")
     assert whole.row_id.tolist() == list(range(2000))
-    assert all((whole.row_hash[rows.row_id] == rows.row_hash).all() for rows in source.splits.values())
-    assert all(rows.row_hash.tolist() == row_hashes(texts[s]).tolist() for s, rows in source.splits.items())
+    assert all(
+        (whole.row_hash[rows.row_id] == rows.row_hash).all() for rows in source.splits.values()
+    )
+    assert all(
+        rows.row_hash.tolist() == row_hashes(texts[s]).tolist() for s, rows in source.splits.items()
+    )
     assert notes == [
         f"reviews.jsonl: no labelled rows are given to score on, so {sizes['dev']} dev rows and {sizes['test']} test "
         "rows are held out of its 2,000 (by content, one row in 10 of each class for each split, equal texts "
@@ -144,7 +169,8 @@ def test_pairs_by_their_usual_names(read: Load) -> None:
     rows = [{"premise": "it rains", "hypothesis": "it is wet", "label": 0}]
     assert read({"train.jsonl": rows}).split("train").texts() == (["it rains"], ["it is wet"])
     assert (
-        read({"train.jsonl": rows}).split("train").row_hash.tolist() == row_hashes(["it rains"], ["it is wet"]).tolist()
+        read({"train.jsonl": rows}).split("train").row_hash.tolist()
+        == row_hashes(["it rains"], ["it is wet"]).tolist()
     )
     named = read({"train.jsonl": rows}, text="hypothesis", text_pair="premise").split("train")
     assert named.texts() == (["it is wet"], ["it rains"])
@@ -152,7 +178,10 @@ def test_pairs_by_their_usual_names(read: Load) -> None:
 
 def test_text_alone_names_a_single_text(read: Load) -> None:
     rows = [{"premise": "it rains", "hypothesis": "it is wet", "label": 0}]
-    assert read({"train.jsonl": rows}, text="premise").split("train").texts() == (["it rains"], None)
+    assert read({"train.jsonl": rows}, text="premise").split("train").texts() == (
+        ["it rains"],
+        None,
+    )
 
 
 def test_a_second_text_alone_goes_with_the_usual_first(read: Load) -> None:
@@ -168,11 +197,19 @@ def test_usual_names_of_a_text_and_a_label(read: Load, column: str) -> None:
 
 
 def test_an_unlabelled_test_file_beside_labelled_ones(read: Load) -> None:
-    files = {"dev.jsonl": [{"text": "a"}], "train.jsonl": labelled("x", "y"), "test.csv": "text\nb\n"}
+    files = {
+        "dev.jsonl": [{"text": "a"}],
+        "train.jsonl": labelled("x", "y"),
+        "test.csv": "text\nb\n",
+    }
     for options in ({}, {"label": "label"}):
         source = read(files, **options)
         assert source.label_names == ("x", "y")
-        assert {s: r.label.tolist() for s, r in source.splits.items()} == {"train": [0, 1], "dev": [-1], "test": [-1]}
+        assert {s: r.label.tolist() for s, r in source.splits.items()} == {
+            "train": [0, 1],
+            "dev": [-1],
+            "test": [-1],
+        }
 
 
 def test_names_are_sorted_over_all_splits_or_stand_as_given(read: Load) -> None:
@@ -185,7 +222,9 @@ def test_names_are_sorted_over_all_splits_or_stand_as_given(read: Load) -> None:
     assert given.splits["train"].label.tolist() == [0, 2]
     filed = read({**files, "labels.json": '{"labels": ["b", "c", "a"]}'})
     assert filed.splits["train"].label.tolist() == [1, 0]
-    assert read({"labels.json": '["b", "c", "a"]'}, at="train.jsonl").split("train").label.tolist() == [1, 0]
+    assert read({"labels.json": '["b", "c", "a"]'}, at="train.jsonl").split(
+        "train"
+    ).label.tolist() == [1, 0]
     assert read({}, label_names=("a", "b", "c")).splits["train"].label.tolist() == [2, 1]
 
 
@@ -235,10 +274,15 @@ def test_labels_of_a_csv(
 def test_given_names_that_are_numbers_are_names(read: Load) -> None:
     stars = read({"train.csv": csv("1", "3", "2")}, label_names=("1", "2", "3"))
     assert stars.split("train").label.tolist() == [0, 2, 1]
-    with pytest.raises(SpecError, match="the numbers begin at 1, so it is not clear which one 'bad' is"):
+    with pytest.raises(
+        SpecError, match="the numbers begin at 1, so it is not clear which one 'bad' is"
+    ):
         read({}, label_names=("bad", "fair", "good", "best"))
     numbered = read({"labels.json": '{"1": "bad", "2": "fair", "3": "good"}'})
-    assert (numbered.label_names, numbered.split("train").label.tolist()) == (("bad", "fair", "good"), [0, 2, 1])
+    assert (numbered.label_names, numbered.split("train").label.tolist()) == (
+        ("bad", "fair", "good"),
+        [0, 2, 1],
+    )
 
 
 def test_whether_a_csv_holds_numbers_is_decided_over_all_files(read: Load) -> None:
@@ -256,9 +300,13 @@ def test_whether_a_csv_holds_numbers_is_decided_over_all_files(read: Load) -> No
         ((0, {"a": 1}), 2, "found {'a': 1} (dict after int)"),
     ],
 )
-def test_labels_of_another_kind_are_refused_by_line(read: Load, values: Any, line: int, said: str) -> None:
+def test_labels_of_another_kind_are_refused_by_line(
+    read: Load, values: Any, line: int, said: str
+) -> None:
     message = refused(read, {"train.jsonl": labelled(*values)})
-    assert message.startswith(f"/train.jsonl line {line}: column 'label': expected labels all strings, all integers")
+    assert message.startswith(
+        f"/train.jsonl line {line}: column 'label': expected labels all strings, all integers"
+    )
     assert said in message
 
 
@@ -266,7 +314,12 @@ def test_labels_of_another_kind_are_refused_by_line(read: Load, values: Any, lin
     ("values", "names", "line", "said"),
     [
         ((0, 3), ("a", "b"), 2, "from 0 to 1, the number of one of a, b, found 3. Correct the row"),
-        ((0, -1), ("a", "b"), 2, "found -1. Correct the row, leave the field empty where there is no label"),
+        (
+            (0, -1),
+            ("a", "b"),
+            2,
+            "found -1. Correct the row, leave the field empty where there is no label",
+        ),
         (("a", "z"), ("a", "b"), 2, "among a, b, found 'z'. Correct"),
     ],
 )
@@ -304,7 +357,9 @@ def test_given_label_names_are_checked(read: Load, names: tuple[str, ...]) -> No
     ],
 )
 @pytest.mark.parametrize("column", ["text", "text_pair"])
-def test_a_text_that_is_none_is_refused_by_line(read: Load, row: Record, found: str, column: str) -> None:
+def test_a_text_that_is_none_is_refused_by_line(
+    read: Load, row: Record, found: str, column: str
+) -> None:
     good = {"text": "a", "text_pair": "b"}
     bad = {**good, column: row.get("text")}
     message = refused(read, {"train.jsonl": f"{lines([good])}\n{lines([bad])}"})
@@ -326,7 +381,9 @@ def test_a_missing_key_is_refused_by_line(read: Load) -> None:
         ({"label": "klass"}, "no column 'klass' for --label, found label, title"),
     ],
 )
-def test_a_column_that_is_not_there_is_refused_with_those_that_are(read: Load, options: Any, said: str) -> None:
+def test_a_column_that_is_not_there_is_refused_with_those_that_are(
+    read: Load, options: Any, said: str
+) -> None:
     assert said in refused(read, {"train.jsonl": [{"label": 1, "title": "a"}]}, **options)
 
 
@@ -337,7 +394,9 @@ def test_no_usual_name_is_refused_with_the_way_out(read: Load) -> None:
 
 
 def test_a_file_that_lacks_the_column_of_another_is_named(read: Load) -> None:
-    message = refused(read, {"train.jsonl": labelled(1), "dev.jsonl": [{"sentence": "a", "label": 1}]})
+    message = refused(
+        read, {"train.jsonl": labelled(1), "dev.jsonl": [{"sentence": "a", "label": 1}]}
+    )
     assert message.startswith("/dev.jsonl: no column 'text', found sentence, label")
 
 

@@ -21,7 +21,9 @@ class Full:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_place_of_temporary_files_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_place_of_temporary_files_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
     spool = Spool(np.uint8)

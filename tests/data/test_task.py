@@ -16,7 +16,9 @@ from logitcache.records import Examples, Padding, Side
 
 def test_a_row_is_one_position() -> None:
     numbers = np.arange(5)
-    rows = Examples(numbers, numbers, numbers, numbers % 3, {}, numbers < 0, Padding(Side.RIGHT, 0, 0))
+    rows = Examples(
+        numbers, numbers, numbers, numbers % 3, {}, numbers < 0, Padding(Side.RIGHT, 0, 0)
+    )
     found = Classification.positions(rows, np.array([4, 0, 4, 2]))
     assert found.indptr.tolist() == [0, 1, 2, 3, 4]
     assert found.label.tolist() == [1, 0, 1, 2]
@@ -45,11 +47,15 @@ def test_scores_are_scikit_learns(width: int, n: int, seed: int) -> None:
     found, guess = score(logits, labels), logits.argmax(1)
     assert found["accuracy"] == pytest.approx((guess == labels).mean())
     assert found["mcc"] == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, guess))
-    f1 = sklearn.metrics.f1_score(labels, guess, average=None, labels=np.unique(labels), zero_division=0.0)
+    f1 = sklearn.metrics.f1_score(
+        labels, guess, average=None, labels=np.unique(labels), zero_division=0.0
+    )
     assert found["macro_f1"] == pytest.approx(f1.mean())
     p = np.exp(logits.astype(np.float64))
     p /= p.sum(1, keepdims=True)
-    assert found["nll"] == pytest.approx(sklearn.metrics.log_loss(labels, p, labels=np.arange(width)))
+    assert found["nll"] == pytest.approx(
+        sklearn.metrics.log_loss(labels, p, labels=np.arange(width))
+    )
     assert ("f1" in found) == (width == 2)
     if width == 2:
         assert found["f1"] == pytest.approx(sklearn.metrics.f1_score(labels, guess))
@@ -63,7 +69,9 @@ def test_unlabelled_rows_count_nowhere() -> None:
     assert score(logits[:0], labels[:0]) == {}
 
 
-@given(hnp.arrays(np.float32, (3, 3), elements=st.floats(-1e4, 1e4, width=32)), st.floats(-1e3, 1e3))
+@given(
+    hnp.arrays(np.float32, (3, 3), elements=st.floats(-1e4, 1e4, width=32)), st.floats(-1e3, 1e3)
+)
 def test_a_constant_added_to_a_row_changes_no_score(logits: np.ndarray, shift: float) -> None:
     logits = np.round(logits)
     shifted = logits + np.float32(round(shift))
@@ -75,7 +83,9 @@ def test_a_confident_mistake_costs_what_its_logits_say() -> None:
     assert score(np.array([[0.0, 100.0]], np.float32), np.array([0]))["nll"] == pytest.approx(100.0)
 
 
-@pytest.mark.parametrize("logits", [[[2.0, 1.0], [5.0, 0.0]], [[1.0], [1.0]], [[2.0, 1.0, 0.0], [4.0, 0.0, 0.0]]])
+@pytest.mark.parametrize(
+    "logits", [[[2.0, 1.0], [5.0, 0.0]], [[1.0], [1.0]], [[2.0, 1.0, 0.0], [4.0, 0.0, 0.0]]]
+)
 def test_one_class_alone_is_scored_without_a_warning(logits: list[list[float]]) -> None:
     found = score(np.array(logits, np.float32), np.array([0, 0]))
     assert found["accuracy"] == 1.0

@@ -1,4 +1,6 @@
-"""What every task must do, whatever it asks: positions, labels and scores. A toy task from outside passes too."""
+"""What every task must do, whatever it asks: positions, labels and scores. A toy task from outside
+passes too.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_positions_are_in_their_rows(case: Case, examples: Examples) -> None:
     assert (case.rows.labels_at(row, positions.index) == positions.label).all()
 
 
-def test_the_positions_of_a_row_do_not_depend_on_those_beside_it(case: Case, examples: Examples) -> None:
+def test_the_positions_of_a_row_do_not_depend_on_those_beside_it(
+    case: Case, examples: Examples
+) -> None:
     @given(st.lists(st.integers(0, len(examples) - 1), max_size=6))
     def check(places: list[int]) -> None:
         together = case.task.positions(examples, np.array(places, np.int64))
@@ -106,7 +110,9 @@ def test_evidence_gives_the_scores_of_the_answers(case: Case, examples: Examples
     answers = replace(every.answers, payloads={LOGITS: Dense(evidence.numpy())})
     scores = case.task.scores()
     scores.add(every)
-    assert case.task.score(replace(every, answers=answers)) == pytest.approx(scores.result(), abs=1e-6)
+    assert case.task.score(replace(every, answers=answers)) == pytest.approx(
+        scores.result(), abs=1e-6
+    )
     same = case.task.evidence(logits, label, (logits.argmax(1), torch.zeros(len(label))))
     if "agrees" in case.task.evidence_names:
         assert same[:, case.task.evidence_names.index("agrees")].min() == 1
@@ -127,7 +133,12 @@ def test_a_task_from_outside_is_dumped_and_learnt(
     report = dump_split(teacher, source, "train", tmp_path / "cache", DumpSettings(48))
     assert report.positions == 2 * report.rows
     assert Cache.open(report.cache).manifest.plan.task == BothEnds.name
-    named = {"student": str(tmp_path / "teacher"), "epochs": 1, "max_length": 32, "workspace": tmp_path}
+    named = {
+        "student": str(tmp_path / "teacher"),
+        "epochs": 1,
+        "max_length": 32,
+        "workspace": tmp_path,
+    }
     for method in ("base", "kd"):
         train(method, source, **named, **({"cache": report.cache} if method == "kd" else {}))
     assert {row.method for row in compare(tmp_path / "runs").rows} == {"base", "kd"}

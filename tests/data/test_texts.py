@@ -22,14 +22,24 @@ def parquet(path: Path, **columns: pa.Array) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+)
 @pytest.mark.parametrize("labels", [["b", None, "a"], [1, None, 0]])
-def test_arrow_columns_of_every_kind_are_one_source(tmp_path: Path, kind: pa.DataType, labels: list[Any]) -> None:
+def test_arrow_columns_of_every_kind_are_one_source(
+    tmp_path: Path, kind: pa.DataType, labels: list[Any]
+) -> None:
     texts = ["one", "zwölf", ""]
-    kinds = [kind] if isinstance(labels[0], str) else [pa.int64(), pa.int8(), pa.dictionary(pa.int8(), pa.int64())]
+    kinds = (
+        [kind]
+        if isinstance(labels[0], str)
+        else [pa.int64(), pa.int8(), pa.dictionary(pa.int8(), pa.int64())]
+    )
     for number, label in enumerate(kinds):
         parquet(
-            tmp_path / f"{number}" / "train.parquet", text=pa.array(texts).cast(kind), label=pa.array(labels, label)
+            tmp_path / f"{number}" / "train.parquet",
+            text=pa.array(texts).cast(kind),
+            label=pa.array(labels, label),
         )
         notes: list[str] = []
         source = load(str(tmp_path / f"{number}"), Columns(), tmp_path, Notes(notes.append))

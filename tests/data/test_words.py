@@ -56,24 +56,41 @@ def test_rows_of_words_are_read_from_jsonl(tmp_path: Path) -> None:
     assert source.label_names == ("B-LOC", "B-PER", "I-LOC", "O")
     rows = source.table("train")
     assert rows.row_hash.tolist() == row_hashes(["\n".join(words) for words in WORDS]).tolist()
-    assert [source.label_names[i] if i >= 0 else None for i in rows.label] == ["B-LOC", "O", None, "B-PER"]
+    assert [source.label_names[i] if i >= 0 else None for i in rows.label] == [
+        "B-LOC",
+        "O",
+        None,
+        "B-PER",
+    ]
 
 
 @pytest.mark.parametrize("lists", [("tokens",), ("tokens", "pos_tags")])
 def test_a_text_beside_its_words_is_classified(tmp_path: Path, lists: tuple[str, ...]) -> None:
-    rows = [{"text": f"a {x}", "label": x, **{name: ["a", x] for name in lists}} for x in ("good", "bad")]
+    rows = [
+        {"text": f"a {x}", "label": x, **{name: ["a", x] for name in lists}}
+        for x in ("good", "bad")
+    ]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert load(str(tmp_path / "train.jsonl"), tmp_path).task == "classification"
 
 
 def test_words_beside_their_text_are_labelled(tmp_path: Path) -> None:
-    rows = [{"text": " ".join(w), "tokens": w, "ner_tags": t} for w, t in zip(WORDS, TAGS, strict=True)]
+    rows = [
+        {"text": " ".join(w), "tokens": w, "ner_tags": t} for w, t in zip(WORDS, TAGS, strict=True)
+    ]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert load(str(tmp_path / "train.jsonl"), tmp_path).task == "token-classification"
 
 
 def test_conll_files_are_read(tmp_path: Path) -> None:
-    lines = ["-DOCSTART- -X- O O", "", *("Anna NNP B-NP B-PER", "saw VBD B-VP O"), "", "", "nobody NN B-NP O"]
+    lines = [
+        "-DOCSTART- -X- O O",
+        "",
+        *("Anna NNP B-NP B-PER", "saw VBD B-VP O"),
+        "",
+        "",
+        "nobody NN B-NP O",
+    ]
     (tmp_path / "train.conll").write_text("\n".join(lines))
     source = load(str(tmp_path), tmp_path)
     assert as_lists(source) == [(["Anna", "saw"], ["B-PER", "O"]), (["nobody"], ["O"])]
@@ -82,7 +99,11 @@ def test_conll_files_are_read(tmp_path: Path) -> None:
 def test_comments_before_a_row_are_no_words_and_words_are_cut_at_tabs(tmp_path: Path) -> None:
     text = "# id 5-aa\tdomain=train\nNew\u00a0York\tB-LOC\n#\tO\n\n# O\n# sent_id = 7\n\n# sent_id = 8\nBert B-PER\n"
     (tmp_path / "train.conll").write_text(text)
-    rows = [(["New\u00a0York", "#"], ["B-LOC", "O"]), (["#", "#"], ["O", "7"]), (["Bert"], ["B-PER"])]
+    rows = [
+        (["New\u00a0York", "#"], ["B-LOC", "O"]),
+        (["#", "#"], ["O", "7"]),
+        (["Bert"], ["B-PER"]),
+    ]
     assert as_lists(load(str(tmp_path / "train.conll"), tmp_path)) == rows
 
 
@@ -96,12 +117,17 @@ def test_words_of_another_name_in_one_file_are_refused(tmp_path: Path) -> None:
     jsonl(tmp_path / "train.jsonl")
     rows = [{"tokens": own, "tags": labels} for own, labels in zip(WORDS, TAGS, strict=True)]
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(SpecError, match="a column of words 'words', as in the other files, found tokens, tags"):
+    with pytest.raises(
+        SpecError, match="a column of words 'words', as in the other files, found tokens, tags"
+    ):
         load(str(tmp_path), tmp_path)
 
 
 def test_words_in_arrays_of_numpy_are_words(tmp_path: Path) -> None:
-    rows = {"words": [np.array(own, object) for own in WORDS], "tags": [np.array(own, object) for own in TAGS]}
+    rows = {
+        "words": [np.array(own, object) for own in WORDS],
+        "tags": [np.array(own, object) for own in TAGS],
+    }
     assert as_lists(load({"train": rows}, tmp_path)) == list(zip(WORDS, TAGS, strict=True))
 
 
@@ -146,13 +172,17 @@ def test_rows_that_are_none_of_words_are_refused_with_their_line(
 
 
 def test_a_task_that_the_data_is_not_for_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="columns of lists: words and their labels, found text, label"):
+    with pytest.raises(
+        SpecError, match="columns of lists: words and their labels, found text, label"
+    ):
         load({"text": ["a", "b"], "label": [0, 1]}, tmp_path, task="token-classification")
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return build_tokenizer(["an old bridge"], 40, 64, tmp_path_factory.mktemp("tokenizer"))  # most words are pieces
+    return build_tokenizer(
+        ["an old bridge"], 40, 64, tmp_path_factory.mktemp("tokenizer")
+    )  # most words are pieces
 
 
 WORD = st.text("abdegilnor", min_size=1, max_size=6)
@@ -164,16 +194,24 @@ def test_a_word_is_kept_at_its_first_piece(
     tokenizer: Any, tmp_path_factory: pytest.TempPathFactory, words: list[list[str]], limit: int
 ) -> None:
     path = jsonl(
-        tmp_path_factory.mktemp("words") / "train.jsonl", [["a"], *words], [["O"], *(["O"] * len(w) for w in words)]
+        tmp_path_factory.mktemp("words") / "train.jsonl",
+        [["a"], *words],
+        [["O"], *(["O"] * len(w) for w in words)],
     )
     rows = load(str(path), path.parent).table("train")
     examples = prepare(tokenizer, rows, limit)
     found = TokenClassification.positions(examples, np.arange(len(rows)))
     for row, own in enumerate([["a"], *words]):
         hand = tokenizer(own, is_split_into_words=True, truncation=True, max_length=limit)
-        first = {word: token for token, word in reversed(list(enumerate(hand.word_ids()))) if word is not None}
+        first = {
+            word: token
+            for token, word in reversed(list(enumerate(hand.word_ids())))
+            if word is not None
+        }
         here = slice(found.indptr[row], found.indptr[row + 1])
-        assert dict(zip(found.index[here].tolist(), found.token[here].tolist(), strict=True)) == first
+        assert (
+            dict(zip(found.index[here].tolist(), found.token[here].tolist(), strict=True)) == first
+        )
         assert sorted(first) == list(range(len(first)))
 
 
@@ -192,24 +230,36 @@ def entities(tags: list[str]) -> set[tuple[int, int, str]]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(st.tuples(*[st.integers(0, 4)] * 2), max_size=8), min_size=1, max_size=5), st.integers(0, 5))
-def test_entities_are_counted_as_seqeval_counts_them(rows: list[list[tuple[int, int]]], cut: int) -> None:
+@given(
+    st.lists(st.lists(st.tuples(*[st.integers(0, 4)] * 2), max_size=8), min_size=1, max_size=5),
+    st.integers(0, 5),
+)
+def test_entities_are_counted_as_seqeval_counts_them(
+    rows: list[list[tuple[int, int]]], cut: int
+) -> None:
     counts = np.array([len(row) for row in rows])
     indptr = np.concatenate([[0], np.cumsum(counts)])
     pairs = np.array([pair for row in rows for pair in row], np.int64).reshape(-1, 2)
     logits = np.eye(5, dtype=np.float32)[pairs[:, 1]]
-    answers = Answers(np.arange(len(rows)), indptr, np.zeros(len(pairs), np.int64), {LOGITS: Dense(logits)})
+    answers = Answers(
+        np.arange(len(rows)), indptr, np.zeros(len(pairs), np.int64), {LOGITS: Dense(logits)}
+    )
     block = Block(np.arange(len(rows)), 0, answers, pairs[:, 0])
     task = TokenClassification(5, NAMES)
     found = task.score(block)
-    named = [[[NAMES[label] for label in side] for side in zip(*row, strict=True)] if row else [[], []] for row in rows]
+    named = [
+        [[NAMES[label] for label in side] for side in zip(*row, strict=True)] if row else [[], []]
+        for row in rows
+    ]
     gold, said = ([entities(row[side]) for row in named] for side in (0, 1))
     right = sum(len(a & b) for a, b in zip(gold, said, strict=True))
     size = sum(map(len, gold)) + sum(map(len, said))
     if len(pairs):
         assert found["entity_f1"] == pytest.approx(2 * right / max(1, size))
     parts = [task.scores(), task.scores()]
-    for part, mine in zip(parts, (np.arange(len(rows)) < cut, np.arange(len(rows)) >= cut), strict=True):
+    for part, mine in zip(
+        parts, (np.arange(len(rows)) < cut, np.arange(len(rows)) >= cut), strict=True
+    ):
         part.add(block.select(mine))
     parts[0].merge(parts[1])
     assert parts[0].result() == pytest.approx(found)

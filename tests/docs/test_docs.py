@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REFERENCE = ROOT / "docs" / "cli.md"
 NO_RUN = "<!-- no-run -->"
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```",
+    re.MULTILINE | re.DOTALL,
+)
 FOREIGN = re.compile(r"`(?:hf|pip|make) [^`]*`")  # a command of another program, within a line
 OPTION = re.compile(r"(?<![\w-])--[a-z](?:[a-z-]*[a-z])?")
 
@@ -41,13 +44,18 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def commands(block: Block) -> Iterator[list[str]]:
-    """The words after ``$ logitcache`` of each command a block shows; lines ending in a backslash go on."""
+    """The words after ``$ logitcache`` of each command a block shows; lines ending in a backslash
+    go on.
+    """
     for line in re.sub(r"\\\n *(> )?", " ", block.body).splitlines():
         if line.startswith("$ logitcache"):
             lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
             lexer.whitespace_split = True
             words = list(lexer)[1:]
-            end = next((place for place, word in enumerate(words) if set(word) <= set("|&;<>()")), len(words))
+            end = next(
+                (place for place, word in enumerate(words) if set(word) <= set("|&;<>()")),
+                len(words),
+            )
             yield words[:end]
 
 
@@ -58,12 +66,18 @@ def resolve(words: list[str]) -> tuple[click.Context, list[str]]:
         found = command.get_command(context, words[0])
         if found is None:
             raise click.UsageError(f"no command {words[0]!r}")
-        context, command, words = click.Context(found, context, info_name=words[0]), found, words[1:]
+        context, command, words = (
+            click.Context(found, context, info_name=words[0]),
+            found,
+            words[1:],
+        )
     return context, words
 
 
 def unbound(command: click.Command) -> click.Command:
-    """A command like this one that touches no file: paths are plain strings and nothing is called for a value."""
+    """A command like this one that touches no file: paths are plain strings and nothing is called
+    for a value.
+    """
     like = copy.copy(command)
     like.params = [copy.copy(param) for param in command.params]
     for param in like.params:
@@ -73,7 +87,8 @@ def unbound(command: click.Command) -> click.Command:
 
 
 def check(words: list[str]) -> None:
-    """Raise click.UsageError unless these words are a command with options it has, values they take and all it needs.
+    """Raise click.UsageError unless these words are a command with options it has, values they take
+    and all it needs.
 
     Paths are not looked up, so nothing shown has to exist.
     """
@@ -84,11 +99,20 @@ def check(words: list[str]) -> None:
 
 def options(command: click.Command) -> set[str]:
     """The long names of a command's own options, both of an on/off pair."""
-    found = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
-    return {name for param in found for name in (*param.opts, *param.secondary_opts) if name.startswith("--")}
+    found = [
+        param for param in command.params if isinstance(param, click.Option) and not param.hidden
+    ]
+    return {
+        name
+        for param in found
+        for name in (*param.opts, *param.secondary_opts)
+        if name.startswith("--")
+    }
 
 
-def leaves(group: click.Group, names: list[str], prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+def leaves(
+    group: click.Group, names: list[str], prefix: str = ""
+) -> Iterator[tuple[str, click.Command]]:
     """(full name, command) of every command below a group, and of nested groups' commands."""
     context = click.Context(group)
     for name in names:
@@ -106,9 +130,13 @@ def of_other_programs(text: str) -> set[str]:
 
 
 def section(name: str) -> str:
-    """The text of docs/cli.md from the heading that names a command to the next heading of that level or above."""
+    """The text of docs/cli.md from the heading that names a command to the next heading of that
+    level or above.
+    """
     text = REFERENCE.read_text("utf-8")
-    heading = re.search(rf"^(#{{2,}}) [^\n]*(?<![\w-]){re.escape(name)}(?![\w-])[^\n]*$", text, re.MULTILINE)
+    heading = re.search(
+        rf"^(#{{2,}}) [^\n]*(?<![\w-]){re.escape(name)}(?![\w-])[^\n]*$", text, re.MULTILINE
+    )
     assert heading, f"docs/cli.md has no heading with {name!r}"
     following = re.search(rf"^#{{1,{len(heading[1])}}} ", text[heading.end() :], re.MULTILINE)
     return text[heading.end() :][: following.start() if following else None]
@@ -134,18 +162,24 @@ def test_commands_shown_exist_and_take_what_they_are_given(page: Path) -> None:
             try:
                 check(words)
             except click.UsageError as error:
-                pytest.fail(f"{page.name}:{block.line}: logitcache {shlex.join(words)}: {error.format_message()}")
+                pytest.fail(
+                    f"{page.name}:{block.line}: logitcache {shlex.join(words)}: {error.format_message()}"
+                )
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_and_option_is_described(name: str) -> None:
     for full, command in leaves(cli, [name]):
         described = set(OPTION.findall(section(full)))
-        assert options(command) <= described, f"{full}: docs/cli.md leaves out {sorted(options(command) - described)}"
+        assert options(command) <= described, (
+            f"{full}: docs/cli.md leaves out {sorted(options(command) - described)}"
+        )
 
 
 def test_no_option_is_described_that_does_not_exist() -> None:
-    known = {"--help", "--version"}.union(*(options(command) for _, command in leaves(cli, list(COMMANDS))))
+    known = {"--help", "--version"}.union(
+        *(options(command) for _, command in leaves(cli, list(COMMANDS)))
+    )
     text = REFERENCE.read_text("utf-8")
     assert set(OPTION.findall(text)) - of_other_programs(text) <= known
 
@@ -193,12 +227,16 @@ def test_blocks_are_found_with_their_lines() -> None:
     never, listed, console = blocks(PAGE)
     assert (never.run, never.line, never.body) == (False, 4, "never(run)\n")
     assert (listed.run, listed.body) == (True, "x = 1\n")
-    assert list(commands(console)) == [["--help"], ["fake", "a.jsonl", "--kind", "good", "--out", "/nowhere"]]
+    assert list(commands(console)) == [
+        ["--help"],
+        ["fake", "a.jsonl", "--kind", "good", "--out", "/nowhere"],
+    ]
 
 
 @pytest.mark.usefixtures("_fake")
 @pytest.mark.parametrize(
-    "line", ["fake x --out y", "fake --out y --slow --seed 1 --seed 2 x", "fake --help", "--version"]
+    "line",
+    ["fake x --out y", "fake --out y --slow --seed 1 --seed 2 x", "fake --help", "--version"],
 )
 def test_a_good_command_passes(line: str) -> None:
     check(line.split())
@@ -224,7 +262,9 @@ def test_a_wrong_command_is_seen(line: str) -> None:
 
 
 def test_options_of_other_programs_are_those_of_their_commands() -> None:
-    assert of_other_programs("`hf get X --local-dir Y` or `--new`, `logitcache --old` and hf --bare") == {"--local-dir"}
+    assert of_other_programs(
+        "`hf get X --local-dir Y` or `--new`, `logitcache --old` and hf --bare"
+    ) == {"--local-dir"}
 
 
 def test_options_are_both_of_a_pair() -> None:
@@ -234,7 +274,11 @@ def test_options_are_both_of_a_pair() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_lines_fit(page: Path) -> None:
-    long = [f"{page.name}:{n}" for n, line in enumerate(page.read_text("utf-8").splitlines(), 1) if len(line) > 120]
+    long = [
+        f"{page.name}:{n}"
+        for n, line in enumerate(page.read_text("utf-8").splitlines(), 1)
+        if len(line) > 120
+    ]
     assert not long
 
 
@@ -242,7 +286,11 @@ def test_files_that_the_architecture_names_are_there() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     named = [path for path in re.findall(r"`([\w./-]+\.py)`", page) if "NAME" not in path]
     assert named
-    missing = [path for path in named if not any((base / path).is_file() for base in (ROOT / "logitcache", ROOT))]
+    missing = [
+        path
+        for path in named
+        if not any((base / path).is_file() for base in (ROOT / "logitcache", ROOT))
+    ]
     assert not missing
 
 

@@ -1,4 +1,6 @@
-"""The page of the docs that shows what came of every family's trial, made from the committed results."""
+"""The page of the docs that shows what came of every family's trial, made from the committed
+results.
+"""
 
 from __future__ import annotations
 
@@ -49,15 +51,27 @@ def page(document: Mapping[str, Any]) -> str:
         rows=document["rows"],
         tolerance=TOLERANCE,
     )
-    parts = [head, *_counts(document), "", *_table(families), "", *_refusals(families), *_left_out(document)]
+    parts = [
+        head,
+        *_counts(document),
+        "",
+        *_table(families),
+        "",
+        *_refusals(families),
+        *_left_out(document),
+    ]
     return "\n".join(parts) + "\n"
 
 
 def counts(families: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """How many families have each verdict, for each trial."""
     trials = next(iter(families.values()))["trials"]
-    tallies = {trial: Counter(f["trials"][trial]["verdict"] for f in families.values()) for trial in trials}
-    return {trial: {verdict: tally[verdict] for verdict in WORST} for trial, tally in tallies.items()}
+    tallies = {
+        trial: Counter(f["trials"][trial]["verdict"] for f in families.values()) for trial in trials
+    }
+    return {
+        trial: {verdict: tally[verdict] for verdict in WORST} for trial, tally in tallies.items()
+    }
 
 
 def _counts(document: Mapping[str, Any]) -> Iterator[str]:
@@ -82,7 +96,14 @@ def _table(families: Mapping[str, Any]) -> Iterator[str]:
         paddings = [trials["teacher"][kind].get("padding") for kind in ("single", "pair")]
         batches = " / ".join(dict.fromkeys(SIDES.get(padding, padding) for padding in paddings))
         verdicts = [_verdict(trials[trial]) for trial in ("teacher", "student", "saved")]
-        yield _row(name, family["pieces"], family["padding_side"], _token(family["pad_token"]), batches, *verdicts)
+        yield _row(
+            name,
+            family["pieces"],
+            family["padding_side"],
+            _token(family["pad_token"]),
+            batches,
+            *verdicts,
+        )
 
 
 def _token(token: str | None) -> str:
@@ -112,7 +133,9 @@ def _refusals(families: Mapping[str, Any]) -> Iterator[str]:
                     messages.setdefault(result[kind]["message"], []).append(f"{trial}, {kind}")
         for message, where in messages.items():
             item = f"- {name} ({'; '.join(where)}): `{message.replace('`', chr(39))}`"
-            yield textwrap.fill(item, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+            yield textwrap.fill(
+                item, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
     yield ""
 
 

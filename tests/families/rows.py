@@ -1,4 +1,6 @@
-"""Rows of mixed lengths for the models of the zoo: single texts and pairs, of words or of amino acids."""
+"""Rows of mixed lengths for the models of the zoo: single texts and pairs, of words or of amino
+acids.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ KINDS = ("single", "pair")
 
 
 def table(name: str, kind: str) -> dict[str, Any]:
-    """``text`` (and ``text_pair``) of 1 to 40 words and a ``label`` of each row. Lengths are spread evenly, in a random
-    order; the same family gets the same rows.
+    """``text`` (and ``text_pair``) of 1 to 40 words and a ``label`` of each row. Lengths are spread
+    evenly, in a random order; the same family gets the same rows.
     """
     draw = random.Random(0)
     words = AMINO_ACIDS if FAMILIES[name].proteins else (*WORDS, *UNLISTED)
@@ -29,4 +31,6 @@ def _texts(draw: random.Random, words: Any) -> list[str]:
     lengths = [1 + i * LONGEST // ROWS for i in range(ROWS)]
     draw.shuffle(lengths)
     texts = [" ".join(draw.choice(words) for _ in range(length)) for length in lengths]
-    return ["it" if text == "a" else text for text in texts]  # CANINE, by hand, fails on texts of one letter
+    return [
+        "it" if text == "a" else text for text in texts
+    ]  # CANINE, by hand, fails on texts of one letter

@@ -12,12 +12,21 @@ from tests.families import page, trial, zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 SOME = ("bert", "t5")
-MORE_THAN_TEXT = ("layoutlmv3", "markuplm", "roc_bert", "tapas")  # read boxes, markup, shapes of characters, tables
-LEAST_SPREAD = 5e-3  # of a probability over rows: a model that answers all rows alike would prove nothing
+MORE_THAN_TEXT = (
+    "layoutlmv3",
+    "markuplm",
+    "roc_bert",
+    "tapas",
+)  # read boxes, markup, shapes of characters, tables
+LEAST_SPREAD = (
+    5e-3  # of a probability over rows: a model that answers all rows alike would prove nothing
+)
 
 
 def check(name: str, folder: Path) -> dict[str, str]:
-    """The verdict of each trial, once each is seen to be right, or refused in a line that names the model."""
+    """The verdict of each trial, once each is seen to be right, or refused in a line that names the
+    model.
+    """
     results = trial.run(name, zoo.build(name, folder / "zoo"), folder / "trials")
     for outcome in (results[each][kind] for each in results for kind in ("single", "pair")):
         assert outcome["verdict"] in ("right", "refused"), (name, results)
@@ -38,7 +47,9 @@ def test_models_that_read_more_than_text_are_refused(name: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in zoo.FAMILIES if name not in (*SOME, *MORE_THAN_TEXT)])
+@pytest.mark.parametrize(
+    "name", [name for name in zoo.FAMILIES if name not in (*SOME, *MORE_THAN_TEXT)]
+)
 def test_every_family_is_right_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     check(name, tmp_path)
 

@@ -1,5 +1,5 @@
-"""Small tokenizers of the kinds that model families have: their class or template, special tokens, padding side, and
-inputs. Built offline; each function makes one.
+"""Small tokenizers of the kinds that model families have: their class or template, special tokens,
+padding side, and inputs. Built offline; each function makes one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import PreTrainedTokenizerFast
 
 from tests.families import vocabularies
@@ -19,10 +27,14 @@ from tests.families import vocabularies
 BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 TYPED = ["input_ids", "token_type_ids", "attention_mask"]
-Maker = Callable[[Path], Any]  # the folder is for vocabulary files, where a tokenizer is made of files only
+Maker = Callable[
+    [Path], Any
+]  # the folder is for vocabulary files, where a tokenizer is made of files only
 
 
-def wordpiece(folder: Path, *, cls: str = "BertTokenizer", special: Sequence[str] = BERT, **settings: Any) -> Any:
+def wordpiece(
+    folder: Path, *, cls: str = "BertTokenizer", special: Sequence[str] = BERT, **settings: Any
+) -> Any:
     """WordPiece of a class of its own, as BERT's."""
     return getattr(transformers, cls)(vocab=vocabularies.wordpieces(special), **settings)
 
@@ -50,16 +62,26 @@ def characters(folder: Path, *, cls: str, **settings: Any) -> Any:
 
 
 def backend(
-    folder: Path, *, form: str, special: Sequence[str], single: str = "", pair: str = "", **settings: Any
+    folder: Path,
+    *,
+    form: str,
+    special: Sequence[str],
+    single: str = "",
+    pair: str = "",
+    **settings: Any,
 ) -> Any:
-    """A tokenizer of `tokenizers` under no class of its own. ``single`` and ``pair`` are templates with ``$A`` and
-    ``$B``; empty: no special token is added.
+    """A tokenizer of `tokenizers` under no class of its own. ``single`` and ``pair`` are templates
+    with ``$A`` and ``$B``; empty: no special token is added.
     """
     tokenizer = FORMS[form](special)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in special]
+    )
     if single:
         numbers = [(token, tokenizer.token_to_id(token)) for token in special]
-        tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=numbers)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=single, pair=pair, special_tokens=numbers
+        )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings)
 
 
@@ -89,14 +111,18 @@ def _blank_form(special: Sequence[str]) -> Tokenizer:
 
 def _ended_form(special: Sequence[str]) -> Tokenizer:
     vocabulary, merges = vocabularies.ended_merges(special)
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer = Tokenizer(
+        models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>")
+    )
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
 
 
 def _unigram_form(special: Sequence[str]) -> Tokenizer:
-    tokenizer = Tokenizer(models.Unigram(vocabularies.scored(special), unk_id=list(special).index("<unk>")))
+    tokenizer = Tokenizer(
+        models.Unigram(vocabularies.scored(special), unk_id=list(special).index("<unk>"))
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     return tokenizer
 
@@ -112,10 +138,17 @@ FORMS: dict[str, Callable[[Sequence[str]], Tokenizer]] = {
 
 def _ctrl(folder: Path) -> Any:
     """CTRL's, of files: pieces within a word end in ``@@``; neither a padding nor an end token."""
-    pieces = ["<unk>", *vocabularies.WORDS, *vocabularies.LETTERS, *(f"{letter}@@" for letter in vocabularies.LETTERS)]
+    pieces = [
+        "<unk>",
+        *vocabularies.WORDS,
+        *vocabularies.LETTERS,
+        *(f"{letter}@@" for letter in vocabularies.LETTERS),
+    ]
     _, merges = vocabularies.ended_merges(())
     (folder / "vocab.json").write_text(json.dumps(vocabularies.numbered(pieces)))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges) + "\n")
+    (folder / "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges) + "\n"
+    )
     return transformers.CTRLTokenizer(folder / "vocab.json", folder / "merges.txt")
 
 
@@ -136,7 +169,9 @@ def _roc_bert(folder: Path) -> Any:
     pieces = vocabularies.wordpieces(BERT)
     (folder / "vocab.txt").write_text("\n".join(pieces))
     for name in ("word_shape", "word_pronunciation"):
-        (folder / f"{name}.json").write_text(json.dumps({piece: number % 20 for piece, number in pieces.items()}))
+        (folder / f"{name}.json").write_text(
+            json.dumps({piece: number % 20 for piece, number in pieces.items()})
+        )
     return transformers.RoCBertTokenizer(
         folder / "vocab.txt", folder / "word_shape.json", folder / "word_pronunciation.json"
     )
@@ -152,7 +187,12 @@ _LLAMA2 = ("<unk>", "<s>", "</s>", "<pad>")
 _TYPED_PAIR = "[CLS] $A [SEP] $B:1 [SEP]:1"
 _bytes = partial(backend, form="byte-level BPE")
 _blanks = partial(
-    backend, form="sentencepiece BPE", special=_LLAMA2, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    backend,
+    form="sentencepiece BPE",
+    special=_LLAMA2,
+    unk_token="<unk>",
+    bos_token="<s>",
+    eos_token="</s>",
 )
 _opened = {"single": "<s> $A", "pair": "<s> $A <s> $B"}
 _albert = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
@@ -179,20 +219,28 @@ _modern = partial(
 )
 _named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _moses = partial(backend, form="BPE with ends of words", special=FAIRSEQ, **_named)
-_closed = partial(backend, form="unigram", special=("<pad>", "</s>", "<unk>"), eos_token="</s>", unk_token="<unk>")
+_closed = partial(
+    backend, form="unigram", special=("<pad>", "</s>", "<unk>"), eos_token="</s>", unk_token="<unk>"
+)
 
 MAKERS: dict[str, Maker] = {
     "albert": partial(unigram, cls="AlbertTokenizer", special=_albert, model_input_names=TYPED),
     "bert": wordpiece,
-    "big_bird": partial(unigram, cls="BigBirdTokenizer", special=("<pad>", "</s>", "<s>", "<unk>", "[SEP]", "[CLS]")),
+    "big_bird": partial(
+        unigram, cls="BigBirdTokenizer", special=("<pad>", "</s>", "<s>", "<unk>", "[SEP]", "[CLS]")
+    ),
     "biogpt": partial(_moses, single="</s> $A", pair="</s> $A </s> $B", sep_token="</s>"),
     "bloom": partial(_plain, pad_token="<|pad|>", padding_side="left"),
-    "camembert": partial(unigram, cls="CamembertTokenizer", special=("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>")),
+    "camembert": partial(
+        unigram, cls="CamembertTokenizer", special=("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>")
+    ),
     "canine": partial(characters, cls="CanineTokenizer"),
     "cohere": partial(_llama3, pad_token="<|pad|>", padding_side="left"),
     "ctrl": _ctrl,
     "deberta": partial(byte_bpe, cls="DebertaTokenizer", special=BERT),
-    "deberta-v2": partial(unigram, cls="DebertaV2Tokenizer", special=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")),
+    "deberta-v2": partial(
+        unigram, cls="DebertaV2Tokenizer", special=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    ),
     "deepseek": partial(_llama3, pad_token=_LLAMA3[1], padding_side="left"),
     "distilbert": partial(wordpiece, model_input_names=TYPED[::2]),
     "esm": _esm,
@@ -212,7 +260,10 @@ MAKERS: dict[str, Maker] = {
         special=("<pad>", "<unk>", "<cls>", "<sep>", "<mask>", "<s>", "</s>"),
     ),
     "gemma": partial(
-        blank_bpe, cls="GemmaTokenizer", special=("<pad>", "<eos>", "<bos>", "<unk>", "<mask>"), add_bos_token=True
+        blank_bpe,
+        cls="GemmaTokenizer",
+        special=("<pad>", "<eos>", "<bos>", "<unk>", "<mask>"),
+        add_bos_token=True,
     ),
     "glm": partial(
         _bytes,
@@ -223,7 +274,9 @@ MAKERS: dict[str, Maker] = {
         single="[gMASK] <sop> $A",
         pair="[gMASK] <sop> $A $B",
     ),
-    "gpt-sw3": partial(_closed, special=("<pad>", "<s>", "</s>", "<unk>"), bos_token="<s>", pad_token="<pad>"),
+    "gpt-sw3": partial(
+        _closed, special=("<pad>", "<s>", "</s>", "<unk>"), bos_token="<s>", pad_token="<pad>"
+    ),
     "gpt2": partial(byte_bpe, cls="GPT2Tokenizer", special=(TEXT_END,)),
     "jamba": partial(_blanks, pad_token="<pad>", padding_side="left", **_opened),
     "layoutlmv3": partial(byte_bpe, cls="LayoutLMv3Tokenizer", special=FAIRSEQ),
@@ -231,13 +284,18 @@ MAKERS: dict[str, Maker] = {
     "llama3": _llama3,
     "llama3-pad": partial(_llama3, pad_token="<|pad|>"),
     "luke": partial(
-        byte_bpe, cls="LukeTokenizer", special=FAIRSEQ, entity_vocab={"[PAD]": 0, "[UNK]": 1, "[MASK]": 2, "[MASK2]": 3}
+        byte_bpe,
+        cls="LukeTokenizer",
+        special=FAIRSEQ,
+        entity_vocab={"[PAD]": 0, "[UNK]": 1, "[MASK]": 2, "[MASK2]": 3},
     ),
     "markuplm": _markuplm,
     "mbart": partial(unigram, cls="MBartTokenizer", special=FAIRSEQ[:4]),
     "mobilebert": partial(wordpiece, cls="MobileBertTokenizer"),
     "modernbert": _modern,
-    "mpnet": partial(wordpiece, cls="MPNetTokenizer", special=("<s>", "<pad>", "</s>", "[UNK]", "<mask>")),
+    "mpnet": partial(
+        wordpiece, cls="MPNetTokenizer", special=("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
+    ),
     "mvp": partial(byte_bpe, cls="MvpTokenizer", special=FAIRSEQ),
     "neox": partial(byte_bpe, cls="GPTNeoXTokenizer", special=(TEXT_END, "<|padding|>")),
     "neox-eos": partial(byte_bpe, cls="GPTNeoXTokenizer", special=(TEXT_END,), pad_token=TEXT_END),
@@ -271,7 +329,10 @@ MAKERS: dict[str, Maker] = {
     "qwen3_5": partial(byte_bpe, cls="Qwen3_5Tokenizer", special=(TEXT_END,)),
     "reformer": partial(blank_bpe, cls="ReformerTokenizer", special=("<unk>", "<s>", "</s>")),
     "rembert": partial(
-        unigram, cls="RemBertTokenizer", special=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"), model_input_names=TYPED
+        unigram,
+        cls="RemBertTokenizer",
+        special=("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+        model_input_names=TYPED,
     ),
     "roberta": partial(byte_bpe, cls="RobertaTokenizer", special=FAIRSEQ),
     "roc_bert": _roc_bert,
@@ -292,7 +353,9 @@ MAKERS: dict[str, Maker] = {
     "tapas": _tapas,
     "tekken": partial(_llama3, pad_token="<|pad|>", padding_side="left"),
     "umt5": partial(_closed, pad_token="<pad>", single="$A </s>", pair="$A </s> $B </s>"),
-    "xlm": partial(_moses, single="<s> $A </s>", pair="<s> $A </s> $B </s>", sep_token="</s>", cls_token="</s>"),
+    "xlm": partial(
+        _moses, single="<s> $A </s>", pair="<s> $A </s> $B </s>", sep_token="</s>", cls_token="</s>"
+    ),
     "xlm-roberta": partial(unigram, cls="XLMRobertaTokenizer", special=FAIRSEQ),
     "xlnet": partial(
         unigram,

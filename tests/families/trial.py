@@ -1,7 +1,8 @@
-"""One family put to the trial: what the package makes of its tiny model, against the model called by hand on one row
-at a time.
+"""One family put to the trial: what the package makes of its tiny model, against the model called
+by hand on one row at a time.
 
-By hand is ``model(**tokenizer(text, text_pair, truncation=True, max_length=L, return_tensors="pt"))`` and nothing else.
+By hand is ``model(**tokenizer(text, text_pair, truncation=True, max_length=L,
+return_tensors="pt"))`` and nothing else.
 """
 
 from __future__ import annotations
@@ -48,13 +49,17 @@ WORST = (RIGHT, REFUSED, WRONG, TRACEBACK)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one trial. ``gap`` is the largest difference from by hand; None where nothing was to be compared."""
+    """What came of one trial. ``gap`` is the largest difference from by hand; None where nothing
+    was to be compared.
+    """
 
     verdict: str
     gap: float | None = None
     message: str = ""
     padding: str | None = None  # side that batches were filled on; none: rows of equal length
-    spread: float | None = None  # largest standard deviation of a class's probability over the rows, by hand
+    spread: float | None = (
+        None  # largest standard deviation of a class's probability over the rows, by hand
+    )
 
     def to_dict(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value not in (None, "")}
@@ -115,7 +120,9 @@ def encoded(tokenizer: Any, fields: tuple[str, ...]) -> dict[str, Tensor]:
 
 def by_hand(checkpoint: Path, fields: list[tuple[str, ...]]) -> Tensor:
     """Probabilities of each row asked alone: f32[N, K]."""
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        checkpoint, dtype=torch.float32
+    ).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     with torch.inference_mode():
         return torch.cat([model(**encoded(tokenizer, row)).logits.softmax(-1) for row in fields])
@@ -123,7 +130,9 @@ def by_hand(checkpoint: Path, fields: list[tuple[str, ...]]) -> Tensor:
 
 @contextmanager
 def by_hand_must_answer() -> Iterator[None]:
-    """By hand may fail where the package refuses; an answer where by hand has none is no right answer."""
+    """By hand may fail where the package refuses; an answer where by hand has none is no right
+    answer.
+    """
     try:
         yield
     except Exception as error:
@@ -169,19 +178,25 @@ def student_named(bench: Bench) -> Iterator[None]:
 
 
 def _student_and_padding(bench: Bench) -> tuple[Any, Any, Padding]:
-    """A student of the checkpoint's weights, its tokenizer, and how a training run makes its batches."""
+    """A student of the checkpoint's weights, its tokenizer, and how a training run makes its
+    batches.
+    """
     split = bench.source().split("train")
     tokenizer = student_tokenizer(str(bench.checkpoint), None, split, 0, MAX_LENGTH, bench.folder)
     task = Classification(len(LABELS), LABELS)
     student = build_student(str(bench.checkpoint), "pretrained", task, tokenizer, MAX_LENGTH, 0)
-    padding = find_padding(student, tokenizer, Padding.of(tokenizer), split, MAX_LENGTH, torch.float32)
+    padding = find_padding(
+        student, tokenizer, Padding.of(tokenizer), split, MAX_LENGTH, torch.float32
+    )
     if padding.side is not Side.NONE:
         tokenizer.padding_side = str(padding.side)
     return student, tokenizer, padding
 
 
 def student_trial(bench: Bench) -> Outcome:
-    """Loss and gradient of one mixed batch in training, against the sum over rows asked one at a time by hand."""
+    """Loss and gradient of one mixed batch in training, against the sum over rows asked one at a
+    time by hand.
+    """
     split = bench.source().split("train")
     soft = np.random.default_rng(0).normal(0, 2, (rows.ROWS, len(LABELS))).astype(np.float32)
     teachers = {"fixed": FixedTeacher(split.row_hash, soft)}
@@ -194,13 +209,19 @@ def student_trial(bench: Bench) -> Outcome:
         summed.backward()
     with by_hand_must_answer():
         model, loss = _student_by_hand(bench, torch.from_numpy(soft))
-    gap = float(np.max([abs(float(summed) - loss) / abs(loss), gradient_gap(student, model)]))  # not-a-number stays
+    gap = float(
+        np.max([abs(float(summed) - loss) / abs(loss), gradient_gap(student, model)])
+    )  # not-a-number stays
     return Outcome(_verdict(gap), gap, padding=str(padding.side))
 
 
 def _student_by_hand(bench: Bench, soft: Tensor) -> tuple[Any, float]:
-    """The model with its gradients, and the loss: both summed over the rows of the batch, asked one at a time."""
-    model = AutoModelForSequenceClassification.from_pretrained(bench.checkpoint, dtype=torch.float32).train()
+    """The model with its gradients, and the loss: both summed over the rows of the batch, asked one
+    at a time.
+    """
+    model = AutoModelForSequenceClassification.from_pretrained(
+        bench.checkpoint, dtype=torch.float32
+    ).train()
     tokenizer = AutoTokenizer.from_pretrained(bench.checkpoint)
     total = 0.0
     for row, fields in enumerate(bench.fields()[:STUDENT_ROWS]):
@@ -214,8 +235,9 @@ def _student_by_hand(bench: Bench, soft: Tensor) -> tuple[Any, float]:
 
 
 def gradient_gap(student: Any, model: Any) -> float:
-    """Norm of the difference of two models' gradients, over the norm of the second's. A student may have a token more
-    in its embeddings (one to pad with): what it learns of that token counts as difference.
+    """Norm of the difference of two models' gradients, over the norm of the second's. A student may
+    have a token more in its embeddings (one to pad with): what it learns of that token counts as
+    difference.
     """
     expected = dict(model.named_parameters())
     difference, size = 0.0, 0.0
@@ -238,7 +260,8 @@ def _gradient(parameter: Tensor) -> Tensor:
 def saved_trial(bench: Bench) -> Outcome:
     """A saved student by hand, and in ``pipeline`` in batches, against the model it was made of.
 
-    Where ``pipeline`` fails with the checkpoint itself in batches, its own way of making batches is at fault.
+    Where ``pipeline`` fails with the checkpoint itself in batches, its own way of making batches is
+    at fault.
     """
     saved = bench.folder / "student"
     with student_named(bench):
@@ -252,7 +275,10 @@ def saved_trial(bench: Bench) -> Outcome:
     outcome = Outcome(_verdict(largest), largest, padding=str(padding.side))
     if gap <= TOLERANCE < batched and _pipeline_gap(bench.checkpoint, bench, expected) > TOLERANCE:
         return Outcome(
-            RIGHT, gap, "by hand; `pipeline` is wrong in batches with the checkpoint itself", str(padding.side)
+            RIGHT,
+            gap,
+            "by hand; `pipeline` is wrong in batches with the checkpoint itself",
+            str(padding.side),
         )
     return outcome
 
@@ -265,15 +291,24 @@ def _pipeline_gap(folder: Path, bench: Bench, expected: Tensor) -> float:
         answers = classify(inputs, batch_size=8, truncation=True, max_length=MAX_LENGTH)
     except Exception:  # `pipeline` does not support every model
         return float("inf")
-    scores = [[{entry["label"]: entry["score"] for entry in row}[label] for label in LABELS] for row in answers]
+    scores = [
+        [{entry["label"]: entry["score"] for entry in row}[label] for label in LABELS]
+        for row in answers
+    ]
     return float((torch.tensor(scores) - expected).abs().max())
 
 
 Trial = Callable[[Bench], Outcome]
-TRIALS: dict[str, Trial] = {"teacher": teacher_trial, "student": student_trial, "saved": saved_trial}
+TRIALS: dict[str, Trial] = {
+    "teacher": teacher_trial,
+    "student": student_trial,
+    "saved": saved_trial,
+}
 
 
-def run(name: str, checkpoint: Path, folder: Path, trials: tuple[str, ...] = tuple(TRIALS)) -> dict[str, Any]:
+def run(
+    name: str, checkpoint: Path, folder: Path, trials: tuple[str, ...] = tuple(TRIALS)
+) -> dict[str, Any]:
     """The outcomes of a family's trials: ``{trial: {"verdict", "single": {...}, "pair": {...}}}``."""
     results: dict[str, Any] = {}
     for trial in trials:
@@ -283,5 +318,8 @@ def run(name: str, checkpoint: Path, folder: Path, trials: tuple[str, ...] = tup
             out.mkdir(parents=True)
             outcomes[kind] = judge(TRIALS[trial], Bench(name, kind, checkpoint, out))
         verdict = worst([outcome.verdict for outcome in outcomes.values()])
-        results[trial] = {"verdict": verdict, **{kind: outcome.to_dict() for kind, outcome in outcomes.items()}}
+        results[trial] = {
+            "verdict": verdict,
+            **{kind: outcome.to_dict() for kind, outcome in outcomes.items()},
+        }
     return results

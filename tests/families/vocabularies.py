@@ -1,5 +1,5 @@
-"""Vocabularies made of one embedded list of words, in the forms that kinds of tokenizers take. Nothing is learnt:
-the same words always give the same pieces.
+"""Vocabularies made of one embedded list of words, in the forms that kinds of tokenizers take.
+Nothing is learnt: the same words always give the same pieces.
 """
 
 from __future__ import annotations
@@ -10,9 +10,49 @@ from collections.abc import Iterable
 Merge = tuple[str, str]
 
 WORDS = (
-    *("the", "film", "story", "was", "and", "a", "scene", "with", "its", "music", "actor", "in", "very", "of", "it"),
-    *("bright", "warm", "lovely", "brilliant", "charming", "gentle", "honest", "joyful", "quick", "clever", "fresh"),
-    *("dull", "cold", "tedious", "clumsy", "hollow", "bitter", "noisy", "shallow", "slow", "stale", "wooden"),
+    *(
+        "the",
+        "film",
+        "story",
+        "was",
+        "and",
+        "a",
+        "scene",
+        "with",
+        "its",
+        "music",
+        "actor",
+        "in",
+        "very",
+        "of",
+        "it",
+    ),
+    *(
+        "bright",
+        "warm",
+        "lovely",
+        "brilliant",
+        "charming",
+        "gentle",
+        "honest",
+        "joyful",
+        "quick",
+        "clever",
+        "fresh",
+    ),
+    *(
+        "dull",
+        "cold",
+        "tedious",
+        "clumsy",
+        "hollow",
+        "bitter",
+        "noisy",
+        "shallow",
+        "slow",
+        "stale",
+        "wooden",
+    ),
 )
 UNLISTED = ("zigzag", "vexing", "quartz")  # in no vocabulary: cut into letters
 LETTERS = string.ascii_lowercase
@@ -54,7 +94,9 @@ def ended_merges(special: Iterable[str]) -> tuple[dict[str, int], list[Merge]]:
     return _merged(vocabulary, WORDS, end="</w>")
 
 
-def _merged(single: Iterable[str], words: Iterable[str], end: str = "") -> tuple[dict[str, int], list[Merge]]:
+def _merged(
+    single: Iterable[str], words: Iterable[str], end: str = ""
+) -> tuple[dict[str, int], list[Merge]]:
     """The vocabulary and the merges that build each word from its left."""
     pieces, merges = list(single), []
     for word in words:

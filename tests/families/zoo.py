@@ -1,8 +1,9 @@
-"""Tiny random checkpoints of the model families that `transformers` registers for sequence classification.
+"""Tiny random checkpoints of the model families that `transformers` registers for sequence
+classification.
 
-``build`` saves a family's model and its tokenizer to a folder: two layers, 32 wide, weights large enough that rows get
-different answers, no dropout. Sizes are shrunk by the names of a configuration's attributes; what a family needs
-besides stands in ``FAMILIES``.
+``build`` saves a family's model and its tokenizer to a folder: two layers, 32 wide, weights large
+enough that rows get different answers, no dropout. Sizes are shrunk by the names of a
+configuration's attributes; what a family needs besides stands in ``FAMILIES``.
 """
 
 from __future__ import annotations
@@ -27,15 +28,43 @@ MAX_LENGTH = 64
 
 SIZES: Mapping[str, Any] = {
     **dict.fromkeys(
-        ("hidden_size", "d_model", "n_embd", "emb_dim", "dim", "embedding_size", "word_embed_proj_dim"), 32
+        (
+            "hidden_size",
+            "d_model",
+            "n_embd",
+            "emb_dim",
+            "dim",
+            "embedding_size",
+            "word_embed_proj_dim",
+        ),
+        32,
     ),
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), 2),
-    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"), 2),
-    **dict.fromkeys(("decoder_attention_heads", "num_decoder_layers", "num_key_value_heads", "num_kv_heads"), 2),
-    **dict.fromkeys(("intermediate_size", "d_ff", "d_inner", "dff", "ffn_dim", "encoder_ffn_dim", "hidden_dim"), 64),
+    **dict.fromkeys(
+        (
+            "num_hidden_layers",
+            "n_layer",
+            "n_layers",
+            "num_layers",
+            "encoder_layers",
+            "decoder_layers",
+        ),
+        2,
+    ),
+    **dict.fromkeys(
+        ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"), 2
+    ),
+    **dict.fromkeys(
+        ("decoder_attention_heads", "num_decoder_layers", "num_key_value_heads", "num_kv_heads"), 2
+    ),
+    **dict.fromkeys(
+        ("intermediate_size", "d_ff", "d_inner", "dff", "ffn_dim", "encoder_ffn_dim", "hidden_dim"),
+        64,
+    ),
     **dict.fromkeys(("decoder_ffn_dim", "ffn_hidden_size", "moe_intermediate_size"), 64),
     **dict.fromkeys(("shared_expert_intermediate_size", "pooler_hidden_size"), 32),
-    **dict.fromkeys(("head_dim", "d_head", "d_kv", "v_head_dim", "qk_nope_head_dim", "kv_channels"), 16),
+    **dict.fromkeys(
+        ("head_dim", "d_head", "d_kv", "v_head_dim", "qk_nope_head_dim", "kv_channels"), 16
+    ),
     **dict.fromkeys(("qk_rope_head_dim", "kv_lora_rank", "q_lora_rank"), 16),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len"), POSITIONS),
     **dict.fromkeys(("n_routed_experts", "num_local_experts", "num_experts"), 4),
@@ -80,14 +109,18 @@ FAMILIES: Mapping[str, Family] = {
     "biogpt": _of("biogpt"),
     "bloom": _of("bloom"),
     "camembert": _of("camembert", **_ROBERTA),
-    "canine": _of("canine", local_transformer_stride=16, num_hash_buckets=64, max_position_embeddings=128),
+    "canine": _of(
+        "canine", local_transformer_stride=16, num_hash_buckets=64, max_position_embeddings=128
+    ),
     "cohere_compass_text": _of(
         "cohere", rope_parameters={"full_attention": _ROPE, "sliding_attention": _ROPE}, **_WINDOW
     ),
     "convbert": _of("bert"),
     "ctrl": _of("ctrl"),
     "data2vec-text": _of("roberta", **_ROBERTA),
-    "deberta": _of("deberta", relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False),
+    "deberta": _of(
+        "deberta", relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False
+    ),
     "deberta-v2": _of(
         "deberta-v2",
         relative_attention=True,
@@ -168,7 +201,11 @@ FAMILIES: Mapping[str, Family] = {
     "openai-gpt": _of("openai-gpt"),
     "opt": _of("opt"),
     "perceiver": _of(
-        "perceiver", num_latents=8, d_latents=32, num_self_attends_per_block=2, num_self_attention_heads=2
+        "perceiver",
+        num_latents=8,
+        d_latents=32,
+        num_self_attends_per_block=2,
+        num_self_attention_heads=2,
     ),
     "persimmon": _of("llama2"),
     "phi": _of("gpt2"),
@@ -201,7 +238,9 @@ FAMILIES: Mapping[str, Family] = {
     "roformer": _of("roformer"),
     "seed_oss": _of("llama3-pad"),
     "smollm3": _of("olmo2"),
-    "squeezebert": _of("bert", q_groups=2, k_groups=2, v_groups=2, intermediate_groups=2, output_groups=2),
+    "squeezebert": _of(
+        "bert", q_groups=2, k_groups=2, v_groups=2, intermediate_groups=2, output_groups=2
+    ),
     "stablelm": _of("neox-eos"),
     "starcoder2": _of("gpt2"),
     "t5": _of("t5", decoder_start_token_id=0),
@@ -231,13 +270,21 @@ def shrunk(config: PreTrainedConfig, changes: Mapping[str, Any]) -> dict[str, An
     """Arguments of a small configuration of this one's class: sizes by name, then ``changes``."""
     default = config.to_dict()
     names = set(default) | set(config.attribute_map)
-    sizes = {name: value for name, value in SIZES.items() if name in names and default.get(name, 1) is not None}
-    sizes |= {name: 0.0 for name in names if "drop" in name and isinstance(default.get(name), float)}
+    sizes = {
+        name: value
+        for name, value in SIZES.items()
+        if name in names and default.get(name, 1) is not None
+    }
+    sizes |= {
+        name: 0.0 for name in names if "drop" in name and isinstance(default.get(name), float)
+    }
     return {**sizes, **changes}
 
 
 def configuration(name: str, tokenizer: Any) -> PreTrainedConfig:
-    """A family's small configuration, with its tokenizer's numbers of special tokens, as real checkpoints have them."""
+    """A family's small configuration, with its tokenizer's numbers of special tokens, as real
+    checkpoints have them.
+    """
     family, kind = FAMILIES[name], CONFIG_MAPPING[name]
     default = kind()
     special = {}
@@ -246,22 +293,32 @@ def configuration(name: str, tokenizer: Any) -> PreTrainedConfig:
         if number is not None:
             special[f"{token}_token_id"] = number
     vocabulary = {"vocab_size": len(tokenizer)}
-    labels = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+    labels = {
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: i for i, label in enumerate(LABELS)},
+    }
     changes = {**vocabulary, **family.config}
-    parts = {part: _part(getattr(default, part), {**vocabulary, **special, **family.config}) for part in family.parts}
+    parts = {
+        part: _part(getattr(default, part), {**vocabulary, **special, **family.config})
+        for part in family.parts
+    }
     return kind(**shrunk(default, changes), **special, **labels, **parts)
 
 
 def _part(config: PreTrainedConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """A nested configuration of the same kind, shrunk."""
     known = {name: value for name, value in changes.items() if hasattr(config, name)}
-    inner = {name: value for name, value in vars(config).items() if isinstance(value, PreTrainedConfig)}
+    inner = {
+        name: value for name, value in vars(config).items() if isinstance(value, PreTrainedConfig)
+    }
     parts = {name: _part(value, changes) for name, value in inner.items()}
     return {"model_type": config.model_type, **shrunk(config, known), **parts}
 
 
 def build(name: str, folder: Path, seed: int = 0) -> Path:
-    """Save a family's tiny model, with random weights of this seed, and its tokenizer; the folder they are in."""
+    """Save a family's tiny model, with random weights of this seed, and its tokenizer; the folder
+    they are in.
+    """
     out = folder / name
     out.mkdir(parents=True)
     torch.manual_seed(seed)
@@ -275,7 +332,9 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
 
 
 def tokenizer_facts(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint's tokenizer as `transformers` loads it: its class, its kind of pieces, and how it pads."""
+    """A checkpoint's tokenizer as `transformers` loads it: its class, its kind of pieces, and how
+    it pads.
+    """
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     backend = getattr(tokenizer, "backend_tokenizer", None)

@@ -1,4 +1,6 @@
-"""A plan: bytes against caches that were written, sums against batches, and what is refused before anything runs."""
+"""A plan: bytes against caches that were written, sums against batches, and what is refused before
+anything runs.
+"""
 
 from __future__ import annotations
 
@@ -71,20 +73,36 @@ def test_bytes_are_those_of_the_cache(
     teacher = checkpoint("bert", source.label_names)
     told = plan(replace(asked_of(data, teacher, tmp_path), codec=codec, calibrate=False)).to_dict()
     dump_split(
-        load_teacher(str(teacher), device="cpu"), source, "train", tmp_path / "cache", DumpSettings(32, codec=codec)
+        load_teacher(str(teacher), device="cpu"),
+        source,
+        "train",
+        tmp_path / "cache",
+        DumpSettings(32, codec=codec),
     )
     assert told["bytes"][codec]["bytes"] == pytest.approx(weight(tmp_path / "cache"), rel=0.01)
-    assert told["bytes"][codec]["bytes_per_row"] == told["bytes"][codec]["bytes"] / told["setting"]["rows"]
+    assert (
+        told["bytes"][codec]["bytes_per_row"]
+        == told["bytes"][codec]["bytes"] / told["setting"]["rows"]
+    )
 
 
 @pytest.mark.parametrize("store", ["arrow", "zarr"])
 @pytest.mark.parametrize("shard_rows", [25, 60])
 def test_bytes_of_several_shards_and_of_one(
-    store: str, shard_rows: int, singles_data: Path, checkpoint: Callable[..., Path], load_source: Load, tmp_path: Path
+    store: str,
+    shard_rows: int,
+    singles_data: Path,
+    checkpoint: Callable[..., Path],
+    load_source: Load,
+    tmp_path: Path,
 ) -> None:
     teacher, folder = load_teacher(str(checkpoint()), device="cpu"), tmp_path / "cache"
     dump_split(
-        teacher, load_source(singles_data), "train", folder, DumpSettings(32, shard_rows=shard_rows, store=store)
+        teacher,
+        load_source(singles_data),
+        "train",
+        folder,
+        DumpSettings(32, shard_rows=shard_rows, store=store),
     )
     made = Cache.open(folder).manifest.plan
     assert cache_bytes(made, conditions(teacher)) == pytest.approx(weight(folder), rel=0.01)
@@ -93,12 +111,20 @@ def test_bytes_of_several_shards_and_of_one(
 def test_a_plan_adds_up_what_it_knows_of_single_things(asked: PlanConfig) -> None:
     ready = load_inputs(asked, SILENT)
     widths = np.array([1.0, 32.0])
-    speeds = Speeds(step=1.0, own_forward=0.1, teacher_forward=0.5, pace=Pace(widths, np.array([2.0, 2.0])), write=3.0)
+    speeds = Speeds(
+        step=1.0,
+        own_forward=0.1,
+        teacher_forward=0.5,
+        pace=Pace(widths, np.array([2.0, 2.0])),
+        write=3.0,
+    )
     lengths = ready.work.teacher_rows.lengths()
     one_batch = 60 * lengths.max() * 2.0  # all rows fit in a budget of 4,096 tokens
     dev = 24 * np.resize(lengths, 24).max() * 2.0
     assert dump_seconds(ready, speeds) == pytest.approx(one_batch + 3.0 + dev)
-    assert dump_seconds(ready, replace(speeds, tokenise=1.0)) == pytest.approx(one_batch + 3.0 + dev + 84)
+    assert dump_seconds(ready, replace(speeds, tokenise=1.0)) == pytest.approx(
+        one_batch + 3.0 + dev + 84
+    )
 
 
 def test_a_pace_follows_the_widths_of_batches() -> None:
@@ -136,7 +162,9 @@ def test_without_calibration_a_plan_is_flops(asked: PlanConfig) -> None:
     assert total["seconds"] > 2 * 5 * kd["run_seconds"]
     assert total["money"] == pytest.approx(5 * total["hours"])
     saved = 2 * (online["run_seconds"] - kd["run_seconds"]) - found["dump"]["seconds"]
-    assert 3600 * (total["online_hours"] - total["hours"]) > saved  # Self-KD's second forward passes are saved too
+    assert (
+        3600 * (total["online_hours"] - total["hours"]) > saved
+    )  # Self-KD's second forward passes are saved too
     after = found["break_even_epochs"] * (online["epoch_seconds"] - kd["epoch_seconds"])
     assert after == pytest.approx(found["dump"]["seconds"])
 
@@ -151,11 +179,18 @@ def test_fewer_methods_cost_less(asked: PlanConfig) -> None:
 
 def test_unlabelled_rows_are_dumped_and_taught(asked: PlanConfig, unlabelled_data: Path) -> None:
     quick = replace(asked, calibrate=False)
-    bare, more = plan(quick).to_dict(), plan(replace(quick, unlabelled=str(unlabelled_data))).to_dict()
+    bare, more = (
+        plan(quick).to_dict(),
+        plan(replace(quick, unlabelled=str(unlabelled_data))).to_dict(),
+    )
     assert (more["setting"]["rows"], more["setting"]["unlabelled_rows"]) == (90, 30)
     assert more["bytes"]["float16"]["bytes"] > bare["bytes"]["float16"]["bytes"]
-    steps = {name: each["epoch_seconds"] / each["step_seconds"] for name, each in more["methods"].items()}
-    assert steps == pytest.approx({"base": 8, "ls": 8, "tf-reg": 8, "self-kd": 12, "kd": 12, "kd-online": 12})
+    steps = {
+        name: each["epoch_seconds"] / each["step_seconds"] for name, each in more["methods"].items()
+    }
+    assert steps == pytest.approx(
+        {"base": 8, "ls": 8, "tf-reg": 8, "self-kd": 12, "kd": 12, "kd-online": 12}
+    )
 
 
 def test_a_gpu_that_is_not_here_can_be_planned_for(asked: PlanConfig) -> None:
@@ -169,9 +204,15 @@ def test_a_gpu_that_is_not_here_can_be_planned_for(asked: PlanConfig) -> None:
 
 
 def test_shapes_without_data(asked: PlanConfig) -> None:
-    work = replace(asked.work, student="1x32", teacher="2x64", shape_only=True, tokens=16, rows=100, classes=3)
+    work = replace(
+        asked.work, student="1x32", teacher="2x64", shape_only=True, tokens=16, rows=100, classes=3
+    )
     found = plan(replace(asked, work=work, calibrate=False)).to_dict()
-    assert (found["setting"]["rows"], found["setting"]["classes"], found["setting"]["tokens"]) == (100, 3, 16.0)
+    assert (found["setting"]["rows"], found["setting"]["classes"], found["setting"]["tokens"]) == (
+        100,
+        3,
+        16.0,
+    )
 
 
 def test_a_calibrated_plan(asked: PlanConfig) -> None:
@@ -195,7 +236,10 @@ def test_flops_and_calibration_speak_of_the_same_things(asked: PlanConfig) -> No
 
 def test_memory_grows_with_what_is_kept(asked: PlanConfig) -> None:
     shape = shape_of(load_inputs(asked, SILENT).work.student)
-    small, long = Memory(shape, 8, 16, "float32").training(), Memory(shape, 8, 32, "float32").training()
+    small, long = (
+        Memory(shape, 8, 16, "float32").training(),
+        Memory(shape, 8, 32, "float32").training(),
+    )
     assert small - (long - small) == 16 * shape.parameters
     assert long - small == 8 * 16 * 66 * shape.width * shape.layers
     half = Memory(shape, 8, 16, "bfloat16").training()
@@ -223,7 +267,9 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(
         accuracy.bench(nothing, [])
 
 
-def test_a_teacher_of_other_labels_is_refused(asked: PlanConfig, checkpoint: Callable[..., Path]) -> None:
+def test_a_teacher_of_other_labels_is_refused(
+    asked: PlanConfig, checkpoint: Callable[..., Path]
+) -> None:
     other = replace(asked.work, teacher=str(checkpoint("bert", ("a", "b", "c"))))
     with pytest.raises(FingerprintMismatch, match="teacher answers 3 classes"):
         plan(replace(asked, work=other))
@@ -241,13 +287,17 @@ def test_a_bench_of_the_plan(asked: PlanConfig, monkeypatch: pytest.MonkeyPatch)
     assert json.loads(json.dumps(told)) == told
     assert (told["bench"], told["complete"]) == ("plan", True)
     assert [one["what"] for one in told["rounds"]] == ["dump", "step", "step", "dump"]
-    assert all(one[f"{kind}_seconds"] > 0 for one in told["rounds"] for kind in ("predicted", "measured"))
+    assert all(
+        one[f"{kind}_seconds"] > 0 for one in told["rounds"] for kind in ("predicted", "measured")
+    )
     assert told["accuracy"]["bytes"] == pytest.approx(1, abs=0.01)
     assert told["accuracy"]["step"]["rounds"] == 2
     assert told["drift"] >= 1
     assert measured == ["ls", "kd-online"]
     foretold = {name: 1e9 * share for name, share in told["accuracy"]["memory"].items()}
-    assert foretold == pytest.approx({name: told["methods"][name]["memory_bytes"] for name in measured})
+    assert foretold == pytest.approx(
+        {name: told["methods"][name]["memory_bytes"] for name in measured}
+    )
     assert told["setting"]["rows"] == 40
     text = bench_text(told)
     assert "Predicted over measured is" in text
@@ -262,7 +312,9 @@ def test_a_bench_of_drawn_rows(asked: PlanConfig) -> None:
 
 
 @pytest.mark.parametrize("stopped", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_bench_keeps_what_was_measured(asked: PlanConfig, stopped: type[BaseException]) -> None:
+def test_an_interrupted_bench_keeps_what_was_measured(
+    asked: PlanConfig, stopped: type[BaseException]
+) -> None:
     def stop(message: str) -> None:
         if message.startswith("round 1"):
             raise stopped
@@ -277,7 +329,16 @@ def test_an_interrupted_bench_keeps_what_was_measured(asked: PlanConfig, stopped
 
 def test_the_command(asked: PlanConfig) -> None:
     work = asked.work
-    words = ["--teacher", work.teacher, "--data", work.data, "--student", "1x32", "--max-length", "32"]
+    words = [
+        "--teacher",
+        work.teacher,
+        "--data",
+        work.data,
+        "--student",
+        "1x32",
+        "--max-length",
+        "32",
+    ]
     words += ["--workspace", str(work.workspace.folder), "--no-calibrate", "--device", "cpu"]
     shown = CliRunner().invoke(cli.command, [*words, "--method", "kd", "--price-per-hour", "1"])
     assert shown.exit_code == 0, shown.output
@@ -290,12 +351,34 @@ def test_the_command(asked: PlanConfig) -> None:
     assert isinstance(refused.exception, SpecError)
 
 
-def test_the_command_of_the_bench(asked: PlanConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["--teacher", "2x64", "--student", "1x32", "--shape-only", "--tokens", "8", "--rows", "16"]
-    words += ["--device", "cpu", "--batch-size", "8", "--steps", "1", "--workspace", str(asked.work.workspace.folder)]
+def test_the_command_of_the_bench(
+    asked: PlanConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        "--teacher",
+        "2x64",
+        "--student",
+        "1x32",
+        "--shape-only",
+        "--tokens",
+        "8",
+        "--rows",
+        "16",
+    ]
+    words += [
+        "--device",
+        "cpu",
+        "--batch-size",
+        "8",
+        "--steps",
+        "1",
+        "--workspace",
+        str(asked.work.workspace.folder),
+    ]
     monkeypatch.setattr(accuracy, "bench", partial(_quickly, accuracy.bench))
     done = CliRunner().invoke(
-        bench_plan, [*words, "--rounds", "1", "--no-memory", "--json", "--out", str(tmp_path / "x.json")]
+        bench_plan,
+        [*words, "--rounds", "1", "--no-memory", "--json", "--out", str(tmp_path / "x.json")],
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == read(tmp_path / "x.json")

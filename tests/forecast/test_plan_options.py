@@ -1,4 +1,6 @@
-"""A plan takes what `dump` and `train` take: what decides a cost is counted, the rest is passed over and said."""
+"""A plan takes what `dump` and `train` take: what decides a cost is counted, the rest is passed
+over and said.
+"""
 
 from __future__ import annotations
 
@@ -66,8 +68,26 @@ def test_a_plan_takes_every_option_of_dump_and_of_train() -> None:
 
 def test_what_changes_nothing_is_said(asked: PlanConfig) -> None:
     work = asked.work
-    words = ["--teacher", work.teacher, "--data", work.data, "--student", "1x32", "--no-calibrate", "--device", "cpu"]
-    words += ["--workspace", str(work.workspace.folder), "--alpha", "0.9", "--out", "there", "--no-tau-squared"]
+    words = [
+        "--teacher",
+        work.teacher,
+        "--data",
+        work.data,
+        "--student",
+        "1x32",
+        "--no-calibrate",
+        "--device",
+        "cpu",
+    ]
+    words += [
+        "--workspace",
+        str(work.workspace.folder),
+        "--alpha",
+        "0.9",
+        "--out",
+        "there",
+        "--no-tau-squared",
+    ]
     done = CliRunner().invoke(cli.command, [*words, "--workers", "2", "--part", "1/2"])
     assert done.exit_code == 0, done.output
     assert "--out, --alpha, --tau-squared: passed over, as it decides no cost" in done.stderr
@@ -89,12 +109,16 @@ def test_a_shape_is_trained_first(asked: PlanConfig) -> None:
     both = plan(replace(asked, work=replace(asked.work, teacher="2x64"), methods=("kd",)))
     sums = first.seconds + both.dump.seconds + both.methods["kd"].run_seconds
     assert both.total.seconds == pytest.approx(sums)
-    assert 3600 * both.total.online_hours == pytest.approx(first.seconds + both.methods["kd-online"].run_seconds)
+    assert 3600 * both.total.online_hours == pytest.approx(
+        first.seconds + both.methods["kd-online"].run_seconds
+    )
     assert plan(asked).dump.finetune is None
 
 
 @pytest.mark.parametrize("folds", [None, 3])
-def test_a_fine_tuning_has_as_many_steps_as_a_dumps(folds: int | None, asked: PlanConfig, load_source: Load) -> None:
+def test_a_fine_tuning_has_as_many_steps_as_a_dumps(
+    folds: int | None, asked: PlanConfig, load_source: Load
+) -> None:
     how = Finetune(epochs=0.5, batch_size=8, folds=folds)
     last = dict[int, int]()
     done: list[int] = []
@@ -105,10 +129,21 @@ def test_a_fine_tuning_has_as_many_steps_as_a_dumps(folds: int | None, asked: Pl
         done.append(step)
 
     source = load_source(Path(asked.work.data))
-    prepare_teacher(TeacherSpec("1x32", device="cpu"), how, source, 32, asked.work.workspace, reporter=Steps(count))
+    prepare_teacher(
+        TeacherSpec("1x32", device="cpu"),
+        how,
+        source,
+        32,
+        asked.work.workspace,
+        reporter=Steps(count),
+    )
     foretold = finetune_steps(how, 60)
-    assert abs(sum(last.values()) - foretold) <= (folds or 0)  # a fold is a seventh larger or smaller than another
-    ready = load_inputs(replace(asked, finetune=how, work=replace(asked.work, teacher="1x32")), SILENT)
+    assert abs(sum(last.values()) - foretold) <= (
+        folds or 0
+    )  # a fold is a seventh larger or smaller than another
+    ready = load_inputs(
+        replace(asked, finetune=how, work=replace(asked.work, teacher="1x32")), SILENT
+    )
     assert ready.finetune == how
 
 
@@ -154,7 +189,9 @@ def test_self_kd_with_folds_trains_copies() -> None:
 
 
 @pytest.mark.parametrize("store", NAMES)
-def test_shards_and_store_are_those_asked_for(store: str, asked: PlanConfig, load_source: Load, tmp_path: Path) -> None:
+def test_shards_and_store_are_those_asked_for(
+    store: str, asked: PlanConfig, load_source: Load, tmp_path: Path
+) -> None:
     told = plan(replace(asked, store=store, shard_rows=25)).to_dict()
     source, folder = load_source(Path(asked.work.data)), tmp_path / "cache"
     settings = DumpSettings(32, shard_rows=25, store=store)
@@ -168,7 +205,9 @@ def test_another_split_is_dumped_alone(asked: PlanConfig, unlabelled_data: Path)
     told = plan(replace(asked, split="dev", unlabelled=str(unlabelled_data))).to_dict()
     assert (told["setting"]["rows"], told["setting"]["unlabelled_rows"]) == (24, 30)
     assert load_inputs(asked, SILENT).dev_rows == 24
-    assert load_inputs(replace(asked, split="dev"), SILENT).dev_rows == 0  # whom a dump of dev asks once
+    assert (
+        load_inputs(replace(asked, split="dev"), SILENT).dev_rows == 0
+    )  # whom a dump of dev asks once
     with pytest.raises(SpecError, match="nosuch"):
         plan(replace(asked, split="nosuch"))
 
@@ -177,7 +216,10 @@ def test_fewer_rows_are_fewer_steps_and_the_same_dump(asked: PlanConfig) -> None
     whole, some = plan(asked), plan(replace(asked, rows=20))
     assert some.rows == whole.rows == 60
     assert some.methods["kd"].epoch_seconds == pytest.approx(3 * some.methods["kd"].step_seconds)
-    assert plan(replace(asked, rows=1000)).methods["kd"].epoch_seconds == whole.methods["kd"].epoch_seconds
+    assert (
+        plan(replace(asked, rows=1000)).methods["kd"].epoch_seconds
+        == whole.methods["kd"].epoch_seconds
+    )
 
 
 def test_micro_batches_take_less_memory(asked: PlanConfig) -> None:
@@ -190,7 +232,12 @@ def test_micro_batches_take_less_memory(asked: PlanConfig) -> None:
 def test_rows_of_like_length_are_less_padding(asked: PlanConfig) -> None:
     mixed, grouped = changed(asked), changed(asked, group_by_length=True)
     assert grouped.methods["ls"].step_seconds < mixed.methods["ls"].step_seconds
-    assert plan(replace(asked, calibrate=True, work=replace(asked.work, group_by_length=True))).total.seconds > 0
+    assert (
+        plan(
+            replace(asked, calibrate=True, work=replace(asked.work, group_by_length=True))
+        ).total.seconds
+        > 0
+    )
 
 
 def test_a_student_is_made_as_asked(asked: PlanConfig, checkpoint: Callable[..., Path]) -> None:
@@ -230,19 +277,37 @@ def test_each_dump_is_told_from_its_own_rows(asked: PlanConfig, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"finetune": Finetune(epochs=float("inf"))}, "--finetune-epochs: expected a number above 0, found inf"),
-        ({"finetune": Finetune(epochs=float("nan"))}, "--finetune-epochs: expected a number above 0, found nan"),
-        ({"finetune": Finetune(batch_size=0)}, "--finetune-batch-size: expected a whole number from 1, found 0"),
-        ({"work": WorkloadConfig(seed=-1)}, "--seed: expected a whole number from 0 to 4294967295, found -1"),
+        (
+            {"finetune": Finetune(epochs=float("inf"))},
+            "--finetune-epochs: expected a number above 0, found inf",
+        ),
+        (
+            {"finetune": Finetune(epochs=float("nan"))},
+            "--finetune-epochs: expected a number above 0, found nan",
+        ),
+        (
+            {"finetune": Finetune(batch_size=0)},
+            "--finetune-batch-size: expected a whole number from 1, found 0",
+        ),
+        (
+            {"work": WorkloadConfig(seed=-1)},
+            "--seed: expected a whole number from 0 to 4294967295, found -1",
+        ),
     ],
 )
-def test_numbers_that_cannot_be_are_refused(asked: PlanConfig, wrong: dict[str, Any], said: str) -> None:
+def test_numbers_that_cannot_be_are_refused(
+    asked: PlanConfig, wrong: dict[str, Any], said: str
+) -> None:
     with pytest.raises(SpecError, match=said):
         plan(replace(asked, **wrong))
 
 
-def test_a_step_has_a_part_that_no_batch_makes_longer(asked: PlanConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(work: Any, teacher: Any, finetune: Finetune, size: int, seconds: float) -> tuple[float, float]:
+def test_a_step_has_a_part_that_no_batch_makes_longer(
+    asked: PlanConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(
+        work: Any, teacher: Any, finetune: Finetune, size: int, seconds: float
+    ) -> tuple[float, float]:
         return 10.0 * size, 7.0 + 0.1 * 10 * size
 
     monkeypatch.setattr(finetuning, "_timed", timed)

@@ -1,7 +1,8 @@
-"""Made the golden caches of format v1, once: ``python -m tests.golden.make``. It never replaces one that is there.
+"""Made the golden caches of format v1, once: ``python -m tests.golden.make``. It never replaces one
+that is there.
 
-Each is a folder ``v1/NAME`` as the writer left it, and ``v1/NAME.json``: the fingerprint, the pyarrow that wrote it,
-and the arrays that were given to the writer, shard by shard.
+Each is a folder ``v1/NAME`` as the writer left it, and ``v1/NAME.json``: the fingerprint, the
+pyarrow that wrote it, and the arrays that were given to the writer, shard by shard.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def ragged(store: str) -> Plan:
 
 
 def sparse(spec: str, store: str) -> Plan:
-    """The same rows with a varying number of positions, and a sparse codec of a vocabulary of twelve words."""
+    """The same rows with a varying number of positions, and a sparse codec of a vocabulary of
+    twelve words.
+    """
     codec = parse(spec).codec(WORDS).calibrated([vectors(40)])
     is_replay = isinstance(codec, ReplayCodec)
     if isinstance(codec, ReplayCodec):
@@ -120,9 +123,17 @@ def sparse_arrays(plan: Plan, index: int) -> dict[str, np.ndarray]:
     position = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
     key = position_keys(0, "codec", hashes.repeat(counts), 0, position.astype(np.int64))
     packed = codec.pack(codec.reduce(vectors(len(position)), Draw(torch.from_numpy(key))))
-    arrays = {"row_hash": hashes, "logits_end": indptr[1:], "position": position, "label": position % 3 - 1, **packed}
+    arrays = {
+        "row_hash": hashes,
+        "logits_end": indptr[1:],
+        "position": position,
+        "label": position % 3 - 1,
+        **packed,
+    }
     for count in of_entries(codec):
-        arrays[f"{count}_end"] = np.concatenate([[0], np.cumsum(packed[count], dtype=np.int64)])[indptr[1:]]
+        arrays[f"{count}_end"] = np.concatenate([[0], np.cumsum(packed[count], dtype=np.int64)])[
+            indptr[1:]
+        ]
     return {column.name: arrays[column.name].astype(column.dtype) for column in plan.columns}
 
 
@@ -155,10 +166,14 @@ def arrays_of(plan: Plan, index: int) -> dict[str, np.ndarray]:
 
 def plans() -> dict[str, Plan]:
     """Every codec in every store, and a ragged table in each."""
-    made = {f"dense-{d}-{s}": dense(d, s) for d in ("float16", "float32") for s in ("arrow", "zarr")}
+    made = {
+        f"dense-{d}-{s}": dense(d, s) for d in ("float16", "float32") for s in ("arrow", "zarr")
+    }
     made |= {f"ragged-{store}": ragged(store) for store in ("arrow", "zarr")}
     return made | {
-        f"{name}-{store}": sparse(spec, store) for name, spec in SPARSE.items() for store in ("arrow", "zarr")
+        f"{name}-{store}": sparse(spec, store)
+        for name, spec in SPARSE.items()
+        for store in ("arrow", "zarr")
     }
 
 
@@ -170,7 +185,12 @@ def make(name: str, plan: Plan) -> None:
     shards = [arrays_of(plan, index) for index in range(plan.shard_count)]
     with CacheWriter(FOLDER / name, plan, tensors=tensors.encode(ASSETS)[1]) as writer:
         for index, arrays in enumerate(shards):
-            writer.write(index, arrays, {"entropy": [0.0, 0.5, 1.0], "top_probability": [0.4, 0.6, 1.0]}, CONDITIONS)
+            writer.write(
+                index,
+                arrays,
+                {"entropy": [0.0, 0.5, 1.0], "top_probability": [0.4, 0.6, 1.0]},
+                CONDITIONS,
+            )
         writer.seal()
     said = {
         "fingerprint": Reader.open(FOLDER / name).manifest.digest,

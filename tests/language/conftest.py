@@ -15,7 +15,9 @@ from tests.language.small_lms import LIMIT, MASKED, document, make_config, make_
 
 @pytest.fixture(scope="session")
 def lm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``lm(kind, side="right", limit=64, filling=0, config_only=False, local=128)``: a tiny language model's folder."""
+    """``lm(kind, side="right", limit=64, filling=0, config_only=False, local=128)``: a tiny
+    language model's folder.
+    """
     folder = tmp_path_factory.mktemp("lms")
 
     @cache
@@ -37,7 +39,11 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             config.save_pretrained(out)
             return out
         torch.manual_seed(len(kind))
-        auto = transformers.AutoModelForMaskedLM if kind in MASKED else transformers.AutoModelForCausalLM
+        auto = (
+            transformers.AutoModelForMaskedLM
+            if kind in MASKED
+            else transformers.AutoModelForCausalLM
+        )
         auto.from_config(config).save_pretrained(out)
         tokenizer.save_pretrained(out)
         return out
@@ -65,6 +71,8 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = []
         for _ in range(count):
             roles = ["user", "assistant"] * draw.randint(1, 2)
-            rows.append({"messages": [{"role": role, "content": document(draw, 4)} for role in roles]})
+            rows.append(
+                {"messages": [{"role": role, "content": document(draw, 4)} for role in roles]}
+            )
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

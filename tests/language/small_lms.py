@@ -28,14 +28,23 @@ def make_tokenizer(kind: str = "causal", side: str = "right", limit: int = LIMIT
 
     special = {"eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
     if kind == "masked":
-        special = {name: f"[{name[:-6].upper()}]" for name in ("pad_token", "cls_token", "sep_token", "mask_token")}
+        special = {
+            name: f"[{name[:-6].upper()}]"
+            for name in ("pad_token", "cls_token", "sep_token", "mask_token")
+        }
         special["unk_token"] = "<unk>"
     names = dict.fromkeys([*special.values(), *CHAT_SPECIAL, *ROLES, *WORDS])
-    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(
+        models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if kind == "masked":
-        ids = [(special[name], list(names).index(special[name])) for name in ("cls_token", "sep_token")]
-        tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", ids)
+        ids = [
+            (special[name], list(names).index(special[name])) for name in ("cls_token", "sep_token")
+        ]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", ids
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         **special,
@@ -47,10 +56,17 @@ def make_tokenizer(kind: str = "causal", side: str = "right", limit: int = LIMIT
     )
 
 
-def make_config(kind: str, tokenizer: Any, limit: int = LIMIT, filling: int = 0, local: int = 128) -> Any:
+def make_config(
+    kind: str, tokenizer: Any, limit: int = LIMIT, filling: int = 0, local: int = 128
+) -> Any:
     import transformers
 
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     if kind == "gpt2":
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": limit}
     elif kind in CAUSAL:
@@ -59,8 +75,16 @@ def make_config(kind: str, tokenizer: Any, limit: int = LIMIT, filling: int = 0,
         shape |= {"local_attention": local, "global_attn_every_n_layers": 2}
     positions = limit + 2 if kind == "roberta" else limit
     length = {} if kind == "gpt2" else {"max_position_embeddings": positions}
-    named = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    named = {
+        name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")
+    }
     if kind in MASKED:
         named |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
-    settings = {**shape, **length, **named, "initializer_range": 0.3, "vocab_size": len(tokenizer) + filling}
+    settings = {
+        **shape,
+        **length,
+        **named,
+        "initializer_range": 0.3,
+        "vocab_size": len(tokenizer) + filling,
+    }
     return transformers.AutoConfig.for_model(kind, **settings)

@@ -31,12 +31,20 @@ Lm = Callable[..., Path]
 def world(lm: Lm, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A dump of a GPT-2."""
     folder = tmp_path_factory.mktemp("bad")
-    report = dump(str(lm("gpt2")), str(texts), task="causal-lm", seq_len=24, device="cpu", workspace=folder)
+    report = dump(
+        str(lm("gpt2")), str(texts), task="causal-lm", seq_len=24, device="cpu", workspace=folder
+    )
     return {"report": report, "workspace": folder, "cache": report.cache}
 
 
 def run(world: dict[str, Any], texts: Path, **how: Any) -> Path:
-    settings = {"task": "causal-lm", "workspace": world["workspace"], "epochs": 1, "init": "random", **how}
+    settings = {
+        "task": "causal-lm",
+        "workspace": world["workspace"],
+        "epochs": 1,
+        "init": "random",
+        **how,
+    }
     return train(settings.pop("method", "kd"), str(texts), **settings)
 
 
@@ -64,7 +72,9 @@ def test_a_student_of_other_tokens_is_refused_by_the_first_that_differs(
     world: dict[str, Any], texts: Path, tmp_path: Path
 ) -> None:
     number = make_tokenizer().get_vocab()["w1"]
-    with pytest.raises(FingerprintMismatch, match=f"token {number} is 'w2', in the cache 'w1'. Give --tokenizer"):
+    with pytest.raises(
+        FingerprintMismatch, match=f"token {number} is 'w2', in the cache 'w1'. Give --tokenizer"
+    ):
         run(world, texts, student=student(tmp_path / "s", with_tokens(swapped)))
 
 
@@ -74,23 +84,45 @@ def test_the_advice_works(world: dict[str, Any], texts: Path, tmp_path: Path, lm
     assert (out / "result.json").is_file()
 
 
-def test_more_tokens_behind_those_of_the_cache_are_said(world: dict[str, Any], texts: Path, tmp_path: Path) -> None:
+def test_more_tokens_behind_those_of_the_cache_are_said(
+    world: dict[str, Any], texts: Path, tmp_path: Path
+) -> None:
     notes: list[str] = []
-    more = with_tokens(lambda vocabulary: {**vocabulary, "x1": len(vocabulary), "x2": len(vocabulary) + 1})
-    out = run(world, texts, student=student(tmp_path / "s", more), out=tmp_path / "run", reporter=Notes(notes.append))
+    more = with_tokens(
+        lambda vocabulary: {**vocabulary, "x1": len(vocabulary), "x2": len(vocabulary) + 1}
+    )
+    out = run(
+        world,
+        texts,
+        student=student(tmp_path / "s", more),
+        out=tmp_path / "run",
+        reporter=Notes(notes.append),
+    )
     assert any("2 tokens more than the cache's" in note for note in notes)
     assert json.loads((out / "result.json").read_text())["metrics"]["dev"]["agreement"] >= 0
 
 
 OTHERWISE = {
-    "pack": (False, "--no-pack: expected a cache that was dumped with it, found one .* dump with --no-pack."),
-    "keep_documents": (True, "--keep-documents: expected a cache .* or dump with --keep-documents."),
+    "pack": (
+        False,
+        "--no-pack: expected a cache that was dumped with it, found one .* dump with --no-pack.",
+    ),
+    "keep_documents": (
+        True,
+        "--keep-documents: expected a cache .* or dump with --keep-documents.",
+    ),
     "supervise": (
         "all",
         "--supervise: expected its default, .* found all. Leave it out, or dump with --supervise all.",
     ),
-    "views": (2, "--views: expected 1, which the cache's rows were made with, found 2. .* dump with --views 2."),
-    "mask_rate": (0.3, "--mask-rate: expected 0.15, .* found 0.3. Leave it out, or dump with --mask-rate 0.3."),
+    "views": (
+        2,
+        "--views: expected 1, which the cache's rows were made with, found 2. .* dump with --views 2.",
+    ),
+    "mask_rate": (
+        0.3,
+        "--mask-rate: expected 0.15, .* found 0.3. Leave it out, or dump with --mask-rate 0.3.",
+    ),
     "whole_words": (True, "--whole-words: expected a cache"),
     "mask_seed": (7, "--mask-seed: expected 0, .* found 7"),
     "seq_len": (48, "--seq-len: expected 24, .* found 48"),
@@ -111,12 +143,18 @@ def test_rows_made_otherwise_than_those_of_the_cache_are_refused(declared: Decla
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"mask_rate": 0.3}, "--mask-rate: expected 0.15, which the cache's rows were made with, found 0.3"),
+        (
+            {"mask_rate": 0.3},
+            "--mask-rate: expected 0.15, which the cache's rows were made with, found 0.3",
+        ),
         (
             {"seq_len": 48},
             "--seq-len: expected 24, which the cache's rows were made with, found 48. Leave it out, or dump",
         ),
-        ({"student": "limit-16"}, "expected rows of at most 16 tokens, which the model takes, found one of 24"),
+        (
+            {"student": "limit-16"},
+            "expected rows of at most 16 tokens, which the model takes, found one of 24",
+        ),
         ({"method": "kd", "label_map": {"a": "b"}}, "--label-map: expected classes with names"),
     ],
 )
@@ -128,10 +166,15 @@ def test_a_run_that_cannot_be(
         run(world, texts, **{**how, "student": folder})
 
 
-def test_rows_under_several_masks_are_all_taken_or_none(lm: Lm, texts: Path, tmp_path: Path) -> None:
+def test_rows_under_several_masks_are_all_taken_or_none(
+    lm: Lm, texts: Path, tmp_path: Path
+) -> None:
     named = {"task": "masked-lm", "workspace": tmp_path}
     dump(str(lm("bert")), str(texts), seq_len=24, views=2, device="cpu", **named)
-    with pytest.raises(SpecError, match=r"all rows, where each is stored under several masks, found --rows or --folds"):
+    with pytest.raises(
+        SpecError,
+        match=r"all rows, where each is stored under several masks, found --rows or --folds",
+    ):
         train("kd", str(texts), student=str(lm("bert")), rows=6, **named)
 
 
@@ -152,8 +195,15 @@ def test_unlabelled_texts_are_refused(texts: Path, tmp_path: Path) -> None:
 
 
 def test_a_teacher_is_trained_on_rows_of_its_own_dump(lm: Lm, texts: Path, tmp_path: Path) -> None:
-    """Whatever caches of these documents there are, and the same teacher when the dump is asked for again."""
-    named: dict[str, Any] = {"task": "masked-lm", "seq_len": 24, "device": "cpu", "finetune_epochs": 1}
+    """Whatever caches of these documents there are, and the same teacher when the dump is asked for
+    again.
+    """
+    named: dict[str, Any] = {
+        "task": "masked-lm",
+        "seq_len": 24,
+        "device": "cpu",
+        "finetune_epochs": 1,
+    }
     for rate in (0.15, 0.3, 0.15):
         named |= {"mask_rate": rate, "finetune": "always", "out": tmp_path / f"w/caches/{rate}"}
         report = dump(str(lm("bert")), str(texts), workspace=tmp_path / "w", **named)
@@ -163,13 +213,23 @@ def test_a_teacher_is_trained_on_rows_of_its_own_dump(lm: Lm, texts: Path, tmp_p
 
 def test_kd_without_a_cache_says_how_to_make_one(texts: Path, tmp_path: Path) -> None:
     folder = student(tmp_path / "s", make_tokenizer())
-    with pytest.raises(SpecError, match="Make one: logitcache dump --task causal-lm --data DATA --teacher TEACHER"):
+    with pytest.raises(
+        SpecError, match="Make one: logitcache dump --task causal-lm --data DATA --teacher TEACHER"
+    ):
         train("kd", str(texts), task="causal-lm", student=folder, init="random", workspace=tmp_path)
 
 
-def test_without_a_cache_a_method_without_a_teacher_makes_its_rows_itself(texts: Path, tmp_path: Path) -> None:
+def test_without_a_cache_a_method_without_a_teacher_makes_its_rows_itself(
+    texts: Path, tmp_path: Path
+) -> None:
     folder = student(tmp_path / "s", make_tokenizer())
-    named = {"task": "causal-lm", "student": folder, "init": "random", "workspace": tmp_path, "epochs": 1}
+    named = {
+        "task": "causal-lm",
+        "student": folder,
+        "init": "random",
+        "workspace": tmp_path,
+        "epochs": 1,
+    }
     out = train("base", str(texts), seq_len=24, **named)
     result = json.loads((out / "result.json").read_text())
     assert result["cache_fingerprint"] is None
@@ -182,16 +242,34 @@ def test_infinite_logits_are_refused_and_name_the_row(lm: Lm, texts: Path, tmp_p
         model.transformer.wte.weight[9] = torch.inf
     model.save_pretrained(tmp_path / "t")
     make_tokenizer().save_pretrained(tmp_path / "t")
-    with pytest.raises(SpecError, match=r"expected finite logits, found NaN or infinity in .* rows \(row 0"):
-        dump(str(tmp_path / "t"), str(texts), task="causal-lm", seq_len=24, device="cpu", workspace=tmp_path)
+    with pytest.raises(
+        SpecError, match=r"expected finite logits, found NaN or infinity in .* rows \(row 0"
+    ):
+        dump(
+            str(tmp_path / "t"),
+            str(texts),
+            task="causal-lm",
+            seq_len=24,
+            device="cpu",
+            workspace=tmp_path,
+        )
 
 
-def test_an_encoder_without_a_trained_head_is_no_teacher_of_tokens(lm: Lm, texts: Path, tmp_path: Path) -> None:
+def test_an_encoder_without_a_trained_head_is_no_teacher_of_tokens(
+    lm: Lm, texts: Path, tmp_path: Path
+) -> None:
     model = transformers.AutoModelForMaskedLM.from_pretrained(lm("bert"))
     model.base_model.save_pretrained(tmp_path / "body")
     transformers.AutoTokenizer.from_pretrained(lm("bert")).save_pretrained(tmp_path / "body")
     with pytest.raises(SpecError, match="expected a trained language-model head, found none"):
-        dump(str(tmp_path / "body"), str(texts), task="masked-lm", finetune="never", workspace=tmp_path, device="cpu")
+        dump(
+            str(tmp_path / "body"),
+            str(texts),
+            task="masked-lm",
+            finetune="never",
+            workspace=tmp_path,
+            device="cpu",
+        )
 
 
 def test_a_gguf_file_needs_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,18 +288,28 @@ def test_a_gguf_file_needs_its_reader(tmp_path: Path, monkeypatch: pytest.Monkey
     ("row", "message"),
     [
         ({"messages": "hello"}, r"train\.jsonl line 1: expected a list of messages"),
-        ({"messages": [{"role": "user", "content": "w1"}]}, "row 0: expected an assistant message to learn"),
+        (
+            {"messages": [{"role": "user", "content": "w1"}]},
+            "row 0: expected an assistant message to learn",
+        ),
         ({"prompt": "w1", "completion": ""}, "row 0: expected a completion with a token to learn"),
-        ({"label": 1}, "expected a column of texts, columns prompt and completion, or a column of messages"),
+        (
+            {"label": 1},
+            "expected a column of texts, columns prompt and completion, or a column of messages",
+        ),
     ],
 )
 def test_rows_that_teach_nothing(row: dict[str, Any], message: str, lm: Lm, tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(LogitCacheError, match=message):
-        dump(str(lm("gpt2")), str(tmp_path), task="causal-lm", device="cpu", workspace=tmp_path / "w")
+        dump(
+            str(lm("gpt2")), str(tmp_path), task="causal-lm", device="cpu", workspace=tmp_path / "w"
+        )
 
 
-def test_padding_is_no_part_of_the_loss_and_labels_are_the_next_tokens(world: dict[str, Any]) -> None:
+def test_padding_is_no_part_of_the_loss_and_labels_are_the_next_tokens(
+    world: dict[str, Any],
+) -> None:
     """Rows of a batch have as many positions as learnt tokens, whatever the longest has."""
     cache = Cache.open(world["cache"])
     answers = cache.take(np.arange(len(cache)))

@@ -18,12 +18,13 @@ MARKED = (
     "{% endfor %}{% if add_generation_prompt %}<|start|> assistant <|body|> {% endif %}"
 )
 # a thought is opened by the prompt, so nobody writes it
-THINKS = CHAT.replace("{{ m.content }}", "{% if m.role == 'assistant' %}w0 w0 {% endif %}{{ m.content }}").replace(
-    "assistant <|body|> {% endif %}", "assistant <|body|> w0 w0 {% endif %}"
-)
+THINKS = CHAT.replace(
+    "{{ m.content }}", "{% if m.role == 'assistant' %}w0 w0 {% endif %}{{ m.content }}"
+).replace("assistant <|body|> {% endif %}", "assistant <|body|> w0 w0 {% endif %}")
 # the thought of earlier turns is dropped, as some templates do
 DROPS = CHAT.replace(
-    "{{ m.content }}", "{% if not loop.last or loop.length == 1 %}{% else %}{{ m.content }}{% endif %}"
+    "{{ m.content }}",
+    "{% if not loop.last or loop.length == 1 %}{% else %}{{ m.content }}{% endif %}",
 )
 # the last turn is rendered otherwise than the same turn before others
 REWRITES = CHAT.replace(
@@ -31,7 +32,11 @@ REWRITES = CHAT.replace(
     "{{ m.content }}{% if loop.last and m.role == 'assistant' %} w0{% endif %} <|end|>",
 )
 
-TURNS = st.lists(st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=5).map(" ".join), min_size=2, max_size=6)
+TURNS = st.lists(
+    st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=5).map(" ".join),
+    min_size=2,
+    max_size=6,
+)
 
 
 def conversation(contents: list[str]) -> list[dict[str, Any]]:
@@ -60,7 +65,9 @@ def written(one: Template, messages: list[dict[str, Any]]) -> list[str]:
 @given(TURNS)
 def test_the_pieces_are_what_the_assistant_said(contents: list[str]) -> None:
     messages = conversation(contents)
-    expected = [f"{message['content']} <|end|>" for message in messages if message["role"] == "assistant"]
+    expected = [
+        f"{message['content']} <|end|>" for message in messages if message["role"] == "assistant"
+    ]
     for text in (CHAT, MARKED, THINKS):
         assert written(template(text), messages) == expected
 
@@ -76,7 +83,9 @@ def test_a_message_that_is_not_to_be_learnt_is_not(contents: list[str], skipped:
         if expected:
             assert written(template(text), messages) == expected
         else:
-            with pytest.raises(SpecError, match="expected an assistant message to learn, found none"):
+            with pytest.raises(
+                SpecError, match="expected an assistant message to learn, found none"
+            ):
                 template(text).tokens(messages)
 
 
@@ -107,7 +116,10 @@ def test_a_template_without_marks_that_claims_some_is_told_by_prefixes() -> None
     [
         (DROPS, "drops or rewrites message 0"),
         (REWRITES, "another beginning: its first 2 messages, rendered alone, are other tokens"),
-        (CHAT.replace("<|body|> {% endif %}", "w9 {% endif %}"), "rendered with the generation prompt alone"),
+        (
+            CHAT.replace("<|body|> {% endif %}", "w9 {% endif %}"),
+            "rendered with the generation prompt alone",
+        ),
         ("{{ raise_exception('roles must alternate') }}", "found its error: roles must alternate"),
     ],
 )
@@ -116,7 +128,9 @@ def test_what_cannot_be_told_is_refused(text: str, message: str) -> None:
         template(text).tokens(conversation(["w1", "w2", "w3", "w4"]))
 
 
-@pytest.mark.parametrize("value", [None, [], "text", [{"role": "user"}], [{"role": "user", "content": 3}], [3]])
+@pytest.mark.parametrize(
+    "value", [None, [], "text", [{"role": "user"}], [{"role": "user", "content": 3}], [3]]
+)
 def test_what_are_no_messages_is_refused_by_its_place(value: Any) -> None:
     with pytest.raises(SpecError, match=r"chat\.jsonl line 3: expected a list of messages"):
         checked(value, "chat.jsonl line 3")

@@ -60,7 +60,11 @@ def dumps(
 
 
 def test_two_teachers_of_one_vocabulary_are_compared_token_by_token(
-    dumps: dict[str, Any], lm: Callable[..., Path], texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dumps: dict[str, Any],
+    lm: Callable[..., Path],
+    texts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Classes are the numbers of the words; a block has few rows."""
     kind = dumps["kind"]
@@ -83,12 +87,19 @@ def test_two_teachers_of_one_vocabulary_are_compared_token_by_token(
 def test_caches_that_cannot_be_compared_are_refused(dumps: dict[str, Any]) -> None:
     one = dumps["caches"]["float32"]
     for codec in CODECS:
-        with pytest.raises(SpecError, match=r"expected a cache of full vectors, found the codec .* --codec float16\."):
+        with pytest.raises(
+            SpecError,
+            match=r"expected a cache of full vectors, found the codec .* --codec float16\.",
+        ):
             difference(one, dumps["caches"][codec])
     plan = one.manifest.plan
     other = copy(one)
-    other.manifest = replace(one.manifest, plan=replace(plan, preprocessor={**plan.preprocessor, "map": "another"}))
-    with pytest.raises(FingerprintMismatch, match=r"expected the tokens of .*, found others .* of one tokenizer\."):
+    other.manifest = replace(
+        one.manifest, plan=replace(plan, preprocessor={**plan.preprocessor, "map": "another"})
+    )
+    with pytest.raises(
+        FingerprintMismatch, match=r"expected the tokens of .*, found others .* of one tokenizer\."
+    ):
         difference(one, other)
 
 
@@ -105,7 +116,9 @@ def test_the_first_loss_is_the_same_from_every_exact_codec_and_in_every_executio
 ) -> None:
     kind = dumps["kind"]
     folder = lm(kind)
-    auto = transformers.AutoModelForCausalLM if kind == "gpt2" else transformers.AutoModelForMaskedLM
+    auto = (
+        transformers.AutoModelForCausalLM if kind == "gpt2" else transformers.AutoModelForMaskedLM
+    )
     torch.manual_seed(1)
     student = auto.from_config(transformers.AutoConfig.from_pretrained(folder)).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -137,7 +150,9 @@ def _by_hand(student: Any, batch: Batch[torch.Tensor]) -> float:
     """Half the labels' loss, half the teacher's, of the model called as anybody would."""
     teacher = batch.teacher
     assert isinstance(teacher, Dense)
-    logits = student(**batch.inputs).logits[batch.where[:, 0], batch.where[:, 1], : teacher.logits.shape[1]]
+    logits = student(**batch.inputs).logits[
+        batch.where[:, 0], batch.where[:, 1], : teacher.logits.shape[1]
+    ]
     log_q = logits.log_softmax(1)
     soft = -(teacher.logits.softmax(1) * log_q).sum()
     hard = torch.nn.functional.nll_loss(log_q, batch.label, reduction="sum")
@@ -162,14 +177,18 @@ def test_targets_are_estimates_of_the_teacher(dumps: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 20.0])
-def test_replayed_logits_are_the_teachers(dumps: dict[str, Any], temperature: float, tmp_path: Path) -> None:
+def test_replayed_logits_are_the_teachers(
+    dumps: dict[str, Any], temperature: float, tmp_path: Path
+) -> None:
     cache, dense = dumps["caches"]["replay"], dumps["caches"]["float32"]
     rows = np.array([3, 0, 7])
     exact = torch.from_numpy(dense.take(rows).logits)
     np.testing.assert_allclose(cache.take(rows).logits, exact.numpy(), atol=1e-5)
     payload = cache.take(rows).payload.map(torch.from_numpy)
     replayed = full_logits(payload)
-    torch.testing.assert_close((replayed / temperature).softmax(1), (exact / temperature).softmax(1))
+    torch.testing.assert_close(
+        (replayed / temperature).softmax(1), (exact / temperature).softmax(1)
+    )
     assert cache.codec.bytes_per_position() == 32 * 4
     assert not cache.verify()
 
@@ -188,22 +207,30 @@ def test_a_codec_is_chosen_for_a_number_of_bytes(
     assert any(f"--codec auto:bytes={limit} is " in note for note in notes)
     receipt = next(iter(sorted((report.cache / "shards").glob("0*.json"))))
     receipt.with_name(json.loads(receipt.read_text())["files"][0]["name"]).unlink()
-    repaired = repair(report.cache, str(lm("gpt2")), str(texts), device="cpu", notify=lambda line: None)
+    repaired = repair(
+        report.cache, str(lm("gpt2")), str(texts), device="cpu", notify=lambda line: None
+    )
     assert repaired.repaired == [0]
     assert not Cache.open(report.cache).verify()
     tensors = report.cache / "shards" / "tensors.safetensors"
     if kind == "replay":
         tensors.unlink()
-        again = repair(report.cache, str(lm("gpt2")), str(texts), device="cpu", notify=lambda line: None)
+        again = repair(
+            report.cache, str(lm("gpt2")), str(texts), device="cpu", notify=lambda line: None
+        )
         assert (again.mended, again.teacher_rows) == (["shards/tensors.safetensors"], 0)
         assert not Cache.open(report.cache).verify()
 
 
-def test_a_model_that_does_more_than_its_head_is_kept_and_taught_by_its_own_logits(texts: Path, tmp_path: Path) -> None:
+def test_a_model_that_does_more_than_its_head_is_kept_and_taught_by_its_own_logits(
+    texts: Path, tmp_path: Path
+) -> None:
     """MPT's configuration names a scale that its code does not apply."""
     folder, tokenizer = tmp_path / "mpt", make_tokenizer()
     shape: Any = {"d_model": 16, "n_layers": 1, "n_heads": 2, "max_seq_len": 64, "logit_scale": 0.5}
-    config: Any = transformers.AutoConfig.for_model("mpt", vocab_size=len(tokenizer), pad_token_id=0, **shape)
+    config: Any = transformers.AutoConfig.for_model(
+        "mpt", vocab_size=len(tokenizer), pad_token_id=0, **shape
+    )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     notes: list[str] = []
@@ -221,15 +248,24 @@ def test_the_splits_of_a_dump_share_a_codec_and_are_told_by_its_settings(
 ) -> None:
     """Else a student would have no dev split."""
     folder = flat(lm("gpt2"), tmp_path / "teacher")
-    named: Any = {"task": "causal-lm", "seq_len": 24, "workspace": tmp_path, "notify": lambda line: None}
+    named: Any = {
+        "task": "causal-lm",
+        "seq_len": 24,
+        "workspace": tmp_path,
+        "notify": lambda line: None,
+    }
     report = dump(str(folder), str(texts), device="cpu", codec=codec, **named)
     train_cache, dev = Cache.open(report.cache), Cache.open(report.held_out[0].cache)
     assert train_cache.codec == dev.codec
     plan = dev.manifest.plan
     recorded = dict(plan.targets["logits"])
-    recorded.update({name: recorded[name] + 0.1 for name in ("c", "values", "distinct") if name in recorded})
+    recorded.update(
+        {name: recorded[name] + 0.1 for name in ("c", "values", "distinct") if name in recorded}
+    )
     padding = {"side": "left"}
-    other = replace(plan, targets={"logits": recorded}, preparation={**plan.preparation, "padding": padding})
+    other = replace(
+        plan, targets={"logits": recorded}, preparation={**plan.preparation, "padding": padding}
+    )
     apart = SimpleNamespace(manifest=SimpleNamespace(plan=other))
     assert _dump_of(apart) == _dump_of(train_cache)  # type: ignore[arg-type]
     if codec.startswith("varopt"):
@@ -238,7 +274,9 @@ def test_the_splits_of_a_dump_share_a_codec_and_are_told_by_its_settings(
 
 
 def flat(folder: Path, out: Path) -> Path:
-    """The same model, less sure of its answers: how many words are drawn differs from split to split."""
+    """The same model, less sure of its answers: how many words are drawn differs from split to
+    split.
+    """
     shutil.copytree(folder, out)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(out)
     model.get_output_embeddings().weight.data.mul_(0.1)
@@ -262,13 +300,26 @@ def test_the_head_is_kept_once_and_watched(dumps: dict[str, Any], tmp_path: Path
         Cache.open(moved)
     convert(cache.folder, tmp_path / "zarr", "zarr")
     again = Cache.open(tmp_path / "zarr")
-    np.testing.assert_array_equal(again.take(np.array([5])).logits, cache.take(np.array([5])).logits)
+    np.testing.assert_array_equal(
+        again.take(np.array([5])).logits, cache.take(np.array([5])).logits
+    )
 
 
-def test_a_student_learns_from_few_words(dumps: dict[str, Any], lm: Callable[..., Path], texts: Path) -> None:
+def test_a_student_learns_from_few_words(
+    dumps: dict[str, Any], lm: Callable[..., Path], texts: Path
+) -> None:
     kind = dumps["kind"]
-    named = {"student": str(lm(kind, config_only=True)), "init": "random", "epochs": 1, "batch_size": 8}
-    named |= {"task": TASK_OF[kind], "workspace": dumps["folder"] / "3", "notify": lambda line: None}
+    named = {
+        "student": str(lm(kind, config_only=True)),
+        "init": "random",
+        "epochs": 1,
+        "batch_size": 8,
+    }
+    named |= {
+        "task": TASK_OF[kind],
+        "workspace": dumps["folder"] / "3",
+        "notify": lambda line: None,
+    }
     notes: list[str] = []
     run = train("kd", str(texts), **{**named, "loss_execution": "fused", "notify": notes.append})
     assert "loss of the vocabulary: fused" in notes
@@ -279,9 +330,30 @@ def test_a_student_learns_from_few_words(dumps: dict[str, Any], lm: Callable[...
 
 
 @pytest.mark.parametrize("codec", ["varopt:mean=4", "replay"])
-def test_people_can_read_a_dump_and_its_rows(codec: str, lm: Callable[..., Path], texts: Path, tmp_path: Path) -> None:
-    words = ["dump", "--task", "causal-lm", "--teacher", str(lm("gpt2")), "--data", str(texts), "--seq-len", "24"]
-    words += ["--codec", codec, "--device", "cpu", "--out", str(tmp_path / "cache"), "--workspace", str(tmp_path / "w")]
+def test_people_can_read_a_dump_and_its_rows(
+    codec: str, lm: Callable[..., Path], texts: Path, tmp_path: Path
+) -> None:
+    words = [
+        "dump",
+        "--task",
+        "causal-lm",
+        "--teacher",
+        str(lm("gpt2")),
+        "--data",
+        str(texts),
+        "--seq-len",
+        "24",
+    ]
+    words += [
+        "--codec",
+        codec,
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "cache"),
+        "--workspace",
+        str(tmp_path / "w"),
+    ]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
     assert "% of the tokens of these rows; calibration error" in done.stdout
@@ -293,8 +365,20 @@ def test_people_can_read_a_dump_and_its_rows(codec: str, lm: Callable[..., Path]
 
 
 @pytest.mark.parametrize("kind", TASK_OF)
-def test_the_command_measures_codecs(kind: str, lm: Callable[..., Path], texts: Path, tmp_path: Path) -> None:
-    asked = ["codecs", "--task", TASK_OF[kind], "--teacher", str(lm(kind)), "--data", str(texts), "--seq-len", "24"]
+def test_the_command_measures_codecs(
+    kind: str, lm: Callable[..., Path], texts: Path, tmp_path: Path
+) -> None:
+    asked = [
+        "codecs",
+        "--task",
+        TASK_OF[kind],
+        "--teacher",
+        str(lm(kind)),
+        "--data",
+        str(texts),
+        "--seq-len",
+        "24",
+    ]
     asked += ["--positions", "150", "--workspace", str(tmp_path), "--device", "cpu", "--json"]
     codecs = [word for codec in ("topk:k=8,tail=unigram", *CODECS) for word in ("--codec", codec)]
     done = CliRunner().invoke(cli, [*asked, *codecs])

@@ -1,4 +1,6 @@
-"""The command line on text files and on conversations: every command that takes a cache takes one of tokens."""
+"""The command line on text files and on conversations: every command that takes a cache takes one
+of tokens.
+"""
 
 from __future__ import annotations
 
@@ -55,9 +57,25 @@ def work(
     dumped = called("dump", "--teacher", lm("gpt2"), "--seq-len", 32, "--device", "cpu", *common)
     runs = {}
     for method in ("base", "kd"):
-        student = ["--student", lm("gpt2", config_only=True), "--init", "random", "--epochs", 1, "--batch-size", 32]
+        student = [
+            "--student",
+            lm("gpt2", config_only=True),
+            "--init",
+            "random",
+            "--epochs",
+            1,
+            "--batch-size",
+            32,
+        ]
         runs[method] = called("train", "--method", method, *student, *common)
-    yield {"folder": folder, "data": data, "dump": dumped, "runs": runs, "kind": request.param, "common": common}
+    yield {
+        "folder": folder,
+        "data": data,
+        "dump": dumped,
+        "runs": runs,
+        "kind": request.param,
+        "common": common,
+    }
     patch.undo()
 
 
@@ -80,7 +98,9 @@ def test_students_are_compared(work: dict[str, Any]) -> None:
     assert {row["metric"] for row in told["rows"]} == {"nll"}
 
 
-def test_a_cache_of_tokens_is_looked_at_and_carried_over(work: dict[str, Any], tmp_path: Path) -> None:
+def test_a_cache_of_tokens_is_looked_at_and_carried_over(
+    work: dict[str, Any], tmp_path: Path
+) -> None:
     cache = work["dump"]["cache"]
     assert called("verify", cache, "--json")["ok"]
     looked = called("inspect", cache, "--json")
@@ -101,7 +121,12 @@ def test_a_cache_of_another_tokenizer_than_the_teachers_own_is_asked_again(
     (tmp_path / "words").mkdir()
     for file in (tmp_path / "t").glob("*token*"):
         file.rename(tmp_path / "words" / file.name)
-    named = {"tokenizer": str(tmp_path / "words"), "device": "cpu", "workspace": tmp_path / "w", "reporter": SILENT}
+    named = {
+        "tokenizer": str(tmp_path / "words"),
+        "device": "cpu",
+        "workspace": tmp_path / "w",
+        "reporter": SILENT,
+    }
     teacher, data = str(tmp_path / "t"), str(text_files)
     cache = dump(teacher, data, task="causal-lm", seq_len=32, **named).cache
     shard = cache / "shards" / "00000.arrow"

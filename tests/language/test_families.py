@@ -1,4 +1,6 @@
-"""What is cached is what a model called by hand says, for every family, length, side of padding and way of packing."""
+"""What is cached is what a model called by hand says, for every family, length, side of padding and
+way of packing.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def made(teacher: TeacherModel, path: Path, settings: DumpSettings, tmp_path: Pa
     return teacher.as_rows(source, settings, SILENT)
 
 
-def dumped(folder: Path, kind: str, path: Path, tmp_path: Path, **how: Any) -> tuple[TeacherModel, Source, Cache]:
+def dumped(
+    folder: Path, kind: str, path: Path, tmp_path: Path, **how: Any
+) -> tuple[TeacherModel, Source, Cache]:
     teacher = load_teacher(str(folder), device="cpu", kind=TASKS[task_of(kind)])
     settings = DumpSettings(codec="float32", sequences=Sequences(**how))
     source = made(teacher, path, settings, tmp_path)
@@ -53,7 +57,9 @@ def dumped(folder: Path, kind: str, path: Path, tmp_path: Path, **how: Any) -> t
 
 def by_hand(model: Any, ids: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        logits: np.ndarray = model(input_ids=torch.from_numpy(ids.astype(np.int64))[None]).logits[0].numpy()
+        logits: np.ndarray = (
+            model(input_ids=torch.from_numpy(ids.astype(np.int64))[None]).logits[0].numpy()
+        )
     return logits - logits.max(1, keepdims=True)
 
 
@@ -68,10 +74,14 @@ def documents_of(tokens: dict[str, Any], row: int) -> list[np.ndarray]:
 
 SLOW = pytest.mark.slow
 FAST_KINDS = ("gpt2", "gemma3_text", "bert", "modernbert")
-KINDS = [kind if kind in FAST_KINDS else pytest.param(kind, marks=SLOW) for kind in (*CAUSAL, *MASKED)]
+KINDS = [
+    kind if kind in FAST_KINDS else pytest.param(kind, marks=SLOW) for kind in (*CAUSAL, *MASKED)
+]
 
 
-@pytest.mark.parametrize("keep", [pytest.param(False, marks=SLOW), True], ids=["packed", "documents"])
+@pytest.mark.parametrize(
+    "keep", [pytest.param(False, marks=SLOW), True], ids=["packed", "documents"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cache_is_what_the_model_says_by_hand(
     kind: str, keep: bool, lm: Callable[..., Path], texts: Path, tmp_path: Path
@@ -88,26 +98,46 @@ def test_the_cache_is_what_the_model_says_by_hand(
 def test_a_model_that_cannot_keep_documents_apart_is_refused_by_name(
     lm: Callable[..., Path], texts: Path, tmp_path: Path
 ) -> None:
-    """Its local layers look at near tokens alone, and one mask for all layers would let them look further."""
-    with pytest.raises(SpecError, match=r"expected a model that can keep .*, found ModernBertForMaskedLM with sdpa"):
-        dumped(lm("modernbert", local=8), "modernbert", texts, tmp_path, seq_len=40, keep_documents=True)
+    """Its local layers look at near tokens alone, and one mask for all layers would let them look
+    further.
+    """
+    with pytest.raises(
+        SpecError, match=r"expected a model that can keep .*, found ModernBertForMaskedLM with sdpa"
+    ):
+        dumped(
+            lm("modernbert", local=8),
+            "modernbert",
+            texts,
+            tmp_path,
+            seq_len=40,
+            keep_documents=True,
+        )
 
 
 @pytest.fixture(scope="module")
 def long_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Documents of exactly so many tokens, the end token counted."""
     path = tmp_path_factory.mktemp("long") / "train.jsonl"
-    rows = [{"text": " ".join(f"w{(n * 7 + number) % 40}" for n in range(number - 1))} for number in LENGTHS]
+    rows = [
+        {"text": " ".join(f"w{(n * 7 + number) % 40}" for n in range(number - 1))}
+        for number in LENGTHS
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
 WAYS = list(product(("gpt2", "llama", "bert"), ("right", "left"), (True, False)))
-FAST_WAYS = (("gpt2", "left", False), ("bert", "left", False), ("gpt2", "right", True), ("bert", "right", False))
+FAST_WAYS = (
+    ("gpt2", "left", False),
+    ("bert", "left", False),
+    ("gpt2", "right", True),
+    ("bert", "right", False),
+)
 
 
 @pytest.mark.parametrize(
-    ("kind", "side", "pack"), [way if way in FAST_WAYS else pytest.param(*way, marks=SLOW) for way in WAYS]
+    ("kind", "side", "pack"),
+    [way if way in FAST_WAYS else pytest.param(*way, marks=SLOW) for way in WAYS],
 )
 def test_the_first_loss_from_the_cache_is_the_live_teachers(
     kind: str, side: str, pack: bool, lm: Callable[..., Path], long_texts: Path, tmp_path: Path
@@ -119,17 +149,23 @@ def test_the_first_loss_from_the_cache_is_the_live_teachers(
     examples = prepare(teacher.tokenizer, rows, 520)
     torch.manual_seed(7)
     model = getattr(transformers, task.auto_model).from_config(teacher.model.config).eval()
-    padding = find_padding(model, teacher.tokenizer, teacher.padding, rows, 520, torch.float32, per_token=True)
+    padding = find_padding(
+        model, teacher.tokenizer, teacher.padding, rows, 520, torch.float32, per_token=True
+    )
     teacher, examples = replace(teacher, padding=padding), replace(examples, padding=padding)
     losses = {}
     for name, one in {"cache": cache, "live": LiveTeacher(teacher, examples)}.items():
         batch = to_torch(Collator(examples, task, {name: one})(np.arange(len(rows))))["batch"]
-        distiller = Distiller(model, objective("kd", 1.0), padding, per_token=True, width=task.num_labels)
+        distiller = Distiller(
+            model, objective("kd", 1.0), padding, per_token=True, width=task.num_labels
+        )
         distiller.train()
         model.eval()
         losses[name] = float(distiller(batch)[0].detach())
     assert losses["cache"] == pytest.approx(losses["live"], rel=1e-3)
-    assert losses["cache"] == pytest.approx(loss_by_hand(model, teacher.model, rows.tokens), rel=1e-3)
+    assert losses["cache"] == pytest.approx(
+        loss_by_hand(model, teacher.model, rows.tokens), rel=1e-3
+    )
 
 
 def loss_by_hand(student: Any, teacher: Any, tokens: Any) -> float:
@@ -146,7 +182,8 @@ def loss_by_hand(student: Any, teacher: Any, tokens: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    ("kind", "attention"), [("gpt2", "eager"), ("qwen3", "sdpa"), ("bert", "eager"), ("gemma3_text", "sdpa")]
+    ("kind", "attention"),
+    [("gpt2", "eager"), ("qwen3", "sdpa"), ("bert", "eager"), ("gemma3_text", "sdpa")],
 )
 def test_packed_documents_do_not_see_each_other(
     kind: str, attention: str, lm: Callable[..., Path], texts: Path, tmp_path: Path
@@ -161,14 +198,20 @@ def test_packed_documents_do_not_see_each_other(
     task = TASKS[source.task](source.num_labels, None)
     everything = cache.take(np.arange(len(cache)))
     labels = torch.from_numpy(cache.labels(np.arange(len(cache))))
-    packed = torch.nn.functional.cross_entropy(torch.from_numpy(everything.logits), labels, reduction="sum")
+    packed = torch.nn.functional.cross_entropy(
+        torch.from_numpy(everything.logits), labels, reduction="sum"
+    )
     alone = 0.0
     for row in range(len(rows)):
         part = slice(rows.tokens["labels"].indptr[row], rows.tokens["labels"].indptr[row + 1])
-        own = np.concatenate([by_hand(teacher.model, ids) for ids in documents_of(dict(rows.tokens), row)])
+        own = np.concatenate(
+            [by_hand(teacher.model, ids) for ids in documents_of(dict(rows.tokens), row)]
+        )
         learnt = rows.tokens["labels"].values[part].astype(np.int64)
         kept = learnt >= 0
         loss = torch.nn.functional.cross_entropy
-        alone += float(loss(torch.from_numpy(own[kept]), torch.from_numpy(learnt[kept]), reduction="sum"))
+        alone += float(
+            loss(torch.from_numpy(own[kept]), torch.from_numpy(learnt[kept]), reduction="sum")
+        )
     assert float(packed) == pytest.approx(alone, rel=1e-4)
     assert task.num_labels == cache.codec.width

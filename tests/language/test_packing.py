@@ -1,4 +1,6 @@
-"""Rows of tokens: nothing is lost, every label is the next token, and documents stay apart where that is asked."""
+"""Rows of tokens: nothing is lost, every label is the next token, and documents stay apart where
+that is asked.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +64,13 @@ def test_every_token_is_kept_and_its_label_is_the_next(
     else:
         rows = [row[:seq_len] for row in whole]
     rows = [row for row in rows if len(row) > 1]
-    kept = [ids.values[start:stop].tolist() for start, stop in zip(ids.indptr, ids.indptr[1:], strict=False)]
-    assert [row for row in kept if len(row) > 1] == ([row for row in rows if row in kept] if keep else rows)
+    kept = [
+        ids.values[start:stop].tolist()
+        for start, stop in zip(ids.indptr, ids.indptr[1:], strict=False)
+    ]
+    assert [row for row in kept if len(row) > 1] == (
+        [row for row in rows if row in kept] if keep else rows
+    )
     for row in range(len(ids)):
         part = slice(ids.indptr[row], ids.indptr[row + 1])
         mine, learnt = ids.values[part], labels.values[part]
@@ -71,7 +78,9 @@ def test_every_token_is_kept_and_its_label_is_the_next(
         known = np.flatnonzero(learnt >= 0)
         assert (learnt[known] == mine[known + 1]).all()
         if keep and pack:
-            assert (mine[known] != CAUSAL.eos_token_id).all()  # no token is learnt from another document
+            assert (
+                mine[known] != CAUSAL.eos_token_id
+            ).all()  # no token is learnt from another document
         elif pack or not keep:
             assert len(known) == len(mine) - 1
 
@@ -80,7 +89,9 @@ def test_every_token_is_kept_and_its_label_is_the_next(
 def test_positions_begin_anew_with_each_document_and_row(lengths: list[int], seq_len: int) -> None:
     settings = Sequences(seq_len=seq_len, keep_documents=True)
     try:
-        found = tokens(CausalLM.tokenised(source(documents(lengths)), CAUSAL, settings, 1000, SILENT))
+        found = tokens(
+            CausalLM.tokenised(source(documents(lengths)), CAUSAL, settings, 1000, SILENT)
+        )
     except SpecError:
         return  # single tokens alone
     ids, places = found["input_ids"], found["position_ids"]
@@ -99,34 +110,54 @@ def test_completions_alone_are_learnt() -> None:
     found = tokens(CausalLM.tokenised(made, CAUSAL, Sequences(seq_len=20, pack=False), 64, SILENT))
     learnt = [found["labels"].values[found["labels"].values >= 0].tolist()]
     assert learnt == [CAUSAL.convert_tokens_to_ids(["w5", "w6", "</s>", "w7", "</s>"])]
-    every = tokens(CausalLM.tokenised(made, CAUSAL, Sequences(seq_len=20, pack=False, supervise="all"), 64, SILENT))
+    every = tokens(
+        CausalLM.tokenised(
+            made, CAUSAL, Sequences(seq_len=20, pack=False, supervise="all"), 64, SILENT
+        )
+    )
     assert (every["labels"].values >= 0).sum() == 4 + 2 + 3 - 2
 
 
 def test_a_document_that_is_cut_is_said_and_one_without_a_label_is_left_out() -> None:
     notes: list[str] = []
     made = source(["w1 w2 w3 w4 w5 w6", "w1"], ["w7", "w8"])
-    found = CausalLM.tokenised(made, CAUSAL, Sequences(seq_len=5, pack=False), 64, Notes(notes.append))
+    found = CausalLM.tokenised(
+        made, CAUSAL, Sequences(seq_len=5, pack=False), 64, Notes(notes.append)
+    )
     assert len(found.splits["train"]) == 1
     assert any("1 of 2 documents are longer than 5 tokens" in note for note in notes)
     assert any("1 rows have no token to learn" in note for note in notes)
 
 
 def test_rows_are_their_tokens() -> None:
-    one = CausalLM.tokenised(source(["w1 w2"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits["train"]
-    other = CausalLM.tokenised(source(["w1 w3"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits["train"]
-    again = CausalLM.tokenised(source([" w1  w2"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits["train"]
+    one = CausalLM.tokenised(source(["w1 w2"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits[
+        "train"
+    ]
+    other = CausalLM.tokenised(source(["w1 w3"]), CAUSAL, Sequences(seq_len=8), 64, SILENT).splits[
+        "train"
+    ]
+    again = CausalLM.tokenised(
+        source([" w1  w2"]), CAUSAL, Sequences(seq_len=8), 64, SILENT
+    ).splits["train"]
     assert one.row_hash.tolist() == again.row_hash.tolist() != other.row_hash.tolist()
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(SpecError, match="--seq-len: expected at most 64 tokens, which the model takes, found 65"):
+    with pytest.raises(
+        SpecError, match="--seq-len: expected at most 64 tokens, which the model takes, found 65"
+    ):
         CausalLM.tokenised(source(["w1 w2"]), CAUSAL, Sequences(seq_len=65), 64, SILENT)
     with pytest.raises(SpecError, match="expected text with a token to learn, found none"):
         CausalLM.tokenised(source([""]), CAUSAL, Sequences(seq_len=8), 64, SILENT)
-    with pytest.raises(SpecError, match="here/train row 1: expected a completion with a token to learn"):
-        CausalLM.tokenised(source(["w1", "w2"], ["w3", ""]), CAUSAL, Sequences(seq_len=8), 64, SILENT)
-    with pytest.raises(SpecError, match="expected texts, for a masked language model, found completions"):
+    with pytest.raises(
+        SpecError, match="here/train row 1: expected a completion with a token to learn"
+    ):
+        CausalLM.tokenised(
+            source(["w1", "w2"], ["w3", ""]), CAUSAL, Sequences(seq_len=8), 64, SILENT
+        )
+    with pytest.raises(
+        SpecError, match="expected texts, for a masked language model, found completions"
+    ):
         MaskedLM.tokenised(source(["w1"], ["w2"]), MASKED, Sequences(seq_len=8), 64, SILENT)
     with pytest.raises(SpecError, match="expected a tokenizer with a mask token"):
         MaskedLM.tokenised(source(["w1"]), CAUSAL, Sequences(seq_len=8), 64, SILENT)
@@ -141,7 +172,9 @@ def test_masks_are_as_often_as_asked_and_replaced_as_in_the_paper() -> None:
     texts = documents([30] * 400)
     ids, labels = hidden(Sequences(seq_len=64), texts)
     masked = labels.values >= 0
-    ordinary = np.isin(np.where(masked, labels.values, ids.values), MASKED.convert_tokens_to_ids(list(WORDS)))
+    ordinary = np.isin(
+        np.where(masked, labels.values, ids.values), MASKED.convert_tokens_to_ids(list(WORDS))
+    )
     rate = masked[ordinary].mean()
     assert abs(rate - 0.15) < 4 * np.sqrt(0.15 * 0.85 / ordinary.sum())
     assert not masked[~ordinary].any()
@@ -170,7 +203,9 @@ def test_views_and_seeds_hide_other_tokens() -> None:
     texts = documents([60])
     settings = Sequences(seq_len=64, pack=False, views=3)
     _, labels = hidden(settings, texts)
-    views = [tuple(np.flatnonzero(labels.select(np.array([view])).values >= 0)) for view in range(3)]
+    views = [
+        tuple(np.flatnonzero(labels.select(np.array([view])).values >= 0)) for view in range(3)
+    ]
     assert len(set(views)) == 3
     _, others = hidden(Sequences(seq_len=64, pack=False, views=3, mask_seed=1), texts)
     assert others.values.tolist() != labels.values.tolist()

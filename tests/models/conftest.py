@@ -16,7 +16,9 @@ from tests.models import tiny
 
 
 def texts(count: int, seed: int) -> list[str]:
-    """Texts of 1 to 20 words. Some end in an unknown word, some in the name of a special token; some are cut."""
+    """Texts of 1 to 20 words. Some end in an unknown word, some in the name of a special token;
+    some are cut.
+    """
     draw = random.Random(seed)
     made = [" ".join(draw.choices(tiny.WORDS, k=draw.randint(1, 20))) for _ in range(count)]
     made[1:4] = ["the film zzz", "very dull </s>", "zzz"]
@@ -38,4 +40,6 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         table["text_pair"] = texts(24, 1)[::-1]
     rows = {**table, "label": [tiny.LABELS[i % 3] for i in range(24)]}
     columns = Columns(label_names=tiny.LABELS)
-    return load({"train": rows}, columns, tmp_path_factory.mktemp("data"), SILENT, name=str(request.param))
+    return load(
+        {"train": rows}, columns, tmp_path_factory.mktemp("data"), SILENT, name=str(request.param)
+    )

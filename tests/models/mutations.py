@@ -1,5 +1,6 @@
-"""Checkpoints with one or two faults, as an editor, a script or a disk makes them: any value of another type or size,
-keys gone, doubled or renamed, values of neighbours swapped, weights cut, dropped or renamed.
+"""Checkpoints with one or two faults, as an editor, a script or a disk makes them: any value of
+another type or size, keys gone, doubled or renamed, values of neighbours swapped, weights cut,
+dropped or renamed.
 """
 
 from __future__ import annotations
@@ -13,18 +14,96 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 VALUES: tuple[Any, ...] = (
-    *(None, True, False, -1, 0, 1, 2, 3, 7, 33, 1000, 2**31, 10**18, -(10**18), 0.5, -0.5, 1.5, 1e308),
+    *(
+        None,
+        True,
+        False,
+        -1,
+        0,
+        1,
+        2,
+        3,
+        7,
+        33,
+        1000,
+        2**31,
+        10**18,
+        -(10**18),
+        0.5,
+        -0.5,
+        1.5,
+        1e308,
+    ),
     *("", "x", "0", "neg", "[PAD]", "float16", "bert", "gpt2", "\ud83d\ude00", "a" * 5000),
-    *([], [None], [1, 2], ["neg", "pos"], {}, {"0": "neg"}, {"0": "pos", "1": "neg"}, {"a": {"b": [1]}}),
+    *(
+        [],
+        [None],
+        [1, 2],
+        ["neg", "pos"],
+        {},
+        {"0": "neg"},
+        {"0": "pos", "1": "neg"},
+        {"a": {"b": [1]}},
+    ),
 )
 KEYS = (
-    *("num_labels", "id2label", "label2id", "problem_type", "model_type", "architectures", "hidden_size", "vocab_size"),
-    *("num_hidden_layers", "num_attention_heads", "max_position_embeddings", "pad_token_id", "type_vocab_size"),
-    *("hidden_act", "is_decoder", "is_encoder_decoder", "quantization_config", "dtype", "attn_implementation"),
-    *("auto_map", "rope_scaling", "tie_word_embeddings", "return_dict", "text_config", "classifier_dropout"),
-    *("model_max_length", "tokenizer_class", "padding_side", "truncation_side", "model_input_names", "pad_token"),
-    *("unk_token", "extra_special_tokens", "additional_special_tokens", "added_tokens_decoder", "chat_template"),
-    *("normalizer", "pre_tokenizer", "post_processor", "model", "added_tokens", "truncation", "padding"),
+    *(
+        "num_labels",
+        "id2label",
+        "label2id",
+        "problem_type",
+        "model_type",
+        "architectures",
+        "hidden_size",
+        "vocab_size",
+    ),
+    *(
+        "num_hidden_layers",
+        "num_attention_heads",
+        "max_position_embeddings",
+        "pad_token_id",
+        "type_vocab_size",
+    ),
+    *(
+        "hidden_act",
+        "is_decoder",
+        "is_encoder_decoder",
+        "quantization_config",
+        "dtype",
+        "attn_implementation",
+    ),
+    *(
+        "auto_map",
+        "rope_scaling",
+        "tie_word_embeddings",
+        "return_dict",
+        "text_config",
+        "classifier_dropout",
+    ),
+    *(
+        "model_max_length",
+        "tokenizer_class",
+        "padding_side",
+        "truncation_side",
+        "model_input_names",
+        "pad_token",
+    ),
+    *(
+        "unk_token",
+        "extra_special_tokens",
+        "additional_special_tokens",
+        "added_tokens_decoder",
+        "chat_template",
+    ),
+    *(
+        "normalizer",
+        "pre_tokenizer",
+        "post_processor",
+        "model",
+        "added_tokens",
+        "truncation",
+        "padding",
+    ),
 )
 FILES = (*("config.json",) * 5, *("tokenizer_config.json",) * 3, *("tokenizer.json",) * 2)
 
@@ -54,7 +133,9 @@ def change_at_random(draw: random.Random, document: dict[str, Any]) -> str:
     elif how == "rename":
         container[f"{key}_"] = container.pop(key, None)
     elif how == "number" and isinstance(container.get(key), int):
-        container[key] = draw.choice((-container[key], container[key] + 1, container[key] * 2, str(container[key])))
+        container[key] = draw.choice(
+            (-container[key], container[key] + 1, container[key] * 2, str(container[key]))
+        )
     else:
         container[key] = draw.choice(VALUES)
     return f"{how} {key}"
@@ -71,7 +152,9 @@ def _edit(draw: random.Random, file: Path) -> str:
     elif how == "byte":
         data[draw.randrange(len(data))] = draw.randrange(256)
     else:
-        data = bytearray(b'{"num_labels": 7, "model_max_length": 3, ' + data.lstrip().removeprefix(b"{"))
+        data = bytearray(
+            b'{"num_labels": 7, "model_max_length": 3, ' + data.lstrip().removeprefix(b"{")
+        )
     file.write_bytes(data)
     return f"{how} {file.name}"
 
@@ -93,9 +176,11 @@ def _weights(draw: random.Random, file: Path) -> str:
     name = draw.choice(sorted(weights))
     tensor = weights.pop(name)
     if how == "rename":
-        weights[draw.choice((f"module.{name}", name.replace("weight", "gamma"), name.partition(".")[2] or "x"))] = (
-            tensor
-        )
+        weights[
+            draw.choice(
+                (f"module.{name}", name.replace("weight", "gamma"), name.partition(".")[2] or "x")
+            )
+        ] = tensor
     elif how == "shape":
         weights[name] = tensor[:1].clone()
     save_file(weights, file, metadata={"format": "pt"})

@@ -22,7 +22,9 @@ Change = Callable[[Path], object]
 
 def saying(name: str, **values: Any) -> Change:
     """Other values in a file of JSON."""
-    return lambda folder: (folder / name).write_text(json.dumps({**json.loads((folder / name).read_text()), **values}))
+    return lambda folder: (folder / name).write_text(
+        json.dumps({**json.loads((folder / name).read_text()), **values})
+    )
 
 
 def in_two_files(folder: Path) -> None:
@@ -42,7 +44,9 @@ def bring_the_second(folder: Path) -> None:
 
 
 def apart(folder: Path) -> None:
-    """As the hub keeps it: the weights elsewhere, a link in their place that leads nowhere from a copy."""
+    """As the hub keeps it: the weights elsewhere, a link in their place that leads nowhere from a
+    copy.
+    """
     (folder.parent / "blob").write_bytes((folder / WEIGHTS).read_bytes())
     (folder / WEIGHTS).unlink()
     (folder / WEIGHTS).symlink_to("../snapshots/blob")
@@ -82,8 +86,16 @@ CIRCLES: dict[str, tuple[Change, str, Change]] = {
     "half of the shards": (in_two_files, "Copy or download them into the folder", bring_the_second),
     "links": (apart, "Copy the folder with what its links lead to", copied_with_its_links),
     "a pointer": (pointer, "or download the file", pulled),
-    "names in a list": (saying(CONFIG, id2label=["neg", "pos"]), "Correct id2label in its config.json", whole_names),
-    "a gap between names": (saying(CONFIG, id2label={"0": "neg", "2": "pos"}), "Correct id2label", whole_names),
+    "names in a list": (
+        saying(CONFIG, id2label=["neg", "pos"]),
+        "Correct id2label in its config.json",
+        whole_names,
+    ),
+    "a gap between names": (
+        saying(CONFIG, id2label={"0": "neg", "2": "pos"}),
+        "Correct id2label",
+        whole_names,
+    ),
     "too many names": (
         saying(CONFIG, id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2}),
         "Correct id2label in its config.json: one name for each column",
@@ -109,13 +121,21 @@ CIRCLES: dict[str, tuple[Change, str, Change]] = {
         "Correct that value",
         saying(CONFIG, layer_norm_eps=1e-12),
     ),
-    "a type that nobody knows": (saying(CONFIG, model_type="berd"), "Correct it", saying(CONFIG, model_type="bert")),
+    "a type that nobody knows": (
+        saying(CONFIG, model_type="berd"),
+        "Correct it",
+        saying(CONFIG, model_type="bert"),
+    ),
     "a thousand layers too many": (
         saying(CONFIG, num_hidden_layers=10**6),
         "Correct it",
         saying(CONFIG, num_hidden_layers=2),
     ),
-    "no tokenizer": (no_tokenizer, "Save it there with tokenizer.save_pretrained", its_tokenizer_saved),
+    "no tokenizer": (
+        no_tokenizer,
+        "Save it there with tokenizer.save_pretrained",
+        its_tokenizer_saved,
+    ),
     "no room for a text": (
         saying(TOKENIZER_CONFIG, model_max_length=1),
         "Correct model_max_length",

@@ -30,7 +30,9 @@ def teacher(kind_folder: Folder) -> TeacherModel:
     return load_teacher(str(kind_folder(KINDS[0])), device="cpu")
 
 
-def failing(teacher: TeacherModel, monkeypatch: pytest.MonkeyPatch, fails: Callable[[torch.Tensor], bool]) -> None:
+def failing(
+    teacher: TeacherModel, monkeypatch: pytest.MonkeyPatch, fails: Callable[[torch.Tensor], bool]
+) -> None:
     """From now on its forward pass fails on some batches."""
     whole = teacher.model.forward
 
@@ -59,8 +61,12 @@ def test_rows_that_do_not_fit_together_are_asked_apart(
 def test_a_row_that_a_model_fails_on_is_named(
     teacher: TeacherModel, mixed: Source, monkeypatch: pytest.MonkeyPatch, side: Side
 ) -> None:
-    rows = prepare(teacher.tokenizer, mixed.split("train").select(np.arange(24)[::-1].copy()), LIMIT)
-    sums = np.add.reduceat(rows.inputs["input_ids"].values, rows.inputs["input_ids"].indptr[:-1]).tolist()
+    rows = prepare(
+        teacher.tokenizer, mixed.split("train").select(np.arange(24)[::-1].copy()), LIMIT
+    )
+    sums = np.add.reduceat(
+        rows.inputs["input_ids"].values, rows.inputs["input_ids"].indptr[:-1]
+    ).tolist()
     bad = next(place for place, total in enumerate(sums) if sums.count(total) == 1)
     failing(teacher, monkeypatch, lambda ids: sums[bad] in ids.sum(1).tolist())
     asked = TeacherModel(teacher.model, teacher.tokenizer, "name", "float32", Padding(side, 0, 0))
@@ -71,7 +77,9 @@ def test_a_row_that_a_model_fails_on_is_named(
     assert "(AssertionError: these rows)" in message
 
 
-def test_want_of_memory_is_not_the_models_fault(teacher: TeacherModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_want_of_memory_is_not_the_models_fault(
+    teacher: TeacherModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forward(**inputs: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -82,13 +90,17 @@ def test_want_of_memory_is_not_the_models_fault(teacher: TeacherModel, monkeypat
     assert out_of_memory(caught.value)
 
 
-def test_logits_of_another_shape_are_refused(teacher: TeacherModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_of_another_shape_are_refused(
+    teacher: TeacherModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Output:
         logits = torch.zeros((2, 3, 4))
 
     monkeypatch.setattr(teacher.model, "forward", lambda **inputs: Output())
     inputs = {"input_ids": torch.ones((2, 3), dtype=torch.long)}
-    with pytest.raises(SpecError, match=r"expected logits of shape \(2, classes\) for 2 rows, found \(2, 3, 4\)"):
+    with pytest.raises(
+        SpecError, match=r"expected logits of shape \(2, classes\) for 2 rows, found \(2, 3, 4\)"
+    ):
         classify(teacher.model, inputs, teacher.padding)
 
 
@@ -99,10 +111,14 @@ def test_token_types_that_a_model_lacks_are_refused_with_advice_that_works(
 
     if mixed.split("train").text_pair is None:
         return
-    path = Path(shutil.copytree(kind_folder(Kind("roberta", "closed", pad="<unk>")), tmp_path / "teacher"))
+    path = Path(
+        shutil.copytree(kind_folder(Kind("roberta", "closed", pad="<unk>")), tmp_path / "teacher")
+    )
     settings = json.loads((path / "tokenizer_config.json").read_text())
     names = ["input_ids", "token_type_ids", "attention_mask"]
-    (path / "tokenizer_config.json").write_text(json.dumps({**settings, "model_input_names": names}))
+    (path / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "model_input_names": names})
+    )
     template = json.loads((path / "tokenizer.json").read_text())
     for part in template["post_processor"]["pair"][2:]:
         next(iter(part.values()))["type_id"] = 1
@@ -110,11 +126,15 @@ def test_token_types_that_a_model_lacks_are_refused_with_advice_that_works(
     with pytest.raises(SpecError, match="Take token_type_ids out of model_input_names in its"):
         dump_split(load_teacher(str(path), device="cpu"), mixed, "train", tmp_path / "c", SETTINGS)
     names.remove("token_type_ids")
-    (path / "tokenizer_config.json").write_text(json.dumps({**settings, "model_input_names": names}))
+    (path / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "model_input_names": names})
+    )
     dump_split(load_teacher(str(path), device="cpu"), mixed, "train", tmp_path / "c", SETTINGS)
 
 
-def test_a_teacher_left_in_train_mode_answers_without_dropout(teacher: TeacherModel, mixed: Source) -> None:
+def test_a_teacher_left_in_train_mode_answers_without_dropout(
+    teacher: TeacherModel, mixed: Source
+) -> None:
     rows = prepare(teacher.tokenizer, mixed.split("train"), LIMIT)
     expected = teacher.answers(rows, np.arange(5))
     teacher.model.train()

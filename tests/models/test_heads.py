@@ -25,11 +25,23 @@ SCALED = {
 }
 
 
-SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-OTHERS: dict[str, dict[str, Any]] = {  # whose code does more than their last linear map, or does not call it
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+OTHERS: dict[
+    str, dict[str, Any]
+] = {  # whose code does more than their last linear map, or does not call it
     "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 2, "max_seq_len": 64, "logit_scale": 0.5},
     "esm": {**SHAPE, "max_position_embeddings": 66, "mask_token_id": 3},
-    "mobilebert": {**SHAPE, "embedding_size": 16, "intra_bottleneck_size": 32, "true_hidden_size": 32},
+    "mobilebert": {
+        **SHAPE,
+        "embedding_size": 16,
+        "intra_bottleneck_size": 32,
+        "true_hidden_size": 32,
+    },
     "deberta-v2": {**SHAPE, "legacy": False},
 }
 
@@ -48,13 +60,25 @@ class Words:
 def model_of(kind: str) -> Any:
     torch.manual_seed(0)
     if kind in SCALED:
-        shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        shape = {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        }
         config = transformers.AutoConfig.for_model(
-            kind, vocab_size=60, num_key_value_heads=1, max_position_embeddings=64, **shape, **SCALED[kind]
+            kind,
+            vocab_size=60,
+            num_key_value_heads=1,
+            max_position_embeddings=64,
+            **shape,
+            **SCALED[kind],
         )
     else:
         config = make_config(kind, Words())
-    auto = transformers.AutoModelForMaskedLM if kind in MASKED else transformers.AutoModelForCausalLM
+    auto = (
+        transformers.AutoModelForMaskedLM if kind in MASKED else transformers.AutoModelForCausalLM
+    )
     return auto.from_config(config).eval()
 
 
@@ -86,13 +110,23 @@ def rows_of() -> Examples:
     """Two rows of tokens."""
     numbers = np.arange(2)
     ids = Ragged(np.arange(4, 24), np.array([0, 12, 20]))
-    return Examples(numbers, numbers, numbers, numbers, {"input_ids": ids}, numbers > 2, Padding(Side.RIGHT, 0, 0))
+    return Examples(
+        numbers,
+        numbers,
+        numbers,
+        numbers,
+        {"input_ids": ids},
+        numbers > 2,
+        Padding(Side.RIGHT, 0, 0),
+    )
 
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_model_that_does_more_than_its_head_is_noticed(kind: str) -> None:
     torch.manual_seed(0)
-    auto: Any = transformers.AutoModelForCausalLM if kind == "mpt" else transformers.AutoModelForMaskedLM
+    auto: Any = (
+        transformers.AutoModelForCausalLM if kind == "mpt" else transformers.AutoModelForMaskedLM
+    )
     config = transformers.AutoConfig.for_model(kind, vocab_size=60, pad_token_id=0, **OTHERS[kind])
     model = auto.from_config(config).train()
     if kind == "esm":
@@ -104,7 +138,9 @@ def test_a_model_that_does_more_than_its_head_is_noticed(kind: str) -> None:
 def test_a_cap_that_the_configuration_does_not_name_is_noticed_with_fresh_weights() -> None:
     model = model_of("llama")
     model.get_output_embeddings().weight.data.mul_(1e-3)
-    model.get_output_embeddings().register_forward_hook(lambda module, inputs, logits: 30 * torch.tanh(logits / 30))
+    model.get_output_embeddings().register_forward_hook(
+        lambda module, inputs, logits: 30 * torch.tanh(logits / 30)
+    )
     assert not remakes_logits(model, rows_of(), Padding(Side.RIGHT, 0, 0))
 
 
@@ -119,7 +155,14 @@ def test_a_student_that_does_more_than_its_head_learns_from_its_own_logits() -> 
     with pytest.raises(ModelFailed, match=r"^LlamaForCausalLM: expected logits"):
         ask(Body(model), {"input_ids": np.array([[99]])}, Padding(Side.RIGHT, 0, 0), per_token=True)
     batch = Batch(numbers, numbers, inputs, where, label, weight, {})
-    plain = Distiller(model, objective("base"), Padding(Side.RIGHT, 0, 0), per_token=True, width=60, reads_head=False)
+    plain = Distiller(
+        model,
+        objective("base"),
+        Padding(Side.RIGHT, 0, 0),
+        per_token=True,
+        width=60,
+        reads_head=False,
+    )
     torch.nn.Module.train(plain)
     torch.nn.Module.eval(model)
     with torch.no_grad():

@@ -1,5 +1,5 @@
-"""A checkpoint with a fault is dumped and trained from rightly, or refused in one line; never with other rows or
-classes than the data's, and never with a traceback.
+"""A checkpoint with a fault is dumped and trained from rightly, or refused in one line; never with
+other rows or classes than the data's, and never with a traceback.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ TRAINED = 4  # every so many-th checkpoint is trained as a student, the others a
 
 
 def texts() -> list[str]:
-    return [" ".join(WORDS[(row * step) % len(WORDS)] for step in range(1, 4 + row % 5)) for row in range(ROWS)]
+    return [
+        " ".join(WORDS[(row * step) % len(WORDS)] for step in range(1, 4 + row % 5))
+        for row in range(ROWS)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +53,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_hand(folder: Path) -> dict[str, Any] | None:
-    """Probabilities of each class by its name, each row asked alone of what `transformers` loads; None where it does
-    not.
+    """Probabilities of each class by its name, each row asked alone of what `transformers` loads;
+    None where it does not.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype="float32").eval()
         names = [str(name) for _, name in sorted(model.config.id2label.items())]
         with torch.no_grad():
-            logits = [model(**tokenizer(text, return_tensors="pt"), return_dict=True).logits[0] for text in texts()]
+            logits = [
+                model(**tokenizer(text, return_tensors="pt"), return_dict=True).logits[0]
+                for text in texts()
+            ]
     except Exception:  # whatever a library raises over it
         return None
     return dict(zip(names, torch.stack(logits).softmax(1).numpy().T, strict=False))
@@ -82,24 +88,48 @@ def attempt(whole: Path, folder: Path, seed: int) -> str:
     teacher = shutil.copytree(whole / str(seed % len(KINDS)), folder / "checkpoint")
     done = mutate(seed, teacher)
     train = seed % TRAINED == 0
-    places = ["--data", str(whole / "data"), "--out", str(folder / "out"), "--workspace", str(folder / "work")]
+    places = [
+        "--data",
+        str(whole / "data"),
+        "--out",
+        str(folder / "out"),
+        "--workspace",
+        str(folder / "work"),
+    ]
     small = ["--max-length", "32", "--device", "cpu"]
     if train:
-        words = ["train", "--method", "base", "--student", str(teacher), "--epochs", "1", *places, *small[:2]]
+        words = [
+            "train",
+            "--method",
+            "base",
+            "--student",
+            str(teacher),
+            "--epochs",
+            "1",
+            *places,
+            *small[:2],
+        ]
     else:
         words = ["dump", "--teacher", str(teacher), "--finetune-epochs", "1", *places, *small]
     outcome = CliRunner().invoke(cli, words)
     said = outcome.stderr.strip().splitlines()
     about = f"seed {seed} ({words[0]}): {done}: exit {outcome.exit_code}: {said[-1:]}"
-    assert outcome.exception is None or isinstance(outcome.exception, SystemExit), (about, outcome.exc_info)
+    assert outcome.exception is None or isinstance(outcome.exception, SystemExit), (
+        about,
+        outcome.exc_info,
+    )
     assert outcome.exit_code in (0, *REFUSALS), about
     if outcome.exit_code:
-        assert sum(line.partition(":")[0].isidentifier() and line[:1].isupper() for line in said) == 1, (about, said)
+        assert (
+            sum(line.partition(":")[0].isidentifier() and line[:1].isupper() for line in said) == 1
+        ), (about, said)
     elif train:
         config = json.loads((folder / "out" / "config.json").read_text())
         assert sorted(config["id2label"].values()) == sorted(LABELS), about
     else:
-        check_cache(teacher, folder / "out", finetuned=any((folder / "work").rglob("*.safetensors")))
+        check_cache(
+            teacher, folder / "out", finetuned=any((folder / "work").rglob("*.safetensors"))
+        )
     return about
 
 
@@ -115,7 +145,9 @@ def test_a_checkpoint_with_a_fault(whole: Path, tmp_path: Path, seed: int) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(3 * 3600)
 @pytest.mark.filterwarnings("ignore")
-def test_many_checkpoints_with_faults(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_checkpoints_with_faults(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     refused = 0
     for seed in range(SHORT, SHORT + LONG):
         folder = tmp_path / str(seed)
@@ -123,4 +155,6 @@ def test_many_checkpoints_with_faults(whole: Path, tmp_path: Path, capsys: pytes
         refused += "exit 0" not in attempt(whole, folder, seed)
         shutil.rmtree(folder)
     with capsys.disabled():
-        print(f"\n{LONG} of {LONG} checkpoints with faults: {LONG - refused} used, {refused} refused in one line")
+        print(
+            f"\n{LONG} of {LONG} checkpoints with faults: {LONG - refused} used, {refused} refused in one line"
+        )

@@ -90,6 +90,8 @@ def test_a_saved_student_answers_in_a_batch_as_alone(
     inputs = again(*fields, truncation=True, max_length=LIMIT, padding=True, return_tensors="pt")
     with torch.no_grad():
         alone = by_hand(student, tokenizer, *rows.texts())
-        torch.testing.assert_close(by_hand(saved, again, *rows.texts()), alone, rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(
+            by_hand(saved, again, *rows.texts()), alone, rtol=1e-4, atol=2e-5
+        )
         if kind.mask:
             torch.testing.assert_close(saved(**inputs).logits, alone, rtol=1e-4, atol=2e-5)

@@ -1,4 +1,6 @@
-"""How a model is asked is told by evidence: small faults are seen, and nothing is changed by looking."""
+"""How a model is asked is told by evidence: small faults are seen, and nothing is changed by
+looking.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,18 @@ def rows_of(lengths: Any = LENGTHS) -> Examples:
     return Examples(numbers, numbers * 0, numbers, numbers, {"input_ids": ids}, numbers < 0, RIGHT)
 
 
-def model(faults: dict[Side, float], row: int) -> Callable[[dict[str, Array], Padding], torch.Tensor]:
+def model(
+    faults: dict[Side, float], row: int
+) -> Callable[[dict[str, Array], Padding], torch.Tensor]:
     """Logits that follow from a row alone, but for one row, which moves where that side is filled."""
 
     def logits(inputs: dict[str, Array], padding: Padding) -> torch.Tensor:
         mask, rows = inputs["attention_mask"], inputs["input_ids"].max(axis=1)
         moved = (rows == row + 1) & (mask == 0).any(axis=1)
         fault = faults.get(padding.side, 0.0) * moved
-        return torch.from_numpy(np.stack([np.sin(rows), np.cos(rows) + fault], axis=1).astype(np.float32))
+        return torch.from_numpy(
+            np.stack([np.sin(rows), np.cos(rows) + fault], axis=1).astype(np.float32)
+        )
 
     return logits
 
@@ -65,7 +71,9 @@ def test_a_rounding_is_no_fault(fault: float) -> None:
 
 
 def test_rows_of_one_length_tell_nothing() -> None:
-    probe = Probe(model({Side.RIGHT: 1.0, Side.LEFT: 1.0}, 0), rows_of(np.full(4, 7)), torch.float32)
+    probe = Probe(
+        model({Side.RIGHT: 1.0, Side.LEFT: 1.0}, 0), rows_of(np.full(4, 7)), torch.float32
+    )
     assert probe.choose((RIGHT, LEFT), NONE) == RIGHT
 
 
@@ -108,12 +116,17 @@ def test_rows_are_of_several_lengths_for_certain(kind_folder: Folder, mixed: Sou
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_an_xlnet_is_padded_on_the_left_whatever_its_weights(mixed: Source, tmp_path: Path, seed: int) -> None:
+def test_an_xlnet_is_padded_on_the_left_whatever_its_weights(
+    mixed: Source, tmp_path: Path, seed: int
+) -> None:
     teacher = load_teacher(str(make(Kind("xlnet", "xlnet", "right"), tmp_path, seed)), device="cpu")
     asked = planned(teacher, mixed, "train", DumpSettings(LIMIT))
     assert asked.panel.first.padding.side is Side.LEFT
     assert asked.plan.preparation["padding"] == {"side": "left", "token": 1, "mask": True}
-    assert "rows are padded on the left: with padding on the right, as its tokenizer says" in asked.note
+    assert (
+        "rows are padded on the left: with padding on the right, as its tokenizer says"
+        in asked.note
+    )
 
 
 def test_remarks_are_of_what_is_not_the_tokenizers_own() -> None:
@@ -125,10 +138,21 @@ def test_looking_changes_nothing(kind_folder: Folder, mixed: Source) -> None:
     teacher = load_teacher(str(kind_folder(KINDS[0])), device="cpu")
     teacher.model.train()
     before = (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
-    found = find_padding(teacher.model, teacher.tokenizer, teacher.padding, mixed.split("train"), LIMIT, torch.float32)
+    found = find_padding(
+        teacher.model,
+        teacher.tokenizer,
+        teacher.padding,
+        mixed.split("train"),
+        LIMIT,
+        torch.float32,
+    )
     assert found == teacher.padding
     assert teacher.model.training
-    assert before == (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
+    assert before == (
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    )  # type: ignore[index]
 
 
 def test_memory_for_the_longest_rows_is_not_needed(
@@ -144,7 +168,9 @@ def test_memory_for_the_longest_rows_is_not_needed(
         return whole(input_ids=input_ids, **inputs)
 
     monkeypatch.setattr(teacher.model, "forward", small)
-    assert planned(teacher, mixed, "train", DumpSettings(LIMIT)).panel.first.padding.side is Side.LEFT
+    assert (
+        planned(teacher, mixed, "train", DumpSettings(LIMIT)).panel.first.padding.side is Side.LEFT
+    )
     monkeypatch.setattr("logitcache.models.probe.LEAST", LIMIT + 1)
     with pytest.raises(SpecError, match="out of memory"):
         planned(teacher, mixed, "train", DumpSettings(LIMIT))

@@ -40,10 +40,16 @@ def changed(kind_folder: Folder, tmp_path: Path) -> Callable[..., str]:
     return change
 
 
-@pytest.mark.parametrize("value", [{"return_dict": False}, {"output_attentions": True, "output_hidden_states": True}])
+@pytest.mark.parametrize(
+    "value", [{"return_dict": False}, {"output_attentions": True, "output_hidden_states": True}]
+)
 @pytest.mark.parametrize("kind", [PLAIN, Kind("llama", "open", "left", pad=None)], ids=str)
 def test_outputs_are_as_asked_for(
-    kind_folder: Folder, changed: Callable[..., str], mixed: Source, kind: Kind, value: dict[str, Any]
+    kind_folder: Folder,
+    changed: Callable[..., str],
+    mixed: Source,
+    kind: Kind,
+    value: dict[str, Any],
 ) -> None:
     plain = load_teacher(str(kind_folder(kind)), device="cpu")
     rows = prepare(plain.tokenizer, mixed.split("train"), LIMIT)
@@ -59,7 +65,9 @@ def test_outputs_are_as_asked_for(
 
 @pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
 @pytest.mark.parametrize("init", ["pretrained", "random"])
-def test_students_are_trained_in_single_precision(changed: Callable[..., str], name: str, init: str) -> None:
+def test_students_are_trained_in_single_precision(
+    changed: Callable[..., str], name: str, init: str
+) -> None:
     path = changed(**{name: "bfloat16"})
     student = build_student(path, init, TASK, load_tokenizer(path), LIMIT, 0)
     assert {p.dtype for p in student.parameters()} == {torch.float32}
@@ -68,7 +76,9 @@ def test_students_are_trained_in_single_precision(changed: Callable[..., str], n
 
 @pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
 def test_teachers_of_other_problems_are_refused(changed: Callable[..., str], problem: str) -> None:
-    with pytest.raises(SpecError, match=f"found problem_type {problem} in its config.json.*correct problem_type"):
+    with pytest.raises(
+        SpecError, match=f"found problem_type {problem} in its config.json.*correct problem_type"
+    ):
         load_teacher(changed(problem_type=problem), device="cpu")
 
 
@@ -78,7 +88,9 @@ def test_students_of_other_problems_begin_with_a_fresh_head(
 ) -> None:
     before = AutoModelForSequenceClassification.from_pretrained(kind_folder(PLAIN))
     path = changed(problem_type=problem)
-    student, again = (build_student(path, "pretrained", TASK, load_tokenizer(path), LIMIT, 3) for _ in range(2))
+    student, again = (
+        build_student(path, "pretrained", TASK, load_tokenizer(path), LIMIT, 3) for _ in range(2)
+    )
     body = student.base_model_prefix
     for name, tensor in student.state_dict().items():
         same = torch.equal(tensor, before.state_dict()[name])
@@ -90,7 +102,9 @@ def test_students_of_other_problems_begin_with_a_fresh_head(
     inputs = AutoTokenizer.from_pretrained(path)(["the film", "very dull"], return_tensors="pt")
     labels = torch.tensor([1, 2])
     output = saved(**inputs, labels=labels)
-    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, labels))
+    torch.testing.assert_close(
+        output.loss, torch.nn.functional.cross_entropy(output.logits, labels)
+    )
 
 
 def test_a_students_vocabulary_gets_a_token_to_pad_with_where_it_has_none(
@@ -99,7 +113,11 @@ def test_a_students_vocabulary_gets_a_token_to_pad_with_where_it_has_none(
     """A tokenizer that knows no special token but the unknown one, in which rows end."""
     path = Path(shutil.copytree(kind_folder(Kind("gpt2", "open", pad=None)), tmp_path / "student"))
     settings = json.loads((path / "tokenizer_config.json").read_text())
-    kept = {name: value for name, value in settings.items() if name not in ("pad_token", "eos_token", "bos_token")}
+    kept = {
+        name: value
+        for name, value in settings.items()
+        if name not in ("pad_token", "eos_token", "bos_token")
+    }
     (path / "tokenizer_config.json").write_text(json.dumps(kept))
     tokenizer = load_tokenizer(str(path))
     assert set(tokenizer.all_special_tokens) == {"<unk>"}

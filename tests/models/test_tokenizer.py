@@ -1,4 +1,6 @@
-"""A tokenizer's fingerprint changes with what it does, in the part that has changed, and with nothing else."""
+"""A tokenizer's fingerprint changes with what it does, in the part that has changed, and with
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def unigram() -> Any:
         single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=special
     )
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=48, **names)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=48, **names
+    )
 
 
 MAKERS: dict[str, Callable[[], Any]] = {
@@ -63,7 +67,9 @@ def changed_parts(kind: str, other: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_copy_a_new_one_and_what_was_saved_and_loaded_are_the_same(kind: str, tmp_path: Path) -> None:
+def test_a_copy_a_new_one_and_what_was_saved_and_loaded_are_the_same(
+    kind: str, tmp_path: Path
+) -> None:
     tokenizer = copy.deepcopy(original(kind))
     assert not changed_parts(kind, tokenizer)
     assert not changed_parts(kind, MAKERS[kind]())
@@ -73,7 +79,11 @@ def test_a_copy_a_new_one_and_what_was_saved_and_loaded_are_the_same(kind: str, 
     for place in ("once", "twice"):
         tokenizer.save_pretrained(tmp_path / place)
         for file in (tmp_path / place).glob("*.json"):  # laid out in another way
-            file.write_text(json.dumps(json.loads(file.read_text()), indent=7, sort_keys=True, ensure_ascii=True))
+            file.write_text(
+                json.dumps(
+                    json.loads(file.read_text()), indent=7, sort_keys=True, ensure_ascii=True
+                )
+            )
         tokenizer = load_tokenizer(str(tmp_path / place))
         assert not list(differences(before, tokenizer_fingerprint(tokenizer)))
 
@@ -128,9 +138,17 @@ CHANGES: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("bert", "normalizer", backend_with("normalizer", normalizers.BertNormalizer(lowercase=False))),
     ("bert", "normalizer", backend_with("normalizer", None)),
     ("bert", "pre_tokenizer", backend_with("pre_tokenizer", pre_tokenizers.Whitespace())),
-    ("bert", "post_processor", backend_with("post_processor", processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2)))),
+    (
+        "bert",
+        "post_processor",
+        backend_with("post_processor", processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))),
+    ),
     ("bert", "vocabulary", edited(exchanged)),
-    ("bert", "model", edited(lambda document: document["model"].update(max_input_chars_per_word=5))),
+    (
+        "bert",
+        "model",
+        edited(lambda document: document["model"].update(max_input_chars_per_word=5)),
+    ),
     ("bert", "inputs", with_setting("model_input_names", ["input_ids", "attention_mask"])),
     ("bert", "truncation_side", with_setting("truncation_side", "left")),
     ("bert", "padding_side", with_setting("padding_side", "left")),
@@ -138,13 +156,25 @@ CHANGES: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("bert", "special.pad", with_setting("pad_token", "[SEP]")),
     ("bert", "special.pad_type", with_setting("_pad_token_type_id", 1)),
     ("bert", "added_tokens", lambda tokenizer: tokenizer.add_tokens(["quite-new"])),
-    ("bert", "added_tokens", lambda tokenizer: tokenizer.add_tokens([AddedToken("film", lstrip=True)])),
-    ("roberta", "pre_tokenizer", backend_with("pre_tokenizer", pre_tokenizers.ByteLevel(add_prefix_space=True))),
+    (
+        "bert",
+        "added_tokens",
+        lambda tokenizer: tokenizer.add_tokens([AddedToken("film", lstrip=True)]),
+    ),
+    (
+        "roberta",
+        "pre_tokenizer",
+        backend_with("pre_tokenizer", pre_tokenizers.ByteLevel(add_prefix_space=True)),
+    ),
     ("roberta", "merges", edited(lambda document: document["model"]["merges"].reverse())),
     ("roberta", "model", edited(lambda document: document["model"].update(ignore_merges=True))),
     ("gpt2", "post_processor", with_setting("add_eos_token", True)),
     ("gpt2", "special.pad", with_setting("pad_token", "<|endoftext|>")),
-    ("unigram", "vocabulary", edited(lambda document: document["model"]["vocab"][5].__setitem__(1, -9.5))),
+    (
+        "unigram",
+        "vocabulary",
+        edited(lambda document: document["model"]["vocab"][5].__setitem__(1, -9.5)),
+    ),
     ("unigram", "normalizer", backend_with("normalizer", normalizers.NFKC())),
     ("python", "added_tokens", lambda tokenizer: tokenizer.add_tokens(["quite-new"])),
     ("python", "truncation_side", with_setting("truncation_side", "left")),
@@ -152,11 +182,21 @@ CHANGES: list[tuple[str, str, Callable[[Any], Any]]] = [
 
 
 # Parts that may change with another one.
-FOLLOWING = ("added_tokens", "special.pad", "vocabulary", "worked_examples.ids", "worked_examples.token_types")
+FOLLOWING = (
+    "added_tokens",
+    "special.pad",
+    "vocabulary",
+    "worked_examples.ids",
+    "worked_examples.token_types",
+)
 
 
-@pytest.mark.parametrize(("kind", "part", "change"), CHANGES, ids=[f"{kind} {part}" for kind, part, _ in CHANGES])
-def test_the_part_that_has_changed_is_named(kind: str, part: str, change: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "part", "change"), CHANGES, ids=[f"{kind} {part}" for kind, part, _ in CHANGES]
+)
+def test_the_part_that_has_changed_is_named(
+    kind: str, part: str, change: Callable[[Any], Any]
+) -> None:
     other = copy.deepcopy(original(kind))
     change(other)
     parts = changed_parts(kind, other)
@@ -174,7 +214,10 @@ def test_tokenizers_of_python_are_told_by_their_settings() -> None:
             return super()._tokenize(text.lower() if self.lower else text)
 
     one, other = (tokenizer_fingerprint(Cased(lower)) for lower in (False, True))
-    assert [name for name, _, _ in differences(one, other)] == ["settings.lower", "worked_examples.ids"]
+    assert [name for name, _, _ in differences(one, other)] == [
+        "settings.lower",
+        "worked_examples.ids",
+    ]
 
 
 def test_a_tokenizer_that_cannot_read_some_text_has_a_fingerprint() -> None:

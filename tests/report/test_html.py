@@ -1,4 +1,6 @@
-"""The page: whole without a network, honest about what was not measured, and text where a document has text."""
+"""The page: whole without a network, honest about what was not measured, and text where a document
+has text.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,19 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def shown(*documents: Told) -> str:
     """A page of these documents."""
-    return html.page([Bench(Part(told, Path(f"{place}.json"))) for place, told in enumerate(documents)])
+    return html.page(
+        [Bench(Part(told, Path(f"{place}.json"))) for place, told in enumerate(documents)]
+    )
 
 
 def hostile(value: Any, key: str = "") -> Any:
     """The same document with every text another, and every name that a bench may choose."""
     if isinstance(value, dict):
-        before = HOSTILE if key in ("methods", "phases", "pieces", "where", "share", "bytes", "setting") else ""
+        before = (
+            HOSTILE
+            if key in ("methods", "phases", "pieces", "where", "share", "bytes", "setting")
+            else ""
+        )
         return {before + name: hostile(inside, name) for name, inside in value.items()}
     if isinstance(value, list):
         return [hostile(inside) for inside in value]
@@ -73,7 +81,9 @@ def test_every_reference_leads_to_the_one_thing_of_that_name(page: str) -> None:
     assert used <= set(ids)
 
 
-def test_sections_come_in_the_order_of_a_study_each_picture_with_words_and_figures(page: str) -> None:
+def test_sections_come_in_the_order_of_a_study_each_picture_with_words_and_figures(
+    page: str,
+) -> None:
     seen = Seen(page)
     titles = [text for tag, text in seen.texts if tag == "h2"]
     assert titles == [
@@ -88,9 +98,13 @@ def test_sections_come_in_the_order_of_a_study_each_picture_with_words_and_figur
 
 
 def test_it_is_light_and_dark_wide_and_narrow_and_prints(page: str) -> None:
-    assert all(rule in page for rule in ("prefers-color-scheme:dark", "max-width:560px", "@media print"))
+    assert all(
+        rule in page for rule in ("prefers-color-scheme:dark", "max-width:560px", "@media print")
+    )
     drawn = "".join(re.findall("<svg.*?</svg>", page, re.S))
-    assert not re.findall("#[0-9a-f]{6}(?![0-9a-f-])", drawn), "a colour that does not follow the page's"
+    assert not re.findall("#[0-9a-f]{6}(?![0-9a-f-])", drawn), (
+        "a colour that does not follow the page's"
+    )
     assert all(f"{name}:" in page for name in set(re.findall(r"var\((--\w+)\)", page)))
 
 
@@ -124,7 +138,9 @@ def test_what_a_document_says_stays_text(write: Write, tmp_path: Path) -> None:
     assert "script" not in seen.tags
     assert "alert" in page
     assert not [c for c in ("\x00", "\u202e") if c in page]
-    assert not [value for name, value in seen.attributes if "alert" in value and name not in ("aria-label",)]
+    assert not [
+        value for name, value in seen.attributes if "alert" in value and name not in ("aria-label",)
+    ]
 
 
 def test_a_method_that_failed_is_named_and_not_drawn(undrawn: None) -> None:
@@ -151,10 +167,20 @@ def test_a_control_that_is_not_1_is_said_to_be_unsteady(undrawn: None) -> None:
 
 def test_a_case_that_failed_is_named_and_not_drawn(undrawn: None) -> None:
     told = fakes.dump()
-    told["cases"][4] = {"name": "pipeline", "seconds": None, "ratio_to_dump": None, "error": "out of memory"}
+    told["cases"][4] = {
+        "name": "pipeline",
+        "seconds": None,
+        "ratio_to_dump": None,
+        "error": "out of memory",
+    }
     picture = dump_section(Part(told, Path("a.json"))).blocks[0].picture
     assert isinstance(picture, RatioBars)
-    assert [bar.key for bar in picture.bars] == ["dump", "bare forward", "file order", "padded to maximum"]
+    assert [bar.key for bar in picture.bars] == [
+        "dump",
+        "bare forward",
+        "file order",
+        "padded to maximum",
+    ]
     assert "pipeline was not measured: out of memory" in shown(told)
 
 
@@ -162,19 +188,27 @@ def test_beside_a_reader_stands_the_ratio_of_its_table(undrawn: None) -> None:
     told = fakes.read()
     for part in told["cases"]:
         if (part["name"], part["order"]) == ("datasets", "random"):
-            part["ratio_to_logitcache"] = fakes.ratio(14.3, 12.0, 30.1)  # of the rounds, and not of the medians
+            part["ratio_to_logitcache"] = fakes.ratio(
+                14.3, 12.0, 30.1
+            )  # of the rounds, and not of the medians
     block = read_section(Part(told, Path("a.json"))).blocks[0]
     assert isinstance(block.picture, Dots)
     assert block.table is not None
-    beside = {title: {line.key: line.text for line in lines} for title, lines in block.picture.panels}
+    beside = {
+        title: {line.key: line.text for line in lines} for title, lines in block.picture.panels
+    }
     assert list(beside) == [
         "width 2", "width 64", "width 1,000", "width 64, DataLoader, 0 workers", "width 64, DataLoader, 2 workers",
     ]  # fmt: skip
-    assert all(texts["datasets"] == "14.3 ×" and not texts["logitcache"] for texts in beside.values())
+    assert all(
+        texts["datasets"] == "14.3 ×" and not texts["logitcache"] for texts in beside.values()
+    )
     assert any(row[0] == "datasets" and row[4] == "14.3 [12.0, 30.1]" for row in block.table.rows)
 
 
-def test_a_ratio_of_rows_in_order_does_not_stand_where_that_of_random_ones_would(undrawn: None) -> None:
+def test_a_ratio_of_rows_in_order_does_not_stand_where_that_of_random_ones_would(
+    undrawn: None,
+) -> None:
     told = fakes.read()
     told["cases"] = [part for part in told["cases"] if part["order"] == "sequential"]
     picture = read_section(Part(told, Path("a.json"))).blocks[0].picture
@@ -209,7 +243,9 @@ def test_an_interrupted_bench_says_so_whatever_it_has(bench: str) -> None:
     whole = fakes.ALL[bench]() | {"complete": False}
     results = [key for key in whole if key not in fakes.document(bench, {}, {})]
     for kept in ([], results[:1]):
-        page = shown({key: value for key, value in whole.items() if key not in results or key in kept})
+        page = shown(
+            {key: value for key, value in whole.items() if key not in results or key in kept}
+        )
         assert "This bench was interrupted" in page
         assert ("Nothing was measured." in page) is (not kept)
 
@@ -249,22 +285,32 @@ def test_numbers_that_are_none_are_left_out(write: Write, undrawn: None) -> None
         ("added_work", {"seconds": "much"}, "a number"),
     ],
 )
-def test_another_type_is_refused_by_file_and_key(write: Write, key: str, value: object, expected: str) -> None:
+def test_another_type_is_refused_by_file_and_key(
+    write: Write, key: str, value: object, expected: str
+) -> None:
     path = write(fakes.overhead() | {key: value})
-    with pytest.raises(SpecError, match=rf"bench\.json: {key}.*: expected {expected}, found .*Run the bench again"):
+    with pytest.raises(
+        SpecError, match=rf"bench\.json: {key}.*: expected {expected}, found .*Run the bench again"
+    ):
         html.page(load([path]))
 
 
-def test_the_command_writes_a_page_and_says_where(write: Write, tmp_path: Path, undrawn: None) -> None:
+def test_the_command_writes_a_page_and_says_where(
+    write: Write, tmp_path: Path, undrawn: None
+) -> None:
     out = tmp_path / "page.html"
     out.write_text("older")
-    result = CliRunner().invoke(command, [str(write(fakes.plan())), "--out", str(out)], catch_exceptions=False)
+    result = CliRunner().invoke(
+        command, [str(write(fakes.plan())), "--out", str(out)], catch_exceptions=False
+    )
     assert result.stdout.split() == [str(out)]
     assert out.read_text().startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.parametrize("name", ["page.htm", "page", "nowhere/page.html"])
-def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, name: str
+) -> None:
     with pytest.raises(SpecError, match=r"expected a (page ending in \.html|folder)"):
         html.report([tmp_path / "none.json"], tmp_path / name)
 

@@ -19,7 +19,9 @@ COSTS, PAPER = "What it costs in all", "What the paper's protocol costs"
 def blocks(costs: Told | None) -> dict[str, Block]:
     """The section's blocks by their titles."""
     told = fakes.overhead() | {"costs": costs}
-    return {block.title: block for block in overhead.overhead_section(Part(told, Path("a.json"))).blocks}
+    return {
+        block.title: block for block in overhead.overhead_section(Part(told, Path("a.json"))).blocks
+    }
 
 
 def partly(*lacking: str) -> Told:
@@ -49,7 +51,9 @@ def test_without_all_five_methods_the_break_even_and_its_curves_are_there() -> N
         (("base", "online", "cached"), "not told: Cached KD and Online KD were not measured."),
     ],
 )
-def test_a_break_even_that_was_not_measured_is_no_never(lacking: tuple[str, ...], said: str) -> None:
+def test_a_break_even_that_was_not_measured_is_no_never(
+    lacking: tuple[str, ...], said: str
+) -> None:
     block = blocks(partly(*lacking))[COSTS]
     assert plain(block.caption).startswith("150 epochs × students take ")
     assert "2,731 s (LS)" in plain(block.caption)

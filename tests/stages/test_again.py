@@ -23,7 +23,12 @@ from logitcache.teacher.plan import Said
 
 
 @pytest.fixture
-def cache(singles_data: Path, checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(
+    singles_data: Path,
+    checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """Of a single file ``r.jsonl``, in the working folder; the plan calls it ``r``."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(singles_data / "train.jsonl", "r.jsonl")
@@ -35,7 +40,9 @@ def test_a_single_file_is_found_by_all_who_look_for_it(cache: Path) -> None:
     opened = Cache.open(cache)
     assert opened.manifest.plan.data["source"] == "r"
     assert row_of(opened, 1, None, Columns(), Path("none"))["text"] is not None
-    assert logitcache.verify_live(cache, 5, "teacher", device="cpu", reporter=SILENT).same_bytes == 5
+    assert (
+        logitcache.verify_live(cache, 5, "teacher", device="cpu", reporter=SILENT).same_bytes == 5
+    )
     shard = cache / "shards" / "00000.arrow"
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
     assert logitcache.repair(cache, "teacher", device="cpu", reporter=SILENT).repaired == [0]
@@ -46,8 +53,13 @@ def test_rows_that_lie_nowhere_are_to_be_named(cache: Path) -> None:
     Path("r.jsonl").rename("moved.jsonl")
     with pytest.raises(SpecError, match=r"the cache calls its rows 'r', .* Name them with --data"):
         logitcache.verify_live(cache, 5, "teacher", reporter=SILENT)
-    assert "the cache calls its rows 'r'" in row_of(Cache.open(cache), 1, None, Columns(), Path("none"))["text_note"]
-    assert logitcache.verify_live(cache, 5, "teacher", "moved.jsonl", device="cpu", reporter=SILENT).agrees
+    assert (
+        "the cache calls its rows 'r'"
+        in row_of(Cache.open(cache), 1, None, Columns(), Path("none"))["text_note"]
+    )
+    assert logitcache.verify_live(
+        cache, 5, "teacher", "moved.jsonl", device="cpu", reporter=SILENT
+    ).agrees
 
 
 def test_of_several_of_that_name_the_very_rows_are_taken(cache: Path) -> None:
@@ -55,16 +67,22 @@ def test_of_several_of_that_name_the_very_rows_are_taken(cache: Path) -> None:
     config = DumpConfig(TeacherSpec("teacher"), workspace=Workspace(Path("work")))
     lines = Path("r.jsonl").read_text().splitlines()
     Path("r").mkdir()
-    Path("r/train.jsonl").write_text("\n".join([*lines[:40], json.dumps({"text": "another", "label": "pos"})]))
+    Path("r/train.jsonl").write_text(
+        "\n".join([*lines[:40], json.dumps({"text": "another", "label": "pos"})])
+    )
     assert rows_of(said, config, SILENT).table("train").digest() == said.digest
     Path("r.jsonl").unlink()
-    assert rows_of(said, config, SILENT).table("train").digest() != said.digest  # and is refused by name
+    assert (
+        rows_of(said, config, SILENT).table("train").digest() != said.digest
+    )  # and is refused by name
     Path("r/train.jsonl").write_text("{}\n")
     with pytest.raises(SpecError, match="expected a text column"):
         rows_of(said, config, SILENT)
 
 
-@pytest.mark.parametrize("name", ["../r", "/etc/passwd", ".", "..", "r\0", "x" * 5000, "org/name", "glue-sst2"])
+@pytest.mark.parametrize(
+    "name", ["../r", "/etc/passwd", ".", "..", "r\0", "x" * 5000, "org/name", "glue-sst2"]
+)
 def test_a_name_is_no_path(cache: Path, name: str) -> None:
     said = replace(Said.of(Cache.open(cache).manifest.plan), source=name)
     with pytest.raises(SpecError, match="the cache calls its rows"):

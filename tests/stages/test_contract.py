@@ -39,7 +39,11 @@ class Bench:
 
 @pytest.fixture
 def bench(
-    config: TrainConfig, load_source: Callable[[Path], Source], singles_data: Path, checkpoint: Any, tmp_path: Path
+    config: TrainConfig,
+    load_source: Callable[[Path], Source],
+    singles_data: Path,
+    checkpoint: Any,
+    tmp_path: Path,
 ) -> Bench:
     quick = replace(config, epochs=1.0, checkpoint_steps=1)
     return Bench(quick, load_source(singles_data), checkpoint(), tmp_path)
@@ -55,11 +59,14 @@ def trained(kind: type[Run[Any]]) -> Callable[[Bench, Path, bool], Stage[Any]]:
 
 def dumped(bench: Bench, place: Path, other: bool) -> Stage[Any]:
     settings = DumpSettings(max_length=24 if other else 48, shard_rows=25)
-    planned = checked_plan(load_teacher(str(bench.teacher), device="cpu"), bench.source, "train", settings)
+    planned = checked_plan(
+        load_teacher(str(bench.teacher), device="cpu"), bench.source, "train", settings
+    )
     return Dump(planned, bench.source, place)
 
 
-# A new stage: a function of (bench, place, other) that gives it, asked something else where ``other``.
+# A new stage: a function of (bench, place, other) that gives it, asked something else where
+# ``other``.
 STAGES: dict[str, Callable[[Bench, Path, bool], Stage[Any]]] = {
     "training": trained(Training),
     "fine-tuning": trained(FineTuning),
@@ -72,7 +79,9 @@ STAGES: dict[str, Callable[[Bench, Path, bool], Stage[Any]]] = {
 QUICK = ("training", "dump")
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in STAGES])
+@pytest.fixture(
+    params=[pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in STAGES]
+)
 def make(request: pytest.FixtureRequest, bench: Bench) -> Callable[..., Stage[Any]]:
     def make(name: str = "place", other: bool = False) -> Stage[Any]:
         return STAGES[request.param](bench, bench.folder / name, other)
@@ -150,7 +159,9 @@ def test_what_is_no_stage_of_the_kind_is_refused_and_stays(make: Callable[..., S
     assert tree(stage.folder) == {"thesis.tex": b"dear"}
 
 
-def test_a_place_that_is_held_is_refused_by_its_holder_or_waited_for(make: Callable[..., Stage[Any]]) -> None:
+def test_a_place_that_is_held_is_refused_by_its_holder_or_waited_for(
+    make: Callable[..., Stage[Any]],
+) -> None:
     stage = make()
     holding, release = threading.Event(), threading.Event()
 

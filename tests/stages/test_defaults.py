@@ -1,4 +1,6 @@
-"""The folder of a run that nobody named: other settings are another folder, the same ones are the same."""
+"""The folder of a run that nobody named: other settings are another folder, the same ones are the
+same.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,17 @@ CHANGES: dict[str, list[Any]] = {
     "columns": [Columns(text="sentence"), Columns(label="stars")],
     "data_seed": [1, 2],
 }
-DEFAULTS = {"learning_rate": 5e-4, "init": "random", "select": "best", "metric": "accuracy", "epochs": 5.0}
+DEFAULTS = {
+    "learning_rate": 5e-4,
+    "init": "random",
+    "select": "best",
+    "metric": "accuracy",
+    "epochs": 5.0,
+}
 AGNOSTIC = {"overwrite": True, "report_to": "tensorboard", "checkpoint_steps": 3}
-OPTIONS = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in CHANGES.items()})
+OPTIONS = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(values) for name, values in CHANGES.items()}
+)
 
 
 @pytest.fixture
@@ -53,7 +63,9 @@ def source(load_source: Callable[[Path], Source], singles_data: Path) -> Source:
     return load_source(singles_data)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(one=OPTIONS, other=OPTIONS, method=st.sampled_from(sorted(METHODS)), seed=st.integers(0, 3))
 def test_two_runs_share_a_folder_if_and_only_if_their_settings_are_the_same(
     source: Source, one: dict[str, Any], other: dict[str, Any], method: str, seed: int
@@ -63,7 +75,11 @@ def test_two_runs_share_a_folder_if_and_only_if_their_settings_are_the_same(
     assert (folders[0] == folders[1]) == (one == other)
     for options, folder in zip((one, other), folders, strict=True):
         assert (folder == Path(f"work/runs/singles/{method}-seed{seed}")) == (not options)
-        fresh = {name: value for name, value in DEFAULTS.items() if name != "learning_rate" or "init" not in options}
+        fresh = {
+            name: value
+            for name, value in DEFAULTS.items()
+            if name != "learning_rate" or "init" not in options
+        }
         again = {**fresh, **AGNOSTIC, **options}
         assert run_folder(replace(config, **again), source) == folder  # a default may be said
 
@@ -78,7 +94,9 @@ def test_two_runs_share_a_folder_if_and_only_if_their_settings_are_the_same(
         ("self-kd", "folds", (None, 2, 3)),
     ],
 )
-def test_a_methods_own_numbers_tell_folders_apart(source: Source, method: str, name: str, values: Any) -> None:
+def test_a_methods_own_numbers_tell_folders_apart(
+    source: Source, method: str, name: str, values: Any
+) -> None:
     config = TrainConfig(method=method, temperature=2.0 if name == "tau_squared" else None)
     folders = [run_folder(replace(config, **{name: value}), source) for value in values]
     assert len(set(folders)) == len(values)
@@ -110,7 +128,9 @@ def test_another_alpha_is_another_run_beside_the_first(config: TrainConfig) -> N
     assert runs[0].name == "ls-seed0"
 
 
-def test_the_defaults_beside_a_first_run_of_other_settings_have_a_folder_too(source: Source, tmp_path: Path) -> None:
+def test_the_defaults_beside_a_first_run_of_other_settings_have_a_folder_too(
+    source: Source, tmp_path: Path
+) -> None:
     config = TrainConfig(method="base", workspace=Workspace(tmp_path))
     first, own = default_folder(replace(config, epochs=1.0), source)
     assert (first.name, own[:11]) == ("base-seed0", "base-seed0-")
@@ -121,10 +141,14 @@ def test_the_defaults_beside_a_first_run_of_other_settings_have_a_folder_too(sou
     assert other.name == "base-seed0-default"
     other.mkdir()
     (first / "run.json").unlink()
-    assert default_folder(config, source)[0] == other  # it is gone on with, though the first place is free
+    assert (
+        default_folder(config, source)[0] == other
+    )  # it is gone on with, though the first place is free
 
 
-def test_the_workspaces_own_cache_may_be_named(config: TrainConfig, finished: dict[str, Path], tmp_path: Path) -> None:
+def test_the_workspaces_own_cache_may_be_named(
+    config: TrainConfig, finished: dict[str, Path], tmp_path: Path
+) -> None:
     """Another cache than the one that would be found is another run."""
     own = replace(config, method="kd", epochs=1.0, workspace=Workspace(finished["workspace"]))
     named = train(replace(own, cache=finished["cache"], workspace=Workspace(tmp_path / "other")))

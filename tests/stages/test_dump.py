@@ -1,4 +1,6 @@
-"""A dump by name: the caches it makes and where, what it copies, and what it refuses before a teacher is trained."""
+"""A dump by name: the caches it makes and where, what it copies, and what it refuses before a
+teacher is trained.
+"""
 
 from __future__ import annotations
 
@@ -55,18 +57,26 @@ def test_unlabelled_rows_get_a_cache_of_their_own(more: DumpConfig, asked: DumpC
     assert report.cache == caches / f"singles-train-{name}"
     assert report.unlabelled is not None
     assert report.unlabelled.cache == caches / f"singles-unlabelled-{name}"
-    assert (told(report.cache), told(report.unlabelled.cache)) == (("train", 60), ("unlabelled", 30))
+    assert (told(report.cache), told(report.unlabelled.cache)) == (
+        ("train", 60),
+        ("unlabelled", 30),
+    )
     assert (amounts.totals, report.unlabelled.scores) == ([60, 30], {})
     train_cache = tree(report.cache)
     assert dump(asked).unlabelled is None
-    assert tree(report.cache) == train_cache  # the labelled rows' cache is the same with and without them
+    assert (
+        tree(report.cache) == train_cache
+    )  # the labelled rows' cache is the same with and without them
 
 
 def test_they_lie_beside_the_cache_that_is_named(
     more: DumpConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = dump(replace(more, out=tmp_path / "mine"))
-    assert (told(tmp_path / "mine"), told(tmp_path / "mine-unlabelled")) == (("train", 60), ("unlabelled", 30))
+    assert (told(tmp_path / "mine"), told(tmp_path / "mine-unlabelled")) == (
+        ("train", 60),
+        ("unlabelled", 30),
+    )
     assert report.unlabelled is not None
     assert report.unlabelled.cache == tmp_path / "mine-unlabelled"
     (tmp_path / "here").mkdir()
@@ -83,14 +93,21 @@ def test_they_can_be_dumped_alone(more: DumpConfig) -> None:
 
 def test_what_was_dumped_is_found_by_kd(more: DumpConfig, config: TrainConfig) -> None:
     dump(more)
-    kd = replace(config, method="kd", unlabelled=more.unlabelled, workspace=more.workspace, epochs=1.0)
+    kd = replace(
+        config, method="kd", unlabelled=more.unlabelled, workspace=more.workspace, epochs=1.0
+    )
     assert result(train(kd))["data"]["unlabelled_rows"] == 30
 
 
 @pytest.mark.parametrize("split", ["validation", "unlabelled"])
-def test_a_split_that_is_not_there_is_refused_before_a_teacher_is_trained(asked: DumpConfig, split: str) -> None:
+def test_a_split_that_is_not_there_is_refused_before_a_teacher_is_trained(
+    asked: DumpConfig, split: str
+) -> None:
     with pytest.raises(SpecError, match=f"expected a split '{split}', found train, dev, test"):
-        dump(replace(asked, teacher=TeacherSpec("1x32", device="cpu"), split=split), reporter=NoSteps())
+        dump(
+            replace(asked, teacher=TeacherSpec("1x32", device="cpu"), split=split),
+            reporter=NoSteps(),
+        )
     assert not asked.workspace.folder.exists()
 
 
@@ -100,7 +117,9 @@ def corrected(config: DumpConfig, folder: Path) -> str:
     for file in Path(config.data).iterdir():
         lines = file.read_text().splitlines(keepends=True)
         if file.stem == "train":
-            lines[3], lines[40] = (line.replace('"text": "', '"text": "un') for line in (lines[3], lines[40]))
+            lines[3], lines[40] = (
+                line.replace('"text": "', '"text": "un') for line in (lines[3], lines[40])
+            )
         (folder / file.name).write_text("".join(lines))
     return str(folder)
 
@@ -120,9 +139,12 @@ def test_a_cache_is_not_made_out_of_itself(asked: DumpConfig, named: bool) -> No
     """Neither where its folder is named, nor where it is the one that is taken if none is."""
     cache = dump(asked).cache
     before = tree(cache)
-    config = replace(asked, reuse=cache.parent / ".." / cache.parent.name / cache.name, overwrite=True)
+    config = replace(
+        asked, reuse=cache.parent / ".." / cache.parent.name / cache.name, overwrite=True
+    )
     with pytest.raises(
-        SpecError, match=r"--reuse: expected another folder than the new cache's, found the same, .*\. Name a new --out"
+        SpecError,
+        match=r"--reuse: expected another folder than the new cache's, found the same, .*\. Name a new --out",
     ):
         dump(replace(config, out=cache) if named else config)
     assert tree(cache) == before
@@ -139,20 +161,30 @@ def refused(config: DumpConfig, said: str) -> None:
 def test_answers_of_old_are_not_those_of_a_teacher_yet_to_be_trained(
     asked: DumpConfig, headless: Path, tmp_path: Path
 ) -> None:
-    """A fine-tuned teacher is one of its data: the old one is named, by the weights that the cache records."""
+    """A fine-tuned teacher is one of its data: the old one is named, by the weights that the cache
+    records.
+    """
     bare = replace(asked, teacher=TeacherSpec(str(headless), device="cpu"))
     old = dump(replace(bare, out=tmp_path / "old")).cache
-    dump(replace(bare, finetune=replace(bare.finetune, seed=1), out=tmp_path / "other"))  # another teacher of the name
+    dump(
+        replace(bare, finetune=replace(bare.finetune, seed=1), out=tmp_path / "other")
+    )  # another teacher of the name
     (folder,) = (
         place
         for place in (bare.workspace.folder / "teachers").iterdir()
-        if load_teacher(str(place), device="cpu").weights_digest() == Cache.open(old).manifest.plan.teacher["weights"]
+        if load_teacher(str(place), device="cpu").weights_digest()
+        == Cache.open(old).manifest.plan.teacher["weights"]
     )
     changed = replace(bare, data=corrected(asked, tmp_path / "singles"), reuse=old)
-    refused(changed, rf"old: --reuse: expected a teacher that is trained already.* --teacher {folder}; or dump without")
+    refused(
+        changed,
+        rf"old: --reuse: expected a teacher that is trained already.* --teacher {folder}; or dump without",
+    )
     new = dump(replace(changed, teacher=TeacherSpec(str(folder), device="cpu")))
     assert (new.teacher_rows, new.reused_rows) == (2, 58)
-    assert dump(replace(bare, reuse=old)).reused_rows == 60  # the same data: the same teacher, found again
+    assert (
+        dump(replace(bare, reuse=old)).reused_rows == 60
+    )  # the same data: the same teacher, found again
     for finetune in (Finetune("always"), replace(bare.finetune, folds=2)):
         expected = r"Dump again without --reuse" if finetune.folds else r"trained already"
         refused(replace(changed, finetune=finetune), expected)
@@ -172,37 +204,59 @@ def test_a_place_that_cannot_be_is_refused_before_a_teacher_is_trained(
     place.unlink()
     place.mkdir()
     (place / "thesis.tex").touch()
-    refused(replace(config, overwrite=True), f"{place}: expected a cache or an empty folder, found thesis.tex")
+    refused(
+        replace(config, overwrite=True),
+        f"{place}: expected a cache or an empty folder, found thesis.tex",
+    )
     (place / "thesis.tex").rename(place / "manifest.json")
-    refused(config, rf"{place}: expected a cache or an empty folder, found manifest\.json without plan\.json")
+    refused(
+        config,
+        rf"{place}: expected a cache or an empty folder, found manifest\.json without plan\.json",
+    )
 
 
-def test_a_device_that_is_not_there_is_refused_before_a_teacher_is_trained(asked: DumpConfig) -> None:
-    refused(replace(asked, teacher=TeacherSpec("1x32", device="cuda:99")), "--device: 'cuda:99' cannot be used")
+def test_a_device_that_is_not_there_is_refused_before_a_teacher_is_trained(
+    asked: DumpConfig,
+) -> None:
+    refused(
+        replace(asked, teacher=TeacherSpec("1x32", device="cuda:99")),
+        "--device: 'cuda:99' cannot be used",
+    )
 
 
 def test_a_revision_of_what_has_none_is_refused(asked: DumpConfig, config: TrainConfig) -> None:
     for name, what in (("1x32", "a shape"), (asked.teacher.name, "a path")):
         said = f"{name}: expected a hub name beside --revision v1, found {what}"
         for finetune in (asked.finetune, Finetune("always")):
-            refused(replace(asked, teacher=TeacherSpec(name, device="cpu", revision="v1"), finetune=finetune), said)
+            refused(
+                replace(
+                    asked, teacher=TeacherSpec(name, device="cpu", revision="v1"), finetune=finetune
+                ),
+                said,
+            )
         with pytest.raises(SpecError, match=said):
             train(replace(config, student=name, revision="v1"))
 
 
-def test_an_empty_unlabelled_set_is_named(asked: DumpConfig, config: TrainConfig, tmp_path: Path) -> None:
+def test_an_empty_unlabelled_set_is_named(
+    asked: DumpConfig, config: TrainConfig, tmp_path: Path
+) -> None:
     empty, held = tmp_path / "empty.jsonl", tmp_path / "held.jsonl"
     empty.touch()
     held.write_text((Path(asked.data) / "dev.jsonl").read_text())
     for file in (empty, held):
         said = f"{file}: expected unlabelled rows, found none: it is empty, or all of its texts stand in dev or test"
-        refused(replace(asked, teacher=TeacherSpec("1x32", device="cpu"), unlabelled=str(file)), said)
+        refused(
+            replace(asked, teacher=TeacherSpec("1x32", device="cpu"), unlabelled=str(file)), said
+        )
         for method in ("kd", "self-kd"):
             with pytest.raises(SpecError, match=said):
                 train(replace(config, method=method, unlabelled=str(file)))
 
 
-def test_rows_are_copied_into_every_cache_that_a_dump_makes(more: DumpConfig, tmp_path: Path) -> None:
+def test_rows_are_copied_into_every_cache_that_a_dump_makes(
+    more: DumpConfig, tmp_path: Path
+) -> None:
     """From one that holds the texts of some of them, whatever split it was made of."""
     old = dump(replace(more, out=tmp_path / "old"))
     assert old.unlabelled is not None

@@ -1,4 +1,6 @@
-"""A teacher that is not one yet: fine-tuned once, found again, in folds never asked about rows it was trained on."""
+"""A teacher that is not one yet: fine-tuned once, found again, in folds never asked about rows it
+was trained on.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Bench:
         self.notes.clear()
         reporter = reporter or Notes()
         reporter.write = self.notes.append
-        return prepare_teacher(spec, finetune, source or self.source, max_length, self.workspace, reporter, **more)
+        return prepare_teacher(
+            spec, finetune, source or self.source, max_length, self.workspace, reporter, **more
+        )
 
     def folders(self) -> list[Path]:
         return sorted((self.workspace.folder / "teachers").glob("*"))
@@ -112,30 +116,45 @@ def test_never_refuses_what_has_no_head(bench: Bench, headless: Path) -> None:
         bench.ready(headless, replace(QUICK, mode="never"))
     with pytest.raises(SpecError, match="--finetune never: a shape has no weights yet"):
         bench.ready("1x32", replace(QUICK, mode="never"))
-    with pytest.raises(SpecError, match=r"--finetune: expected one of auto, always, never, found 'maybe'"):
+    with pytest.raises(
+        SpecError, match=r"--finetune: expected one of auto, always, never, found 'maybe'"
+    ):
         bench.ready(headless, replace(QUICK, mode="maybe"))
     assert not bench.workspace.folder.exists()
 
 
 @pytest.mark.parametrize("mode", ["auto", "never"])
-def test_a_trained_teacher_is_taken_as_it_is(bench: Bench, checkpoint: Callable[..., Path], mode: str) -> None:
+def test_a_trained_teacher_is_taken_as_it_is(
+    bench: Bench, checkpoint: Callable[..., Path], mode: str
+) -> None:
     panel = bench.ready(checkpoint(), replace(QUICK, mode=mode), reporter=NoSteps())
     assert isinstance(panel, OneTeacher)
     model = load_teacher(str(checkpoint()))
-    assert panel.identity() == {"weights": model.weights_digest(), "settings": model.settings_digest()}
+    assert panel.identity() == {
+        "weights": model.weights_digest(),
+        "settings": model.settings_digest(),
+    }
     assert bench.notes == [f"teacher: {checkpoint()}, 2 labels (neg, pos), computing in float32"]
     assert not bench.workspace.folder.exists()
 
 
-def test_always_goes_on_from_a_trained_teacher(bench: Bench, checkpoint: Callable[..., Path]) -> None:
+def test_always_goes_on_from_a_trained_teacher(
+    bench: Bench, checkpoint: Callable[..., Path]
+) -> None:
     panel = bench.ready(checkpoint(), replace(QUICK, mode="always"))
     assert panel.identity() != {"weights": load_teacher(str(checkpoint())).weights_digest()}
-    assert bench.notes[0].startswith(f"{checkpoint()}: it is to be fine-tuned. Fine-tuning on singles/train first:")
+    assert bench.notes[0].startswith(
+        f"{checkpoint()}: it is to be fine-tuned. Fine-tuning on singles/train first:"
+    )
 
 
-def test_a_shape_is_trained_as_a_run_of_it_would_be(bench: Bench, config: TrainConfig, tmp_path: Path) -> None:
+def test_a_shape_is_trained_as_a_run_of_it_would_be(
+    bench: Bench, config: TrainConfig, tmp_path: Path
+) -> None:
     bench.ready("1x32", replace(QUICK, learning_rate=None))
-    mine = replace(config, epochs=2.0, batch_size=16, vocabulary=8000, group_by_length=True, learning_rate=None)
+    mine = replace(
+        config, epochs=2.0, batch_size=16, vocabulary=8000, group_by_length=True, learning_rate=None
+    )
     assert same(bench.folders()[0], train(replace(mine, out=tmp_path / "mine")))
 
 
@@ -144,10 +163,15 @@ def test_a_shape_is_trained_as_a_run_of_it_would_be(bench: Bench, config: TrainC
     [
         {"epochs": 1.0},
         {"seed": 1},
-        *(pytest.param(change, marks=pytest.mark.slow) for change in ({"learning_rate": 1e-4}, {"batch_size": 8})),
+        *(
+            pytest.param(change, marks=pytest.mark.slow)
+            for change in ({"learning_rate": 1e-4}, {"batch_size": 8})
+        ),
     ],
 )
-def test_other_settings_make_another_teacher(bench: Bench, headless: Path, change: dict[str, Any]) -> None:
+def test_other_settings_make_another_teacher(
+    bench: Bench, headless: Path, change: dict[str, Any]
+) -> None:
     one, two = bench.ready(headless), bench.ready(headless, replace(QUICK, **change))
     assert one.identity() != two.identity()
     assert len(bench.folders()) == 2
@@ -155,7 +179,11 @@ def test_other_settings_make_another_teacher(bench: Bench, headless: Path, chang
 
 
 def test_other_lengths_data_and_checkpoints_make_another_teacher(
-    bench: Bench, headless: Path, pairs_data: Path, load_source: Callable[[Path], Source], tmp_path: Path
+    bench: Bench,
+    headless: Path,
+    pairs_data: Path,
+    load_source: Callable[[Path], Source],
+    tmp_path: Path,
 ) -> None:
     once = replace(QUICK, epochs=0.5)
     bench.ready(headless, once)
@@ -183,14 +211,20 @@ def test_rows_without_a_label_are_not_trained_on(
 ) -> None:
     rows, more = bench.source.split("train"), bench.source.split("dev")
     bare = replace(rows, label=np.where(rows.row_id % 3 == 1, -1, rows.label))
-    splits = {**bench.source.splits, "train": bare, "unlabelled": replace(more, label=np.full(len(more), -1))}
+    splits = {
+        **bench.source.splits,
+        "train": bare,
+        "unlabelled": replace(more, label=np.full(len(more), -1)),
+    }
     bench.ready(headless, source=replace(bench.source, splits=splits))
     (ids,) = seen.row_id.values()
     assert set(ids) == {i for i in range(60) if i % 3 != 1}
     assert "over 40 labelled rows, 6 steps of 16" in bench.notes[0]
 
 
-def test_no_fold_is_answered_by_a_teacher_that_saw_its_rows(bench: Bench, headless: Path, seen: Seen) -> None:
+def test_no_fold_is_answered_by_a_teacher_that_saw_its_rows(
+    bench: Bench, headless: Path, seen: Seen
+) -> None:
     folds = replace(QUICK, folds=3)
     panel = bench.ready(headless, folds)
     assert isinstance(panel, FoldTeachers)
@@ -206,21 +240,30 @@ def test_no_fold_is_answered_by_a_teacher_that_saw_its_rows(bench: Bench, headle
         f"fold {k + 1} of 3: a teacher that does not see its rows" for k in range(3)
     ]
     plans = [note for note in bench.notes if "Fine-tuning on singles/train first" in note]
-    assert [f"over {(fold != k).sum()} labelled rows" in plan for k, plan in enumerate(plans)] == [True] * 3
+    assert [f"over {(fold != k).sum()} labelled rows" in plan for k, plan in enumerate(plans)] == [
+        True
+    ] * 3
     assert bench.ready(headless, folds, reporter=NoSteps()).identity() == panel.identity()
     assert [note for note in bench.notes if "(fine-tuned before)" in note] == bench.notes[1::2]
 
 
-def test_a_class_that_is_all_in_one_fold_is_refused_before_training(bench: Bench, headless: Path) -> None:
+def test_a_class_that_is_all_in_one_fold_is_refused_before_training(
+    bench: Bench, headless: Path
+) -> None:
     rows = bench.source.split("train")
     fold = folds_of(rows.row_hash, 3)
     places = np.flatnonzero((rows.label == 0) | (fold == 1))
     source = replace(bench.source, splits={"train": rows.select(places)})
     count = int((rows.label[places] == 1).sum())
-    with pytest.raises(SpecError, match=rf"singles: --folds 3: .* found all {count} of 'pos' in fold 1: its teacher"):
+    with pytest.raises(
+        SpecError,
+        match=rf"singles: --folds 3: .* found all {count} of 'pos' in fold 1: its teacher",
+    ):
         bench.ready(headless, replace(QUICK, folds=3), source=source, reporter=NoSteps())
     for folds in (1, 101):
-        with pytest.raises(SpecError, match=f"--folds: expected a whole number from 2 to 100, found {folds}"):
+        with pytest.raises(
+            SpecError, match=f"--folds: expected a whole number from 2 to 100, found {folds}"
+        ):
             bench.ready(headless, replace(QUICK, folds=folds), reporter=NoSteps())
     assert not bench.workspace.folder.exists()
 
@@ -228,10 +271,14 @@ def test_a_class_that_is_all_in_one_fold_is_refused_before_training(bench: Bench
 def test_folds_of_what_may_have_seen_the_rows_are_refused(
     bench: Bench, headless: Path, checkpoint: Callable[..., Path]
 ) -> None:
-    with pytest.raises(SpecError, match="--folds: it has a trained head, so it may have seen these rows already"):
+    with pytest.raises(
+        SpecError, match="--folds: it has a trained head, so it may have seen these rows already"
+    ):
         bench.ready(checkpoint(), replace(QUICK, folds=2))
     for name in (headless, checkpoint()):
-        with pytest.raises(SpecError, match="--finetune never: folds need a teacher trained without each"):
+        with pytest.raises(
+            SpecError, match="--finetune never: folds need a teacher trained without each"
+        ):
             bench.ready(name, replace(QUICK, folds=2, mode="never"))
     assert not bench.workspace.folder.exists()
     panel = bench.ready(checkpoint(), replace(QUICK, folds=2, mode="always", epochs=0.5))

@@ -26,7 +26,10 @@ def server() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def url(
-    server: dict[str, str], finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: dict[str, str],
+    finished: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
     """The finished cache on an S3 server."""
     import s3fs
@@ -44,12 +47,43 @@ def test_a_student_learns_the_same_from_a_url(
     url: str, config: Any, finished: dict[str, Path], singles_data: Path, tmp_path: Path
 ) -> None:
     out = str(tmp_path / "out")
-    settings = ["--student", "1x32", "--vocabulary", "150", "--epochs", "3", "--learning-rate", "2e-3"]
-    places = ["--workspace", str(tmp_path / "work"), "--out", out, "--batch-size", "8", "--max-length", "32"]
-    arguments = ["train", "--method", "kd", "--data", str(singles_data), "--cache", url, *settings, *places, "--json"]
+    settings = [
+        "--student",
+        "1x32",
+        "--vocabulary",
+        "150",
+        "--epochs",
+        "3",
+        "--learning-rate",
+        "2e-3",
+    ]
+    places = [
+        "--workspace",
+        str(tmp_path / "work"),
+        "--out",
+        out,
+        "--batch-size",
+        "8",
+        "--max-length",
+        "32",
+    ]
+    arguments = [
+        "train",
+        "--method",
+        "kd",
+        "--data",
+        str(singles_data),
+        "--cache",
+        url,
+        *settings,
+        *places,
+        "--json",
+    ]
     found = CliRunner().invoke(cli, arguments)
     assert found.exit_code == 0, (found.output, found.exception)
-    assert json.loads(found.stdout)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
+    assert (
+        json.loads(found.stdout)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
+    )
     same = (Path(out) / "model.safetensors").read_bytes()
     assert same == (finished["kd"] / "model.safetensors").read_bytes()
     written = b"".join(path.read_bytes() for path in Path(out).rglob("*") if path.is_file())
@@ -67,7 +101,15 @@ def test_answers_are_reused_from_a_url(
     url: str, finished: dict[str, Path], singles_data: Path, tmp_path: Path, checkpoint: Any
 ) -> None:
     places = ["--workspace", str(tmp_path / "work"), "--out", str(tmp_path / "cache")]
-    asked = ["dump", "--teacher", str(checkpoint()), "--data", str(singles_data), "--max-length", "48"]
+    asked = [
+        "dump",
+        "--teacher",
+        str(checkpoint()),
+        "--data",
+        str(singles_data),
+        "--max-length",
+        "48",
+    ]
     found = CliRunner().invoke(cli, [*asked, *places, "--reuse", url, "--json"])
     assert found.exit_code == 0, (found.output, found.exception)
     report = json.loads(found.stdout)

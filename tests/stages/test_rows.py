@@ -1,5 +1,5 @@
-"""Which rows a cache covers and which a run takes from it: whatever the table, a row learns from its own text's
-answer.
+"""Which rows a cache covers and which a run takes from it: whatever the table, a row learns from
+its own text's answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def cache_of(rows: Rows, split: str, folder: Path) -> Cache:
     """A complete cache of these rows."""
     data = {"source": "memory", "split": split, "rows": len(rows), "digest": rows.digest()}
     of, codec = plan(len(rows), 40, WIDTH, "float32", data=data), DenseCodec(WIDTH, "float32")
-    columns = {"row_hash": rows.row_hash, "label": rows.label, **codec.encode(answer(rows.row_hash))}
+    columns = {
+        "row_hash": rows.row_hash,
+        "label": rows.label,
+        **codec.encode(answer(rows.row_hash)),
+    }
     with CacheWriter(folder, of) as writer:
         for index in writer.missing:
             start, end = of.shard(index)
@@ -60,14 +64,18 @@ def cache_of(rows: Rows, split: str, folder: Path) -> Cache:
     return Cache.open(folder)
 
 
-def loaded(table: list[tuple[int, int | None]], bare: list[int], lone: bool, folder: Path) -> Source:
+def loaded(
+    table: list[tuple[int, int | None]], bare: list[int], lone: bool, folder: Path
+) -> Source:
     rows = {"text": [f"text {text}" for text, _ in table], "label": [label for _, label in table]}
     unlabelled = {"text": [f"text {text}" for text in bare]} if bare else None
     return load({"train": rows} if lone else rows, Columns(), folder, SILENT, unlabelled=unlabelled)
 
 
 @settings(max_examples=60)
-@given(TABLES, st.lists(st.integers(0, 80), max_size=30), st.booleans(), st.sampled_from([None, 20]))
+@given(
+    TABLES, st.lists(st.integers(0, 80), max_size=30), st.booleans(), st.sampled_from([None, 20])
+)
 def test_every_answer_that_training_takes_is_that_of_the_rows_text(
     tmp_path_factory: pytest.TempPathFactory,
     table: list[tuple[int, int | None]],
@@ -85,31 +93,48 @@ def test_every_answer_that_training_takes_is_that_of_the_rows_text(
         if "two classes" not in str(error):  # few rows may have one class
             raise
         return
-    teacher = join([cache_of(source.table(name), name, folder / name) for name in job.starts()], job.starts())
+    teacher = join(
+        [cache_of(source.table(name), name, folder / name) for name in job.starts()], job.starts()
+    )
     teacher = teacher.located(job.train.row_id, job.train.row_hash)
     texts = job.train.texts()[0]
     answers = teacher.take(job.train.row_id, row_hashes(texts), np.zeros_like(job.train.row_id))
     np.testing.assert_array_equal(answers.logits, answer(row_hashes(texts)))
-    held = {text for name in ("dev", "test") if name in source.splits for text in source.splits[name].texts()[0]}
+    held = {
+        text
+        for name in ("dev", "test")
+        if name in source.splits
+        for text in source.splits[name].texts()[0]
+    }
     assert not held & set(texts)
     whole = cache_of(source.table("train"), "train", folder / "again").take(np.arange(len(table)))
-    np.testing.assert_array_equal(whole.logits, answer(row_hashes(f"text {text}" for text, _ in table)))
+    np.testing.assert_array_equal(
+        whole.logits, answer(row_hashes(f"text {text}" for text, _ in table))
+    )
 
 
 @settings(max_examples=30)
 @given(TABLES, st.data())
 def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names_it(
-    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[int, int | None]], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory,
+    table: list[tuple[int, int | None]],
+    data: st.DataObject,
 ) -> None:
-    """Another order, a subset, repeated rows, other labels, changed words; the cache is named, or found."""
+    """Another order, a subset, repeated rows, other labels, changed words; the cache is named, or
+    found.
+    """
     folder = tmp_path_factory.mktemp("changed")
     dumped = loaded(table, [], False, folder)
     cache = cache_of(dumped.table("train"), "train", folder / "caches" / "dumped")
-    places = data.draw(st.permutations(range(len(table))) | st.lists(st.integers(0, len(table) - 1), min_size=2))
+    places = data.draw(
+        st.permutations(range(len(table))) | st.lists(st.integers(0, len(table) - 1), min_size=2)
+    )
     changed = [table[place] for place in places]
     for row in data.draw(st.lists(st.integers(0, len(places) - 1), max_size=3)):
         changed[row] = (1000 + row, changed[row][1])
-    source = loaded(changed, [], False, folder) if {0, 1} <= {label for _, label in changed} else dumped
+    source = (
+        loaded(changed, [], False, folder) if {0, 1} <= {label for _, label in changed} else dumped
+    )
     try:
         config = TrainConfig(method="kd", workspace=Workspace(folder))
         job = resolve(config, replace(source, num_labels=WIDTH), SILENT)
@@ -118,7 +143,11 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
             raise
         return
     texts = job.train.texts()[0]
-    unknown = [int(row) for row, text in zip(job.train.row_id, texts, strict=True) if int(text.split()[1]) >= 1000]
+    unknown = [
+        int(row)
+        for row, text in zip(job.train.row_id, texts, strict=True)
+        if int(text.split()[1]) >= 1000
+    ]
     for caches in ([], [cache.folder]):
         asked = replace(job, config=replace(config, cache=caches))
         if unknown:
@@ -131,7 +160,9 @@ def test_whatever_becomes_of_a_table_a_row_learns_from_its_text_or_the_run_names
                 given_teacher(asked)
             continue
         teacher = given_teacher(asked)
-        answers = teacher.take(job.train.row_id, job.train.row_hash, np.zeros_like(job.train.row_id))
+        answers = teacher.take(
+            job.train.row_id, job.train.row_hash, np.zeros_like(job.train.row_id)
+        )
         np.testing.assert_array_equal(answers.logits, answer(row_hashes(texts)))
 
 
@@ -145,16 +176,24 @@ def given_teacher(job: Job) -> Joined:
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 20), LABELS), min_size=2, max_size=40), st.data())
 def test_labels_of_then_and_now_are_compared_text_by_text(
-    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[int, int | None]], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory,
+    table: list[tuple[int, int | None]],
+    data: st.DataObject,
 ) -> None:
-    """In another order too. A text that was dumped with several labels then says nothing, for which of its rows is
-    which cannot be told.
+    """In another order too. A text that was dumped with several labels then says nothing, for which
+    of its rows is which cannot be told.
     """
 
     def rows_of(table: list[tuple[int, int | None]]) -> Rows:
         texts = [f"text {text}" for text, _ in table]
         label = np.array([-1 if label is None else label for _, label in table])
-        return Rows(pa.array(texts, pa.large_string()), None, label, np.arange(len(table)), row_hashes(texts))
+        return Rows(
+            pa.array(texts, pa.large_string()),
+            None,
+            label,
+            np.arange(len(table)),
+            row_hashes(texts),
+        )
 
     cache = cache_of(rows_of(table), "train", tmp_path_factory.mktemp("labels") / "c")
     order = data.draw(st.permutations(range(len(table))))
@@ -172,7 +211,10 @@ def test_labels_of_then_and_now_are_compared_text_by_text(
             if before is not None and label is not None:
                 pairs.append((before, label))
     found = relabelled(teacher, rows)
-    assert (found.rows, found.changed) == (len(pairs), sum(before != label for before, label in pairs))
+    assert (found.rows, found.changed) == (
+        len(pairs),
+        sum(before != label for before, label in pairs),
+    )
 
 
 def table_of(count: int) -> dict[str, list[Any]]:
@@ -182,22 +224,37 @@ def table_of(count: int) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("lone", [True, False])
-def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path, checkpoint: Any, lone: bool) -> None:
+def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(
+    tmp_path: Path, checkpoint: Any, lone: bool
+) -> None:
     table = table_of(120)
     data: Any = {"train": table} if lone else table
     source = held_out(logitcache.load(data, workspace=tmp_path, reporter=SILENT), SILENT)
     notes: list[str] = []
     report = logitcache.dump(
-        checkpoint(), data, workspace=tmp_path, device="cpu", codec="float32", reporter=Notes(notes.append)
+        checkpoint(),
+        data,
+        workspace=tmp_path,
+        device="cpu",
+        codec="float32",
+        reporter=Notes(notes.append),
     )
     assert (report.rows, report.dev_rows) == (120, 12)
     cache = Cache.open(report.cache)
     assert (cache.row_hashes() == row_hashes(table["text"])).all()
     assert report.dev_scores["accuracy"] == pytest.approx(
-        (cache.take(source.split("dev").row_id).logits.argmax(1) == source.split("dev").label).mean()
+        (
+            cache.take(source.split("dev").row_id).logits.argmax(1) == source.split("dev").label
+        ).mean()
     )
     out = logitcache.train(
-        "kd", data, student="1x32", epochs=1, workspace=tmp_path, max_length=32, reporter=Notes(notes.append)
+        "kd",
+        data,
+        student="1x32",
+        epochs=1,
+        workspace=tmp_path,
+        max_length=32,
+        reporter=Notes(notes.append),
     )
     result = logitcache.study.results.read_result(out)
     assert result.train_rows == 96
@@ -208,16 +265,32 @@ def test_a_table_in_memory_is_dumped_whole_and_trained_on_in_part(tmp_path: Path
     assert result.division is not None
     assert result.division.held_out == {"dev": 12, "test": 12}
     with pytest.raises(SpecError, match="held out of the table of train"):
-        logitcache.dump(checkpoint(), data, split="dev", workspace=tmp_path, device="cpu", reporter=Notes(notes.append))
+        logitcache.dump(
+            checkpoint(),
+            data,
+            split="dev",
+            workspace=tmp_path,
+            device="cpu",
+            reporter=Notes(notes.append),
+        )
 
 
-def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_cannot(tmp_path: Path) -> None:
+def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_cannot(
+    tmp_path: Path,
+) -> None:
     few, many = table_of(18), table_of(40)
-    both = {"train": many, "test": {"text": [*many["text"][:2], "unseen"], "label": ["neg", "pos", "neg"]}}
+    both = {
+        "train": many,
+        "test": {"text": [*many["text"][:2], "unseen"], "label": ["neg", "pos", "neg"]},
+    }
     cases: list[tuple[Any, dict[str, int] | None, str]] = [
         ({"train": few}, {}, "too few to hold any out"),
         ({"train": many}, {"dev": 4, "test": 4}, ""),
-        (both, None, "memory: 2 of 3 test texts also stand in train (first: test row 0): their score is no test"),
+        (
+            both,
+            None,
+            "memory: 2 of 3 test texts also stand in train (first: test row 0): their score is no test",
+        ),
     ]
     for data, counts, said in cases:
         notes: list[str] = []
@@ -228,16 +301,20 @@ def test_a_run_records_how_its_rows_were_held_out_and_says_what_its_scores_canno
         assert [said in note for note in notes] == [True] * bool(said)
 
 
-def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, checkpoint: Any) -> None:
-    """A teacher that was fine-tuned then may have been trained on rows that are held out now. Another order of the
-    same rows holds out the same ones.
+def test_a_cache_of_another_draw_or_of_other_labels_is_said(
+    tmp_path: Path, checkpoint: Any
+) -> None:
+    """A teacher that was fine-tuned then may have been trained on rows that are held out now.
+    Another order of the same rows holds out the same ones.
     """
     table = table_of(120)
     dumped = logitcache.dump(checkpoint(), table, workspace=tmp_path, device="cpu", reporter=SILENT)
     corrected = {**table, "label": [*table["label"][:110], *["pos"] * 10]}
     turned = {name: column[::-1] for name, column in table.items()}
     half = {name: column[:60] for name, column in table.items()}
-    for number, (data, is_said) in enumerate([(table, False), (corrected, True), (turned, False), (half, True)]):
+    for number, (data, is_said) in enumerate(
+        [(table, False), (corrected, True), (turned, False), (half, True)]
+    ):
         notes: list[str] = []
         logitcache.train(
             "kd",
@@ -254,7 +331,9 @@ def test_a_cache_of_another_draw_or_of_other_labels_is_said(tmp_path: Path, chec
 
 
 def test_a_seed_draws_from_one_table_and_finds_the_cache_of_its_own_draw(tmp_path: Path) -> None:
-    """Rows are the same for all seeds, but a teacher that was fine-tuned for one has seen what another holds out."""
+    """Rows are the same for all seeds, but a teacher that was fine-tuned for one has seen what
+    another holds out.
+    """
     table = load({"train": table_of(120)}, Columns(), tmp_path, SILENT).table("train")
     cache_of(table, "train", tmp_path / "caches" / "seed0")
     work = Workspace(tmp_path)

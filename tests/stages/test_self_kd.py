@@ -36,9 +36,13 @@ def test_self_kd_learns_from_the_base_run_that_is_there(config: TrainConfig) -> 
     assert tree(config.workspace.folder) == everything
 
 
-def test_self_kd_trains_its_first_copy_where_there_is_none(config: TrainConfig, tmp_path: Path) -> None:
+def test_self_kd_trains_its_first_copy_where_there_is_none(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     train(replace(config, method="self-kd", seed=2))
-    assert same(place_of(replace(config, seed=2)), train(replace(config, seed=2, out=tmp_path / "base")))
+    assert same(
+        place_of(replace(config, seed=2)), train(replace(config, seed=2, out=tmp_path / "base"))
+    )
 
 
 def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) -> None:
@@ -53,7 +57,9 @@ def test_self_kd_leaves_a_base_run_of_other_settings_alone(config: TrainConfig) 
     assert cache.manifest.plan.teacher["weights"] == load_teacher(str(copy)).weights_digest()
 
 
-def test_self_kd_takes_a_cache_that_is_named(config: TrainConfig, finished: dict[str, Path]) -> None:
+def test_self_kd_takes_a_cache_that_is_named(
+    config: TrainConfig, finished: dict[str, Path]
+) -> None:
     out = train(replace(config, method="self-kd", cache=finished["cache"], epochs=1.0))
     assert result(out)["cache_fingerprint"] == Cache.open(finished["cache"]).fingerprint
     assert not place_of(replace(config, epochs=1.0)).exists()

@@ -25,7 +25,10 @@ from tests.runs import Seen, watch
 
 @pytest.fixture
 def dumped(
-    checkpoint: Callable[..., Path], singles_data: Path, load_source: Callable[[Path], Source], tmp_path: Path
+    checkpoint: Callable[..., Path],
+    singles_data: Path,
+    load_source: Callable[[Path], Source],
+    tmp_path: Path,
 ) -> Callable[[str], Cache]:
     """A cache whose teacher has no answer to rows with this word."""
 
@@ -46,7 +49,9 @@ def test_skipped_rows_are_left_out_and_counted(
 ) -> None:
     cache, notes, seen = dumped("tedious"), list[Any](), watch(monkeypatch)
     assert 0 < len(cache.skipped) < 30
-    out = train(replace(config, method="kd", cache=cache.folder, epochs=1.0), reporter=Notes(notes.append))
+    out = train(
+        replace(config, method="kd", cache=cache.folder, epochs=1.0), reporter=Notes(notes.append)
+    )
     assert_seen(seen, out.name, np.setdiff1d(np.arange(60), cache.skipped).tolist())
     said = f"{len(cache.skipped)} rows are left out: the teacher's answers to them were not finite"
     assert any(said in note for note in notes)
@@ -56,7 +61,9 @@ def assert_seen(seen: Seen, name: str, rows: list[int]) -> None:
     assert sorted(row for row in seen.row_id[name] if row >= 0) == rows
 
 
-def test_a_cache_without_any_answer_teaches_nobody(dumped: Callable[[str], Cache], config: TrainConfig) -> None:
+def test_a_cache_without_any_answer_teaches_nobody(
+    dumped: Callable[[str], Cache], config: TrainConfig
+) -> None:
     cache = dumped("[CLS]")
     assert len(cache.skipped) == 60
     with pytest.raises(SpecError, match="expected rows with an answer, found none"):

@@ -1,5 +1,6 @@
-"""Several commands at the same moment on one workspace: each folder is one command's whole work, byte for byte what
-that command makes alone, or the command was told in one line who is writing there.
+"""Several commands at the same moment on one workspace: each folder is one command's whole work,
+byte for byte what that command makes alone, or the command was told in one line who is writing
+there.
 """
 
 from __future__ import annotations
@@ -20,39 +21,85 @@ from tests.conftest import singles, write_rows
 
 PATIENCE = 300  # seconds
 REFUSED = (4, 5)  # other settings, or somebody else is writing
-READING = (4, 5, 6)  # a cache that is replaced while it is read: another, being written, not finished
+READING = (
+    4,
+    5,
+    6,
+)  # a cache that is replaced while it is read: another, being written, not finished
 NOT_COMPARED = ("seconds_per_step", "train_seconds", "peak_memory_bytes")
 Tree = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Command:
-    """Words of a command and the folders that it makes, both below the workspace; ``{}`` is where that lies."""
+    """Words of a command and the folders that it makes, both below the workspace; ``{}`` is where
+    that lies.
+    """
 
     words: tuple[str, ...]
     makes: tuple[str, ...] = ()
     reads: str | None = None  # a cache that another command may replace
 
 
-TRAIN = ("train", "--data", "{}/data", "--workspace", "{}", "--student", "1x16", "--vocabulary", "120", "--epochs", "2")
+TRAIN = (
+    "train",
+    "--data",
+    "{}/data",
+    "--workspace",
+    "{}",
+    "--student",
+    "1x16",
+    "--vocabulary",
+    "120",
+    "--epochs",
+    "2",
+)
 TRAIN += ("--batch-size", "12", "--max-length", "32", "--method")
-DUMP = ("dump", "--data", "{}/data", "--workspace", "{}", "--max-length", "32", "--shard-rows", "5", "--teacher")
+DUMP = (
+    "dump",
+    "--data",
+    "{}/data",
+    "--workspace",
+    "{}",
+    "--max-length",
+    "32",
+    "--shard-rows",
+    "5",
+    "--teacher",
+)
 LEARNT = "tokenizers"
 # What the trainings' options give; "other" is put where "base" goes.
 BASE, SELF = "runs/data/base-seed0", "runs/data/self-kd-seed0"
 COMMANDS = {
     "dump": Command((*DUMP, "{}/teacher", "--out", "{}/dumped"), ("dumped",)),
     "finetune": Command(
-        (*DUMP, "{}/headless", "--finetune-epochs", "1", "--out", "{}/finetuned"), ("finetuned", "teachers")
+        (*DUMP, "{}/headless", "--finetune-epochs", "1", "--out", "{}/finetuned"),
+        ("finetuned", "teachers"),
     ),
     "base": Command((*TRAIN, "base"), (BASE, LEARNT)),
-    "other": Command((*TRAIN, "base", "--learning-rate", "0.01", "--out", f"{{}}/{BASE}"), (BASE, LEARNT)),
+    "other": Command(
+        (*TRAIN, "base", "--learning-rate", "0.01", "--out", f"{{}}/{BASE}"), (BASE, LEARNT)
+    ),
     "self-kd": Command((*TRAIN, "self-kd"), (SELF, "self-kd", LEARNT)),
-    "kd": Command((*TRAIN, "kd", "--cache", "{}/cache", "--out", "{}/taught"), ("taught", LEARNT), "cache"),
-    "convert": Command(("convert", "{}/cache", "{}/converted", "--to", "zarr"), ("converted",), "cache"),
+    "kd": Command(
+        (*TRAIN, "kd", "--cache", "{}/cache", "--out", "{}/taught"), ("taught", LEARNT), "cache"
+    ),
+    "convert": Command(
+        ("convert", "{}/cache", "{}/converted", "--to", "zarr"), ("converted",), "cache"
+    ),
     "merge": Command(("merge", "{}/merged", "{}/parts/1", "{}/parts/2"), ("merged",)),
     "repair": Command(
-        ("repair", "{}/broken", "--teacher", "{}/teacher", "--data", "{}/data", "--workspace", "{}"), ("broken",)
+        (
+            "repair",
+            "{}/broken",
+            "--teacher",
+            "{}/teacher",
+            "--data",
+            "{}/data",
+            "--workspace",
+            "{}",
+        ),
+        ("broken",),
     ),
     "verify": Command(("verify", "{}/cache"), (), "cache"),
     "overwrite": Command((*DUMP, "{}/stranger", "--out", "{}/cache", "--overwrite"), ("cache",)),
@@ -63,14 +110,24 @@ PAIRS = list(itertools.combinations_with_replacement(COMMANDS, 2))
 
 def tree(folder: Path) -> Tree:
     """Every file of a folder; of results without what was measured."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: _content(path) for name, path in files.items() if not name.endswith("training_args.bin")}
+    files = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
+    return {
+        name: _content(path)
+        for name, path in files.items()
+        if not name.endswith("training_args.bin")
+    }
 
 
 def _content(path: Path) -> bytes:
     if path.name != "result.json":
         return path.read_bytes()
-    document = {name: value for name, value in json.loads(path.read_text()).items() if name not in NOT_COMPARED}
+    document = {
+        name: value
+        for name, value in json.loads(path.read_text()).items()
+        if name not in NOT_COMPARED
+    }
     return json.dumps(document, sort_keys=True).encode()
 
 
@@ -82,8 +139,12 @@ class Bench:
         self.alone: dict[str, list[dict[str, Tree]]] = {}
         self.rounds = 0
 
-    def run(self, names: Sequence[str], template: Path | None = None) -> tuple[Path, list[int], str]:
-        """These commands at once in a new copy of the workspace: where, how each ended, and what they said."""
+    def run(
+        self, names: Sequence[str], template: Path | None = None
+    ) -> tuple[Path, list[int], str]:
+        """These commands at once in a new copy of the workspace: where, how each ended, and what
+        they said.
+        """
         self.rounds += 1
         work = self.folder / f"round-{self.rounds}" / "work"
         shutil.copytree(template or self.template, work, symlinks=True)
@@ -101,8 +162,8 @@ class Bench:
         return work, [process.exitcode for process in processes], "\n".join(texts)
 
     def states(self, name: str) -> list[dict[str, Tree]]:
-        """Every state of a command's folders that is its whole work, of a command that reads the cache also what it
-        makes of the other one; made when it is first asked for.
+        """Every state of a command's folders that is its whole work, of a command that reads the
+        cache also what it makes of the other one; made when it is first asked for.
         """
         if name not in self.alone:
             self.alone[name] = [self._made_alone(name, self.template)]
@@ -123,9 +184,14 @@ class Bench:
         shutil.copytree(template / "cache", template / "broken")
         (template / "broken" / "shards" / "00001.arrow").write_bytes(b"not what was written")
         for part in ("1", "2"):
-            _prepare(template, [*DUMP, "{}/teacher", "--out", f"{{}}/parts/{part}", "--part", f"{part}/2"])
+            _prepare(
+                template,
+                [*DUMP, "{}/teacher", "--out", f"{{}}/parts/{part}", "--part", f"{part}/2"],
+            )
         for seed in ("1", "2"):
-            _prepare(template, [*TRAIN, "base", "--seed", seed, "--out", f"{{}}/finished/base-{seed}"])
+            _prepare(
+                template, [*TRAIN, "base", "--seed", seed, "--out", f"{{}}/finished/base-{seed}"]
+            )
         shutil.rmtree(template / "tokenizers")
 
     @cached_property
@@ -138,7 +204,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(checkpoint: Callable[..., Path], headless: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(
+    checkpoint: Callable[..., Path], headless: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
     """The workspace, and what each command makes of it alone."""
     bench = Bench(tmp_path_factory.mktemp("together"))
     template = bench.template
@@ -170,12 +238,18 @@ def check(bench: Bench, names: Sequence[str]) -> list[int]:
         if code == 0:
             made = {folder: tree(work / folder) for folder in COMMANDS[name].makes}
             states = bench.states(name)
-            assert any(_holds(made, state) for state in states), f"{said}\n{name}: {_differing(made, states[0])}"
+            assert any(_holds(made, state) for state in states), (
+                f"{said}\n{name}: {_differing(made, states[0])}"
+            )
     if (work / BASE).exists():  # Self-KD trains it too
         base = {BASE: tree(work / BASE)}
-        assert any(base[BASE] == state[BASE] for kind in ("base", "other") for state in bench.states(kind)), said
+        assert any(
+            base[BASE] == state[BASE] for kind in ("base", "other") for state in bench.states(kind)
+        ), said
     for name in set(names):
-        rivals = {"base": ("base", "other", "self-kd"), "other": ("base", "other", "self-kd")}.get(name, (name,))
+        rivals = {"base": ("base", "other", "self-kd"), "other": ("base", "other", "self-kd")}.get(
+            name, (name,)
+        )
         replaced = COMMANDS[name].reads is not None and "overwrite" in names
         assert replaced or any(code == 0 for other, code in ended if other in rivals), said
     assert not [path for path in work.rglob("*") if path.name.startswith(".")], said
@@ -184,7 +258,9 @@ def check(bench: Bench, names: Sequence[str]) -> list[int]:
 
 
 def _holds(made: dict[str, Tree], state: dict[str, Tree]) -> bool:
-    """Whether every folder is as one command makes it. A shared folder may hold more: other commands' own."""
+    """Whether every folder is as one command makes it. A shared folder may hold more: other
+    commands' own.
+    """
     return all(name in made and state[name].items() <= made[name].items() for name in state)
 
 

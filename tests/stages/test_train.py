@@ -43,12 +43,18 @@ def altered(data: Path, folder: Path, change: Callable[[list[str]], list[str]]) 
 
 
 def reworded(lines: list[str]) -> list[str]:
-    return [line.replace('"text": "', '"text": "un') if i in (41, 43) else line for i, line in enumerate(lines)]
+    return [
+        line.replace('"text": "', '"text": "un') if i in (41, 43) else line
+        for i, line in enumerate(lines)
+    ]
 
 
 @pytest.mark.parametrize(
     ("change", "row", "count"),
-    [(reworded, 41, "2 of 60"), (lambda lines: [*reworded(lines)[:42], lines[0], *lines[42:]], 41, "1 of 61")],
+    [
+        (reworded, 41, "2 of 60"),
+        (lambda lines: [*reworded(lines)[:42], lines[0], *lines[42:]], 41, "1 of 61"),
+    ],
 )
 def test_a_text_that_the_teacher_has_not_answered_is_refused_with_the_row(
     kd: TrainConfig,
@@ -60,7 +66,8 @@ def test_a_text_that_the_teacher_has_not_answered_is_refused_with_the_row(
 ) -> None:
     data = altered(singles_data, tmp_path / "altered", change)
     with pytest.raises(
-        AlignmentError, match=f"row {row}: expected a text that the teacher has answered.* {count} rows"
+        AlignmentError,
+        match=f"row {row}: expected a text that the teacher has answered.* {count} rows",
     ):
         train(replace(kd, data=data))
     assert kd.out is not None
@@ -85,8 +92,8 @@ def test_texts_at_other_places_are_found_by_content_and_it_is_said(
     change: Callable[[list[str]], list[str]],
     moved: int,
 ) -> None:
-    """Another order, a subset, repeated rows: a row is taught the answer to its text. The first text is the last one
-    too, so that some rows of a reversed file fit at their places.
+    """Another order, a subset, repeated rows: a row is taught the answer to its text. The first
+    text is the last one too, so that some rows of a reversed file fit at their places.
     """
     data, notes = altered(singles_data, tmp_path / "altered", change), list[str]()
     config = replace(kd, data=data, epochs=1.0)
@@ -100,24 +107,40 @@ def test_texts_at_other_places_are_found_by_content_and_it_is_said(
 
 
 def test_a_cache_of_another_split_is_refused(
-    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
+    config: TrainConfig,
+    checkpoint: Callable[..., Path],
+    load_source: Callable[[Path], Any],
+    singles_data: Path,
 ) -> None:
     folder = config.workspace.folder / "dev-cache"
-    dump_split(load_teacher(str(checkpoint())), load_source(singles_data), "dev", folder, DumpSettings(48))
+    dump_split(
+        load_teacher(str(checkpoint())), load_source(singles_data), "dev", folder, DumpSettings(48)
+    )
     with pytest.raises(AlignmentError, match=r"row \d+"):
         train(replace(config, method="kd", cache=folder))
 
 
-def test_a_cache_of_other_labels_is_refused(kd: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
-    data = altered(singles_data, tmp_path / "relabelled", lambda lines: [x.replace('"pos"', '"good"') for x in lines])
+def test_a_cache_of_other_labels_is_refused(
+    kd: TrainConfig, singles_data: Path, tmp_path: Path
+) -> None:
+    data = altered(
+        singles_data,
+        tmp_path / "relabelled",
+        lambda lines: [x.replace('"pos"', '"good"') for x in lines],
+    )
     for file in Path(data).iterdir():
         file.write_text(file.read_text().replace('"pos"', '"good"'))
-    with pytest.raises(FingerprintMismatch, match=r"labels are neg, pos, the data's good, neg\..*neg=neg"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"labels are neg, pos, the data's good, neg\..*neg=neg"
+    ):
         train(replace(kd, data=data))
 
 
 def test_kd_finds_the_one_cache_of_its_rows(
-    config: TrainConfig, checkpoint: Callable[..., Path], load_source: Callable[[Path], Any], singles_data: Path
+    config: TrainConfig,
+    checkpoint: Callable[..., Path],
+    load_source: Callable[[Path], Any],
+    singles_data: Path,
 ) -> None:
     kd, teacher = replace(config, method="kd", epochs=1.0), load_teacher(str(checkpoint()))
     with pytest.raises(SpecError, match="found none"):
@@ -127,7 +150,9 @@ def test_kd_finds_the_one_cache_of_its_rows(
         dump_split(teacher, load_source(singles_data), "train", folder, DumpSettings(48))
         if name == "a":
             assert result(train(kd))["cache_fingerprint"] == Cache.open(folder).fingerprint
-    with pytest.raises(SpecError, match=r"found 2: .*singles-train-a, .*singles-train-b\. Choose one with --cache"):
+    with pytest.raises(
+        SpecError, match=r"found 2: .*singles-train-a, .*singles-train-b\. Choose one with --cache"
+    ):
         train(replace(kd, seed=1))
 
 
@@ -154,12 +179,20 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 @pytest.fixture
 def dumped(checkpoint: Callable[..., Path]) -> Callable[..., Cache]:
-    """``dumped(config, split, kind)``: a tiny teacher's answers to a split of a run's data, in the run's workspace."""
+    """``dumped(config, split, kind)``: a tiny teacher's answers to a split of a run's data, in the
+    run's workspace.
+    """
 
     def dump(config: TrainConfig, split: str = "train", kind: str = "bert") -> Cache:
         source = load(config, SILENT)
         folder = config.workspace.cache(source.name, split, kind)
-        dump_split(load_teacher(str(checkpoint(kind)), device="cpu"), source, split, folder, DumpSettings(48))
+        dump_split(
+            load_teacher(str(checkpoint(kind)), device="cpu"),
+            source,
+            split,
+            folder,
+            DumpSettings(48),
+        )
         return Cache.open(folder)
 
     return dump
@@ -176,7 +209,9 @@ def test_methods_without_a_teacher_never_see_a_row_without_a_label_and_say_so(
     more: TrainConfig, gaps: TrainConfig, seen: Seen, method: str, where: str
 ) -> None:
     notes = list[str]()
-    out = train(replace(more if where == "beside" else gaps, method=method), reporter=Notes(notes.append))
+    out = train(
+        replace(more if where == "beside" else gaps, method=method), reporter=Notes(notes.append)
+    )
     labelled = [i for i in range(60) if where == "beside" or i % 3 != 1]
     assert sorted(seen.row_id[out.name]) == labelled
     assert min(seen.label[out.name]) == 0
@@ -185,7 +220,9 @@ def test_methods_without_a_teacher_never_see_a_row_without_a_label_and_say_so(
     assert sum(left in note for note in notes) == 1
 
 
-def test_a_base_run_is_the_same_with_and_without_unlabelled_rows(more: TrainConfig, tmp_path: Path) -> None:
+def test_a_base_run_is_the_same_with_and_without_unlabelled_rows(
+    more: TrainConfig, tmp_path: Path
+) -> None:
     plain = replace(more, unlabelled=None)
     out = train(plain)
     before = tree(out)
@@ -211,17 +248,23 @@ def test_kd_with_unlabelled_rows_finds_both_caches(
     assert result(out)["cache_fingerprint"] == joined.fingerprint
     assert (result(out)["cache_rows"], rows_of(out), result(out)["rows_seen"]) == (90, (60, 30), 90)
     assert sorted(seen.row_id[out.name]) == list(range(90))
-    assert {label < 0 for i, label in zip(seen.row_id[out.name], seen.label[out.name], strict=True) if i >= 60} == {
-        True
-    }
+    assert {
+        label < 0
+        for i, label in zip(seen.row_id[out.name], seen.label[out.name], strict=True)
+        if i >= 60
+    } == {True}
     assert np.array_equal(seen.teacher[out.name], np.concatenate(answers)[seen.row_id[out.name]])
-    assert any("30 unlabelled rows beside 60 labelled ones (alpha = 1 for them)" in note for note in notes)
+    assert any(
+        "30 unlabelled rows beside 60 labelled ones (alpha = 1 for them)" in note for note in notes
+    )
     named = replace(kd, cache=[cache.folder for cache in reversed(caches)], out=tmp_path / "named")
     assert same(train(named), out)
     assert rows_of(train(replace(kd, unlabelled=None, out=tmp_path / "without"))) == (60, 0)
 
 
-def test_a_cache_for_each_part_is_needed_and_no_more(more: TrainConfig, dumped: Callable[..., Cache]) -> None:
+def test_a_cache_for_each_part_is_needed_and_no_more(
+    more: TrainConfig, dumped: Callable[..., Cache]
+) -> None:
     one, two = dumped(more).folder, dumped(more, "unlabelled").folder
     for config, caches, said in (
         (more, [one], "expected a cache of the unlabelled rows, found none"),
@@ -274,39 +317,56 @@ def test_self_kd_learns_from_unlabelled_rows_too(more: TrainConfig, seen: Seen) 
     assert rows_of(out) == (60, 30)
     caches = [Cache.open(folder) for folder in more.workspace.folder.glob("self-kd/cache-*")]
     assert sorted(len(cache) for cache in caches) == [30, 60]
-    assert {cache.manifest.plan.teacher["weights"] for cache in caches} == {load_teacher(str(base)).weights_digest()}
+    assert {cache.manifest.plan.teacher["weights"] for cache in caches} == {
+        load_teacher(str(base)).weights_digest()
+    }
     assert sorted(seen.row_id[out.name]) == list(range(90))
     assert train(replace(more, method="self-kd"), reporter=NoSteps()) == out
 
 
-def test_two_teachers_are_averaged(config: TrainConfig, seen: Seen, dumped: Callable[..., Cache]) -> None:
+def test_two_teachers_are_averaged(
+    config: TrainConfig, seen: Seen, dumped: Callable[..., Cache]
+) -> None:
     caches = [dumped(config, "train", kind) for kind in ("bert", "roberta")]
     kd = replace(config, method="kd", cache=[str(cache.folder) for cache in caches], epochs=1.0)
     with pytest.raises(SpecError, match="average them with --teachers mean"):
         train(kd)
     out = train(replace(kd, teachers="mean"))
     ids = np.array(seen.row_id[out.name])
-    assert np.array_equal(seen.teacher[out.name], mean_teacher([c.take(ids).logits for c in caches]))
+    assert np.array_equal(
+        seen.teacher[out.name], mean_teacher([c.take(ids).logits for c in caches])
+    )
     assert result(out)["config"]["teachers"] == "mean"
     assert result(out)["cache_fingerprint"] not in {cache.fingerprint for cache in caches}
     with pytest.raises(FingerprintMismatch, match="cache = "):
         train(replace(kd, cache=caches[0].folder, out=out))
 
 
-def test_averaged_teachers_answer_for_unlabelled_rows_too(more: TrainConfig, dumped: Callable[..., Cache]) -> None:
-    caches = [dumped(more, split, kind).folder for split in ("train", "unlabelled") for kind in ("bert", "roberta")]
+def test_averaged_teachers_answer_for_unlabelled_rows_too(
+    more: TrainConfig, dumped: Callable[..., Cache]
+) -> None:
+    caches = [
+        dumped(more, split, kind).folder
+        for split in ("train", "unlabelled")
+        for kind in ("bert", "roberta")
+    ]
     out = train(replace(more, method="kd", cache=caches, teachers="mean"))
     assert (rows_of(out), result(out)["cache_rows"]) == ((60, 30), 180)
 
 
-def test_self_kd_in_folds_learns_from_copies_that_did_not_see_the_row(more: TrainConfig, seen: Seen) -> None:
+def test_self_kd_in_folds_learns_from_copies_that_did_not_see_the_row(
+    more: TrainConfig, seen: Seen
+) -> None:
     config = replace(more, method="self-kd", folds=3)
     source, notes = load(config, SILENT), list[str]()
     fold = folds_of(source.split("train").row_hash, 3)
     out = train(config, reporter=Notes(notes.append))
     said = [note for note in notes if note.startswith("fold ")]
     assert said == [f"fold {k} of 3: a first copy that does not see its rows" for k in (1, 2, 3)]
-    copies = {tuple(result(p)["config"]["without_fold"]): p for p in config.workspace.folder.glob("self-kd/copy-*")}
+    copies = {
+        tuple(result(p)["config"]["without_fold"]): p
+        for p in config.workspace.folder.glob("self-kd/copy-*")
+    }
     assert sorted(copies) == [(0, 3), (1, 3), (2, 3)]
     for (k, _), copy in copies.items():
         assert sorted(seen.row_id[copy.name]) == np.flatnonzero(fold != k).tolist()
@@ -320,14 +380,18 @@ def test_self_kd_in_folds_learns_from_copies_that_did_not_see_the_row(more: Trai
     assert tree(config.workspace.folder) == everything
 
 
-def check_answers(source: Source, copies: dict[Any, Path], fold: Any, seen: Seen, name: str) -> bool:
+def check_answers(
+    source: Source, copies: dict[Any, Path], fold: Any, seen: Seen, name: str
+) -> bool:
     """Whether each train row's target is what the copy of its own fold says of it alone."""
     texts = source.split("train").text.to_pylist()
     for k in range(3):
         teacher = load_teacher(str(copies[k, 3]), device="cpu")
         for row_id, target in zip(seen.row_id[name], seen.teacher[name], strict=True):
             if row_id < 60 and fold[row_id] == k:
-                tokens = teacher.tokenizer(texts[row_id], truncation=True, max_length=32, return_tensors="np")
+                tokens = teacher.tokenizer(
+                    texts[row_id], truncation=True, max_length=32, return_tensors="np"
+                )
                 alone = teacher.logits(dict(tokens)).numpy()[0]
                 np.testing.assert_allclose(target, alone - alone.max(), atol=2e-3)
     return True
@@ -336,7 +400,9 @@ def check_answers(source: Source, copies: dict[Any, Path], fold: Any, seen: Seen
 def test_self_kd_in_folds_refuses_a_class_that_is_all_in_one(
     config: TrainConfig, write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    rows = [{"text": f"the film was {i}", "label": i % 2} for i in range(20)] + [{"text": "a rare one", "label": 2}] * 3
+    rows = [{"text": f"the film was {i}", "label": i % 2} for i in range(20)] + [
+        {"text": "a rare one", "label": 2}
+    ] * 3
     data = write(tmp_path / "rare" / "train.jsonl", rows)
     with pytest.raises(SpecError, match=r"--folds 4: .* found all 3 of '2' in fold \d"):
         train(replace(config, method="self-kd", folds=4, data=str(data)), reporter=NoSteps())

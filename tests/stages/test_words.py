@@ -1,4 +1,6 @@
-"""Token classification from data to verdict: a teacher and students that are tokenised differently, all methods."""
+"""Token classification from data to verdict: a teacher and students that are tokenised differently,
+all methods.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,21 @@ from logitcache.student.trainer import Distiller, to_torch
 from logitcache.teacher.model import LiveTeacher, load_teacher
 
 NAMES = {"anna": "PER", "bert": "PER", "paris": "LOC", "oslo": "LOC"}
-FILLERS = ["the", "went", "to", "and", "saw", "met", "lives", "in", "near", "with", "big", "old", "house"]
+FILLERS = [
+    "the",
+    "went",
+    "to",
+    "and",
+    "saw",
+    "met",
+    "lives",
+    "in",
+    "near",
+    "with",
+    "big",
+    "old",
+    "house",
+]
 LENGTH = 10
 
 
@@ -36,18 +52,27 @@ def rows(count: int, seed: int) -> list[dict[str, Any]]:
     made = []
     for _ in range(count):
         words = draw.choices([*NAMES, *FILLERS], k=draw.randint(1, 12))
-        made.append({"words": words, "tags": [f"B-{NAMES[word]}" if word in NAMES else "O" for word in words]})
+        made.append(
+            {
+                "words": words,
+                "tags": [f"B-{NAMES[word]}" if word in NAMES else "O" for word in words],
+            }
+        )
     return made
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Data, a teacher fine-tuned on it, and its cache. The teacher reads fewer words of a row than its students."""
+    """Data, a teacher fine-tuned on it, and its cache. The teacher reads fewer words of a row than
+    its students.
+    """
     folder = tmp_path_factory.mktemp("words")
     data = folder / "data"
     data.mkdir()
     for seed, (split, count) in enumerate({"train": 120, "dev": 20, "test": 30}.items()):
-        (data / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(count, seed)))
+        (data / f"{split}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows(count, seed))
+        )
     notes: list[str] = []
     report = dump(
         "1x32",
@@ -61,7 +86,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         reporter=Notes(notes.append),
     )
     (teacher,) = (folder / "work" / "teachers").iterdir()
-    return {"folder": folder, "data": data, "report": report, "teacher": str(teacher), "notes": notes}
+    return {
+        "folder": folder,
+        "data": data,
+        "report": report,
+        "teacher": str(teacher),
+        "notes": notes,
+    }
 
 
 def test_the_dump_says_what_it_did(world: dict[str, Any]) -> None:
@@ -71,7 +102,10 @@ def test_the_dump_says_what_it_did(world: dict[str, Any]) -> None:
     assert report.positions > 500
     assert report.scores["entity_f1"] > 0.9
     assert report.dev_scores["entity_f1"] > 0.8
-    assert any("token-classification; words: the column words, their labels: tags" in note for note in world["notes"])
+    assert any(
+        "token-classification; words: the column words, their labels: tags" in note
+        for note in world["notes"]
+    )
 
 
 def test_what_is_cached_is_what_the_model_says_by_hand(world: dict[str, Any]) -> None:
@@ -79,7 +113,11 @@ def test_what_is_cached_is_what_the_model_says_by_hand(world: dict[str, Any]) ->
     cache = Cache.open(world["report"].cache)
     for row, record in enumerate(rows(120, 0)[:8]):
         inputs = teacher.tokenizer(
-            record["words"], is_split_into_words=True, truncation=True, max_length=LENGTH, return_tensors="pt"
+            record["words"],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=LENGTH,
+            return_tensors="pt",
         )
         logits = teacher.model(**inputs).logits[0]
         of_token = inputs.word_ids()
@@ -87,7 +125,9 @@ def test_what_is_cached_is_what_the_model_says_by_hand(world: dict[str, Any]) ->
         assert answers.index.tolist() == sorted({word for word in of_token if word is not None})
         for word, cached in zip(answers.index, answers.logits, strict=True):
             own = logits[of_token.index(word)]
-            np.testing.assert_allclose(torch.tensor(cached).softmax(0), own.softmax(0).detach(), atol=2e-3)
+            np.testing.assert_allclose(
+                torch.tensor(cached).softmax(0), own.softmax(0).detach(), atol=2e-3
+            )
         assert cache.labels(np.array([row])).tolist() == [
             cache.label_names.index(record["tags"][word]) for word in answers.index
         ]
@@ -154,27 +194,46 @@ def test_words_that_are_cut_are_said(world: dict[str, Any], trained: Path) -> No
 
 def test_the_teacher_says_it_again(world: dict[str, Any]) -> None:
     cache = world["report"].cache
-    told = verify_live(cache, 10, world["teacher"], str(world["data"]), workspace=world["folder"] / "work")
+    told = verify_live(
+        cache, 10, world["teacher"], str(world["data"]), workspace=world["folder"] / "work"
+    )
     assert (told.rows, told.same_bytes, told.agrees) == (10, 10, True)
 
 
-def test_a_broken_shard_is_made_again_and_answers_are_reused(world: dict[str, Any], tmp_path: Path) -> None:
-    settings = {"workspace": world["folder"] / "work", "max_length": LENGTH, "device": "cpu", "shard_rows": 50}
-    report = dump(world["teacher"], str(world["data"]), out=tmp_path / "c", reuse=world["report"].cache, **settings)
+def test_a_broken_shard_is_made_again_and_answers_are_reused(
+    world: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {
+        "workspace": world["folder"] / "work",
+        "max_length": LENGTH,
+        "device": "cpu",
+        "shard_rows": 50,
+    }
+    report = dump(
+        world["teacher"],
+        str(world["data"]),
+        out=tmp_path / "c",
+        reuse=world["report"].cache,
+        **settings,
+    )
     assert (report.teacher_rows, report.reused_rows) == (0, 120)
     whole, copy = Cache.open(world["report"].cache), Cache.open(tmp_path / "c")
     every = np.arange(120)
     assert copy.take(every).logits.tobytes() == whole.take(every).logits.tobytes()
     before = (tmp_path / "c" / "shards" / "00001.logits.arrow").read_bytes()
     (tmp_path / "c" / "shards" / "00001.logits.arrow").unlink()
-    assert repair(tmp_path / "c", world["teacher"], str(world["data"]), workspace=tmp_path).repaired == [1]
+    assert repair(
+        tmp_path / "c", world["teacher"], str(world["data"]), workspace=tmp_path
+    ).repaired == [1]
     assert (tmp_path / "c" / "shards" / "00001.logits.arrow").read_bytes() == before
 
 
 def test_a_cache_of_words_does_not_teach_whole_texts(world: dict[str, Any], tmp_path: Path) -> None:
     table = {"text": ["a b", "b a"] * 30, "label": ["B-PER", "O"] * 30}
     with pytest.raises(FingerprintMismatch, match="expected answers to classification"):
-        train("kd", table, student="1x32", cache=world["report"].cache, workspace=tmp_path, epochs=1)
+        train(
+            "kd", table, student="1x32", cache=world["report"].cache, workspace=tmp_path, epochs=1
+        )
 
 
 def test_words_in_another_order_of_rows_are_trained_on_and_renumbered_classes_are_not(
@@ -186,14 +245,29 @@ def test_words_in_another_order_of_rows_are_trained_on_and_renumbered_classes_ar
         folders[name] = tmp_path / name
         folders[name].mkdir()
         for split in ("train", "dev", "test"):
-            own = lines[:0:-1] if split == "train" else [(world["data"] / f"{split}.jsonl").read_text()]
+            own = (
+                lines[:0:-1]
+                if split == "train"
+                else [(world["data"] / f"{split}.jsonl").read_text()]
+            )
             text = "".join(own)
             if swapped:
-                text = text.replace("B-PER", "B-XXX").replace("B-LOC", "B-PER").replace("B-XXX", "B-LOC")
+                text = (
+                    text.replace("B-PER", "B-XXX")
+                    .replace("B-LOC", "B-PER")
+                    .replace("B-XXX", "B-LOC")
+                )
             (folders[name] / f"{split}.jsonl").write_text(text)
-    how: dict[str, Any] = {"student": "1x32", "cache": world["report"].cache, "epochs": 1, "max_length": 20}
+    how: dict[str, Any] = {
+        "student": "1x32",
+        "cache": world["report"].cache,
+        "epochs": 1,
+        "max_length": 20,
+    }
     notes: list[str] = []
-    train("kd", str(folders["turned"]), workspace=tmp_path / "w", reporter=Notes(notes.append), **how)
+    train(
+        "kd", str(folders["turned"]), workspace=tmp_path / "w", reporter=Notes(notes.append), **how
+    )
     assert any("rows 119 were found by content" in note for note in notes)
     with pytest.raises(FingerprintMismatch, match="B-"):
         train("kd", str(folders["renumbered"]), workspace=tmp_path / "w", **how)

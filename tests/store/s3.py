@@ -1,4 +1,6 @@
-"""An S3 server on this machine (the real protocol, over loopback), a cache to copy there, and what to ask of it."""
+"""An S3 server on this machine (the real protocol, over loopback), a cache to copy there, and what
+to ask of it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ def serving() -> Iterator[dict[str, str]]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    environment = {**SECRETS, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+    environment = {
+        **SECRETS,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
     try:
         yield environment
     finally:

@@ -26,7 +26,10 @@ PLAIN = [Column("row_hash", "int64"), Column("label", "int64")]
 def arrays_of(columns: Sequence[Column], rows: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Any bits at all, NaN and infinity included."""
     draw = np.random.default_rng(seed)
-    return {c.name: np.frombuffer(draw.bytes(rows * c.record_bytes()), c.dtype).reshape(c.shape(rows)) for c in columns}
+    return {
+        c.name: np.frombuffer(draw.bytes(rows * c.record_bytes()), c.dtype).reshape(c.shape(rows))
+        for c in columns
+    }
 
 
 def table(folder: Path, columns: Sequence[Column], parts: Sequence[dict[str, np.ndarray]]) -> Table:
@@ -41,13 +44,21 @@ def table(folder: Path, columns: Sequence[Column], parts: Sequence[dict[str, np.
 
 
 def shard(
-    folder: Path, made: Encoded, rows: int, *, index: int = 0, first: int = 0, name: str = "00000.arrow"
+    folder: Path,
+    made: Encoded,
+    rows: int,
+    *,
+    index: int = 0,
+    first: int = 0,
+    name: str = "00000.arrow",
 ) -> Shard:
     (folder / name).write_bytes(made.data)
     return Shard(index, first, rows, 1, {"row": rows}, {name: made.described(name)})
 
 
-def take(of: Table, record: Any, names: Sequence[str] = (), at: Any = None) -> dict[str, np.ndarray]:
+def take(
+    of: Table, record: Any, names: Sequence[str] = (), at: Any = None
+) -> dict[str, np.ndarray]:
     record = np.asarray(record, np.int64)
     place = np.zeros(len(record), np.int64) if at is None else np.asarray(at, np.int64)
     return of.take(Places(place, record), names or list(of.columns))
@@ -58,8 +69,16 @@ def same_bits(one: np.ndarray, other: np.ndarray) -> None:
     assert one.tobytes() == other.tobytes()
 
 
-@given(st.lists(st.sampled_from([0, 1, 5, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1]), min_size=1, max_size=5))
-def test_one_gather_reads_from_all_shards(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
+@given(
+    st.lists(
+        st.sampled_from([0, 1, 5, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1]),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_one_gather_reads_from_all_shards(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+) -> None:
     parts = [arrays_of(ROOT, rows, seed) for seed, rows in enumerate(sizes)]
     opened, draw = table(tmp_path_factory.mktemp("s"), ROOT, parts), np.random.default_rng(0)
     at = np.repeat(np.arange(len(sizes)), np.minimum(sizes, 40))
@@ -101,7 +120,9 @@ def test_a_stranger_reads_it_with_plain_arrow(tmp_path: Path) -> None:
         sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
         read = reader.read_all()
     assert sizes == [1024, 1024, 452]
-    assert read.schema.field("logits").type == pa.list_(pa.field("item", pa.float16(), nullable=False), 3)
+    assert read.schema.field("logits").type == pa.list_(
+        pa.field("item", pa.float16(), nullable=False), 3
+    )
     assert not any(field.nullable for field in read.schema)
     same_bits(read["row_hash"].to_numpy(), arrays["row_hash"])
     flat = np.concatenate([np.asarray(chunk.flatten()) for chunk in read["logits"].chunks])
@@ -119,7 +140,9 @@ def foreign(batches: list[int], kind: Any = None, **options: object) -> Encoded:
             writer.write_batch(pa.record_batch([values, values], schema=schema))
             ends.append(sink.tell())
     data = memoryview(sink.getvalue())
-    return Encoded(data, tile(data, [0, 16 + int.from_bytes(data[12:16], "little"), *ends, len(data)]))
+    return Encoded(
+        data, tile(data, [0, 16 + int.from_bytes(data[12:16], "little"), *ends, len(data)])
+    )
 
 
 def refused(folder: Path, columns: Sequence[Column], made: Encoded, rows: int) -> str:
@@ -152,7 +175,9 @@ def test_record_batches_of_other_sizes_are_refused(tmp_path: Path) -> None:
         assert "expected 1024 records, found" in refused(tmp_path, PLAIN, foreign(batches), 1034)
 
 
-def test_another_number_of_record_batches_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_another_number_of_record_batches_is_refused_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
     """Room is made for as many as a receipt speaks of, so it must name the checksum of each."""
     for rows in (0, 5, 3000, 2**61):
         with pytest.raises(FormatError, match=r"00000\.arrow: expected extents of .* found 4"):
@@ -161,10 +186,14 @@ def test_another_number_of_record_batches_is_refused_before_anything_is_read(tmp
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
 def test_compressed_values_are_refused(tmp_path: Path, compression: str) -> None:
-    assert "uncompressed" in refused(tmp_path, PLAIN, foreign([1000], compression=compression), 1000)
+    assert "uncompressed" in refused(
+        tmp_path, PLAIN, foreign([1000], compression=compression), 1000
+    )
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("ns"), pa.uint64(), pa.float64(), pa.uuid(), pa.string()])
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("ns"), pa.uint64(), pa.float64(), pa.uuid(), pa.string()]
+)
 def test_other_types_of_values_are_refused(tmp_path: Path, kind: Any) -> None:
     schema = pa.schema([pa.field(c.name, kind, nullable=False) for c in PLAIN])
     sink = pa.BufferOutputStream()
@@ -177,18 +206,29 @@ def test_other_types_of_values_are_refused(tmp_path: Path, kind: Any) -> None:
 
 def test_what_is_no_arrow_at_all_is_refused_whatever_its_checksums_say(tmp_path: Path) -> None:
     data = memoryview(b"no Arrow file at all" * 100)
-    assert "expected an Arrow file, found: " in refused(tmp_path, PLAIN, Encoded(data, tile(data, [0, 9, 99, 2000])), 5)
+    assert "expected an Arrow file, found: " in refused(
+        tmp_path, PLAIN, Encoded(data, tile(data, [0, 9, 99, 2000])), 5
+    )
 
 
 @pytest.mark.parametrize("flip", [0xFF, 0x01])
-def test_arrow_bytes_that_lie_with_checksums_that_hold_never_crash(tmp_path: Path, flip: int) -> None:
-    """Who makes a cache makes its checksums too: what stands there is then another value, or is refused."""
+def test_arrow_bytes_that_lie_with_checksums_that_hold_never_crash(
+    tmp_path: Path, flip: int
+) -> None:
+    """Who makes a cache makes its checksums too: what stands there is then another value, or is
+    refused.
+    """
     (made,) = encode(0, ROOT, arrays_of(ROOT, 4)).values()
     data, borders = bytearray(made.data), [0, *(extent.stop for extent in made.extents)]
     for place in range(flip % 3, len(data), 5):
         data[place] ^= flip
         view = memoryview(bytes(data))
-        lying = Table(LocalFolder(tmp_path), "row", ROOT, [shard(tmp_path, Encoded(view, tile(view, borders)), 4)])
+        lying = Table(
+            LocalFolder(tmp_path),
+            "row",
+            ROOT,
+            [shard(tmp_path, Encoded(view, tile(view, borders)), 4)],
+        )
         data[place] ^= flip
         try:
             taken = take(lying, range(4))

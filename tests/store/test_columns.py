@@ -17,7 +17,11 @@ COLUMN = st.builds(
     st.integers(0, 2**24 - 1),
     st.sampled_from(LEVELS),
 )
-HASH, VALUE, ID = Column("hash", "int64"), Column("value", "float16", 2, "logits"), Column("id", "int32", 0, "logits.e")
+HASH, VALUE, ID = (
+    Column("hash", "int64"),
+    Column("value", "float16", 2, "logits"),
+    Column("id", "int32", 0, "logits.e"),
+)
 TWO_LEVELS = (ends("logits.e"), VALUE, HASH, ID, ends("logits"))
 
 
@@ -44,10 +48,13 @@ WRONG: dict[str, list[object]] = {
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in WRONG.items() for value in values]
+)
 def test_a_record_that_is_no_column_is_refused(field: str, value: object) -> None:
     with pytest.raises(
-        FormatError, match=r"column: expected a name, a dtype among float16, float32, int64, .* a width"
+        FormatError,
+        match=r"column: expected a name, a dtype among float16, float32, int64, .* a width",
     ):
         Column.from_dict({"name": "x", "dtype": "int64", "width": 0, "level": "row", field: value})
 
@@ -97,7 +104,9 @@ def test_arrays_must_be_the_columns() -> None:
             check_arrays(columns, arrays)
 
 
-def ragged(rows: list[int], positions: list[int], values: int = 3, ids: int = 4) -> dict[str, Array]:
+def ragged(
+    rows: list[int], positions: list[int], values: int = 3, ids: int = 4
+) -> dict[str, Array]:
     return {
         "hash": np.zeros(len(rows), np.int64),
         "logits_end": np.array(rows, np.int64),
@@ -108,8 +117,17 @@ def ragged(rows: list[int], positions: list[int], values: int = 3, ids: int = 4)
 
 
 def test_ends_must_lead_to_the_last_record() -> None:
-    assert check_arrays(TWO_LEVELS, ragged([0, 3], [1, 1, 4])) == {"row": 2, "logits": 3, "logits.e": 4}
+    assert check_arrays(TWO_LEVELS, ragged([0, 3], [1, 1, 4])) == {
+        "row": 2,
+        "logits": 3,
+        "logits.e": 4,
+    }
     assert check_arrays(TWO_LEVELS, ragged([], [], 0, 0)) == {"row": 0, "logits": 0, "logits.e": 0}
-    for rows, positions in (([0, 2], [1, 1, 4]), ([4, 3], [1, 1, 4]), ([-1, 3], [1, 1, 4]), ([0, 3], [1, 1, 5])):
+    for rows, positions in (
+        ([0, 2], [1, 1, 4]),
+        ([4, 3], [1, 1, 4]),
+        ([-1, 3], [1, 1, 4]),
+        ([0, 3], [1, 1, 5]),
+    ):
         with pytest.raises(AssertionError):
             check_arrays(TWO_LEVELS, ragged(rows, positions))

@@ -23,9 +23,9 @@ from logitcache.store.writer import CacheWriter
 from tests.fake_caches import CONDITIONS, SKETCHES, go_on, make_ragged, part, plan, ragged, tree
 
 SIZES = [(1, 5), (1024, 1024), (1025, 1024), (2500, 1500)]  # rows, and those of a shard
-COLUMNS = st.lists(st.tuples(st.sampled_from(DTYPES), st.integers(0, 9)), min_size=1, max_size=4).map(
-    lambda kinds: tuple(Column(f"c{i}", *kind) for i, kind in enumerate(kinds))
-)
+COLUMNS = st.lists(
+    st.tuples(st.sampled_from(DTYPES), st.integers(0, 9)), min_size=1, max_size=4
+).map(lambda kinds: tuple(Column(f"c{i}", *kind) for i, kind in enumerate(kinds)))
 
 
 @pytest.fixture(params=stores.NAMES, scope="module")
@@ -43,7 +43,9 @@ def cache(store: str, tmp_path: Path) -> Path:
 def whole(of: Plan, level: str) -> dict[str, np.ndarray]:
     """What ``part`` put into the columns of a level, shard after shard."""
     parts = [part(of, index) for index in range(of.shard_count)]
-    return {c.name: np.concatenate([p[c.name] for p in parts]) for c in of.columns if c.level == level}
+    return {
+        c.name: np.concatenate([p[c.name] for p in parts]) for c in of.columns if c.level == level
+    }
 
 
 def read(reader: Reader) -> dict[str, np.ndarray]:
@@ -62,12 +64,16 @@ def same_bits(one: np.ndarray, other: np.ndarray) -> None:
 
 def files_of(cache: Path) -> list[Path]:
     """The files of a cache's shards, without the receipts."""
-    names = [file.name for receipt in Reader.open(cache).manifest.receipts for file in receipt.files]
+    names = [
+        file.name for receipt in Reader.open(cache).manifest.receipts for file in receipt.files
+    ]
     return [cache / "shards" / name for name in names]
 
 
 @pytest.mark.parametrize(("rows", "shard_rows"), SIZES)
-def test_all_levels_come_back_as_they_were(store: str, tmp_path: Path, rows: int, shard_rows: int) -> None:
+def test_all_levels_come_back_as_they_were(
+    store: str, tmp_path: Path, rows: int, shard_rows: int
+) -> None:
     of = ragged(rows, shard_rows, store=store)
     reader = make_ragged(tmp_path, of)
     found = read(reader)
@@ -80,22 +86,31 @@ def test_all_levels_come_back_as_they_were(store: str, tmp_path: Path, rows: int
 @settings(deadline=None, max_examples=15)
 @given(columns=COLUMNS, rows=st.sampled_from([1, 2, 1023, 1024, 1025]), data=st.data())
 def test_any_records_of_any_columns_in_any_order(
-    store: str, tmp_path_factory: pytest.TempPathFactory, columns: tuple[Column, ...], rows: int, data: st.DataObject
+    store: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    columns: tuple[Column, ...],
+    rows: int,
+    data: st.DataObject,
 ) -> None:
     """Any bits at all, NaN and infinity included."""
     draw = np.random.default_rng(0)
     arrays = {
-        c.name: np.frombuffer(draw.bytes(rows * c.record_bytes()), c.dtype).reshape(c.shape(rows)) for c in columns
+        c.name: np.frombuffer(draw.bytes(rows * c.record_bytes()), c.dtype).reshape(c.shape(rows))
+        for c in columns
     }
     encoded = stores.of(store).encode(0, columns, arrays)
     assert list(encoded) == stores.of(store).names(0, columns)
     table = written(store, columns, rows, encoded, tmp_path_factory.mktemp("shards"))
     index = np.array(data.draw(st.lists(st.integers(0, rows - 1), max_size=30)), np.int64)
-    for name, array in table.take(Places(np.zeros(len(index), np.int64), index), [c.name for c in columns]).items():
+    for name, array in table.take(
+        Places(np.zeros(len(index), np.int64), index), [c.name for c in columns]
+    ).items():
         same_bits(array, arrays[name][index])
 
 
-def written(store: str, columns: tuple[Column, ...], rows: int, encoded: dict, folder: Path) -> Table:
+def written(
+    store: str, columns: tuple[Column, ...], rows: int, encoded: dict, folder: Path
+) -> Table:
     """One level of one shard."""
     files = {}
     for name, each in encoded.items():
@@ -124,13 +139,18 @@ def test_what_is_below_a_record_is_its_own(store: str, tmp_path: Path) -> None:
     rows = reader.places(row_id, view)
     indptr, positions = reader.below("logits", rows)
     inner, entries = reader.below("logits.entry", positions)
-    position, ids = reader.take(positions, ["position"])["position"], reader.take(entries, ["id"])["id"]
+    position, ids = (
+        reader.take(positions, ["position"])["position"],
+        reader.take(entries, ["id"])["id"],
+    )
     for i, (shard, record) in enumerate(zip(*rows, strict=True)):
         arrays = part(of, int(shard))
         start, stop = (int(n) for n in np.append(0, arrays["logits_end"])[record : record + 2])
         same_bits(position[indptr[i] : indptr[i + 1]], arrays["position"][start:stop])
         bounds = np.append(0, arrays["logits_entry_end"])
-        same_bits(ids[inner[indptr[i]] : inner[indptr[i + 1]]], arrays["id"][bounds[start] : bounds[stop]])
+        same_bits(
+            ids[inner[indptr[i]] : inner[indptr[i + 1]]], arrays["id"][bounds[start] : bounds[stop]]
+        )
 
 
 def test_levels_without_any_record(store: str, tmp_path: Path) -> None:
@@ -139,7 +159,10 @@ def test_levels_without_any_record(store: str, tmp_path: Path) -> None:
     with CacheWriter(tmp_path, of) as writer:
         for index in writer.missing:
             arrays = part(of, index)
-            arrays |= {"logits_end": np.zeros_like(arrays["logits_end"]), "value": np.zeros((0, 3), np.float32)}
+            arrays |= {
+                "logits_end": np.zeros_like(arrays["logits_end"]),
+                "value": np.zeros((0, 3), np.float32),
+            }
             writer.write(index, arrays, SKETCHES, CONDITIONS)
         writer.seal()
     reader = Reader.open(tmp_path)
@@ -164,7 +187,9 @@ def test_the_same_arrays_give_the_same_files(store: str, tmp_path: Path) -> None
     arrays = part(of, 0)
     strided = {name: np.repeat(array, 2, axis=0)[::2] for name, array in arrays.items()}
     one, other = (stores.of(store).encode(0, of.columns, each) for each in (arrays, strided))
-    assert {k: bytes(v.data) for k, v in one.items()} == {k: bytes(v.data) for k, v in other.items()}
+    assert {k: bytes(v.data) for k, v in one.items()} == {
+        k: bytes(v.data) for k, v in other.items()
+    }
 
 
 def test_extents_tile_every_file_and_no_file_is_elsewhere(cache: Path, tmp_path: Path) -> None:
@@ -172,10 +197,16 @@ def test_extents_tile_every_file_and_no_file_is_elsewhere(cache: Path, tmp_path:
     for receipt in reader.manifest.receipts:
         for file in receipt.files:
             data = memoryview((cache / "shards" / file.name).read_bytes())
-            assert [0, *(e.stop for e in file.extents)] == [*(e.start for e in file.extents), len(data)]
+            assert [0, *(e.stop for e in file.extents)] == [
+                *(e.start for e in file.extents),
+                len(data),
+            ]
             assert all(extent.holds(data) for extent in file.extents)
     small = {"plan.json", "manifest.json", *(f"shards/{i:05d}.json" for i in range(3))}
-    assert set(tree(cache)) == {*small, *(path.relative_to(cache).as_posix() for path in files_of(cache))}
+    assert set(tree(cache)) == {
+        *small,
+        *(path.relative_to(cache).as_posix() for path in files_of(cache)),
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
@@ -213,7 +244,11 @@ def test_any_flipped_bit_is_noticed(store: str, tmp_path: Path) -> None:
     files, draw = files_of(tmp_path / "cache"), np.random.default_rng(3)
     sizes = np.array([path.stat().st_size for path in files])
     for number in range(1000):
-        path = files[number % len(files)] if number % 2 else files[draw.choice(len(files), p=sizes / sizes.sum())]
+        path = (
+            files[number % len(files)]
+            if number % 2
+            else files[draw.choice(len(files), p=sizes / sizes.sum())]
+        )
         bit = int(draw.integers(0, 8 * path.stat().st_size))
         flip(path, bit)
         refused(tmp_path / "cache", path)
@@ -223,7 +258,9 @@ def test_any_flipped_bit_is_noticed(store: str, tmp_path: Path) -> None:
 
 def test_a_fault_names_batch_and_rows(store: str, tmp_path: Path) -> None:
     reader = make_ragged(tmp_path, plan(rows=5000, shard_rows=2500, width=4, store=store))
-    path = files_of(tmp_path)[-1]  # of the second shard: the only file (arrow), or that of the logits (zarr)
+    path = files_of(tmp_path)[
+        -1
+    ]  # of the second shard: the only file (arrow), or that of the logits (zarr)
     middle = reader.manifest.receipts[1].files[-1].extents[1 + (store == "arrow")]
     flip(path, 8 * (middle.start + 5))
     with pytest.raises(CorruptShard, match=r"batch 1, rows 3524 to 4547 ") as caught:
@@ -260,7 +297,10 @@ def test_another_shards_or_another_caches_files_are_refused(store: str, tmp_path
         make_ragged(tmp_path / name, plan(rows=12, shard_rows=4, store=store), seed)
     first, *_ = mine = files_of(tmp_path / "cache")
     per_shard = len(mine) // 3
-    for path, foreign in ((mine[-1], mine[-1 - per_shard]), (mine[-1], files_of(tmp_path / "other")[-1])):
+    for path, foreign in (
+        (mine[-1], mine[-1 - per_shard]),
+        (mine[-1], files_of(tmp_path / "other")[-1]),
+    ):
         before = path.read_bytes()
         path.write_bytes(foreign.read_bytes())
         refused(tmp_path / "cache", path)
@@ -270,7 +310,9 @@ def test_another_shards_or_another_caches_files_are_refused(store: str, tmp_path
 
 def links(cache: Path) -> Iterator[Path]:
     """Every file and folder below ``shards``, each once replaced by a link to what it was."""
-    for path in sorted({*files_of(cache), *(p for p in (cache / "shards").rglob("*") if p.is_dir())}):
+    for path in sorted(
+        {*files_of(cache), *(p for p in (cache / "shards").rglob("*") if p.is_dir())}
+    ):
         elsewhere = cache.parent / "elsewhere"
         shutil.move(path, elsewhere)
         path.symlink_to(elsewhere)
@@ -292,7 +334,11 @@ def test_a_half_written_shard_is_made_again(cache: Path) -> None:
     whole, of = tree(cache), Reader.open(cache).manifest.plan
     names = stores.of(of.store).names(1, of.columns)
     for kept in {0, 1, len(names) // 2, len(names)}:
-        for name in ("manifest.json", "shards/00001.json", *(f"shards/{name}" for name in names[kept:])):
+        for name in (
+            "manifest.json",
+            "shards/00001.json",
+            *(f"shards/{name}" for name in names[kept:]),
+        ):
             (cache / name).unlink()
         (cache / "shards" / names[-1]).with_name(".torn.1.tmp").write_bytes(b"torn")
         assert go_on(cache, of) == [1]
@@ -315,5 +361,7 @@ def test_a_forked_child_reads_on(cache: Path) -> None:
     child = os.fork()
     if not child:
         found = read(reader)
-        os._exit(0 if all(found[name].tobytes() == expected[name].tobytes() for name in expected) else 1)
+        os._exit(
+            0 if all(found[name].tobytes() == expected[name].tobytes() for name in expected) else 1
+        )
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

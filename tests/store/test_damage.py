@@ -1,4 +1,6 @@
-"""Whatever happens to a finished cache's files: a row is given out as it was written, or not at all."""
+"""Whatever happens to a finished cache's files: a row is given out as it was written, or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from logitcache.store.reader import Reader, all_rows
 from tests.fake_caches import make_ragged, plan, ragged, tree
 
 Arrays = dict[str, np.ndarray]
-PLANS = {"flat": plan(rows=5000, shard_rows=2600, width=4), "ragged": ragged(rows=1500, shard_rows=800)}
+PLANS = {
+    "flat": plan(rows=5000, shard_rows=2600, width=4),
+    "ragged": ragged(rows=1500, shard_rows=800),
+}
 
 
 def rows_of(reader: Reader) -> Iterator[tuple[str, Arrays]]:
@@ -35,11 +40,17 @@ class Whole:
         reader = make_ragged(folder, of)
         self.rows = dict(rows_of(reader))
         self.sound = tree(folder)
-        self.files = {f"shards/{file.name}": file for receipt in reader.manifest.receipts for file in receipt.files}
+        self.files = {
+            f"shards/{file.name}": file
+            for receipt in reader.manifest.receipts
+            for file in receipt.files
+        }
 
     def mend(self) -> None:
         for path in sorted(self.folder.rglob("*"), reverse=True):
-            if path.is_symlink() or (path.is_file() and path.relative_to(self.folder).as_posix() not in self.sound):
+            if path.is_symlink() or (
+                path.is_file() and path.relative_to(self.folder).as_posix() not in self.sound
+            ):
                 path.unlink()
         for name, data in self.sound.items():
             path = self.folder / name
@@ -47,7 +58,9 @@ class Whole:
                 path.write_bytes(data)
 
     def noticed(self, name: str) -> list[str]:
-        """Who noticed that this file is spoilt: ``open``, ``take``, ``verify``. No wrong row is ever given out."""
+        """Who noticed that this file is spoilt: ``open``, ``take``, ``verify``. No wrong row is
+        ever given out.
+        """
         found, path = [], self.folder / name
         try:
             reader = Reader.open(self.folder)
@@ -61,12 +74,16 @@ class Whole:
         try:
             for level, arrays in rows_of(reader):
                 for column, array in arrays.items():
-                    assert array.tobytes() == self.rows[level][column].tobytes(), f"{name}: a wrong row was given out"
+                    assert array.tobytes() == self.rows[level][column].tobytes(), (
+                        f"{name}: a wrong row was given out"
+                    )
         except CorruptShard as error:
             where = error.where
             assert where == str(path)
             found.append("take")
-        faults = [fault for fault in Reader.open(self.folder, look=False).faults() if fault.file == name]
+        faults = [
+            fault for fault in Reader.open(self.folder, look=False).faults() if fault.file == name
+        ]
         return found + ["verify"] * bool(faults)
 
 
@@ -85,8 +102,14 @@ def flip(path: Path, bit: int) -> None:
 
 def regions(whole: Whole) -> list[tuple[str, int, int]]:
     """(file, start, stop) of every extent of every file; a file without extents is one region."""
-    found = [(name, extent.start, extent.stop) for name, file in whole.files.items() for extent in file.extents]
-    return found + [(name, 0, len(data)) for name, data in whole.sound.items() if name not in whole.files]
+    found = [
+        (name, extent.start, extent.stop)
+        for name, file in whole.files.items()
+        for extent in file.extents
+    ]
+    return found + [
+        (name, 0, len(data)) for name, data in whole.sound.items() if name not in whole.files
+    ]
 
 
 def flips(whole: Whole, number: int) -> None:
@@ -123,10 +146,15 @@ def test_an_error_names_file_batch_and_rows(tmp_path: Path) -> None:
     extent = whole.files[name].extents[2]
     flip(whole.folder / name, 8 * extent.start + 3)
     reader = Reader.open(whole.folder)
-    sound = reader.take(reader.places(np.array([0, 2600, 4999])), ["label"])["label"]  # other batches are given out
+    sound = reader.take(reader.places(np.array([0, 2600, 4999])), ["label"])[
+        "label"
+    ]  # other batches are given out
     assert sound.tobytes() == whole.rows["row"]["label"][[0, 2600, 4999]].tobytes()
     for _ in range(2):  # the same error again: what failed once is not taken for checked
-        with pytest.raises(CorruptShard, match=r"00001\.arrow: record batch 1, rows 3624 to 4647 .*logitcache repair"):
+        with pytest.raises(
+            CorruptShard,
+            match=r"00001\.arrow: record batch 1, rows 3624 to 4647 .*logitcache repair",
+        ):
             reader.take(reader.places(np.array([0, 4000])), ["label"])
     (fault,) = Reader.open(whole.folder).faults()
     assert (fault.file, fault.batch, fault.rows) == (name, 1, (3624, 4647))
@@ -152,7 +180,12 @@ def zero(path: Path, file: File, draw: np.random.Generator) -> None:
 
 def cuts(file: File) -> list[int]:
     """Borders of record batches and one byte to each side."""
-    borders = {border + by for extent in file.extents for border in (extent.start, extent.stop) for by in (-1, 0, 1)}
+    borders = {
+        border + by
+        for extent in file.extents
+        for border in (extent.start, extent.stop)
+        for by in (-1, 0, 1)
+    }
     return sorted(size for size in borders if 0 <= size != file.bytes)
 
 
@@ -162,7 +195,11 @@ Spoil = Callable[[Whole, str, np.random.Generator], object]
 def _other(whole: Whole, name: str, draw: np.random.Generator) -> str:
     """Another file of the same level."""
     level = name.partition(".")[2]
-    return str(draw.choice([other for other in whole.files if other != name and other.partition(".")[2] == level]))
+    return str(
+        draw.choice(
+            [other for other in whole.files if other != name and other.partition(".")[2] == level]
+        )
+    )
 
 
 def swap(whole: Whole, name: str, draw: np.random.Generator) -> None:
@@ -180,7 +217,9 @@ SPOILS: dict[str, Spoil] = {
     "doubled": lambda w, n, d: shutil.copy(w.folder / _other(w, n, d), w.folder / n),
     "deleted": lambda w, n, d: (w.folder / n).unlink(),
     "renamed": lambda w, n, d: (w.folder / n).rename(w.folder / f"shards/x{d.integers(9)}.arrow"),
-    "longer": lambda w, n, d: (w.folder / n).write_bytes(w.sound[n] + d.bytes(int(d.integers(1, 9)))),
+    "longer": lambda w, n, d: (w.folder / n).write_bytes(
+        w.sound[n] + d.bytes(int(d.integers(1, 9)))
+    ),
     "foreign": lambda w, n, d: shutil.copy(foreign(w) / n, w.folder / n),
     "a link": lambda w, n, d: link(w.folder / n),
 }
@@ -205,7 +244,9 @@ def spoilt(whole: Whole, number: int) -> None:
         kind, name = list(SPOILS)[case % len(SPOILS)], names[int(draw.integers(len(names)))]
         before = dict(whole.sound)
         SPOILS[kind](whole, name, draw)
-        if tree(whole.folder) != before or (whole.folder / name).is_symlink():  # shards may be alike
+        if (
+            tree(whole.folder) != before or (whole.folder / name).is_symlink()
+        ):  # shards may be alike
             found = whole.noticed(name) if kind != "swapped" else seen(whole)
             assert "verify" in found, (kind, name)
             assert len(found) > 1, (kind, name)
@@ -234,14 +275,18 @@ def test_two_hundred_things_that_happen_to_shards_are_noticed(whole: Whole) -> N
     spoilt(whole, 200)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "plan.json", "shards/00001.json", "shards/00000.arrow", "shards"])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "plan.json", "shards/00001.json", "shards/00000.arrow", "shards"]
+)
 def test_a_link_to_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     make_ragged(tmp_path / "cache", plan())
     path = tmp_path / "cache" / name
     shutil.move(path, tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     if name.startswith("shards/") or name == "plan.json":
-        assert name in [fault.file for fault in Reader.open(tmp_path / "cache", look=False).faults()]
+        assert name in [
+            fault.file for fault in Reader.open(tmp_path / "cache", look=False).faults()
+        ]
     if name not in ("plan.json", "shards/00001.json"):  # which a reader does not open
         with pytest.raises(FormatError, match="found a link") as caught:
             Reader.open(tmp_path / "cache")

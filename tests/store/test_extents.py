@@ -56,7 +56,12 @@ WRONG: dict[str, Any] = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_record_that_is_no_file_is_refused(wrong: str) -> None:
-    good: dict[str, Any] = {"name": "x", "bytes": 3, "blake2b": "ab", "extents": [[1, "ab"], [2, "cd"]]}
+    good: dict[str, Any] = {
+        "name": "x",
+        "bytes": 3,
+        "blake2b": "ab",
+        "extents": [[1, "ab"], [2, "cd"]],
+    }
     assert File.from_dict(good).extents[1].start == 1
     with pytest.raises(FormatError, match="receipt: "):
         File.from_dict({**good, **WRONG[wrong]})

@@ -50,7 +50,9 @@ def broken(name: str, code: int) -> Any:
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_file_is_written_whole(tmp_path: Path, write: Any) -> None:
-    for i, data in enumerate((b"one", memoryview(b"another"), b"", memoryview(b"12345678").cast("H"))):
+    for i, data in enumerate(
+        (b"one", memoryview(b"another"), b"", memoryview(b"12345678").cast("H"))
+    ):
         path = tmp_path / f"{i}" / "a.json"
         make_folder(path.parent)
         write(path, data)
@@ -98,7 +100,9 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, step: str, code: int)
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("step", ["create", "write", "sync", "close", "open_folder"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.EINTR, errno.ESTALE])
-def test_another_fault_of_the_disk_is_an_error_of_one_line(tmp_path: Path, write: Any, step: str, code: int) -> None:
+def test_another_fault_of_the_disk_is_an_error_of_one_line(
+    tmp_path: Path, write: Any, step: str, code: int
+) -> None:
     path = tmp_path / "a.json"
     with broken(step, code), pytest.raises(DiskError) as caught:
         write(path, b"x")
@@ -141,13 +145,24 @@ def test_a_second_name_that_a_kill_left_is_not_written_through(tmp_path: Path) -
     assert path.read_bytes() == b"good"
 
 
-def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_return(tmp_path: Path) -> None:
+def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_return(
+    tmp_path: Path,
+) -> None:
     with using(Recording()) as system:
         write_atomic(tmp_path / "a.json", b"x")
         write_new(tmp_path / "b.json", b"x")
     steps = [name for name, *_ in system.log]
     assert steps[:7] == ["create", "write", "sync", "close", "replace", "open_folder", "sync"]
-    assert steps[7:] == ["create", "write", "sync", "close", "link", "remove", "open_folder", "sync"]
+    assert steps[7:] == [
+        "create",
+        "write",
+        "sync",
+        "close",
+        "link",
+        "remove",
+        "open_folder",
+        "sync",
+    ]
 
 
 def test_a_folder_and_what_is_removed_last(tmp_path: Path) -> None:
@@ -157,7 +172,10 @@ def test_a_folder_and_what_is_removed_last(tmp_path: Path) -> None:
         write_new(tmp_path / "a" / "b" / "c", b"x")
         remove(tmp_path, "a/b/c")
         remove_folder(tmp_path / "a")
-    steps = [(name, *[a.name for a in arguments if isinstance(a, Path)]) for name, arguments, _ in system.log]
+    steps = [
+        (name, *[a.name for a in arguments if isinstance(a, Path)])
+        for name, arguments, _ in system.log
+    ]
     here = tmp_path.name
     assert [step for step in steps if step[0] not in ("sync", "close", "write", "create", "link")] == [
         ("make_folder", "a"), ("open_folder", here), ("make_folder", "b"), ("open_folder", "a"),

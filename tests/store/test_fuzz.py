@@ -1,5 +1,5 @@
-"""Plans, receipts and manifests that somebody made up, with digests that hold: a clear error, or a cache; never
-anything else, and no file outside the folder.
+"""Plans, receipts and manifests that somebody made up, with digests that hold: a clear error, or a
+cache; never anything else, and no file outside the folder.
 """
 
 from __future__ import annotations
@@ -35,21 +35,90 @@ nested: Any = 0
 for _ in range(DEEP):
     nested = [nested]
 NASTY = [
-    *(-1, 0, 1, 2, 3, 2**31, 2**53 + 1, 2**62 - 1, 2**62, 2**63, 2**64, 10**400, -(10**400), 0.5, 1e308, -0.0),
-    *(float("nan"), float("inf"), None, True, False, "", "x", "\0", "\ud800", "é" * 300, "x" * 10_000, nested),
-    *("..", "../x", "../../etc/passwd", "/etc/passwd", "C:\\x", "a/b", "a\\b", ".", "00000.arrow", "00001.arrow"),
-    *("row", "logits", "logits.entry", "row.row", "int64", "float16", "object", "arrow", "zarr", "os", "manifest"),
+    *(
+        -1,
+        0,
+        1,
+        2,
+        3,
+        2**31,
+        2**53 + 1,
+        2**62 - 1,
+        2**62,
+        2**63,
+        2**64,
+        10**400,
+        -(10**400),
+        0.5,
+        1e308,
+        -0.0,
+    ),
+    *(
+        float("nan"),
+        float("inf"),
+        None,
+        True,
+        False,
+        "",
+        "x",
+        "\0",
+        "\ud800",
+        "é" * 300,
+        "x" * 10_000,
+        nested,
+    ),
+    *(
+        "..",
+        "../x",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "C:\\x",
+        "a/b",
+        "a\\b",
+        ".",
+        "00000.arrow",
+        "00001.arrow",
+    ),
+    *(
+        "row",
+        "logits",
+        "logits.entry",
+        "row.row",
+        "int64",
+        "float16",
+        "object",
+        "arrow",
+        "zarr",
+        "os",
+        "manifest",
+    ),
     *("batch_tokens", "reused", "skipped", "folds", "label_order", "evil\x1b[2J"),
-    *([], {}, [[]], [0, "ab"], {"row": 4}, {"x": {"x": {}}}, [2**61, "ab"], {"__class__": "os.system"}),
+    *(
+        [],
+        {},
+        [[]],
+        [0, "ab"],
+        {"row": 4},
+        {"x": {"x": {}}},
+        [2**61, "ab"],
+        {"__class__": "os.system"},
+    ),
 ]
 VALUE = st.sampled_from(NASTY) | st.integers() | st.text(max_size=8)
-EDIT = st.tuples(st.integers(0, 2**20), st.sampled_from(("set", "drop", "twice", "more", "swap", "rename")), VALUE)
+EDIT = st.tuples(
+    st.integers(0, 2**20),
+    st.sampled_from(("set", "drop", "twice", "more", "swap", "rename")),
+    VALUE,
+)
 CASE = st.tuples(
     st.sampled_from(("manifest.json",) * 6 + ("plan.json", "shards/00001.json")),
     st.booleans(),  # totals made right again
     st.lists(EDIT, min_size=1, max_size=3),
     st.none()
-    | st.tuples(st.integers(0, 2**20), st.sampled_from((b"", b"{", b"]", b'"', b"\0", b"\xff", b"1", b"[" * 9999))),
+    | st.tuples(
+        st.integers(0, 2**20),
+        st.sampled_from((b"", b"{", b"]", b'"', b"\0", b"\xff", b"1", b"[" * 9999)),
+    ),
 )
 Case = tuple[str, bool, list[tuple[int, str, Any]], tuple[int, bytes] | None]
 
@@ -67,7 +136,13 @@ sys.addaudithook(_hook)
 
 def nodes(value: Any, depth: int = 12) -> Iterator[tuple[Any, Any]]:
     """Every (container, key) of a document that is not too deep inside."""
-    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys = (
+        list(value)
+        if isinstance(value, dict)
+        else range(len(value))
+        if isinstance(value, list)
+        else ()
+    )
     for key in keys if depth else ():
         yield value, key
         yield from nodes(value[key], depth - 1)
@@ -168,7 +243,9 @@ def ask_again(folder: Path, of: Plan) -> None:
     cache = Cache.open(folder)
     said = Said.of(cache.manifest.plan)
     for receipt in cache.manifest.receipts:
-        assert token_batches(LENGTHS, receipt.conditions.get("batch_tokens", said.settings.batch_tokens))
+        assert token_batches(
+            LENGTHS, receipt.conditions.get("batch_tokens", said.settings.batch_tokens)
+        )
 
 
 def plan_repair(folder: Path, of: Plan) -> None:
@@ -211,9 +288,18 @@ class Bench:
             look(self.folder, self.plan, case[0] != "manifest.json")
             if measured:
                 assert tracemalloc.get_traced_memory()[1] <= 2 * size + (64 << 20)
-            inside, above = str(self.folder), str(self.folder.parent)  # a writer makes its folder last
-            outside = [name for name in opened if (not name.startswith(inside) and name != above) or ".." in name]
-            assert not [name for name in outside if not name.endswith((".py", ".pyc", ".so"))], outside
+            inside, above = (
+                str(self.folder),
+                str(self.folder.parent),
+            )  # a writer makes its folder last
+            outside = [
+                name
+                for name in opened
+                if (not name.startswith(inside) and name != above) or ".." in name
+            ]
+            assert not [name for name in outside if not name.endswith((".py", ".pyc", ".so"))], (
+                outside
+            )
         finally:
             tracemalloc.stop()
             opened = None
@@ -221,7 +307,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module", params=["flat", "ragged"])
-def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
     of = plan() if request.param == "flat" else ragged()
     bench = Bench(tmp_path_factory.mktemp("fuzz") / "cache", of)
     look(bench.folder, of, True)  # what is loaded once is loaded now
@@ -239,7 +327,11 @@ def test_a_made_up_document_ends_in_a_clear_error(bench: Bench, case: Case) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @settings(
-    max_examples=50_000, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate]
+    max_examples=50_000,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=[Phase.generate],
 )
 @given(case=CASE)
 def test_any_made_up_document_ends_in_a_clear_error(bench: Bench, case: Case) -> None:

@@ -46,10 +46,15 @@ def kill(pid: int, come: int) -> None:
 
 def test_it_is_held_by_one_and_gone_when_given_back(tmp_path: Path) -> None:
     lock = Lock(tmp_path)
-    assert json.loads((tmp_path / LOCK).read_bytes()) == {"pid": os.getpid(), "host": socket.gethostname()}
+    assert json.loads((tmp_path / LOCK).read_bytes()) == {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+    }
     with pytest.raises(Locked) as caught:
         Lock(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: process {os.getpid()} on '{socket.gethostname()}' is writing")
+    assert str(caught.value).startswith(
+        f"{tmp_path}: process {os.getpid()} on '{socket.gethostname()}' is writing"
+    )
     assert caught.value.exit_code == 5
     lock.release()
     lock.release()
@@ -152,7 +157,9 @@ def test_whether_a_folder_is_held_is_asked_without_a_trace(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_the_lock_of_the_dead_is_taken_over_at_once(tmp_path: Path, shared: bool, times: int) -> None:
+def test_the_lock_of_the_dead_is_taken_over_at_once(
+    tmp_path: Path, shared: bool, times: int
+) -> None:
     for _ in range(times):
         kill(*holding(tmp_path, shared=shared))
         assert (tmp_path / LOCK).exists()
@@ -192,7 +199,14 @@ def test_a_child_of_the_holder_does_not_keep_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [b"", b"{", b"[]", b'{"pid": 1}', b'{"pid": "x", "host": "y"}', b'{"pid": %d, "host": "%s"}' % (2**40, b"h")],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"pid": 1}',
+        b'{"pid": "x", "host": "y"}',
+        b'{"pid": %d, "host": "%s"}' % (2**40, b"h"),
+    ],
 )
 def test_a_holder_that_names_nobody_is_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
@@ -237,7 +251,9 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     def flock(*_: int) -> None:
         raise OSError(code, os.strerror(code))
 

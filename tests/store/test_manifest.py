@@ -37,7 +37,9 @@ Change = Callable[[dict[str, Any]], object]
 def receipts(plan: Plan) -> list[Receipt]:
     digest, made = plan.digest(), []
     for index, (a, b) in enumerate(plan.shards()):
-        files = tuple(File(name, 1000, "ab", (Extent(0, 1000, "cd"),)) for name in names(index, plan.columns))
+        files = tuple(
+            File(name, 1000, "ab", (Extent(0, 1000, "cd"),)) for name in names(index, plan.columns)
+        )
         records = dict.fromkeys(levels(plan.columns), 3) | {"row": (b - a) * plan.views}
         made.append(Receipt(digest, a, b - a, records, files, {}, {"device": "cpu"}))
     return made
@@ -84,13 +86,18 @@ def test_shards_tile_the_rows(rows: int, shard_rows: int) -> None:
     assert all(0 < end - start <= shard_rows for start, end in shards)
 
 
-@pytest.mark.parametrize("plan", [make_plan(), ragged(), make_plan(rows=0)], ids=["flat", "ragged", "empty"])
+@pytest.mark.parametrize(
+    "plan", [make_plan(), ragged(), make_plan(rows=0)], ids=["flat", "ragged", "empty"]
+)
 def test_a_manifest_survives_its_file(plan: Plan) -> None:
     value = manifest_dict(plan, receipts(plan))
     manifest = Manifest.from_dict(through_json(value))
     assert manifest.plan == plan
     assert manifest.receipts == tuple(receipts(plan))
-    assert (manifest.bytes, manifest.digest) == (sum(r.bytes for r in receipts(plan)), value["digest"])
+    assert (manifest.bytes, manifest.digest) == (
+        sum(r.bytes for r in receipts(plan)),
+        value["digest"],
+    )
     assert list(value)[-1] == "digest"
 
 
@@ -98,7 +105,11 @@ def test_positions_are_the_vectors_that_were_kept() -> None:
     of = make_plan(views=2)
     assert [receipt.positions(of) for receipt in receipts(of)] == [8, 8, 4]
     of = ragged(targets={"logits": {}, "hidden": {}})
-    assert [receipt.positions(of) for receipt in receipts(of)] == [6, 6, 6]  # two targets of three vectors each
+    assert [receipt.positions(of) for receipt in receipts(of)] == [
+        6,
+        6,
+        6,
+    ]  # two targets of three vectors each
 
 
 def first(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -111,38 +122,95 @@ def first(manifest: dict[str, Any]) -> dict[str, Any]:
 NOT_ITS_PLANS = "is not that of its plan"
 EDITS: dict[str, tuple[Change, str]] = {
     "a row more": (lambda m: m["plan"].update(rows=11), NOT_ITS_PLANS),
-    "a row more in the totals": (lambda m: m.update(rows=11), "its totals are not those of its shards"),
-    "a byte more in the totals": (lambda m: m.update(bytes=m["bytes"] + 1), "its totals are not those"),
+    "a row more in the totals": (
+        lambda m: m.update(rows=11),
+        "its totals are not those of its shards",
+    ),
+    "a byte more in the totals": (
+        lambda m: m.update(bytes=m["bytes"] + 1),
+        "its totals are not those",
+    ),
     "a field more": (lambda m: m.update(more=1), "its totals are not those"),
     "a shard less": (lambda m: m["shards"].pop(), "not those of its plan"),
     "a shard twice": (lambda m: m["shards"].append(m["shards"][-1]), "not those of its plan"),
     "shards in another order": (lambda m: m["shards"].reverse(), f"shard 0 {NOT_ITS_PLANS}"),
-    "a path out of the folder": (lambda m: first(m).update(name="../x"), f"shard 0 {NOT_ITS_PLANS}"),
-    "another shard's file": (lambda m: first(m).update(name="00001.arrow"), f"shard 0 {NOT_ITS_PLANS}"),
-    "a file twice": (lambda m: m["shards"][0]["files"].append(first(m)), f"shard 0 {NOT_ITS_PLANS}"),
+    "a path out of the folder": (
+        lambda m: first(m).update(name="../x"),
+        f"shard 0 {NOT_ITS_PLANS}",
+    ),
+    "another shard's file": (
+        lambda m: first(m).update(name="00001.arrow"),
+        f"shard 0 {NOT_ITS_PLANS}",
+    ),
+    "a file twice": (
+        lambda m: m["shards"][0]["files"].append(first(m)),
+        f"shard 0 {NOT_ITS_PLANS}",
+    ),
     "no files": (lambda m: m["shards"][0].update(files=[]), f"shard 0 {NOT_ITS_PLANS}"),
     "rows elsewhere": (lambda m: m["shards"][1].update(first_row=5), f"shard 1 {NOT_ITS_PLANS}"),
-    "records of no level": (lambda m: m["shards"][1]["records"].update(x=5), f"shard 1 {NOT_ITS_PLANS}"),
-    "a record more": (lambda m: m["shards"][1]["records"].update(row=5), f"shard 1 {NOT_ITS_PLANS}"),
-    "records that are no number": (lambda m: m["shards"][1]["records"].update(row="4"), "receipt: a field is missing"),
-    "a receipt of another plan": (lambda m: m["shards"][1].update(plan="00"), f"shard 1 {NOT_ITS_PLANS}"),
+    "records of no level": (
+        lambda m: m["shards"][1]["records"].update(x=5),
+        f"shard 1 {NOT_ITS_PLANS}",
+    ),
+    "a record more": (
+        lambda m: m["shards"][1]["records"].update(row=5),
+        f"shard 1 {NOT_ITS_PLANS}",
+    ),
+    "records that are no number": (
+        lambda m: m["shards"][1]["records"].update(row="4"),
+        "receipt: a field is missing",
+    ),
+    "a receipt of another plan": (
+        lambda m: m["shards"][1].update(plan="00"),
+        f"shard 1 {NOT_ITS_PLANS}",
+    ),
     "another plan": (lambda m: m["plan"]["data"].update(source="x"), f"shard 0 {NOT_ITS_PLANS}"),
     "no shards": (lambda m: m.pop("shards"), "expected a plan and a list of shards"),
-    "shards of another type": (lambda m: m.update(shards={"0": 1}), "expected a plan and a list of shards"),
+    "shards of another type": (
+        lambda m: m.update(shards={"0": 1}),
+        "expected a plan and a list of shards",
+    ),
     "no plan": (lambda m: m.pop("plan"), "expected a plan and a list of shards"),
-    "a plan of another type": (lambda m: m.update(plan=[1]), "expected a plan and a list of shards"),
+    "a plan of another type": (
+        lambda m: m.update(plan=[1]),
+        "expected a plan and a list of shards",
+    ),
     "a shard of another type": (lambda m: m["shards"].__setitem__(0, 3), "not those of its plan"),
     "bytes below zero": (lambda m: first(m).update(bytes=-1), "receipt: a file's field is missing"),
-    "bytes that are no number": (lambda m: first(m).update(bytes=True), "receipt: a file's field is missing"),
+    "bytes that are no number": (
+        lambda m: first(m).update(bytes=True),
+        "receipt: a file's field is missing",
+    ),
     "an unknown field": (lambda m: m["shards"][0].update(note="x"), "unknown"),
     "a field missing": (lambda m: first(m).pop("blake2b"), "receipt: a file's field is missing"),
-    "extents that leave a gap": (lambda m: first(m)["extents"].pop(), "expected extents that tile 1,000 bytes"),
-    "a column that is none": (lambda m: m["plan"]["columns"][0].update(dtype="object"), "column: expected"),
-    "a column twice": (lambda m: m["plan"]["columns"].append(m["plan"]["columns"][0]), "columns: expected"),
-    "a level in the air": (lambda m: m["plan"]["columns"][2].update(level="x"), "columns: expected x_end above"),
-    "a column of another type": (lambda m: m["plan"]["columns"].append("x"), "plan: a field is missing"),
-    "another store": (lambda m: m["plan"].update(store="os"), "plan: expected a store among arrow, zarr"),
-    "a store that is a path": (lambda m: m["plan"].update(store="../x"), "plan: expected a store among"),
+    "extents that leave a gap": (
+        lambda m: first(m)["extents"].pop(),
+        "expected extents that tile 1,000 bytes",
+    ),
+    "a column that is none": (
+        lambda m: m["plan"]["columns"][0].update(dtype="object"),
+        "column: expected",
+    ),
+    "a column twice": (
+        lambda m: m["plan"]["columns"].append(m["plan"]["columns"][0]),
+        "columns: expected",
+    ),
+    "a level in the air": (
+        lambda m: m["plan"]["columns"][2].update(level="x"),
+        "columns: expected x_end above",
+    ),
+    "a column of another type": (
+        lambda m: m["plan"]["columns"].append("x"),
+        "plan: a field is missing",
+    ),
+    "another store": (
+        lambda m: m["plan"].update(store="os"),
+        "plan: expected a store among arrow, zarr",
+    ),
+    "a store that is a path": (
+        lambda m: m["plan"].update(store="../x"),
+        "plan: expected a store among",
+    ),
     "no views": (lambda m: m["plan"].update(views=0), "plan: a field is missing"),
     "views without bound": (lambda m: m["plan"].update(views=2**20), "plan: a field is missing"),
     "no teacher": (lambda m: m["plan"].pop("teacher"), "plan: a field is missing"),
@@ -156,7 +224,9 @@ def test_an_edited_manifest_is_refused(edit: str) -> None:
     value = through_json(manifest_dict(plan, receipts(plan)))
     change, said = EDITS[edit]
     change(value)
-    with pytest.raises(FormatError, match=r"does not have the digest it states .* run the same dump again"):
+    with pytest.raises(
+        FormatError, match=r"does not have the digest it states .* run the same dump again"
+    ):
         Manifest.from_dict(value)
     for shard in value.get("shards", ()):  # and if who edited it knew of the digests:
         if isinstance(shard, dict):
@@ -168,11 +238,19 @@ def test_an_edited_manifest_is_refused(edit: str) -> None:
 
 @pytest.mark.parametrize(
     ("found", "advice"),
-    [("logitcache/2", "Upgrade"), ("zip/1", "not a logitcache file"), (None, "not a log"), (1, "not a logitcache")],
+    [
+        ("logitcache/2", "Upgrade"),
+        ("zip/1", "not a logitcache file"),
+        (None, "not a log"),
+        (1, "not a logitcache"),
+    ],
 )
 def test_another_format_is_refused(found: object, advice: str) -> None:
     plan = make_plan()
-    for read, value in ((Manifest.from_dict, manifest_dict(plan, [])), (Plan.from_dict, plan.to_dict())):
+    for read, value in (
+        (Manifest.from_dict, manifest_dict(plan, [])),
+        (Plan.from_dict, plan.to_dict()),
+    ):
         with pytest.raises(FormatError) as caught:
             read({**value, "format": found})
         assert f"expected format logitcache/1, found {found!r}" in str(caught.value)
@@ -228,7 +306,12 @@ def test_no_manifest(tmp_path: Path) -> None:
 
 def test_shards_have_sortable_names() -> None:
     assert [receipt_name(i) for i in (0, 17, 99999)] == ["00000.json", "00017.json", "99999.json"]
-    assert names(17, ragged().columns) == ["00017.arrow", "00017.hidden.arrow", "00017.logits.arrow", LONGEST]
+    assert names(17, ragged().columns) == [
+        "00017.arrow",
+        "00017.hidden.arrow",
+        "00017.logits.arrow",
+        LONGEST,
+    ]
 
 
 LONGEST = "00017.logits.entry.arrow"
@@ -272,12 +355,20 @@ def test_a_link_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        ("{}", r"plan\.json: expected format logitcache/1, found None\. This is not a logitcache file"),
-        ('{"format": "logitcache/2"}', r"plan\.json: expected format logitcache/1, found 'logitcache/2'\. Upgrade"),
+        (
+            "{}",
+            r"plan\.json: expected format logitcache/1, found None\. This is not a logitcache file",
+        ),
+        (
+            '{"format": "logitcache/2"}',
+            r"plan\.json: expected format logitcache/1, found 'logitcache/2'\. Upgrade",
+        ),
         ("{", r"plan\.json: expected JSON"),
     ],
 )
-def test_a_plan_that_is_none_has_no_dump_that_could_go_on(tmp_path: Path, said: str, error: str) -> None:
+def test_a_plan_that_is_none_has_no_dump_that_could_go_on(
+    tmp_path: Path, said: str, error: str
+) -> None:
     (tmp_path / "plan.json").write_text(said)
     with pytest.raises(FormatError, match=error):
         read_manifest(tmp_path)
@@ -285,7 +376,9 @@ def test_a_plan_that_is_none_has_no_dump_that_could_go_on(tmp_path: Path, said: 
 
 def test_the_version_is_looked_at_before_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": "logitcache/2"}')
-    with pytest.raises(NewerFormat, match=r"manifest\.json: .*found 'logitcache/2'\. Upgrade logitcache"):
+    with pytest.raises(
+        NewerFormat, match=r"manifest\.json: .*found 'logitcache/2'\. Upgrade logitcache"
+    ):
         read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": "logitcache/1"}')
     with pytest.raises(FormatError, match="found the same values in other bytes"):

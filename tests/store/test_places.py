@@ -1,4 +1,6 @@
-"""A cache's files lie in its folder: nothing is removed or written through a link, and no cache lies in another."""
+"""A cache's files lie in its folder: nothing is removed or written through a link, and no cache
+lies in another.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,16 @@ from tests.fake_caches import go_on, make_ragged, plan, tree
 PLAN = plan(rows=10, shard_rows=4)
 
 
-@pytest.mark.parametrize("link", ["shards/00001.zarr", "shards/00001.zarr/logits", "shards/00001.zarr/logits/c/0/0"])
+@pytest.mark.parametrize(
+    "link", ["shards/00001.zarr", "shards/00001.zarr/logits", "shards/00001.zarr/logits/c/0/0"]
+)
 @pytest.mark.parametrize("receipt", [True, False], ids=["finished", "without its receipt"])
-def test_a_shard_behind_a_link_is_no_shard_and_what_is_there_stays(tmp_path: Path, link: str, receipt: bool) -> None:
-    """A link in its place is removed, and nothing behind it; the shard is made again, where it belongs."""
+def test_a_shard_behind_a_link_is_no_shard_and_what_is_there_stays(
+    tmp_path: Path, link: str, receipt: bool
+) -> None:
+    """A link in its place is removed, and nothing behind it; the shard is made again, where it
+    belongs.
+    """
     of = plan(rows=10, shard_rows=4, store="zarr")
     make_ragged(tmp_path / "cache", of)
     whole = tree(tmp_path / "cache")
@@ -30,11 +38,15 @@ def test_a_shard_behind_a_link_is_no_shard_and_what_is_there_stays(tmp_path: Pat
     assert tree(tmp_path / "cache") == whole
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
     behind = {name: data for name, data in before.items() if name.startswith("theirs")}
-    assert {name: data for name, data in tree(tmp_path).items() if name.startswith("theirs")} == behind
+    assert {
+        name: data for name, data in tree(tmp_path).items() if name.startswith("theirs")
+    } == behind
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_shards_that_are_a_link_are_refused_before_anything_is_touched(tmp_path: Path, overwrite: bool) -> None:
+def test_shards_that_are_a_link_are_refused_before_anything_is_touched(
+    tmp_path: Path, overwrite: bool
+) -> None:
     make_ragged(tmp_path / "cache", PLAN)
     (tmp_path / "cache" / "shards").rename(tmp_path / "theirs")
     (tmp_path / "cache" / "shards").symlink_to(tmp_path / "theirs")
@@ -67,7 +79,9 @@ def test_a_place_inside_a_cache_is_refused(tmp_path: Path, below: str, lost: str
     (tmp_path / "link").symlink_to(tmp_path / "cache")
     with pytest.raises(SpecError, match="inside"):
         check_place(tmp_path / "link" / below)
-    assert tree(tmp_path / "cache") == {name.removeprefix("cache/"): data for name, data in before.items()}
+    assert tree(tmp_path / "cache") == {
+        name.removeprefix("cache/"): data for name, data in before.items()
+    }
 
 
 def test_whether_a_shard_is_as_it_was_written(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""The commit protocol, one operation at a time: whatever fails and whenever the process dies or the power goes, what
-is left is resumed to the same bytes.
+"""The commit protocol, one operation at a time: whatever fails and whenever the process dies or the
+power goes, what is left is resumed to the same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ Steps, Failing, Short, Killing, Recording = (
 )
 using, fork, told = disk["using"], disk["fork"], disk["told"]
 
-PLANS: dict[str, Plan] = {"dense": caches["plan"](rows=10, shard_rows=4), "ragged": caches["ragged"](7, 3)}
+PLANS: dict[str, Plan] = {
+    "dense": caches["plan"](rows=10, shard_rows=4),
+    "ragged": caches["ragged"](7, 3),
+}
 OTHER = caches["plan"](rows=6, shard_rows=3, width=2)
 Tree = dict[str, bytes]
 
@@ -70,7 +73,9 @@ def steps(folders: Iterator[Path], do: Callable[[Path], Any]) -> int:
 
 
 def resumed(folder: Path, of: Plan, whole: Tree) -> list[int]:
-    """Run the dump again: the shards it made. What it leaves is the unbroken dump's, and nothing else."""
+    """Run the dump again: the shards it made. What it leaves is the unbroken dump's, and nothing
+    else.
+    """
     with using(Steps()):
         made = go_on(folder, of)
     assert tree(folder) == whole
@@ -85,7 +90,8 @@ def sound(folder: Path, whole: Tree) -> None:
         assert not list(Reader.open(folder).faults())
 
 
-# -- operations that fail -----------------------------------------------------------------------------------------
+# -- operations that fail
+# -----------------------------------------------------------------------------------------
 
 
 def fails_at_every_step(folders: Iterator[Path], name: str, whole: Tree, full: bool) -> int:
@@ -106,7 +112,10 @@ def fails_at_every_step(folders: Iterator[Path], name: str, whole: Tree, full: b
                 if error is None:
                     assert tree(folder) == whole, (step, system.name)
                 else:
-                    assert (type(error) is OutOfSpace) == (code == disk["CODES"]["ENOSPC"]), (step, system.name)
+                    assert (type(error) is OutOfSpace) == (code == disk["CODES"]["ENOSPC"]), (
+                        step,
+                        system.name,
+                    )
                     assert "\n" not in str(error)
                 if folder.exists():
                     sound(folder, whole)
@@ -126,20 +135,27 @@ def test_a_failing_operation_is_a_clean_error_and_the_dump_goes_on(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PLANS)
-def test_every_failing_operation(folders: Iterator[Path], wholes: dict[str, Tree], name: str) -> None:
+def test_every_failing_operation(
+    folders: Iterator[Path], wholes: dict[str, Tree], name: str
+) -> None:
     tried = fails_at_every_step(folders, name, wholes[name], full=True)
-    print(f"{name}: {tried} of {tried} faults (EIO, ENOSPC, EINTR; not done, done all the same, lasting): clean")
+    print(
+        f"{name}: {tried} of {tried} faults (EIO, ENOSPC, EINTR; not done, done all the same, lasting): clean"
+    )
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_short_writes_are_gone_on_with(folders: Iterator[Path], wholes: dict[str, Tree], name: str) -> None:
+def test_short_writes_are_gone_on_with(
+    folders: Iterator[Path], wholes: dict[str, Tree], name: str
+) -> None:
     folder = next(folders)
     with using(Short()):
         go_on(folder, PLANS[name])
     assert tree(folder) == wholes[name]
 
 
-# -- a process that dies ------------------------------------------------------------------------------------------
+# -- a process that dies
+# ------------------------------------------------------------------------------------------
 
 
 def killed(folder: Path, of: Plan, step: int, *, after: bool, **how: Any) -> list[str]:
@@ -170,8 +186,12 @@ def stopped(folder: Path, of: Plan, seconds: float) -> list[str]:
     return said
 
 
-def survives(folder: Path, of: Plan, whole: Tree, kills: list[Callable[[Path, Plan], list[str]]]) -> None:
-    """Kill a dump, and what resumes it, and resume: the same bytes, at most one shard of work lost per kill."""
+def survives(
+    folder: Path, of: Plan, whole: Tree, kills: list[Callable[[Path, Plan], list[str]]]
+) -> None:
+    """Kill a dump, and what resumes it, and resume: the same bytes, at most one shard of work lost
+    per kill.
+    """
     made = 0
     for kill in kills:
         made += sum(said.startswith("shard") for said in kill(folder, of))
@@ -215,17 +235,26 @@ def test_a_dump_survives_a_kill_at_every_step_and_at_random_moments(
     for name, of in PLANS.items():
         last, whole = steps(folders, lambda folder, of=of: go_on(folder, of)), wholes[name]
         plots = [[at(step, after)] for step in range(last) for after in (False, True)]
-        plots += [[at(draw.randrange(last), True) for _ in range(draw.randint(2, 6))] for _ in range(25)]
+        plots += [
+            [at(draw.randrange(last), True) for _ in range(draw.randint(2, 6))] for _ in range(25)
+        ]
         whole_time = seconds_of(folders, of)
-        plots += [[moment(draw.uniform(0, whole_time)) for _ in range(draw.randint(1, 3))] for _ in range(50)]
+        plots += [
+            [moment(draw.uniform(0, whole_time)) for _ in range(draw.randint(1, 3))]
+            for _ in range(50)
+        ]
         for plot in plots:
             survives(next(folders), of, whole, plot)
             tried, kills = tried + 1, kills + len(plot)
     assert tried >= 200
-    print(f"{tried} of {tried} trees byte-identical after {kills} kills, at most one shard lost for each")
+    print(
+        f"{tried} of {tried} trees byte-identical after {kills} kills, at most one shard lost for each"
+    )
 
 
-def test_a_part_written_tree_survives_kills_too(folders: Iterator[Path], wholes: dict[str, Tree]) -> None:
+def test_a_part_written_tree_survives_kills_too(
+    folders: Iterator[Path], wholes: dict[str, Tree]
+) -> None:
     of, whole, draw = PLANS["dense"], wholes["dense"], random.Random(3)
     for parts in (2, 3, 5):  # more parts than shards too
         folder = next(folders)
@@ -237,7 +266,8 @@ def test_a_part_written_tree_survives_kills_too(folders: Iterator[Path], wholes:
         assert tree(folder) == whole
 
 
-# -- power that goes ----------------------------------------------------------------------------------------------
+# -- power that goes
+# ----------------------------------------------------------------------------------------------
 
 
 def dump(folder: Path, of: Plan) -> None:
@@ -257,7 +287,9 @@ def dump_over(folder: Path, of: Plan) -> None:
 
 
 def dump_in_pieces(folder: Path, of: Plan, pieces: tuple[int, ...] = (3, 9, 22, 41)) -> None:
-    """Processes that die after so many steps, and one that does not: it answers for what they left undone."""
+    """Processes that die after so many steps, and one that does not: it answers for what they left
+    undone.
+    """
     for lives in pieces:
         disk["files"].system.dies = disk["files"].system.count + lives
         with suppress(DiskError):
@@ -274,8 +306,12 @@ BEFORE: dict[Callable[[Path, Plan], None], Callable[[Path, Plan], Any]] = {
 }
 
 
-def losses(log: list[Any], root: Path, model: Any, variants: int) -> Iterator[dict[Path, bytes | None]]:
-    """What power losses after each operation may leave: all undone that is not for good, none of it, some of it."""
+def losses(
+    log: list[Any], root: Path, model: Any, variants: int
+) -> Iterator[dict[Path, bytes | None]]:
+    """What power losses after each operation may leave: all undone that is not for good, none of
+    it, some of it.
+    """
     draw, seen = random.Random(0), set()
     for entry in [None, *log]:
         if entry is not None:
@@ -291,7 +327,9 @@ def losses(log: list[Any], root: Path, model: Any, variants: int) -> Iterator[di
                 yield found
 
 
-def survives_power_loss(folders: Iterator[Path], do: Any, name: str, whole: Tree, variants: int) -> int:
+def survives_power_loss(
+    folders: Iterator[Path], do: Any, name: str, whole: Tree, variants: int
+) -> int:
     folder, of, tried = next(folders), PLANS[name], 0
     root = folder.parent
     with using(Steps()):
@@ -313,8 +351,8 @@ def survives_power_loss(folders: Iterator[Path], do: Any, name: str, whole: Tree
 
 
 def over(left: Path, of: Plan, whole: Tree, early: Tree) -> None:
-    """A power loss while one cache takes another's place leaves one of them: the new one's dump goes on, or it is
-    still told that the old one stands there.
+    """A power loss while one cache takes another's place leaves one of them: the new one's dump
+    goes on, or it is still told that the old one stands there.
     """
     found = tree(left)
     if (left / "manifest.json").exists():
@@ -345,7 +383,9 @@ def test_a_power_loss_soon_after_a_kill(folders: Iterator[Path], wholes: dict[st
 
 
 @pytest.mark.parametrize("do", BEFORE, ids=lambda do: do.__name__)
-def test_a_power_loss_after_any_operation(folders: Iterator[Path], wholes: dict[str, Tree], do: Any) -> None:
+def test_a_power_loss_after_any_operation(
+    folders: Iterator[Path], wholes: dict[str, Tree], do: Any
+) -> None:
     survives_power_loss(folders, do, "dense", wholes["dense"], variants=2)
 
 
@@ -353,6 +393,10 @@ def test_a_power_loss_after_any_operation(folders: Iterator[Path], wholes: dict[
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("do", BEFORE, ids=lambda do: do.__name__)
 @pytest.mark.parametrize("name", PLANS)
-def test_power_losses_in_all_combinations(folders: Iterator[Path], wholes: dict[str, Tree], do: Any, name: str) -> None:
+def test_power_losses_in_all_combinations(
+    folders: Iterator[Path], wholes: dict[str, Tree], do: Any, name: str
+) -> None:
     tried = survives_power_loss(folders, do, name, wholes[name], variants=12)
-    print(f"{do.__name__}, {name}: {tried} of {tried} states after a power loss resumed to the same bytes")
+    print(
+        f"{do.__name__}, {name}: {tried} of {tried} states after a power loss resumed to the same bytes"
+    )

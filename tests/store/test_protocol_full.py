@@ -42,7 +42,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def dump_within(folder: Path, limit: int) -> tuple[str, int]:
-    """Dump in a process whose files may have so many bytes: what it said of a full disk, and its exit code."""
+    """Dump in a process whose files may have so many bytes: what it said of a full disk, and its
+    exit code.
+    """
 
     def dump(tell: Callable[[str], None]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -85,7 +87,10 @@ def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     def mount(options: str) -> Path:
         options = f"{options},remount" if mounted else options
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, text=True, check=False
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")

@@ -1,4 +1,6 @@
-"""Several writers of one plan, each with its own shards: any order, any deaths, the bytes of a lone dump."""
+"""Several writers of one plan, each with its own shards: any order, any deaths, the bytes of a lone
+dump.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ TESTS = Path(__file__).parents[1]
 caches = runpy.run_path(str(TESTS / "fake_caches.py"))
 disk = runpy.run_path(str(TESTS / "fake_disk.py"))
 go_on, tree = caches["go_on"], caches["tree"]
-Steps, Killing, using, fork, told = (disk[name] for name in ("Steps", "Killing", "using", "fork", "told"))
+Steps, Killing, using, fork, told = (
+    disk[name] for name in ("Steps", "Killing", "using", "fork", "told")
+)
 
 PLAN: Plan = caches["plan"](rows=17, shard_rows=3)  # 6 shards, the last one short
 Tree = dict[str, bytes]
@@ -42,11 +46,16 @@ def start(folder: Path, part: tuple[int, int], dies: int | None) -> tuple[int, i
 
 
 def at_once(folder: Path, parts: int, draw: random.Random, kills: int) -> None:
-    """All parts run at the same time; some are killed and started again, until each came to its end."""
+    """All parts run at the same time; some are killed and started again, until each came to its
+    end.
+    """
     to_do, sealed, made = draw.sample(range(parts), parts), False, list[str]()
     while to_do:
         dying = [draw.randrange(90) if i < kills else None for i in range(len(to_do))]
-        children = [(part, start(folder, (part, parts), dies)) for part, dies in zip(to_do, dying, strict=True)]
+        children = [
+            (part, start(folder, (part, parts), dies))
+            for part, dies in zip(to_do, dying, strict=True)
+        ]
         ends = [(part, *told(*child)) for part, child in children]
         assert all(code in (0, -signal.SIGKILL) for _, code, _ in ends)
         sealed |= any("sealed" in said for *_, said in ends)
@@ -63,13 +72,17 @@ def test_parts_at_once_are_a_lone_dump(tmp_path: Path, whole: Tree, parts: int) 
     assert tree(tmp_path / "cache") == whole
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize(
+    "times", [3, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+)
 def test_parts_that_are_killed_and_started_again(tmp_path: Path, whole: Tree, times: int) -> None:
     draw = random.Random(0)
     for i in range(times):
         at_once(tmp_path / f"{i}", draw.randint(2, 5), draw, kills=draw.randint(1, 4))
         assert tree(tmp_path / f"{i}") == whole
-    print(f"{times} of {times} caches of parts killed at random steps: a lone dump's bytes, sealed by one of them")
+    print(
+        f"{times} of {times} caches of parts killed at random steps: a lone dump's bytes, sealed by one of them"
+    )
 
 
 def test_parts_after_another_and_a_lone_dump_in_between(tmp_path: Path, whole: Tree) -> None:
@@ -83,7 +96,10 @@ def test_parts_after_another_and_a_lone_dump_in_between(tmp_path: Path, whole: T
 
 
 def test_a_part_is_held_by_one(tmp_path: Path) -> None:
-    with CacheWriter(tmp_path, PLAN, part=(0, 3)), CacheWriter(tmp_path, PLAN, part=(1, 3)) as second:
+    with (
+        CacheWriter(tmp_path, PLAN, part=(0, 3)),
+        CacheWriter(tmp_path, PLAN, part=(1, 3)) as second,
+    ):
         assert second.missing == [2, 3]
         before = tree(tmp_path)
         with pytest.raises(Locked, match=f"process {os.getpid()} on"):
@@ -110,7 +126,9 @@ def test_the_locks_of_dead_parts_are_swept_by_whoever_finishes(tmp_path: Path, w
         with using(Steps()):
             writer = CacheWriter(tmp_path, PLAN, part=(0, 2))
             for index in writer.missing:
-                writer.write(index, caches["part"](PLAN, index), caches["SKETCHES"], caches["CONDITIONS"])
+                writer.write(
+                    index, caches["part"](PLAN, index), caches["SKETCHES"], caches["CONDITIONS"]
+                )
         os.kill(os.getpid(), signal.SIGKILL)  # all its shards are there, and it did not seal
 
     told(*fork(hold))

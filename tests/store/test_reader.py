@@ -1,4 +1,6 @@
-"""The small files beside the shards, and ends that lie. What every store does stands in test_contract.py."""
+"""The small files beside the shards, and ends that lie. What every store does stands in
+test_contract.py.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ SMALL: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("spoil", SMALL)
 @pytest.mark.parametrize("name", ["plan.json", "shards/00001.json"])
-def test_the_small_files_must_say_what_the_manifest_says(tmp_path: Path, name: str, spoil: str) -> None:
+def test_the_small_files_must_say_what_the_manifest_says(
+    tmp_path: Path, name: str, spoil: str
+) -> None:
     make_ragged(tmp_path, plan())
     change, said = SMALL[spoil]
     change(tmp_path / name)
@@ -39,21 +43,33 @@ def test_other_files_among_the_shards_are_named(tmp_path: Path) -> None:
     (tmp_path / "shards" / "00009.arrow").write_bytes(b"")
     (tmp_path / "shards" / "below").mkdir()
     (tmp_path / "shards" / "below" / "x").symlink_to(tmp_path)
-    assert [fault.file for fault in Reader.open(tmp_path).faults()] == ["shards/00009.arrow", "shards/below/x"]
+    assert [fault.file for fault in Reader.open(tmp_path).faults()] == [
+        "shards/00009.arrow",
+        "shards/below/x",
+    ]
 
 
 def test_what_a_write_has_left_or_has_yet_to_name_is_no_fault(tmp_path: Path) -> None:
     """Hidden, and only that: somebody's own file may end in the same way."""
     make_ragged(tmp_path, plan(store="zarr"))
-    for name in (".plan.json.77.tmp", "shards/.00000.json.77.tmp", "shards/00001.zarr/logits/.zarr.json.77.tmp"):
+    for name in (
+        ".plan.json.77.tmp",
+        "shards/.00000.json.77.tmp",
+        "shards/00001.zarr/logits/.zarr.json.77.tmp",
+    ):
         (tmp_path / name).write_bytes(b"torn")
     (tmp_path / "shards" / "mine.tmp").write_bytes(b"")
     (tmp_path / "shards" / ".hidden").write_bytes(b"")
-    assert [fault.file for fault in Reader.open(tmp_path).faults()] == ["shards/.hidden", "shards/mine.tmp"]
+    assert [fault.file for fault in Reader.open(tmp_path).faults()] == [
+        "shards/.hidden",
+        "shards/mine.tmp",
+    ]
 
 
 @pytest.mark.parametrize("ends", [[5, 2, 3, 3], [-1, 1, 2, 3], [1, 2, 3, 2**40], [0, 4, 3, 3]])
-def test_ends_that_lead_elsewhere_are_refused(tmp_path: Path, ends: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ends_that_lead_elsewhere_are_refused(
+    tmp_path: Path, ends: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a cache whose checksums hold: who made it lied."""
     of = ragged(rows=2, shard_rows=2)
     arrays = part(of, 0)
@@ -74,4 +90,6 @@ def test_ends_that_lead_elsewhere_are_refused(tmp_path: Path, ends: list[int], m
 def test_no_file_of_a_cache_names_where_it_lies(tmp_path: Path) -> None:
     folder = tmp_path / "marker-of-a-home"
     make_ragged(folder, ragged())
-    assert not [path for path in folder.rglob("*") if path.is_file() and b"marker" in path.read_bytes()]
+    assert not [
+        path for path in folder.rglob("*") if path.is_file() and b"marker" in path.read_bytes()
+    ]

@@ -62,16 +62,24 @@ def test_a_shard_is_fetched_when_it_is_first_needed_and_never_again(
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_s3_gives_what_the_folder_gives(bucket: str, store: str, tmp_path: Path, home: Path) -> None:
+def test_s3_gives_what_the_folder_gives(
+    bucket: str, store: str, tmp_path: Path, home: Path
+) -> None:
     local = make(tmp_path / "local", plan(rows=3000, shard_rows=2000, store=store))
     cache = Cache.open(s3.upload(local.folder, bucket))
     assert same(cache, local, np.random.default_rng(0).integers(0, 3000, 500))
     cache.check(ROWS, local.row_hashes()[ROWS])
     assert cache.verify() == []
     assert {p.name for p in home.iterdir()} == {local.fingerprint}
-    kept = {p.relative_to(home / local.fingerprint).as_posix(): p.read_bytes() for p in home.rglob("*") if p.is_file()}
+    kept = {
+        p.relative_to(home / local.fingerprint).as_posix(): p.read_bytes()
+        for p in home.rglob("*")
+        if p.is_file()
+    }
     files = [file.name for receipt in local.manifest.receipts for file in receipt.files]
-    assert kept == {f"shards/{name}": (local.folder / "shards" / name).read_bytes() for name in files}
+    assert kept == {
+        f"shards/{name}": (local.folder / "shards" / name).read_bytes() for name in files
+    }
 
 
 def test_no_secret_lies_anywhere_or_is_said(bucket: str, local: Cache, home: Path) -> None:
@@ -79,7 +87,9 @@ def test_no_secret_lies_anywhere_or_is_said(bucket: str, local: Cache, home: Pat
     assert cache.verify() == []
     s3.change(f"{bucket}/shards/00001.arrow", b"x")
     said = [*map(str, cache.verify()), repr(cache)]
-    found = b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file()) + " ".join(said).encode()
+    found = (
+        b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file()) + " ".join(said).encode()
+    )
     assert not [secret for secret in s3.SECRETS.values() if secret.encode() in found]
 
 
@@ -99,7 +109,12 @@ DAMAGE: list[tuple[str, Callable[[bytes], bytes | None], str]] = [
 
 ON_S3 = ("flipped", "missing")  # the others there too: by `make test-all`
 CASES = [
-    pytest.param(kind, *case, marks=pytest.mark.slow if kind == "s3" and name not in ON_S3 else (), id=f"{kind}-{name}")
+    pytest.param(
+        kind,
+        *case,
+        marks=pytest.mark.slow if kind == "s3" and name not in ON_S3 else (),
+        id=f"{kind}-{name}",
+    )
     for kind in ("memory", "s3")
     for name, *case in DAMAGE
 ]
@@ -107,7 +122,12 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "damage", "said"), CASES)
 def test_what_is_wrong_at_the_url_never_lies_here(
-    kind: str, damage: Callable[[bytes], bytes | None], said: str, local: Cache, home: Path, request: Any
+    kind: str,
+    damage: Callable[[bytes], bytes | None],
+    said: str,
+    local: Cache,
+    home: Path,
+    request: Any,
 ) -> None:
     url = (
         request.getfixturevalue("url")
@@ -132,7 +152,9 @@ def test_what_is_wrong_at_the_url_never_lies_here(
     assert cache.verify() == []
 
 
-def test_verify_reads_what_is_there_now_and_mends_what_was_fetched(url: str, local: Cache, home: Path) -> None:
+def test_verify_reads_what_is_there_now_and_mends_what_was_fetched(
+    url: str, local: Cache, home: Path
+) -> None:
     cache = Cache.open(url)
     assert same(cache, local, np.arange(3000))
     good = (local.folder / "shards/00001.arrow").read_bytes()
@@ -153,10 +175,14 @@ def test_verify_sees_the_small_files_too(url: str, name: str) -> None:
     s3.change(f"{url}/{name}", b"{}\n")
     assert [fault.file for fault in Cache.open(url).verify()] == [name]
     s3.change(f"{url}/{name}", None)
-    assert [(fault.file, fault.what) for fault in Cache.open(url).verify()] == [(name, "expected the file, found none")]
+    assert [(fault.file, fault.what) for fault in Cache.open(url).verify()] == [
+        (name, "expected the file, found none")
+    ]
 
 
-def test_a_copy_of_another_size_or_a_link_is_fetched_anew(url: str, local: Cache, home: Path, tmp_path: Path) -> None:
+def test_a_copy_of_another_size_or_a_link_is_fetched_anew(
+    url: str, local: Cache, home: Path, tmp_path: Path
+) -> None:
     folder = home / local.fingerprint / "shards"
     folder.mkdir(parents=True)
     (folder / "00000.arrow").write_bytes(b"half")
@@ -187,7 +213,9 @@ def test_nothing_is_fetched_through_a_link(store: str, tmp_path: Path, home: Pat
     assert [path.name for path in (tmp_path / "theirs").rglob("*")] == [".00000.arrow.77.tmp"]
 
 
-def test_a_manifest_is_read_as_one_here_is(url: str, local: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_is_read_as_one_here_is(
+    url: str, local: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = (local.folder / "manifest.json").read_bytes()
     for bad in (b"", b"[]", good[:-5], good.replace(b'"rows": 3000', b'"rows": 3001'), good + b" "):
         s3.change(f"{url}/manifest.json", bad)
@@ -232,7 +260,9 @@ def _answers(cache: Cache, barrier: Any, results: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_workers_of_a_parent_that_has_read_already(bucket: str, local: Cache, method: str, home: Path) -> None:
+def test_workers_of_a_parent_that_has_read_already(
+    bucket: str, local: Cache, method: str, home: Path
+) -> None:
     """As a DataLoader's: forked beside the thread that fsspec reads in, or made from a pickle."""
     cache = Cache.open(s3.upload(local.folder, bucket))
     context = multiprocessing.get_context(method)
@@ -272,23 +302,33 @@ Cache.open(sys.argv[1]).take(np.arange(3000))
 """
 
 
-@pytest.mark.parametrize("moment", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 9)), 30])
-def test_a_kill_in_the_middle_leaves_nothing_wrong(moment: int, bucket: str, local: Cache, home: Path) -> None:
+@pytest.mark.parametrize(
+    "moment", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 9)), 30]
+)
+def test_a_kill_in_the_middle_leaves_nothing_wrong(
+    moment: int, bucket: str, local: Cache, home: Path
+) -> None:
     url = s3.upload(local.folder, bucket)
-    child = subprocess.Popen([sys.executable, "-c", KILLED, url, str(moment)], stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, url, str(moment)], stdout=subprocess.PIPE
+    )
     assert child.stdout is not None
     with child, child.stdout:
         assert child.stdout.readline() == b"here\n"
         child.send_signal(signal.SIGKILL)
     shards = home / local.fingerprint / "shards"
     whole = [path.name for path in shards.iterdir() if not path.name.startswith(".")]
-    assert all((shards / n).read_bytes() == (local.folder / "shards" / n).read_bytes() for n in whole)
+    assert all(
+        (shards / n).read_bytes() == (local.folder / "shards" / n).read_bytes() for n in whole
+    )
     assert same(Cache.open(url), local, np.arange(3000))
     assert kept(home) == [f"{i:05d}.arrow" for i in range(5)]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-def test_every_failing_operation_leaves_nothing_wrong(code: int, url: str, local: Cache, home: Path) -> None:
+def test_every_failing_operation_leaves_nothing_wrong(
+    code: int, url: str, local: Cache, home: Path
+) -> None:
     shards, rows, step = home / local.fingerprint / "shards", np.array([0, 2999]), 0
     failed: list[type[DiskError]] = []
     while True:
@@ -299,9 +339,15 @@ def test_every_failing_operation_leaves_nothing_wrong(code: int, url: str, local
             except DiskError as error:
                 failed.append(type(error))
         whole = [path for path in shards.glob("*") if not path.name.startswith(".")]
-        assert all(path.read_bytes() == (local.folder / "shards" / path.name).read_bytes() for path in whole)
+        assert all(
+            path.read_bytes() == (local.folder / "shards" / path.name).read_bytes()
+            for path in whole
+        )
         assert same(Cache.open(url), local, rows)
-        assert [name for name in kept(home) if not name.endswith(".lock")] == ["00000.arrow", "00004.arrow"]
+        assert [name for name in kept(home) if not name.endswith(".lock")] == [
+            "00000.arrow",
+            "00004.arrow",
+        ]
         if disk.count <= step:
             break
         step += 1

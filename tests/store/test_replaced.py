@@ -1,4 +1,6 @@
-"""A cache that is replaced while it is read: a reader gets the answers of the cache that it opened, or is told."""
+"""A cache that is replaced while it is read: a reader gets the answers of the cache that it opened,
+or is told.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def test_whoever_verifies_it_is_told_that_it_is_another(tmp_path: Path, store: s
     write(tmp_path / "c", store, 0)
     cache = Cache.open(tmp_path / "c")
     write(tmp_path / "c", store, 1)
-    with pytest.raises(FingerprintMismatch, match=r"found one with fingerprint .* replaced while it was read"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"found one with fingerprint .* replaced while it was read"
+    ):
         cache.verify()
     (tmp_path / "c" / "manifest.json").unlink()  # and is being replaced again
     with pytest.raises(FingerprintMismatch, match="found an unfinished one"):
@@ -71,7 +75,9 @@ def test_a_cache_that_is_replaced_while_it_is_opened_is_not_called_damaged(
     old = read_manifest(tmp_path / "c")
     write(tmp_path / "c", "zarr", 1)
     manifests = iter([old])
-    monkeypatch.setattr(reader, "read_manifest", lambda folder: next(manifests, None) or read_manifest(folder))
+    monkeypatch.setattr(
+        reader, "read_manifest", lambda folder: next(manifests, None) or read_manifest(folder)
+    )
     with pytest.raises(FingerprintMismatch, match="replaced while it was read"):
         Cache.open(tmp_path / "c")
 

@@ -25,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("home")
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """A plain web server that knows no ranges; ``cut`` ends an answer early, ``refuse`` asks who is there."""
+    """A plain web server that knows no ranges; ``cut`` ends an answer early, ``refuse`` asks who is
+    there.
+    """
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -50,7 +52,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def web(local: Cache) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(local.folder.parent)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Handler, directory=str(local.folder.parent))
+    )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -76,7 +80,9 @@ def test_a_web_server_that_sends_whole_files_alone(
     if promised:
         end = Handler.end_headers
         monkeypatch.setattr(
-            Handler, "end_headers", lambda self: (self.send_header("Accept-Ranges", "bytes"), end(self))[1]
+            Handler,
+            "end_headers",
+            lambda self: (self.send_header("Accept-Ranges", "bytes"), end(self))[1],
         )
     assert same(Cache.open(f"{web}/local"), local)
 

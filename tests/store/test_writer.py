@@ -85,7 +85,11 @@ def test_a_receipt_is_of_the_bytes_of_its_shard(tmp_path: Path) -> None:
     for index, receipt in enumerate(cache.manifest.receipts):
         data = (tmp_path / "shards" / f"0000{index}.arrow").read_bytes()
         (file,) = receipt.files
-        assert (receipt.bytes, file.bytes, file.blake2b) == (len(data), len(data), digest_bytes(data))
+        assert (receipt.bytes, file.bytes, file.blake2b) == (
+            len(data),
+            len(data),
+            digest_bytes(data),
+        )
         assert all(extent.holds(memoryview(data)) for extent in file.extents)
         assert (receipt.first_row, receipt.rows) == (index * 4, 4 if index < 2 else 2)
         assert receipt.records == {"row": receipt.rows}
@@ -130,7 +134,9 @@ def test_a_broken_off_dump_goes_on_where_it_stopped(tmp_path: Path, lost: str) -
     ],
     ids=["a torn shard", "a torn receipt", "an empty receipt", "a receipt of another plan"],
 )
-def test_a_shard_without_a_receipt_of_this_plan_does_not_exist(tmp_path: Path, damage: Callable[[Path], Any]) -> None:
+def test_a_shard_without_a_receipt_of_this_plan_does_not_exist(
+    tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
     make(tmp_path, PLAN)
     whole = tree(tmp_path)
     (tmp_path / "manifest.json").unlink()
@@ -189,7 +195,9 @@ def test_what_a_kill_left_is_no_hindrance(tmp_path: Path, left: list[str]) -> No
     ],
     ids=lambda files: ", ".join(files),
 )
-def test_another_folder_is_refused_and_not_touched(tmp_path: Path, files: dict[str, str], overwrite: bool) -> None:
+def test_another_folder_is_refused_and_not_touched(
+    tmp_path: Path, files: dict[str, str], overwrite: bool
+) -> None:
     folder = tmp_path / "out"
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +211,9 @@ def test_another_folder_is_refused_and_not_touched(tmp_path: Path, files: dict[s
 
 @pytest.mark.parametrize("name", ["plan.json", "shards", "notes.txt"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_in_the_place_of_the_folder_is_refused_and_kept(tmp_path: Path, name: str, overwrite: bool) -> None:
+def test_a_file_in_the_place_of_the_folder_is_refused_and_kept(
+    tmp_path: Path, name: str, overwrite: bool
+) -> None:
     (tmp_path / name).write_text("dear")
     with pytest.raises(SpecError, match="expected a folder, found a file"):
         CacheWriter(tmp_path / name, PLAN, overwrite=overwrite)
@@ -223,11 +233,23 @@ def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path, overwrite: bool) 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"teacher": {**PLAN.teacher, "weights": "ff00"}}, "teacher.weights = ab12, now it is ff00"),
+        (
+            {"teacher": {**PLAN.teacher, "weights": "ff00"}},
+            "teacher.weights = ab12, now it is ff00",
+        ),
         ({"teacher": {**PLAN.teacher, "label_names": ["x"]}}, "teacher.label_names = ['class 0', "),
-        ({"teacher": {**PLAN.teacher, "revision": "main"}}, "teacher.revision = None, now it is main"),
-        ({"preprocessor": {"vocabulary": "cd34", "special": {"pad": 9}}}, "tokenizer.special.pad = 0, now it is 9"),
-        ({"preparation": {"max_length": 64, "batch_tokens": 4096}}, "preparation.max_length = 128, now it is 64"),
+        (
+            {"teacher": {**PLAN.teacher, "revision": "main"}},
+            "teacher.revision = None, now it is main",
+        ),
+        (
+            {"preprocessor": {"vocabulary": "cd34", "special": {"pad": 9}}},
+            "tokenizer.special.pad = 0, now it is 9",
+        ),
+        (
+            {"preparation": {"max_length": 64, "batch_tokens": 4096}},
+            "preparation.max_length = 128, now it is 64",
+        ),
         ({"data": {**PLAN.data, "digest": "x" * 99}}, "now it is " + "x" * 57 + "…"),
         ({"rows": 9}, "rows = 10, now it is 9"),
         ({"shard_rows": 5}, "shard_rows = 4, now it is 5"),
@@ -251,13 +273,18 @@ def test_another_plan_is_refused_with_the_field_and_both_values(
 def test_tuples_and_lists_are_one_plan(tmp_path: Path) -> None:
     make(tmp_path, PLAN)
     names = tuple(PLAN.teacher["label_names"])
-    assert CacheWriter(tmp_path, make_plan(teacher={**PLAN.teacher, "label_names": names})).missing == []
+    assert (
+        CacheWriter(tmp_path, make_plan(teacher={**PLAN.teacher, "label_names": names})).missing
+        == []
+    )
 
 
 def test_overwrite_loses_the_old_cache_and_nothing_else(tmp_path: Path) -> None:
     other = make_plan(rows=3, shard_rows=2)
     make(tmp_path / "real", PLAN)
-    (tmp_path / "link").symlink_to(tmp_path / "real")  # a cache folder may be a link to a larger disk
+    (tmp_path / "link").symlink_to(
+        tmp_path / "real"
+    )  # a cache folder may be a link to a larger disk
     whole = answers(other)
     with CacheWriter(tmp_path / "link", other, overwrite=True) as writer:
         assert writer.missing == [0, 1]
@@ -290,7 +317,9 @@ def test_a_finished_cache_is_looked_at_and_not_changed(tmp_path: Path) -> None:
     with CacheWriter(tmp_path, PLAN) as writer:
         assert writer.complete
         assert writer.missing == []
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()
+    } == before
 
 
 def test_a_shard_is_made_again(tmp_path: Path) -> None:
@@ -301,7 +330,11 @@ def test_a_shard_is_made_again(tmp_path: Path) -> None:
         assert writer.missing == [1]
         assert not writer.complete
         assert not writer.seal()
-    assert sorted(set(whole) - set(tree(tmp_path))) == ["manifest.json", "shards/00001.arrow", "shards/00001.json"]
+    assert sorted(set(whole) - set(tree(tmp_path))) == [
+        "manifest.json",
+        "shards/00001.arrow",
+        "shards/00001.json",
+    ]
     assert go_on(tmp_path) == [1]
     assert tree(tmp_path) == whole
 
@@ -328,7 +361,9 @@ def test_a_folder_is_locked_while_it_is_written(tmp_path: Path) -> None:
     assert go_on(tmp_path) == [1, 2]
 
 
-def test_a_full_disk_leaves_a_dump_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_a_dump_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(tmp_path / "whole", PLAN)
     folder = tmp_path / "cache"
     whole = answers(PLAN)
@@ -350,7 +385,16 @@ def test_a_full_disk_leaves_a_dump_that_goes_on(tmp_path: Path, monkeypatch: pyt
 def test_receipts_are_plain_json_of_known_keys(tmp_path: Path) -> None:
     make(tmp_path, PLAN)
     receipt = json.loads((tmp_path / "shards" / "00000.json").read_bytes())
-    assert list(receipt) == ["plan", "first_row", "rows", "records", "files", "sketches", "conditions", "digest"]
+    assert list(receipt) == [
+        "plan",
+        "first_row",
+        "rows",
+        "records",
+        "files",
+        "sketches",
+        "conditions",
+        "digest",
+    ]
     assert [list(file) for file in receipt["files"]] == [["name", "bytes", "blake2b", "extents"]]
 
 
@@ -375,5 +419,7 @@ def test_what_stands_in_a_plan_is_named_on_one_line(tmp_path: Path) -> None:
     make(tmp_path, PLAN)
     plan = json.loads((tmp_path / "plan.json").read_bytes())
     write_json(tmp_path / "plan.json", {**plan, "a\nname": "a\r\nvalue\u2028more"})
-    with pytest.raises(FingerprintMismatch, match=r"begun with a name = a value more, now it is None\. Choose"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"begun with a name = a value more, now it is None\. Choose"
+    ):
         CacheWriter(tmp_path, PLAN)

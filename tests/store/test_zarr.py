@@ -1,4 +1,6 @@
-"""What the Zarr store alone does: real Zarr for others, nothing believed of a file, each chunk decoded once."""
+"""What the Zarr store alone does: real Zarr for others, nothing believed of a file, each chunk
+decoded once.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,19 @@ LOGITS = "00000.zarr/logits/c/0/0"
 
 
 def reseal(folder: Path, name: str, data: bytes) -> None:
-    """Put other bytes into the first shard, with receipts and a manifest to match: a forger's, not an accident's."""
+    """Put other bytes into the first shard, with receipts and a manifest to match: a forger's, not
+    an accident's.
+    """
     manifest = Reader.open(folder).manifest
     first, *others = manifest.receipts
     (old,) = (file for file in first.files if file.name == name)
     borders = [0, *(min(extent.stop, len(data)) for extent in old.extents[:-1]), len(data)]
-    described = Encoded(memoryview(data), tile(memoryview(data), sorted(set(borders)))).described(name)
-    forged = replace(first, files=tuple(described if file.name == name else file for file in first.files))
+    described = Encoded(memoryview(data), tile(memoryview(data), sorted(set(borders)))).described(
+        name
+    )
+    forged = replace(
+        first, files=tuple(described if file.name == name else file for file in first.files)
+    )
     (folder / "shards" / name).write_bytes(data)
     write_json(folder / "shards" / "00000.json", forged.to_dict())
     write_json(folder / "manifest.json", manifest_dict(manifest.plan, [forged, *others]))
@@ -59,7 +67,10 @@ def test_others_read_it_with_plain_zarr(tmp_path: Path) -> None:
 def test_every_byte_is_foretold(dtype: str, records: int, width: int) -> None:
     """Zeros too: a chunk that were left out would read as zeros when it was lost."""
     column = Column("x", dtype, width)
-    for array in (np.zeros(column.shape(records), dtype), np.arange(records * max(1, width)).astype(dtype)):
+    for array in (
+        np.zeros(column.shape(records), dtype),
+        np.arange(records * max(1, width)).astype(dtype),
+    ):
         shaped = array.reshape(column.shape(records))
         data = list(encode(0, [column], {"x": shaped}).values())[-1].data
         layout = Layout(column, records)
@@ -80,7 +91,12 @@ def test_an_index_that_leads_elsewhere_is_refused(cache: Path) -> None:
     data = (cache / "shards" / LOGITS).read_bytes()
     index = np.frombuffer(data[-36:-4], "<u8").reshape(2, 2)
     missing = np.full(2, 2**64 - 1, np.uint64)
-    for forged in (index[::-1], np.stack([index[0], missing]), index * 1000, index - np.array([0, 1], np.uint64)):
+    for forged in (
+        index[::-1],
+        np.stack([index[0], missing]),
+        index * 1000,
+        index - np.array([0, 1], np.uint64),
+    ):
         body = forged.astype("<u8").tobytes()
         reseal(cache, LOGITS, data[:-36] + body + crc32c(body).to_bytes(4, "little"))
         with pytest.raises(CorruptShard, match="expected 2 chunks one behind the other"):
@@ -92,7 +108,9 @@ def test_zarrs_own_checksum_names_file_batch_and_rows(cache: Path) -> None:
     data = bytearray((cache / "shards" / LOGITS).read_bytes())
     data[1024 * 6 + 4 + 100] ^= 1
     reseal(cache, LOGITS, bytes(data))
-    with pytest.raises(CorruptShard, match=r"batch 1, rows 1024 to 1999: expected Zarr's, found: .*checksum") as caught:
+    with pytest.raises(
+        CorruptShard, match=r"batch 1, rows 1024 to 1999: expected Zarr's, found: .*checksum"
+    ) as caught:
         read(cache)
     assert caught.value.where == str(cache / "shards" / LOGITS)
 
@@ -107,13 +125,22 @@ def test_a_file_of_another_length_is_refused(cache: Path, length: int) -> None:
 
 def test_metadata_is_compared_never_believed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A codec that a file names is not looked up, whatever the checksums say."""
-    monkeypatch.setattr("zarr.open_array", lambda *args, **how: pytest.fail("zarr was shown a file's metadata"))
+    monkeypatch.setattr(
+        "zarr.open_array", lambda *args, **how: pytest.fail("zarr was shown a file's metadata")
+    )
     for name in ("00000.zarr/zarr.json", "00000.zarr/logits/zarr.json"):
         data = (cache / "shards" / name).read_bytes()
-        for forged in (data.replace(b"crc32c", b"pickle"), data + b" ", data.replace(b"3", b"2"), b"{}"):
+        for forged in (
+            data.replace(b"crc32c", b"pickle"),
+            data + b" ",
+            data.replace(b"3", b"2"),
+            b"{}",
+        ):
             if forged != data:
                 reseal(cache, name, forged)
-                with pytest.raises(CorruptShard, match="expected the metadata that a shard of these records has"):
+                with pytest.raises(
+                    CorruptShard, match="expected the metadata that a shard of these records has"
+                ):
                     read(cache)
         reseal(cache, name, data)
 
@@ -122,7 +149,10 @@ def test_a_windowed_order_decodes_each_chunk_once(tmp_path: Path) -> None:
     rows = 40_000
     cache = make(tmp_path, plan(rows=rows, shard_rows=16_384, store="zarr"))
     assert cache.window == 1024
-    whole, order = cache.stored(np.arange(rows))["logits"], windowed_permutation(rows, cache.window, 0, 0)
+    whole, order = (
+        cache.stored(np.arange(rows))["logits"],
+        windowed_permutation(rows, cache.window, 0, 0),
+    )
     kept = cache.reader.tables["row"]._decoded
     kept.cache_clear()
     for start in range(0, rows, 32):

@@ -17,13 +17,17 @@ from logitcache.teacher.model import TeacherModel, load_teacher
 
 
 @pytest.fixture(scope="session")
-def sources(singles_data: Path, pairs_data: Path, load_source: Callable[[Path], Source]) -> dict[str, Source]:
+def sources(
+    singles_data: Path, pairs_data: Path, load_source: Callable[[Path], Source]
+) -> dict[str, Source]:
     return {"singles": load_source(singles_data), "pairs": load_source(pairs_data)}
 
 
 @pytest.fixture(scope="session")
 def student(checkpoint: Callable[..., Path]) -> Callable[..., TeacherModel]:
-    """``student(labels, dropout=0.0)``: a fresh copy of a tiny BERT with its tokenizer, other than any teacher here."""
+    """``student(labels, dropout=0.0)``: a fresh copy of a tiny BERT with its tokenizer, other than
+    any teacher here.
+    """
 
     def make(labels: tuple[str, ...] = ("neg", "pos"), dropout: float = 0.0) -> TeacherModel:
         return load_teacher(str(checkpoint("bert", labels, dropout)), device="cpu")
@@ -38,7 +42,9 @@ def rows(sources: dict[str, Source], student: Callable[..., TeacherModel]) -> Ex
 
 @pytest.fixture(scope="session")
 def cache(
-    sources: dict[str, Source], checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+    sources: dict[str, Source],
+    checkpoint: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Cache:
     """A RoBERTa's answers to the single texts."""
     folder = tmp_path_factory.mktemp("cache") / "c"

@@ -1,4 +1,5 @@
-"""Trainings in processes of their own: killed where a test wants it, or several ranks of one training.
+"""Trainings in processes of their own: killed where a test wants it, or several ranks of one
+training.
 
 One server has imported what is heavy; each process is a fork of it, and starts at once.
 """
@@ -25,7 +26,9 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-def _inside(target: Callable[..., None], args: tuple[Any, ...], variables: dict[str, str], log: str) -> None:
+def _inside(
+    target: Callable[..., None], args: tuple[Any, ...], variables: dict[str, str], log: str
+) -> None:
     os.environ.update(variables)
     multiprocessing.set_start_method(
         "fork", force=True
@@ -54,8 +57,8 @@ def start(log: Path, target: Callable[..., None], *args: Any, **variables: str) 
 
 
 def ended(log: Path, *processes: Any, among_killed: bool = False) -> list[int]:
-    """How they ended: 0, or minus the signal. A process that raised fails the test with what it said, unless it was
-    ``among_killed`` ones.
+    """How they ended: 0, or minus the signal. A process that raised fails the test with what it
+    said, unless it was ``among_killed`` ones.
     """
     try:
         for process in processes:
@@ -70,10 +73,13 @@ def ended(log: Path, *processes: Any, among_killed: bool = False) -> list[int]:
 
 
 def start_ranks(folder: Path, count: int, target: Callable[..., None], *args: Any) -> list[Any]:
-    """``target(*args)`` on so many ranks, as torchrun would start them, but met by a file instead of a port."""
+    """``target(*args)`` on so many ranks, as torchrun would start them, but met by a file instead
+    of a port.
+    """
     meeting = folder / f"meeting-{next(_numbers)}"
     return [
-        start(folder / "log", _ranked, str(meeting), target, *args, **_variables(rank, count)) for rank in range(count)
+        start(folder / "log", _ranked, str(meeting), target, *args, **_variables(rank, count))
+        for rank in range(count)
     ]
 
 
@@ -86,9 +92,20 @@ _numbers: Iterator[int] = itertools.count()
 
 
 def _variables(rank: int, count: int) -> dict[str, str]:
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": 1}
-    threads = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1}  # as torchrun does; accelerate asks for more
-    return {name: str(value) for name, value in (names | threads if count > 1 else {"RANK": 0}).items()}
+    names = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "MASTER_PORT": 1,
+    }
+    threads = {
+        "OMP_NUM_THREADS": 1,
+        "MKL_NUM_THREADS": 1,
+    }  # as torchrun does; accelerate asks for more
+    return {
+        name: str(value) for name, value in (names | threads if count > 1 else {"RANK": 0}).items()
+    }
 
 
 def _ranked(meeting: str, target: Callable[..., None], *args: Any) -> None:
@@ -96,7 +113,9 @@ def _ranked(meeting: str, target: Callable[..., None], *args: Any) -> None:
 
     rank, count = int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", "1"))
     if count > 1:
-        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=count
+        )
     target(*args)
     if count > 1:
         dist.destroy_process_group()
@@ -118,8 +137,9 @@ class Fate:
 
 
 def train_killed(config: Any, what: str, last: int | None, counted: str) -> None:
-    """Train, and die in the ``last``-th forward pass (``what`` is "pass") or at the last-th "write" after the first
-    pass; if it never comes to that, leave how many there were in the file ``counted``.
+    """Train, and die in the ``last``-th forward pass (``what`` is "pass") or at the last-th "write"
+    after the first pass; if it never comes to that, leave how many there were in the file
+    ``counted``.
     """
     from logitcache.stages.train import train
     from logitcache.student.trainer import DistillTrainer
@@ -141,7 +161,9 @@ def train_killed(config: Any, what: str, last: int | None, counted: str) -> None
 
 
 def watch_writes(fate: Fate) -> None:
-    """Each call that changes the disk counts: before it where it is ours, after it where a library wrote a file."""
+    """Each call that changes the disk counts: before it where it is ours, after it where a library
+    wrote a file.
+    """
     import shutil
 
     import torch

@@ -65,7 +65,9 @@ class Watch(TrainerCallback):
         self.gradients: list[np.ndarray[Any, Any]] = []
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.gradients.append(flat(p.grad for p in kwargs["model"].parameters() if p.grad is not None))
+        self.gradients.append(
+            flat(p.grad for p in kwargs["model"].parameters() if p.grad is not None)
+        )
 
 
 def flat(tensors: Any) -> np.ndarray[Any, Any]:
@@ -78,7 +80,10 @@ class Seen(DistillTrainer):
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         batch = inputs["batch"]
         step = torch.full_like(batch.row_id, self.state.global_step)
-        self.seen = [*getattr(self, "seen", []), torch.stack([step, batch.row_id, batch.weight.long()]).numpy()]
+        self.seen = [
+            *getattr(self, "seen", []),
+            torch.stack([step, batch.row_id, batch.weight.long()]).numpy(),
+        ]
         return super().compute_loss(model, inputs, *args, **kwargs)
 
 
@@ -97,12 +102,16 @@ def trained(case: Case, rows: Examples, cache: Path, checkpoint: Path, folder: P
         group_by_length=case.group_by_length,
         args=args,
         callbacks=[watch],
-        compute_metrics=lambda found: {"rows": float(len(found.predictions)), "positive": float(found.label_ids.sum())},
+        compute_metrics=lambda found: {
+            "rows": float(len(found.predictions)),
+            "positive": float(found.label_ids.sum()),
+        },
     )
     trainer.train()
     found = trainer.predict(EvalPlaces(Collator(some, TASK)))
     np.savez(
-        folder / f"{case.rows}-{case.accumulate}-{case.workers}-{case.group_by_length}-{os.environ.get('RANK', 0)}.npz",
+        folder
+        / f"{case.rows}-{case.accumulate}-{case.workers}-{case.group_by_length}-{os.environ.get('RANK', 0)}.npz",
         seen=np.concatenate(trainer.seen, axis=1),
         sizes=[len(part[0]) for part in trainer.seen],
         gradients=watch.gradients,
@@ -113,7 +122,9 @@ def trained(case: Case, rows: Examples, cache: Path, checkpoint: Path, folder: P
     )
 
 
-def train_cases(cases: Sequence[Case], rows: Examples, cache: Path, checkpoint: Path, folder: Path) -> None:
+def train_cases(
+    cases: Sequence[Case], rows: Examples, cache: Path, checkpoint: Path, folder: Path
+) -> None:
     with quiet():
         for case in cases:
             trained(case, rows, cache, checkpoint, folder)
@@ -122,13 +133,19 @@ def train_cases(cases: Sequence[Case], rows: Examples, cache: Path, checkpoint: 
 def dealt(order: EpochOrder, share: int, ranks: int) -> list[BatchSampler]:
     """Each rank's batches, as accelerate deals them out."""
     batches = BatchSampler(order, share, drop_last=False)
-    return [batches] if ranks == 1 else [BatchSamplerShard(batches, ranks, rank) for rank in range(ranks)]
+    return (
+        [batches]
+        if ranks == 1
+        else [BatchSamplerShard(batches, ranks, rank) for rank in range(ranks)]
+    )
 
 
 def read_epochs(workers: Sequence[int], ranks: Sequence[int], sizes: Sequence[int]) -> None:
     """Read two epochs through DataLoaders with so many workers."""
     for count, among, n in itertools.product(workers, ranks, sizes):
-        order = EpochOrder(n, lambda epoch, n=n: permutation(n, 3, epoch), 8 * among if among > 1 else 1)
+        order = EpochOrder(
+            n, lambda epoch, n=n: permutation(n, 3, epoch), 8 * among if among > 1 else 1
+        )
         for epoch in range(2):
             order.set_epoch(epoch)
             loaders = [
@@ -137,12 +154,20 @@ def read_epochs(workers: Sequence[int], ranks: Sequence[int], sizes: Sequence[in
             ]
             read = [list(loader) for loader in loaders]
             assert len({len(batches) for batches in read}) == 1
-            turns = np.concatenate([np.array([], np.int64), *(b for turn in zip(*read, strict=True) for b in turn)])
-            assert turns[turns >= 0].tolist() == permutation(n, 3, epoch).tolist(), (count, among, n)
+            turns = np.concatenate(
+                [np.array([], np.int64), *(b for turn in zip(*read, strict=True) for b in turn)]
+            )
+            assert turns[turns >= 0].tolist() == permutation(n, 3, epoch).tolist(), (
+                count,
+                among,
+                n,
+            )
 
 
 def train_or_die(config: Any, last: int | None, folder: Path) -> None:
-    """Train by the command's own way, note (step, row) of what is learnt from, and die in the ``last``-th pass."""
+    """Train by the command's own way, note (step, row) of what is learnt from, and die in the
+    ``last``-th pass.
+    """
     from logitcache.stages.train import train
 
     fate, compute = Fate(last), DistillTrainer.compute_loss

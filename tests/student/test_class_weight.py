@@ -1,4 +1,6 @@
-"""A weight of each class is a weight of each position, in every method: the gradient is torch's own."""
+"""A weight of each class is a weight of each position, in every method: the gradient is torch's
+own.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ def gradient(model: torch.nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("accumulate", [1, 4])
 @pytest.mark.parametrize("method", ["base", "kd"])
 def test_the_gradient_is_that_of_the_weighted_mean(
-    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path, method: str, accumulate: int
+    rows: Examples,
+    cache: Cache,
+    student: Callable[..., TeacherModel],
+    tmp_path: Path,
+    method: str,
+    accumulate: int,
 ) -> None:
     """Of base it is ``CrossEntropyLoss(weight=)``'s; of others the same mean of their own losses."""
     teachers = {"kd": cache} if METHODS[method].needs_teacher else {}

@@ -31,7 +31,9 @@ class Snapshots(StepClock):
     taken: list[dict[str, torch.Tensor]]
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.taken.append({name: t.clone() for name, t in kwargs["model"].student.state_dict().items()})
+        self.taken.append(
+            {name: t.clone() for name, t in kwargs["model"].student.state_dict().items()}
+        )
 
 
 @pytest.mark.parametrize(("select", "kept"), [("best", 1), ("last", 2)])
@@ -54,7 +56,9 @@ def test_the_selected_epochs_weights_are_kept(
 def test_the_best_weights_are_found_where_the_folder_now_is(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Broken off behind the last checkpoint, then moved: the best one is not where Trainer says it was."""
+    """Broken off behind the last checkpoint, then moved: the best one is not where Trainer says it
+    was.
+    """
 
     def broken(_: Any) -> None:
         raise KeyboardInterrupt
@@ -73,17 +77,23 @@ def test_the_best_weights_are_found_where_the_folder_now_is(
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "f1", "mcc"])
-def test_best_is_by_the_metric_that_is_named(config: TrainConfig, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+def test_best_is_by_the_metric_that_is_named(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
     values = iter(SCRIPT)
     names = ("accuracy", "macro_f1", "f1", "mcc")
     monkeypatch.setattr(
-        module, "_metrics", lambda task, _: {n: next(values, 0.0) if n == metric else 0.5 for n in names}
+        module,
+        "_metrics",
+        lambda task, _: {n: next(values, 0.0) if n == metric else 0.5 for n in names},
     )
     out = train(replace(config, metric=metric))
     assert json.loads((out / "result.json").read_text())["selected_epoch"] == 2
 
 
-def test_without_a_dev_split_the_last_weights_are_kept(config: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
+def test_without_a_dev_split_the_last_weights_are_kept(
+    config: TrainConfig, singles_data: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     for split in ("train", "test"):
@@ -97,8 +107,14 @@ def test_without_a_dev_split_the_last_weights_are_kept(config: TrainConfig, sing
 
 
 def test_part_of_an_epoch_is_counted_as_such(config: TrainConfig) -> None:
-    result = json.loads((train(replace(config, epochs=0.5, select="last")) / "result.json").read_text())
-    assert (result["steps"], result["rows_seen"], result["selected_epoch"]) == (4, 32, pytest.approx(0.5, abs=0.05))
+    result = json.loads(
+        (train(replace(config, epochs=0.5, select="last")) / "result.json").read_text()
+    )
+    assert (result["steps"], result["rows_seen"], result["selected_epoch"]) == (
+        4,
+        32,
+        pytest.approx(0.5, abs=0.05),
+    )
 
 
 def test_fidelity_is_measured_on_train_rows(finished: dict[str, Path]) -> None:

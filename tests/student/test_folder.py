@@ -1,4 +1,6 @@
-"""A result folder has one writer: it is locked, waited for or refused, and what is refused is not touched."""
+"""A result folder has one writer: it is locked, waited for or refused, and what is refused is not
+touched.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_a_folder_that_somebody_writes_to_is_refused_by_name(job: Job) -> None:
     expected = rf"out: process {os.getpid()} on '.*' is writing this result folder\. Wait for it, end it, or choose"
     with pytest.raises(Locked, match=expected), held(run_of(job)):
         pass
-    claim(replace(job, config=replace(job.config, seed=7)))  # with other settings it is somebody's all the same
+    claim(
+        replace(job, config=replace(job.config, seed=7))
+    )  # with other settings it is somebody's all the same
     with pytest.raises(Locked, match=expected), held(run_of(job)):
         pass
     lock.release()
@@ -91,7 +95,9 @@ def test_a_run_that_is_there_is_said_where_nothing_can_be_written(job: Job) -> N
 def test_a_result_that_is_not_whole_is_refused_with_what_to_do(job: Job, text: str) -> None:
     finish(job)
     (job.out / "result.json").write_text(text)
-    with pytest.raises(FormatError, match=r"result\.json: expected .* Give --overwrite to train this student again"):
+    with pytest.raises(
+        FormatError, match=r"result\.json: expected .* Give --overwrite to train this student again"
+    ):
         is_done(job)
     assert not is_done(replace(job, config=replace(job.config, overwrite=True)))
 
@@ -160,21 +166,30 @@ def test_nobody_waits_for_another_run(job: Job) -> None:
     lock.release()
 
 
-def test_a_run_records_what_its_tokenizer_does_and_goes_on_with_no_other(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_run_records_what_its_tokenizer_does_and_goes_on_with_no_other(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     config = replace(config, out=tmp_path / "out")
     with pytest.raises(Interrupt):
         train(config, reporter=stop_at(10))
     recorded = json.loads((tmp_path / "out" / "run.json").read_text())["tokenizer_fingerprint"]
     job = made(config)
-    assert recorded == {**json.loads(json.dumps(tokenizer_fingerprint(job.tokenizer))), "max_length": 32}
+    assert recorded == {
+        **json.loads(json.dumps(tokenizer_fingerprint(job.tokenizer))),
+        "max_length": 32,
+    }
     (learnt,) = config.workspace.tokenizers.iterdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         text = (learnt / name).read_text()
         (learnt / name).write_text(
-            text.replace('"lowercase": true', '"lowercase": false').replace('lower_case": true', 'lower_case": false')
+            text.replace('"lowercase": true', '"lowercase": false').replace(
+                'lower_case": true', 'lower_case": false'
+            )
         )
     before = tree(tmp_path / "out")
-    with pytest.raises(FingerprintMismatch, match=r"made with tokenizer_fingerprint\.normalizer = "):
+    with pytest.raises(
+        FingerprintMismatch, match=r"made with tokenizer_fingerprint\.normalizer = "
+    ):
         train(config, reporter=NoSteps())
     assert tree(tmp_path / "out") == before
 
@@ -195,11 +210,15 @@ def test_a_first_copy_that_was_replaced_is_noticed(stopped: TrainConfig) -> None
     other = train(replace(stopped, method="base", seed=5, out=first.with_name("other")))
     (other / "model.safetensors").replace(first / "model.safetensors")
     assert json.loads((first / "run.json").read_text()) == recorded
-    with pytest.raises(FingerprintMismatch, match=r"out: this run was made with cache = \w+, now it is \w+"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"out: this run was made with cache = \w+, now it is \w+"
+    ):
         train(stopped, reporter=NoSteps())
 
 
-def test_a_first_copy_that_is_the_same_is_gone_on_with(stopped: TrainConfig, tmp_path: Path) -> None:
+def test_a_first_copy_that_is_the_same_is_gone_on_with(
+    stopped: TrainConfig, tmp_path: Path
+) -> None:
     """Wherever it lies: the base run's place has been taken by another meanwhile."""
     base = replace(stopped, method="base", out=None)
     train(replace(base, learning_rate=0.01, overwrite=True))

@@ -29,7 +29,9 @@ def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
-def test_defaults_follow_the_student_and_the_data(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:
+def test_defaults_follow_the_student_and_the_data(
+    config: TrainConfig, checkpoint: Callable[..., Path]
+) -> None:
     bare = replace(config, learning_rate=None)
     shape, pretrained = made(bare), made(replace(bare, student=str(checkpoint())))
     random = made(replace(bare, student=str(checkpoint()), init="random"))
@@ -38,10 +40,23 @@ def test_defaults_follow_the_student_and_the_data(config: TrainConfig, checkpoin
     assert shape.config.select == "best"
 
 
-def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, checkpoint: Callable[..., Path]) -> None:
-    job = made(replace(config, method="kd", student=str(checkpoint()), tokenizer=str(checkpoint()), temperature=2.0))
+def test_what_is_asked_names_every_setting_and_no_place(
+    config: TrainConfig, checkpoint: Callable[..., Path]
+) -> None:
+    job = made(
+        replace(
+            config,
+            method="kd",
+            student=str(checkpoint()),
+            tokenizer=str(checkpoint()),
+            temperature=2.0,
+        )
+    )
     asked = job.record()
-    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {"label_map", "class_weight"}
+    assert set(asked) >= {f.name for f in fields(TrainConfig)} - NOT_RECORDED - {
+        "label_map",
+        "class_weight",
+    }
     assert (asked["alpha"], asked["temperature"], asked["soft_factor"]) == (0.5, 2.0, 4.0)
     assert asked["student"] == asked["tokenizer"]
     assert asked["student"].startswith(f"{checkpoint().name}@")
@@ -65,12 +80,30 @@ def test_what_is_asked_names_every_setting_and_no_place(config: TrainConfig, che
         ({"report_to": "paper"}, "--report-to"),
         ({"cache": "c"}, "--cache: base has no teacher"),
         ({"method": "kd", "teachers": "mean"}, "--teachers: expected mean, and several caches"),
-        ({"method": "kd", "teachers": "mean", "cache": "c"}, "--teachers: expected mean, and several caches"),
-        ({"method": "kd", "teachers": "best", "cache": ["c", "d"]}, "--teachers: expected one of mean, found .best."),
-        ({"method": "kd", "folds": 3}, "--folds: expected self-kd without --cache.* give --folds to `logitcache dump`"),
-        ({"method": "self-kd", "folds": 3, "cache": "c"}, "--folds: expected self-kd without --cache"),
-        ({"method": "self-kd", "folds": 1}, "--folds: expected a whole number from 2 to 100, found 1"),
-        ({"method": "self-kd", "folds": 101}, "--folds: expected a whole number from 2 to 100, found 101"),
+        (
+            {"method": "kd", "teachers": "mean", "cache": "c"},
+            "--teachers: expected mean, and several caches",
+        ),
+        (
+            {"method": "kd", "teachers": "best", "cache": ["c", "d"]},
+            "--teachers: expected one of mean, found .best.",
+        ),
+        (
+            {"method": "kd", "folds": 3},
+            "--folds: expected self-kd without --cache.* give --folds to `logitcache dump`",
+        ),
+        (
+            {"method": "self-kd", "folds": 3, "cache": "c"},
+            "--folds: expected self-kd without --cache",
+        ),
+        (
+            {"method": "self-kd", "folds": 1},
+            "--folds: expected a whole number from 2 to 100, found 1",
+        ),
+        (
+            {"method": "self-kd", "folds": 101},
+            "--folds: expected a whole number from 2 to 100, found 101",
+        ),
         ({"without_fold": (3, 3)}, r"without_fold: .* found \(3, 3\)"),
     ],
 )
@@ -86,8 +119,14 @@ def test_what_cannot_be_is_refused(config: TrainConfig, wrong: dict[str, Any], s
             [{"text": "a", "label": 1}, {"text": "b", "label": 1}],
             "at least two classes in the training rows, found one",
         ),
-        ([{"text": "a", "label": 1}, {"text": "b"}], "at least two classes in the training rows, found one"),
-        ([{"text": "a"}, {"text": "b"}], "expected labelled training rows, found none with a label"),
+        (
+            [{"text": "a", "label": 1}, {"text": "b"}],
+            "at least two classes in the training rows, found one",
+        ),
+        (
+            [{"text": "a"}, {"text": "b"}],
+            "expected labelled training rows, found none with a label",
+        ),
     ],
 )
 def test_training_needs_labels_of_two_classes(
@@ -142,8 +181,12 @@ def test_another_run_is_refused_by_its_field(
         is_done(made(replace(config, **change)))
 
 
-def test_renamed_labels_make_another_run(config: TrainConfig, singles_data: Path, tmp_path: Path) -> None:
-    """The rows and the classes' numbers are the same; the names that the student answers with are not."""
+def test_renamed_labels_make_another_run(
+    config: TrainConfig, singles_data: Path, tmp_path: Path
+) -> None:
+    """The rows and the classes' numbers are the same; the names that the student answers with are
+    not.
+    """
     (tmp_path / "data").mkdir()
     for file in singles_data.iterdir():
         (tmp_path / "data" / file.name).write_text(file.read_text().replace('"pos"', '"positive"'))
@@ -153,7 +196,9 @@ def test_renamed_labels_make_another_run(config: TrainConfig, singles_data: Path
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_is_no_result_is_never_touched(config: TrainConfig, tmp_path: Path, overwrite: bool) -> None:
+def test_what_is_no_result_is_never_touched(
+    config: TrainConfig, tmp_path: Path, overwrite: bool
+) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("dear")
     for out in (tmp_path / "thesis", tmp_path / "thesis" / "chapter1.tex"):
@@ -163,7 +208,11 @@ def test_what_is_no_result_is_never_touched(config: TrainConfig, tmp_path: Path,
 
 
 def test_shapes_have_a_head_for_each_64_of_width() -> None:
-    assert [parse_shape(s) for s in ("1x32", "2x128", "4x256")] == [(1, 32, 1), (2, 128, 2), (4, 256, 4)]
+    assert [parse_shape(s) for s in ("1x32", "2x128", "4x256")] == [
+        (1, 32, 1),
+        (2, 128, 2),
+        (4, 256, 4),
+    ]
 
 
 def test_the_seed_decides_every_fresh_weight(config: TrainConfig, tmp_path: Path) -> None:
@@ -181,17 +230,26 @@ def test_the_seed_decides_every_fresh_weight(config: TrainConfig, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2-right"])
 def test_a_checkpoint_gets_a_head_for_these_labels(
-    config: TrainConfig, checkpoint: Callable[..., Path], pairs_data: Path, kind: str, tmp_path: Path
+    config: TrainConfig,
+    checkpoint: Callable[..., Path],
+    pairs_data: Path,
+    kind: str,
+    tmp_path: Path,
 ) -> None:
     """Its body's weights stay; with ``random`` only its architecture does."""
     job, path = made(replace(config, data=str(pairs_data))), str(checkpoint(kind))
     tokenizer = student_tokenizer(path, None, job.train, 150, 32, tmp_path)
     known = len(tokenizer)  # a padding token that is added has a fresh embedding
-    kept, fresh = (build_student(path, init, job.task, tokenizer, 32, 0) for init in ("pretrained", "random"))
+    kept, fresh = (
+        build_student(path, init, job.task, tokenizer, 32, 0) for init in ("pretrained", "random")
+    )
     assert kept.config.num_labels == fresh.config.num_labels == 3
     assert kept.config.pad_token_id == tokenizer.pad_token_id
     other = build_student(path, "pretrained", job.task, tokenizer, 32, 1)
-    embeddings = [m.get_input_embeddings().weight[:known].detach().numpy().tobytes() for m in (kept, fresh, other)]
+    embeddings = [
+        m.get_input_embeddings().weight[:known].detach().numpy().tobytes()
+        for m in (kept, fresh, other)
+    ]
     assert embeddings[0] != embeddings[1]
     assert embeddings[0] == embeddings[2]
 
@@ -209,7 +267,9 @@ def test_a_cache_is_one_path_or_several() -> None:
 
 def test_the_metric_is_the_datas_own_unless_one_is_named(config: TrainConfig) -> None:
     source = replace(load(config, SILENT), metric="mcc")
-    jobs = [resolve(replace(config, metric=metric), source, SILENT) for metric in (None, "macro_f1")]
+    jobs = [
+        resolve(replace(config, metric=metric), source, SILENT) for metric in (None, "macro_f1")
+    ]
     assert [job.record()["metric"] for job in jobs] == ["mcc", "macro_f1"]
 
 
@@ -217,13 +277,22 @@ def test_the_metric_is_the_datas_own_unless_one_is_named(config: TrainConfig) ->
 def test_without_a_fold_its_labelled_rows_are_left_out(config: TrainConfig, method: str) -> None:
     """Of the rows that --rows chose: the others keep their row_id."""
     whole, chosen = made(config).train, made(replace(config, rows=40)).train
-    left = [made(replace(config, method=method, rows=40, without_fold=(fold, 3))).train.row_id for fold in range(3)]
+    left = [
+        made(replace(config, method=method, rows=40, without_fold=(fold, 3))).train.row_id
+        for fold in range(3)
+    ]
     fold = dict(zip(whole.row_id.tolist(), folds_of(whole.row_hash, 3).tolist(), strict=True))
-    assert [r.tolist() for r in left] == [[i for i in chosen.row_id.tolist() if fold[i] != k] for k in range(3)]
+    assert [r.tolist() for r in left] == [
+        [i for i in chosen.row_id.tolist() if fold[i] != k] for k in range(3)
+    ]
 
 
-def test_unlabelled_rows_stand_behind_the_train_split(config: TrainConfig, unlabelled_data: Path) -> None:
-    """Whatever part of the train split is used; the run's own settings say which they were, by digest."""
+def test_unlabelled_rows_stand_behind_the_train_split(
+    config: TrainConfig, unlabelled_data: Path
+) -> None:
+    """Whatever part of the train split is used; the run's own settings say which they were, by
+    digest.
+    """
     config, notes = replace(config, unlabelled=str(unlabelled_data)), list[str]()
     kd = resolve(replace(config, method="kd", rows=20), None, Notes(notes.append))
     assert kd.train.row_id[20:].tolist() == list(range(60, 90))
@@ -236,5 +305,7 @@ def test_unlabelled_rows_stand_behind_the_train_split(config: TrainConfig, unlab
     assert kd.record()["unlabelled"] == kd.source.split("unlabelled").digest()
     out = config.workspace.folder / "kd"
     claim(replace(kd, out=out))
-    with pytest.raises(FingerprintMismatch, match=r"made with unlabelled = [0-9a-f]+, now it is None"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"made with unlabelled = [0-9a-f]+, now it is None"
+    ):
         is_done(made(replace(config, method="kd", rows=20, unlabelled=None, out=out)))

@@ -36,11 +36,15 @@ def taught(alpha: float, labels: torch.Tensor | None = None) -> Weights:
 def logit_rows(draw: st.DrawFn, count: int = 1) -> list[torch.Tensor]:
     """``count`` matrices of logits of one shape [P, K]."""
     shape = (draw(st.integers(1, 5)), draw(WIDTHS))
-    return [torch.from_numpy(draw(arrays(np.float32, shape, elements=HALVES))) for _ in range(count)]
+    return [
+        torch.from_numpy(draw(arrays(np.float32, shape, elements=HALVES))) for _ in range(count)
+    ]
 
 
 @given(logit_rows())
-def test_the_divergence_of_a_distribution_from_itself_is_exactly_zero(rows: list[torch.Tensor]) -> None:
+def test_the_divergence_of_a_distribution_from_itself_is_exactly_zero(
+    rows: list[torch.Tensor],
+) -> None:
     assert (kl_divergence(rows[0], rows[0]) == 0).all()
 
 
@@ -53,7 +57,9 @@ def test_the_divergence_is_that_of_scipy_and_never_negative(rows: list[torch.Ten
 
 
 @given(logit_rows(), st.floats(-50, 50))
-def test_an_offset_of_all_logits_changes_no_divergence(rows: list[torch.Tensor], offset: float) -> None:
+def test_an_offset_of_all_logits_changes_no_divergence(
+    rows: list[torch.Tensor], offset: float
+) -> None:
     np.testing.assert_allclose(kl_divergence(rows[0], rows[0] + offset), 0, atol=1e-4)
 
 
@@ -101,7 +107,9 @@ def test_far_logits_overflow_nothing() -> None:
 
 
 def test_temperature_one_is_one_cross_entropy_and_the_sum_of_two() -> None:
-    """The short way (one log-sum-exp) and the long way agree: a temperature just above 1 must not jump."""
+    """The short way (one log-sum-exp) and the long way agree: a temperature just above 1 must not
+    jump.
+    """
     torch.manual_seed(0)
     z, teacher, labels = torch.randn(5, 3), torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
     short = distillation_loss(z, labels, teacher.softmax(1), 0.4, 1.0, 1.0)
@@ -130,22 +138,33 @@ def test_without_a_label_the_target_is_the_teachers_alone(
     np.testing.assert_allclose(target.sum(1), 1, atol=1e-5)
     assert (target >= 0).all()
     plain = mixed_target(labels[~bare], p[~bare], taught(alpha), z.shape[1])
-    np.testing.assert_allclose(target[~bare], plain, rtol=0, atol=1.2e-7)  # 1 - alpha is rounded before, not after
+    np.testing.assert_allclose(
+        target[~bare], plain, rtol=0, atol=1.2e-7
+    )  # 1 - alpha is rounded before, not after
 
 
-@pytest.mark.parametrize(("temperature", "factor"), [(1.0, 1.0), (2.0, 4.0), (4.0, 1.0), (0.5, 0.25)])
+@pytest.mark.parametrize(
+    ("temperature", "factor"), [(1.0, 1.0), (2.0, 4.0), (4.0, 1.0), (0.5, 0.25)]
+)
 @given(some_unlabelled())
 def test_a_batch_of_both_kinds_is_each_kind_alone(
     temperature: float, factor: float, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]
 ) -> None:
-    """Loss and gradient: labelled rows those of the plain form, the others those of alpha 1 whatever their label."""
+    """Loss and gradient: labelled rows those of the plain form, the others those of alpha 1
+    whatever their label.
+    """
     z, teacher, labels, alpha = batch
     p, bare = (teacher / temperature).softmax(1), labels < 0
     weights = taught(alpha, labels)
-    loss, gradient = with_gradient(z, lambda x: mixture_loss(x, labels, p, weights, temperature, factor))
+    loss, gradient = with_gradient(
+        z, lambda x: mixture_loss(x, labels, p, weights, temperature, factor)
+    )
     for rows, weight, known in ((~bare, alpha, labels), (bare, 1.0, torch.zeros_like(labels))):
         expected = with_gradient(
-            z[rows], lambda x, m=rows, w=weight, y=known: distillation_loss(x, y[m], p[m], w, temperature, factor)
+            z[rows],
+            lambda x, m=rows, w=weight, y=known: distillation_loss(
+                x, y[m], p[m], w, temperature, factor
+            ),
         )
         np.testing.assert_allclose(loss[rows], expected[0], rtol=2e-6, atol=2e-6)
         np.testing.assert_allclose(gradient[rows], expected[1], rtol=2e-6, atol=2e-6)
@@ -159,7 +178,9 @@ def test_a_missing_label_that_nobody_spoke_of_is_refused(temperature: float) -> 
         distillation_loss(z, labels, z.softmax(1), 0.5, temperature, 1.0)
 
 
-def with_gradient(z: torch.Tensor, f: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def with_gradient(
+    z: torch.Tensor, f: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
     z = z.clone().requires_grad_()
     loss = f(z)
     loss.sum().backward()

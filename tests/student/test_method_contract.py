@@ -75,7 +75,9 @@ def test_the_loss_is_the_cross_entropy_against_the_mixture(
     label_part = parts.label * torch.nn.functional.one_hot(labels, width) + parts.uniform / width
     expected = -(label_part * z.log_softmax(1)).sum(1)
     softened = (teacher / temperature).softmax(1)
-    expected -= goal.soft_factor * parts.teacher * (softened * (z / temperature).log_softmax(1)).sum(1)
+    expected -= (
+        goal.soft_factor * parts.teacher * (softened * (z / temperature).log_softmax(1)).sum(1)
+    )
     np.testing.assert_allclose(loss, expected, rtol=2e-5)
 
 
@@ -90,8 +92,12 @@ def test_no_positions_give_no_loss(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_method_of_ones_own_trains_from_the_command_line(tmp_path: Path) -> None:
-    """One entry in a table is all: options, training, the result's record and the comparison know it."""
-    rows = [{"text": f"{'good' if i % 2 else 'bad'} film {i}", "label": f"{i % 2}"} for i in range(80)]
+    """One entry in a table is all: options, training, the result's record and the comparison know
+    it.
+    """
+    rows = [
+        {"text": f"{'good' if i % 2 else 'bad'} film {i}", "label": f"{i % 2}"} for i in range(80)
+    ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     body = "import sys\nfrom logitcache_cli.main import cli\ncli(sys.argv[1:])"
     lines = (
@@ -102,7 +108,9 @@ def test_a_method_of_ones_own_trains_from_the_command_line(tmp_path: Path) -> No
     )
     for line in lines:
         command = [sys.executable, "-c", HALF_AND_HALF + body, *line.split()]
-        done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
     assert {row["method"] for row in json.loads(done.stdout)["rows"]} == {"base", "half"}
     assert json.loads((tmp_path / "half" / "run.json").read_text())["alpha"] == 0.5

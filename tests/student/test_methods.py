@@ -1,5 +1,5 @@
-"""Each method's loss and gradient against its formula (Kobyzev et al. 2023, eqs. 1-6), written out in double
-precision.
+"""Each method's loss and gradient against its formula (Kobyzev et al. 2023, eqs. 1-6), written out
+in double precision.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def hard(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return -z.log_softmax(1)[torch.arange(len(z)), labels]
 
 
-def base(z: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor, o: Objective) -> torch.Tensor:
+def base(
+    z: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor, o: Objective
+) -> torch.Tensor:
     return hard(z, labels)
 
 
@@ -38,7 +40,9 @@ def ls(z: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor, o: Objectiv
     return (1 - o.alpha) * hard(z, labels) + o.alpha * divergence(u, z)
 
 
-def tf_reg(z: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor, o: Objective) -> torch.Tensor:
+def tf_reg(
+    z: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor, o: Objective
+) -> torch.Tensor:
     assert o.a is not None
     p = torch.full_like(z, (1 - o.a) / (z.shape[1] - 1))
     p[torch.arange(len(z)), labels] = o.a
@@ -78,7 +82,9 @@ def draw_rows(seed: int, width: int, n: int = 6) -> tuple[torch.Tensor, torch.Te
     return z, torch.randint(width, (n,), generator=g), teacher
 
 
-def ours(o: Objective, z: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def ours(
+    o: Objective, z: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
     """(loss, gradient) as computed in single precision."""
     z = z.float().requires_grad_()
     loss = o.loss(z, labels, teacher.float() if METHODS[o.method].needs_teacher else None)
@@ -124,10 +130,14 @@ def test_loss_and_gradient_are_the_papers(
 
 
 @given(st.integers(0, 99), st.sampled_from([2, 3, 5, 64]), st.floats(0.01, 1), st.floats(0.5, 0.99))
-def test_tf_reg_is_label_smoothing_with_less_of_it(seed: int, width: int, alpha: float, a: float) -> None:
+def test_tf_reg_is_label_smoothing_with_less_of_it(
+    seed: int, width: int, alpha: float, a: float
+) -> None:
     z, labels, teacher = draw_rows(seed, width)
     same = alpha * (1 - a) * width / (width - 1)
-    left, right = (ours(o, z, labels, teacher) for o in (objective("tf-reg", alpha, a), objective("ls", same)))
+    left, right = (
+        ours(o, z, labels, teacher) for o in (objective("tf-reg", alpha, a), objective("ls", same))
+    )
     np.testing.assert_allclose(left[0], right[0], atol=2e-5)
     np.testing.assert_allclose(left[1], right[1], atol=2e-6)
 
@@ -135,7 +145,9 @@ def test_tf_reg_is_label_smoothing_with_less_of_it(seed: int, width: int, alpha:
 @pytest.mark.parametrize("method", ["ls", "tf-reg", "kd", "self-kd"])
 def test_without_alpha_every_method_is_base(method: str) -> None:
     rows = draw_rows(1, 4)
-    for left, right in zip(ours(objective(method, 0.0), *rows), ours(objective("base"), *rows), strict=True):
+    for left, right in zip(
+        ours(objective(method, 0.0), *rows), ours(objective("base"), *rows), strict=True
+    ):
         assert torch.equal(left, right)
 
 
@@ -144,7 +156,10 @@ def test_a_teacher_that_only_says_the_label_teaches_base(alpha: float) -> None:
     z, labels, _ = draw_rows(2, 4)
     certain = torch.full((len(z), 4), -65504.0, dtype=torch.float64)
     certain[torch.arange(len(z)), labels] = 0
-    left, right = ours(objective("kd", alpha), z, labels, certain), ours(objective("base"), z, labels, certain)
+    left, right = (
+        ours(objective("kd", alpha), z, labels, certain),
+        ours(objective("base"), z, labels, certain),
+    )
     np.testing.assert_allclose(left[0], right[0], atol=1e-6)
     np.testing.assert_allclose(left[1], right[1], atol=1e-6)
 
@@ -177,7 +192,8 @@ def test_rows_without_a_label_learn_from_the_teacher_alone(
     loss.sum().backward()
     z.requires_grad_()
     labelled, taught = (
-        kd(z, labels, teacher, each) + constant(each, labels, teacher) for each in (o, replace(o, alpha=1.0))
+        kd(z, labels, teacher, each) + constant(each, labels, teacher)
+        for each in (o, replace(o, alpha=1.0))
     )
     expected = torch.where(bare, taught, labelled)
     expected.sum().backward()
@@ -206,7 +222,8 @@ def test_where_every_row_has_its_label_it_does_not_matter_that_some_might_not(
 def test_the_squared_temperature_scales_the_gradient_not_the_report_alone() -> None:
     z, labels, teacher = draw_rows(4, 3)
     plain, squared = (
-        ours(objective("kd", 1.0, temperature=4.0, tau_squared=s), z, labels, teacher) for s in (False, True)
+        ours(objective("kd", 1.0, temperature=4.0, tau_squared=s), z, labels, teacher)
+        for s in (False, True)
     )
     np.testing.assert_allclose(squared[0], 16 * plain[0], rtol=1e-6)
     np.testing.assert_allclose(squared[1], 16 * plain[1], rtol=1e-5, atol=1e-7)
@@ -214,7 +231,13 @@ def test_the_squared_temperature_scales_the_gradient_not_the_report_alone() -> N
 
 def test_defaults_are_the_papers() -> None:
     found = {method: objective(method) for method in METHODS}
-    assert {m: o.alpha for m, o in found.items()} == {"base": 0, "ls": 0.1, "tf-reg": 0.5, "self-kd": 0.5, "kd": 0.5}
+    assert {m: o.alpha for m, o in found.items()} == {
+        "base": 0,
+        "ls": 0.1,
+        "tf-reg": 0.5,
+        "self-kd": 0.5,
+        "kd": 0.5,
+    }
     assert {m: o.a for m, o in found.items() if o.a is not None} == {"tf-reg": 0.95}
     assert all((o.temperature, o.soft_factor) == (1, 1) for o in found.values())
     assert objective("kd", temperature=3.0).soft_factor == 9
@@ -241,6 +264,8 @@ def test_defaults_are_the_papers() -> None:
         *((method, {"tau_squared": False}, "--tau-squared") for method in ("base", "ls", "tf-reg")),
     ],
 )
-def test_numbers_out_of_range_or_without_a_use_are_refused(method: str, numbers: dict[str, float], named: str) -> None:
+def test_numbers_out_of_range_or_without_a_use_are_refused(
+    method: str, numbers: dict[str, float], named: str
+) -> None:
     with pytest.raises(SpecError, match=named):
         objective(method, **numbers)  # type: ignore[arg-type]

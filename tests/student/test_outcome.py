@@ -1,4 +1,6 @@
-"""The result folder: what `transformers` loads, what `compare` reads, and nothing that names a place."""
+"""The result folder: what `transformers` loads, what `compare` reads, and nothing that names a
+place.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,19 @@ from logitcache.models.quiet import quiet
 from logitcache.stages.train import train
 
 KEYS = {
-    *("format", "method", "seed", "metric", "metrics", "label_names", "data", "config", "alpha", "a", "temperature"),
+    *(
+        "format",
+        "method",
+        "seed",
+        "metric",
+        "metrics",
+        "label_names",
+        "data",
+        "config",
+        "alpha",
+        "a",
+        "temperature",
+    ),
     *(
         "soft_factor",
         "cache_fingerprint",
@@ -34,7 +48,15 @@ KEYS = {
         "steps",
         "seconds_per_step",
     ),
-    *("seconds_per_step", "train_seconds", "peak_memory_bytes", "select", "selected_epoch", "fidelity", "versions"),
+    *(
+        "seconds_per_step",
+        "train_seconds",
+        "peak_memory_bytes",
+        "select",
+        "selected_epoch",
+        "fidelity",
+        "versions",
+    ),
 }
 FILES = ["config.json", "model.safetensors", "predictions.parquet", "result.json", "run.json"]
 
@@ -64,7 +86,11 @@ def test_every_key_is_there(finished: dict[str, Path], method: str) -> None:
 
 
 def test_the_teacher_is_named_where_there_was_one(finished: dict[str, Path]) -> None:
-    base, kd, cache = result(finished["base"]), result(finished["kd"]), Cache.open(finished["cache"])
+    base, kd, cache = (
+        result(finished["base"]),
+        result(finished["kd"]),
+        Cache.open(finished["cache"]),
+    )
     assert (base["cache_fingerprint"], base["cache_rows"], base["fidelity"]) == (None, None, None)
     assert (kd["cache_fingerprint"], kd["cache_rows"]) == (cache.fingerprint, len(cache))
     assert base["caches"] == []
@@ -72,7 +98,12 @@ def test_the_teacher_is_named_where_there_was_one(finished: dict[str, Path]) -> 
     teacher = cache.manifest.plan.teacher
     assert (told["fingerprint"], told["rows"]) == (cache.fingerprint, len(cache))
     assert (told["teacher"], told["weights"]) == (teacher["name"], teacher["weights"])
-    assert (base["alpha"], kd["alpha"], kd["temperature"], kd["soft_factor"]) == (0.0, 0.5, 1.0, 1.0)
+    assert (base["alpha"], kd["alpha"], kd["temperature"], kd["soft_factor"]) == (
+        0.0,
+        0.5,
+        1.0,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize("method", ["base", "kd"])
@@ -115,7 +146,9 @@ def test_scores_are_those_of_the_predictions(
         p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         assert rows.row_id.tolist() == list(range(len(source.split(split))))
         assert np.array_equal(rows.label, source.split(split).label)
-        assert found[split]["accuracy"] == pytest.approx(accuracy_score(rows.label, logits.argmax(1)))
+        assert found[split]["accuracy"] == pytest.approx(
+            accuracy_score(rows.label, logits.argmax(1))
+        )
         assert found[split]["nll"] == pytest.approx(log_loss(rows.label, p), abs=1e-5)
 
 
@@ -127,19 +160,28 @@ def test_predictions_have_fixed_types(finished: dict[str, Path]) -> None:
 
 
 def test_a_student_can_teach_and_learn(finished: dict[str, Path], config: TrainConfig) -> None:
-    """A result folder is a checkpoint: it is fine-tuned further, and labels without names stay numbers."""
+    """A result folder is a checkpoint: it is fine-tuned further, and labels without names stay
+    numbers.
+    """
     out = train(replace(config, student=str(finished["base"]), epochs=1.0))
     assert result(out)["config"]["init"] == "pretrained"
     assert result(out)["config"]["student"].startswith(f"{finished['base'].name}@")
 
 
-def test_pairs_and_bare_numbers_train_too(config: TrainConfig, pairs_data: Path, tmp_path: Path) -> None:
+def test_pairs_and_bare_numbers_train_too(
+    config: TrainConfig, pairs_data: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "numbers"
     folder.mkdir()
     for file in pairs_data.iterdir():
         rows = [json.loads(line) for line in file.read_text().splitlines()]
-        numbered = [{**row, "label": ("contradiction", "entailment", "neutral").index(row["label"])} for row in rows]
+        numbered = [
+            {**row, "label": ("contradiction", "entailment", "neutral").index(row["label"])}
+            for row in rows
+        ]
         (folder / file.name).write_text("".join(json.dumps(row) + "\n" for row in numbered))
     out = train(replace(config, data=str(folder), epochs=1.0))
     assert result(out)["label_names"] == ["0", "1", "2"]
-    assert json.loads((out / "config.json").read_text())["id2label"] == {str(i): f"LABEL_{i}" for i in range(3)}
+    assert json.loads((out / "config.json").read_text())["id2label"] == {
+        str(i): f"LABEL_{i}" for i in range(3)
+    }

@@ -87,7 +87,9 @@ def test_the_first_loss_from_joined_caches_is_the_live_teachers(
     tmp_path: Path,
     temperature: float,
 ) -> None:
-    """Two caches, one of rows without labels: those learn from the teacher alone, as if alpha were 1."""
+    """Two caches, one of rows without labels: those learn from the teacher alone, as if alpha were
+    1.
+    """
     teacher, pupil = load_teacher(str(checkpoint("roberta")), device="cpu"), student(dropout=0.1)
     more = load(str(unlabelled_data), Columns(), tmp_path, SILENT).split("train")
     more = replace(more, row_id=np.arange(len(more)), label=np.full(len(more), -1))
@@ -95,7 +97,9 @@ def test_the_first_loss_from_joined_caches_is_the_live_teachers(
     whole = source.split("train").followed_by(more, 60)
     for split in ("train", "unlabelled"):
         dump_split(teacher, source, split, tmp_path / split, DumpSettings(20, 150, "float32", 25))
-    joined = join([Cache.open(tmp_path / s) for s in ("unlabelled", "train")], {"train": 0, "unlabelled": 60})
+    joined = join(
+        [Cache.open(tmp_path / s) for s in ("unlabelled", "train")], {"train": 0, "unlabelled": 60}
+    )
     live = LiveTeacher(teacher, prepare(teacher.tokenizer, whole, 20))
     mine, places = prepare(pupil.tokenizer, whole, 48), permutation(len(whole), 5, 0)[:32]
     goal, losses = objective("kd", 0.3, temperature=temperature), {}
@@ -113,8 +117,8 @@ def test_the_first_loss_from_joined_caches_is_the_live_teachers(
 
 
 def half_precision_bound(live: np.ndarray[Any, Any], goal: Objective) -> np.ndarray[Any, Any]:
-    """What halves may move a loss: each gap g by 2^-11 g, so p by at most 2^-10 sum(p g) in all, each times at most the
-    spread of the student's log-probabilities (under 12 for these students).
+    """What halves may move a loss: each gap g by 2^-11 g, so p by at most 2^-10 sum(p g) in all,
+    each times at most the spread of the student's log-probabilities (under 12 for these students).
     """
     p = np.exp(live) / np.exp(live).sum(1, keepdims=True)
     return np.asarray(goal.alpha * goal.soft_factor * 2.0**-10 * (p * -live).sum(1) * 12)

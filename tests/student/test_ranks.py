@@ -1,4 +1,6 @@
-"""On any number of ranks every row counts once an epoch, in one order; gradients, weights and scores are the same."""
+"""On any number of ranks every row counts once an epoch, in one order; gradients, weights and
+scores are the same.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,14 @@ def test_ranks_share_each_step_of_the_one_order(n: int, accumulate: int, ranks: 
     whole = permutation(n, 5, 2)
     if ranks > 1:
         assert {len(batch) for shard in shards for batch in shard} <= {share}
-        assert sum(place == PADDING for shard in shards for batch in shard for place in batch) < share * ranks
+        assert (
+            sum(place == PADDING for shard in shards for batch in shard for place in batch)
+            < share * ranks
+        )
     for step in range(-(-len(shards[0]) // accumulate)):
-        turns = zip(*(shard[step * accumulate : (step + 1) * accumulate] for shard in shards), strict=True)
+        turns = zip(
+            *(shard[step * accumulate : (step + 1) * accumulate] for shard in shards), strict=True
+        )
         places = [place for turn in turns for batch in turn for place in batch if place != PADDING]
         assert places == whole[step * BATCH : (step + 1) * BATCH].tolist()
     assert -(-len(shards[0]) // accumulate) == -(-n // BATCH)
@@ -56,13 +63,20 @@ def test_ranks_share_each_step_of_the_one_order(n: int, accumulate: int, ranks: 
     ("workers", "ranks", "sizes"),
     [
         ((0, 1), (2,), (7,)),
-        pytest.param((0, 1, 2, 4), (1, 2, 3), (0, 1, 7, 64, 1003), marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        pytest.param(
+            (0, 1, 2, 4),
+            (1, 2, 3),
+            (0, 1, 7, 64, 1003),
+            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+        ),
     ],
 )
 def test_workers_read_each_row_once(
     workers: tuple[int, ...], ranks: tuple[int, ...], sizes: tuple[int, ...], tmp_path: Path
 ) -> None:
-    assert ended(tmp_path / "log", start(tmp_path / "log", read_epochs, workers, ranks, sizes)) == [0]
+    assert ended(tmp_path / "log", start(tmp_path / "log", read_epochs, workers, ranks, sizes)) == [
+        0
+    ]
 
 
 @pytest.fixture
@@ -73,14 +87,26 @@ def made(rows: Examples, cache: Cache, checkpoint: Callable[..., Path], tmp_path
         folder = tmp_path / str(ranks)
         folder.mkdir()
         run_ranks(
-            folder, ranks, train_cases, cases, rows, cache.folder, checkpoint("bert", ("neg", "pos"), 0.0), folder
+            folder,
+            ranks,
+            train_cases,
+            cases,
+            rows,
+            cache.folder,
+            checkpoint("bert", ("neg", "pos"), 0.0),
+            folder,
         )
-        return {case: [dict(np.load(folder / f"{name(case)}-{rank}.npz")) for rank in range(ranks)] for case in cases}
+        return {
+            case: [dict(np.load(folder / f"{name(case)}-{rank}.npz")) for rank in range(ranks)]
+            for case in cases
+        }
 
     return make
 
 
-def check(case: Case, ranks: list[dict[str, np.ndarray[Any, Any]]], alone: dict[str, np.ndarray[Any, Any]]) -> None:
+def check(
+    case: Case, ranks: list[dict[str, np.ndarray[Any, Any]]], alone: dict[str, np.ndarray[Any, Any]]
+) -> None:
     """These ranks' training against that of one rank in whole batches."""
     steps = -(-case.rows // BATCH)
     assert len({len(rank["sizes"]) for rank in ranks}) == 1
@@ -96,7 +122,10 @@ def check(case: Case, ranks: list[dict[str, np.ndarray[Any, Any]]], alone: dict[
     for rank in ranks:
         scale = np.abs(alone["gradients"]).max()
         assert np.abs(rank["gradients"] - alone["gradients"]).max() <= 1e-5 * scale
-        assert np.abs(rank["weights"] - alone["weights"]).max() <= 1e-5 * np.abs(alone["weights"]).max()
+        assert (
+            np.abs(rank["weights"] - alone["weights"]).max()
+            <= 1e-5 * np.abs(alone["weights"]).max()
+        )
         assert rank["logits"].shape == (case.rows, 2)
         np.testing.assert_allclose(rank["logits"], alone["logits"], atol=1e-4)
         assert rank["metrics"].tolist() == alone["metrics"].tolist()
@@ -114,7 +143,9 @@ def compare(made: Made, ranks: tuple[int, ...], cases: list[Case]) -> None:
 
 @pytest.mark.timeout(400)
 def test_two_ranks_train_as_one(made: Made) -> None:
-    """With a short last batch, one that leaves a rank nothing but padding, and rows grouped by length."""
+    """With a short last batch, one that leaves a rank nothing but padding, and rows grouped by
+    length.
+    """
     compare(made, (2,), [Case(53, 4), Case(25), Case(7, 4, 0, True)])
 
 
@@ -134,14 +165,20 @@ def shared(config: TrainConfig, finished: dict[str, Path]) -> TrainConfig:
 
 
 def killed(folder: Path, config: TrainConfig, ranks: int, last: int) -> None:
-    codes = ended(folder / "log", *start_ranks(folder, ranks, train_or_die, config, last, folder), among_killed=True)
+    codes = ended(
+        folder / "log",
+        *start_ranks(folder, ranks, train_or_die, config, last, folder),
+        among_killed=True,
+    )
     assert -signal.SIGKILL in codes
     assert 0 not in codes
 
 
 def learnt_from(folder: Path) -> list[list[int]]:
     """The rows of each step, as they counted at last."""
-    lines = [line.split() for path in folder.glob("seen-*") for line in path.read_text().splitlines()]
+    lines = [
+        line.split() for path in folder.glob("seen-*") for line in path.read_text().splitlines()
+    ]
     steps: dict[int, list[int]] = {}
     for step, row in lines:
         steps.setdefault(int(step), []).append(int(row))
@@ -151,7 +188,9 @@ def learnt_from(folder: Path) -> list[list[int]]:
 def steps_of(rows: int, epochs: int) -> list[list[int]]:
     """What a run with seed 0 learns from at each step."""
     orders = [permutation(rows, 0, epoch) for epoch in range(epochs)]
-    return [sorted(order[at : at + BATCH].tolist()) for order in orders for at in range(0, rows, BATCH)]
+    return [
+        sorted(order[at : at + BATCH].tolist()) for order in orders for at in range(0, rows, BATCH)
+    ]
 
 
 @pytest.mark.timeout(400)
@@ -162,7 +201,10 @@ def test_killed_ranks_go_on_within_the_epoch(shared: TrainConfig, tmp_path: Path
         folder.mkdir()
     run_ranks(whole, 2, train_or_die, replace(shared, out=whole / "out"), None, whole)
     killed(broken, replace(shared, out=broken / "out"), 2, 8)
-    assert checkpoints.last(broken / "out" / "checkpoints") == broken / "out" / "checkpoints" / "checkpoint-4"
+    assert (
+        checkpoints.last(broken / "out" / "checkpoints")
+        == broken / "out" / "checkpoints" / "checkpoint-4"
+    )
     for path in broken.glob("seen-*"):  # what was learnt behind the checkpoint is forgotten
         kept = [line for line in path.read_text().splitlines() if int(line.split()[0]) < 4]
         path.write_text("".join(f"{line}\n" for line in kept))
@@ -204,7 +246,9 @@ def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(
     meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     for name, value in {"WORLD_SIZE": "5", "RANK": "0", "LOCAL_RANK": "0", **meeting}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SpecError, match=r"a multiple of 10 \(2 micro-batches on each of 5 processes\), found 24"):
+    with pytest.raises(
+        SpecError, match=r"a multiple of 10 \(2 micro-batches on each of 5 processes\), found 24"
+    ):
         train(replace(shared, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -218,7 +262,13 @@ def test_a_batch_that_ranks_cannot_share_is_refused_before_anything_is_written(
         {"WORLD_SIZE": "2", "RANK": "2", "LOCAL_RANK": "0"},
         {"WORLD_SIZE": "two", "RANK": "0", "LOCAL_RANK": "0"},
         {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
-        {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "ssh"},
+        {
+            "WORLD_SIZE": "2",
+            "RANK": "0",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": "ssh",
+        },
         {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"},
         {"PMI_SIZE": "two"},
     ],
@@ -228,7 +278,10 @@ def test_variables_of_a_launcher_that_are_half_set_are_refused(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SpecError, match=r"WORLD_SIZE as torchrun sets them, or none of them, found .* unset \w*_SIZE"):
+    with pytest.raises(
+        SpecError,
+        match=r"WORLD_SIZE as torchrun sets them, or none of them, found .* unset \w*_SIZE",
+    ):
         train(replace(shared, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -240,11 +293,24 @@ def test_variables_of_a_launcher_that_are_half_set_are_refused(
             {"ACCELERATE_MIXED_PRECISION": "bf16"},
             "ACCELERATE_MIXED_PRECISION unset or no, found bf16. Unset it",
         ),
-        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "a.invalid", "MASTER_PORT": "1"}, "a.inv"),
+        (
+            {
+                "WORLD_SIZE": "2",
+                "RANK": "0",
+                "LOCAL_RANK": "0",
+                "MASTER_ADDR": "a.invalid",
+                "MASTER_PORT": "1",
+            },
+            "a.inv",
+        ),
     ],
 )
 def test_a_launcher_that_would_train_another_way_or_meet_nowhere(
-    shared: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], said: str
+    shared: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variables: dict[str, str],
+    said: str,
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -272,7 +338,9 @@ def test_one_process_is_the_first_whatever_its_number(
     assert is_first()
 
 
-def test_a_launcher_of_one_process_needs_no_address(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launcher_of_one_process_needs_no_address(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """accelerate waited for others, or ended in a traceback."""
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)

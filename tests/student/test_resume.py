@@ -1,4 +1,6 @@
-"""A training that is killed, wherever that is, and started again by the same command ends as if it had not been."""
+"""A training that is killed, wherever that is, and started again by the same command ends as if it
+had not been.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ FIGURES = ("metrics", "rows_seen", "steps", "selected_epoch", "fidelity", "confi
 
 @pytest.fixture(scope="module")
 def asked(
-    quick: Callable[..., TrainConfig], finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+    quick: Callable[..., TrainConfig],
+    finished: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> TrainConfig:
     """A student with dropout; checkpoints within epochs, and best ones that are not the last."""
     config = quick(tmp_path_factory.mktemp("asked"))
@@ -42,12 +46,17 @@ def whole(asked: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def run(config: TrainConfig, folder: Path, what: str, last: int | None) -> int:
     """The same command once more, killed at the ``last`` of these; how it ended."""
-    return ended(folder / "log", start(folder / "log", train_killed, config, what, last, str(folder / "counted")))[0]
+    return ended(
+        folder / "log",
+        start(folder / "log", train_killed, config, what, last, str(folder / "counted")),
+    )[0]
 
 
 def check(out: Path, whole: Path) -> None:
     assert same(out, whole)
-    assert {key: result(out)[key] for key in FIGURES} == {key: result(whole)[key] for key in FIGURES}
+    assert {key: result(out)[key] for key in FIGURES} == {
+        key: result(whole)[key] for key in FIGURES
+    }
     assert not (out / "checkpoints").exists()
     assert not list(out.rglob(".*"))
 
@@ -73,7 +82,9 @@ def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("select", ["best", "last"])
-def test_a_run_killed_anywhere_ends_as_an_unbroken_one(asked: TrainConfig, tmp_path: Path, select: str) -> None:
+def test_a_run_killed_anywhere_ends_as_an_unbroken_one(
+    asked: TrainConfig, tmp_path: Path, select: str
+) -> None:
     """Twenty kills: ten in forward passes, ten in writes, each at another."""
     asked, draw = replace(asked, select=select), random.Random(f"kills {select}")
     assert run(replace(asked, out=tmp_path / "whole"), tmp_path, "write", None) == 0
@@ -115,7 +126,9 @@ def garbled(place: Path) -> None:
 
 
 @pytest.mark.parametrize("tear", [lost, cut, unmarked, garbled])
-def test_only_whole_checkpoints_count_and_the_others_are_removed(tmp_path: Path, tear: Callable[[Path], None]) -> None:
+def test_only_whole_checkpoints_count_and_the_others_are_removed(
+    tmp_path: Path, tear: Callable[[Path], None]
+) -> None:
     assert checkpoints.last(tmp_path / "none") is None
     assert checkpoints.sweep(tmp_path / "none") == []
     places = {step: made(tmp_path, step) for step in (8, 16, 100)}
@@ -126,7 +139,11 @@ def test_only_whole_checkpoints_count_and_the_others_are_removed(tmp_path: Path,
     (half / "model.safetensors").write_bytes(b"half of it")
     assert checkpoints.last(tmp_path) == places[16]
     assert checkpoints.sweep(tmp_path) == ["checkpoint-100", "checkpoint-104"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-16", "checkpoint-8", "checkpoint-best"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoint-16",
+        "checkpoint-8",
+        "checkpoint-best",
+    ]
     assert checkpoints.sweep(tmp_path) == []
 
 
@@ -151,7 +168,9 @@ def test_a_checkpoint_that_is_a_link_is_none_and_what_is_behind_it_stays(tmp_pat
     assert made(folder, 16).is_dir()  # in the place of the link
     assert not (folder / "checkpoint-16").is_symlink()
     checkpoints.discard(folder / "checkpoint-999999")
-    assert {name: data for name, data in tree(tmp_path).items() if name.startswith("another run")} == before
+    assert {
+        name: data for name, data in tree(tmp_path).items() if name.startswith("another run")
+    } == before
 
 
 @pytest.mark.parametrize("name", ["", checkpoints.WRITING, checkpoints.REMOVED])
@@ -171,7 +190,12 @@ def test_a_folder_of_checkpoints_that_is_a_link_is_refused(tmp_path: Path, name:
 
 @pytest.mark.parametrize(
     ("limit", "best", "kept"),
-    [(None, None, [8, 16, 24, 32]), (1, None, [32]), (1, "a/checkpoint-8", [8, 32]), (3, "checkpoint-8", [8, 24, 32])],
+    [
+        (None, None, [8, 16, 24, 32]),
+        (1, None, [32]),
+        (1, "a/checkpoint-8", [8, 32]),
+        (3, "checkpoint-8", [8, 24, 32]),
+    ],
 )
 def test_the_last_checkpoints_and_the_best_are_kept(
     tmp_path: Path, limit: int | None, best: str | None, kept: list[int]
@@ -190,7 +214,9 @@ def test_a_checkpoint_taken_again_takes_the_place_of_the_first(tmp_path: Path) -
     assert [p.name for p in tmp_path.iterdir() if p.name != checkpoints.WRITING] == ["checkpoint-8"]
 
 
-def test_checkpoints_within_epochs_change_nothing(asked: TrainConfig, whole: tuple[Path, int], tmp_path: Path) -> None:
+def test_checkpoints_within_epochs_change_nothing(
+    asked: TrainConfig, whole: tuple[Path, int], tmp_path: Path
+) -> None:
     """Nor are they asked for: a run with other checkpoints is the same run."""
     out = train(replace(asked, out=tmp_path / "out", checkpoint_steps=None))
     assert same(out, whole[0])
@@ -212,12 +238,20 @@ def test_a_checkpoint_is_taken_after_so_many_steps_and_after_each_epoch(
     config: TrainConfig, tmp_path: Path, every: int
 ) -> None:
     steps = Saved(tmp_path / "out" / "checkpoints")
-    train(replace(config, select="last", checkpoint_steps=every, out=tmp_path / "out"), reporter=Steps(steps))
-    taken = [max([s for s in range(1, done) if s % every == 0 or s % 8 == 0], default=None) for done in range(1, 25)]
+    train(
+        replace(config, select="last", checkpoint_steps=every, out=tmp_path / "out"),
+        reporter=Steps(steps),
+    )
+    taken = [
+        max([s for s in range(1, done) if s % every == 0 or s % 8 == 0], default=None)
+        for done in range(1, 25)
+    ]
     assert [max(steps.seen[done], default=None) for done in range(1, 25)] == taken
 
 
-def test_a_students_files_are_as_readable_as_the_umask_lets(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_students_files_are_as_readable_as_the_umask_lets(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     before = os.umask(0o027)
     try:
         out = train(replace(config, epochs=0.2, out=tmp_path / "out"))
@@ -229,5 +263,7 @@ def test_a_students_files_are_as_readable_as_the_umask_lets(config: TrainConfig,
 
 
 def test_how_often_checkpoints_are_taken_is_checked(config: TrainConfig) -> None:
-    with pytest.raises(SpecError, match="--checkpoint-steps: expected a whole number from 1, found 0"):
+    with pytest.raises(
+        SpecError, match="--checkpoint-steps: expected a whole number from 1, found 0"
+    ):
         train(replace(config, checkpoint_steps=0))

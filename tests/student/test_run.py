@@ -28,7 +28,9 @@ def kd(config: TrainConfig, finished: dict[str, Path]) -> TrainConfig:
     return replace(config, method="kd", cache=finished["cache"], out=config.workspace.folder / "kd")
 
 
-def test_the_same_run_twice_is_the_same_bit_for_bit(kd: TrainConfig, whole: dict[str, Path], tmp_path: Path) -> None:
+def test_the_same_run_twice_is_the_same_bit_for_bit(
+    kd: TrainConfig, whole: dict[str, Path], tmp_path: Path
+) -> None:
     again = train(replace(kd, out=tmp_path / "again"))
     assert same(again, whole["best"])
     assert result(again)["metrics"] == result(whole["best"])["metrics"]
@@ -45,7 +47,9 @@ def test_a_run_that_is_there_is_returned_as_it_is(kd: TrainConfig) -> None:
 
 @pytest.fixture(scope="module")
 def whole(
-    quick: Callable[..., TrainConfig], finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+    quick: Callable[..., TrainConfig],
+    finished: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """Unbroken runs, by what they select."""
     folder = tmp_path_factory.mktemp("whole")
@@ -68,8 +72,8 @@ def whole(
 def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
     kd: TrainConfig, whole: dict[str, Path], step: int, select: str
 ) -> None:
-    """Eight steps an epoch: before the first checkpoint, at its brink, behind it, in the last epoch, at the last
-    step.
+    """Eight steps an epoch: before the first checkpoint, at its brink, behind it, in the last
+    epoch, at the last step.
     """
     kd = replace(kd, select=select)
     assert kd.out is not None
@@ -83,13 +87,19 @@ def test_a_broken_off_run_ends_bit_for_bit_as_an_unbroken_one(
     assert same(kd.out, whole[select])
     for key in ("metrics", "rows_seen", "steps", "selected_epoch", "fidelity"):
         assert result(kd.out)[key] == result(whole[select])[key]
-    assert result(kd.out)["train_seconds"] > 20 * result(kd.out)["seconds_per_step"]  # the first half's counted too
+    assert (
+        result(kd.out)["train_seconds"] > 20 * result(kd.out)["seconds_per_step"]
+    )  # the first half's counted too
     assert not (kd.out / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("select", ["best", "last"])
 def test_what_breaks_after_training_is_made_good(
-    kd: TrainConfig, whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str
+    kd: TrainConfig,
+    whole: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    select: str,
 ) -> None:
     """Also when the folder was moved meanwhile and the command runs elsewhere."""
 
@@ -128,7 +138,9 @@ def test_a_resumed_epoch_goes_on_in_its_own_order(
     assert np.array_equal(seen, np.concatenate([permutation(60, 0, 1), permutation(60, 0, 2)]))
 
 
-def test_rows_are_the_same_few_for_every_method_and_seed(kd: TrainConfig, config: TrainConfig, tmp_path: Path) -> None:
+def test_rows_are_the_same_few_for_every_method_and_seed(
+    kd: TrainConfig, config: TrainConfig, tmp_path: Path
+) -> None:
     seen = []
     for change in (kd, replace(kd, seed=3), replace(config, method="base")):
         out = train(replace(change, rows=20, epochs=1.0, out=tmp_path / str(len(seen))))
@@ -169,7 +181,9 @@ def test_a_run_json_of_another_kind_is_left_alone(config: TrainConfig, tmp_path:
 
 def test_a_full_disk_says_so(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any, **kwargs: Any) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
 
     monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
     with pytest.raises(OutOfSpace, match="run the same command again"):
@@ -190,7 +204,9 @@ def test_a_full_disk_says_so(config: TrainConfig, monkeypatch: pytest.MonkeyPatc
         {"student": "2x32", "init": "pretrained"},
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(config: TrainConfig, wrong: dict[str, Any]) -> None:
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    config: TrainConfig, wrong: dict[str, Any]
+) -> None:
     out = place_of(config)
     with pytest.raises(SpecError):
         train(replace(config, **wrong))
@@ -200,8 +216,14 @@ def test_what_cannot_be_is_refused_before_anything_is_written(config: TrainConfi
 def test_a_student_that_diverges_says_so(config: TrainConfig) -> None:
     for select in ("best", "last"):
         with pytest.raises(SpecError, match=r"diverged. Lower --learning-rate"):
-            train(replace(config, learning_rate=1e30, select=select, out=config.workspace.folder / select))
-        assert train(replace(config, epochs=1.0, select=select, out=config.workspace.folder / select)).is_dir()
+            train(
+                replace(
+                    config, learning_rate=1e30, select=select, out=config.workspace.folder / select
+                )
+            )
+        assert train(
+            replace(config, epochs=1.0, select=select, out=config.workspace.folder / select)
+        ).is_dir()
 
 
 def test_logs_for_tensorboard_stay(config: TrainConfig) -> None:
@@ -213,7 +235,10 @@ def test_logs_for_tensorboard_stay(config: TrainConfig) -> None:
 def test_rows_without_a_label_are_not_evaluated_and_it_is_said(
     config: TrainConfig, write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    rows = [{"text": f"the film was {word}", "label": i % 2} for i, word in enumerate(["dull", "warm"] * 8)]
+    rows = [
+        {"text": f"the film was {word}", "label": i % 2}
+        for i, word in enumerate(["dull", "warm"] * 8)
+    ]
     write(tmp_path / "d" / "train.jsonl", rows)
     write(tmp_path / "d" / "dev.jsonl", [*rows[:4], {"text": "of it", "label": None}])
     write(tmp_path / "d" / "test.jsonl", [{"text": "very bright"}])

@@ -1,5 +1,5 @@
-"""Training on Trainer: a row keeps its teacher's answer, batches are cut as one likes, checkpoints are the student's,
-and what cannot be is refused.
+"""Training on Trainer: a row keeps its teacher's answer, batches are cut as one likes, checkpoints
+are the student's, and what cannot be is refused.
 """
 
 from __future__ import annotations
@@ -87,12 +87,19 @@ class Watch(TrainerCallback):
         self.gradients: list[torch.Tensor] = []
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        parameters = [p.grad.reshape(-1).clone() for p in kwargs["model"].parameters() if p.grad is not None]
+        parameters = [
+            p.grad.reshape(-1).clone() for p in kwargs["model"].parameters() if p.grad is not None
+        ]
         self.gradients.append(torch.cat(parameters))
 
 
 def trained(
-    model: Any, collator: Any, settings: FitSettings, folder: Path, *callbacks: TrainerCallback, goal: str = "kd"
+    model: Any,
+    collator: Any,
+    settings: FitSettings,
+    folder: Path,
+    *callbacks: TrainerCallback,
+    goal: str = "kd",
 ) -> DistillTrainer:
     """A few steps of plain SGD, so that equal gradients are equal weights."""
     args = arguments(settings, folder, evaluate=False)
@@ -112,14 +119,21 @@ def trained(
 @pytest.mark.parametrize("n", [24, 22, 17])
 @pytest.mark.parametrize("accumulate", [2, 4, 8])
 def test_micro_batches_give_the_gradient_of_the_batch(
-    rows: Examples, cache: Cache, student: Callable[..., TeacherModel], tmp_path: Path, n: int, accumulate: int
+    rows: Examples,
+    cache: Cache,
+    student: Callable[..., TeacherModel],
+    tmp_path: Path,
+    n: int,
+    accumulate: int,
 ) -> None:
     """Also where the last batch is a partial one: 22 and 17 rows in batches of 8."""
     collator = Collator(rows.select(np.arange(n)), TASK, {"kd": cache})
     seen = {}
     for cuts in (1, accumulate):
         watch, model = Watch(), student().model
-        trainer = trained(model, collator, replace(SETTINGS, accumulate=cuts), tmp_path / str(cuts), watch)
+        trainer = trained(
+            model, collator, replace(SETTINGS, accumulate=cuts), tmp_path / str(cuts), watch
+        )
         assert trainer.state.global_step == len(watch.gradients) == 2 * -(-n // 8)
         seen[cuts] = (torch.stack(watch.gradients), model.state_dict())
     np.testing.assert_allclose(seen[1][0], seen[accumulate][0], atol=2e-6)
@@ -152,12 +166,16 @@ def test_rows_of_weight_zero_add_nothing(
         trainer.model.zero_grad()
         count = trainer._get_num_items_in_batch([sample], torch.device("cpu"))
         trainer.compute_loss(trainer.model.train(), sample, num_items_in_batch=count).backward()
-        return torch.cat([p.grad.reshape(-1) for p in trainer.model.parameters() if p.grad is not None])
+        return torch.cat(
+            [p.grad.reshape(-1) for p in trainer.model.parameters() if p.grad is not None]
+        )
 
     some, all_of_them = collator(np.arange(5)), collator(np.arange(9))
     weight = np.array([1] * 5 + [0] * 4, np.float32)
     labels = np.where(weight > 0, all_of_them.label, 1 - all_of_them.label)
-    np.testing.assert_allclose(gradient(replace(all_of_them, weight=weight, label=labels)), gradient(some), atol=1e-6)
+    np.testing.assert_allclose(
+        gradient(replace(all_of_them, weight=weight, label=labels)), gradient(some), atol=1e-6
+    )
 
 
 def test_a_checkpoint_holds_the_plain_student(
@@ -167,17 +185,27 @@ def test_a_checkpoint_holds_the_plain_student(
     trained(model, Collator(rows, TASK, {"kd": cache}), SETTINGS, tmp_path)
     (folder,) = tmp_path.glob("checkpoint-*")
     with quiet():
-        loaded, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+        loaded, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, output_loading_info=True
+        )
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert set(loaded.state_dict()) == set(model.state_dict())
-    assert all(torch.equal(weights, loaded.state_dict()[name]) for name, weights in model.state_dict().items())
+    assert all(
+        torch.equal(weights, loaded.state_dict()[name])
+        for name, weights in model.state_dict().items()
+    )
 
 
 class Spy:
     """A collator that keeps the row_ids it was asked for."""
 
     def __init__(self, collator: Collator) -> None:
-        self.collator, self.rows, self.teachers, self.seen = collator, collator.rows, collator.teachers, []
+        self.collator, self.rows, self.teachers, self.seen = (
+            collator,
+            collator.rows,
+            collator.teachers,
+            [],
+        )
         self.task = collator.task
 
     def __call__(self, places: Any) -> Any:
@@ -232,7 +260,9 @@ def test_places_are_themselves() -> None:
     assert places.__getitems__([4, 0]).tolist() == [4, 0]
 
 
-def test_evaluation_computes_no_loss_and_no_gradient(rows: Examples, student: Callable[..., TeacherModel]) -> None:
+def test_evaluation_computes_no_loss_and_no_gradient(
+    rows: Examples, student: Callable[..., TeacherModel]
+) -> None:
     batch = Collator(rows, TASK)(np.arange(4)).map(torch.from_numpy)
     model = student().model
     summed, logits = Distiller(model, objective("base"), Padding(Side.RIGHT, 0, 0)).eval()(batch)
@@ -242,7 +272,9 @@ def test_evaluation_computes_no_loss_and_no_gradient(rows: Examples, student: Ca
 
 def plain(folder: Path, **more: Any) -> TrainingArguments:
     """What somebody writes who uses the trainer alone."""
-    return TrainingArguments(str(folder), max_steps=2, report_to="none", disable_tqdm=True, use_cpu=True, **more)
+    return TrainingArguments(
+        str(folder), max_steps=2, report_to="none", disable_tqdm=True, use_cpu=True, **more
+    )
 
 
 def test_the_trainer_alone_takes_plain_arguments(
@@ -250,7 +282,9 @@ def test_the_trainer_alone_takes_plain_arguments(
 ) -> None:
     args = plain(tmp_path, remove_unused_columns=False, dataloader_pin_memory=False)
     args._n_gpu = 2  # as on a machine with two GPUs and no torchrun
-    trainer = DistillTrainer(student().model, objective("kd"), Collator(rows, TASK, {"t": cache}), args=args)
+    trainer = DistillTrainer(
+        student().model, objective("kd"), Collator(rows, TASK, {"t": cache}), args=args
+    )
     assert args.n_gpu == 1
     trainer.train()
     assert trainer.state.global_step == 2
@@ -262,7 +296,13 @@ def test_the_trainer_alone_takes_plain_arguments(
         ("kd", False, False, True, "kd: expected one teacher in the collator, found none"),
         ("base", False, True, True, "base learns from labels alone, and some rows have none"),
         ("ls", False, True, True, "ls learns from labels alone"),
-        ("base", False, False, False, r"args=TrainingArguments\(..., remove_unused_columns=False\), found True"),
+        (
+            "base",
+            False,
+            False,
+            False,
+            r"args=TrainingArguments\(..., remove_unused_columns=False\), found True",
+        ),
         ("kd", True, True, None, r"remove_unused_columns=False\), found no args"),
     ],
 )
@@ -284,7 +324,12 @@ def test_what_the_trainer_cannot_do_is_refused(
         DistillTrainer(student().model, objective(method), collator, **args)
     both = Collator(rows, TASK, {"t": cache, "u": cache})
     with pytest.raises(SpecError, match="expected one teacher in the collator, found t, u"):
-        DistillTrainer(student().model, objective("kd"), both, args=plain(tmp_path, remove_unused_columns=False))
+        DistillTrainer(
+            student().model,
+            objective("kd"),
+            both,
+            args=plain(tmp_path, remove_unused_columns=False),
+        )
 
 
 def test_rows_without_a_label_are_learnt_from_the_teacher_alone(
@@ -294,11 +339,15 @@ def test_rows_without_a_label_are_learnt_from_the_teacher_alone(
     moved = []
     for label, alpha in ((np.full(len(rows), -1), 0.5), (rows.label, 1.0)):
         collator, model = Collator(replace(rows, label=label), TASK, {"t": cache}), student().model
-        args = plain(tmp_path, remove_unused_columns=False, dataloader_pin_memory=False, optim="sgd")
+        args = plain(
+            tmp_path, remove_unused_columns=False, dataloader_pin_memory=False, optim="sgd"
+        )
         DistillTrainer(model, objective("kd", alpha), collator, args=args).train()
         moved.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
     np.testing.assert_allclose(moved[0], moved[1], atol=1e-7)
-    assert not torch.equal(moved[0], torch.cat([p.detach().reshape(-1) for p in student().model.parameters()]))
+    assert not torch.equal(
+        moved[0], torch.cat([p.detach().reshape(-1) for p in student().model.parameters()])
+    )
 
 
 def test_logging_goes_where_it_can() -> None:

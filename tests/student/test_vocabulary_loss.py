@@ -22,7 +22,9 @@ KD, LS, BASE = Mixture(0.3, 0.0, 0.7), Mixture(0.9, 0.1), Mixture(1.0)
 
 
 def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return scale * torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def labels() -> Tensor:
@@ -65,7 +67,8 @@ def reference(z: Tensor, target: Target) -> Tensor:
     """The definition, with every distribution written out: f64[P]."""
     weights, payload = target.weights, target.payload
     label, uniform, soft = (
-        torch.as_tensor(part).expand(P, 1) for part in (weights.label, weights.uniform, weights.teacher)
+        torch.as_tensor(part).expand(P, 1)
+        for part in (weights.label, weights.uniform, weights.teacher)
     )
     hard = label * torch.nn.functional.one_hot(target.labels.clamp(min=0), V) + uniform / V
     loss = -(hard * z.log_softmax(1)).sum(1)
@@ -76,7 +79,13 @@ def reference(z: Tensor, target: Target) -> Tensor:
         p = torch.zeros(P, V, dtype=torch.float64).scatter_add_(1, payload.ids, payload.prob)
         outside = torch.ones(P, V, dtype=torch.float64).scatter_(1, payload.ids, 0.0)
         if payload.tail is Tail.BUCKET:
-            loss = loss - target.soft_factor * soft[:, 0] * payload.rest * (log_q.exp() * outside).sum(1).log()
+            loss = (
+                loss
+                - target.soft_factor
+                * soft[:, 0]
+                * payload.rest
+                * (log_q.exp() * outside).sum(1).log()
+            )
         elif payload.tail is Tail.UNIFORM:
             p = p + payload.rest[:, None] * outside / (V - M)
         elif payload.tail is Tail.UNIGRAM:
@@ -88,7 +97,9 @@ def reference(z: Tensor, target: Target) -> Tensor:
         head = payload.head
         assert head.bias is not None
         assert head.cap is not None
-        made = head.cap * torch.tanh(head.scale * (payload.hidden @ head.weight.T + head.bias) / head.cap)
+        made = head.cap * torch.tanh(
+            head.scale * (payload.hidden @ head.weight.T + head.bias) / head.cap
+        )
         p = (made / target.temperature).softmax(1)
     return loss - target.soft_factor * soft[:, 0] * (p * log_q).sum(1)
 
@@ -124,21 +135,29 @@ def test_loss_and_gradient_are_those_of_the_definition(name: str, temperature: f
     torch.testing.assert_close(found, reference(z, target), rtol=1e-12, atol=1e-12)
     (gradient,) = torch.autograd.grad((found * weight).sum() * 3, z)
     torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(logits_loss(z.detach(), target), found.detach())  # without a gradient
+    torch.testing.assert_close(
+        logits_loss(z.detach(), target), found.detach()
+    )  # without a gradient
 
 
 @pytest.mark.parametrize("execution", [PLAIN, FUSED])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize(("bias", "scale", "cap"), [(False, 1.0, None), (True, 0.7, None), (True, 1.3, 4.0)])
+@pytest.mark.parametrize(
+    ("bias", "scale", "cap"), [(False, 1.0, None), (True, 0.7, None), (True, 1.3, 4.0)]
+)
 @pytest.mark.parametrize("name", ["none", "dense", "bucket"])
 def test_gradients_of_a_head(
     name: str, bias: bool, scale: float, cap: float | None, dtype: torch.dtype, execution: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(executions.CHUNK_VALUES, "cpu", 3 * V)  # three positions at a time, and one at the end
+    monkeypatch.setitem(
+        executions.CHUNK_VALUES, "cpu", 3 * V
+    )  # three positions at a time, and one at the end
     target, weight = target_of(name), torch.arange(P, dtype=torch.float64)
     hidden, matrix, shift = numbers(P, D, seed=8), numbers(V, D, seed=9), numbers(V, seed=10)
-    inputs = [each.requires_grad_() for each in ([hidden, matrix, shift] if bias else [hidden, matrix])]
+    inputs = [
+        each.requires_grad_() for each in ([hidden, matrix, shift] if bias else [hidden, matrix])
+    ]
     z = scale * (hidden @ matrix.T + (shift if bias else 0.0))
     z = z if cap is None else cap * torch.tanh(z / cap)
     expected_loss = (reference(z, target) * weight).sum() * 3
@@ -147,7 +166,9 @@ def test_gradients_of_a_head(
     head = Head(given[1], given[2] if bias else None, scale, cap)
     used = target if dtype == torch.float64 else single(target)
     loss = head_loss(given[0], head, used, weight.to(dtype), execution) * 3
-    tight = {"rtol": 1e-10, "atol": 1e-11} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 2e-5}
+    tight = (
+        {"rtol": 1e-10, "atol": 1e-11} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 2e-5}
+    )
     torch.testing.assert_close(loss.double(), expected_loss, **tight)
     for found, wanted in zip(torch.autograd.grad(loss, given), expected, strict=True):
         torch.testing.assert_close(found.double(), wanted, **tight)
@@ -160,7 +181,8 @@ def test_gradcheck(execution: str) -> None:
     for name in ("none", "unigram"):
         target = target_of(name)
         assert torch.autograd.gradcheck(
-            lambda h, w, target=target: head_loss(h, Head(w), target, weight, execution), (hidden, matrix)
+            lambda h, w, target=target: head_loss(h, Head(w), target, weight, execution),
+            (hidden, matrix),
         )
 
 
@@ -200,7 +222,9 @@ def test_halves_of_a_batch_add_up() -> None:
     hidden, matrix = numbers(P, D, seed=8), numbers(V, D, seed=9).requires_grad_()
     whole = head_loss(hidden, Head(matrix), target, weight, FUSED)
     cuts = (slice(0, 3), slice(3, P))
-    parts = sum(head_loss(hidden[cut], Head(matrix), target.select(cut), weight[cut], FUSED) for cut in cuts)
+    parts = sum(
+        head_loss(hidden[cut], Head(matrix), target.select(cut), weight[cut], FUSED) for cut in cuts
+    )
     assert isinstance(parts, Tensor)
     torch.testing.assert_close(*(torch.autograd.grad(loss, matrix)[0] for loss in (whole, parts)))
 
@@ -213,9 +237,17 @@ def test_another_temperature_is_refused() -> None:
 
 def test_the_reported_distance_is_nothing_where_the_student_is_the_teacher() -> None:
     for payload in (Dense(teacher()), sparse(Tail.BUCKET, 1.0), sparse(Tail.BUCKET, 2.0)):
-        torch.testing.assert_close(divergence(teacher(), payload), torch.zeros(P), check_dtype=False, atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            divergence(teacher(), payload), torch.zeros(P), check_dtype=False, atol=1e-6, rtol=0
+        )
     p, student = teacher().softmax(1), numbers(P, V, seed=7)
-    everything = Sparse(torch.arange(V).expand(P, V), p, torch.zeros(P), torch.special.entr(p).sum(1))
+    everything = Sparse(
+        torch.arange(V).expand(P, V), p, torch.zeros(P), torch.special.entr(p).sum(1)
+    )
     torch.testing.assert_close(
-        divergence(student, everything), divergence(student, Dense(teacher())), check_dtype=False, atol=1e-5, rtol=1e-5
+        divergence(student, everything),
+        divergence(student, Dense(teacher())),
+        check_dtype=False,
+        atol=1e-5,
+        rtol=1e-5,
     )

@@ -1,4 +1,6 @@
-"""Training from a store that is read by windows: rows come by windows, and a broken-off run goes on as ever."""
+"""Training from a store that is read by windows: rows come by windows, and a broken-off run goes on
+as ever.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def by_windows(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_rows_come_by_windows(
-    rows: Examples, student: Callable[..., TeacherModel], by_windows: Cache, grouped: bool, tmp_path: Path
+    rows: Examples,
+    student: Callable[..., TeacherModel],
+    by_windows: Cache,
+    grouped: bool,
+    tmp_path: Path,
 ) -> None:
     seen: list[Any] = []
 
@@ -51,10 +57,14 @@ def test_rows_come_by_windows(
     teacher = join([by_windows], {"train": 0})
     collator = Spy(rows, Classification(2, ("neg", "pos")), {"kd": teacher})
     args = arguments(SETTINGS, tmp_path / "run", evaluate=False)
-    DistillTrainer(student().model, objective("kd"), collator, group_by_length=grouped, args=args).train()
+    DistillTrainer(
+        student().model, objective("kd"), collator, group_by_length=grouped, args=args
+    ).train()
     lengths = rows.lengths()
     expected = [
-        grouped_permutation(lengths, 8, 0, epoch, WINDOW) if grouped else windowed_permutation(60, WINDOW, 0, epoch)
+        grouped_permutation(lengths, 8, 0, epoch, WINDOW)
+        if grouped
+        else windowed_permutation(60, WINDOW, 0, epoch)
         for epoch in range(2)
     ]
     assert np.array_equal(seen, np.concatenate(expected))

@@ -35,7 +35,9 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "out"
 
 
-def test_every_method_and_seed_is_reported_and_a_second_run_makes_nothing_again(stand_in: Path) -> None:
+def test_every_method_and_seed_is_reported_and_a_second_run_makes_nothing_again(
+    stand_in: Path,
+) -> None:
     first = demo(stand_in, SMALL)
     assert [row.method for row in first.comparison.rows] == list(METHODS)
     assert all(list(row.values) == [0] for row in first.comparison.rows)
@@ -56,9 +58,13 @@ def test_students_learn_from_a_subset_of_the_teachers_rows(stand_in: Path) -> No
     assert {tuple(one["data"]["eval_rows"].values()) for one in told} == {(20, 20)}
 
 
-def test_the_command_prints_one_document_and_leaves_a_picture(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_one_document_and_leaves_a_picture(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "QUICK", SMALL)
-    result = CliRunner().invoke(cli, ["demo", "--quick", "--json", "--out", str(stand_in)], catch_exceptions=False)
+    result = CliRunner().invoke(
+        cli, ["demo", "--quick", "--json", "--out", str(stand_in)], catch_exceptions=False
+    )
     document = json.loads(result.stdout)
     assert result.exit_code == 0
     assert [row["method"] for row in document["rows"]] == list(METHODS)

@@ -20,14 +20,18 @@ TOO_FEW = {"rule": "by content", "held_out": {}}
 def compared(
     folder: Path, *splits: str, data: dict[str, Any] | None = None, seeds: int = 1, **options: Any
 ) -> Comparison:
-    """A comparison of base and kd, each scored on these splits; ``data`` changes what is said of the rows."""
+    """A comparison of base and kd, each scored on these splits; ``data`` changes what is said of
+    the rows.
+    """
     said = {**document("base", 0, {})["data"], **(data or {})}
     config = {**document("base", 0, {})["config"], "select": "best"}
     for method, accuracy in (("base", 0.5), ("kd", 0.8)):
         for seed in range(seeds):
             scored = {split: (gold(), answers(gold(), accuracy, seed)) for split in splits}
             name = folder / f"{method}-{seed}"
-            write_result(name, method, seed, splits=scored, data=said, config={**config, "method": method})
+            write_result(
+                name, method, seed, splits=scored, data=said, config={**config, "method": method}
+            )
     return compare([folder], resamples=200, **options)
 
 
@@ -39,17 +43,23 @@ def printed(comparison: Comparison) -> str:
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_scores_of_training_rows_are_called_that_in_the_first_words(tmp_path: Path, seeds: int) -> None:
+def test_scores_of_training_rows_are_called_that_in_the_first_words(
+    tmp_path: Path, seeds: int
+) -> None:
     made = compared(tmp_path, "train", seeds=seeds)
     assert made.verdict.startswith("Measured on training rows, this cannot speak of quality: ")
     text = " ".join([printed(made), *made.notes])
-    assert not [words for words in ("test row", "test set", "on test", "train set") if words in text]
+    assert not [
+        words for words in ("test row", "test set", "on test", "train set") if words in text
+    ]
     assert "accuracy on training rows (200 rows)" in text
 
 
 def test_too_few_rows_to_hold_out_are_named(tmp_path: Path) -> None:
     verdict = compared(tmp_path, "train", data={"division": TOO_FEW}).verdict
-    assert verdict.startswith("Measured on training rows, for there were too few to hold any out, this cannot speak")
+    assert verdict.startswith(
+        "Measured on training rows, for there were too few to hold any out, this cannot speak"
+    )
 
 
 def test_training_rows_that_are_asked_for_are_called_that_too(tmp_path: Path) -> None:
@@ -75,7 +85,9 @@ def test_rows_that_were_held_out_are_noted(tmp_path: Path) -> None:
 def test_texts_that_were_trained_on_stand_beside_the_verdict(tmp_path: Path) -> None:
     shared = {"test": {"rows": 30, "of": 200, "first": 4}}
     made = compared(tmp_path, "train", "dev", "test", data={"shared_texts": shared})
-    assert made.verdict.endswith(" 30 of the 200 test texts also stand in train: their score is no test.")
+    assert made.verdict.endswith(
+        " 30 of the 200 test texts also stand in train: their score is no test."
+    )
     assert "also stand" not in compare([tmp_path], resamples=200, split="dev").verdict
 
 

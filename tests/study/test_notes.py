@@ -19,7 +19,10 @@ def test_other_numbers_of_training_rows_are_allowed_and_said(tmp_path: Path) -> 
     write_result(tmp_path / "base")
     write_result(tmp_path / "kd", "kd", data={"digest": "d" * 32, "train_rows": 9000})
     notes = compare([tmp_path], resamples=200).notes
-    assert "not all were trained on the same number of rows: base 3,000 labelled, kd 9,000 labelled" in notes
+    assert (
+        "not all were trained on the same number of rows: base 3,000 labelled, kd 9,000 labelled"
+        in notes
+    )
     assert "kd and base differ in more than the method: train_rows 9000 and 3000" in notes
 
 

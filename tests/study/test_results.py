@@ -47,20 +47,31 @@ def test_a_folder_is_read_whole(tmp_path: Path) -> None:
 def test_a_result_of_before_unlabelled_rows_had_none(tmp_path: Path) -> None:
     data = {"digest": "d" * 32, "train_rows": 3000}
     old = read_result(write_result(tmp_path / "old", data=data, config={"epochs": 5}))
-    new = read_result(write_result(tmp_path / "new", data={**data, "unlabelled_rows": 7}, config={"epochs": 5}))
+    new = read_result(
+        write_result(tmp_path / "new", data={**data, "unlabelled_rows": 7}, config={"epochs": 5})
+    )
     assert (old.train_rows, old.unlabelled_rows, old.settings["unlabelled_rows"]) == (3000, 0, 0)
     assert (new.train_rows, new.unlabelled_rows, new.settings["unlabelled_rows"]) == (3000, 7, 7)
 
 
-@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 4)])
-def test_logits_may_be_lists_of_any_kind_and_rows_in_any_order(tmp_path: Path, kind: pa.DataType) -> None:
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 4)]
+)
+def test_logits_may_be_lists_of_any_kind_and_rows_in_any_order(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
     folder = write_result(tmp_path / "base")
     before = read_result(folder).predictions["test"]
-    table = pq.read_table(folder / "predictions.parquet").take(np.random.default_rng(0).permutation(200))
+    table = pq.read_table(folder / "predictions.parquet").take(
+        np.random.default_rng(0).permutation(200)
+    )
     table = table.set_column(3, "logits", table["logits"].cast(kind))
     pq.write_table(table, folder / "predictions.parquet", row_group_size=64)
     after = read_result(folder).predictions["test"]
-    assert all(np.array_equal(a, b) for a, b in zip(vars(before).values(), vars(after).values(), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(vars(before).values(), vars(after).values(), strict=True)
+    )
 
 
 def test_a_row_without_a_label_counts_nowhere(tmp_path: Path) -> None:
@@ -93,12 +104,25 @@ def test_a_folder_without_results_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a":' * 100_000, "", "{", "[]", "null", '"x"', '{"format": "other/1"}', "\ud800"]
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "",
+        "{",
+        "[]",
+        "null",
+        '"x"',
+        '{"format": "other/1"}',
+        "\ud800",
+    ],
 )
 def test_a_foreign_json_is_refused(tmp_path: Path, text: str) -> None:
     folder = write_result(tmp_path / "base")
     (folder / "result.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(FormatError, match=r"base/result\.json: expected .*, found .*Train this student again"):
+    with pytest.raises(
+        FormatError, match=r"base/result\.json: expected .*, found .*Train this student again"
+    ):
         read_result(folder)
 
 
@@ -113,14 +137,19 @@ def test_a_foreign_json_is_refused(tmp_path: Path, text: str) -> None:
         ({"metrics": {"test": {"accuracy": float("nan")}}}, "metrics.test.accuracy"),
         ({"metrics": {"test": {"accuracy": "high"}}}, "metrics.test.accuracy"),
         ({"data": {"train_rows": 3}}, "data.digest"),
-        ({"data": {"digest": "d", "train_rows": 3, "unlabelled_rows": None}}, "data.unlabelled_rows"),
+        (
+            {"data": {"digest": "d", "train_rows": 3, "unlabelled_rows": None}},
+            "data.unlabelled_rows",
+        ),
         ({"seconds_per_step": "fast"}, "seconds_per_step"),
         ({"seconds_per_step": 10**400}, "seconds_per_step"),
         ({"rows_seen": 10**400}, "rows_seen"),
         ({"metrics": {"test": {"accuracy": 10**400}}}, "metrics.test.accuracy"),
     ],
 )
-def test_a_field_of_another_kind_is_named(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
+def test_a_field_of_another_kind_is_named(
+    tmp_path: Path, changes: dict[str, Any], field: str
+) -> None:
     folder = write_result(tmp_path / "base")
     change(folder, **changes)
     with pytest.raises(FormatError, match=f"`{field}`"):
@@ -147,7 +176,9 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
         ({"logits": [[float("inf")] * 4] * 200}, "finite logits"),
     ],
 )
-def test_impossible_predictions_are_refused(tmp_path: Path, columns: dict[str, Any], expected: str) -> None:
+def test_impossible_predictions_are_refused(
+    tmp_path: Path, columns: dict[str, Any], expected: str
+) -> None:
     folder = write_result(tmp_path / "base")
     rewrite(folder, **columns)
     with pytest.raises(FormatError, match=rf"predictions\.parquet: .*{expected}.*found"):
@@ -165,7 +196,9 @@ def test_missing_or_foreign_predictions_are_refused(tmp_path: Path) -> None:
             read_result(folder)
         path.touch()
     pq.write_table(pa.table({"split": ["test"]}), path)
-    with pytest.raises(FormatError, match=r"predictions\.parquet: expected split, row_id, label and logits"):
+    with pytest.raises(
+        FormatError, match=r"predictions\.parquet: expected split, row_id, label and logits"
+    ):
         read_result(folder)
 
 
@@ -175,7 +208,9 @@ def test_results_of_other_data_are_refused_with_both_folders(tmp_path: Path) -> 
     renamed = write_result(tmp_path / "renamed", label_names=["d", "c", "b", "a"])
     results = {path.name: read_result(path) for path in (one, other, renamed)}
     check_same_task([results["one"], results["one"]])
-    with pytest.raises(FingerprintMismatch, match=r"one and .*other to share one data_digest, found d+ and e+"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"one and .*other to share one data_digest, found d+ and e+"
+    ):
         check_same_task([results["one"], results["other"]])
     with pytest.raises(FingerprintMismatch, match=r"one and .*renamed to share one label_names"):
         check_same_task([results["one"], results["renamed"]])
@@ -185,11 +220,18 @@ def test_results_of_other_rows_are_refused_with_the_row(tmp_path: Path) -> None:
     labels = gold()
     changed = np.where(np.arange(200) == 17, (labels + 1) % 4, labels)
     one = read_result(write_result(tmp_path / "one"))
-    shorter = write_result(tmp_path / "shorter", splits={"test": (labels[:199], answers(labels, 0.6, 0)[:199])})
+    shorter = write_result(
+        tmp_path / "shorter", splits={"test": (labels[:199], answers(labels, 0.6, 0)[:199])}
+    )
     other = write_result(tmp_path / "other", splits={"test": (changed, answers(labels, 0.6, 0))})
-    with pytest.raises(FingerprintMismatch, match=r"one and .*shorter .* row 199 in the first only"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"one and .*shorter .* row 199 in the first only"
+    ):
         check_same_rows([one, read_result(shorter)], "test")
-    with pytest.raises(FingerprintMismatch, match=rf"one and .*other .* row 17 with label {labels[17]} in the first"):
+    with pytest.raises(
+        FingerprintMismatch,
+        match=rf"one and .*other .* row 17 with label {labels[17]} in the first",
+    ):
         check_same_rows([one, read_result(other)], "test")
 
 

@@ -25,14 +25,18 @@ def test_settings_that_differ_make_rows_of_their_own(tmp_path: Path) -> None:
     assert [row.label for row in made.rows] == ["base", "kd (alpha=0.5)", "kd (alpha=0.9)"]
     assert made.verdict.startswith("KD (alpha=0.9) beats base")
     assert any("best of kd (alpha=0.5), kd (alpha=0.9)" in note for note in made.notes)
-    assert compare([tmp_path], baseline="kd (alpha=0.5)", resamples=200).rows[2].difference is not None
+    assert (
+        compare([tmp_path], baseline="kd (alpha=0.5)", resamples=200).rows[2].difference is not None
+    )
 
 
 def test_each_row_is_set_against_the_baseline_of_its_own_settings(tmp_path: Path) -> None:
     for rate in (1e-3, 5e-4):
         for method in ("base", "kd"):
             config = {"learning_rate": rate, "epochs": 5}
-            write_result(tmp_path / f"{method}-{rate}", method, config=config, accuracy=0.5 + 200 * rate)
+            write_result(
+                tmp_path / f"{method}-{rate}", method, config=config, accuracy=0.5 + 200 * rate
+            )
     made = compare([tmp_path], resamples=200)
     assert [row.difference and row.difference.baseline for row in made.rows] == [
         None,
@@ -41,7 +45,10 @@ def test_each_row_is_set_against_the_baseline_of_its_own_settings(tmp_path: Path
         "base (learning_rate=0.001)",
     ]
     unclear = compare([tmp_path], baseline="base (learning_rate=0.001)", resamples=200)
-    assert any("differ in more than the method: learning_rate 0.0005 and 0.001" in note for note in unclear.notes)
+    assert any(
+        "differ in more than the method: learning_rate 0.0005 and 0.001" in note
+        for note in unclear.notes
+    )
 
 
 def test_a_baseline_that_is_not_clear_is_not_guessed(tmp_path: Path) -> None:
@@ -50,9 +57,14 @@ def test_a_baseline_that_is_not_clear_is_not_guessed(tmp_path: Path) -> None:
     write_result(tmp_path / "kd", "kd")
     made = compare([tmp_path], baseline="ls", resamples=200)
     assert made.rows[2].difference is None
-    assert any("ls (alpha=0.1), ls (alpha=0.2) to set against kd is not clear" in note for note in made.notes)
+    assert any(
+        "ls (alpha=0.1), ls (alpha=0.2) to set against kd is not clear" in note
+        for note in made.notes
+    )
     assert made.verdict.startswith("No verdict: ")
-    assert compare([tmp_path], baseline="ls (alpha=0.1)", resamples=200).rows[2].difference is not None
+    assert (
+        compare([tmp_path], baseline="ls (alpha=0.1)", resamples=200).rows[2].difference is not None
+    )
 
 
 def test_students_of_two_teachers_are_two_rows(tmp_path: Path) -> None:
@@ -77,9 +89,13 @@ def test_unlabelled_rows_alone_tell_groups_apart_and_all_meet_the_one_base(
     base, *taught = compare([folder], resamples=100).rows
     wanted = sorted(counts)
     several = len(counts) > 1
-    labels = [f"{m} (unlabelled_rows={n})" if several else m for m in ("self-kd", "kd") for n in wanted]
+    labels = [
+        f"{m} (unlabelled_rows={n})" if several else m for m in ("self-kd", "kd") for n in wanted
+    ]
     assert [row.label for row in taught] == labels
-    assert [(row.train_rows, row.unlabelled_rows) for row in taught] == [(1000, n) for n in wanted] * 2
+    assert [(row.train_rows, row.unlabelled_rows) for row in taught] == [
+        (1000, n) for n in wanted
+    ] * 2
     assert (base.difference, base.unlabelled_rows) == (None, 0)
     assert {row.difference and row.difference.baseline for row in taught} == {"base"}
 
@@ -89,24 +105,39 @@ def test_a_digest_is_shown_where_nothing_plainer_tells(tmp_path: Path) -> None:
     changes = with_unlabelled("kd", 7000)
     for name, digest in (("one", "a" * 32), ("other", "b" * 32)):
         config = {**changes["config"], "unlabelled": digest}
-        write_result(tmp_path / "rows" / name, "kd", **{**changes, "config": config, "cache_fingerprint": digest})
+        write_result(
+            tmp_path / "rows" / name,
+            "kd",
+            **{**changes, "config": config, "cache_fingerprint": digest},
+        )
         write_result(tmp_path / "teachers" / name, "kd", **{**changes, "cache_fingerprint": digest})
-    found = [[row.label for row in compare([tmp_path / name], resamples=100).rows] for name in ("rows", "teachers")]
+    found = [
+        [row.label for row in compare([tmp_path / name], resamples=100).rows]
+        for name in ("rows", "teachers")
+    ]
     assert found == [[f"kd ({name}={x * 8})" for x in "ab"] for name in ("unlabelled", "cache")]
 
 
-def test_another_cache_is_never_hidden_behind_a_setting_it_does_not_follow_from(tmp_path: Path) -> None:
+def test_another_cache_is_never_hidden_behind_a_setting_it_does_not_follow_from(
+    tmp_path: Path,
+) -> None:
     for alpha, cache in ((0.5, "a" * 32), (0.9, "b" * 32)):
         write_result(tmp_path / f"kd-{alpha}", "kd", alpha=alpha, cache_fingerprint=cache)
     labels = [row.label for row in compare([tmp_path], resamples=100).rows]
     assert labels == ["kd (alpha=0.5, cache=aaaaaaaa)", "kd (alpha=0.9, cache=bbbbbbbb)"]
 
 
-@pytest.mark.parametrize(("setting", "value", "method"), [("teachers", "mean", "kd"), ("folds", 5, "self-kd")])
-def test_a_setting_of_the_teaching_is_the_methods_own(tmp_path: Path, setting: str, value: Any, method: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value", "method"), [("teachers", "mean", "kd"), ("folds", 5, "self-kd")]
+)
+def test_a_setting_of_the_teaching_is_the_methods_own(
+    tmp_path: Path, setting: str, value: Any, method: str
+) -> None:
     write_result(tmp_path / "base")
     write_result(tmp_path / "plain", method)
-    write_result(tmp_path / "other", method, **with_unlabelled(method, 0, labelled=3000, **{setting: value}))
+    write_result(
+        tmp_path / "other", method, **with_unlabelled(method, 0, labelled=3000, **{setting: value})
+    )
     made = compare([tmp_path], resamples=100)
     labels = {row.label for row in made.rows}
     assert labels == {"base", f"{method} ({setting}={value})", f"{method} ({setting}=none)"}

@@ -15,11 +15,19 @@ from scipy.stats import bootstrap, rankdata
 from logitcache.data.tasks.classification import score
 from logitcache.study import stats
 from logitcache.study.results import Predictions
-from logitcache.study.stats import COMPUTABLE, paired_bootstrap, seeds_needed, signed_rank, smallest_p, statistic
+from logitcache.study.stats import (
+    COMPUTABLE,
+    paired_bootstrap,
+    seeds_needed,
+    signed_rank,
+    smallest_p,
+    statistic,
+)
 
 fakes = runpy.run_path(str(Path(__file__).parents[1] / "fake_results.py"))
 
-# Few values, so that ties and zeros are common; tenths, so that equal differences are not equal floats.
+# Few values, so that ties and zeros are common; tenths, so that equal differences are not equal
+# floats.
 tenths = st.integers(-4, 4).map(lambda i: (i + 3) * 0.1 - 0.3)
 
 
@@ -32,7 +40,12 @@ def enumerated_p(differences: list[float]) -> float:
     """Two-sided p over all 2^n patterns of signs; zeros are ranked and then left out (Pratt)."""
     rounded = np.round(differences, 9)
     ranks = rankdata(np.abs(rounded)) * (rounded != 0)
-    sums = np.array([ranks[np.array(signs)].sum() for signs in itertools.product([False, True], repeat=len(ranks))])
+    sums = np.array(
+        [
+            ranks[np.array(signs)].sum()
+            for signs in itertools.product([False, True], repeat=len(ranks))
+        ]
+    )
     found = ranks[rounded > 0].sum()
     return min(1.0, 2 * min(np.mean(sums <= found + 1e-9), np.mean(sums >= found - 1e-9)))
 
@@ -46,7 +59,9 @@ def test_signed_rank_is_exact_with_ties_and_zeros(differences: list[float]) -> N
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(-1, 1, width=32).filter(bool), min_size=2, max_size=8, unique_by=abs))
 def test_signed_rank_is_exact_without_ties(differences: list[float]) -> None:
-    scaled = [value / min(map(abs, differences)) for value in differences]  # no difference is rounded away
+    scaled = [
+        value / min(map(abs, differences)) for value in differences
+    ]  # no difference is rounded away
     if len({round(abs(value), 9) for value in scaled}) == len(scaled):
         assert signed_rank(scaled).p_value == pytest.approx(enumerated_p(scaled))
 
@@ -75,7 +90,9 @@ def test_signed_rank_has_no_side_and_no_order(differences: list[float]) -> None:
 def test_signed_rank_gives_the_papers_values() -> None:
     """Eight pairs, two-sided: W = 0, 1, 2, 3, 4 (Kobyzev et al. 2023 compare eight seeds)."""
     flips: list[set[int]] = [set(), {1}, {2}, {3}, {4}]
-    found = [signed_rank([-i if i in flipped else i for i in range(1, 9)]).p_value for flipped in flips]
+    found = [
+        signed_rank([-i if i in flipped else i for i in range(1, 9)]).p_value for flipped in flips
+    ]
     assert found == pytest.approx([0.0078, 0.0156, 0.0234, 0.0391, 0.0547], abs=5e-5)
 
 
@@ -93,7 +110,9 @@ def test_smallest_p_and_the_seeds_it_takes() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 1000), st.integers(2, 5), st.integers(3, 30))
-def test_statistics_of_resamples_are_the_tasks_own_metrics(seed: int, classes: int, rows: int) -> None:
+def test_statistics_of_resamples_are_the_tasks_own_metrics(
+    seed: int, classes: int, rows: int
+) -> None:
     generator = np.random.default_rng(seed)
     labels = generator.integers(classes, size=rows)
     logits = generator.normal(size=(rows, classes)).astype(np.float32)
@@ -105,7 +124,9 @@ def test_statistics_of_resamples_are_the_tasks_own_metrics(seed: int, classes: i
         return  # scikit-learn warns of a resample of one class
     for metric in expected[0]:
         assert metric in COMPUTABLE
-        assert statistic(metric, whole)(counts) == pytest.approx([each[metric] for each in expected], abs=1e-6)
+        assert statistic(metric, whole)(counts) == pytest.approx(
+            [each[metric] for each in expected], abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("metric", sorted(COMPUTABLE))
@@ -117,7 +138,10 @@ def test_bootstrap_of_identical_predictions_is_zero(metric: str) -> None:
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "mcc", "nll"])
 def test_bootstrap_changes_sign_with_its_sides_and_repeats(metric: str) -> None:
-    one, other = [predictions(0.7, 1), predictions(0.7, 2)], [predictions(0.6, 3), predictions(0.6, 4)]
+    one, other = (
+        [predictions(0.7, 1), predictions(0.7, 2)],
+        [predictions(0.6, 3), predictions(0.6, 4)],
+    )
     forth = paired_bootstrap(metric, one, other, resamples=500)
     back = paired_bootstrap(metric, other, one, resamples=500)
     assert (forth.low, forth.high) == pytest.approx((-back.high, -back.low))
@@ -127,8 +151,12 @@ def test_bootstrap_changes_sign_with_its_sides_and_repeats(metric: str) -> None:
 
 def test_bootstrap_agrees_with_scipy() -> None:
     one, other = predictions(0.7, 1), predictions(0.6, 2)
-    difference = np.array([np.subtract(*(p.logits.argmax(1) == p.label for p in (one, other)), dtype=float)])[0]
-    theirs = bootstrap((difference,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    difference = np.array(
+        [np.subtract(*(p.logits.argmax(1) == p.label for p in (one, other)), dtype=float)]
+    )[0]
+    theirs = bootstrap(
+        (difference,), np.mean, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
     ours = paired_bootstrap("accuracy", [one], [other], resamples=9999)
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.006)
 
@@ -144,7 +172,9 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 178 <= held <= 200
 
 
-def test_bootstrap_does_not_depend_on_its_chunks_and_says_how_many_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_does_not_depend_on_its_chunks_and_says_how_many_resamples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     one, other = [predictions(0.7, 1)], [predictions(0.6, 2)]
     whole = paired_bootstrap("mcc", one, other, resamples=2000)
     monkeypatch.setattr(stats, "_CHUNK", 1)

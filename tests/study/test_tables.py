@@ -1,4 +1,6 @@
-"""A comparison whole: rows, differences, notes, verdict and document, on fake results whose answers are known."""
+"""A comparison whole: rows, differences, notes, verdict and document, on fake results whose answers
+are known.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def test_the_document_has_the_contracts_keys_and_is_json(runs: Callable[..., Com
     assert "does not cover the seeds" in text
 
 
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(order=st.permutations(range(6)))
 def test_the_order_of_folders_changes_nothing(tmp_path: Path, order: list[int]) -> None:
     folders = [tmp_path / f"{method}-{seed}" for method in ("base", "ls", "kd") for seed in (0, 1)]
@@ -100,14 +104,26 @@ def test_the_order_of_folders_changes_nothing(tmp_path: Path, order: list[int]) 
             [128, 130, 132, 134, 136],
             "KD beats base on all 5 seeds (+5.0 points, p = 0.06: five seeds cannot reach 0.05; run 6 or more).",
         ),
-        ([120] * 6, [130, 131, 132, 133, 134, 136], "KD beats base on all 6 seeds (+6.3 points, p = 0.031)."),
-        ([130, 131, 132, 133, 134, 136], [120] * 6, "KD is worse than base on all 6 seeds (-6.3 points, p = 0.031)."),
+        (
+            [120] * 6,
+            [130, 131, 132, 133, 134, 136],
+            "KD beats base on all 6 seeds (+6.3 points, p = 0.031).",
+        ),
+        (
+            [130, 131, 132, 133, 134, 136],
+            [120] * 6,
+            "KD is worse than base on all 6 seeds (-6.3 points, p = 0.031).",
+        ),
         (
             [120] * 8,
             [119, 122, 124, 126, 128, 130, 132, 134],
             "KD beats base over 8 seeds (better on 7; +3.4 points, p = 0.016).",
         ),
-        ([120] * 8, [119, 121] * 4, "KD does not differ from base beyond chance over 8 seeds (+0.0 points, p = 1.00)."),
+        (
+            [120] * 8,
+            [119, 121] * 4,
+            "KD does not differ from base beyond chance over 8 seeds (+0.0 points, p = 1.00).",
+        ),
         (
             [120, 121, 122],
             [120, 121, 122],
@@ -132,18 +148,24 @@ def test_one_seed_speaks_over_test_rows(runs: Callable[..., Comparison]) -> None
     kd = made.rows[2].difference
     assert kd is not None
     assert (kd.test.p_value, kd.test.p_min) == (None, 1.0)
-    assert made.verdict.startswith("One seed says nothing about training randomness; over test rows KD - base = +15.0")
+    assert made.verdict.startswith(
+        "One seed says nothing about training randomness; over test rows KD - base = +15.0"
+    )
     assert made.verdict.endswith("]: more than the choice of test rows explains.")
 
 
 def test_one_seed_may_differ_by_no_more_than_its_rows(tmp_path: Path) -> None:
     write_result(tmp_path / "base", "base", accuracy=0.6)
     write_result(tmp_path / "kd", "kd", accuracy=0.61)
-    assert compare([tmp_path], resamples=200).verdict.endswith("]: no more than the choice of test rows explains.")
+    assert compare([tmp_path], resamples=200).verdict.endswith(
+        "]: no more than the choice of test rows explains."
+    )
 
 
 def test_seeds_that_agree_are_doubted_where_other_rows_could_undo_it(tmp_path: Path) -> None:
-    for seed in range(6):  # the same two sets of answers in every seed, that differ by little on many rows
+    for seed in range(
+        6
+    ):  # the same two sets of answers in every seed, that differ by little on many rows
         one, other = answers(gold(), 0.60, 1), answers(gold(), 0.60, 2)
         write_result(tmp_path / f"base-{seed}", "base", seed, splits={"test": (gold(), one)})
         write_result(tmp_path / f"kd-{seed}", "kd", seed, splits={"test": (gold(), other)})
@@ -161,7 +183,9 @@ def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
     assert "nats" in made.verdict
 
 
-def test_the_best_method_is_judged_where_there_is_no_kd_and_that_is_said(runs: Callable[..., Comparison]) -> None:
+def test_the_best_method_is_judged_where_there_is_no_kd_and_that_is_said(
+    runs: Callable[..., Comparison],
+) -> None:
     made = runs({"base": [120, 121], "ls": [125, 126], "tf-reg": [123, 124]})
     assert made.verdict.startswith("LS beats base on both seeds")
     assert any("best of ls, tf-reg" in note for note in made.notes)
@@ -171,7 +195,9 @@ def test_the_best_method_is_judged_where_there_is_no_kd_and_that_is_said(runs: C
 def test_a_seed_without_its_pair_is_in_no_difference(tmp_path: Path) -> None:
     for method, seeds in (("base", (0, 1)), ("kd", (1, 2))):
         for seed in seeds:
-            write_result(tmp_path / f"{method}-{seed}", method, seed, splits=right_on(120 + 10 * seed))
+            write_result(
+                tmp_path / f"{method}-{seed}", method, seed, splits=right_on(120 + 10 * seed)
+            )
     made = compare([tmp_path], resamples=200)
     kd = made.rows[1]
     assert kd.difference is not None
@@ -192,19 +218,28 @@ def test_a_baseline_alone_is_no_comparison(runs: Callable[..., Comparison]) -> N
 
 
 def test_teacher_passes_count_each_cache_once(runs: Callable[..., Comparison]) -> None:
-    passes = runs({"base": [120, 121, 122], "kd": [130, 131, 132], "self-kd": [120, 121]}).teacher_passes
+    passes = runs(
+        {"base": [120, 121, 122], "kd": [130, 131, 132], "self-kd": [120, 121]}
+    ).teacher_passes
     assert passes is not None
     # three KD students share one cache of 3,000 rows; each Self-KD student has its own
     assert (passes.cached, passes.live, passes.saved) == (9000, 75000, 66000)
     assert str(passes) == "cached: 9,000 teacher passes; live: 75,000; saved 66,000"
 
 
-def test_teacher_passes_of_joined_caches_are_counted_once_and_of_averaged_teachers_each(tmp_path: Path) -> None:
-    labelled, more = ({"fingerprint": name, "rows": rows, "weights": "w"} for name, rows in (("l", 80), ("u", 100)))
+def test_teacher_passes_of_joined_caches_are_counted_once_and_of_averaged_teachers_each(
+    tmp_path: Path,
+) -> None:
+    labelled, more = (
+        {"fingerprint": name, "rows": rows, "weights": "w"}
+        for name, rows in (("l", 80), ("u", 100))
+    )
     other = {"fingerprint": "o", "rows": 80, "weights": "v"}
     joined = {"alone": [labelled], "both": [labelled, more], "mean": [labelled, other]}
     folders = [
-        write_result(tmp_path / name, "kd", cache_fingerprint=name, caches=caches, rows_seen=100, alpha=alpha)
+        write_result(
+            tmp_path / name, "kd", cache_fingerprint=name, caches=caches, rows_seen=100, alpha=alpha
+        )
         for alpha, (name, caches) in enumerate(joined.items())
     ]
     passes = compare(folders, resamples=100).teacher_passes
@@ -212,7 +247,9 @@ def test_teacher_passes_of_joined_caches_are_counted_once_and_of_averaged_teache
     assert (passes.cached, passes.live) == (80 + 100 + 80, 100 + 100 + 2 * 100)
 
 
-def test_without_a_taught_student_there_are_no_teacher_passes(runs: Callable[..., Comparison]) -> None:
+def test_without_a_taught_student_there_are_no_teacher_passes(
+    runs: Callable[..., Comparison],
+) -> None:
     assert runs({"base": [120], "ls": [121]}).teacher_passes is None
 
 
@@ -221,27 +258,46 @@ def test_time_is_the_median_ratio_to_ls_of_the_same_seed(tmp_path: Path) -> None
         write_result(tmp_path / f"ls-{seed}", "ls", seed, seconds_per_step=ls)
         write_result(tmp_path / f"kd-{seed}", "kd", seed, seconds_per_step=kd)
     write_result(tmp_path / "base-0", "base", 0, seconds_per_step=None)
-    assert [row.time_ratio_to_ls for row in compare([tmp_path], resamples=200).rows] == [None, 1.0, pytest.approx(1.1)]
+    assert [row.time_ratio_to_ls for row in compare([tmp_path], resamples=200).rows] == [
+        None,
+        1.0,
+        pytest.approx(1.1),
+    ]
 
 
 def test_the_split_is_test_if_all_have_it_else_dev(tmp_path: Path) -> None:
-    both = {"dev": (gold(), answers(gold(), 0.6, 0)), "test": (gold(100), answers(gold(100), 0.6, 0))}
+    both = {
+        "dev": (gold(), answers(gold(), 0.6, 0)),
+        "test": (gold(100), answers(gold(100), 0.6, 0)),
+    }
     write_result(tmp_path / "base", splits=both)
     assert compare([tmp_path], resamples=200).split == "test"
     write_result(tmp_path / "kd", "kd", splits={"dev": both["dev"]})
-    assert (compare([tmp_path], resamples=200).split, compare([tmp_path], resamples=200).test_rows) == ("dev", 200)
-    with pytest.raises(SpecError, match=r"split: expected one that all results have \(dev\), found 'test'"):
+    assert (
+        compare([tmp_path], resamples=200).split,
+        compare([tmp_path], resamples=200).test_rows,
+    ) == ("dev", 200)
+    with pytest.raises(
+        SpecError, match=r"split: expected one that all results have \(dev\), found 'test'"
+    ):
         compare([tmp_path], split="test")
     write_result(tmp_path / "ls", "ls", splits={"test": both["test"]})
-    with pytest.raises(SpecError, match=r"expected a split that all results have, found dev.* in .* and .*test.* in "):
+    with pytest.raises(
+        SpecError,
+        match=r"expected a split that all results have, found dev.* in .* and .*test.* in ",
+    ):
         compare([tmp_path])
 
 
 def test_bad_questions_are_refused(tmp_path: Path) -> None:
     write_result(tmp_path / "base")
-    with pytest.raises(SpecError, match=r"\(accuracy, macro_f1, mcc, nll\), found 'bleu'. Choose one of these"):
+    with pytest.raises(
+        SpecError, match=r"\(accuracy, macro_f1, mcc, nll\), found 'bleu'. Choose one of these"
+    ):
         compare([tmp_path], metric="bleu")
-    with pytest.raises(SpecError, match=r"split: expected one .*, found 'nowhere'\. Choose one of these"):
+    with pytest.raises(
+        SpecError, match=r"split: expected one .*, found 'nowhere'\. Choose one of these"
+    ):
         compare([tmp_path], split="nowhere")
     with pytest.raises(SpecError, match="resamples: expected 100 or more, found 99"):
         compare([tmp_path], resamples=99)
@@ -268,9 +324,15 @@ def test_other_test_rows_are_refused(tmp_path: Path) -> None:
 def test_predictions_of_another_model_are_refused(tmp_path: Path) -> None:
     kd = write_result(tmp_path / "kd", "kd", accuracy=0.9)
     (tmp_path / "base").mkdir()
-    for name, folder in (("result.json", write_result(tmp_path / "other" / "base")), ("predictions.parquet", kd)):
+    for name, folder in (
+        ("result.json", write_result(tmp_path / "other" / "base")),
+        ("predictions.parquet", kd),
+    ):
         (tmp_path / "base" / name).write_bytes((folder / name).read_bytes())
-    with pytest.raises(FormatError, match=r"base: expected predictions of accuracy 0\.\d+ on test, as recorded, found"):
+    with pytest.raises(
+        FormatError,
+        match=r"base: expected predictions of accuracy 0\.\d+ on test, as recorded, found",
+    ):
         compare([tmp_path / "base", kd])
 
 
@@ -283,10 +345,15 @@ def test_a_metric_that_predictions_do_not_give_has_no_interval(tmp_path: Path) -
     made = compare([tmp_path], metric="ece", resamples=200)
     assert made.rows[1].to_json()["bootstrap"] is None
     assert any("no interval over rows" in note for note in made.notes)
-    assert made.verdict == "One seed says nothing about training randomness: KD - base = +0.0 points on this test set."
+    assert (
+        made.verdict
+        == "One seed says nothing about training randomness: KD - base = +0.0 points on this test set."
+    )
 
 
-def test_a_large_split_says_that_it_drew_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_split_says_that_it_drew_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stats, "MAX_DRAWS", 0)
     write_result(tmp_path / "base")
     write_result(tmp_path / "kd", "kd")
@@ -311,7 +378,9 @@ def test_the_table_fits_eighty_columns_and_says_what_is_covered(
         for method in ("base", "ls", "tf-reg", "self-kd"):
             write_result(tmp_path / f"{method}-{seed}", method, seed, **with_unlabelled(method, 0))
         for count in unlabelled:
-            write_result(tmp_path / f"kd-{count}-{seed}", "kd", seed, **with_unlabelled("kd", count))
+            write_result(
+                tmp_path / f"kd-{count}-{seed}", "kd", seed, **with_unlabelled("kd", count)
+            )
     made = compare([tmp_path], metric=metric, resamples=200)
     text = shown(made)
     assert all(f" {method} " in text for method in ("base", "ls", "tf-reg", "self-kd", "kd"))
@@ -321,7 +390,9 @@ def test_the_table_fits_eighty_columns_and_says_what_is_covered(
         assert "+7,000 " in text
         assert "1,000+7,000 " in shown(made, 120)
     flowing = " ".join(text.split())
-    assert all(sentence in flowing for sentence in (*made.coverage, made.verdict, str(made.teacher_passes)))
+    assert all(
+        sentence in flowing for sentence in (*made.coverage, made.verdict, str(made.teacher_passes))
+    )
 
 
 @given(st.text("ab_=,( )0.", max_size=60))
@@ -332,7 +403,10 @@ def test_a_folded_label_loses_nothing_but_spaces(label: str) -> None:
 
 
 def test_a_label_is_folded_where_it_reads_well() -> None:
-    assert _label("kd (alpha=0.9, unlabelled_rows=7000)", folds=1) == "kd\n(alpha=0.9,\nunlabelled_\nrows=7000)"
+    assert (
+        _label("kd (alpha=0.9, unlabelled_rows=7000)", folds=1)
+        == "kd\n(alpha=0.9,\nunlabelled_\nrows=7000)"
+    )
 
 
 @settings(deadline=None)
@@ -342,7 +416,14 @@ def test_a_written_p_is_on_its_own_side_of_significance(p: float) -> None:
 
 
 def test_p_is_written_as_the_readers_expect() -> None:
-    written = {0.0625: "0.06", 0.0547: "0.055", 0.46: "0.46", 1.0: "1.00", 0.03125: "0.031", 0.0078125: "0.0078"}
+    written = {
+        0.0625: "0.06",
+        0.0547: "0.055",
+        0.46: "0.46",
+        1.0: "1.00",
+        0.03125: "0.031",
+        0.0078125: "0.0078",
+    }
     assert {p: p_text(p) for p in written} == written
 
 

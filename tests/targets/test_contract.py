@@ -104,7 +104,10 @@ def test_a_position_is_the_same_in_any_batch(codec: Codec) -> None:
     nothing = unpacked(codec, slice(0, 0))
     same(joined([nothing, parts[0]]), parts[0])
     some = np.array([5, 1, 1, 40])
-    same(parts[0].select(some).map(np.copy), joined([parts[0].select(some[:2]), parts[0].select(some[2:])]))
+    same(
+        parts[0].select(some).map(np.copy),
+        joined([parts[0].select(some[:2]), parts[0].select(some[2:])]),
+    )
 
 
 def test_the_entropy_and_the_likeliest_word_are_those_of_the_vectors(codec: Codec) -> None:
@@ -159,10 +162,16 @@ def write(folder: Path, of: Plan, codec: Codec) -> list[torch.Tensor]:
             for batch in (np.arange(1, rows), np.arange(1)):
                 assembly.add(batch, answers[chosen(layout.indptr, batch)[1]])
             assembly.finish()
-            arrays = {"row_hash": layout.row_hash, "label": layout.label, ends(LEVEL).name: layout.indptr[1:]}
+            arrays = {
+                "row_hash": layout.row_hash,
+                "label": layout.label,
+                ends(LEVEL).name: layout.indptr[1:],
+            }
             arrays["position"] = layout.index.astype(np.int32)
             sketches = {"entropy": [0.0], "top_probability": [0.0]}
-            writer.write(number, {**arrays, **assembly.columns, **assembly.entries()}, sketches, CONDITIONS)
+            writer.write(
+                number, {**arrays, **assembly.columns, **assembly.entries()}, sketches, CONDITIONS
+            )
             assert summary.positions == len(answers)
             given.append(answers)
         assert writer.seal()
@@ -175,7 +184,9 @@ def test_a_cache_gives_the_targets_back(codec: Codec, store: str, tmp_path: Path
     given = write(tmp_path / "cache", of, codec)
     cache = Cache.open(tmp_path / "cache")
     assert cache.manifest.positions == sum(map(len, given))
-    row = np.concatenate([np.repeat(layout.row_hash, np.diff(layout.indptr)) for layout in layouts(of)])
+    row = np.concatenate(
+        [np.repeat(layout.row_hash, np.diff(layout.indptr)) for layout in layouts(of)]
+    )
     index = np.concatenate([layout.index for layout in layouts(of)])
     key = torch.from_numpy(position_keys(0, "codec", row, 0, index))
     expected = codec.unpack(codec.pack(codec.reduce(torch.cat(given), Draw(key))), ASSETS)
@@ -183,7 +194,9 @@ def test_a_cache_gives_the_targets_back(codec: Codec, store: str, tmp_path: Path
     same(everything.payload, expected)
     rows = np.array([7, 3, 3, 10, 0])
     widest = everything.payload
-    same(joined([widest, cache.take(rows).payload]), joined([widest, everything.rows(rows).payload]))
+    same(
+        joined([widest, cache.take(rows).payload]), joined([widest, everything.rows(rows).payload])
+    )
     stored = cache.stored(rows)
     assert set(stored) == {column.name for column in codec.columns()}
     assert not cache.verify()
@@ -205,7 +218,10 @@ def test_a_cache_gives_the_targets_back(codec: Codec, store: str, tmp_path: Path
         ("float64", "Did you mean float"),
         ("topk:k=4,k=8", "^--codec topk: k: expected one value, found two"),
         ("topk:k=-1", "^--codec topk: k: expected"),
-        ("replay:k=3", "^--codec replay: expected no settings, as it takes none, found 'k'. Give --codec replay alone"),
+        (
+            "replay:k=3",
+            "^--codec replay: expected no settings, as it takes none, found 'k'. Give --codec replay alone",
+        ),
         ("float16:k=3", "^--codec float16: expected no settings"),
     ],
 )
@@ -222,7 +238,9 @@ def test_an_unknown_kind_is_refused(kind: object) -> None:
         codec_from_dict({})
 
 
-@pytest.mark.parametrize("change", [{"k": 0}, {"k": "8"}, {"tail": "fat"}, {"width": -1}, {"more": 1}])
+@pytest.mark.parametrize(
+    "change", [{"k": 0}, {"k": "8"}, {"tail": "fat"}, {"width": -1}, {"more": 1}]
+)
 def test_a_damaged_record_of_a_codec_is_refused(change: dict[str, object]) -> None:
     recorded = {**parse("topk:k=8").codec(WIDTH).to_dict(), **change}
     with pytest.raises(FormatError, match="topk codec"):

@@ -12,7 +12,9 @@ from logitcache.records import Array
 from logitcache.targets.dense import DTYPES, DenseCodec
 
 LOGITS = hnp.arrays(
-    np.float32, st.tuples(st.integers(0, 8), st.integers(1, 12)), elements=st.floats(-1e3, 1e3, width=32)
+    np.float32,
+    st.tuples(st.integers(0, 8), st.integers(1, 12)),
+    elements=st.floats(-1e3, 1e3, width=32),
 )
 
 
@@ -54,7 +56,9 @@ def test_columns_are_what_the_codec_declares(logits: Array) -> None:
 
 @given(LOGITS)
 def test_single_precision_is_the_subtraction(logits: Array) -> None:
-    np.testing.assert_array_equal(there_and_back(logits, "float32"), logits - logits.max(1, keepdims=True))
+    np.testing.assert_array_equal(
+        there_and_back(logits, "float32"), logits - logits.max(1, keepdims=True)
+    )
 
 
 @given(LOGITS)
@@ -69,7 +73,9 @@ def test_half_precision_rounds_to_the_nearest_and_keeps_the_first(logits: Array)
 def test_a_constant_added_to_a_row_is_forgotten(logits: Array, shift: int) -> None:
     logits = np.round(logits)  # so that the sum is exact
     for dtype in DTYPES:
-        np.testing.assert_array_equal(there_and_back(logits + np.float32(shift), dtype), there_and_back(logits, dtype))
+        np.testing.assert_array_equal(
+            there_and_back(logits + np.float32(shift), dtype), there_and_back(logits, dtype)
+        )
 
 
 @given(LOGITS)
@@ -98,7 +104,8 @@ def test_a_record_of_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "dtype", "said"), [(3, "float64", "'float64'"), (3, "f2", "'f2'"), (0, "float16", "0")]
+    ("width", "dtype", "said"),
+    [(3, "float64", "'float64'"), (3, "f2", "'f2'"), (0, "float16", "0")],
 )
 def test_a_codec_that_cannot_be_is_refused(width: int, dtype: str, said: object) -> None:
     with pytest.raises(SpecError, match=f"dense codec: expected .*found {said}"):
@@ -107,10 +114,20 @@ def test_a_codec_that_cannot_be_is_refused(width: int, dtype: str, said: object)
 
 @pytest.mark.parametrize(
     "changes",
-    [{"width": None}, {"width": "3"}, {"width": 0}, {"width": -1}, {"dtype": None}, {"dtype": "int8"}, {"dtype": 2}],
+    [
+        {"width": None},
+        {"width": "3"},
+        {"width": 0},
+        {"width": -1},
+        {"dtype": None},
+        {"dtype": "int8"},
+        {"dtype": 2},
+    ],
 )
 def test_a_record_that_is_no_codec_is_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(FormatError, match="dense codec: expected a width and a dtype among float16, float32"):
+    with pytest.raises(
+        FormatError, match="dense codec: expected a width and a dtype among float16, float32"
+    ):
         DenseCodec.from_dict({"kind": "dense", "width": 3, "dtype": "float16", **changes})
 
 

@@ -1,4 +1,6 @@
-"""The estimators are unbiased, and varopt's variance is the least: exactly where it can be computed, else by a seed."""
+"""The estimators are unbiased, and varopt's variance is the least: exactly where it can be
+computed, else by a seed.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ def logits(seed: int, sharpness: float) -> torch.Tensor:
 
 
 def expectation(codec: VarOpt, p: torch.Tensor) -> np.ndarray:
-    """E[estimate] f64[V] over the one uniform number u of a position, exactly: the words that are drawn change only
-    where u passes the fractional part of a cumulative sum, so it is a finite sum over the intervals between those.
+    """E[estimate] f64[V] over the one uniform number u of a position, exactly: the words that are
+    drawn change only where u passes the fractional part of a cumulative sum, so it is a finite sum
+    over the intervals between those.
     """
     top, ids = p.topk(codec.most, dim=1)
     c = codec.own_c(p, top)
@@ -44,14 +47,22 @@ def expectation(codec: VarOpt, p: torch.Tensor) -> np.ndarray:
     each = p.expand(len(middle), -1)
     own, kept, entries, _, words = codec.drawn(each, middle)
     slot = torch.arange(words.shape[1])
-    worth = torch.where(slot < kept[:, None], each.double().gather(1, words), 1 / own.double()[:, None])
+    worth = torch.where(
+        slot < kept[:, None], each.double().gather(1, words), 1 / own.double()[:, None]
+    )
     worth = torch.where(slot < entries[:, None], worth, 0.0) * torch.from_numpy(lengths)[:, None]
-    return torch.zeros(WIDTH, dtype=torch.float64).scatter_add_(0, words.reshape(-1), worth.reshape(-1)).numpy()
+    return (
+        torch.zeros(WIDTH, dtype=torch.float64)
+        .scatter_add_(0, words.reshape(-1), worth.reshape(-1))
+        .numpy()
+    )
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 6.0), st.integers(1, 30), st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_the_expectation_of_varopt_is_the_distribution(seed: int, sharpness: float, mean: int, capped: bool) -> None:
+def test_the_expectation_of_varopt_is_the_distribution(
+    seed: int, sharpness: float, mean: int, capped: bool
+) -> None:
     z = logits(seed, sharpness)
     codec = VarOpt(width=WIDTH, mean=float(mean)).calibrated([z, logits(seed + 1, 1.0)])
     if capped:
@@ -62,7 +73,9 @@ def test_the_expectation_of_varopt_is_the_distribution(seed: int, sharpness: flo
 
 @given(st.integers(0, 10_000), st.floats(0.0, 6.0), st.integers(1, 60))
 @settings(deadline=None, max_examples=60)
-def test_varopt_varies_less_than_sampling_for_as_many_words(seed: int, sharpness: float, n: int) -> None:
+def test_varopt_varies_less_than_sampling_for_as_many_words(
+    seed: int, sharpness: float, n: int
+) -> None:
     z = logits(seed, sharpness)
     p = z.double().softmax(1)
     distinct = Sampled(width=WIDTH, n=n).calibrated([z]).distinct

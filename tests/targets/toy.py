@@ -1,4 +1,6 @@
-"""A codec as somebody else would write one: the most probable word and its probability, in single precision."""
+"""A codec as somebody else would write one: the most probable word and its probability, in single
+precision.
+"""
 
 from __future__ import annotations
 
@@ -37,4 +39,6 @@ class Top(SparseCodec):
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Sparse[Array]:
         prob, entropy = columns["prob"][:, None], columns["entropy"].astype(np.float32)
-        return Sparse(columns["ids"][:, None].astype(np.int64), prob, np.zeros_like(entropy), entropy)
+        return Sparse(
+            columns["ids"][:, None].astype(np.int64), prob, np.zeros_like(entropy), entropy
+        )

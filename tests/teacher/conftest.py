@@ -35,7 +35,9 @@ def teacher(checkpoint: Checkpoint) -> TeacherModel:
 
 @pytest.fixture(scope="session")
 def fold_loader(checkpoint: Checkpoint) -> Callable[[int], Callable[[], TeacherModel]]:
-    """``fold_loader(k)()``: loads a teacher of the tiny one's shape whose head is another for every k."""
+    """``fold_loader(k)()``: loads a teacher of the tiny one's shape whose head is another for every
+    k.
+    """
 
     def loader(fold: int) -> Callable[[], TeacherModel]:
         def load() -> TeacherModel:
@@ -59,8 +61,8 @@ def folds(fold_loader: Callable[[int], Callable[[], TeacherModel]]) -> FoldTeach
 
 @pytest.fixture
 def rows_through(monkeypatch: pytest.MonkeyPatch) -> Callable[[TeacherModel], list[int]]:
-    """``rows_through(teacher)``: rows of each batch it answers from now on, a list that grows. The few rows that tell
-    how it is asked in batches are no answers.
+    """``rows_through(teacher)``: rows of each batch it answers from now on, a list that grows. The
+    few rows that tell how it is asked in batches are no answers.
     """
 
     def watch(teacher: TeacherModel) -> list[int]:
@@ -80,7 +82,9 @@ def rows_through(monkeypatch: pytest.MonkeyPatch) -> Callable[[TeacherModel], li
 
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """``little_memory(tokens)``: from now on no teacher can be asked about more padded tokens at once."""
+    """``little_memory(tokens)``: from now on no teacher can be asked about more padded tokens at
+    once.
+    """
     whole = TeacherModel.logits
 
     def shrink(tokens: int, error: type[RuntimeError] | str = torch.OutOfMemoryError) -> None:

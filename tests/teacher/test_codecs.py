@@ -1,4 +1,6 @@
-"""A dump with a sparse codec: calibrated before it, the same when it is repeated, copied when it is reused."""
+"""A dump with a sparse codec: calibrated before it, the same when it is repeated, copied when it is
+reused.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def test_replay_is_refused_for_a_teacher_without_a_vocabulary(
 
 
 @pytest.mark.parametrize("codec", ["topk:k=2", "sampled:n=30", "varopt:mean=1.5"])
-def test_a_dump_with_a_sparse_codec(teacher: TeacherModel, train_only: Source, tmp_path: Path, codec: str) -> None:
+def test_a_dump_with_a_sparse_codec(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path, codec: str
+) -> None:
     dense, one, other = tmp_path / "dense", tmp_path / "one", tmp_path / "other"
     dump_split(teacher, train_only, "train", dense, settings("float32"))
     report = dump_split(teacher, train_only, "train", one, settings(codec))

@@ -1,4 +1,6 @@
-"""A teacher whose answers exist already: its cache is one like any other, and says the same however they were kept."""
+"""A teacher whose answers exist already: its cache is one like any other, and says the same however
+they were kept.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +43,23 @@ def probabilities() -> Any:
 def rows(**more: Any) -> list[Row]:
     p = probabilities()
     return [
-        {**row, "probs": p[i].tolist(), "p_pos": p[i, 1], "p_neg": p[i, 0], **{k: v[i] for k, v in more.items()}}
+        {
+            **row,
+            "probs": p[i].tolist(),
+            "p_pos": p[i, 1],
+            "p_neg": p[i, 0],
+            **{k: v[i] for k, v in more.items()},
+        }
         for i, row in enumerate(singles(ROWS, 0))
     ]
 
 
 @pytest.mark.parametrize(
     ("codec", "words"),
-    [("replay", "--codec replay: expected a codec of a teacher's answers"), ("topk:k=1,tail=unigram", "topk: tail:")],
+    [
+        ("replay", "--codec replay: expected a codec of a teacher's answers"),
+        ("topk:k=1,tail=unigram", "topk: tail:"),
+    ],
 )
 def test_a_codec_that_answers_do_not_suffice_for_is_refused(
     asked: Callable[..., DumpConfig], codec: str, words: str
@@ -66,7 +77,14 @@ def asked(tmp_path: Path) -> Callable[..., DumpConfig]:
         settings = DumpSettings(shard_rows=25, codec="float32")
         spec = TeacherSpec(teacher)
         return replace(
-            DumpConfig(spec, str(data), settings=settings, workspace=Workspace(tmp_path), out=tmp_path / out), **more
+            DumpConfig(
+                spec,
+                str(data),
+                settings=settings,
+                workspace=Workspace(tmp_path),
+                out=tmp_path / out,
+            ),
+            **more,
         )
 
     return config
@@ -81,28 +99,46 @@ def shards(cache: Path) -> dict[str, Any]:
     return {name: data for name, data in tree(cache).items() if name.endswith(".arrow")}
 
 
-def test_its_cache_is_sealed_and_says_what_was_written(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+def test_its_cache_is_sealed_and_says_what_was_written(
+    asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
     report = dump(asked("column:probs", "a"))
     cache = Cache.open(tmp_path / "a")
     assert (cache.verify(), cache.label_names, report.rows) == ([], ("neg", "pos"), ROWS)
     exp = np.exp(answers(tmp_path / "a").astype(np.float64))
     np.testing.assert_allclose(exp / exp.sum(axis=1, keepdims=True), probabilities(), atol=1e-6)
     teacher = cache.manifest.plan.teacher
-    assert (teacher["name"], teacher["answers"], teacher["zero"]) == ("column:probs", "probabilities", -65504.0)
+    assert (teacher["name"], teacher["answers"], teacher["zero"]) == (
+        "column:probs",
+        "probabilities",
+        -65504.0,
+    )
     assert report.scores["accuracy"] > 0.9
     before = tree(tmp_path / "a")
     dump(asked("column:probs", "a"))
     assert tree(tmp_path / "a") == before
 
 
-def test_however_they_are_kept_they_are_the_same_teacher(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
-    """Columns in another order, another file in another order, an array, logits: the same bytes, the same identity."""
+def test_however_they_are_kept_they_are_the_same_teacher(
+    asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
+    """Columns in another order, another file in another order, an array, logits: the same bytes,
+    the same identity.
+    """
     dump(asked("column:probs", "a"))
     other = rows()
     random.Random(1).shuffle(other)
-    write_rows(tmp_path / "other.jsonl", [{"text": r["text"], "p_pos": r["p_pos"], "p_neg": r["p_neg"]} for r in other])
+    write_rows(
+        tmp_path / "other.jsonl",
+        [{"text": r["text"], "p_pos": r["p_pos"], "p_neg": r["p_neg"]} for r in other],
+    )
     np.save(tmp_path / "p.npy", probabilities())
-    ways = ["column:p_*", "column:p_pos,p_neg", f"column:p_*@{tmp_path / 'other.jsonl'}", f"file:{tmp_path / 'p.npy'}"]
+    ways = [
+        "column:p_*",
+        "column:p_pos,p_neg",
+        f"column:p_*@{tmp_path / 'other.jsonl'}",
+        f"file:{tmp_path / 'p.npy'}",
+    ]
     for number, way in enumerate(ways):
         dump(asked(way, f"b{number}"))
         teacher = Cache.open(tmp_path / f"b{number}").manifest.plan.teacher
@@ -113,7 +149,9 @@ def test_however_they_are_kept_they_are_the_same_teacher(asked: Callable[..., Du
     np.testing.assert_allclose(answers(tmp_path / "z"), answers(tmp_path / "a"), atol=1e-5)
 
 
-def test_killed_it_goes_on_to_the_same_bytes(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+def test_killed_it_goes_on_to_the_same_bytes(
+    asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
     dump(asked("column:probs", "whole"))
     dump(asked("column:probs", "part", part=(1, 3)))  # as if the others were still to come
     for name in ("part", "whole"):
@@ -121,7 +159,9 @@ def test_killed_it_goes_on_to_the_same_bytes(asked: Callable[..., DumpConfig], t
     assert tree(tmp_path / "part") == tree(tmp_path / "whole")
 
 
-def test_repair_and_verify_live_read_the_answers_again(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+def test_repair_and_verify_live_read_the_answers_again(
+    asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
     data = asked("column:probs", "a").data
     dump(asked("column:probs", "a"))
     before = tree(tmp_path / "a")
@@ -137,7 +177,9 @@ def test_repair_and_verify_live_read_the_answers_again(asked: Callable[..., Dump
         logitcache.verify_live(tmp_path / "a", 20, data=data, notify=lambda note: None)
 
 
-def test_rows_without_an_answer_are_named_or_skipped(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+def test_rows_without_an_answer_are_named_or_skipped(
+    asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
     known = [{"text": row["text"], "probs": row["probs"]} for row in rows()[:-5]]
     file = write_rows(tmp_path / "some.jsonl", known)
     config = asked(f"column:probs@{file}", "a")
@@ -149,20 +191,28 @@ def test_rows_without_an_answer_are_named_or_skipped(asked: Callable[..., DumpCo
 
 
 def test_unlabelled_rows_and_logits_by_name(tmp_path: Path) -> None:
-    """Unlabelled rows have the column too; a logit that is not there is no 0; nothing is written before all is read."""
+    """Unlabelled rows have the column too; a logit that is not there is no 0; nothing is written
+    before all is read.
+    """
     z = [{"neg": 1.5, "pos": -0.5}] * 8
     train = {"text": [f"t{i}" for i in range(8)], "label": ["neg", "pos"] * 4, "z": z}
     more = {"text": ["u0", "u1"], "z": [{"neg": 1.0, "pos": 2.0}, {"pos": 2.0}]}
     with pytest.raises(SpecError, match="row 1: expected a number for each class"):
-        logitcache.dump("logits:z", train, unlabelled=more, out=tmp_path / "a", notify=lambda note: None)
+        logitcache.dump(
+            "logits:z", train, unlabelled=more, out=tmp_path / "a", notify=lambda note: None
+        )
     assert not (tmp_path / "a").exists()
     more["z"][1] = {"neg": 0.0, "pos": 2.0}  # type: ignore[call-overload]
-    report = logitcache.dump("logits:z", train, unlabelled=more, out=tmp_path / "a", notify=lambda note: None)
+    report = logitcache.dump(
+        "logits:z", train, unlabelled=more, out=tmp_path / "a", notify=lambda note: None
+    )
     assert report.unlabelled is not None
     assert answers(report.unlabelled.cache).tolist() == [[-1, 0], [-2, 0]]
 
 
-def test_columns_that_look_permuted_are_refused(asked: Callable[..., DumpConfig], tmp_path: Path) -> None:
+def test_columns_that_look_permuted_are_refused(
+    asked: Callable[..., DumpConfig], tmp_path: Path
+) -> None:
     np.save(tmp_path / "p.npy", probabilities()[:, ::-1])
     with pytest.raises(FingerprintMismatch, match="--label-map neg=LABEL_1,pos=LABEL_0"):
         dump(asked(f"file:{tmp_path / 'p.npy'}", "a"))
@@ -172,7 +222,11 @@ def test_columns_that_look_permuted_are_refused(asked: Callable[..., DumpConfig]
 
 
 def test_a_class_that_no_answer_names_has_probability_zero(tmp_path: Path) -> None:
-    table = {"text": ["a", "b", "c"], "label": ["x", "y", "z"], "votes": [["x", "x"], ["y"], ["x", "y"]]}
+    table = {
+        "text": ["a", "b", "c"],
+        "label": ["x", "y", "z"],
+        "votes": [["x", "x"], ["y"], ["x", "y"]],
+    }
     report = logitcache.dump("column:votes", table, out=tmp_path / "a", notify=lambda note: None)
     p = np.exp(answers(report.cache).astype(np.float64))
     assert (p / p.sum(axis=1, keepdims=True)).tolist() == [[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]
@@ -180,7 +234,10 @@ def test_a_class_that_no_answer_names_has_probability_zero(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [({"reuse": Path("x")}, "--reuse"), ({"part": None, "data": "words"}, "data for token-classification")],
+    [
+        ({"reuse": Path("x")}, "--reuse"),
+        ({"part": None, "data": "words"}, "data for token-classification"),
+    ],
 )
 def test_what_makes_no_sense_is_refused_by_name(
     asked: Callable[..., DumpConfig], tmp_path: Path, more: dict[str, Any], message: str
@@ -194,7 +251,9 @@ def test_what_makes_no_sense_is_refused_by_name(
 
 @pytest.mark.parametrize("option", ["tokenizer", "revision"])
 def test_what_only_a_model_has_is_refused(option: str) -> None:
-    with pytest.raises(SpecError, match=f"column:p: expected a model beside --{option}, .* Leave it out."):
+    with pytest.raises(
+        SpecError, match=f"column:p: expected a model beside --{option}, .* Leave it out."
+    ):
         DumpConfig(TeacherSpec("column:p", **{option: "x"})).check()
 
 
@@ -205,7 +264,9 @@ def test_no_torch_is_loaded(tmp_path: Path) -> None:
         f"logitcache.dump('column:probs', {str(tmp_path / 'train.jsonl')!r}, out={str(tmp_path / 'a')!r})\n"
         "print({'torch', 'transformers', 'accelerate', 'sklearn'} & set(sys.modules))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "set()"
 
 
@@ -221,7 +282,10 @@ def test_kd_from_a_column_is_kd_from_a_cache_of_the_same_logits(
     dump(asked(f"logits:{tmp_path / 'z.npy'}", "b"))
     data = asked("column:probs", "a").data
     kd = replace(config, method="kd", data=data, epochs=1.0)
-    one, other = (train(replace(kd, cache=tmp_path / name, out=tmp_path / f"run-{name}")) for name in ("a", "b"))
+    one, other = (
+        train(replace(kd, cache=tmp_path / name, out=tmp_path / f"run-{name}"))
+        for name in ("a", "b")
+    )
     assert same(one, other)
 
 
@@ -232,6 +296,10 @@ def test_check_reads_and_matches_them(asked: Callable[..., DumpConfig]) -> None:
     data = asked("column:probs", "a").data
     report = check(CheckConfig(data, teacher="column:p_*"))
     assert report.match is not None
-    assert (report.match.own, report.match.order.tolist(), report.refusals) == (("pos", "neg"), [1, 0], ())
+    assert (report.match.own, report.match.order.tolist(), report.refusals) == (
+        ("pos", "neg"),
+        [1, 0],
+        (),
+    )
     refused = check(CheckConfig(data, teacher="column:p_pos")).refusals
     assert [error.kind for error in refused] == ["SpecError"]

@@ -1,5 +1,5 @@
-"""The contract of a teacher: whoever answers for rows gives the answer to a row's text, wherever the row now lies, or
-names the first row that it cannot answer.
+"""The contract of a teacher: whoever answers for rows gives the answer to a row's text, wherever
+the row now lies, or names the first row that it cannot answer.
 """
 
 from __future__ import annotations
@@ -31,9 +31,20 @@ from logitcache.teacher.model import LiveTeacher, load_teacher
 from logitcache.teacher.plan import planned
 
 WORDS = ("bright", "warm", "dull", "cold", "film")
-TEXTS = [f"the {WORDS[i % 5]} {WORDS[i // 5]}" for i in range(20)] + ["the bright bright", "the film cold"]  # two twice
+TEXTS = [f"the {WORDS[i % 5]} {WORDS[i // 5]}" for i in range(20)] + [
+    "the bright bright",
+    "the film cold",
+]  # two twice
 STRANGE = ["a text nobody was asked about", "another one"]
-KINDS = ["cache", "cache of windows", "joined", "joined and located", "two parts", "averaged", "live"]
+KINDS = [
+    "cache",
+    "cache of windows",
+    "joined",
+    "joined and located",
+    "two parts",
+    "averaged",
+    "live",
+]
 PARTS = {"train": 0, "unlabelled": 12}
 SETTINGS = DumpSettings(max_length=20, codec="float32", shard_rows=5)
 
@@ -50,7 +61,9 @@ def rows_of(texts: list[str]) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def cases(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+def cases(
+    checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Case]:
     folder = tmp_path_factory.mktemp("teachers")
     whole = Source("mine", {"train": rows_of(TEXTS)}, ("neg", "pos"), 2)
     bare = {"train": rows_of(TEXTS[:12]), "unlabelled": rows_of(TEXTS[12:])}
@@ -70,7 +83,9 @@ def cases(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
         "cache": caches[0],
         "cache of windows": Cache.open(folder / "windows"),
         "joined": join(caches[:1], {"train": 0}),
-        "joined and located": join(caches[:1], {"train": 0}).located(located.row_id, located.row_hash),
+        "joined and located": join(caches[:1], {"train": 0}).located(
+            located.row_id, located.row_hash
+        ),
         "two parts": join([Cache.open(folder / split) for split in PARTS], PARTS),
         "live": LiveTeacher(asked, prepare(asked.tokenizer, whole.table("train"), 20)),
     }
@@ -89,13 +104,19 @@ TAKEN = st.lists(st.integers(0, 21), min_size=1, max_size=30)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=15)
 @given(text=TAKEN, data=st.data())
-def test_an_answer_is_that_of_the_rows_text(cases: dict[str, Case], kind: str, text: list[int], data: Any) -> None:
-    """Rows at their places, in another order, some of them, repeated, at places that the teacher has not."""
+def test_an_answer_is_that_of_the_rows_text(
+    cases: dict[str, Case], kind: str, text: list[int], data: Any
+) -> None:
+    """Rows at their places, in another order, some of them, repeated, at places that the teacher
+    has not.
+    """
     case = cases[kind]
     moved = st.lists(st.integers(-3, 40), min_size=len(text), max_size=len(text))
     row_id = data.draw(st.just(text) | moved)
     if kind == "two parts":  # each part has its own texts
-        row_id = [12 + row % 30 if i >= 12 else row % 12 for i, row in zip(text, row_id, strict=True)]
+        row_id = [
+            12 + row % 30 if i >= 12 else row % 12 for i, row in zip(text, row_id, strict=True)
+        ]
     row_hash = row_hashes([TEXTS[i] for i in text])
     answers = take(case.teacher, row_id, row_hash)
     assert answers.row_hash.tolist() == row_hash.tolist()
@@ -110,9 +131,14 @@ def test_a_text_that_was_not_answered_is_named(
     cases: dict[str, Case], kind: str, text: list[int], changed: set[int]
 ) -> None:
     wrong = [place for place in range(len(text)) if place in changed] or [0]
-    hashes = row_hashes([STRANGE[place % 2] if place in wrong else TEXTS[i] for place, i in enumerate(text)])
+    hashes = row_hashes(
+        [STRANGE[place % 2] if place in wrong else TEXTS[i] for place, i in enumerate(text)]
+    )
     if kind == "two parts":
-        wrong = min(([place for place in wrong if (text[place] >= 12) == part] for part in (0, 1)), key=lambda w: not w)
+        wrong = min(
+            ([place for place in wrong if (text[place] >= 12) == part] for part in (0, 1)),
+            key=lambda w: not w,
+        )
     first = text[wrong[0]] - (12 if kind == "two parts" and text[wrong[0]] >= 12 else 0)
     with pytest.raises(AlignmentError) as caught:
         take(cases[kind].teacher, text, hashes)

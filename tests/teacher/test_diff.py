@@ -39,7 +39,13 @@ def test_kl_is_what_it_is_called(one: np.ndarray, other: np.ndarray) -> None:
     assert (kl(one, other) >= 0).all()
 
 
-@given(st.lists(st.lists(st.floats(0, 1e4).filter(lambda x: x == 0 or x > 1e-11), max_size=30), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.lists(st.floats(0, 1e4).filter(lambda x: x == 0 or x > 1e-11), max_size=30),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_a_spread_is_that_of_all_values(blocks: list[list[float]]) -> None:
     spread, values = Spread(), np.array([value for block in blocks for value in block])
     for block in blocks:
@@ -54,7 +60,9 @@ def test_a_spread_is_that_of_all_values(blocks: list[list[float]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def one(teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def one(
+    teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory
+) -> Cache:
     folder = tmp_path_factory.mktemp("one") / "c"
     dump_split(teacher, train_only, "train", folder, SETTINGS)
     return Cache.open(folder)
@@ -62,14 +70,22 @@ def one(teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.Temp
 
 def test_a_cache_does_not_differ_from_itself(one: Cache) -> None:
     told = difference(one, one)
-    assert (told.identical, told.rows, told.fields, told.conditions, told.worst) == (True, 60, {}, {}, [])
+    assert (told.identical, told.rows, told.fields, told.conditions, told.worst) == (
+        True,
+        60,
+        {},
+        {},
+        [],
+    )
     assert set(told.kl_ab.values()) == {0.0}
 
 
 def test_another_store_of_the_same_answers(
     one: Cache, teacher: TeacherModel, train_only: Source, tmp_path: Path
 ) -> None:
-    dump_split(teacher, train_only, "train", tmp_path / "c", replace(SETTINGS, shard_rows=10), reuse=one)
+    dump_split(
+        teacher, train_only, "train", tmp_path / "c", replace(SETTINGS, shard_rows=10), reuse=one
+    )
     told = difference(one, Cache.open(tmp_path / "c"))
     assert told.identical
     assert told.fields == {"shard_rows": [25, 10]}
@@ -103,18 +119,43 @@ def test_every_figure_is_that_of_all_rows(
     assert "teacher.weights" in told.fields
 
 
-def test_caches_of_the_same_answers_to_fewer_rows_are_not_identical(one: Cache, tmp_path: Path) -> None:
+def test_caches_of_the_same_answers_to_fewer_rows_are_not_identical(
+    one: Cache, tmp_path: Path
+) -> None:
     """Rows that one of them has skipped (``--on-nonfinite skip``)."""
-    some, others = skipping(one, tmp_path / "a", range(5, 30)), skipping(one, tmp_path / "b", range(20, 32))
+    some, others = (
+        skipping(one, tmp_path / "a", range(5, 30)),
+        skipping(one, tmp_path / "b", range(20, 32)),
+    )
     told = difference(one, some)
-    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (False, 35, 25, 0, 25)
+    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (
+        False,
+        35,
+        25,
+        0,
+        25,
+    )
     assert "same to the last stored bit in the rows compared" in render(vars(told))
     assert "35 compared; 25 answered in A alone" in render(vars(told))
     told = difference(some, others)
-    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (False, 33, 27, 15, 2)
-    assert "15 answered in B alone; 2 answered in A alone; 10 answered in neither" in render(vars(told))
+    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (
+        False,
+        33,
+        27,
+        15,
+        2,
+    )
+    assert "15 answered in B alone; 2 answered in A alone; 10 answered in neither" in render(
+        vars(told)
+    )
     told = difference(some, some)
-    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (True, 35, 25, 0, 0)
+    assert (told.identical, told.rows, told.skipped, told.skipped_a, told.skipped_b) == (
+        True,
+        35,
+        25,
+        0,
+        0,
+    )
     nobody = skipping(one, tmp_path / "c", range(60))
     with pytest.raises(SpecError, match=r"found none of 60: .*60 have no answer"):
         difference(one, nobody)
@@ -141,7 +182,9 @@ def test_rows_are_compared_by_their_texts(
     rows = train_only.split("train")
     places = np.array([0, 2, 1, *range(3, 50)])
     moved = replace(rows.select(places), row_id=np.arange(50))
-    dump_split(teacher, replace(train_only, splits={"train": moved}), "train", tmp_path / "c", SETTINGS)
+    dump_split(
+        teacher, replace(train_only, splits={"train": moved}), "train", tmp_path / "c", SETTINGS
+    )
     two = Cache.open(tmp_path / "c")
     told = difference(one, two)
     # rows 58 and 59 have the text of row 0
@@ -155,8 +198,12 @@ def test_rows_are_compared_by_their_texts(
     texts = ["unheard of", "not a word", "of these"]
     numbers = np.arange(3)
     others = Rows(pa.array(texts, pa.large_string()), None, numbers % 2, numbers, row_hashes(texts))
-    dump_split(teacher, replace(train_only, splits={"train": others}), "train", tmp_path / "d", SETTINGS)
-    with pytest.raises(AlignmentError, match="both caches answer, found none of 60: the texts of 60 are not in B"):
+    dump_split(
+        teacher, replace(train_only, splits={"train": others}), "train", tmp_path / "d", SETTINGS
+    )
+    with pytest.raises(
+        AlignmentError, match="both caches answer, found none of 60: the texts of 60 are not in B"
+    ):
         difference(one, Cache.open(tmp_path / "d"))
 
 
@@ -171,7 +218,11 @@ def test_labels_in_another_order_are_the_same_labels(
 
 
 def test_other_labels_are_refused(
-    one: Cache, checkpoint: Callable[..., Path], pairs_data: Path, load_source: Callable[[Path], Source], tmp_path: Path
+    one: Cache,
+    checkpoint: Callable[..., Path],
+    pairs_data: Path,
+    load_source: Callable[[Path], Source],
+    tmp_path: Path,
 ) -> None:
     source = load_source(pairs_data)
     other = load_teacher(str(checkpoint("bert", source.label_names)), device="cpu")

@@ -1,5 +1,5 @@
-"""A dump: made once and whole, made again only where it must be, the same bytes each time, the teacher's own columns in
-the data's order.
+"""A dump: made once and whole, made again only where it must be, the same bytes each time, the
+teacher's own columns in the data's order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from logitcache.teacher.model import TeacherModel, load_teacher
 from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]
-SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(
+    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
+)  # 60 rows: 25, 25, 10
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -71,7 +73,9 @@ def test_every_row_sees_the_teacher_once_and_never_again(
     again = dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     assert (asked, again.teacher_rows, again.rows_per_second) == ([], 0, 0)
     assert tree(tmp_path / "c") == before
-    assert again.scores == pytest.approx(first.scores, rel=1e-12)  # a sum of floats depends on its order
+    assert again.scores == pytest.approx(
+        first.scores, rel=1e-12
+    )  # a sum of floats depends on its order
 
 
 @pytest.mark.parametrize("gone", ["00001.arrow", "00001.json"])
@@ -88,7 +92,9 @@ def test_a_lost_shard_is_made_again_alone_with_the_same_bytes(
     assert tree(tmp_path / "c") == before
 
 
-def test_a_broken_off_dump_goes_on(teacher: TeacherModel, train_only: Source, tmp_path: Path, asked: list[int]) -> None:
+def test_a_broken_off_dump_goes_on(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path, asked: list[int]
+) -> None:
     def stop(rows: int, tokens: int) -> None:
         if len(asked) > 25:  # the second shard has begun
             raise KeyboardInterrupt
@@ -108,14 +114,20 @@ def test_the_same_dump_twice_is_the_same_bytes_and_names_no_place(
     checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:
     """With half of every layer dropped in training: a teacher left in train mode could not do this."""
-    teachers = [load_teacher(str(checkpoint("bert", ("neg", "pos"), 0.5)), device="cpu") for _ in range(2)]
+    teachers = [
+        load_teacher(str(checkpoint("bert", ("neg", "pos"), 0.5)), device="cpu") for _ in range(2)
+    ]
     for name, teacher in zip("ab", teachers, strict=True):
         dump_split(teacher, source, "train", tmp_path / name, SETTINGS)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
-    assert not [name for name, data in tree(tmp_path / "a").items() if str(tmp_path.parent).encode() in data]
+    assert not [
+        name for name, data in tree(tmp_path / "a").items() if str(tmp_path.parent).encode() in data
+    ]
 
 
-def test_progress_counts_every_row_and_token(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
+def test_progress_counts_every_row_and_token(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
     amounts = Amounts()
     dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS, reporter=amounts)
     assert np.sum(amounts.steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
@@ -128,7 +140,9 @@ def test_batches_change_no_answer(
 ) -> None:
     teacher = load_teacher(str(checkpoint(kind)), device="cpu")
     for tokens in (1, 100, 100_000):
-        settings = replace(SETTINGS, batch_tokens=tokens, codec=codec, shard_rows=1000 // tokens + 1)
+        settings = replace(
+            SETTINGS, batch_tokens=tokens, codec=codec, shard_rows=1000 // tokens + 1
+        )
         dump_split(teacher, source, "dev", tmp_path / str(tokens), settings)
     alone = answers(tmp_path / "1")
     assert alone.max() == 0
@@ -174,12 +188,19 @@ def test_another_teacher_is_refused_by_its_weights(
 
 @pytest.fixture
 def renamed(checkpoint: Checkpoint, tmp_path: Path) -> Callable[..., TeacherModel]:
-    """``renamed(labels, order)``: the tiny teacher of pairs with other label names, its head's rows in this order."""
+    """``renamed(labels, order)``: the tiny teacher of pairs with other label names, its head's rows
+    in this order.
+    """
 
     def make(labels: tuple[str, ...], order: tuple[int, ...] = (0, 1, 2)) -> TeacherModel:
-        folder = shutil.copytree(checkpoint("bert", ("contradiction", "entailment", "neutral")), tmp_path / "renamed")
+        folder = shutil.copytree(
+            checkpoint("bert", ("contradiction", "entailment", "neutral")), tmp_path / "renamed"
+        )
         config = json.loads((folder / "config.json").read_text())
-        config["id2label"], config["label2id"] = dict(enumerate(labels)), {n: i for i, n in enumerate(labels)}
+        config["id2label"], config["label2id"] = (
+            dict(enumerate(labels)),
+            {n: i for i, n in enumerate(labels)},
+        )
         (folder / "config.json").write_text(json.dumps(config))
         made = load_teacher(str(folder), device="cpu")
         with torch.no_grad():
@@ -198,7 +219,9 @@ def three(pairs_data: Path, load_source: Callable[[Path], Source]) -> Source:
 def test_labels_in_another_order_permute_the_columns_and_say_so(
     renamed: Callable[..., TeacherModel], checkpoint: Checkpoint, three: Source, tmp_path: Path
 ) -> None:
-    straight = load_teacher(str(checkpoint("bert", ("contradiction", "entailment", "neutral"))), device="cpu")
+    straight = load_teacher(
+        str(checkpoint("bert", ("contradiction", "entailment", "neutral"))), device="cpu"
+    )
     swapped = renamed(("neutral", "contradiction", "entailment"), (2, 0, 1))
     first = dump_split(straight, three, "train", tmp_path / "a", SETTINGS)
     second = dump_split(swapped, three, "train", tmp_path / "b", SETTINGS)
@@ -211,7 +234,9 @@ def test_labels_in_another_order_permute_the_columns_and_say_so(
     assert "permuted" in second.remarks[0]
 
 
-@pytest.mark.parametrize("labels", [("no", "yes", "maybe"), ("contradiction", "entailment", "other")])
+@pytest.mark.parametrize(
+    "labels", [("no", "yes", "maybe"), ("contradiction", "entailment", "other")]
+)
 def test_other_label_names_are_refused(
     renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path, labels: tuple[str, ...]
 ) -> None:
@@ -221,7 +246,9 @@ def test_other_label_names_are_refused(
     assert not (tmp_path / "c").exists()
 
 
-def test_another_number_of_classes_is_refused(teacher: TeacherModel, three: Source, tmp_path: Path) -> None:
+def test_another_number_of_classes_is_refused(
+    teacher: TeacherModel, three: Source, tmp_path: Path
+) -> None:
     with pytest.raises(FingerprintMismatch, match="answers 2 classes"):
         dump_split(teacher, three, "train", tmp_path / "c", SETTINGS)
     assert not (tmp_path / "c").exists()
@@ -230,25 +257,38 @@ def test_another_number_of_classes_is_refused(teacher: TeacherModel, three: Sour
 def test_unnamed_labels_are_matched_by_number_and_said(
     renamed: Callable[..., TeacherModel], three: Source, tmp_path: Path
 ) -> None:
-    report = dump_split(renamed(("LABEL_0", "LABEL_1", "LABEL_2")), three, "train", tmp_path / "c", SETTINGS)
-    assert report.remarks[0].startswith("labels: contradiction <- LABEL_0 (column 0), entailment <- LABEL_1")
+    report = dump_split(
+        renamed(("LABEL_0", "LABEL_1", "LABEL_2")), three, "train", tmp_path / "c", SETTINGS
+    )
+    assert report.remarks[0].startswith(
+        "labels: contradiction <- LABEL_0 (column 0), entailment <- LABEL_1"
+    )
     assert report.remarks[0].endswith("; matched by number")
     assert Cache.open(tmp_path / "c").label_names == three.label_names
 
 
 def test_bare_numbers_take_the_teachers_names_and_say_so(
-    teacher: TeacherModel, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+    teacher: TeacherModel,
+    write: Callable[..., Path],
+    load_source: Callable[[Path], Source],
+    tmp_path: Path,
 ) -> None:
     rows = [{"text": "the film was bright", "label": 1}, {"text": "a cold story", "label": 0}]
     numbered = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
     report = dump_split(teacher, numbered, "train", tmp_path / "c", SETTINGS)
-    assert report.remarks[0] == "labels: 0 <- neg (column 0), 1 <- pos (column 1); matched by number"
+    assert (
+        report.remarks[0] == "labels: 0 <- neg (column 0), 1 <- pos (column 1); matched by number"
+    )
     assert Cache.open(tmp_path / "c").label_names == ("neg", "pos")
 
 
 @pytest.fixture
-def broken(checkpoint: Checkpoint, source: Source) -> Callable[[float], tuple[TeacherModel, list[int]]]:
-    """A teacher with this number in the embedding of one word, and the train rows that have the word."""
+def broken(
+    checkpoint: Checkpoint, source: Source
+) -> Callable[[float], tuple[TeacherModel, list[int]]]:
+    """A teacher with this number in the embedding of one word, and the train rows that have the
+    word.
+    """
 
     def make(value: float) -> tuple[TeacherModel, list[int]]:
         teacher = load_teacher(str(checkpoint()), device="cpu")
@@ -263,7 +303,10 @@ def broken(checkpoint: Checkpoint, source: Source) -> Callable[[float], tuple[Te
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_answers_that_are_no_numbers_are_refused_by_row(
-    broken: Callable[..., tuple[TeacherModel, list[int]]], source: Source, tmp_path: Path, value: float
+    broken: Callable[..., tuple[TeacherModel, list[int]]],
+    source: Source,
+    tmp_path: Path,
+    value: float,
 ) -> None:
     teacher, rows = broken(value)
     assert len(rows) > 1
@@ -292,17 +335,23 @@ def test_one_class_is_nothing_to_teach(
     load_source: Callable[[Path], Source],
     tmp_path: Path,
 ) -> None:
-    alone = load_source(write(tmp_path / "data" / "train.jsonl", [{"text": "the film", "label": "pos"}]).parent)
+    alone = load_source(
+        write(tmp_path / "data" / "train.jsonl", [{"text": "the film", "label": "pos"}]).parent
+    )
     with pytest.raises(SpecError, match="expected a teacher of two classes or more, found 1"):
         load_teacher(str(checkpoint("bert", ("pos",))), device="cpu")
-    with pytest.raises(FingerprintMismatch, match=r"the teacher answers 2 classes .neg, pos., the data has 1"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"the teacher answers 2 classes .neg, pos., the data has 1"
+    ):
         dump_split(teacher, alone, "train", tmp_path / "c", SETTINGS)
 
 
 def test_receipts_record_the_budget_that_fitted(
     teacher: TeacherModel, train_only: Source, tmp_path: Path, little_memory: Callable[..., None]
 ) -> None:
-    """The plan is what was asked for; a shard computed otherwise says so, and the next begins with what fitted."""
+    """The plan is what was asked for; a shard computed otherwise says so, and the next begins with
+    what fitted.
+    """
     dump_split(teacher, train_only, "train", tmp_path / "whole", SETTINGS)
     said: list[str] = []
     amounts = Amounts(note=said.append)
@@ -320,7 +369,9 @@ def test_receipts_record_the_budget_that_fitted(
     np.testing.assert_allclose(*(c.take(np.arange(60)).logits for c in (found, whole)), atol=1e-5)
     assert [r.conditions.get("batch_tokens") for r in found.manifest.receipts] == [100, 100, 100]
     assert [r.conditions.get("batch_tokens") for r in whole.manifest.receipts] == [None, None, None]
-    assert [s for s in said if "memory" in s] == ["shard 0: out of memory; computed in batches of 100 tokens, not 200"]
+    assert [s for s in said if "memory" in s] == [
+        "shard 0: out of memory; computed in batches of 100 tokens, not 200"
+    ]
     assert np.sum(amounts.steps, axis=0).tolist() == [60, tokens_of(teacher, train_only)]
 
 
@@ -353,7 +404,11 @@ def test_a_dump_that_never_fits_leaves_nothing(
         (50_000, 1_000, 256),
     ],
 )
-def test_rows_of_a_shard_are_a_power_of_two_within_bounds(width: int, parameters: int, expected: int) -> None:
-    """The smallest of 16,384 rows, 64 MB and 1e14 FLOPs, but 1,024 at least, unless these are more than 64 MB."""
+def test_rows_of_a_shard_are_a_power_of_two_within_bounds(
+    width: int, parameters: int, expected: int
+) -> None:
+    """The smallest of 16,384 rows, 64 MB and 1e14 FLOPs, but 1,024 at least, unless these are more
+    than 64 MB.
+    """
     columns = (Column("row_hash", "int64"), Column("logits", "float16", width))
     assert shard_rows(columns, parameters, 128) == expected

@@ -1,4 +1,6 @@
-"""Columns that gold labels contradict: how a better order is found, and how often one is found by chance."""
+"""Columns that gold labels contradict: how a better order is found, and how often one is found by
+chance.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def test_a_permuted_teacher_is_found_out(classes: int, wrong: float, seed: int) 
     draw = np.random.default_rng(seed)
     gold = np.arange(CHECKED_ROWS) % classes
     columns = np.roll(np.arange(classes), 1)
-    answers = np.where(draw.random(len(gold)) < wrong, draw.integers(0, classes, len(gold)), columns[gold])
+    answers = np.where(
+        draw.random(len(gold)) < wrong, draw.integers(0, classes, len(gold)), columns[gold]
+    )
     order = better_order(gold, answers, classes)
     assert order is not None
     assert order.tolist() == columns.tolist()
@@ -27,7 +31,9 @@ def test_two_columns_that_changed_places_are_found_out(classes: int) -> None:
     columns = np.array([1, 0, *range(2, classes)])
     order = better_order(gold, columns[gold], classes)
     found = None if order is None else order.tolist()
-    assert found == (columns.tolist() if classes < 20 else None)  # of 20 classes, 14 rows are too few to tell
+    assert found == (
+        columns.tolist() if classes < 20 else None
+    )  # of 20 classes, 14 rows are too few to tell
 
 
 @pytest.mark.parametrize(("rows", "found"), [(18, False), (22, True), (60, True)])
@@ -37,7 +43,9 @@ def test_few_rows_prove_nothing(rows: int, found: bool) -> None:
 
 
 @given(st.integers(2, 30), st.integers(1, CHECKED_ROWS), st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_a_teacher_that_is_right_or_guesses_is_left_alone(classes: int, rows: int, right: float, seed: int) -> None:
+def test_a_teacher_that_is_right_or_guesses_is_left_alone(
+    classes: int, rows: int, right: float, seed: int
+) -> None:
     draw = np.random.default_rng(seed)
     gold = draw.integers(0, classes, rows)
     answers = np.where(draw.random(rows) < right, gold, draw.integers(0, classes, rows))

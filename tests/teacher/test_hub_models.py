@@ -1,4 +1,6 @@
-"""Teachers and students by their names on the hub: the loopback stand-in, a process for each state of the world."""
+"""Teachers and students by their names on the hub: the loopback stand-in, a process for each state
+of the world.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,10 @@ def change(path: Path, **values: Any) -> None:
 def own_code(folder: Path) -> None:
     """A checkpoint whose model is code that lies beside it."""
     (folder / "modeling_own.py").write_text(MODELING)
-    places = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForSequenceClassification": "modeling_own.OwnModel"}
+    places = {
+        "AutoConfig": "modeling_own.OwnConfig",
+        "AutoModelForSequenceClassification": "modeling_own.OwnModel",
+    }
     change(folder / "config.json", model_type="own", architectures=["OwnModel"], auto_map=places)
 
 
@@ -120,11 +125,15 @@ def hub(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def ask(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """``ask((kind, path, {...}), ..., **environment)``: what each is or why not, from one process; all share a home."""
+    """``ask((kind, path, {...}), ..., **environment)``: what each is or why not, from one process;
+    all share a home.
+    """
     folder = tmp_path_factory.mktemp("asking")
 
     def run(*what: tuple[str, str, dict[str, Any]], **how: str) -> Answers:
-        done = fakes["run_python"](hub, folder / "home", CODE, json.dumps(what), RAN=str(folder / "ran"), **how)
+        done = fakes["run_python"](
+            hub, folder / "home", CODE, json.dumps(what), RAN=str(folder / "ran"), **how
+        )
         assert done.returncode == 0, done.stderr
         assert "Retry" not in done.stderr  # the libraries would, for half a minute a file
         answers: Answers = json.loads(done.stdout)
@@ -138,17 +147,27 @@ def ask(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Ask:
 
 @pytest.fixture(scope="module")
 def online(hub: Any, ask: Ask) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The answers while the hub is there, by (kind, path, "revision" or "trusted" or ""). Untrusted ones come first."""
+    """The answers while the hub is there, by (kind, path, "revision" or "trusted" or ""). Untrusted
+    ones come first.
+    """
     refused = (UNKNOWN, CLOSED, PICKLE, CODE_OF_ITS_OWN, TOKENIZER, "org/empty", "org..bert")
     code = (str(hub.folder / "models" / CODE_OF_ITS_OWN), CODE_OF_ITS_OWN, TOKENIZER)
     what: list[tuple[str, str, dict[str, Any]]] = [
-        *(("teacher", path, {}) for path in (str(hub.folder / "models/org/bert"), "org/bert", "roberta-tiny")),
-        *(("teacher", "org/bert", {"revision": name}) for name in ("v1", "v2", commit(hub, "org/bert@v1"))),
+        *(
+            ("teacher", path, {})
+            for path in (str(hub.folder / "models/org/bert"), "org/bert", "roberta-tiny")
+        ),
+        *(
+            ("teacher", "org/bert", {"revision": name})
+            for name in ("v1", "v2", commit(hub, "org/bert@v1"))
+        ),
         *((kind, path, {}) for kind in KINDS for path in (*refused, code[0])),
         *((kind, path, {"trust_remote_code": True}) for kind in KINDS for path in code),
     ]
     del hub.requests[:]
-    keys = [(kind, path, str(how.get("revision", "trusted" if how else ""))) for kind, path, how in what]
+    keys = [
+        (kind, path, str(how.get("revision", "trusted" if how else ""))) for kind, path, how in what
+    ]
     return dict(zip(keys, ask(*what), strict=True))
 
 
@@ -159,7 +178,10 @@ def commit(hub: Any, name: str) -> str:
 
 def test_a_checkpoint_by_its_name_is_the_one_in_its_folder(hub: Any, online: Any) -> None:
     old = commit(hub, "org/bert@v1")
-    here, named = online["teacher", str(hub.folder / "models/org/bert"), ""], online["teacher", "org/bert", ""]
+    here, named = (
+        online["teacher", str(hub.folder / "models/org/bert"), ""],
+        online["teacher", "org/bert", ""],
+    )
     tagged, hashed = (online["teacher", "org/bert", revision] for revision in ("v1", old))
     assert (here["name"], here["revision"]) == ("bert", None)
     assert (named["name"], named["revision"]) == ("org/bert", commit(hub, "org/bert"))
@@ -187,18 +209,30 @@ def test_what_the_hub_does_not_give_is_said_in_one_line(hub: Any, online: Any, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pickle_is_not_fetched_and_nobody_is_asked_to_convert_it(hub: Any, online: Any, kind: str) -> None:
+def test_a_pickle_is_not_fetched_and_nobody_is_asked_to_convert_it(
+    hub: Any, online: Any, kind: str
+) -> None:
     said = online[kind, PICKLE, ""]["error"]
     assert "expected model.safetensors, found pytorch_model.bin, a pickle" in said
     assert "from_pretrained('org/pickle', use_safetensors=False).save_pretrained(FOLDER)" in said
     asked = [line.split()[1] for line in hub.requests]
-    assert not [path for path in asked if "commits" in path or "discussions" in path or "pytorch_model.bin" in path]
+    assert not [
+        path
+        for path in asked
+        if "commits" in path or "discussions" in path or "pytorch_model.bin" in path
+    ]
     assert {line.split()[0] for line in hub.requests} == {"GET", "HEAD"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_code_of_a_checkpoint_runs_only_when_it_is_trusted(hub: Any, online: Any, kind: str) -> None:
-    model, name, tokenizer = str(hub.folder / "models" / CODE_OF_ITS_OWN), CODE_OF_ITS_OWN, TOKENIZER
+def test_code_of_a_checkpoint_runs_only_when_it_is_trusted(
+    hub: Any, online: Any, kind: str
+) -> None:
+    model, name, tokenizer = (
+        str(hub.folder / "models" / CODE_OF_ITS_OWN),
+        CODE_OF_ITS_OWN,
+        TOKENIZER,
+    )
     for path in (model, name, tokenizer):
         assert "--trust-remote-code runs it on this machine" in online[kind, path, ""]["error"]
         assert not online[kind, path, ""]["ran"]
@@ -213,7 +247,11 @@ def test_a_hub_out_of_reach_is_said_at_once_and_is_not_missed_for_what_is_kept(
 ) -> None:
     endpoint = fakes["closed_port"]()
     away = {"HF_HUB_OFFLINE": "1"} if offline else {"endpoint": endpoint}
-    why = "the hub is not asked in offline mode" if offline else f"{endpoint} cannot be reached (ConnectError: "
+    why = (
+        "the hub is not asked in offline mode"
+        if offline
+        else f"{endpoint} cannot be reached (ConnectError: "
+    )
     kept, tagged, *missing = ask(
         ("teacher", "org/bert", {}),
         ("teacher", "org/bert", {"revision": "v1"}),
@@ -226,5 +264,7 @@ def test_a_hub_out_of_reach_is_said_at_once_and_is_not_missed_for_what_is_kept(
     )
     for case in missing:
         assert why in case["error"]
-        assert f"no copy of the model is kept here. {'Leave' if offline else 'Where'}" in case["error"]
+        assert (
+            f"no copy of the model is kept here. {'Leave' if offline else 'Where'}" in case["error"]
+        )
         assert "`hf download org/none --local-dir FOLDER`" in case["error"]

@@ -1,4 +1,6 @@
-"""A dump goes on only where nothing has changed that an answer depends on; and whatever has changed is named."""
+"""A dump goes on only where nothing has changed that an answer depends on; and whatever has changed
+is named.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def teacher_with(change: Callable[[TeacherModel], TeacherModel | None]) -> Chang
     """Another teacher: a copy that ``change`` alters, or gives."""
 
     def asked(teacher: TeacherModel, source: Source) -> Asked:
-        other = replace(teacher, model=copy.deepcopy(teacher.model), tokenizer=copy.deepcopy(teacher.tokenizer))
+        other = replace(
+            teacher, model=copy.deepcopy(teacher.model), tokenizer=copy.deepcopy(teacher.tokenizer)
+        )
         return change(other) or other, source, "train", SETTINGS
 
     return asked
@@ -86,7 +90,9 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "teacher.settings",
     ),
     "labels in another order": (
-        teacher_with(lambda t: setattr(t.model.config, "id2label", dict(enumerate(t.label_names[::-1])))),
+        teacher_with(
+            lambda t: setattr(t.model.config, "id2label", dict(enumerate(t.label_names[::-1])))
+        ),
         "teacher.label_order",
     ),
     "another precision": (teacher_with(lambda t: replace(t, dtype="bfloat16")), "teacher.dtype"),
@@ -98,7 +104,9 @@ CHANGES: dict[str, tuple[Change, str]] = {
     ),
     "another normaliser": (teacher_with(lambda t: normalised(t)), "tokenizer.normalizer"),
     "no token types": (
-        teacher_with(lambda t: setattr(t.tokenizer, "model_input_names", ["input_ids", "attention_mask"])),
+        teacher_with(
+            lambda t: setattr(t.tokenizer, "model_input_names", ["input_ids", "attention_mask"])
+        ),
         "tokenizer.inputs",
     ),
     "cut on the other side": (
@@ -114,7 +122,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a row more": (rows(lambda t, n: ([*t, "one more"], np.append(n, 0))), "data.digest"),
     "two rows changed places": (rows(lambda t, n: ([t[1], t[0], *t[2:]], n)), "data.digest"),
     "a label corrected": (rows(corrected), "data.labels"),
-    "another source": (lambda t, s: (t, replace(s, name="other"), "train", SETTINGS), "data.source"),
+    "another source": (
+        lambda t, s: (t, replace(s, name="other"), "train", SETTINGS),
+        "data.source",
+    ),
     "another split of the same rows": (
         lambda t, s: (t, replace(s, splits={"dev": s.split("train")}), "dev", SETTINGS),
         "data.split",
@@ -142,7 +153,9 @@ def test_what_has_changed_is_refused_with_both_values(
     asked, field = CHANGES[change]
     plan = planned(*asked(teacher, source)).plan
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
-    with pytest.raises(FingerprintMismatch, match=rf"begun with {field} = .+, now it is .+\. [A-Z]"):
+    with pytest.raises(
+        FingerprintMismatch, match=rf"begun with {field} = .+, now it is .+\. [A-Z]"
+    ):
         CacheWriter(whole, plan)
     assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
 

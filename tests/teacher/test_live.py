@@ -1,4 +1,6 @@
-"""A cache against its teacher: the same bytes under the same conditions, harmless differences told from others."""
+"""A cache against its teacher: the same bytes under the same conditions, harmless differences told
+from others.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def test_teachers_in_folds_too(folds: FoldTeachers, train_only: Source, tmp_path
     assert (found.same_bytes, found.agrees) == (20, True)
 
 
-def test_which_rows_is_the_seeds_to_say(cache: Cache, asked: Planned, rows_through: Callable[..., list[int]]) -> None:
+def test_which_rows_is_the_seeds_to_say(
+    cache: Cache, asked: Planned, rows_through: Callable[..., list[int]]
+) -> None:
     assert live(cache, asked, 5, seed=1) == live(cache, asked, 5, seed=1)
     seen = rows_through(asked.panel.first)
     live(cache, asked, 1)
@@ -118,15 +122,17 @@ def test_rows_without_an_answer_are_not_asked_about(cache: Cache, asked: Planned
 def test_a_cache_made_with_padding_on_the_wrong_side_is_noticed(
     train_only: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As older copies padded an XLNet on the right: the reference is rows asked alone, and the control knows nothing of
-    padding.
+    """As older copies padded an XLNet on the right: the reference is rows asked alone, and the
+    control knows nothing of padding.
     """
     path = make(Kind("xlnet", "xlnet", "right"), tmp_path / "xlnet")
     teacher = load_teacher(str(path), device="cpu")
     source = replace(train_only, label_names=LABELS, num_labels=len(LABELS))
     settings = DumpSettings(max_length=32, batch_tokens=200, shard_rows=25)
     with monkeypatch.context() as patched:
-        patched.setattr("logitcache.teacher.plan.find_padding", lambda model, tokenizer, own, *_, **__: own)
+        patched.setattr(
+            "logitcache.teacher.plan.find_padding", lambda model, tokenizer, own, *_, **__: own
+        )
         dump_split(teacher, source, "train", tmp_path / "wrong", settings)
     dump_split(teacher, source, "train", tmp_path / "right", settings)
     asked = planned(teacher, source, "train", settings)

@@ -1,4 +1,6 @@
-"""The teacher as it is asked: the same answers as `transformers` gives by hand, and what is refused."""
+"""The teacher as it is asked: the same answers as `transformers` gives by hand, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ Checkpoint = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def sources(singles_data: Path, pairs_data: Path, load_source: Callable[[Path], Source]) -> dict[str, Source]:
+def sources(
+    singles_data: Path, pairs_data: Path, load_source: Callable[[Path], Source]
+) -> dict[str, Source]:
     return {"singles": load_source(singles_data), "pairs": load_source(pairs_data)}
 
 
@@ -63,8 +67,12 @@ def test_answers_through_a_batch_are_those_by_hand(
     sources: dict[str, Source], checkpoint: Checkpoint, kind: str, data: str, max_length: int
 ) -> None:
     path, source = checkpoint(kind, LABELS[data]), sources[data]
-    teacher = planned(load_teacher(str(path), device="cpu"), source, "train", DumpSettings(max_length)).panel.first
-    rows = replace(prepare(teacher.tokenizer, source.split("train"), max_length), padding=teacher.padding)
+    teacher = planned(
+        load_teacher(str(path), device="cpu"), source, "train", DumpSettings(max_length)
+    ).panel.first
+    rows = replace(
+        prepare(teacher.tokenizer, source.split("train"), max_length), padding=teacher.padding
+    )
     lengths = rows.lengths()
     assert lengths.max() > lengths.min()  # so there is padding
     assert rows.cut.any() == (max_length == 12)  # and truncation
@@ -78,7 +86,9 @@ def test_answers_through_a_batch_are_those_by_hand(
     np.testing.assert_allclose(batch.targets["live"].logits, above[places], atol=2e-5)
 
 
-def test_the_tiny_models_tell_segments_and_rows_apart(sources: dict[str, Source], checkpoint: Checkpoint) -> None:
+def test_the_tiny_models_tell_segments_and_rows_apart(
+    sources: dict[str, Source], checkpoint: Checkpoint
+) -> None:
     """What the parity test rests on: a lost segment or a swapped row would show."""
     teacher = load_teacher(str(checkpoint("bert", LABELS["pairs"])), device="cpu")
     rows = prepare(teacher.tokenizer, sources["pairs"].split("train"), 48)
@@ -91,9 +101,14 @@ def test_the_tiny_models_tell_segments_and_rows_apart(sources: dict[str, Source]
 
 
 def test_an_empty_text_is_answered_whatever_stands_beside(
-    checkpoint: Checkpoint, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+    checkpoint: Checkpoint,
+    write: Callable[..., Path],
+    load_source: Callable[[Path], Source],
+    tmp_path: Path,
 ) -> None:
-    """GPT-2 has no token for it: by hand `transformers` fails on no tokens, here it is one padding token."""
+    """GPT-2 has no token for it: by hand `transformers` fails on no tokens, here it is one padding
+    token.
+    """
     texts = [{"text": text, "label": i} for i, text in enumerate(("", "the film was very bright"))]
     source = load_source(write(tmp_path / "train.jsonl", texts).parent)
     for kind in KINDS:
@@ -122,7 +137,9 @@ def test_columns_follow_the_order(checkpoint: Checkpoint, sources: dict[str, Sou
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_longest_input_is_read_and_one_token_more_is_not(checkpoint: Checkpoint, kind: str) -> None:
+def test_the_longest_input_is_read_and_one_token_more_is_not(
+    checkpoint: Checkpoint, kind: str
+) -> None:
     """RoBERTa's table of 50 positions reads 48 tokens, whatever its tokenizer believes."""
     teacher = load_teacher(str(checkpoint(kind)), device="cpu")
     teacher.tokenizer.model_max_length = int(1e30)
@@ -145,7 +162,9 @@ def test_the_digest_is_that_of_the_weights_alone(checkpoint: Checkpoint, tmp_pat
     assert load_teacher(str(copy), device="cpu").weights_digest() != teacher.weights_digest()
 
 
-def test_the_same_weights_with_other_settings_are_another_teacher(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_the_same_weights_with_other_settings_are_another_teacher(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     teacher = load_teacher(str(checkpoint()), device="cpu")
     copy = shutil.copytree(checkpoint(), tmp_path / "copy")
     settings = json.loads((copy / "config.json").read_text())
@@ -216,19 +235,25 @@ def test_a_pickle_beside_safetensors_is_no_matter(copied: Path) -> None:
 
 def test_an_adapter_without_its_model_is_called_one(copied: Path) -> None:
     (copied / "config.json").rename(copied / "adapter_config.json")
-    assert "found an adapter (adapter_config.json). Merge it into its model with peft" in refusal(copied)
+    assert "found an adapter (adapter_config.json). Merge it into its model with peft" in refusal(
+        copied
+    )
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_pointer_in_place_of_a_file_is_called_one(copied: Path, name: str) -> None:
-    (copied / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n")
+    (copied / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n"
+    )
     message = refusal(copied)
     assert f"expected {name}, found a Git LFS pointer" in message
     assert "`git lfs pull`" in message
 
 
 def test_a_revision_is_the_hubs(copied: Path, tmp_path: Path) -> None:
-    assert "expected a hub name beside --revision v1, found a path" in refusal(copied, revision="v1")
+    assert "expected a hub name beside --revision v1, found a path" in refusal(
+        copied, revision="v1"
+    )
     assert "there is no such folder." in refusal(tmp_path / "nowhere", revision="v1")
 
 
@@ -262,9 +287,13 @@ BODY = "bert.encoder.layer.1.output.dense.weight"
 
 
 def test_a_checkpoint_that_lacks_weights_of_its_body_is_refused(copied: Path) -> None:
-    """`transformers` fills them in at random; with a head or without it, that is no matter of fine-tuning."""
+    """`transformers` fills them in at random; with a head or without it, that is no matter of
+    fine-tuning.
+    """
     for name in (BODY, "classifier.weight"):
-        with pytest.raises(SpecError, match=f"found one that lacks 1 weights of its body .first {BODY}.") as caught:
+        with pytest.raises(
+            SpecError, match=f"found one that lacks 1 weights of its body .first {BODY}."
+        ) as caught:
             load_teacher(str(without(copied, name)))
         assert type(caught.value) is SpecError
 
@@ -272,7 +301,10 @@ def test_a_checkpoint_that_lacks_weights_of_its_body_is_refused(copied: Path) ->
 def test_a_body_of_other_shapes_than_the_config_states_is_refused(copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "intermediate_size": 32}))
-    assert "found one that lacks 6 weights of its body (first bert.encoder.layer.0.intermediate" in refusal(copied)
+    assert (
+        "found one that lacks 6 weights of its body (first bert.encoder.layer.0.intermediate"
+        in refusal(copied)
+    )
 
 
 def test_a_pooler_is_a_part_of_the_head(copied: Path) -> None:
@@ -289,14 +321,21 @@ def test_the_digest_of_a_file_is_that_of_the_teacher_in_it(copied: Path, dtype: 
 
 def test_a_head_of_another_size_than_the_config_states_is_refused(copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
-    config["id2label"], config["label2id"] = {"0": "a", "1": "b", "2": "c"}, {"a": 0, "b": 1, "c": 2}
+    config["id2label"], config["label2id"] = (
+        {"0": "a", "1": "b", "2": "c"},
+        {"a": 0, "b": 1, "c": 2},
+    )
     (copied / "config.json").write_text(json.dumps(config))
     assert "classifier" in refusal(copied)
 
 
 def test_a_tokenizer_of_another_model_is_refused(checkpoint: Checkpoint) -> None:
-    teacher, other = (load_teacher(str(checkpoint(kind)), device="cpu") for kind in ("bert", "roberta"))
-    with pytest.raises(SpecError, match=r"here: expected a tokenizer of at most 87 tokens, found \d+"):
+    teacher, other = (
+        load_teacher(str(checkpoint(kind)), device="cpu") for kind in ("bert", "roberta")
+    )
+    with pytest.raises(
+        SpecError, match=r"here: expected a tokenizer of at most 87 tokens, found \d+"
+    ):
         fit_tokenizer(other.tokenizer, teacher.model, "here")
 
 

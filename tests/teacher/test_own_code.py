@@ -1,4 +1,6 @@
-"""The code that a checkpoint brings is a part of the teacher, with all files that it imports from beside itself."""
+"""The code that a checkpoint brings is a part of the teacher, with all files that it imports from
+beside itself.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Own(BertForSequenceClassification):
         return output
 """
 SCALE = "def scaled(logits):\n    return logits * 1.0\n"
-TOKENIZING = "from transformers import BertTokenizer\n\nclass OwnTokenizer(BertTokenizer):\n    pass\n"
+TOKENIZING = (
+    "from transformers import BertTokenizer\n\nclass OwnTokenizer(BertTokenizer):\n    pass\n"
+)
 Load = Callable[[], TeacherModel]
 
 
@@ -34,8 +38,12 @@ def change(path: Path, **values: object) -> None:
 
 
 @pytest.fixture
-def folder(checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint with code of its own for model and tokenizer; what is imported from it is forgotten afterwards."""
+def folder(
+    checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A checkpoint with code of its own for model and tokenizer; what is imported from it is
+    forgotten afterwards.
+    """
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
@@ -54,13 +62,17 @@ def loaded(folder: Path) -> TeacherModel:
     return load_teacher(str(folder), device="cpu", trust_remote_code=True)
 
 
-def test_code_of_a_teacher_is_in_its_identity(folder: Path, checkpoint: Callable[..., Path]) -> None:
+def test_code_of_a_teacher_is_in_its_identity(
+    folder: Path, checkpoint: Callable[..., Path]
+) -> None:
     before = loaded(folder).arithmetic()
     assert before == loaded(folder).arithmetic()
     moved = Path(shutil.copytree(folder, folder.with_name("moved")))
     assert loaded(moved).arithmetic() == before
     for name in ("modeling_own.py", "scale.py"):
-        changed = Path(shutil.copytree(folder, folder.with_name(f"other-{name.removesuffix('.py')}")))
+        changed = Path(
+            shutil.copytree(folder, folder.with_name(f"other-{name.removesuffix('.py')}"))
+        )
         (changed / name).write_text((changed / name).read_text() + "# another line\n")
         after = loaded(changed).arithmetic()
         assert after["settings"] == before["settings"]

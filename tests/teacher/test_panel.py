@@ -30,7 +30,9 @@ from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]
 FoldLoader = Callable[[int], Callable[[], TeacherModel]]
-SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(
+    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
+)  # 60 rows: 25, 25, 10
 CPU_WORDS = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
 
 
@@ -59,7 +61,12 @@ def test_equal_texts_share_a_fold_whatever_stands_around_them() -> None:
 def test_folds_are_golden() -> None:
     """They stand in caches: other ones would make every cache's folds a lie."""
     assert folds_of(np.array([0, 1, -1, 2**63 - 1, -(2**63)]), 7).tolist() == [0, 1, 1, 0, 1]
-    assert folds_of(row_hashes(["", "a", "the film was bright", "東京"]), 5).tolist() == [3, 2, 2, 3]
+    assert folds_of(row_hashes(["", "a", "the film was bright", "東京"]), 5).tolist() == [
+        3,
+        2,
+        2,
+        3,
+    ]
 
 
 def alone(teacher: TeacherModel, rows: Examples) -> Any:
@@ -83,7 +90,9 @@ def test_rows_of_one_fold_ask_one_teacher(folds: FoldTeachers, rows: Examples) -
     assert asked.tolist() == list(range(len(places)))
 
 
-def test_at_most_one_teacher_is_held_besides_the_first(fold_loader: FoldLoader, rows: Examples) -> None:
+def test_at_most_one_teacher_is_held_besides_the_first(
+    fold_loader: FoldLoader, rows: Examples
+) -> None:
     models: list[weakref.ref[Any]] = []
     most = 0
 
@@ -119,9 +128,14 @@ def unlike(other: TeacherModel, field: str) -> TeacherModel:
 
 
 @pytest.mark.parametrize("field", ["dtype", "label_names", "tokenizer", "max_length", "parameters"])
-def test_teachers_that_differ_in_more_than_their_weights_are_refused(fold_loader: FoldLoader, field: str) -> None:
+def test_teachers_that_differ_in_more_than_their_weights_are_refused(
+    fold_loader: FoldLoader, field: str
+) -> None:
     loaders = [fold_loader(0), fold_loader(1), lambda: unlike(fold_loader(2)(), field)]
-    with pytest.raises(SpecError, match=rf"fold 2: expected .*{field}.*, found .*\. Train the teachers of all folds"):
+    with pytest.raises(
+        SpecError,
+        match=rf"fold 2: expected .*{field}.*, found .*\. Train the teachers of all folds",
+    ):
         FoldTeachers(loaders)
 
 
@@ -143,7 +157,9 @@ def test_a_plan_records_the_folds_and_a_cache_tells_each_rows(
         np.testing.assert_allclose(stored, expected - expected.max(1, keepdims=True), atol=1e-5)
 
 
-def test_a_dump_with_folds_goes_on_where_it_stopped(folds: FoldTeachers, train_only: Source, tmp_path: Path) -> None:
+def test_a_dump_with_folds_goes_on_where_it_stopped(
+    folds: FoldTeachers, train_only: Source, tmp_path: Path
+) -> None:
     dump_split(folds, train_only, "train", tmp_path / "c", SETTINGS)
     whole = {p: p.read_bytes() for p in (tmp_path / "c").rglob("*.*")}
     for name in ("shards/00001.json", "manifest.json"):
@@ -156,7 +172,9 @@ def test_a_dump_with_folds_goes_on_where_it_stopped(folds: FoldTeachers, train_o
 def test_fold_teachers_answer_in_the_datas_order_and_the_plan_says_so(
     fold_loader: FoldLoader, folds: FoldTeachers, train_only: Source, tmp_path: Path
 ) -> None:
-    """The same heads with their rows and names swapped: the same cache, but for the permutation it records."""
+    """The same heads with their rows and names swapped: the same cache, but for the permutation it
+    records.
+    """
 
     def swapped(fold: int) -> TeacherModel:
         made = fold_loader(fold)()
@@ -170,7 +188,10 @@ def test_fold_teachers_answer_in_the_datas_order_and_the_plan_says_so(
     for name, panel in (("a", folds), ("b", other)):
         dump_split(panel, train_only, "train", tmp_path / name, SETTINGS)
     a, b = (Cache.open(tmp_path / name) for name in "ab")
-    assert (a.manifest.plan.teacher["label_order"], b.manifest.plan.teacher["label_order"]) == (None, [1, 0])
+    assert (a.manifest.plan.teacher["label_order"], b.manifest.plan.teacher["label_order"]) == (
+        None,
+        [1, 0],
+    )
     np.testing.assert_allclose(*(c.take(np.arange(60)).logits for c in (a, b)), atol=1e-5)
 
 
@@ -202,7 +223,9 @@ def test_what_does_not_fit_is_computed_in_smaller_batches(
 def test_what_was_done_before_memory_ran_out_is_taken_back(
     teacher: TeacherModel, rows: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory may run out in the middle: progress never says more than there is, and ends with every row."""
+    """Memory may run out in the middle: progress never says more than there is, and ends with every
+    row.
+    """
     whole, calls = TeacherModel.logits, 0
 
     def logits(self: TeacherModel, inputs: Any) -> torch.Tensor:
@@ -226,7 +249,9 @@ def test_a_single_row_that_does_not_fit_is_named_by_its_length(
 ) -> None:
     longest = int(rows.lengths().max())
     little_memory(longest - 1)
-    with pytest.raises(SpecError, match=rf"out of memory on a single row of {longest} tokens. Lower --max-length"):
+    with pytest.raises(
+        SpecError, match=rf"out of memory on a single row of {longest} tokens. Lower --max-length"
+    ):
         answer(OneTeacher(teacher), rows, budget)
     little_memory(longest)
     found, fits = answer(OneTeacher(teacher), rows, budget)
@@ -244,7 +269,10 @@ def test_another_fault_passes_through_at_once(
 
 
 def test_torch_still_says_it_in_these_words() -> None:
-    with pytest.raises(SpecError, match="out of memory on an exabyte"), room_for("an exabyte", load_nothing()):
+    with (
+        pytest.raises(SpecError, match="out of memory on an exabyte"),
+        room_for("an exabyte", load_nothing()),
+    ):
         torch.empty(2**60, dtype=torch.uint8)
 
 

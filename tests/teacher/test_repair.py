@@ -1,4 +1,6 @@
-"""A cache that is broken somewhere is made what it was; the teacher is asked about broken shards alone."""
+"""A cache that is broken somewhere is made what it was; the teacher is asked about broken shards
+alone.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,16 @@ from logitcache.teacher.plan import Planned, planned, settings_of
 from logitcache.teacher.repair import Ask, RepairReport, repair
 from tests.runs import Amounts, tree
 
-SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=9)  # 60 rows: 6 of 9 and one of 6
+SETTINGS = DumpSettings(
+    max_length=48, batch_tokens=200, shard_rows=9
+)  # 60 rows: 6 of 9 and one of 6
 Break = Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
-def whole(teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(
+    teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "c"
     dump_split(teacher, train_only, "train", folder, SETTINGS)
     return folder
@@ -118,7 +124,10 @@ SHARDS: dict[str, tuple[Break, list[int]]] = {
         [4],
     ),
     "all": (lambda c: [flip(f"shards/0000{i}.arrow")(c) for i in range(7)], list(range(7))),
-    "with its receipt": (lambda c: (flip("shards/00001.arrow")(c), flip("shards/00001.json")(c)), [1]),
+    "with its receipt": (
+        lambda c: (flip("shards/00001.arrow")(c), flip("shards/00001.json")(c)),
+        [1],
+    ),
     "with the manifest": (lambda c: (flip("shards/00001.arrow")(c), flip("manifest.json")(c)), [1]),
     "receipt and manifest": (lambda c: (checksum(c), flip("manifest.json")(c)), [1]),
 }
@@ -148,7 +157,9 @@ def test_where_nothing_is_broken_nothing_is_done(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_what_stands_in_two_places_is_mended_without_the_teacher(broken: Path, whole: Path, name: str) -> None:
+def test_what_stands_in_two_places_is_mended_without_the_teacher(
+    broken: Path, whole: Path, name: str
+) -> None:
     change, mended = SMALL[name]
     change(broken)
     assert repair(broken, nobody) == RepairReport(broken, 7, [], mended, 0)
@@ -156,13 +167,20 @@ def test_what_stands_in_two_places_is_mended_without_the_teacher(broken: Path, w
 
 
 @pytest.mark.parametrize("name", SHARDS)
-def test_broken_shards_see_the_teacher_again_and_no_others(broken: Path, whole: Path, ask: Ask, name: str) -> None:
+def test_broken_shards_see_the_teacher_again_and_no_others(
+    broken: Path, whole: Path, ask: Ask, name: str
+) -> None:
     change, shards = SHARDS[name]
     change(broken)
     amounts = Amounts()
     report = repair(broken, ask, amounts)
     rows = sum(6 if index == 6 else 9 for index in shards)
-    assert (report.repaired, report.teacher_rows, amounts.totals, report.conditions) == (shards, rows, [rows], {})
+    assert (report.repaired, report.teacher_rows, amounts.totals, report.conditions) == (
+        shards,
+        rows,
+        [rows],
+        {},
+    )
     assert tree(broken) == tree(whole)
     assert Cache.open(broken).verify() == []
 
@@ -190,7 +208,9 @@ def test_shards_that_are_a_link_are_refused_before_anything_is_touched(
     assert (broken / "plan.json").exists()
 
 
-@pytest.mark.parametrize("link", ["00001.zarr", "00001.zarr/logits", "00001.zarr/logits/c", "00001.zarr/zarr.json"])
+@pytest.mark.parametrize(
+    "link", ["00001.zarr", "00001.zarr/logits", "00001.zarr/logits/c", "00001.zarr/zarr.json"]
+)
 def test_a_shard_behind_a_link_is_made_again_and_what_is_there_stays(
     whole: Path, tmp_path: Path, ask: Ask, link: str
 ) -> None:
@@ -284,7 +304,9 @@ def test_other_conditions_are_told(broken: Path, ask: Ask) -> None:
         torch.set_num_threads(1)
 
 
-def test_another_teacher_repairs_nothing(broken: Path, checkpoint: Callable[..., Path], train_only: Source) -> None:
+def test_another_teacher_repairs_nothing(
+    broken: Path, checkpoint: Callable[..., Path], train_only: Source
+) -> None:
     other = load_teacher(str(checkpoint()), device="cpu")
     with torch.no_grad():
         other.model.classifier.bias[0] += 1e-3  # type: ignore[union-attr, operator, index]
@@ -306,7 +328,10 @@ def test_a_teacher_of_another_name_is_the_same(
 ) -> None:
     flip("shards/00001.arrow")(broken)
     called = replace(teacher, name="another", revision="0123abc")
-    repair(broken, lambda plan: planned(called, replace(train_only, name="other"), "train", settings_of(plan)))
+    repair(
+        broken,
+        lambda plan: planned(called, replace(train_only, name="other"), "train", settings_of(plan)),
+    )
     assert tree(broken) == tree(whole)
 
 
@@ -331,7 +356,9 @@ def test_what_a_newer_version_wrote_is_not_damaged(broken: Path, name: str) -> N
     with pytest.raises(FormatError, match="Upgrade logitcache"):
         repair(broken, nobody)
     assert tree(broken) == before
-    (broken / name).write_text('{"format": "logitcache/2"}')  # and in other bytes than this version's
+    (broken / name).write_text(
+        '{"format": "logitcache/2"}'
+    )  # and in other bytes than this version's
     with pytest.raises(FormatError, match=r"found 'logitcache/2'\. Upgrade logitcache"):
         repair(broken, nobody)
 
@@ -340,6 +367,8 @@ def test_a_plan_of_another_kind_is_none(broken: Path) -> None:
     (broken / "manifest.json").unlink()
     (broken / "plan.json").write_text("{}\n")
     before = tree(broken)
-    with pytest.raises(FormatError, match=r"plan\.json: expected format logitcache/1, found None\. This is not"):
+    with pytest.raises(
+        FormatError, match=r"plan\.json: expected format logitcache/1, found None\. This is not"
+    ):
         repair(broken, nobody)
     assert tree(broken) == before

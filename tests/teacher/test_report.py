@@ -31,7 +31,9 @@ from logitcache.teacher.report import MAX_ORDERED, DumpReport, _best_order, _nea
 from logitcache.teacher.summary import confidence
 
 Checkpoint = Callable[..., Path]
-SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(
+    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
+)  # 60 rows: 25, 25, 10
 
 
 def answers(folder: Path) -> Any:
@@ -49,7 +51,9 @@ def test_confidence_is_that_of_scipy(logits: np.ndarray) -> None:
     np.testing.assert_allclose(probability, p, atol=1e-6)
 
 
-def test_the_report_is_that_of_sklearn(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
+def test_the_report_is_that_of_sklearn(
+    teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
     report = dump_split(teacher, source, "train", tmp_path / "c", SETTINGS)
     for split, scores in (("train", report.scores), ("dev", report.dev_scores)):
         folder = tmp_path / split
@@ -64,7 +68,9 @@ def test_the_report_is_that_of_sklearn(teacher: TeacherModel, source: Source, tm
             "nll": log_loss(gold, softmax(logits, axis=1)),
         }
         assert scores == pytest.approx(expected, abs=1e-6)
-    assert report.entropy == pytest.approx(entropy(softmax(answers(tmp_path / "c"), axis=1), axis=1).mean(), abs=1e-6)
+    assert report.entropy == pytest.approx(
+        entropy(softmax(answers(tmp_path / "c"), axis=1), axis=1).mean(), abs=1e-6
+    )
     assert (report.dev_rows, report.num_labels) == (24, 2)
 
 
@@ -89,22 +95,31 @@ def test_dev_rows_without_an_answer_are_left_out_of_the_scores(
     assert not [remark for remark in expected.remarks if "left out" in remark]
 
 
-def gold_by_teacher(teacher: TeacherModel | Panel, source: Source, folder: Path, flip: str, **more: Any) -> DumpReport:
+def gold_by_teacher(
+    teacher: TeacherModel | Panel, source: Source, folder: Path, flip: str, **more: Any
+) -> DumpReport:
     """Dump data whose labels are the teacher's own answers, but the other class in one split."""
     splits = {}
     for name in ("train", "dev"):
         dump_split(teacher, source, name, folder / name, SETTINGS)
         guess = answers(folder / name).argmax(1).astype(np.int64)
         splits[name] = replace(source.split(name), label=1 - guess if name == flip else guess)
-    return dump_split(teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS, **more)
+    return dump_split(
+        teacher, replace(source, splits=splits), "train", folder / "report", SETTINGS, **more
+    )
 
 
 def test_a_teacher_that_is_merely_better_on_train_is_told_so() -> None:
     said = _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.3, split="train")
     assert "begun to memorise" in said[0]
-    assert "memorised" in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.01, split="train")[0]
+    assert (
+        "memorised"
+        in _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 1000, entropy=0.01, split="train")[0]
+    )
     assert _remarks({"accuracy": 0.87}, {"accuracy": 0.84}, 1000, entropy=0.01, split="train") == []
-    assert _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 30, entropy=0.01, split="train") == []  # chance
+    assert (
+        _remarks({"accuracy": 0.87}, {"accuracy": 0.73}, 30, entropy=0.01, split="train") == []
+    )  # chance
 
 
 def test_a_teacher_that_has_memorised_its_rows_is_told_of(
@@ -118,7 +133,10 @@ def test_a_teacher_that_has_memorised_its_rows_is_told_of(
 
 
 def test_rows_without_labels_have_no_scores(
-    teacher: TeacherModel, write: Callable[..., Path], load_source: Callable[[Path], Source], tmp_path: Path
+    teacher: TeacherModel,
+    write: Callable[..., Path],
+    load_source: Callable[[Path], Source],
+    tmp_path: Path,
 ) -> None:
     rows = [{"text": "the film was bright"}, {"text": "a cold story"}]
     bare = load_source(write(tmp_path / "data" / "train.jsonl", rows).parent)
@@ -147,7 +165,9 @@ def test_columns_without_names_that_labels_contradict_are_not_dumped(
     unnamed: TeacherModel, teacher: TeacherModel, source: Source, tmp_path: Path
 ) -> None:
     """Only where classes were matched by number, and only where another order is right."""
-    with pytest.raises(FingerprintMismatch, match="right on 0%, with its columns in another order on 100%") as caught:
+    with pytest.raises(
+        FingerprintMismatch, match="right on 0%, with its columns in another order on 100%"
+    ) as caught:
         gold_by_teacher(unnamed, source, tmp_path / "a", "train")
     assert "--label-map neg=LABEL_1,pos=LABEL_0" in str(caught.value)
     (remark,) = gold_by_teacher(unnamed, source, tmp_path / "b", "").remarks
@@ -168,8 +188,12 @@ def test_numbers_that_both_sides_give_are_kept_and_a_better_order_is_said(
 ) -> None:
     """A teacher of LABEL_0 and LABEL_1, asked for the labels 0 and 1 and wrong about every row."""
     said: list[str] = []
-    gold_by_teacher(unnamed, replace(source, label_names=None), tmp_path, "train", reporter=Notes(said.append))
-    (note,) = [each for each in said if "right on 0%, with its columns in another order on 100%" in each]
+    gold_by_teacher(
+        unnamed, replace(source, label_names=None), tmp_path, "train", reporter=Notes(said.append)
+    )
+    (note,) = [
+        each for each in said if "right on 0%, with its columns in another order on 100%" in each
+    ]
     assert "To take the columns in that order: --label-map 0=LABEL_1,1=LABEL_0" in note
     assert (answers(tmp_path / "report") == answers(tmp_path / "train")).all()
 
@@ -190,13 +214,16 @@ def test_classes_in_another_order_are_told_from_wrong_answers() -> None:
     swapped = np.where(gold < 10, (gold + 1) % 10, gold)
     scores = score(one_hot(swapped, 30), gold)
     assert scores["mcc"] > 0.6
-    assert "right on 66.7%, but would be on 100.0%" in _near_chance(tallied(swapped, gold, 30), scores)[0]
+    assert (
+        "right on 66.7%, but would be on 100.0%"
+        in _near_chance(tallied(swapped, gold, 30), scores)[0]
+    )
     for wrong in (0.3, 0.8, 1.0):  # as many errors, of no order
         answers = np.where(draw.random(3000) < wrong, draw.integers(0, 30, 3000), gold)
         said = _near_chance(tallied(answers, gold, 30), score(one_hot(answers, 30), gold))
-        assert [("hardly more than chance" in line, "permuted" in line) for line in said] == [(True, False)] * (
-            wrong == 1
-        )
+        assert [("hardly more than chance" in line, "permuted" in line) for line in said] == [
+            (True, False)
+        ] * (wrong == 1)
 
 
 def test_a_table_of_too_many_classes_is_not_made() -> None:
@@ -207,15 +234,25 @@ def test_a_table_of_too_many_classes_is_not_made() -> None:
 def test_corrected_labels_are_another_cache_that_costs_no_answer(
     teacher: TeacherModel, source: Source, tmp_path: Path
 ) -> None:
-    """What is scored, and what a second reader finds beside the answers, are the labels of one dump."""
+    """What is scored, and what a second reader finds beside the answers, are the labels of one
+    dump.
+    """
     before = dump_split(teacher, source, "train", tmp_path / "c", SETTINGS)
     label = source.split("train").label.copy()
     label[:7] = 1 - label[:7]
-    corrected = replace(source, splits={**source.splits, "train": replace(source.split("train"), label=label)})
-    with pytest.raises(FingerprintMismatch, match=r"data\.labels .* --reuse of this one, no row sees the teacher"):
+    corrected = replace(
+        source, splits={**source.splits, "train": replace(source.split("train"), label=label)}
+    )
+    with pytest.raises(
+        FingerprintMismatch, match=r"data\.labels .* --reuse of this one, no row sees the teacher"
+    ):
         dump_split(teacher, corrected, "train", tmp_path / "c", SETTINGS)
-    after = dump_split(teacher, corrected, "train", tmp_path / "d", SETTINGS, reuse=Cache.open(tmp_path / "c"))
-    assert after.scores["accuracy"] == pytest.approx((answers(tmp_path / "d").argmax(1) == label).mean())
+    after = dump_split(
+        teacher, corrected, "train", tmp_path / "d", SETTINGS, reuse=Cache.open(tmp_path / "c")
+    )
+    assert after.scores["accuracy"] == pytest.approx(
+        (answers(tmp_path / "d").argmax(1) == label).mean()
+    )
     assert (after.teacher_rows, after.scores == before.scores) == (0, False)
 
 
@@ -230,7 +267,8 @@ def test_rows_of_one_class_or_none_tell_nothing_of_an_order(
 
 
 @pytest.mark.parametrize(
-    ("scale", "said"), [(1.0, "gives one class, pos, to 100.0% of the rows"), (0.0, "hardly differ")]
+    ("scale", "said"),
+    [(1.0, "gives one class, pos, to 100.0% of the rows"), (0.0, "hardly differ")],
 )
 def test_a_teacher_that_tells_nothing_apart_is_remarked_on(
     checkpoint: Checkpoint, source: Source, tmp_path: Path, scale: float, said: str
@@ -242,7 +280,10 @@ def test_a_teacher_that_tells_nothing_apart_is_remarked_on(
         head.bias.copy_(torch.tensor([-20.0 * scale, 20.0 * scale]))  # type: ignore[union-attr, operator]
     for split in ("train", "dev"):
         remarks = dump_split(made, source, split, tmp_path / split, SETTINGS).remarks
-        assert len([remark for remark in remarks if said in remark or "gives one class" in remark]) == 1
+        assert (
+            len([remark for remark in remarks if said in remark or "gives one class" in remark])
+            == 1
+        )
     always = replace(source.split("train"), label=np.ones(60, np.int64))
     one_class = replace(source, splits={"train": always})
     remarks = dump_split(made, one_class, "train", tmp_path / "one", SETTINGS).remarks
@@ -267,7 +308,10 @@ def test_rows_that_were_cut_are_counted_and_the_first_is_named(
 
 
 def test_a_dev_split_held_out_of_the_same_table_is_not_asked_about_again(
-    teacher: TeacherModel, source: Source, rows_through: Callable[[TeacherModel], list[int]], tmp_path: Path
+    teacher: TeacherModel,
+    source: Source,
+    rows_through: Callable[[TeacherModel], list[int]],
+    tmp_path: Path,
 ) -> None:
     whole = source.split("train")
     dump_split(teacher, source, "train", tmp_path / "answers", SETTINGS)
@@ -276,10 +320,17 @@ def test_a_dev_split_held_out_of_the_same_table_is_not_asked_about_again(
     label = guess.copy()
     label[places] = 1 - guess[places]  # right on train alone, as one that has memorised it
     table = replace(whole, label=label)
-    splits = {"train": table.select(np.setdiff1d(np.arange(60), places)), "dev": table.select(places)}
-    data = replace(source, splits=splits, tables={"train": table}, division=Division("by hand", {"dev": 20}))
+    splits = {
+        "train": table.select(np.setdiff1d(np.arange(60), places)),
+        "dev": table.select(places),
+    }
+    data = replace(
+        source, splits=splits, tables={"train": table}, division=Division("by hand", {"dev": 20})
+    )
     through = rows_through(teacher)
-    report = dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=Cache.open(tmp_path / "answers"))
+    report = dump_split(
+        teacher, data, "train", tmp_path / "c", SETTINGS, reuse=Cache.open(tmp_path / "answers")
+    )
     assert sum(through) == 0
     assert (report.rows, report.dev_rows, report.dev_scores["accuracy"]) == (60, 20, 0)
     assert report.scores["accuracy"] == pytest.approx(2 / 3)

@@ -1,4 +1,6 @@
-"""Answers copied from an older cache: exactly the rows it knows, exactly its bytes, and of no other teacher."""
+"""Answers copied from an older cache: exactly the rows it knows, exactly its bytes, and of no other
+teacher.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,16 @@ tree: Callable[[Path], dict[str, bytes]] = fakes["tree"]
 Checkpoint = Callable[..., Path]
 Edit = Callable[[list[Any]], list[Any]]
 RowsThrough = Callable[[TeacherModel], list[int]]
-SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)  # 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(
+    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
+)  # 60 rows: 25, 25, 10
 NEW = "the new scene was very {}"
 
 
 @pytest.fixture(scope="module")
-def old(teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def old(
+    teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.TempPathFactory
+) -> Cache:
     """The cache of the 60 train rows, of which the first text stands there three times."""
     folder = tmp_path_factory.mktemp("old") / "c"
     dump_split(teacher, train_only, "train", folder, SETTINGS)
@@ -48,7 +54,9 @@ def old(teacher: TeacherModel, train_only: Source, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def edited(
-    train_only: Source, load_source: Callable[[Path], Source], tmp_path_factory: pytest.TempPathFactory
+    train_only: Source,
+    load_source: Callable[[Path], Source],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Edit], Source]:
     """``edited(edit)``: the train rows as a list of (text, label), changed by ``edit``."""
     whole = train_only.split("train")
@@ -57,7 +65,10 @@ def edited(
     def make(edit: Edit) -> Source:
         folder = tmp_path_factory.mktemp("edited") / "singles"
         folder.mkdir()
-        lines = [json.dumps({"text": text, "label": ("neg", "pos")[label]}) for text, label in edit(list(rows))]
+        lines = [
+            json.dumps({"text": text, "label": ("neg", "pos")[label]})
+            for text, label in edit(list(rows))
+        ]
         (folder / "train.jsonl").write_text("\n".join(lines))
         return replace(load_source(folder), label_names=("neg", "pos"), num_labels=2)
 
@@ -86,7 +97,12 @@ def check_copied(new: Cache, old: Cache, fresh: Cache) -> None:
 
 
 EDITS: dict[str, tuple[Edit, int]] = {
-    "changed": (lambda rows: [(NEW.format(i), y) if i % 9 == 4 else (t, y) for i, (t, y) in enumerate(rows)], 7),
+    "changed": (
+        lambda rows: [
+            (NEW.format(i), y) if i % 9 == 4 else (t, y) for i, (t, y) in enumerate(rows)
+        ],
+        7,
+    ),
     "one": (lambda rows: [*rows[:30], (NEW.format("bright"), 1), *rows[31:]], 1),
     "reversed": (lambda rows: rows[::-1], 0),
     "inserted": (lambda rows: [(NEW.format("warm"), 1), *rows], 1),
@@ -109,7 +125,9 @@ def test_exactly_the_unknown_rows_pass_the_teacher(
     edit, unknown = EDITS[name]
     data = edited(edit)
     seen, amounts = rows_through(teacher), Amounts()
-    report = dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, reporter=amounts)
+    report = dump_split(
+        teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, reporter=amounts
+    )
     rows = len(data.table("train"))
     assert sum(seen) == unknown
     assert (report.rows, report.teacher_rows, report.reused_rows) == (rows, unknown, rows - unknown)
@@ -129,7 +147,9 @@ def test_any_rows_in_any_order_and_shards_of_any_size(
     shard_rows: int,
 ) -> None:
     """Places of old rows; a negative one is a row that is not in the old cache."""
-    data = edited(lambda rows: [(NEW.format(place), 0) if place < 0 else rows[place] for place in places])
+    data = edited(
+        lambda rows: [(NEW.format(place), 0) if place < 0 else rows[place] for place in places]
+    )
     folder, cut = tmp_path_factory.mktemp("any"), replace(SETTINGS, shard_rows=shard_rows)
     report = dump_split(teacher, data, "train", folder / "c", cut, reuse=old)
     assert report.teacher_rows == sum(place < 0 for place in places)
@@ -153,7 +173,12 @@ def test_where_every_row_is_known_the_teacher_is_never_asked(
 ) -> None:
     """Not about dev either."""
     report = dump_split(silent, source, "train", tmp_path / "c", SETTINGS, reuse=old)
-    assert (report.teacher_rows, report.reused_rows, report.rows_per_second, report.dev_rows) == (0, 60, 0, 0)
+    assert (report.teacher_rows, report.reused_rows, report.rows_per_second, report.dev_rows) == (
+        0,
+        60,
+        0,
+        0,
+    )
     found = Cache.open(tmp_path / "c")
     assert found.manifest.plan == old.manifest.plan
     assert [name for name in tree(old.folder) if name.endswith("arrow") or name == "plan.json"] == [
@@ -166,7 +191,9 @@ def test_corrected_labels_cost_nothing_and_are_stored(
 ) -> None:
     data = edited(lambda rows: [(text, 1 - label) for text, label in rows])
     report = dump_split(silent, data, "train", tmp_path / "c", SETTINGS, reuse=old)
-    before, after = (np.concatenate([block.label for block in c]) for c in (old, Cache.open(tmp_path / "c")))
+    before, after = (
+        np.concatenate([block.label for block in c]) for c in (old, Cache.open(tmp_path / "c"))
+    )
     assert after.tolist() == (1 - before).tolist()
     right = (old.take(np.arange(60)).logits.argmax(1) == after).mean()
     assert report.scores["accuracy"] == pytest.approx(right)
@@ -174,7 +201,11 @@ def test_corrected_labels_cost_nothing_and_are_stored(
 
 @pytest.mark.parametrize("codec", ["sampled:n=30", "varopt:mean=1.5"])
 def test_a_calibrated_codec_is_that_of_the_older_cache_and_of_a_begun_folder(
-    teacher: TeacherModel, train_only: Source, edited: Callable[[Edit], Source], tmp_path: Path, codec: str
+    teacher: TeacherModel,
+    train_only: Source,
+    edited: Callable[[Edit], Source],
+    tmp_path: Path,
+    codec: str,
 ) -> None:
     calibrated = replace(SETTINGS, codec=codec)
     dump_split(teacher, train_only, "train", tmp_path / "a", calibrated)
@@ -183,9 +214,18 @@ def test_a_calibrated_codec_is_that_of_the_older_cache_and_of_a_begun_folder(
     report = dump_split(teacher, corrected, "train", tmp_path / "b", calibrated, reuse=older)
     assert report.teacher_rows == 1
     assert Cache.open(tmp_path / "b").codec == older.codec
-    assert dump_split(teacher, corrected, "train", tmp_path / "b", calibrated).teacher_rows == 0  # gone on with
+    assert (
+        dump_split(teacher, corrected, "train", tmp_path / "b", calibrated).teacher_rows == 0
+    )  # gone on with
     with pytest.raises(FingerprintMismatch, match=r"targets\.logits"):
-        dump_split(teacher, train_only, "train", tmp_path / "c", replace(SETTINGS, codec="topk:k=2"), reuse=older)
+        dump_split(
+            teacher,
+            train_only,
+            "train",
+            tmp_path / "c",
+            replace(SETTINGS, codec="topk:k=2"),
+            reuse=older,
+        )
 
 
 def test_receipts_say_what_was_reused(
@@ -202,7 +242,11 @@ def test_receipts_say_what_was_reused(
 
 
 def test_a_broken_off_dump_goes_on(
-    teacher: TeacherModel, old: Cache, edited: Callable[[Edit], Source], rows_through: RowsThrough, tmp_path: Path
+    teacher: TeacherModel,
+    old: Cache,
+    edited: Callable[[Edit], Source],
+    rows_through: RowsThrough,
+    tmp_path: Path,
 ) -> None:
     data = edited(EDITS["changed"][0])
     done: list[int] = []
@@ -213,7 +257,9 @@ def test_a_broken_off_dump_goes_on(
         done.append(rows)
 
     with pytest.raises(KeyboardInterrupt):
-        dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, reporter=Amounts(stop))
+        dump_split(
+            teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old, reporter=Amounts(stop)
+        )
     assert not (tmp_path / "c" / "manifest.json").exists()
     seen = rows_through(teacher)
     report = dump_split(teacher, data, "train", tmp_path / "c", SETTINGS, reuse=old)
@@ -228,11 +274,15 @@ def test_a_cache_made_by_reuse_can_be_reused(
 ) -> None:
     dump_split(silent, edited(EDITS["reversed"][0]), "train", tmp_path / "a", SETTINGS, reuse=old)
     second = Cache.open(tmp_path / "a")
-    report = dump_split(silent, edited(lambda rows: rows), "train", tmp_path / "b", SETTINGS, reuse=second)
+    report = dump_split(
+        silent, edited(lambda rows: rows), "train", tmp_path / "b", SETTINGS, reuse=second
+    )
     assert report.reused_rows == 60
 
 
-def test_half_precision_is_copied_bit_for_bit(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
+def test_half_precision_is_copied_bit_for_bit(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
     half = replace(SETTINGS, codec="float16")
     dump_split(teacher, train_only, "train", tmp_path / "a", half)
     dump_split(teacher, train_only, "train", tmp_path / "b", half, reuse=Cache.open(tmp_path / "a"))
@@ -258,15 +308,28 @@ def test_another_name_for_the_same_weights_is_no_other_teacher(
     ],
 )
 def test_other_settings_are_refused_by_their_field(
-    silent: TeacherModel, train_only: Source, old: Cache, tmp_path: Path, change: dict[str, Any], said: str
+    silent: TeacherModel,
+    train_only: Source,
+    old: Cache,
+    tmp_path: Path,
+    change: dict[str, Any],
+    said: str,
 ) -> None:
-    with pytest.raises(FingerprintMismatch, match=f"{old.folder}: --reuse: expected a cache with {said}"):
-        dump_split(silent, train_only, "train", tmp_path / "c", replace(SETTINGS, **change), reuse=old)
+    with pytest.raises(
+        FingerprintMismatch, match=f"{old.folder}: --reuse: expected a cache with {said}"
+    ):
+        dump_split(
+            silent, train_only, "train", tmp_path / "c", replace(SETTINGS, **change), reuse=old
+        )
     assert not (tmp_path / "c").exists()
 
 
 def test_other_weights_are_refused(
-    checkpoint: Checkpoint, train_only: Source, old: Cache, tmp_path: Path, rows_through: RowsThrough
+    checkpoint: Checkpoint,
+    train_only: Source,
+    old: Cache,
+    tmp_path: Path,
+    rows_through: RowsThrough,
 ) -> None:
     other = load_teacher(str(checkpoint()), device="cpu")
     with torch.no_grad():
@@ -284,11 +347,15 @@ def test_another_order_of_the_teachers_labels_is_refused(
     """The same weights under swapped names answer with swapped columns."""
     swapped = load_teacher(str(checkpoint()), device="cpu")
     swapped.model.config.id2label = {0: "pos", 1: "neg"}
-    with pytest.raises(FingerprintMismatch, match=r"teacher\.label_order = \[1, 0\], as in this dump, found None"):
+    with pytest.raises(
+        FingerprintMismatch, match=r"teacher\.label_order = \[1, 0\], as in this dump, found None"
+    ):
         dump_split(swapped, train_only, "train", tmp_path / "c", SETTINGS, reuse=old)
 
 
-def test_other_tokens_are_refused(checkpoint: Checkpoint, train_only: Source, old: Cache, tmp_path: Path) -> None:
+def test_other_tokens_are_refused(
+    checkpoint: Checkpoint, train_only: Source, old: Cache, tmp_path: Path
+) -> None:
     other = load_teacher(str(checkpoint()), device="cpu")
     other.tokenizer.add_tokens(["bright!"])
     with pytest.raises(FingerprintMismatch, match=r"tokenizer\.added_tokens"):
@@ -300,7 +367,10 @@ def test_folds_are_reused_by_the_same_folds_alone(
 ) -> None:
     dump_split(folds, train_only, "train", tmp_path / "a", SETTINGS)
     mine = Cache.open(tmp_path / "a")
-    assert dump_split(folds, train_only, "train", tmp_path / "b", SETTINGS, reuse=mine).reused_rows == 60
+    assert (
+        dump_split(folds, train_only, "train", tmp_path / "b", SETTINGS, reuse=mine).reused_rows
+        == 60
+    )
     for panel, cache in ((folds, old), (teacher, mine)):
         with pytest.raises(FingerprintMismatch, match=r"teacher\.folds"):
             dump_split(panel, train_only, "train", tmp_path / "c", SETTINGS, reuse=cache)
@@ -315,11 +385,15 @@ FIELDS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "change"), FIELDS)
-def test_any_field_that_answers_depend_on_is_compared(tmp_path: Path, field: str, change: dict[str, Any]) -> None:
+def test_any_field_that_answers_depend_on_is_compared(
+    tmp_path: Path, field: str, change: dict[str, Any]
+) -> None:
     plan = make_plan()
     known = Known(make(tmp_path / "c", plan))
     known.check(plan)
-    known.check(replace(plan, data={"source": "another"}, rows=3, shard_rows=1))  # other rows are what reuse is for
+    known.check(
+        replace(plan, data={"source": "another"}, rows=3, shard_rows=1)
+    )  # other rows are what reuse is for
     ((name, values),) = change.items()
     with pytest.raises(FingerprintMismatch, match=f"--reuse: expected a cache with {field} = "):
         known.check(replace(plan, **{name: {**getattr(plan, name), **values}}))
@@ -327,13 +401,18 @@ def test_any_field_that_answers_depend_on_is_compared(tmp_path: Path, field: str
 
 def test_a_refusal_stays_on_one_line_however_many_labels(tmp_path: Path) -> None:
     plan = make_plan(width=200)
-    other = replace(plan, teacher={**plan.teacher, "label_names": [f"class {i + 1}" for i in range(200)]})
+    other = replace(
+        plan, teacher={**plan.teacher, "label_names": [f"class {i + 1}" for i in range(200)]}
+    )
     with pytest.raises(FingerprintMismatch, match="…") as caught:
         Known(make(tmp_path / "c", plan)).check(other)
     assert len(caught.value.message) < 400
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), st.lists(st.integers(0, 9), max_size=20))
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20),
+    st.lists(st.integers(0, 9), max_size=20),
+)
 def test_rows_are_found_by_their_hash(
     tmp_path_factory: pytest.TempPathFactory, strange: list[int], places: list[int]
 ) -> None:
@@ -372,5 +451,13 @@ def test_a_cache_is_not_made_over_itself(
 ) -> None:
     before = tree(old.folder)
     with pytest.raises(SpecError, match="--reuse: expected another folder"):
-        dump_split(silent, edited(EDITS["one"][0]), "train", old.folder, SETTINGS, reuse=old, overwrite=overwrite)
+        dump_split(
+            silent,
+            edited(EDITS["one"][0]),
+            "train",
+            old.folder,
+            SETTINGS,
+            reuse=old,
+            overwrite=overwrite,
+        )
     assert tree(old.folder) == before

@@ -1,4 +1,6 @@
-"""Shards of a dump: what they say they were made under, rows that have no answer, and parts that several make."""
+"""Shards of a dump: what they say they were made under, rows that have no answer, and parts that
+several make.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ import torch
 from logitcache.cache.cache import Cache
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
-from logitcache.errors import AlignmentError, FingerprintMismatch, IncompleteCache, Locked, SpecError
+from logitcache.errors import (
+    AlignmentError,
+    FingerprintMismatch,
+    IncompleteCache,
+    Locked,
+    SpecError,
+)
 from logitcache.reporter import Notes
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.conditions import conditions, differing
@@ -25,17 +33,23 @@ from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import planned
 from tests.runs import tree
 
-SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=9)  # 60 rows: 6 of 9 and one of 6
+SETTINGS = DumpSettings(
+    max_length=48, batch_tokens=200, shard_rows=9
+)  # 60 rows: 6 of 9 and one of 6
 SKIP = replace(SETTINGS, on_nonfinite="skip")
 
 
-def test_receipts_say_what_the_last_bits_depend_on(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
+def test_receipts_say_what_the_last_bits_depend_on(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
     dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     said = [receipt.conditions for receipt in Cache.open(tmp_path / "c").manifest.receipts]
     assert all(each == conditions(teacher) for each in said)
     assert (said[0]["device"], said[0]["threads"], said[0]["dtype"]) == ("cpu", 1, "float32")
     assert said[0]["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
-    assert {"torch", "transformers", "tokenizers", "numpy", "attention", "accelerator"} <= set(said[0])
+    assert {"torch", "transformers", "tokenizers", "numpy", "attention", "accelerator"} <= set(
+        said[0]
+    )
     torch.set_num_threads(2)
     try:
         now = conditions(teacher)
@@ -44,7 +58,9 @@ def test_receipts_say_what_the_last_bits_depend_on(teacher: TeacherModel, train_
     assert differing({**said[0], "batch_tokens": 100}, now) == {"threads": [1, 2]}
 
 
-def test_other_labels_are_another_plan(teacher: TeacherModel, train_only: Source, tmp_path: Path) -> None:
+def test_other_labels_are_another_plan(
+    teacher: TeacherModel, train_only: Source, tmp_path: Path
+) -> None:
     """Labels are stored beside the answers: a dump that goes on must not mix two versions of them."""
     rows = train_only.split("train")
     dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
@@ -54,7 +70,9 @@ def test_other_labels_are_another_plan(teacher: TeacherModel, train_only: Source
 
 
 @pytest.fixture
-def odd(checkpoint: Callable[..., Path], source: Source) -> Callable[[float], tuple[TeacherModel, list[int]]]:
+def odd(
+    checkpoint: Callable[..., Path], source: Source
+) -> Callable[[float], tuple[TeacherModel, list[int]]]:
     """A teacher that adds this to a logit of the rows with one word, and those rows."""
 
     def make(value: float) -> tuple[TeacherModel, list[int]]:
@@ -76,15 +94,26 @@ def odd(checkpoint: Callable[..., Path], source: Source) -> Callable[[float], tu
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(float("nan"), "NaN or infinity"), (float("inf"), "NaN or infinity"), (-7e4, "more than 65504 below")],
+    [
+        (float("nan"), "NaN or infinity"),
+        (float("inf"), "NaN or infinity"),
+        (-7e4, "more than 65504 below"),
+    ],
 )
 def test_rows_that_cannot_be_stored_stop_the_dump_by_name(
-    odd: Callable[[float], tuple[TeacherModel, list[int]]], train_only: Source, tmp_path: Path, value: float, said: str
+    odd: Callable[[float], tuple[TeacherModel, list[int]]],
+    train_only: Source,
+    tmp_path: Path,
+    value: float,
+    said: str,
 ) -> None:
     teacher, rows = odd(value)
     settings = replace(SETTINGS, shard_rows=60)
     advice = "--codec float32" if value == -7e4 else "--dtype float32"
-    with pytest.raises(SpecError, match=rf"{said}.* in {len(rows)} rows \(row {rows[0]}, .*{advice}.*--on-nonfinite"):
+    with pytest.raises(
+        SpecError,
+        match=rf"{said}.* in {len(rows)} rows \(row {rows[0]}, .*{advice}.*--on-nonfinite",
+    ):
         dump_split(teacher, train_only, "train", tmp_path / "c", settings)
     assert not (tmp_path / "c").exists()
 
@@ -107,7 +136,9 @@ def test_they_are_skipped_where_the_plan_says_so(
 ) -> None:
     broken, rows = odd(value)
     notes: list[str] = []
-    report = dump_split(broken, train_only, "train", tmp_path / "c", SKIP, reporter=Notes(notes.append))
+    report = dump_split(
+        broken, train_only, "train", tmp_path / "c", SKIP, reporter=Notes(notes.append)
+    )
     cache = Cache.open(tmp_path / "c")
     assert (report.skipped_rows, cache.skipped.tolist(), cache.verify()) == (len(rows), rows, [])
     assert any(f"{len(rows):,} rows have no answer" in note for note in notes)
@@ -152,9 +183,15 @@ def test_parts_in_any_order_make_what_one_makes(
     assert tree(tmp_path / "c") == tree(tmp_path / "lone")
     assert [report.complete for report in reports] == [False, False, True]
     assert sum(report.teacher_rows for report in reports) == 60
-    assert reports[-1].scores == pytest.approx(lone.scores, rel=1e-12)  # a sum of floats depends on its order
+    assert reports[-1].scores == pytest.approx(
+        lone.scores, rel=1e-12
+    )  # a sum of floats depends on its order
     assert reports[-1].dev_scores == lone.dev_scores
-    assert [bool(report.dev_scores) for report in reports] == [False, False, True]  # asked of by one alone
+    assert [bool(report.dev_scores) for report in reports] == [
+        False,
+        False,
+        True,
+    ]  # asked of by one alone
     assert re.match(r"[23] of 7 shards are written", reports[0].remarks[-1])
 
 
@@ -174,7 +211,9 @@ def test_a_part_of_a_bad_dump_takes_nothing_from_the_others(
     assert (tmp_path / "c" / "plan.json").is_file()
 
 
-def test_nobody_dumps_alone_beside_a_part(teacher: TeacherModel, source: Source, tmp_path: Path) -> None:
+def test_nobody_dumps_alone_beside_a_part(
+    teacher: TeacherModel, source: Source, tmp_path: Path
+) -> None:
     plan = planned(teacher, source, "train", SETTINGS).plan
     with CacheWriter(tmp_path / "c", plan, part=(0, 2)):
         with pytest.raises(Locked):

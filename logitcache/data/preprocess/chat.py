@@ -1,10 +1,12 @@
-"""Messages to tokens by the tokenizer's chat template, and which of these tokens the assistant wrote.
+"""Messages to tokens by the tokenizer's chat template, and which of these tokens the assistant
+wrote.
 
-A template with ``{% generation %}`` marks says it itself. Of any other, each assistant message is what the rendering of
-the messages up to it adds to the rendering of those before it with the generation prompt: so what the prompt supplies
-(the role's header, an opened ``<think>``) is not learnt. Both renderings must begin the whole, token by token, or the
-row is refused: a template that drops or rewrites an earlier message cannot be taught by it. White space behind the end
-token is the template's, and not learnt. A message with ``"train": false`` is not learnt either.
+A template with ``{% generation %}`` marks says it itself. Of any other, each assistant message is
+what the rendering of the messages up to it adds to the rendering of those before it with the
+generation prompt: so what the prompt supplies (the role's header, an opened ``<think>``) is not
+learnt. Both renderings must begin the whole, token by token, or the row is refused: a template that
+drops or rewrites an earlier message cannot be taught by it. White space behind the end token is the
+template's, and not learnt. A message with ``"train": false`` is not learnt either.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ GENERATION = "generation"  # the block of a template that marks what the assista
 Message = Mapping[str, Any]
 
 
-def rendered(tokenizer: Any, rows: Rows, where: str, only_completions: bool) -> Iterator[tuple[list[int], list[int]]]:
+def rendered(
+    tokenizer: Any, rows: Rows, where: str, only_completions: bool
+) -> Iterator[tuple[list[int], list[int]]]:
     """(token ids, whether each is learnt) of each row of messages. Raises SpecError naming the row."""
     if not getattr(tokenizer, "chat_template", None):
         raise SpecError(
@@ -47,13 +51,20 @@ class Template:
         self.tokenizer = tokenizer
         template = tokenizer.chat_template
         text = template if isinstance(template, str) else json.dumps(template)
-        self.has_marks = f"% {GENERATION} %" in " ".join(text.replace("-%", "%").replace("%-", "%").split())
+        self.has_marks = f"% {GENERATION} %" in " ".join(
+            text.replace("-%", "%").replace("%-", "%").split()
+        )
         added = getattr(tokenizer, "added_tokens_decoder", {})
-        self.special = {*tokenizer.all_special_ids, *(token for token, content in added.items() if content.special)}
+        self.special = {
+            *tokenizer.all_special_ids,
+            *(token for token, content in added.items() if content.special),
+        }
 
     def tokens(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
         """Token ids, and 1 for each that is learnt. Raises SpecError."""
-        plain = [{key: value for key, value in message.items() if key != "train"} for message in messages]
+        plain = [
+            {key: value for key, value in message.items() if key != "train"} for message in messages
+        ]
         text = self._text(plain)
         _check_contents(plain, text)
         ids = self._ids(text)
@@ -75,7 +86,9 @@ class Template:
 
     def _text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
         try:
-            text: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt)
+            text: str = self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=prompt
+            )
         except Exception as error:  # whatever a template raises
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise SpecError(
@@ -90,7 +103,9 @@ class Template:
         return ids
 
     def _marked(self, messages: Sequence[Message], ids: list[int]) -> list[tuple[int, int]] | None:
-        """The tokens between the template's own marks; None where these are not one run for each assistant message."""
+        """The tokens between the template's own marks; None where these are not one run for each
+        assistant message.
+        """
         encoded = self.tokenizer.apply_chat_template(
             list(messages), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
         )
@@ -119,7 +134,11 @@ class Template:
     def _without_tail(self, ids: list[int], start: int, stop: int) -> int:
         """The end of a message without the white space behind its last special token."""
         end = stop
-        while end > start and ids[end - 1] not in self.special and not self.tokenizer.decode([ids[end - 1]]).strip():
+        while (
+            end > start
+            and ids[end - 1] not in self.special
+            and not self.tokenizer.decode([ids[end - 1]]).strip()
+        ):
             end -= 1
         return end if end > start and ids[end - 1] in self.special else stop
 
@@ -150,7 +169,11 @@ def _check_contents(messages: Sequence[Message], text: str) -> None:
 
 def checked(messages: Any, where: str) -> str:
     """Messages as JSON, as a row's text. Raises SpecError for what is no list of messages."""
-    good = isinstance(messages, list) and messages and all(_is_message(message) for message in messages)
+    good = (
+        isinstance(messages, list)
+        and messages
+        and all(_is_message(message) for message in messages)
+    )
     if not good:
         raise SpecError(
             expected='a list of messages, each {"role": ..., "content": text}',

@@ -1,8 +1,9 @@
 """Masks of a masked language model: which tokens are hidden, and what stands in their place.
 
-A token is hidden with probability ``rate``. Of the hidden ones 80 % are replaced by the mask token, 10 % by a random
-token, 10 % stay (Devlin et al. 2019, section 3.1). What happens at a token is a pure function of (seed, row, view,
-position); the row counts by the hash of its tokens, so order and selection change nothing.
+A token is hidden with probability ``rate``. Of the hidden ones 80 % are replaced by the mask token,
+10 % by a random token, 10 % stay (Devlin et al. 2019, section 3.1). What happens at a token is a
+pure function of (seed, row, view, position); the row counts by the hash of its tokens, so order and
+selection change nothing.
 """
 
 from __future__ import annotations
@@ -48,19 +49,36 @@ class Vocabulary:
         continues = np.zeros(size, np.bool_)
         pieces = any(token.startswith(_CONTINUES) for token in vocabulary)
         for token, number in vocabulary.items():
-            continues[number] = token.startswith(_CONTINUES) if pieces else not token.startswith(_BEGINS)
-        return cls(int(tokenizer.mask_token_id), np.flatnonzero(is_ordinary), is_ordinary, continues & is_ordinary)
+            continues[number] = (
+                token.startswith(_CONTINUES) if pieces else not token.startswith(_BEGINS)
+            )
+        return cls(
+            int(tokenizer.mask_token_id),
+            np.flatnonzero(is_ordinary),
+            is_ordinary,
+            continues & is_ordinary,
+        )
 
 
 def masked(
-    ids: Ragged, row_hash: Int64, view: int, vocabulary: Vocabulary, rate: float, seed: int, whole_words: bool
+    ids: Ragged,
+    row_hash: Int64,
+    view: int,
+    vocabulary: Vocabulary,
+    rate: float,
+    seed: int,
+    whole_words: bool,
 ) -> tuple[Ragged, Ragged]:
-    """The rows with their masks, and the hidden token at each masked place (-1 elsewhere): i32 each."""
+    """The rows with their masks, and the hidden token at each masked place (-1 elsewhere): i32
+    each.
+    """
     row = np.repeat(np.arange(len(ids)), ids.lengths())
     position = np.arange(len(ids.values)) - ids.indptr[row]
     decides = _first_pieces(ids, position, vocabulary) if whole_words else position
     key = counter_hash(seed, f"mask/{view}", row_hash)
-    hidden = (_uniform(seed, "hidden", key[row], decides) < rate) & vocabulary.is_ordinary[ids.values]
+    hidden = (_uniform(seed, "hidden", key[row], decides) < rate) & vocabulary.is_ordinary[
+        ids.values
+    ]
     how = _uniform(seed, "how", key[row], position)
     inputs = ids.values.copy()
     inputs[hidden & (how < REPLACED)] = vocabulary.mask

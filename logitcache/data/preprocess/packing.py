@@ -1,13 +1,15 @@
-"""Documents to the rows of a language model: token ids, each with the token that is to be learnt at it.
+"""Documents to the rows of a language model: token ids, each with the token that is to be learnt at
+it.
 
-1. Every document is tokenised: a text as a whole, a prompt and its completion apart, messages by the chat template
-   (:mod:`chat`). Each token is supervised or not.
-2. Packed, the documents stand one behind the other and are cut every ``seq_len`` tokens; else a document is a row, cut
-   at ``seq_len``.
-3. At token p the label is token p + 1 where that is supervised and stands in the same row (with ``keep_documents``:
-   in the same document). A row without any label is left out.
+1. Every document is tokenised: a text as a whole, a prompt and its completion apart, messages by
+   the chat template (:mod:`chat`). Each token is supervised or not.
+2. Packed, the documents stand one behind the other and are cut every ``seq_len`` tokens; else a
+   document is a row, cut at ``seq_len``.
+3. At token p the label is token p + 1 where that is supervised and stands in the same row (with
+   ``keep_documents``: in the same document). A row without any label is left out.
 
-A row's hash is that of its tokens, labels and positions: what a teacher is asked. Cost: one pass over all tokens.
+A row's hash is that of its tokens, labels and positions: what a teacher is asked. Cost: one pass
+over all tokens.
 """
 
 from __future__ import annotations
@@ -67,16 +69,20 @@ def _ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
     return ids
 
 
-def causal_documents(tokenizer: Any, rows: Rows, form: str, only_completions: bool, where: str) -> Documents:
-    """Every document as a causal model learns it: with what its tokenizer puts before it, and its end token. Raises
-    SpecError naming a row that has no supervised token.
+def causal_documents(
+    tokenizer: Any, rows: Rows, form: str, only_completions: bool, where: str
+) -> Documents:
+    """Every document as a causal model learns it: with what its tokenizer puts before it, and its
+    end token. Raises SpecError naming a row that has no supervised token.
     """
     if form == "messages":
         return _flat(chat.rendered(tokenizer, rows, where, only_completions))
     return _flat(_texts(tokenizer, rows, only_completions and form == "prompt", where))
 
 
-def _texts(tokenizer: Any, rows: Rows, only_completions: bool, where: str) -> Iterator[tuple[list[int], list[int]]]:
+def _texts(
+    tokenizer: Any, rows: Rows, only_completions: bool, where: str
+) -> Iterator[tuple[list[int], list[int]]]:
     special = Special.of(tokenizer)
     end = [] if special.end is None else [special.end]
     for start in range(0, len(rows), BLOCK_ROWS):
@@ -124,8 +130,8 @@ def _flat(documents: Iterator[tuple[list[int], list[int]]]) -> Documents:
 
 @dataclass(frozen=True)
 class Cut:
-    """Documents cut into rows: where each row begins in the tokens of all, and of each token its place in its
-    document.
+    """Documents cut into rows: where each row begins in the tokens of all, and of each token its
+    place in its document.
     """
 
     starts: Int64  # [N]
@@ -168,15 +174,17 @@ def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
 def positions_in_documents(cut: Cut) -> Ragged:
     """The position of each token in its document, counted anew where a row begins: i32."""
     places = cut.ragged(cut.in_document)
-    row_start = np.repeat(places.values[np.minimum(places.indptr[:-1], len(places.values) - 1)], places.lengths())
+    row_start = np.repeat(
+        places.values[np.minimum(places.indptr[:-1], len(places.values) - 1)], places.lengths()
+    )
     first = np.arange(len(places.values)) - np.repeat(places.indptr[:-1], places.lengths())
     is_first_document = places.values == row_start + first
     return Ragged(np.where(is_first_document, first, places.values).astype(np.int32), places.indptr)
 
 
 def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: int = 1) -> Rows:
-    """Rows of tokens that are ready, those without any label left out, which is said; ``views`` that follow one another
-    are left out together. Raises SpecError where none is left.
+    """Rows of tokens that are ready, those without any label left out, which is said; ``views``
+    that follow one another are left out together. Raises SpecError where none is left.
     """
     labels = tokens["labels"]
     row = np.repeat(np.arange(len(labels)), labels.lengths())
@@ -191,7 +199,9 @@ def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: 
             where=name,
         )
     if len(places) < len(labels):
-        reporter.note(f"{name}: {len(labels) - len(places):,} rows have no token to learn: they are left out")
+        reporter.note(
+            f"{name}: {len(labels) - len(places):,} rows have no token to learn: they are left out"
+        )
         tokens = {column: values.select(places) for column, values in tokens.items()}
     n = len(places)
     return Rows(
@@ -209,12 +219,19 @@ def token_hashes(tokens: dict[str, Ragged]) -> Int64:
     names = sorted(tokens)
     indptr = tokens["labels"].indptr
     columns = [np.ascontiguousarray(tokens[name].values, np.int32) for name in names]
-    rows = [tuple(column[start:stop].tobytes() for column in columns) for start, stop in itertools.pairwise(indptr)]
+    rows = [
+        tuple(column[start:stop].tobytes() for column in columns)
+        for start, stop in itertools.pairwise(indptr)
+    ]
     return identity.hash_bytes(rows)
 
 
-def examples(tokenizer: Any, rows: Rows, start: int, stop: int, max_length: int, views: int = 1) -> Examples:
-    """Rows start..stop of tokens as a model reads them. Raises SpecError where one is longer than ``max_length``."""
+def examples(
+    tokenizer: Any, rows: Rows, start: int, stop: int, max_length: int, views: int = 1
+) -> Examples:
+    """Rows start..stop of tokens as a model reads them. Raises SpecError where one is longer than
+    ``max_length``.
+    """
     places = np.arange(start, stop)
     tokens = {name: column.select(places) for name, column in rows.tokens.items()}
     labels = tokens.pop("labels")
@@ -239,10 +256,18 @@ def examples(tokenizer: Any, rows: Rows, start: int, stop: int, max_length: int,
 
 
 def packed(source: Source, make: Any, reporter: Reporter) -> Source:
-    """The source with each split made into rows of tokens by ``make(rows, name)``, and a table of its own."""
-    tables = {split: make(rows, f"{source.name}/{split}") for split, rows in source.splits.items() if len(rows)}
+    """The source with each split made into rows of tokens by ``make(rows, name)``, and a table of
+    its own.
+    """
+    tables = {
+        split: make(rows, f"{source.name}/{split}")
+        for split, rows in source.splits.items()
+        if len(rows)
+    }
     for split, rows in tables.items():
         tokens = len(rows.tokens["labels"].values)
         learnt = int((rows.tokens["labels"].values >= 0).sum())
-        reporter.note(f"{source.name}/{split}: {len(rows):,} rows of {tokens:,} tokens, {learnt:,} of them learnt")
+        reporter.note(
+            f"{source.name}/{split}: {len(rows):,} rows of {tokens:,} tokens, {learnt:,} of them learnt"
+        )
     return source.with_tables(tables)

@@ -1,5 +1,5 @@
-"""Rows to token ids: whatever the tokenizer's ``model_input_names`` ask for, unpadded and ragged, with the identity
-columns beside.
+"""Rows to token ids: whatever the tokenizer's ``model_input_names`` ask for, unpadded and ragged,
+with the identity columns beside.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from logitcache.errors import SpecError
 from logitcache.records import Examples, Padding, Ragged
 
 
-def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None) -> Examples:
+def prepare(
+    tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: int | None = None
+) -> Examples:
     """Tokenise rows start..stop, cut to ``max_length`` tokens the way the tokenizer truncates."""
     stop = len(rows) if stop is None else stop
     if rows.tokens:
@@ -26,7 +28,10 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
     part = slice(start, stop)
     special = tokenizer.num_special_tokens_to_add(pair=rows.text_pair is not None)
     if max_length <= special:
-        raise SpecError(expected=f"a maximum length over {special}, the tokenizer's special tokens", found=max_length)
+        raise SpecError(
+            expected=f"a maximum length over {special}, the tokenizer's special tokens",
+            found=max_length,
+        )
     ids, segments, ends, typed = Spool(np.int32), Spool(np.uint8), Spool(np.int64), False
     total, blank = 0, _blank(tokenizer)
     cut = np.zeros(stop - start, np.bool_)
@@ -34,8 +39,16 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int = 0, stop: i
     for first in range(start, stop, BLOCK_ROWS):
         text, pair = rows.texts(first, min(first + BLOCK_ROWS, stop))
         fields = (text,) if pair is None else (text, pair)
-        encoded = tokenizer(*fields, truncation=True, max_length=max_length, padding=False, return_attention_mask=False)
-        tokens = [row or [blank] for row in encoded["input_ids"]]  # an empty text needs a position too
+        encoded = tokenizer(
+            *fields,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
+        )
+        tokens = [
+            row or [blank] for row in encoded["input_ids"]
+        ]  # an empty text needs a position too
         length = np.fromiter(map(len, tokens), np.int64, len(tokens))
         ends.add(total + np.cumsum(length))
         total += int(length.sum())
@@ -67,7 +80,9 @@ def _blank(tokenizer: Any) -> int:
     return int(tokenizer.pad_token_id if eos is None else eos)
 
 
-def _is_cut(tokenizer: Any, encoded: Any, fields: tuple[list[str], ...], row: int, max_length: int) -> bool:
+def _is_cut(
+    tokenizer: Any, encoded: Any, fields: tuple[list[str], ...], row: int, max_length: int
+) -> bool:
     """Whether a row of ``max_length`` tokens has lost some, or is just that long."""
     if encoded.encodings is not None:
         return bool(encoded.encodings[row].overflowing)

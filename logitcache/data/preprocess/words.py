@@ -1,7 +1,8 @@
 """Rows of words, each with a label of its own: read from columns of lists, and made into tokens.
 
-A row's text is its words joined by newlines, which no word has: so its hash is one of the words and of nothing else.
-What teacher and student are joined by is the word; each keeps it at its first piece, in whichever tokenizer.
+A row's text is its words joined by newlines, which no word has: so its hash is one of the words and
+of nothing else. What teacher and student are joined by is the word; each keeps it at its first
+piece, in whichever tokenizer.
 """
 
 from __future__ import annotations
@@ -33,13 +34,17 @@ NO_WORD = -1  # the token of a word that the tokenizer has cut away
 def columns_of(tables: Sequence[Table], asked: Columns) -> Columns | None:
     """The columns of words and of their labels, both of lists; None where there are none.
 
-    Where no task is named, many a data set has the words of a text beside the text and its one label: then it is a
-    text that is classified, as are words without labels.
+    Where no task is named, many a data set has the words of a text beside the text and its one
+    label: then it is a text that is classified, as are words without labels.
     """
     have = list(dict.fromkeys(name for table in tables for name in table.columns))
 
     def of_lists(names: Sequence[str]) -> str | None:
-        lists = (name for name in names if name in have and any(_is_lists(table, name) for table in tables))
+        lists = (
+            name
+            for name in names
+            if name in have and any(_is_lists(table, name) for table in tables)
+        )
         return next(lists, None)
 
     words = of_lists(WORDS if asked.text is None else (asked.text,))
@@ -50,7 +55,9 @@ def columns_of(tables: Sequence[Table], asked: Columns) -> Columns | None:
 
 
 def _has_texts(tables: Sequence[Table], asked: Columns) -> bool:
-    """Whether there is a column of texts, and one of a label for each, where nobody has named a column."""
+    """Whether there is a column of texts, and one of a label for each, where nobody has named a
+    column.
+    """
     if asked.text is not None or asked.label is not None:
         return False
     plain = {name for table in tables for name in table.columns if not _is_lists(table, name)}
@@ -66,8 +73,8 @@ def _is_lists(table: Table, name: str) -> bool:
 
 
 def opened(table: Table, names: Columns) -> Opened:
-    """The rows and the words of a table. Raises SpecError naming a row whose words are none, or that has not as many
-    labels as words.
+    """The rows and the words of a table. Raises SpecError naming a row whose words are none, or
+    that has not as many labels as words.
     """
     assert names.text is not None
     if names.text not in table.columns:
@@ -78,11 +85,15 @@ def opened(table: Table, names: Columns) -> Opened:
             where=table.path,
         )
     words = _lists(table, names.text)
-    labels = [None] * len(table) if names.label not in table.columns else _lists(table, str(names.label))
+    labels = (
+        [None] * len(table) if names.label not in table.columns else _lists(table, str(names.label))
+    )
     for row, (own, tags) in enumerate(zip(words, labels, strict=True)):
         _check(own, tags, table.place(row))
     lengths = np.fromiter(map(len, words), np.int64, len(words))
-    flat = [[None] * len(own) if tags is None else tags for own, tags in zip(words, labels, strict=True)]
+    flat = [
+        [None] * len(own) if tags is None else tags for own, tags in zip(words, labels, strict=True)
+    ]
     row_of_word = np.repeat(np.arange(len(words)), lengths)
     texts = arrow_texts([SEPARATOR.join(own) for own in words])
     units = replace(
@@ -107,7 +118,10 @@ def _lists(table: Table, name: str) -> list[Any]:
 def _check(words: Any, tags: Any, where: str) -> None:
     if not isinstance(words, list | tuple):
         raise SpecError(
-            expected="a list of words", found=short(repr(words)), advice="Correct the row or leave it out.", where=where
+            expected="a list of words",
+            found=short(repr(words)),
+            advice="Correct the row or leave it out.",
+            where=where,
         )
     for word in words:
         if not isinstance(word, str) or not word or UNFIT.search(word):
@@ -128,7 +142,9 @@ def _check(words: Any, tags: Any, where: str) -> None:
 
 
 def rarest(labels: Ragged) -> Int64:
-    """The rarest label of each row's words, -1 where none has one: what a row counts for where rows are held out."""
+    """The rarest label of each row's words, -1 where none has one: what a row counts for where rows
+    are held out.
+    """
     known = labels.values[labels.values >= 0]
     counts = np.bincount(known, minlength=1)
     order = np.argsort(counts, kind="stable")
@@ -143,8 +159,8 @@ def rarest(labels: Ragged) -> Int64:
 
 
 def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) -> Examples:
-    """Tokenise rows start..stop, word by word, cut to ``max_length`` tokens the way the tokenizer truncates. Raises
-    SpecError for a tokenizer that does not tell which word a token is of.
+    """Tokenise rows start..stop, word by word, cut to ``max_length`` tokens the way the tokenizer
+    truncates. Raises SpecError for a tokenizer that does not tell which word a token is of.
     """
     assert rows.tags is not None
     if not tokenizer.is_fast:
@@ -179,7 +195,10 @@ def prepare(tokenizer: Any, rows: Rows, max_length: int, start: int, stop: int) 
         inputs=inputs,
         cut=cut,
         padding=Padding.of(tokenizer),
-        units={"first": _ragged(firsts, np.int64), "labels": rows.tags.select(np.arange(start, stop))},
+        units={
+            "first": _ragged(firsts, np.int64),
+            "labels": rows.tags.select(np.arange(start, stop)),
+        },
     )
 
 
@@ -193,7 +212,10 @@ def _encoded(tokenizer: Any, words: list[list[str]], max_length: int) -> Any:
             padding=False,
             return_attention_mask=False,
         )
-    except (AssertionError, ValueError) as error:  # a byte-level tokenizer that was saved without a space before words
+    except (
+        AssertionError,
+        ValueError,
+    ) as error:  # a byte-level tokenizer that was saved without a space before words
         raise SpecError(
             expected="a tokenizer that takes words",
             found=f"{type(tokenizer).__name__}: {short(str(error))}",
@@ -202,7 +224,9 @@ def _encoded(tokenizer: Any, words: list[list[str]], max_length: int) -> Any:
 
 
 def _first_pieces(word_of_token: list[int | None], words: int, first_is_cut: bool) -> Int64:
-    """The token of each word's first piece, or NO_WORD where it is cut away or has none: i64[words]."""
+    """The token of each word's first piece, or NO_WORD where it is cut away or has none:
+    i64[words].
+    """
     word = np.array([NO_WORD if each is None else each for each in word_of_token], np.int64)
     token = np.flatnonzero(word >= 0)[::-1]  # backwards: the first piece of a word is written last
     first = np.full(words, NO_WORD)

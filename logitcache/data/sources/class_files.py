@@ -1,4 +1,6 @@
-"""Names of classes in files beside the data: ``labels.json``, and what the ``datasets`` library writes."""
+"""Names of classes in files beside the data: ``labels.json``, and what the ``datasets`` library
+writes.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,14 @@ INFOS = ("dataset_infos.json", "dataset_info.json")
 
 
 def label_names(
-    names: tuple[str, ...] | None, folders: Iterable[Path], column: str | None, numbered: tuple[str, ...] = ()
+    names: tuple[str, ...] | None,
+    folders: Iterable[Path],
+    column: str | None,
+    numbered: tuple[str, ...] = (),
 ) -> ClassNames | None:
-    """The names of the classes: those of an option or a preset, else those of a file beside the data. ``numbered`` are
-    names whose places are the numbers in the data, as a preset knows. ``column`` is the column of the labels; None
-    where the data itself names its classes.
+    """The names of the classes: those of an option or a preset, else those of a file beside the
+    data. ``numbered`` are names whose places are the numbers in the data, as a preset knows.
+    ``column`` is the column of the labels; None where the data itself names its classes.
 
     Raises SpecError unless each name is there once and none is empty.
     """
@@ -34,7 +39,10 @@ def label_names(
         return None
     if not all(classes.names) or not classes.names or len(set(classes.names)) < len(classes.names):
         listed = ", ".join(map(repr, classes.names)) or "none"
-        raise SpecError(f"expected label names, each once and none empty, found {listed}. Correct them.", where=where)
+        raise SpecError(
+            f"expected label names, each once and none empty, found {listed}. Correct them.",
+            where=where,
+        )
     return classes
 
 
@@ -53,8 +61,8 @@ def _beside(folders: Iterable[Path], column: str | None) -> tuple[ClassNames | N
 
 
 def _of_infos(path: Path, column: str | None) -> ClassNames | None:
-    """The names of a column of class numbers, from what the ``datasets`` library writes beside data: the features of
-    one configuration, or of several by their names. None where they differ.
+    """The names of a column of class numbers, from what the ``datasets`` library writes beside
+    data: the features of one configuration, or of several by their names. None where they differ.
     """
     if column is None or not path.is_file():
         return None
@@ -69,8 +77,8 @@ def _of_infos(path: Path, column: str | None) -> ClassNames | None:
 
 
 def _of_names(path: Path) -> ClassNames | None:
-    """Names of classes from a ``labels.json``: a list in label order, {"labels": [...]}, or which number each name has
-    ({"0": "neg", "1": "pos"} or {"neg": 0, "pos": 1}).
+    """Names of classes from a ``labels.json``: a list in label order, {"labels": [...]}, or which
+    number each name has ({"0": "neg", "1": "pos"} or {"neg": 0, "pos": 1}).
     """
     if not path.is_file():
         return None
@@ -93,7 +101,9 @@ def _of_names(path: Path) -> ClassNames | None:
 
 
 def _numbers(written: Mapping[str, Any]) -> dict[int, str] | None:
-    """Names by their numbers, of a mapping in either direction; None where it is neither or two names share one."""
+    """Names by their numbers, of a mapping in either direction; None where it is neither or two
+    names share one.
+    """
     pairs: list[tuple[int | None, str]] = []
     for key, value in written.items():
         if type(value) is int:

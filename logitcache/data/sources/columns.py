@@ -32,19 +32,38 @@ PAIR_COLUMNS = (
 )
 LABEL_COLUMNS = ("label", "labels", "class", "category", "target", "intent")
 # Columns that number the rows: an index that pandas wrote, and the like.
-_NUMBERING = re.compile(r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE)
-NO_HEADER = "If the first line is a row, name the columns with --header, for example --header text,label."
+_NUMBERING = re.compile(
+    r"|\s+|unnamed: ?[0-9]+|__index_level_[0-9]+__|id|idx|index|row_?id", re.IGNORECASE
+)
+NO_HEADER = (
+    "If the first line is a row, name the columns with --header, for example --header text,label."
+)
 LOOKED_AT = 1000  # rows of a column that may hold the labels
 SPLIT_COLUMNS = ("split", "set", "partition", "subset")
-_LABEL_WORDS = ("label", "class", "categ", "target", "intent", "sentiment", "rating", "stars", "score", "topic")
+_LABEL_WORDS = (
+    "label",
+    "class",
+    "categ",
+    "target",
+    "intent",
+    "sentiment",
+    "rating",
+    "stars",
+    "score",
+    "topic",
+)
 
 
 def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> Columns:
-    """Fill in the column names that were not given; refuse those that no file has. One file may lack what another
-    has: a test split is often unlabelled. Usual names may be written in any case.
+    """Fill in the column names that were not given; refuse those that no file has. One file may
+    lack what another has: a test split is often unlabelled. Usual names may be written in any case.
     """
     have = _names(tables)
-    for flag, name in (("--text", asked.text), ("--text-pair", asked.text_pair), ("--label", asked.label)):
+    for flag, name in (
+        ("--text", asked.text),
+        ("--text-pair", asked.text_pair),
+        ("--label", asked.label),
+    ):
         if name is not None and name not in have:
             problem = f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}"
             raise SpecError(problem, advice="Give one of these.", where=where)
@@ -56,7 +75,9 @@ def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> 
         text = _first(TEXT_COLUMNS, have)
     if text is None:
         raise _no_text(have, where, typed=all(table.typed for table in tables))
-    return replace(asked, text=text, text_pair=pair, label=asked.label or _first(LABEL_COLUMNS, have))
+    return replace(
+        asked, text=text, text_pair=pair, label=asked.label or _first(LABEL_COLUMNS, have)
+    )
 
 
 def _called(name: str, have: Sequence[str]) -> str | None:
@@ -74,13 +95,17 @@ def _first(names: Sequence[str], have: Sequence[str]) -> str | None:
 def _no_text(have: Sequence[str], where: Path | str, *, typed: bool) -> SpecError:
     expected = f"a text column ({', '.join(TEXT_COLUMNS)})"
     if not have:
-        return SpecError(expected=expected, found="an empty file", advice="Fetch or save it again.", where=where)
+        return SpecError(
+            expected=expected, found="an empty file", advice="Fetch or save it again.", where=where
+        )
     advice = "Name it with --text (and --text-pair)."
     if not typed and len(have) == 1:
         advice += " If the lines hold several fields, say with --delimiter what separates them."
     if not typed:
         advice += f" {NO_HEADER}"
-    return SpecError(expected=expected, found=", ".join(map(short, have)), advice=advice, where=where)
+    return SpecError(
+        expected=expected, found=", ".join(map(short, have)), advice=advice, where=where
+    )
 
 
 def looks_like_row(names: Sequence[str]) -> bool:
@@ -91,18 +116,24 @@ def looks_like_row(names: Sequence[str]) -> bool:
 def not_read(tables: Sequence[Table], taken: Columns) -> tuple[str, ...]:
     """The columns that are neither texts nor labels, but those that only number the rows."""
     read = (taken.text, taken.text_pair, taken.label)
-    return tuple(name for name in _names(tables) if name not in read and not _NUMBERING.fullmatch(name))
+    return tuple(
+        name for name in _names(tables) if name not in read and not _NUMBERING.fullmatch(name)
+    )
 
 
 def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> list[str]:
-    """What a user has to know of the columns that were taken, one line each: others that might have been meant, and
-    texts that pandas would not read as such.
+    """What a user has to know of the columns that were taken, one line each: others that might have
+    been meant, and texts that pandas would not read as such.
     """
     notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken)]
     notes += [_split_column(tables, taken), _rejected(tables, taken)]
     for table in tables:
         if not table.typed:
-            columns = [name for name in (taken.text, taken.text_pair) if name is not None and name in table.columns]
+            columns = [
+                name
+                for name in (taken.text, taken.text_pair)
+                if name is not None and name in table.columns
+            ]
             for name in columns:
                 notes += [_missing_words(table, name), _empty_texts(table, name)]
     return [note for note in notes if note is not None]
@@ -180,7 +211,9 @@ def _split_column(tables: Sequence[Table], taken: Columns) -> str | None:
 
 
 def _rejected(tables: Sequence[Table], taken: Columns) -> str | None:
-    """A note of annotations that somebody has rejected, as Prodigy writes them: the label is not the row's."""
+    """A note of annotations that somebody has rejected, as Prodigy writes them: the label is not
+    the row's.
+    """
     for table in tables:
         if "answer" not in table.columns or "answer" in (taken.text, taken.text_pair, taken.label):
             continue
@@ -219,14 +252,15 @@ def _missing_words(table: Table, column: str) -> str | None:
 
 
 def _empty_texts(table: Table, column: str) -> str | None:
-    """A note of empty texts, where there are more than rows without anything in them, which are said already."""
+    """A note of empty texts, where there are more than rows without anything in them, which are
+    said already.
+    """
     empty = pc.match_substring_regex(_strings(table, column), r"\A\z")
     count = pc.sum(empty).as_py() or 0
     if count <= sum(remark.count for remark in table.remarks if remark.kind is Peculiar.EMPTY):
         return None
-    return (
-        f"{table.path}: column {column!r}: empty texts: {count:,} (first: {table.place(empty.to_pylist().index(True))})"
-    )
+    first = table.place(empty.to_pylist().index(True))
+    return f"{table.path}: column {column!r}: empty texts: {count:,} (first: {first})"
 
 
 def _strings(table: Table, column: str) -> pa.Array | pa.ChunkedArray:

@@ -15,8 +15,9 @@ _COMMENT = re.compile(r"# ?(id\b|newdoc\b|newpar\b|[\w.]+ ?=)")  # before the wo
 
 
 def read_conll(content: Content) -> Table:
-    """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document, and comments
-    before a row, are no words. Raises SpecError naming a line that has no label, or where the first column counts.
+    """Read a file as columns of lists, ``words`` and ``tags``. Lines that begin a document, and
+    comments before a row, are no words. Raises SpecError naming a line that has no label, or where
+    the first column counts.
     """
     words: list[list[str]] = []
     tags: list[list[str]] = []
@@ -24,7 +25,9 @@ def read_conll(content: Content) -> Table:
     open_row = False
     with content.text() as file:
         for number, line in enumerate(file, 1):
-            fields = [field for field in line.strip("\r\n").split("\t" if "\t" in line else " ") if field]
+            fields = [
+                field for field in line.strip("\r\n").split("\t" if "\t" in line else " ") if field
+            ]
             if not fields or fields[0] == _DOCUMENT:
                 open_row = False
                 continue
@@ -52,4 +55,6 @@ def read_conll(content: Content) -> Table:
             advice="Put the words first, and their labels last.",
             where=content.path,
         )
-    return Table(content.path, {"words": words, "tags": tags}, np.array(lines, np.int64), typed=True)
+    return Table(
+        content.path, {"words": words, "tags": tags}, np.array(lines, np.int64), typed=True
+    )

@@ -1,8 +1,9 @@
 """What a data file holds, as its readers see it: unpacked and decoded.
 
-How a file is packed is seen in its first bytes, whatever its name says: browsers unpack what they fetch. Its encoding
-is the one that its byte order mark names, else the one that was asked for, else UTF-8. UTF-16 without a mark is
-recognised by its zero bytes: in plain text every second byte is one.
+How a file is packed is seen in its first bytes, whatever its name says: browsers unpack what they
+fetch. Its encoding is the one that its byte order mark names, else the one that was asked for, else
+UTF-8. UTF-16 without a mark is recognised by its zero bytes: in plain text every second byte is
+one.
 """
 
 from __future__ import annotations
@@ -91,7 +92,14 @@ class Content:
     def remarks(self, rows: int) -> tuple[Remark, ...]:
         """What a user has to know of the encoding."""
         if self.guessed:
-            return (Remark(Peculiar.UTF16, "They are read as such. Another encoding: --encoding", rows, "line 1"),)
+            return (
+                Remark(
+                    Peculiar.UTF16,
+                    "They are read as such. Another encoding: --encoding",
+                    rows,
+                    "line 1",
+                ),
+            )
         if self.encoding != self.asked.encoding or _is_utf8_name(self.encoding):
             return ()
         lines = _utf8_lines(self)
@@ -125,7 +133,9 @@ def members(path: Path) -> list[str]:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, OSError):
         return []
-    return [name for name in names if not name.endswith("/") and not _is_hidden(PurePosixPath(name))]
+    return [
+        name for name in names if not name.endswith("/") and not _is_hidden(PurePosixPath(name))
+    ]
 
 
 def _is_hidden(path: PurePosixPath) -> bool:
@@ -140,11 +150,18 @@ def _member(path: Path) -> BinaryIO:
     if len(names) != 1:
         found = ", ".join(map(short, names[:8])) or "none"
         advice = "Unpack it, and name the file or the folder."
-        raise SpecError(expected="a zip archive of one file", found=found, advice=advice, where=path)
+        raise SpecError(
+            expected="a zip archive of one file", found=found, advice=advice, where=path
+        )
     with zipfile.ZipFile(path) as archive:  # its file stays open as long as that of a member
         if archive.getinfo(names[0]).flag_bits & 1:
             advice = "Unpack it."
-            raise SpecError(expected="an archive without a password", found="one with it", advice=advice, where=path)
+            raise SpecError(
+                expected="an archive without a password",
+                found="one with it",
+                advice=advice,
+                where=path,
+            )
         return cast("BinaryIO", archive.open(names[0]))
 
 
@@ -153,21 +170,35 @@ def unpacking(path: Path) -> Iterator[None]:
     """Raises SpecError for a packed file that is broken."""
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, pa.ArrowException) as error:
+    except (
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        pa.ArrowException,
+    ) as error:
         raise _broken(path, error) from None
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # a disk's fault; EINVAL: an archive that names no place in itself
+        if error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # a disk's fault; EINVAL: an archive that names no place in itself
             raise
         raise _broken(path, error) from None
 
 
 def _broken(path: Path, error: Exception) -> SpecError:
     advice = "Fetch or pack it again."
-    return SpecError(expected="a packed file that is whole", found=short(error), advice=advice, where=path)
+    return SpecError(
+        expected="a packed file that is whole", found=short(error), advice=advice, where=path
+    )
 
 
 def _without_mark(start: bytes) -> str | None:
-    """UTF-16 in one order or the other, where at least every other character is one of plain text; else None."""
+    """UTF-16 in one order or the other, where at least every other character is one of plain text;
+    else None.
+    """
     low, high = start[::2].count(0), start[1::2].count(0)
     if high * 4 > len(start) and not low:
         return "utf-16-le"
@@ -181,7 +212,9 @@ def _is_utf8_name(encoding: str) -> bool:
 
 
 def _utf8_lines(content: Content) -> list[int]:
-    """The lines (1-based) with letters beyond ASCII that are UTF-8, where these are most of such lines; else none."""
+    """The lines (1-based) with letters beyond ASCII that are UTF-8, where these are most of such
+    lines; else none.
+    """
     lines = []
     others = 0
     with content.open() as file:
@@ -193,9 +226,13 @@ def _utf8_lines(content: Content) -> list[int]:
 
 
 def undecodable(content: Content) -> LogitCacheError:
-    """The error over bytes that are not of the encoding, with the first line that has them and what may be done."""
+    """The error over bytes that are not of the encoding, with the first line that has them and what
+    may be done.
+    """
     if content.encoding.startswith(_WITHOUT_LINES):
-        error = SpecError(expected=content.encoding, found="bytes that are not, as in a file that was cut")
+        error = SpecError(
+            expected=content.encoding, found="bytes that are not, as in a file that was cut"
+        )
         error.advice = "Save it as UTF-8."
         return error.at(content.path)
     number, line, is_mixed = _first_undecodable(content)
@@ -219,8 +256,8 @@ def _example(line: bytes) -> str:
 
 
 def _first_undecodable(content: Content) -> tuple[int, bytes, bool]:
-    """The first line that cannot be decoded (1-based), and whether a line before it holds more than ASCII. The decoder
-    itself counts from the start of whatever block it read.
+    """The first line that cannot be decoded (1-based), and whether a line before it holds more than
+    ASCII. The decoder itself counts from the start of whatever block it read.
     """
     is_mixed = False
     number, line = 0, b""

@@ -1,7 +1,8 @@
 """Running text for language models: text files, folders of them, and the built-in corpus.
 
-A text file is cut at empty lines into documents of about 8,000 characters, so that some can be held out; one without
-empty lines is cut at the ends of lines. ``corpus`` is the docstrings of the installed packages, one document each.
+A text file is cut at empty lines into documents of about 8,000 characters, so that some can be held
+out; one without empty lines is cut at the ends of lines. ``corpus`` is the docstrings of the
+installed packages, one document each.
 """
 
 from __future__ import annotations
@@ -33,18 +34,24 @@ MIN_CHARACTERS = 200  # of a docstring that is a document
 
 
 def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -> Origin | None:
-    """The text files that a name stands for, or the built-in corpus; None where it is neither, or the files are tables
-    with a delimiter or a header.
+    """The text files that a name stands for, or the built-in corpus; None where it is neither, or
+    the files are tables with a delimiter or a header.
     """
     if not isinstance(data, str | os.PathLike):
         return None
     if data == NAME:
-        return Origin(NAME, NAME, {None: partial(_built_in, cache, reporter)}, "the built-in corpus")
+        return Origin(
+            NAME, NAME, {None: partial(_built_in, cache, reporter)}, "the built-in corpus"
+        )
     if reading.delimiter is not None or reading.header is not None:
         return None
     path = Path(data)
     if path.is_file() and _is_text(path):
-        return Origin(path.stem, path, {split_of(path): partial(_read, [path], path.parent, reading, reporter)})
+        return Origin(
+            path.stem,
+            path,
+            {split_of(path): partial(_read, [path], path.parent, reading, reporter)},
+        )
     if not path.is_dir() or not all(map(_is_text, data_files(path))):
         return None
     files = sorted(p for p in path.rglob("*") if _is_text(p) and not p.name.startswith("."))
@@ -57,8 +64,12 @@ def find(data: Any, cache: Path, reporter: Reporter, reading: Reading = PLAIN) -
         ignored = ", ".join(file.name for file in splits.pop(None)[:5])
         reporter.note(f"{path}: not read, for their names tell no split: {ignored}")
     elif None in splits:
-        reporter.note(f"{path}: {len(files):,} text files: {listed([str(file.relative_to(path)) for file in files])}")
-    tables = {split: partial(_read, several, path, reading, reporter) for split, several in splits.items()}
+        reporter.note(
+            f"{path}: {len(files):,} text files: {listed([str(file.relative_to(path)) for file in files])}"
+        )
+    tables = {
+        split: partial(_read, several, path, reading, reporter) for split, several in splits.items()
+    }
     return Origin(path.resolve().name, path, tables)
 
 
@@ -75,7 +86,9 @@ def _read(files: list[Path], folder: Path, reading: Reading, reporter: Reporter)
 
 
 def read_text(path: Path, reading: Reading = PLAIN) -> Table:
-    """The documents of a text file, as a column ``text``. Raises SpecError where it cannot be decoded."""
+    """The documents of a text file, as a column ``text``. Raises SpecError where it cannot be
+    decoded.
+    """
     content = Content.of(path, reading)
     try:
         with content.text() as file:

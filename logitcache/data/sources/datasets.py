@@ -1,7 +1,8 @@
-"""Data sets of the ``datasets`` library: from the hub by name, or from a folder it saved. Only here is it imported.
+"""Data sets of the ``datasets`` library: from the hub by name, or from a folder it saved. Only here
+is it imported.
 
-No code of a repository is ever run: the library does not do that any more, and a repository that is nothing but a
-script is refused.
+No code of a repository is ever run: the library does not do that any more, and a repository that is
+nothing but a script is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from logitcache.errors import SpecError
 from logitcache.hub import Commit, download, explain, resolve
 
 Opener = Callable[[], Table]
-_NAME = re.compile(r"((?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?::([\w.+-]+))?(?:@([\w][\w./+-]*))?", re.ASCII)
+_NAME = re.compile(
+    r"((?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?::([\w.+-]+))?(?:@([\w][\w./+-]*))?", re.ASCII
+)
 _BRACKETS = re.compile(r"\[(.*)\]")
 
 
@@ -41,9 +44,15 @@ class HubName:
 
     def how(self) -> str:
         """How to fetch it, and name it then, where the hub cannot be reached from here."""
-        folders = f"{self.config}/*" if self.preset and self.config else None  # known of presets alone
+        folders = (
+            f"{self.config}/*" if self.preset and self.config else None
+        )  # known of presets alone
         named = f"`--data {self.preset}=FOLDER`" if self.preset else "`--data FOLDER`"
-        among = f" (or what in it holds the files of {self.config})" if self.config and not self.preset else ""
+        among = (
+            f" (or what in it holds the files of {self.config})"
+            if self.config and not self.preset
+            else ""
+        )
         return download(self.repo, "dataset", self.revision, folders, named + among)
 
 
@@ -60,7 +69,8 @@ def is_saved(path: Path) -> bool:
 
 
 def saved(path: Path) -> dict[str | None, Opener]:
-    """The tables of a saved folder by split, as the library names them; None for a single one whose name tells none.
+    """The tables of a saved folder by split, as the library names them; None for a single one whose
+    name tells none.
 
     Raises SpecError where the folder cannot be read.
     """
@@ -83,23 +93,34 @@ def is_dataset(value: Any) -> bool:
 
 
 def tables(loaded: Any, where: str) -> dict[str | None, Opener]:
-    """The tables of a ``DatasetDict`` by split, or of a ``Dataset``: None where its name tells no split."""
+    """The tables of a ``DatasetDict`` by split, or of a ``Dataset``: None where its name tells no
+    split.
+    """
     if not is_dataset(loaded):
-        return {str(split): partial(table, data, f"{where}, split {split}") for split, data in loaded.items()}
+        return {
+            str(split): partial(table, data, f"{where}, split {split}")
+            for split, data in loaded.items()
+        }
     split = re.split(r"[^\w.]", str(loaded.split))[0]  # of "train[:10%]" too
     return {split if split in SPLIT_WORDS else None: partial(table, loaded, where)}
 
 
 def commit_of(name: HubName) -> Commit:
-    """The commit that is meant. Raises SpecError: no such data set or revision, no access, no connection."""
+    """The commit that is meant. Raises SpecError: no such data set or revision, no access, no
+    connection.
+    """
     return resolve(name.repo, name.revision, "dataset", name.how())
 
 
-def fetch(name: HubName, commit: Commit, files: Mapping[str, str] | None = None) -> dict[str | None, Opener]:
-    """The tables of a data set on the hub by split, as its own files name them; kept in the library's cache.
+def fetch(
+    name: HubName, commit: Commit, files: Mapping[str, str] | None = None
+) -> dict[str | None, Opener]:
+    """The tables of a data set on the hub by split, as its own files name them; kept in the
+    library's cache.
 
-    ``files`` ({split: pattern}) stands in for what the repository says of its files. Raises SpecError: no such
-    configuration, no access, no connection, a repository that is a script or cannot be read.
+    ``files`` ({split: pattern}) stands in for what the repository says of its files. Raises
+    SpecError: no such configuration, no access, no connection, a repository that is a script or
+    cannot be read.
     """
     import datasets
     import pyarrow as pa
@@ -112,7 +133,9 @@ def fetch(name: HubName, commit: Commit, files: Mapping[str, str] | None = None)
             if commit.local:
                 loaded = _kept(name, commit, files)
             else:
-                loaded = datasets.load_dataset(place, name.config, revision=commit.sha, data_files=patterns)
+                loaded = datasets.load_dataset(
+                    place, name.config, revision=commit.sha, data_files=patterns
+                )
     except SpecError:
         raise
     except (
@@ -130,7 +153,8 @@ def fetch(name: HubName, commit: Commit, files: Mapping[str, str] | None = None)
 
 
 def _kept(name: HubName, commit: Commit, files: Mapping[str, str] | None) -> dict[str, Any]:
-    """What the library's cache holds of a commit, when the hub cannot be asked. Raises SpecError where that is nothing.
+    """What the library's cache holds of a commit, when the hub cannot be asked. Raises SpecError
+    where that is nothing.
 
     The library itself would take the copy made last, of whatever commit.
     """
@@ -154,16 +178,21 @@ def _kept(name: HubName, commit: Commit, files: Mapping[str, str] | None) -> dic
             where=f"data set {name}",
         )
     read = datasets.Dataset.from_file
-    return {s: datasets.concatenate_datasets([read(str(f)) for f in parts]) for s, parts in found[config].items()}
+    return {
+        s: datasets.concatenate_datasets([read(str(f)) for f in parts])
+        for s, parts in found[config].items()
+    }
 
 
 def _arrow_files(folder: Path, split: str) -> list[Path]:
-    return sorted([*folder.glob(f"*-{split}.arrow"), *folder.glob(f"*-{split}-[0-9]*-of-[0-9]*.arrow")])
+    return sorted(
+        [*folder.glob(f"*-{split}.arrow"), *folder.glob(f"*-{split}-[0-9]*-of-[0-9]*.arrow")]
+    )
 
 
 def _unreadable(name: HubName, error: BaseException) -> SpecError:
-    """What an error of the library means. It raises RuntimeError and ValueError for these, so its words tell them apart
-    from other errors.
+    """What an error of the library means. It raises RuntimeError and ValueError for these, so its
+    words tell them apart from other errors.
     """
     if isinstance(error, RuntimeError) and "scripts are no longer supported" in str(error):
         return SpecError(
@@ -185,18 +214,26 @@ def _unreadable(name: HubName, error: BaseException) -> SpecError:
 
 
 def _line(error: BaseException) -> str:
-    while error.__cause__ is not None:  # the library says that something failed, its cause says what
+    while (
+        error.__cause__ is not None
+    ):  # the library says that something failed, its cause says what
         error = error.__cause__
     return f"{type(error).__name__}: {error}".strip().split("\n")[0].rstrip(".")
 
 
 def table(data: Any, where: str) -> Table:
-    """The rows of a ``datasets.Dataset`` as they are ordered there. Raises SpecError: two columns with one name."""
+    """The rows of a ``datasets.Dataset`` as they are ordered there. Raises SpecError: two columns
+    with one name.
+    """
     import datasets
 
-    inner = {name: getattr(kind, "feature", kind) for name, kind in data.features.items()}  # of a list, its items
+    inner = {
+        name: getattr(kind, "feature", kind) for name, kind in data.features.items()
+    }  # of a list, its items
     kinds = {name: kind for name, kind in inner.items() if isinstance(kind, datasets.ClassLabel)}
-    return arrow_table(where, data.with_format("arrow")[:], {name: kind.names for name, kind in kinds.items()})
+    return arrow_table(
+        where, data.with_format("arrow")[:], {name: kind.names for name, kind in kinds.items()}
+    )
 
 
 @contextmanager

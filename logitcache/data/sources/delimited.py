@@ -1,9 +1,11 @@
-"""Delimited text: csv and tsv. In both every field is text, and a file is read block by block. The delimiter is the one
-that was asked for; else a csv's may be another that splits every line alike, which is said.
+"""Delimited text: csv and tsv. In both every field is text, and a file is read block by block. The
+delimiter is the one that was asked for; else a csv's may be another that splits every line alike,
+which is said.
 
-csv follows RFC 4180: quotes group and double. Whether quotes do so in a tsv is decided by :mod:`quoting`. Rows are
-those that pandas reads: a line without any character, or of nothing but spaces, is no row; a row whose fields are all
-empty is one. Lines that pandas would repair (too short, badly quoted, the header again) are refused.
+csv follows RFC 4180: quotes group and double. Whether quotes do so in a tsv is decided by
+:mod:`quoting`. Rows are those that pandas reads: a line without any character, or of nothing but
+spaces, is no row; a row whose fields are all empty is one. Lines that pandas would repair (too
+short, badly quoted, the header again) are refused.
 """
 
 from __future__ import annotations
@@ -101,7 +103,9 @@ def read_csv(content: Content) -> Table:
     if delimiter == ",":
         return table
     name = _DELIMITERS[delimiter]
-    consequence = f"They are read so, as {name} split every line alike. Another delimiter: --delimiter"
+    consequence = (
+        f"They are read so, as {name} split every line alike. Another delimiter: --delimiter"
+    )
     remark = Remark(Peculiar[name.upper()], consequence, len(table), "line 1")
     return table.with_remarks((remark,))
 
@@ -113,7 +117,8 @@ def _read(content: Content, delimiter: str, kind: Characters) -> Table:
 
 
 def read_tsv(content: Content, quoted: bool | None = None) -> Table:
-    """Read a tsv whose quotes are marks, or are ordinary characters, or (None) what the file says by itself.
+    """Read a tsv whose quotes are marks, or are ordinary characters, or (None) what the file says
+    by itself.
 
     Raises SpecError naming the first line that cannot be read.
     """
@@ -157,9 +162,13 @@ def _quoted_rows(
             elif fields:
                 if kind.mixed and taken[-1].endswith("\r"):
                     raise _lone_return(path, line)
-                if kind.quotes and any(_is_behind_space(field, taken, delimiter) for field in fields):
+                if kind.quotes and any(
+                    _is_behind_space(field, taken, delimiter) for field in fields
+                ):
                     raise _quote_behind_space(path, line)
-                if len(taken) > 1 and all(part.count(delimiter) == len(fields) - 1 for part in taken):
+                if len(taken) > 1 and all(
+                    part.count(delimiter) == len(fields) - 1 for part in taken
+                ):
                     several.add(line)
                 yield line, fields
             line += len(taken)
@@ -219,7 +228,9 @@ def _raw_rows(path: Path, file: TextIO, kind: Characters, spaces: _Tally) -> Num
 
 
 def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter: str) -> Table:
-    """The rows as a table: the first is the header. ``spaces`` has been filled when all rows have been taken."""
+    """The rows as a table: the first is the header. ``spaces`` has been filled when all rows have
+    been taken.
+    """
     path = content.path
     lines = Spool(np.int64)
     columns = Growing()
@@ -262,14 +273,18 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
     named = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
     remarks = chain(
         named.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
-        empty.remark(Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"),
+        empty.remark(
+            Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"
+        ),
         spaces.remark(Peculiar.SPACES, "They are no rows, as for pandas"),
     )
     return Table(path, columns.finish(), numbers_of_rows, typed=False, remarks=tuple(remarks))
 
 
 def _check_is_row(content: Content, line: int, fields: list[str]) -> None:
-    """Raises SpecError where the first line of a file whose columns --header names is a header itself."""
+    """Raises SpecError where the first line of a file whose columns --header names is a header
+    itself.
+    """
     header = [name.strip().casefold() for name in content.asked.header or ()]
     if [field.strip().casefold() for field in fields] == header:
         raise SpecError(
@@ -300,7 +315,14 @@ def _wrong_width(where: str, header: list[str], fields: list[str], delimiter: st
 def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
     """What may be done about a row of another number of fields than the header."""
     lines = delimiter.join(header), delimiter.join(fields)
-    other = next((other for other in _DELIMITERS if other != delimiter and all(other in line for line in lines)), None)
+    other = next(
+        (
+            other
+            for other in _DELIMITERS
+            if other != delimiter and all(other in line for line in lines)
+        ),
+        None,
+    )
     if other is not None:
         return f"Give --delimiter {option_value(other)} if that separates the fields, or mend the line."
     if looks_like_row(header):
@@ -327,18 +349,24 @@ def _declared(content: Content) -> str | None:
 
 
 def _delimiter(content: Content) -> str:
-    """The delimiter of a csv: a comma, unless commas leave the header whole and just one other splits every line
-    alike.
+    """The delimiter of a csv: a comma, unless commas leave the header whole and just one other
+    splits every line alike.
     """
     if _width(content, ",", header_only=True) > 1:
         return ","
-    others = [other for other in _DELIMITERS if other != "," and _width(content, other, header_only=True) > 1]
+    others = [
+        other
+        for other in _DELIMITERS
+        if other != "," and _width(content, other, header_only=True) > 1
+    ]
     fitting = [other for other in others if _width(content, other) > 1]
     return fitting[0] if len(fitting) == 1 else ","
 
 
 def _width(content: Content, delimiter: str, header_only: bool = False) -> int:
-    """How many fields every line has, or the first one alone; 0 where they differ or a quote is not closed."""
+    """How many fields every line has, or the first one alone; 0 where they differ or a quote is not
+    closed.
+    """
     csv.field_size_limit(_LONGEST)
     width = 0
     with content.text(newline="") as file:

@@ -1,13 +1,16 @@
-"""The embedded data set ``docstrings``: real English, built on the spot from what is installed, nothing downloaded.
+"""The embedded data set ``docstrings``: real English, built on the spot from what is installed,
+nothing downloaded.
 
-A row is the summary (first paragraph) of a docstring, its label the package it comes from. Sources are parsed with
-``ast`` and never imported or executed. A row counts by its content alone: the blake2b of its text draws its split
-(80/10/10) and its place in it, so the same package versions give the same bytes on every machine. Left out: what is no
-English sentence, what names its own package, and what two packages both say. Two texts that differ in case, space or
-punctuation only are one text.
+A row is the summary (first paragraph) of a docstring, its label the package it comes from. Sources
+are parsed with ``ast`` and never imported or executed. A row counts by its content alone: the
+blake2b of its text draws its split (80/10/10) and its place in it, so the same package versions
+give the same bytes on every machine. Left out: what is no English sentence, what names its own
+package, and what two packages both say. Two texts that differ in case, space or punctuation only
+are one text.
 
-Cost: about 17 s on one core for the eight packages (3,700 files), nearly all of it in the parser. One process does it:
-worker processes would halve that once, but re-import ``__main__``, which runs a user's unguarded script a second time.
+Cost: about 17 s on one core for the eight packages (3,700 files), nearly all of it in the parser.
+One process does it: worker processes would halve that once, but re-import ``__main__``, which runs
+a user's unguarded script a second time.
 """
 
 from __future__ import annotations
@@ -37,14 +40,27 @@ from logitcache.reporter import SILENT, Reporter
 from logitcache.store.lock import lock_folder
 
 NAMES: tuple[str, ...] = ("docstrings",)
-PACKAGES: tuple[str, ...] = ("matplotlib", "networkx", "pandas", "scipy", "sklearn", "sympy", "torch", "transformers")
+PACKAGES: tuple[str, ...] = (
+    "matplotlib",
+    "networkx",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "sympy",
+    "torch",
+    "transformers",
+)
 SPLITS: tuple[str, ...] = ("train", "dev", "test")
-ROWS_PER_PACKAGE = 4000  # the three largest have twice to three times as many: a class must not win by its prior
+ROWS_PER_PACKAGE = (
+    4000  # the three largest have twice to three times as many: a class must not win by its prior
+)
 MIN_WORDS, MAX_WORDS, MIN_CHARACTERS = 5, 60, 25
 
 _BUILDER = 1  # raise it when the same sources would give other rows
 _NOTE = "docstring summaries of installed packages; the label is the package a summary comes from"
-_DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the name to install differs from the name to import
+_DISTRIBUTIONS = {
+    "sklearn": "scikit-learn"
+}  # where the name to install differs from the name to import
 _ALIASES = {
     "matplotlib": ("mpl", "plt", "pyplot", "pylab"),
     "networkx": ("nx",),
@@ -59,7 +75,8 @@ _SKIPPED_FOLDER = re.compile(
 )
 _SKIPPED_FILE = re.compile(r"conftest\.py|test_.*|.*_tests?\.py")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
-# A line that begins something else than prose: doctest, directive, field, rule or fence, section, parameter, bullet.
+# A line that begins something else than prose: doctest, directive, field, rule or fence, section,
+# parameter, bullet.
 _NOT_PROSE = re.compile(
     r"""\s*(?: >>> | \.\.(?:\s|$) | :\w[^:`]*:(?:\s|$) | @\w+ | ([-=~*\#^"`_+])\1\1
     | (?:Args?|Arguments|Parameters?|Params|Inputs?|Outputs?|Returns?|Yields?|Raises
@@ -67,7 +84,9 @@ _NOT_PROSE = re.compile(
     | [*]{0,2}\w+\ \(.*\)\s*: | [*\w]+(?:,\s[*\w]+)*\ :\s | [-*+•]\s | \d+[.)]\s )""",
     re.VERBOSE,
 )
-_MARKUP = re.compile(r":[a-zA-Z][\w:+-]*:(?=`)|\s*<[^<>`]*>(?=`)|(?<=`)_{1,2}(?!\w)|\[(?=`)|(?<=`)\](?:\([^()\s]*\))?")
+_MARKUP = re.compile(
+    r":[a-zA-Z][\w:+-]*:(?=`)|\s*<[^<>`]*>(?=`)|(?<=`)_{1,2}(?!\w)|\[(?=`)|(?<=`)\](?:\([^()\s]*\))?"
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z])")
 _PUNCTUATION = re.compile(r"[\W_]+")
 
@@ -86,16 +105,19 @@ class _Row:
         return SPLITS[max(0, int(self.digest[:8], 16) % 10 - 7)]
 
 
-def build(folder: Path, reporter: Reporter = SILENT, *, packages: Mapping[str, Path] | None = None) -> Path:
-    """Build the data set ``docstrings`` in ``folder``, unless it stands there already, and return its own folder.
+def build(
+    folder: Path, reporter: Reporter = SILENT, *, packages: Mapping[str, Path] | None = None
+) -> Path:
+    """Build the data set ``docstrings`` in ``folder``, unless it stands there already, and return
+    its own folder.
 
-    That is ``folder/docstrings-<digest of builder and package versions>`` with train.jsonl, dev.jsonl, test.jsonl
-    (``text`` and ``label`` per line) and labels.json. It appears whole or not at all. ``reporter`` gets a note
-    per package. ``packages`` maps class names to folders of sources; by default the installed
-    :data:`PACKAGES` are the classes.
+    That is ``folder/docstrings-<digest of builder and package versions>`` with train.jsonl,
+    dev.jsonl, test.jsonl (``text`` and ``label`` per line) and labels.json. It appears whole or not
+    at all. ``reporter`` gets a note per package. ``packages`` maps class names to folders of
+    sources; by default the installed :data:`PACKAGES` are the classes.
 
-    Raises SpecError (a package is not installed or has no usable docstrings, a folder that cannot be written),
-    FormatError (an incomplete set in the place of this one), OutOfSpace.
+    Raises SpecError (a package is not installed or has no usable docstrings, a folder that cannot
+    be written), FormatError (an incomplete set in the place of this one), OutOfSpace.
     """
     if packages is None:
         packages = {name: _installed(name) for name in PACKAGES}
@@ -118,7 +140,9 @@ def _build_alone(
     folder, content = destination.parent, "the data set docstrings"
     was_there = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = lock_folder(folder, name=f".{destination.name}.lock", wait=math.inf, content=content, reporter=reporter)
+    lock = lock_folder(
+        folder, name=f".{destination.name}.lock", wait=math.inf, content=content, reporter=reporter
+    )
     try:
         if not _is_complete(destination):
             _publish(_build(packages, reporter), versions, destination)
@@ -132,7 +156,9 @@ def _build_alone(
 def _installed(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise SpecError(f"data set docstrings: package {name} is not installed. Run: pip install {_distribution(name)}")
+        raise SpecError(
+            f"data set docstrings: package {name} is not installed. Run: pip install {_distribution(name)}"
+        )
     return Path(spec.origin).parent
 
 
@@ -150,7 +176,12 @@ def _distribution(name: str) -> str:
 
 
 def _digest_sources(source: Path) -> str:
-    return digest_json([[path.relative_to(source).as_posix(), path.read_bytes().hex()] for path in _sources(source)])
+    return digest_json(
+        [
+            [path.relative_to(source).as_posix(), path.read_bytes().hex()]
+            for path in _sources(source)
+        ]
+    )
 
 
 def _build(packages: Mapping[str, Path], reporter: Reporter) -> list[_Row]:
@@ -171,12 +202,16 @@ def _build(packages: Mapping[str, Path], reporter: Reporter) -> list[_Row]:
 
 
 def _cap(rows: list[_Row]) -> list[_Row]:
-    """A draw by content; by the digest's last half, since its first decides the split and the order."""
+    """A draw by content; by the digest's last half, since its first decides the split and the
+    order.
+    """
     return sorted(rows, key=lambda row: row.digest[16:])[:ROWS_PER_PACKAGE]
 
 
 def _drop_ambiguous(found: Mapping[str, Iterable[str]]) -> dict[str, list[_Row]]:
-    """One row per text and package, none that two packages share; of variants that of the smallest digest."""
+    """One row per text and package, none that two packages share; of variants that of the smallest
+    digest.
+    """
     owners: dict[str, set[_Row]] = defaultdict(set)
     for name, texts in found.items():
         for text in texts:
@@ -193,7 +228,9 @@ def _summaries(name: str, source: Path) -> list[str]:
     """The summaries under one folder of sources that do not name their package."""
     own_name = _own_name(name)
     with _garbage_collection_paused():
-        texts = [_summary(docstring) for path in _sources(source) for docstring in _docstrings_of(path)]
+        texts = [
+            _summary(docstring) for path in _sources(source) for docstring in _docstrings_of(path)
+        ]
     return [text for text in dict.fromkeys(texts) if text and not own_name.search(text)]
 
 
@@ -203,27 +240,39 @@ def versions_digest() -> str:
 
 
 def running_text(least: int) -> list[str]:
-    """The docstrings of :data:`PACKAGES` of at least so many characters, each once, in the order of their digests."""
+    """The docstrings of :data:`PACKAGES` of at least so many characters, each once, in the order of
+    their digests.
+    """
     texts: set[str] = set()
     with _garbage_collection_paused():
         for name in PACKAGES:
             for path in _sources(_installed(name)):
                 texts.update(inspect.cleandoc(docstring) for docstring in _docstrings_of(path))
     long = (text for text in texts if len(text) >= least)
-    return sorted(long, key=lambda text: blake2b(text.encode("utf-8", "replace"), digest_size=16).digest())
+    return sorted(
+        long, key=lambda text: blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+    )
 
 
 def _sources(source: Path) -> Iterator[Path]:
     for path in sorted(source.rglob("*.py")):
         *folders, file = path.relative_to(source).parts
-        if not any(map(_SKIPPED_FOLDER.fullmatch, folders)) and not _SKIPPED_FILE.fullmatch(file) and path.is_file():
+        if (
+            not any(map(_SKIPPED_FOLDER.fullmatch, folders))
+            and not _SKIPPED_FILE.fullmatch(file)
+            and path.is_file()
+        ):
             yield path
 
 
 def _docstrings_of(path: Path) -> list[str]:
-    """The docstrings of a file's module, classes and functions; none if it is not Python of this version."""
+    """The docstrings of a file's module, classes and functions; none if it is not Python of this
+    version.
+    """
     try:
-        with warnings.catch_warnings(action="ignore"):  # other people's invalid escapes are not our user's concern
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # other people's invalid escapes are not our user's concern
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
         return []
@@ -232,19 +281,27 @@ def _docstrings_of(path: Path) -> list[str]:
 
 
 def _definitions(tree: ast.Module) -> Iterator[_Docstring]:
-    """Every node that may have a docstring. Statements only: expressions are most of a tree and hold no definition."""
+    """Every node that may have a docstring. Statements only: expressions are most of a tree and
+    hold no definition.
+    """
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, _Docstring):
             yield node
         children = ast.iter_child_nodes(node)
-        todo.extend(child for child in children if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case))
+        todo.extend(
+            child
+            for child in children
+            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case)
+        )
 
 
 @contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
-    """Syntax trees are many small objects without a cycle: collecting costs a fifth more time and frees nothing."""
+    """Syntax trees are many small objects without a cycle: collecting costs a fifth more time and
+    frees nothing.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -255,14 +312,21 @@ def _garbage_collection_paused() -> Iterator[None]:
 
 
 def _own_name(name: str) -> re.Pattern[str]:
-    """Matches a text that names the package: a long name anywhere (PyTorch, torch.nn), a short one as a word (np)."""
+    """Matches a text that names the package: a long name anywhere (PyTorch, torch.nn), a short one
+    as a word (np).
+    """
     names = (name, *_ALIASES.get(name, ()))
-    forms = (re.escape(form) if len(form) > 3 else rf"(?<![^\W_]){re.escape(form)}(?![^\W_])" for form in names)
+    forms = (
+        re.escape(form) if len(form) > 3 else rf"(?<![^\W_]){re.escape(form)}(?![^\W_])"
+        for form in names
+    )
     return re.compile("|".join(forms), re.IGNORECASE)
 
 
 def _summary(docstring: str) -> str | None:
-    """The first paragraph as plain text on one line, at most MAX_WORDS long; None if it is no English prose."""
+    """The first paragraph as plain text on one line, at most MAX_WORDS long; None if it is no
+    English prose.
+    """
     lines = _PARAGRAPH.split(inspect.cleandoc(docstring), maxsplit=1)[0].splitlines()
     prose = next((lines[:i] for i, line in enumerate(lines) if _NOT_PROSE.match(line)), lines)
     text = _shorten(" ".join(_plain(" ".join(prose)).split()))
@@ -270,7 +334,9 @@ def _summary(docstring: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Without the markup of reStructuredText and Markdown, which would tell packages apart by house style alone."""
+    """Without the markup of reStructuredText and Markdown, which would tell packages apart by house
+    style alone.
+    """
     return _MARKUP.sub("", text).replace("`", "").replace("**", "").replace("~", "")
 
 
@@ -286,7 +352,12 @@ def _shorten(text: str) -> str:
 
 
 def _is_english(text: str) -> bool:
-    if len(text) < MIN_CHARACTERS or len(text.split()) < MIN_WORDS or not text[0].isalnum() or not text.isprintable():
+    if (
+        len(text) < MIN_CHARACTERS
+        or len(text.split()) < MIN_WORDS
+        or not text[0].isalnum()
+        or not text.isprintable()
+    ):
         return False
     letters, spaces = sum(map(str.isalpha, text)), text.count(" ")
     return letters >= 0.75 * (len(text) - spaces)  # less is a formula, a signature or a table
@@ -295,20 +366,32 @@ def _is_english(text: str) -> bool:
 def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -> None:
     """Write the set beside its place and move it there in one step."""
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix=f".{destination.name}-", dir=destination.parent
+    ) as scratch:
         made = Path(scratch) / destination.name
         made.mkdir()  # the scratch folder is readable by its owner alone; the set follows the umask
         for split in SPLITS:
-            lines = (_json({"text": row.text, "label": row.label}) for row in rows if row.split == split)
+            lines = (
+                _json({"text": row.text, "label": row.label}) for row in rows if row.split == split
+            )
             _write(made / f"{split}.jsonl", "".join(lines))
         _write(
             made / "labels.json",
-            _json({"labels": sorted(versions), "note": _NOTE, "versions": dict(sorted(versions.items()))}),
+            _json(
+                {
+                    "labels": sorted(versions),
+                    "note": _NOTE,
+                    "versions": dict(sorted(versions.items())),
+                }
+            ),
         )
         try:
             made.rename(destination)
         except OSError:
-            if not _is_complete(destination):  # if it is, another process was faster: its bytes are ours
+            if not _is_complete(
+                destination
+            ):  # if it is, another process was faster: its bytes are ours
                 raise
 
 
@@ -324,16 +407,26 @@ def _write(path: Path, text: str) -> None:
 
 
 def _is_complete(folder: Path) -> bool:
-    return all((folder / file).is_file() for file in (*(f"{split}.jsonl" for split in SPLITS), "labels.json"))
+    return all(
+        (folder / file).is_file()
+        for file in (*(f"{split}.jsonl" for split in SPLITS), "labels.json")
+    )
 
 
 def _unwritable(error: OSError, destination: Path) -> FormatError | OutOfSpace | SpecError:
     if error.errno == ENOSPC:
         return OutOfSpace(
-            "no space left to build the data set docstrings. Make room, or name another folder", where=destination
+            "no space left to build the data set docstrings. Make room, or name another folder",
+            where=destination,
         )
     if destination.exists():
         return FormatError(
-            expected="a built data set", found="something else or a part of one", advice="Delete it", where=destination
+            expected="a built data set",
+            found="something else or a part of one",
+            advice="Delete it",
+            where=destination,
         )
-    return SpecError(f"expected a folder to write to, found: {error.strerror}. Name another", where=destination.parent)
+    return SpecError(
+        f"expected a folder to write to, found: {error.strerror}. Name another",
+        where=destination.parent,
+    )

@@ -1,8 +1,8 @@
-"""JSON: one object a line; else a whole document, which is an array of objects, objects one behind the other, or one
-object that holds the rows.
+"""JSON: one object a line; else a whole document, which is an array of objects, objects one behind
+the other, or one object that holds the rows.
 
-Lines are read block by block. A document is held in memory. Blank lines are no rows; a row that lacks a key has None
-there.
+Lines are read block by block. A document is held in memory. Blank lines are no rows; a row that
+lacks a key has None there.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Row = tuple[int, dict[str, Any]]  # its line, 1-based
 
 
 def read_json(content: Content) -> Table:
-    """Read a file of JSON. Raises SpecError naming the line where it is none, where a key stands twice in an object,
-    or where there are no rows to be found in it.
+    """Read a file of JSON. Raises SpecError naming the line where it is none, where a key stands
+    twice in an object, or where there are no rows to be found in it.
     """
     with content.text() as file:
         numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
@@ -40,13 +40,17 @@ def read_json(content: Content) -> Table:
         second = next(numbered, None)
         if _is_row(content, first[1]) and (second is not None or ending(content.path) != ".json"):
             lines = chain([first], [] if second is None else [second], numbered)
-            return _table(content, ((number, _parsed(content, number, line)) for number, line in lines))
+            return _table(
+                content, ((number, _parsed(content, number, line)) for number, line in lines)
+            )
     with content.text() as file:
         return _document(content, file.read())
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """One JSON object. The json module itself would keep the last value of a key that stands there twice."""
+    """One JSON object. The json module itself would keep the last value of a key that stands there
+    twice.
+    """
     row = dict(pairs)
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -59,7 +63,9 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _is_row(content: Content, line: str) -> bool:
-    """Whether a line is one whole row: an object, or a list of plain values where --header names them."""
+    """Whether a line is one whole row: an object, or a list of plain values where --header names
+    them.
+    """
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -73,9 +79,18 @@ def _parsed(content: Content, number: int, line: str) -> dict[str, Any]:
     where = f"{content.path} line {number}"
     try:
         row = _DECODER.decode(line)
-    except (ValueError, RecursionError) as error:  # besides bad JSON: a number of too many digits, too deep a nest
-        found = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        raise SpecError(f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where) from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # besides bad JSON: a number of too many digits, too deep a nest
+        found = (
+            f"{error.msg} at column {error.colno}"
+            if isinstance(error, json.JSONDecodeError)
+            else error
+        )
+        raise SpecError(
+            f"expected one JSON object a line, found: {found}. Mend or remove it.", where=where
+        ) from None
     return _row(content, row, where)
 
 
@@ -150,9 +165,13 @@ def _decoded(text: str, begin: int, where: str) -> tuple[Any, int]:
     except json.JSONDecodeError as error:
         place = where.rpartition(" ")[0]  # the line of the fault, not that of the row
         found = f"{error.msg} at column {error.colno}"
-        raise SpecError(expected="JSON", found=found, advice="Mend it.", where=f"{place} {error.lineno}") from None
+        raise SpecError(
+            expected="JSON", found=found, advice="Mend it.", where=f"{place} {error.lineno}"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise SpecError(expected="JSON", found=error, advice="Mend or remove it.", where=where) from None
+        raise SpecError(
+            expected="JSON", found=error, advice="Mend or remove it.", where=where
+        ) from None
 
 
 def _check_end(content: Content, text: str, position: int) -> None:
@@ -160,12 +179,15 @@ def _check_end(content: Content, text: str, position: int) -> None:
     if end < len(text):
         number = 1 + text.count("\n", 0, end)
         where = f"{content.path} line {number}"
-        raise SpecError(expected="one array of rows", found="more behind it", advice="Remove it.", where=where)
+        raise SpecError(
+            expected="one array of rows", found="more behind it", advice="Remove it.", where=where
+        )
 
 
 def _rows_in(content: Content, document: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    """The rows in one object, and the key under which they stand, where there are others: a row itself, columns (lists
-    of one length, or mappings from row number as pandas writes them), or a list of rows under a key.
+    """The rows in one object, and the key under which they stand, where there are others: a row
+    itself, columns (lists of one length, or mappings from row number as pandas writes them), or a
+    list of rows under a key.
     """
     lists = {key: value for key, value in document.items() if _is_rows(value)}
     if len(lists) > 1:
@@ -200,7 +222,9 @@ def _is_split(columns: Any, rows: Any) -> bool:
 
 
 def _check_flat(content: Content, key: str, rows: list[dict[str, Any]]) -> None:
-    """Raises SpecError where rows under a key hold lists of objects themselves, as SQuAD's paragraphs do."""
+    """Raises SpecError where rows under a key hold lists of objects themselves, as SQuAD's
+    paragraphs do.
+    """
     for row in rows[:BLOCK_ROWS]:
         nested = next((name for name, value in row.items() if _is_rows(value)), None)
         if nested is not None:

@@ -1,4 +1,6 @@
-"""What a file's name says: how its rows are written, how it is packed, what it is called without that."""
+"""What a file's name says: how its rows are written, how it is packed, what it is called without
+that.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ SPLIT_WORDS = {
 
 
 def ending(path: Path) -> str:
-    """The ending that says how rows are written, in small letters: .csv of train.CSV, of train.csv.gz, and of a zip
-    archive with one file that ends so.
+    """The ending that says how rows are written, in small letters: .csv of train.CSV, of
+    train.csv.gz, and of a zip archive with one file that ends so.
     """
     suffix = path.suffix.lower()
     if suffix in PACKINGS:

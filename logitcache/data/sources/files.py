@@ -1,7 +1,7 @@
 """Local files: where they lie, and which split a file's name or its folder's says it holds.
 
-How they are read: :mod:`reading`. A table (csv, parquet, ...) counts whatever it is called. A .json or .txt file may be
-anything, so it counts where its name tells a split, or where it lies alone.
+How they are read: :mod:`reading`. A table (csv, parquet, ...) counts whatever it is called. A .json
+or .txt file may be anything, so it counts where its name tells a split, or where it lies alone.
 """
 
 from __future__ import annotations
@@ -18,13 +18,35 @@ from logitcache.errors import SpecError
 
 _MATCHED = re.compile(r"(.+)_(mis)?matched")
 _DIGITS = re.compile(r"([0-9]+)")
-# What writers of many files call them: Spark (part-00000-UUID-c000), the hub's conversion (0000), others.
+# What writers of many files call them: Spark (part-00000-UUID-c000), the hub's conversion (0000),
+# others.
 _NUMBERED = re.compile(r"(part|shard|chunk)?[-_.]?[0-9]+([-_.].*)?", re.IGNORECASE)
 _DOCUMENTS = (".json", ".txt")  # which may hold anything
 # Beside the data: what describes it.
-_DESCRIPTIONS = ("labels", "dataset_infos", "dataset_info", "dataset_dict", "state", "config", "id2label", "label2id")
+_DESCRIPTIONS = (
+    "labels",
+    "dataset_infos",
+    "dataset_info",
+    "dataset_dict",
+    "state",
+    "config",
+    "id2label",
+    "label2id",
+)
 _SHEETS = (".xlsx", ".xls", ".ods")
-_NOT_READ = (*_SHEETS, ".zip", ".tar", ".pkl", ".pickle", ".xml", ".db", ".sqlite", ".orc", ".avro", ".npy")
+_NOT_READ = (
+    *_SHEETS,
+    ".zip",
+    ".tar",
+    ".pkl",
+    ".pickle",
+    ".xml",
+    ".db",
+    ".sqlite",
+    ".orc",
+    ".avro",
+    ".npy",
+)
 Files = dict[str | None, list[Path]]
 
 
@@ -36,8 +58,8 @@ def split_of(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
 
 
 def split_named(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None:
-    """The split that a data set's own name for it stands for (``validation_mismatched`` for ``dev_mismatched``), or
-    None.
+    """The split that a data set's own name for it stands for (``validation_mismatched`` for
+    ``dev_mismatched``), or None.
     """
     word = name.lower()
     if word not in words and (match := _MATCHED.fullmatch(word)) and match[1] in words:
@@ -46,18 +68,22 @@ def split_named(name: str, words: Mapping[str, str] = SPLIT_WORDS) -> str | None
 
 
 def _split_of_folder(folder: Path, words: Mapping[str, str]) -> str | None:
-    """The split that a folder is called by: ``train``, ``split=train``, or ``train.parquet`` as Spark writes one."""
+    """The split that a folder is called by: ``train``, ``split=train``, or ``train.parquet`` as
+    Spark writes one.
+    """
     if ending(folder) in READERS:
         return split_of(folder, words)
     return split_named(folder.name.removeprefix("split="), words)
 
 
 def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
-    """The data files at a path: ``{split: files}``, or ``{None: files}`` for one table whose name tells no split;
-    several of one split are its parts, in order. ``words`` says which words tell which.
+    """The data files at a path: ``{split: files}``, or ``{None: files}`` for one table whose name
+    tells no split; several of one split are its parts, in order. ``words`` says which words tell
+    which.
 
-    A split is told by a file's name, or by that of a folder in which all its files lie. Raises SpecError: no such path,
-    no data file in a folder, two files for one split, or a part that is missing.
+    A split is told by a file's name, or by that of a folder in which all its files lie. Raises
+    SpecError: no such path, no data file in a folder, two files for one split, or a part that is
+    missing.
     """
     if path.is_file():
         if ending(path) not in READERS:
@@ -65,7 +91,8 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
         return {split_of(path, words): [path]}
     if not path.is_dir():
         raise SpecError(
-            "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, or a folder of them.", where=path
+            "no such file or folder. Give --data a jsonl, csv, tsv or parquet file, or a folder of them.",
+            where=path,
         )
     whole = whole_files(data_files(path))
     if any(split_of(files[0], words) for files in whole):
@@ -82,14 +109,16 @@ def find_files(path: Path, words: Mapping[str, str] = SPLIT_WORDS) -> Files:
 
 
 def _with_folders(path: Path, files: Files, words: Mapping[str, str]) -> Files:
-    """The files of splits, and those of other splits that have a folder of their own beside them. Raises SpecError
-    where a split has both.
+    """The files of splits, and those of other splits that have a folder of their own beside them.
+    Raises SpecError where a split has both.
     """
     folders = _folders_of_splits(path, words)
     both = next((split for split in folders if split in files), None)
     if both is not None:
         names = f"{files[both][0].name} and the folder {folders[both].name}"
-        raise SpecError(f"two places for the split {both!r}: {names}", advice="Keep one.", where=path)
+        raise SpecError(
+            f"two places for the split {both!r}: {names}", advice="Keep one.", where=path
+        )
     return {**files, **{split: _parts(folder) for split, folder in folders.items()}}
 
 
@@ -106,12 +135,20 @@ def _unreadable(path: Path) -> SpecError:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a folder that are read as tables, in order of their names. Hidden files are not: a Mac leaves
-    ``._train.csv`` beside ``train.csv``.
+    """The files of a folder that are read as tables, in order of their names. Hidden files are not:
+    a Mac leaves ``._train.csv`` beside ``train.csv``.
     """
-    visible = [path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path.is_file()]
-    tables = [path for path in visible if ending(path) in READERS and ending(path) not in _DOCUMENTS]
-    documents = [path for path in visible if ending(path) in _DOCUMENTS and stem(path).lower() not in _DESCRIPTIONS]
+    visible = [
+        path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path.is_file()
+    ]
+    tables = [
+        path for path in visible if ending(path) in READERS and ending(path) not in _DOCUMENTS
+    ]
+    documents = [
+        path
+        for path in visible
+        if ending(path) in _DOCUMENTS and stem(path).lower() not in _DESCRIPTIONS
+    ]
     if tables:
         splits = {split_of(path) for path in tables}
         named = [path for path in documents if split_named(stem(path)) not in (None, *splits)]
@@ -119,14 +156,17 @@ def data_files(folder: Path) -> list[Path]:
         named = [path for path in documents if split_of(path)]
         if not named and len(documents) == 1 and not _folders(folder):
             named = documents
-        if not named and all(ending(path) == ".json" and _NUMBERED.fullmatch(stem(path)) for path in documents):
+        if not named and all(
+            ending(path) == ".json" and _NUMBERED.fullmatch(stem(path)) for path in documents
+        ):
             named = documents
     return sorted([*tables, *named])
 
 
 def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[str, list[Path]]:
-    """The files of each split, where a split has a folder of its own (``train/part-0.csv``); none without a folder to
-    train on. Raises SpecError: two folders for one split, or files of several kinds in one.
+    """The files of each split, where a split has a folder of its own (``train/part-0.csv``); none
+    without a folder to train on. Raises SpecError: two folders for one split, or files of several
+    kinds in one.
     """
     folders = _folders_of_splits(folder, words)
     if not folders.keys() - {"dev", "test"}:
@@ -135,22 +175,32 @@ def split_folders(folder: Path, words: Mapping[str, str] = SPLIT_WORDS) -> dict[
 
 
 def _folders_of_splits(folder: Path, words: Mapping[str, str]) -> dict[str, Path]:
-    """The folders below that are called by a split and hold its files. Raises SpecError: two folders for one split."""
+    """The folders below that are called by a split and hold its files. Raises SpecError: two
+    folders for one split.
+    """
     folders: dict[str, Path] = {}
     for below in _folders(folder):
         split = _split_of_folder(below, words)
         files = data_files(below)
-        if not files or split is None or any(split_of(file, words) not in (None, split) for file in files):
+        if (
+            not files
+            or split is None
+            or any(split_of(file, words) not in (None, split) for file in files)
+        ):
             continue
         if split in folders:
             names = f"{folders[split].name} and {below.name}"
-            raise SpecError(f"two folders for the split {split!r}: {names}. Keep one.", where=folder)
+            raise SpecError(
+                f"two folders for the split {split!r}: {names}. Keep one.", where=folder
+            )
         folders[split] = below
     return folders
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
+    )
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -173,8 +223,9 @@ def _by_number(file: Path) -> list[tuple[int, str]]:
 
 
 def inner(folder: Path) -> Path:
-    """The folder itself; or the one in it that holds data files, where it holds none and there is just one: a copy of
-    a data set on the hub is often laid out so (``data/train-00000-of-00001.parquet`` beside a README.md).
+    """The folder itself; or the one in it that holds data files, where it holds none and there is
+    just one: a copy of a data set on the hub is often laid out so
+    (``data/train-00000-of-00001.parquet`` beside a README.md).
     """
     if not folder.is_dir() or data_files(folder) or split_folders(folder):
         return folder
@@ -183,8 +234,8 @@ def inner(folder: Path) -> Path:
 
 
 def whole_files(files: Sequence[Path]) -> list[list[Path]]:
-    """Files one by one, but the parts of one (NAME-00000-of-00003.parquet, ...) together, in order. Raises SpecError
-    where one of them is missing, or is there twice.
+    """Files one by one, but the parts of one (NAME-00000-of-00003.parquet, ...) together, in order.
+    Raises SpecError where one of them is missing, or is there twice.
     """
     whole: list[list[Path]] = []
     parts: dict[tuple[str, str, str], dict[int, Path]] = {}
@@ -225,7 +276,9 @@ def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -
         if split in by_split:
             names = f"{by_split[split][0].name} and {files[0].name}"
             advice = f"Keep one; or, if they are parts of one table, put them into a folder {split!r} of their own."
-            raise SpecError(f"two files for the split {split!r}: {names}", advice=advice, where=folder)
+            raise SpecError(
+                f"two files for the split {split!r}: {names}", advice=advice, where=folder
+            )
         by_split[split] = files
     if not by_split:
         raise _no_split(folder, [file.name for files in whole for file in files], words)
@@ -234,7 +287,9 @@ def _by_split(folder: Path, whole: list[list[Path]], words: Mapping[str, str]) -
 
 def _no_split(folder: Path, candidates: list[str], words: Mapping[str, str]) -> SpecError:
     others = unread(folder)
-    below = [path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)]
+    below = [
+        path.name for path in _folders(folder) if data_files(path) or split_folders(path, words)
+    ]
     found = ", ".join(candidates or others) or "none"
     if candidates:
         advice = "Rename them, or give one file; parts of one table belong into a folder train"
@@ -268,10 +323,18 @@ def _holds_texts(folder: Path) -> bool:
 def unread(folder: Path) -> list[str]:
     """Names of files that may hold rows but are not read: for their endings, or beside others."""
     used = data_files(folder)
-    others = [path for path in folder.iterdir() if not path.name.startswith((".", "_")) and path not in used]
+    others = [
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith((".", "_")) and path not in used
+    ]
     return sorted(path.name for path in others if path.is_file() and _may_hold_rows(path))
 
 
 def _may_hold_rows(path: Path) -> bool:
     is_packed = path.suffix.lower() in PACKINGS
-    return is_packed or ending(path) in _NOT_READ or (ending(path) in _DOCUMENTS and split_of(path) is not None)
+    return (
+        is_packed
+        or ending(path) in _NOT_READ
+        or (ending(path) in _DOCUMENTS and split_of(path) is not None)
+    )

@@ -1,5 +1,5 @@
-"""What a name of data stands for: an embedded set, a local path, a preset or a data set on the hub, in this order; or
-rows that somebody has in memory.
+"""What a name of data stands for: an embedded set, a local path, a preset or a data set on the hub,
+in this order; or rows that somebody has in memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ from logitcache.reporter import Reporter
 
 UNLABELLED_SPLIT = "unlabelled"
 _PLAIN = Reading()
-UNLABELLED_WORDS = {**SPLIT_WORDS, **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT)}
+UNLABELLED_WORDS = {
+    **SPLIT_WORDS,
+    **dict.fromkeys(("unlabelled", "unlabeled", "unsupervised"), UNLABELLED_SPLIT),
+}
 Data: TypeAlias = (
     str | os.PathLike[str] | Mapping[str, Any] | Any
 )  # a name or path; columns, or tables, or such by split
@@ -58,8 +61,8 @@ def find(
     words: Mapping[str, str] = SPLIT_WORDS,
     reading: Reading = _PLAIN,
 ) -> Origin:
-    """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits by their names,
-    ``reading`` how text files are read. What is no name is rows in memory.
+    """Find what a name stands for; embedded sets are built under ``cache``. ``words`` tells splits
+    by their names, ``reading`` how text files are read. What is no name is rows in memory.
 
     Raises SpecError where there is nothing, or it cannot be read.
     """
@@ -67,9 +70,18 @@ def find(
         return _memory(data, reporter)
     data = os.fspath(data)
     if not data:
-        raise SpecError(f"expected a name or a path for the data, found an empty one. Give {_names()}, or a path.")
+        raise SpecError(
+            f"expected a name or a path for the data, found an empty one. Give {_names()}, or a path."
+        )
     if data in docstrings.NAMES:
-        return _files(docstrings.build(cache, reporter), data, f"the built-in set {data}", words, reporter, _PLAIN)
+        return _files(
+            docstrings.build(cache, reporter),
+            data,
+            f"the built-in set {data}",
+            words,
+            reporter,
+            _PLAIN,
+        )
     path, preset = Path(data), presets.find(data)
     if path.exists():
         what = f"the folder {path}, not the preset {preset.name}" if preset else ""
@@ -91,20 +103,24 @@ def find(
 
 
 def lying_here(name: str) -> list[Path]:
-    """What may be the rows that a cache calls by this name, in the folder one stands in: a file is called by its stem.
-    Such a name is no path, for anybody may have written it.
+    """What may be the rows that a cache calls by this name, in the folder one stands in: a file is
+    called by its stem. Such a name is no path, for anybody may have written it.
     """
     plain = name == Path(name).name != "" and not name.startswith(".")
     if not plain:
         return []
     endings = ["", *(end + packing for end in READERS for packing in ("", *PACKINGS, ".zip"))]
-    paths = [Path(name + end) for ending in endings for end in dict.fromkeys((ending, ending.upper()))]
-    return [path for path in paths if os.path.exists(path)]  # False for a name that is too long, too
+    paths = [
+        Path(name + end) for ending in endings for end in dict.fromkeys((ending, ending.upper()))
+    ]
+    return [
+        path for path in paths if os.path.exists(path)
+    ]  # False for a name that is too long, too
 
 
 def single(origin: Origin) -> Table:
-    """The rows of a source that is taken whole, without labels: its one table, else the one called unlabelled, else
-    train. Raises SpecError where it has neither.
+    """The rows of a source that is taken whole, without labels: its one table, else the one called
+    unlabelled, else train. Raises SpecError where it has neither.
     """
     tables = origin.tables
     if isinstance(origin.where, Path) and origin.where.is_file():
@@ -113,7 +129,8 @@ def single(origin: Origin) -> Table:
     if split not in tables:
         listed = ", ".join(str(name) for name in tables)
         raise SpecError(
-            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.", where=origin.where
+            f"expected a split {UNLABELLED_SPLIT} or train, found {listed}. Give one file or table.",
+            where=origin.where,
         )
     return tables[split]()
 
@@ -121,21 +138,34 @@ def single(origin: Origin) -> Table:
 def _memory(data: Any, reporter: Reporter) -> Origin:
     tables, where = memory.tables(data), memory.WHERE
     named = tables if None in tables else _by_split(tables, UNLABELLED_WORDS, where, reporter)
-    if None not in tables and "train" not in named and len(named) < len(tables):  # it may be among the others
+    if (
+        None not in tables and "train" not in named and len(named) < len(tables)
+    ):  # it may be among the others
         listed = ", ".join(map(str, tables))
-        raise SpecError(expected="a split train", found=listed, advice="Rename the one that is meant.", where=where)
+        raise SpecError(
+            expected="a split train",
+            found=listed,
+            advice="Rename the one that is meant.",
+            where=where,
+        )
     return Origin(memory.UNNAMED, where, named, "" if None in tables else "rows in memory")
 
 
-def _local(path: Path, words: Mapping[str, str], reporter: Reporter, what: str, reading: Reading) -> Origin:
+def _local(
+    path: Path, words: Mapping[str, str], reporter: Reporter, what: str, reading: Reading
+) -> Origin:
     if path.is_dir() and datasets.is_saved(path):
         tables = datasets.saved(path)
         named = tables if None in tables else _by_split(tables, words, path, reporter)
-        return Origin(path.resolve().name, path, named, what or f"{path}, saved by datasets", (path,))
+        return Origin(
+            path.resolve().name, path, named, what or f"{path}, saved by datasets", (path,)
+        )
     return _files(path, path.name if path.is_dir() else stem(path), what, words, reporter, reading)
 
 
-def _files(path: Path, name: str, what: str, words: Mapping[str, str], reporter: Reporter, reading: Reading) -> Origin:
+def _files(
+    path: Path, name: str, what: str, words: Mapping[str, str], reporter: Reporter, reading: Reading
+) -> Origin:
     folders = (path, inner(path)) if path.is_dir() else (path.parent,)
     path = inner(path)
     files = find_files(path, words)
@@ -155,7 +185,9 @@ def _read(parts: list[Path], reporter: Reporter, reading: Reading) -> Table:
     return table
 
 
-def _say_ignored(path: Path, used: Iterable[Path], words: Mapping[str, str], reporter: Reporter) -> None:
+def _say_ignored(
+    path: Path, used: Iterable[Path], words: Mapping[str, str], reporter: Reporter
+) -> None:
     """A data file whose name tells no split, beside files that do, is left out; never silently."""
     if not path.is_dir():
         return
@@ -178,22 +210,34 @@ def _preset(preset: Preset) -> Origin:
     missing = [name for name in preset.splits.values() if name not in tables]
     if missing:
         listed = ", ".join(map(str, tables))
-        advice = f"Its files are others now: save those that are meant, and give {preset.name}=FOLDER."
-        raise SpecError(f"preset {preset.name} expects the split {missing[0]}, found {listed}. {advice}", where=where)
+        advice = (
+            f"Its files are others now: save those that are meant, and give {preset.name}=FOLDER."
+        )
+        raise SpecError(
+            f"preset {preset.name} expects the split {missing[0]}, found {listed}. {advice}",
+            where=where,
+        )
     openers: dict[str | None, Opener] = {}
     for split, name_there in preset.splits.items():
         openers[split] = _marked(tables[name_there], preset)
-    return Origin(_folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset)
+    return Origin(
+        _folder_name(preset.name), where, openers, f"preset {preset.name}, {where}", preset=preset
+    )
 
 
 def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Origin:
-    """A preset's facts over files on this machine: a copy of the repository as `hf download` leaves it, the folder in
-    it that holds them, a folder of files named as any, or one saved by `datasets`.
+    """A preset's facts over files on this machine: a copy of the repository as `hf download` leaves
+    it, the folder in it that holds them, a folder of files named as any, or one saved by
+    `datasets`.
     """
     if not folder.is_dir():
         advice = f"Give {preset.name}=FOLDER, where FOLDER holds the files of {preset.repo}."
         raise SpecError(f"no such folder. {advice}", where=folder)
-    root = folder / preset.config if preset.config and (folder / preset.config).is_dir() else inner(folder)
+    root = (
+        folder / preset.config
+        if preset.config and (folder / preset.config).is_dir()
+        else inner(folder)
+    )
     if datasets.is_saved(root):
         saved = datasets.saved(root)
         tables = {split: saved[name] for split, name in preset.splits.items() if name in saved}
@@ -203,17 +247,27 @@ def _preset_in(preset: Preset, folder: Path, reporter: Reporter) -> Origin:
         listed = ", ".join(file.name for file in data_files(root)) or "no data file"
     if "train" not in tables:
         expected = f"expected the split {preset.splits['train']} of {preset.repo}"
-        raise SpecError(f"{expected}, found {listed}. Fetch it again, or name the folder that holds it.", where=root)
+        raise SpecError(
+            f"{expected}, found {listed}. Fetch it again, or name the folder that holds it.",
+            where=root,
+        )
     lacking = [name for split, name in preset.splits.items() if split not in tables]
     if lacking:
         reporter.note(f"{root}: the preset {preset.name} has more: no {', '.join(lacking)} here")
-    openers: dict[str | None, Opener] = {split: _marked(read, preset) for split, read in tables.items()}
-    return Origin(_folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset)
+    openers: dict[str | None, Opener] = {
+        split: _marked(read, preset) for split, read in tables.items()
+    }
+    return Origin(
+        _folder_name(preset.name), folder, openers, f"preset {preset.name}, {folder}", preset=preset
+    )
 
 
-def _preset_files(preset: Preset, folder: Path, root: Path, reporter: Reporter) -> dict[str, Opener]:
-    """What is there of a preset's splits: files that the preset names by a pattern, else files by the words in their
-    names. A quote in their tsv files is an ordinary character: GLUE's own are written so.
+def _preset_files(
+    preset: Preset, folder: Path, root: Path, reporter: Reporter
+) -> dict[str, Opener]:
+    """What is there of a preset's splits: files that the preset names by a pattern, else files by
+    the words in their names. A quote in their tsv files is an ordinary character: GLUE's own are
+    written so.
     """
     tables: dict[str, Opener] = {}
     for split, name in preset.splits.items():
@@ -232,7 +286,9 @@ def _preset_files(preset: Preset, folder: Path, root: Path, reporter: Reporter) 
 
 
 def _matching(folder: Path, pattern: str | None) -> list[Path]:
-    """The files that match a pattern of paths: from the repository's top, or from a folder on the way to them."""
+    """The files that match a pattern of paths: from the repository's top, or from a folder on the
+    way to them.
+    """
     if pattern is None:
         return []
     steps = pattern.split("/")
@@ -254,18 +310,26 @@ def _hub(name: HubName, words: Mapping[str, str], reporter: Reporter) -> Origin:
         commit = datasets.commit_of(name)
     except SpecError as error:
         nothing = f"no such file or folder, and no name among {_names()}; as a data set of the hub"
-        raise SpecError(f"{nothing}: {error.problem}", advice=error.advice, where=str(name)) from error
+        raise SpecError(
+            f"{nothing}: {error.problem}", advice=error.advice, where=str(name)
+        ) from error
     tables = datasets.fetch(name, commit)
     named = _by_split(tables, words, where, reporter)
     if not {"train", UNLABELLED_SPLIT} & set(named):
         raise SpecError(
-            expected="a split train", found=", ".join(map(str, tables)), advice="Choose another set.", where=where
+            expected="a split train",
+            found=", ".join(map(str, tables)),
+            advice="Choose another set.",
+            where=where,
         )
     return Origin(_folder_name(str(name)), where, named, where)
 
 
 def _by_split(
-    tables: Mapping[str | None, Opener], words: Mapping[str, str], where: Path | str, reporter: Reporter
+    tables: Mapping[str | None, Opener],
+    words: Mapping[str, str],
+    where: Path | str,
+    reporter: Reporter,
 ) -> dict[str | None, Opener]:
     """Tables by our names of their splits. Raises SpecError where no name is known, or two are one."""
     splits = {name: split_named(str(name), words) for name in tables}
@@ -274,12 +338,14 @@ def _by_split(
     if repeated is not None:
         names = " and ".join(str(name) for name, split in named.items() if split == repeated)
         raise SpecError(
-            f"two splits for {repeated}: {names}. Save the one that is meant, and name its folder.", where=where
+            f"two splits for {repeated}: {names}. Save the one that is meant, and name its folder.",
+            where=where,
         )
     unnamed = ", ".join(str(name) for name in splits if name not in named)
     if not named:
         raise SpecError(
-            f"expected splits called train, validation or test, found {unnamed or 'none'}. Rename them.", where=where
+            f"expected splits called train, validation or test, found {unnamed or 'none'}. Rename them.",
+            where=where,
         )
     if unnamed:
         reporter.note(f"{where}: not read, for their names tell no split: {unnamed}")

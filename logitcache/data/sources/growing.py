@@ -10,7 +10,9 @@ from logitcache.data.spool import TextSpool, arrow_texts, strings
 
 
 class Growing:
-    """Columns of Python values, added block by block; a column of nothing but texts is kept as arrow keeps them."""
+    """Columns of Python values, added block by block; a column of nothing but texts is kept as
+    arrow keeps them.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
@@ -29,7 +31,9 @@ class Growing:
         self.rows += added
 
     def finish(self) -> dict[str, list[Any] | pa.LargeStringArray]:
-        return {name: c if isinstance(c, list) else c.texts.finish() for name, c in self.columns.items()}
+        return {
+            name: c if isinstance(c, list) else c.texts.finish() for name, c in self.columns.items()
+        }
 
 
 class _Texts:
@@ -39,7 +43,9 @@ class _Texts:
         self.texts = TextSpool()
 
     def add(self, values: list[Any]) -> bool:
-        """False where one of them is no text, or none that arrow can hold: what was added before stays."""
+        """False where one of them is no text, or none that arrow can hold: what was added before
+        stays.
+        """
         if not all(type(value) is str for value in values):
             return False
         try:

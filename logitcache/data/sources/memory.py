@@ -1,4 +1,6 @@
-"""Rows that somebody has in memory: columns, tables of pandas or arrow, data sets of the ``datasets`` library."""
+"""Rows that somebody has in memory: columns, tables of pandas or arrow, data sets of the
+``datasets`` library.
+"""
 
 from __future__ import annotations
 
@@ -27,29 +29,43 @@ def tables(data: Any) -> dict[str | None, Opener]:
     if datasets.is_dataset(data):
         return datasets.tables(data, WHERE)
     splits = isinstance(data, Mapping) and (
-        any(map(_is_table, data.values())) or (len(data) > 0 and all(map(_is_records, data.values())))
+        any(map(_is_table, data.values()))
+        or (len(data) > 0 and all(map(_is_records, data.values())))
     )
     if not splits and (_is_table(data) or _is_records(data)):
         return {None: partial(_table, data, WHERE)}
     if not splits:
         raise _no_table(data, WHERE)
-    return {str(split): partial(_table, part, f"{WHERE}, split {split}") for split, part in data.items()}
+    return {
+        str(split): partial(_table, part, f"{WHERE}, split {split}") for split, part in data.items()
+    }
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping | pa.Table) or _is_frame(value) or datasets.is_dataset(value) or _is_arrow(value)
+    return (
+        isinstance(value, Mapping | pa.Table)
+        or _is_frame(value)
+        or datasets.is_dataset(value)
+        or _is_arrow(value)
+    )
 
 
 def _is_arrow(value: Any) -> bool:
-    """Whether it is a table that hands out its columns as an arrow stream, as those of polars, duckdb and others do. A
-    single column has a stream too, but neither columns nor a schema.
+    """Whether it is a table that hands out its columns as an arrow stream, as those of polars,
+    duckdb and others do. A single column has a stream too, but neither columns nor a schema.
     """
-    return hasattr(value, "__arrow_c_stream__") and (hasattr(value, "columns") or hasattr(value, "schema"))
+    return hasattr(value, "__arrow_c_stream__") and (
+        hasattr(value, "columns") or hasattr(value, "schema")
+    )
 
 
 def _is_records(value: Any) -> bool:
     """Whether it is rows one by one: a list of mappings from column to value."""
-    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(row, Mapping) for row in value)
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(row, Mapping) for row in value)
+    )
 
 
 def _is_frame(value: Any) -> bool:
@@ -84,14 +100,19 @@ def _table(value: Any, where: str) -> Table:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise SpecError(f"expected columns of one length, found {listed}. Give each row every column.", where=where)
+        raise SpecError(
+            f"expected columns of one length, found {listed}. Give each row every column.",
+            where=where,
+        )
     return Table(where, columns, range(max(lengths.values(), default=0)), typed=True, unit="row")
 
 
 def _column(name: str, values: Any, where: str) -> list[Any]:
     """The values as Python has them, by their place; what pandas calls missing is None."""
     if hasattr(values, "notna"):  # a Series, whose index is not looked at
-        known = values.convert_dtypes() if values.hasnans else values  # integers with a gap became floats
+        known = (
+            values.convert_dtypes() if values.hasnans else values
+        )  # integers with a gap became floats
         values = list(known.astype(object))
     if isinstance(values, pa.Array | pa.ChunkedArray):
         values = values.to_pylist()

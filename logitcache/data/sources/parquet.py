@@ -19,7 +19,10 @@ _STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 def read_parquet(content: Content) -> Table:
     """Read a parquet file. Raises SpecError where it is none, or two columns have one name."""
     try:
-        with _opened(content) as source, pq.ParquetFile(source) as file:  # read_table makes columns of folders' names
+        with (
+            _opened(content) as source,
+            pq.ParquetFile(source) as file,
+        ):  # read_table makes columns of folders' names
             table = file.read()
     except (pa.ArrowException, OSError) as error:
         problem = f"expected a parquet file, found: {first_line(error)}"
@@ -28,8 +31,8 @@ def read_parquet(content: Content) -> Table:
 
 
 def read_arrow(content: Content) -> Table:
-    """Read a file of arrow record batches (.arrow, .feather), in either of its two formats. Raises SpecError where it
-    is none.
+    """Read a file of arrow record batches (.arrow, .feather), in either of its two formats. Raises
+    SpecError where it is none.
     """
     try:
         with _opened(content) as source:
@@ -47,8 +50,8 @@ def read_arrow(content: Content) -> Table:
 
 
 def _is_at_end(source: pa.NativeFile) -> bool:
-    """Whether a stream has been read to its end, and its end is marked. One that is cut between two batches is read
-    without an error otherwise.
+    """Whether a stream has been read to its end, and its end is marked. One that is cut between two
+    batches is read without an error otherwise.
     """
     end = source.tell()
     source.seek(max(0, end - len(_STREAM_END)))
@@ -63,11 +66,17 @@ def _opened(content: Content) -> pa.NativeFile:
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Names of class numbers, which the ``datasets`` library writes beside the schema; what else stands there names
-    nothing.
+    """Names of class numbers, which the ``datasets`` library writes beside the schema; what else
+    stands there names nothing.
     """
     try:
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return {name: kind["names"] for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"][
+            "features"
+        ]
+        return {
+            name: kind["names"]
+            for name, kind in features.items()
+            if kind.get("_type") == "ClassLabel"
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

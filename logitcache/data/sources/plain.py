@@ -1,4 +1,6 @@
-"""Plain text files (.txt): fields with a delimiter that was asked for, else lines as fastText has them."""
+"""Plain text files (.txt): fields with a delimiter that was asked for, else lines as fastText has
+them.
+"""
 
 from __future__ import annotations
 
@@ -51,5 +53,10 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
                 where=where,
             )
         if _PREFIX in text:
-            raise SpecError(expected="one label a row", found="several", advice="Keep one label a row.", where=where)
+            raise SpecError(
+                expected="one label a row",
+                found="several",
+                advice="Keep one label a row.",
+                where=where,
+            )
         yield number, label.removeprefix(_PREFIX), text.lstrip()

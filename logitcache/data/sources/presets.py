@@ -1,7 +1,8 @@
-"""Data sets that are known by name: one table of facts about where each lies on the hub and how it is read.
+"""Data sets that are known by name: one table of facts about where each lies on the hub and how it
+is read.
 
-What a preset needs beyond columns is a general feature and a fact of the table too: a pair of entities marked in the
-text, a number of rows per class drawn by seed.
+What a preset needs beyond columns is a general feature and a fact of the table too: a pair of
+entities marked in the text, a number of rows per class drawn by seed.
 """
 
 from __future__ import annotations
@@ -35,13 +36,27 @@ class Preset:
     splits: Mapping[str, str] = field(
         default_factory=lambda: {"train": "train", "dev": "validation", "test": "test"}
     )  # {ours: theirs}
-    files: Mapping[str, str] | None = None  # {theirs: pattern of its files}, where the repository does not say
-    entities: tuple[str, str, str] | None = None  # columns of tokens, head, tail, from which ``text`` is made
-    per_class: tuple[int, int, int] | None = None  # rows of train, dev and test of each class, drawn from train
+    files: Mapping[str, str] | None = (
+        None  # {theirs: pattern of its files}, where the repository does not say
+    )
+    entities: tuple[str, str, str] | None = (
+        None  # columns of tokens, head, tail, from which ``text`` is made
+    )
+    per_class: tuple[int, int, int] | None = (
+        None  # rows of train, dev and test of each class, drawn from train
+    )
 
 
-def _glue(task: str, text: str, pair: str | None, names: tuple[str, str] | tuple[str, str, str], **more: Any) -> Preset:
-    return Preset(f"glue/{task}", "nyu-mll/glue", text, pair, label_names=names, config=task, **more)
+def _glue(
+    task: str,
+    text: str,
+    pair: str | None,
+    names: tuple[str, str] | tuple[str, str, str],
+    **more: Any,
+) -> Preset:
+    return Preset(
+        f"glue/{task}", "nyu-mll/glue", text, pair, label_names=names, config=task, **more
+    )
 
 
 _SENTENCES = ("sentence1", "sentence2")
@@ -57,9 +72,76 @@ _SST5 = ("very negative", "negative", "neutral", "positive", "very positive")
 _FEWREL = tuple(
     f"P{number}"
     for number in (
-        *(6, 17, 22, 27, 31, 39, 57, 58, 84, 86, 101, 102, 105, 106, 118, 123, 127, 131, 135, 136, 137, 140, 150, 156),
-        *(159, 175, 176, 178, 241, 264, 276, 306, 355, 400, 403, 407, 449, 460, 466, 495, 527, 551, 674, 706, 710, 740),
-        *(750, 800, 931, 937, 974, 991, 1001, 1303, 1344, 1346, 1408, 1411, 1435, 1877, 1923, 3373, 3450, 4552),
+        *(
+            6,
+            17,
+            22,
+            27,
+            31,
+            39,
+            57,
+            58,
+            84,
+            86,
+            101,
+            102,
+            105,
+            106,
+            118,
+            123,
+            127,
+            131,
+            135,
+            136,
+            137,
+            140,
+            150,
+            156,
+        ),
+        *(
+            159,
+            175,
+            176,
+            178,
+            241,
+            264,
+            276,
+            306,
+            355,
+            400,
+            403,
+            407,
+            449,
+            460,
+            466,
+            495,
+            527,
+            551,
+            674,
+            706,
+            710,
+            740,
+        ),
+        *(
+            750,
+            800,
+            931,
+            937,
+            974,
+            991,
+            1001,
+            1303,
+            1344,
+            1346,
+            1408,
+            1411,
+            1435,
+            1877,
+            1923,
+            3373,
+            3450,
+            4552,
+        ),
     )
 )
 
@@ -69,7 +151,9 @@ _ALL = (
     _glue("rte", *_SENTENCES, _ENTAILMENT),
     _glue("sst2", "sentence", None, ("negative", "positive")),
     _glue("qnli", "question", "sentence", _ENTAILMENT),
-    _glue("mnli", "premise", "hypothesis", ("entailment", "neutral", "contradiction"), splits=_MNLI),
+    _glue(
+        "mnli", "premise", "hypothesis", ("entailment", "neutral", "contradiction"), splits=_MNLI
+    ),
     _glue("qqp", "question1", "question2", ("not_duplicate", "duplicate")),
     Preset("sst5", "SetFit/sst5", "text", label_names=_SST5),
     Preset(
@@ -96,43 +180,57 @@ def find(name: str) -> Preset | None:
 def marked(table: Table, columns: tuple[str, str, str], text: str) -> Table:
     """The table with a column ``text``: the tokens of each row with its head and its tail marked.
 
-    ``columns`` name the tokens (a list of strings) and the two entities, each a record with ``indices``: one list of
-    token places for each mention, of which the first is marked. Raises SpecError where a row has none.
+    ``columns`` name the tokens (a list of strings) and the two entities, each a record with
+    ``indices``: one list of token places for each mention, of which the first is marked. Raises
+    SpecError where a row has none.
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
         found = ", ".join(table.columns)
-        raise SpecError(f"no column {missing[0]!r}, found {found}. Use the preset's own files.", where=table.path)
-    values = (column if isinstance(column := table.columns[name], list) else column.to_pylist() for name in columns)
+        raise SpecError(
+            f"no column {missing[0]!r}, found {found}. Use the preset's own files.",
+            where=table.path,
+        )
+    values = (
+        column if isinstance(column := table.columns[name], list) else column.to_pylist()
+        for name in columns
+    )
     texts = []
     for row, (tokens, head, tail) in enumerate(zip(*values, strict=True)):
         try:
             texts.append(mark(tokens, head["indices"][0], tail["indices"][0]))
         except (KeyError, IndexError, TypeError, ValueError):
             expected = f"expected {columns[0]}, and in {columns[1]} and {columns[2]} places of them"
-            raise SpecError(f"{expected}, found {head!r} and {tail!r}.", where=table.place(row)) from None
+            raise SpecError(
+                f"{expected}, found {head!r} and {tail!r}.", where=table.place(row)
+            ) from None
     return replace(table, columns={**table.columns, text: texts})
 
 
 def mark(tokens: Sequence[str], head: Sequence[int], tail: Sequence[int]) -> str:
-    """The tokens with ``[E1] ... [/E1]`` around the head and ``[E2] ... [/E2]`` around the tail, joined by spaces.
+    """The tokens with ``[E1] ... [/E1]`` around the head and ``[E2] ... [/E2]`` around the tail,
+    joined by spaces.
 
-    Each entity spans from its first place to its last. Where one lies inside the other, so do its marks. Raises
-    IndexError where a place is no token's, ValueError where there is none.
+    Each entity spans from its first place to its last. Where one lies inside the other, so do its
+    marks. Raises IndexError where a place is no token's, ValueError where there is none.
     """
     spans = [(min(places), max(places), name) for places, name in ((head, "E1"), (tail, "E2"))]
     if min(spans)[0] < 0:
         raise IndexError(f"place {min(spans)[0]}")
     words = list(tokens)
-    for first, last, name in sorted(spans, key=lambda span: (-span[0], span[1])):  # the outer last: its marks outside
+    for first, last, name in sorted(
+        spans, key=lambda span: (-span[0], span[1])
+    ):  # the outer last: its marks outside
         words[first] = f"[{name}] {words[first]}"
         words[last] = f"{words[last]} [/{name}]"
     return " ".join(words)
 
 
-def draw(label: Int64, names: Names, per_class: tuple[int, int, int], seed: int) -> dict[str, Int64]:
-    """The places of train, dev and test, in order: of each class so many rows, shuffled by the seed: first those of
-    train, then those of dev, last those of test.
+def draw(
+    label: Int64, names: Names, per_class: tuple[int, int, int], seed: int
+) -> dict[str, Int64]:
+    """The places of train, dev and test, in order: of each class so many rows, shuffled by the
+    seed: first those of train, then those of dev, last those of test.
 
     ``label`` i64[N]; rows without one are in none. Raises SpecError where a class has too few.
     """
@@ -142,9 +240,15 @@ def draw(label: Int64, names: Names, per_class: tuple[int, int, int], seed: int)
     short = np.flatnonzero(count < sum(per_class))
     if len(short):
         name = names[short[0]] if names else short[0]
-        raise SpecError(f"class {name}: expected at least {sum(per_class)} rows, found {count[short[0]]}.")
+        raise SpecError(
+            f"class {name}: expected at least {sum(per_class)} rows, found {count[short[0]]}."
+        )
     of = count[label[order]]
     rank = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
     train, dev, test = per_class
-    chosen = {"train": rank < train, "dev": (rank >= train) & (rank < train + dev), "test": rank >= of - test}
+    chosen = {
+        "train": rank < train,
+        "dev": (rank >= train) & (rank < train + dev),
+        "test": rank >= of - test,
+    }
     return {split: np.sort(order[mask]).astype(np.int64) for split, mask in chosen.items()}

@@ -1,14 +1,18 @@
-"""Whether the quotes in a tsv file are marks of its writer or ordinary characters: decided by the whole file.
+"""Whether the quotes in a tsv file are marks of its writer or ordinary characters: decided by the
+whole file.
 
-pandas, Excel and the csv module put quotes around a field that holds a quote, a tab or a line end, and double the
-quotes inside. Files such as GLUE's are written without any quoting, and a reader that takes their quotes for marks
-merges rows at the first one that is not closed. The evidence, and what follows from it:
+pandas, Excel and the csv module put quotes around a field that holds a quote, a tab or a line end,
+and double the quotes inside. Files such as GLUE's are written without any quoting, and a reader
+that takes their quotes for marks merges rows at the first one that is not closed. The evidence, and
+what follows from it:
 
-- A field that begins with a quote and is not closed as a quoting writer closes it (*broken*), or a field with a quote
-  inside and none around it (*bare*): no writer that quotes leaves these, so quotes are ordinary characters.
-- A quoted field in which quotes are doubled (*doubled*): its writer quotes. So does one that escapes them with
-  backslashes (*escaped*), but not in the way that is read here: refused.
-- Both of these: refused. Neither: quoted fields are taken as such, unless one spans lines that are rows by themselves.
+- A field that begins with a quote and is not closed as a quoting writer closes it (*broken*), or a
+  field with a quote inside and none around it (*bare*): no writer that quotes leaves these, so
+  quotes are ordinary characters.
+- A quoted field in which quotes are doubled (*doubled*): its writer quotes. So does one that
+  escapes them with backslashes (*escaped*), but not in the way that is read here: refused.
+- Both of these: refused. Neither: quoted fields are taken as such, unless one spans lines that are
+  rows by themselves.
 
 One pass at the speed of the csv module; fields are looked at in rows that hold a quote.
 """
@@ -26,14 +30,17 @@ from logitcache.data.sources.content import Content
 from logitcache.data.sources.tables import Peculiar, Remark
 from logitcache.errors import SpecError
 
-# A whole quoted field (group 1: what is between its quotes), or whatever stands before the next tab (group 2).
+# A whole quoted field (group 1: what is between its quotes), or whatever stands before the next tab
+# (group 2).
 _FIELD = re.compile(r'"((?:[^"]++|"")*+)"(?=\t|\Z)|([^\t]*+)')
 _ESCAPED = re.compile(r'"(?:[^"\\]++|""|\\.)*+"', re.DOTALL)
 _ADVICE = "Correct the line, or save the rows as jsonl, which leaves no doubt."
 
 
 class RecordedLines:
-    """The lines of a file as a csv reader takes them; ``taken`` holds those taken since it was last cleared."""
+    """The lines of a file as a csv reader takes them; ``taken`` holds those taken since it was last
+    cleared.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self.taken: list[str] = []
@@ -50,7 +57,9 @@ class RecordedLines:
 
 @dataclass
 class Evidence:
-    """What the quotes in one file say of its writer. Lines are 1-based; None where there is no such field."""
+    """What the quotes in one file say of its writer. Lines are 1-based; None where there is no such
+    field.
+    """
 
     path: Path
     quoted: int = 0  # rows with a field that begins with a quote
@@ -59,7 +68,9 @@ class Evidence:
     bare: int | None = None
     doubled: int | None = None
     escaped: int | None = None
-    several_rows: int | None = None  # a quoted field over lines, each with as many tabs as the header
+    several_rows: int | None = (
+        None  # a quoted field over lines, each with as many tabs as the header
+    )
 
     def add(self, line: int, row: str) -> None:
         """Look at the fields of a row that begins on this line; the row comes without its line end."""
@@ -100,7 +111,9 @@ def evidence(content: Content) -> Evidence:
         return _look_at_lines(Evidence(content.path), file, broken_row)
 
 
-def _look_at_rows(gathered: Evidence, lines: RecordedLines, reader: Iterable[list[str]]) -> Evidence:
+def _look_at_rows(
+    gathered: Evidence, lines: RecordedLines, reader: Iterable[list[str]]
+) -> Evidence:
     number = 1
     tabs: int | None = None
     for _ in reader:
@@ -128,7 +141,8 @@ def _look_at_lines(gathered: Evidence, file: TextIO, broken_row: int) -> Evidenc
 def is_quoted(files: Sequence[Evidence]) -> bool:
     """Whether quotes are marks in these files, which are parts of one table and so of one writer.
 
-    Raises SpecError where they are marks in one field and ordinary characters in another, or may be either.
+    Raises SpecError where they are marks in one field and ordinary characters in another, or may be
+    either.
     """
     broken = _first(files, "broken")
     bare = _first(files, "bare")
@@ -181,5 +195,7 @@ def remark(gathered: Evidence, quoted: bool) -> tuple[Remark, ...]:
     if quoted:
         consequence = "The quotes around a field are not part of it, as pandas and Excel write them"
     else:
-        consequence = "Quotes are ordinary characters here, for not every field that has them is quoted"
+        consequence = (
+            "Quotes are ordinary characters here, for not every field that has them is quoted"
+        )
     return (Remark(Peculiar.QUOTED, consequence, gathered.quoted, f"line {gathered.first}"),)

@@ -1,4 +1,6 @@
-"""Files read as tables: which reader a file's ending names, and what its first bytes say against that."""
+"""Files read as tables: which reader a file's ending names, and what its first bytes say against
+that.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,11 @@ T = TypeVar("T")
 
 
 def read_tables(paths: Sequence[Path], asked: Reading = _PLAIN) -> Table:
-    """Read the parts of one split, one behind the other. Quotes in a tsv mean what all parts together say.
+    """Read the parts of one split, one behind the other. Quotes in a tsv mean what all parts
+    together say.
 
-    Raises SpecError naming the line that cannot be read, or the part that names its classes otherwise.
+    Raises SpecError naming the line that cannot be read, or the part that names its classes
+    otherwise.
     """
     if len(paths) == 1:
         return read_table(paths[0], asked)
@@ -83,12 +87,16 @@ def read_table(path: Path, asked: Reading = _PLAIN) -> Table:
     """Read one file whole. Raises SpecError naming the line that cannot be read."""
     if asked.plain_quotes and ending(path) == ".tsv":
         return _checked(path, asked, lambda content: read_tsv(content, quoted=False))
-    content, table = _checked(path, asked, lambda content: (content, READERS[ending(path)](content)))
+    content, table = _checked(
+        path, asked, lambda content: (content, READERS[ending(path)](content))
+    )
     return table if ending(path) in _BINARY else table.with_remarks(content.remarks(len(table)))
 
 
 def _checked(path: Path, asked: Reading, read: Callable[[Content], T]) -> T:
-    """What ``read`` makes of a file. Raises SpecError where the file is of another kind than its name says."""
+    """What ``read`` makes of a file. Raises SpecError where the file is of another kind than its
+    name says.
+    """
     if is_pointer(path):
         raise pointer_in_place_of("data").at(path)
     content = Content.of(path, asked)
@@ -114,12 +122,14 @@ def _check_kind(content: Content) -> None:
             raise SpecError(expected="text", found=kind, advice=advice, where=where)
     if name_ending in _DELIMITED and start.startswith((b'{"', b'[{"')):
         advice = "Name it .jsonl."
-        raise SpecError(expected="fields with delimiters between them", found="JSON", advice=advice, where=where)
+        raise SpecError(
+            expected="fields with delimiters between them", found="JSON", advice=advice, where=where
+        )
 
 
 def _check_aligned(content: Content) -> None:
-    """Raises SpecError where a byte too many or too few makes other characters of all that follows in UTF-16: its line
-    feeds become U+0A00, which is no character.
+    """Raises SpecError where a byte too many or too few makes other characters of all that follows
+    in UTF-16: its line feeds become U+0A00, which is no character.
     """
     with content.text(newline="") as file:
         text = file.read()
@@ -128,4 +138,6 @@ def _check_aligned(content: Content) -> None:
         line = 1 + text.count("\n", 0, shifted)
         found = "one byte too many or too few"
         where = f"{content.path} line {line}"
-        raise SpecError(expected="UTF-16", found=found, advice="Save the file again, as UTF-8.", where=where)
+        raise SpecError(
+            expected="UTF-16", found=found, advice="Save the file again, as UTF-8.", where=where
+        )

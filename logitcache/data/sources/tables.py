@@ -43,13 +43,15 @@ class Remark:
     first: str  # the place of the first of them
 
     def text(self, where: Path | str) -> str:
-        return f"{where}: {self.kind.value}: {self.count:,} (first: {self.first}). {self.consequence}."
+        return (
+            f"{where}: {self.kind.value}: {self.count:,} (first: {self.first}). {self.consequence}."
+        )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file's rows, column by column. ``lines[i]`` is the line (1-based) on which row i begins, or, where there are no
-    lines, its row (0-based).
+    """A file's rows, column by column. ``lines[i]`` is the line (1-based) on which row i begins,
+    or, where there are no lines, its row (0-based).
     """
 
     path: Path | str
@@ -57,7 +59,9 @@ class Table:
     lines: Sequence[int] | Int64  # [N]
     typed: bool  # False where every field is text (csv, tsv)
     unit: str = "line"
-    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names that columns of class numbers have
+    classes: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # names that columns of class numbers have
     parts: tuple[Table, ...] = ()  # where the rows are those of several files, one behind the other
     remarks: tuple[Remark, ...] = ()
 
@@ -69,7 +73,9 @@ class Table:
             if row < len(part):
                 return part.place(row)
             row -= len(part)
-        comma = "," if isinstance(self.path, str) else ""  # a path may hold spaces, but it ends at one
+        comma = (
+            "," if isinstance(self.path, str) else ""
+        )  # a path may hold spaces, but it ends at one
         return f"{self.path}{comma} {self.unit} {self.lines[row]}"
 
     def without_columns(self) -> Table:
@@ -87,7 +93,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Opened:
-    """A table of rows, and that of what their labels belong to: the same, or several units below each row."""
+    """A table of rows, and that of what their labels belong to: the same, or several units below
+    each row.
+    """
 
     rows: Table
     units: Table
@@ -95,7 +103,8 @@ class Opened:
 
 
 def joined(tables: Sequence[Table], path: Path) -> Table:
-    """The rows of several tables, one behind the other, as one table called ``path``. Remarks of one kind become one.
+    """The rows of several tables, one behind the other, as one table called ``path``. Remarks of
+    one kind become one.
 
     Raises SpecError where a table names its classes otherwise than the first.
     """
@@ -107,13 +116,18 @@ def joined(tables: Sequence[Table], path: Path) -> Table:
                 where=part.path,
             )
     names = dict.fromkeys(name for part in tables for name in part.columns)
-    columns = {name: _behind([part.columns.get(name, [None] * len(part)) for part in tables]) for name in names}
+    columns = {
+        name: _behind([part.columns.get(name, [None] * len(part)) for part in tables])
+        for name in names
+    }
     remarks: dict[Peculiar, Remark] = {}
     for part in tables:
         for remark in part.remarks:
             earlier = remarks.get(remark.kind)
             if earlier is None:
-                remarks[remark.kind] = replace(remark, first=f"{Path(part.path).name} {remark.first}")
+                remarks[remark.kind] = replace(
+                    remark, first=f"{Path(part.path).name} {remark.first}"
+                )
             else:
                 remarks[remark.kind] = replace(earlier, count=earlier.count + remark.count)
     return replace(
@@ -130,7 +144,9 @@ def _behind(columns: list[Column]) -> Column:
     """Columns one behind the other; in arrow, where all are of one kind there."""
     arrow = [column for column in columns if not isinstance(column, list)]
     if len(arrow) == len(columns) and len({str(column.type) for column in arrow}) == 1:
-        chunks = [column.chunks if isinstance(column, pa.ChunkedArray) else [column] for column in arrow]
+        chunks = [
+            column.chunks if isinstance(column, pa.ChunkedArray) else [column] for column in arrow
+        ]
         return pa.chunked_array([chunk for several in chunks for chunk in several], arrow[0].type)
     return [value for c in columns for value in (c if isinstance(c, list) else c.to_pylist())]
 
@@ -159,4 +175,6 @@ def check_once(names: list[str], where: str) -> None:
     """Raises SpecError where two columns have one name."""
     twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if twice is not None:
-        raise SpecError(expected="each column once", found=f"{twice!r} twice", advice="Rename one.", where=where)
+        raise SpecError(
+            expected="each column once", found=f"{twice!r} twice", advice="Rename one.", where=where
+        )

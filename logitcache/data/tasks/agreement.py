@@ -1,4 +1,5 @@
-"""Metrics of exclusive classes, from how often each class was answered for each: accuracy, F1, Matthews correlation.
+"""Metrics of exclusive classes, from how often each class was answered for each: accuracy, F1,
+Matthews correlation.
 
 The same numbers as scikit-learn's, without the second that loading it takes.
 """
@@ -13,8 +14,8 @@ from logitcache.records import Int64
 
 
 class Agreement:
-    """``labels``, ``answers`` and ``counts`` i64[n]: pairs of a class and the class that was answered, each once, and
-    how often they were met. Cost: a sort of the pairs.
+    """``labels``, ``answers`` and ``counts`` i64[n]: pairs of a class and the class that was
+    answered, each once, and how often they were met. Cost: a sort of the pairs.
     """
 
     def __init__(self, labels: Int64, answers: Int64, counts: Int64) -> None:
@@ -42,7 +43,9 @@ class Agreement:
         return 2 * self.right / (self.labelled + self.answered)
 
     def correlation(self) -> float:
-        """Matthews correlation of K classes (Gorodkin 2004, eq. 8); 0 where labels or answers are all of one class."""
+        """Matthews correlation of K classes (Gorodkin 2004, eq. 8); 0 where labels or answers are
+        all of one class.
+        """
         expected = float(self.labelled @ self.answered)
         labels = self.total**2 - float(self.labelled @ self.labelled)
         answers = self.total**2 - float(self.answered @ self.answered)

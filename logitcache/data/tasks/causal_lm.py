@@ -22,13 +22,17 @@ class CausalLM(LanguageModel):
     auto_model: ClassVar[str] = "AutoModelForCausalLM"
 
     @classmethod
-    def rows_of_tokens(cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter) -> Source:
+    def rows_of_tokens(
+        cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter
+    ) -> Source:
         assert settings.seq_len is not None
         length = settings.seq_len
         supervise = settings.supervise or ("all" if source.form == "text" else "completions")
 
         def make(rows: Rows, name: str) -> Rows:
-            documents = packing.causal_documents(tokenizer, rows, source.form, supervise == "completions", name)
+            documents = packing.causal_documents(
+                tokenizer, rows, source.form, supervise == "completions", name
+            )
             cut = packing.Cut.of(documents, length, settings.pack)
             if len(cut.lost):
                 reporter.note(

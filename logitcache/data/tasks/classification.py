@@ -1,4 +1,5 @@
-"""What is asked of a row: where its kept positions are, how wide a vector is, and by which metric an answer is judged.
+"""What is asked of a row: where its kept positions are, how wide a vector is, and by which metric
+an answer is judged.
 
 Classification: one kept position per row, K class logits.
 """
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """K classes, one answer per row. ``label_names`` are in label order, None where labels are bare numbers."""
+    """K classes, one answer per row. ``label_names`` are in label order, None where labels are bare
+    numbers.
+    """
 
     num_labels: int
     label_names: tuple[str, ...] | None
@@ -37,14 +40,22 @@ class Classification:
     preprocessor: ClassVar[str] = "tokenizer"  # what turns its rows into examples
     needs: ClassVar[str] = "a column of texts"
     auto_model: ClassVar[str] = "AutoModelForSequenceClassification"  # of transformers
-    option: ClassVar[str] = ""  # what a command line has to say where the data does not tell the task
+    option: ClassVar[str] = (
+        ""  # what a command line has to say where the data does not tell the task
+    )
     head: ClassVar[str] = "classification"  # what a trained checkpoint has besides its body
-    per_token: ClassVar[bool] = False  # whether a model answers for each token: [B, T, K], not [B, K]
+    per_token: ClassVar[bool] = (
+        False  # whether a model answers for each token: [B, T, K], not [B, K]
+    )
     level: ClassVar[str] = "row"  # of a cache's columns that hold its vectors
     evidence_names: ClassVar[tuple[str, ...]] = ()  # columns of evidence; none: they are the logits
-    ends_rows: ClassVar[bool] = True  # whether a model may look for the end of a row by its padding token
+    ends_rows: ClassVar[bool] = (
+        True  # whether a model may look for the end of a row by its padding token
+    )
     train_sample: ClassVar[int] = 2000  # train rows that are scored after a training
-    self_contained: ClassVar[bool] = False  # whether a cache holds its rows, and every method reads them from there
+    self_contained: ClassVar[bool] = (
+        False  # whether a cache holds its rows, and every method reads them from there
+    )
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -71,9 +82,11 @@ class Classification:
         return None
 
     @classmethod
-    def tokenised(cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter) -> Source:
-        """The source whose rows are put to models: itself, unless the task cuts texts into rows of at most ``limit``
-        tokens by what ``settings`` say.
+    def tokenised(
+        cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter
+    ) -> Source:
+        """The source whose rows are put to models: itself, unless the task cuts texts into rows of
+        at most ``limit`` tokens by what ``settings`` say.
         """
         return source
 
@@ -88,7 +101,9 @@ class Classification:
 
     @staticmethod
     def evidence(logits: Any, label: Any, teacher: Any) -> Any:
-        """What scores need of the answers f[P, W] to some positions: f[P, E]. Tensors; ``teacher`` may be None."""
+        """What scores need of the answers f[P, W] to some positions: f[P, E]. Tensors; ``teacher``
+        may be None.
+        """
         return logits
 
     def scores(self) -> Scores:
@@ -108,12 +123,16 @@ class Classification:
 
     @staticmethod
     def has_unlabelled(rows: Examples) -> bool:
-        """Whether some positions of these rows may be without a label, and have a teacher's answer alone."""
+        """Whether some positions of these rows may be without a label, and have a teacher's answer
+        alone.
+        """
         return bool((rows.labels < 0).any())
 
     @staticmethod
     def note(names: Columns) -> str:
-        """What a user has to know where this task was found from the columns of the data; empty: nothing."""
+        """What a user has to know where this task was found from the columns of the data; empty:
+        nothing.
+        """
         return ""
 
     @staticmethod
@@ -135,7 +154,9 @@ class Classification:
 
 
 def check_metric(metric: str, task: Classification) -> str:
-    """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes. Raises SpecError."""
+    """The metric's name, if it can be computed; ``f1`` is that of class 1 and needs two classes.
+    Raises SpecError.
+    """
     if metric in task.metrics:
         return metric
     if metric == "f1":
@@ -149,10 +170,11 @@ def check_metric(metric: str, task: Classification) -> str:
 
 
 def score(logits: Float32, labels: Int64) -> dict[str, float]:
-    """Every metric of one split: accuracy, macro F1 over the classes that occur, Matthews correlation, mean negative
-    log-likelihood in nats; F1 of two classes.
+    """Every metric of one split: accuracy, macro F1 over the classes that occur, Matthews
+    correlation, mean negative log-likelihood in nats; F1 of two classes.
 
-    ``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere. Empty where no row is labelled.
+    ``logits`` f[N, K], ``labels`` i64[N]; rows labelled -1 count nowhere. Empty where no row is
+    labelled.
     """
     tally = Scores()
     tally.add_rows(logits, labels)
@@ -160,10 +182,17 @@ def score(logits: Float32, labels: Int64) -> dict[str, float]:
 
 
 class Scores:
-    """The same, added up block by block: what is kept is how often each class was answered for each, not the rows."""
+    """The same, added up block by block: what is kept is how often each class was answered for
+    each, not the rows.
+    """
 
     def __init__(self) -> None:
-        self._pairs, self.counts, self._nll, self._width = np.empty(0, np.int64), np.empty(0, np.int64), 0.0, 0
+        self._pairs, self.counts, self._nll, self._width = (
+            np.empty(0, np.int64),
+            np.empty(0, np.int64),
+            0.0,
+            0,
+        )
 
     def add(self, block: Block) -> None:
         """Rows with their answers and labels."""
@@ -192,19 +221,24 @@ class Scores:
         labels, logits = labels[kept], logits[kept].astype(np.float64)
         self._width = logits.shape[1]
         self.add_guesses(logits.argmax(1), labels)
-        # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits say
-        self._nll += float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).sum())
+        # not sklearn's log_loss, which clips at 36 nats: a confident mistake costs what its logits
+        # say
+        self._nll += float(
+            (logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).sum()
+        )
 
     def add_guesses(self, guesses: Int64, labels: Int64) -> None:
-        """The likeliest class of each position alone, i64[N], where no full vector is there: then there is no mean
-        negative log-likelihood.
+        """The likeliest class of each position alone, i64[N], where no full vector is there: then
+        there is no mean negative log-likelihood.
         """
         kept = labels >= 0
         self._count(labels[kept] * MAX_CLASSES + guesses[kept], np.ones(int(kept.sum()), np.int64))
 
     @property
     def labels(self) -> Array:
-        """The label of each pair of a label and an answer that was met: i64[n]; ``counts`` i64[n] says how often."""
+        """The label of each pair of a label and an answer that was met: i64[n]; ``counts`` i64[n]
+        says how often.
+        """
         return self._pairs // MAX_CLASSES
 
     @property

@@ -1,5 +1,6 @@
-"""What causal and masked language models have in common: the kept positions are the tokens with a label, a vector is
-the logits of a vocabulary, and answers are judged by how likely the right token is.
+"""What causal and masked language models have in common: the kept positions are the tokens with a
+label, a vector is the logits of a vocabulary, and answers are judged by how likely the right token
+is.
 
 An answer of a whole vocabulary is never kept for a split: what scores need of it is five numbers
 (:meth:`LanguageModel.evidence`).
@@ -31,7 +32,13 @@ BINS = 15  # of confidences, for the calibration error
 SEQ_LEN = 256
 PROMPTS = ("prompt", "completion")
 MESSAGES = "messages"
-EVIDENCE = ("nll", "hit", "confidence", "agrees", "kl")  # of a position; the last two are -1 without a teacher
+EVIDENCE = (
+    "nll",
+    "hit",
+    "confidence",
+    "agrees",
+    "kl",
+)  # of a position; the last two are -1 without a teacher
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,15 @@ class LanguageModel(Classification):
     evidence_names: ClassVar[tuple[str, ...]] = EVIDENCE
     ends_rows: ClassVar[bool] = False
     train_sample: ClassVar[int] = 128
-    needs: ClassVar[str] = "a column of texts, columns prompt and completion, or a column of messages"
+    needs: ClassVar[str] = (
+        "a column of texts, columns prompt and completion, or a column of messages"
+    )
 
     @classmethod
     def columns(cls, tables: Sequence[Table], asked: Columns) -> Columns | None:
-        """The columns of texts, of prompts and completions, or of messages; None unless this task is named."""
+        """The columns of texts, of prompts and completions, or of messages; None unless this task
+        is named.
+        """
         if asked.task != cls.name:
             return None
         have = list(dict.fromkeys(name for table in tables for name in table.columns))
@@ -71,7 +82,9 @@ class LanguageModel(Classification):
         if form_of([table], names) == MESSAGES:
             column = columns[str(names.text)]
             values = column if isinstance(column, list) else column.to_pylist()
-            columns[str(names.text)] = [chat.checked(value, table.place(row)) for row, value in enumerate(values)]
+            columns[str(names.text)] = [
+                chat.checked(value, table.place(row)) for row, value in enumerate(values)
+            ]
         return Opened(replace(table, columns=columns), replace(table, columns={}, classes={}))
 
     @staticmethod
@@ -80,7 +93,9 @@ class LanguageModel(Classification):
 
     @staticmethod
     def positions(rows: Examples, places: Int64) -> Positions:
-        """The tokens of the rows at these places that have a label; a token is joined by its place in the row."""
+        """The tokens of the rows at these places that have a label; a token is joined by its place
+        in the row.
+        """
         labels = rows.units["labels"].select(places)
         index = np.arange(len(labels.values)) - np.repeat(labels.indptr[:-1], labels.lengths())
         kept = np.flatnonzero(labels.values >= 0)
@@ -112,14 +127,18 @@ class LanguageModel(Classification):
         return row_length(settings.sequences, limit)
 
     @classmethod
-    def tokenised(cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter) -> Source:
+    def tokenised(
+        cls, source: Source, tokenizer: Any, settings: Sequences, limit: int, reporter: Reporter
+    ) -> Source:
         """The source with its documents made into rows of tokens."""
         length = row_length(settings, limit)
         made = cls.rows_of_tokens(source, tokenizer, replace(settings, seq_len=length), reporter)
         return replace(made, num_labels=cls.width(tokenizer) or 0, documents=source.digest())
 
     @classmethod
-    def rows_of_tokens(cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter) -> Source:
+    def rows_of_tokens(
+        cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter
+    ) -> Source:
         raise NotImplementedError
 
     def scores(self) -> TokenScores:
@@ -133,8 +152,9 @@ class LanguageModel(Classification):
 
     @staticmethod
     def evidence(logits: Any, label: Any, teacher: Any) -> Any:
-        """What scores need of answers: f32[P, 5], see EVIDENCE. All are tensors: ``logits`` f[P, V], ``label`` i64[P],
-        ``teacher`` its likeliest tokens i64[P] and its divergence from these answers f[P], or None.
+        """What scores need of answers: f32[P, 5], see EVIDENCE. All are tensors: ``logits`` f[P,
+        V], ``label`` i64[P], ``teacher`` its likeliest tokens i64[P] and its divergence from these
+        answers f[P], or None.
         """
         import torch
 
@@ -173,7 +193,9 @@ def row_length(settings: Sequences, limit: int) -> int:
 
 
 def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
-    """The evidence of a teacher whose full answers are not there: its likeliest tokens alone. f32[P, 5]."""
+    """The evidence of a teacher whose full answers are not there: its likeliest tokens alone.
+    f32[P, 5].
+    """
     evidence = np.full((len(label), len(EVIDENCE)), -1.0, np.float32)
     evidence[:, 0] = np.nan
     evidence[:, 1] = payload.likeliest() == label
@@ -182,7 +204,9 @@ def _of_listed(payload: Sparse[Array], label: Int64) -> Float32:
 
 
 class TokenScores(Scores):
-    """Loss, perplexity, accuracy, calibration error and agreement with a teacher, added up position by position."""
+    """Loss, perplexity, accuracy, calibration error and agreement with a teacher, added up position
+    by position.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +227,9 @@ class TokenScores(Scores):
             self.add_evidence(_of_listed(payload, block.label))
             return
         logits = torch.from_numpy(np.ascontiguousarray(block.answers.logits))
-        self.add_evidence(LanguageModel.evidence(logits, torch.from_numpy(block.label), None).numpy())
+        self.add_evidence(
+            LanguageModel.evidence(logits, torch.from_numpy(block.label), None).numpy()
+        )
 
     def add_evidence(self, evidence: Float32) -> None:
         """What :meth:`LanguageModel.evidence` gave: f32[P, 5]."""

@@ -26,7 +26,9 @@ class MaskedLM(LanguageModel):
     auto_model: ClassVar[str] = "AutoModelForMaskedLM"
 
     @classmethod
-    def rows_of_tokens(cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter) -> Source:
+    def rows_of_tokens(
+        cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter
+    ) -> Source:
         assert settings.seq_len is not None
         if source.form != "text" or settings.supervise == "completions":
             raise SpecError(
@@ -37,16 +39,25 @@ class MaskedLM(LanguageModel):
             )
         vocabulary = masking.Vocabulary.of(tokenizer)
         special = packing.Special.of(tokenizer)
-        around = not (settings.keep_documents and settings.pack)  # special tokens of a row, not of a document
+        around = not (
+            settings.keep_documents and settings.pack
+        )  # special tokens of a row, not of a document
         length = settings.seq_len - around * (len(special.before) + len(special.after))
         if length < 1:
-            raise SpecError(expected="room for a token", found=settings.seq_len, advice="Raise it.", where="--seq-len")
+            raise SpecError(
+                expected="room for a token",
+                found=settings.seq_len,
+                advice="Raise it.",
+                where="--seq-len",
+            )
 
         def make(rows: Rows, name: str) -> Rows:
             if not around:
                 between = special
             else:
-                between = packing.Special([], special.after[-1:] if settings.pack else [], special.end)
+                between = packing.Special(
+                    [], special.after[-1:] if settings.pack else [], special.end
+                )
             documents = packing.masked_documents(tokenizer, rows, between)
             cut = packing.Cut.of(documents, length, settings.pack)
             ids = cut.ragged(documents.ids.values)
@@ -82,7 +93,13 @@ def _view(
     ids = tokens["input_ids"]
     row_hash = packing.token_hashes({**tokens, "labels": ids})
     inputs, labels = masking.masked(
-        ids, row_hash, view, vocabulary, settings.mask_rate, settings.mask_seed, settings.whole_words
+        ids,
+        row_hash,
+        view,
+        vocabulary,
+        settings.mask_rate,
+        settings.mask_seed,
+        settings.whole_words,
     )
     return {**tokens, "input_ids": inputs, "labels": labels}
 

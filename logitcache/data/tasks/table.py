@@ -16,12 +16,16 @@ from logitcache.errors import SpecError
 
 Task = Classification  # what every task is like
 # The usual one is the last: it takes what no other does.
-TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (CausalLM, MaskedLM, TokenClassification, Classification)}
+TASKS: dict[str, type[Task]] = {
+    kind.name: kind for kind in (CausalLM, MaskedLM, TokenClassification, Classification)
+}
 
 
-def chosen(tables: Sequence[Table], asked: Columns, where: Path | str) -> tuple[type[Task], Columns]:
-    """The task that is asked for, or the first one whose columns the data has, and these columns. Raises SpecError
-    where the data has not the columns of the task that is asked for.
+def chosen(
+    tables: Sequence[Table], asked: Columns, where: Path | str
+) -> tuple[type[Task], Columns]:
+    """The task that is asked for, or the first one whose columns the data has, and these columns.
+    Raises SpecError where the data has not the columns of the task that is asked for.
     """
     for kind in TASKS.values() if asked.task is None else [TASKS[asked.task]]:
         columns = kind.columns(tables, asked)
@@ -29,7 +33,8 @@ def chosen(tables: Sequence[Table], asked: Columns, where: Path | str) -> tuple[
             return kind, columns
     raise SpecError(
         expected=kind.needs,
-        found=", ".join(dict.fromkeys(name for table in tables for name in table.columns)) or "none",
+        found=", ".join(dict.fromkeys(name for table in tables for name in table.columns))
+        or "none",
         advice="Name them with --text and --label.",
         where=where,
     )

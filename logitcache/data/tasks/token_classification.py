@@ -1,4 +1,6 @@
-"""Token classification: each word is a kept position, at its first piece; K class logits. Judged by entities."""
+"""Token classification: each word is a kept position, at its first piece; K class logits. Judged by
+entities.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ class TokenClassification(Classification):
 class EntityScores(Scores):
     """Those of words, and the F1 of entities over all types (``seqeval``'s, of tags in IOB2).
 
-    An entity is a run of words of one type: it begins at B, or at I behind a word outside or of another type.
+    An entity is a run of words of one type: it begins at B, or at I behind a word outside or of
+    another type.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -76,14 +79,18 @@ class EntityScores(Scores):
         self.names = names
         types = sorted({name[2:] for name in names if name != "O"})
         # of each class, and last of words that have no label: no entity
-        self._type = np.array([-1 if name == "O" else types.index(name[2:]) for name in names] + [-1])
+        self._type = np.array(
+            [-1 if name == "O" else types.index(name[2:]) for name in names] + [-1]
+        )
         self._begins = np.array([name.startswith("B-") for name in names] + [False])
         self.right = self.answered = self.gold = 0  # entities
 
     def add(self, block: Block) -> None:
         super().add(block)
         known = block.label >= 0
-        guesses = np.where(known, block.answers.payload.likeliest(), -1) if len(known) else block.label
+        guesses = (
+            np.where(known, block.answers.payload.likeliest(), -1) if len(known) else block.label
+        )
         gold = self._entities(block.label, block.answers.indptr)
         answered = self._entities(guesses, block.answers.indptr)
         self.gold += len(gold)

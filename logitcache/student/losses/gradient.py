@@ -1,11 +1,14 @@
-"""The loss of vocabulary logits and its gradient in one pass, the gradient in the memory of the logits.
+"""The loss of vocabulary logits and its gradient in one pass, the gradient in the memory of the
+logits.
 
-A target is the gold label, the uniform distribution and the teacher's answer, added up with their weights: ``w``, with
-sum ``m``. Its cross-entropy with softmax(z) is ``m lse(z) - sum w z`` and has the gradient ``m softmax(z) - w``: linear
-in w. So where the teacher's listed words are an unbiased estimate of its distribution, loss and gradient are unbiased
-too, whatever the entries add up to. At temperature 1 everything shares one log-sum-exp and one pass of ``exp``.
+A target is the gold label, the uniform distribution and the teacher's answer, added up with their
+weights: ``w``, with sum ``m``. Its cross-entropy with softmax(z) is ``m lse(z) - sum w z`` and has
+the gradient ``m softmax(z) - w``: linear in w. So where the teacher's listed words are an unbiased
+estimate of its distribution, loss and gradient are unbiased too, whatever the entries add up to. At
+temperature 1 everything shares one log-sum-exp and one pass of ``exp``.
 
-Sizes: P positions, V words, M entries. Everything is computed in single precision (in double, of doubles).
+Sizes: P positions, V words, M entries. Everything is computed in single precision (in double, of
+doubles).
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ from logitcache.student.losses.dense import Weights, kl_divergence
 
 @dataclass(frozen=True)
 class Target:
-    """What P positions are to learn: ``H(label onehot + uniform / V, softmax(z)) + soft_factor H(teacher p,
-    softmax(z / temperature))``. A label of -1 has weight 0.
+    """What P positions are to learn: ``H(label onehot + uniform / V, softmax(z)) + soft_factor
+    H(teacher p, softmax(z / temperature))``. A label of -1 has weight 0.
     """
 
     labels: Tensor  # i64[P]
@@ -42,13 +45,16 @@ class Target:
 
 
 def loss_and_gradient(z: Tensor, target: Target, *, gradient: bool = True) -> tuple[Tensor, Tensor]:
-    """(loss f[P], d loss / d z f[P, V]) of logits f[P, V], which are overwritten; without ``gradient``, they are left
-    as they are and given back. Raises SpecError for a temperature that the target was not made for.
+    """(loss f[P], d loss / d z f[P, V]) of logits f[P, V], which are overwritten; without
+    ``gradient``, they are left as they are and given back. Raises SpecError for a temperature that
+    the target was not made for.
     """
     label = column(target.weights.label, z)
     uniform = column(target.weights.uniform, z)
     at_label = target.labels.clamp(min=0)[:, None]
-    smooths = isinstance(target.weights.uniform, Tensor) or target.weights.uniform != 0  # else two passes are spared
+    smooths = (
+        isinstance(target.weights.uniform, Tensor) or target.weights.uniform != 0
+    )  # else two passes are spared
     hard = label * z.gather(1, at_label)[:, 0]
     if smooths:
         hard = hard + uniform * z.mean(1)
@@ -91,8 +97,8 @@ class _Soft:
     bucket: Tensor | None  # f[P] the student's probability of the words that are not listed
 
     def add_gradient(self, softmax: Tensor, mass: Tensor, weight: Tensor) -> None:
-        """Turn softmax(z) f[P, V] into ``softmax (mass + weight m) - weight w``, in place. ``mass`` f[P] is that of
-        other parts of the target, ``weight`` f[P] is this part's.
+        """Turn softmax(z) f[P, V] into ``softmax (mass + weight m) - weight w``, in place. ``mass``
+        f[P] is that of other parts of the target, ``weight`` f[P] is this part's.
         """
         whole = (mass + weight * self.mass)[:, None]
         if self.payload is None:
@@ -101,7 +107,8 @@ class _Soft:
             return
         target, rest = self.payload, (weight * self.payload.rest)[:, None]
         if target.tail is Tail.BUCKET:
-            # of rest log(1 - listed): softmax / bucket on the words that are not listed, nothing on the others
+            # of rest log(1 - listed): softmax / bucket on the words that are not listed, nothing on
+            # the others
             assert self.bucket is not None
             ratio = torch.where(self.bucket[:, None] > 0, rest / self.bucket[:, None], 0.0)
             listed = softmax.gather(1, target.ids)
@@ -120,13 +127,17 @@ class _Soft:
 
 
 def soft_term(z: Tensor, lse: Tensor, payload: Payload[Tensor], temperature: float) -> _Soft:
-    """The teacher's part at logits f[P, V] that are divided by the temperature, and their log-sum-exp f[P]."""
+    """The teacher's part at logits f[P, V] that are divided by the temperature, and their
+    log-sum-exp f[P].
+    """
     if not isinstance(payload, Sparse):
         p = full_logits(payload).to(z.dtype)
         p = (p if temperature == 1.0 else p / temperature).softmax(1)
         return _Soft(lse - torch.linalg.vecdot(p, z), torch.ones_like(lse), None, p, None)
     check_temperature((payload.temperature,), temperature)
-    payload = payload.map(lambda values: values.to(z.dtype) if values.is_floating_point() else values)
+    payload = payload.map(
+        lambda values: values.to(z.dtype) if values.is_floating_point() else values
+    )
     listed = z.gather(1, payload.ids)
     dot = (payload.prob * listed).sum(1)
     mass = payload.prob.sum(1)
@@ -136,7 +147,8 @@ def soft_term(z: Tensor, lse: Tensor, payload: Payload[Tensor], temperature: flo
     if payload.tail is Tail.BUCKET:
         others = z.scatter(1, payload.ids, -torch.inf).logsumexp(1)
         bucket = (others - lse).exp()
-        # where every word is listed the bucket is empty, and nothing times minus infinity is nothing
+        # where every word is listed the bucket is empty, and nothing times minus infinity is
+        # nothing
         others = torch.where(others.isinf(), 0.0, others)
         return _Soft(lse * mass - dot - payload.rest * others, mass, payload, None, bucket)
     if payload.tail is Tail.UNIFORM:
@@ -148,8 +160,9 @@ def soft_term(z: Tensor, lse: Tensor, payload: Payload[Tensor], temperature: flo
 
 
 def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
-    """D_KL(teacher || softmax(z)) in nats, f[P], at the temperature that the target was made for; of the k + 1 outcomes
-    where the tail is one of them. Of an unbiased target it is an unbiased estimate, and may be negative.
+    """D_KL(teacher || softmax(z)) in nats, f[P], at the temperature that the target was made for;
+    of the k + 1 outcomes where the tail is one of them. Of an unbiased target it is an unbiased
+    estimate, and may be negative.
     """
     if not isinstance(payload, Sparse):
         return kl_divergence(full_logits(payload), z)
@@ -162,15 +175,17 @@ def divergence(z: Tensor, payload: Payload[Tensor]) -> Tensor:
 
 
 def compared(logits: Tensor, payload: Payload[Tensor]) -> tuple[Tensor, Tensor]:
-    """(the teacher's likeliest word i64[P], its divergence from the student in nats f[P]) of the student's logits."""
+    """(the teacher's likeliest word i64[P], its divergence from the student in nats f[P]) of the
+    student's logits.
+    """
     if isinstance(payload, Replay):
         payload = Dense(full_logits(payload))
     return payload.likeliest(), divergence(logits, payload)
 
 
 def full_logits(payload: Payload[Tensor]) -> Tensor:
-    """The teacher's logits f[P, V], of a target that has them all. On a GPU a replayed head computes them in the dtype
-    that it has; on a CPU, where halves are slow, in single precision.
+    """The teacher's logits f[P, V], of a target that has them all. On a GPU a replayed head
+    computes them in the dtype that it has; on a CPU, where halves are slow, in single precision.
     """
     if isinstance(payload, Replay):
         head = on_device(payload.head, payload.hidden.device)
@@ -180,7 +195,9 @@ def full_logits(payload: Payload[Tensor]) -> Tensor:
 
 
 def check_temperature(stored: tuple[float, ...] | None, temperature: float) -> None:
-    """Raises SpecError where targets hold for other temperatures than this one. None: they hold for all."""
+    """Raises SpecError where targets hold for other temperatures than this one. None: they hold for
+    all.
+    """
     if stored is None or temperature in stored:
         return
     named = ", ".join(f"{each:g}" for each in stored) or "caches of different ones"

@@ -1,9 +1,10 @@
 """The loss of a vocabulary's logits, in two executions of the same mathematics.
 
-``plain`` computes all logits [P, V] and then the loss; ``fused`` computes the head, the loss and the gradients of both
-for some positions at a time, so that no more than a chunk of logits is ever held. Plain is faster where the logits fit,
-above all on a GPU; fused keeps memory flat. Neither writes ``.grad``: gradients are formed in the forward pass and
-multiplied by what comes from behind in the backward pass.
+``plain`` computes all logits [P, V] and then the loss; ``fused`` computes the head, the loss and
+the gradients of both for some positions at a time, so that no more than a chunk of logits is ever
+held. Plain is faster where the logits fit, above all on a GPU; fused keeps memory flat. Neither
+writes ``.grad``: gradients are formed in the forward pass and multiplied by what comes from behind
+in the backward pass.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from logitcache.payloads import Head
 from logitcache.student.losses.gradient import Target, loss_and_gradient
 
 PLAIN, FUSED = "plain", "fused"
-# Logits that are held at once: beyond so many the fused execution is chosen; and those of one of its chunks.
+# Logits that are held at once: beyond so many the fused execution is chosen; and those of one of
+# its chunks.
 PLAIN_VALUES = {"cpu": 1 << 26, "cuda": 1 << 31}
 CHUNK_VALUES = {"cpu": 1 << 24, "cuda": 1 << 28}
 
@@ -33,7 +35,9 @@ def logits_loss(logits: Tensor, target: Target) -> Tensor:
 def head_loss(
     hidden: Tensor, head: Head[Tensor], target: Target, weight: Tensor, execution: str | None = None
 ) -> Tensor:
-    """The sum of the positions' losses, each times its ``weight`` f32[P], of what the head is given, f[P, d]."""
+    """The sum of the positions' losses, each times its ``weight`` f32[P], of what the head is
+    given, f[P, d].
+    """
     if execution is None:
         execution = choose(len(hidden), len(head.weight), hidden.device.type)
     if execution == PLAIN:
@@ -61,7 +65,9 @@ class _OnLogits(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, target: Target) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
             wanted = ctx.needs_input_grad[0]
-            loss, gradient = loss_and_gradient(_computed(logits, copy=wanted), target, gradient=wanted)
+            loss, gradient = loss_and_gradient(
+                _computed(logits, copy=wanted), target, gradient=wanted
+            )
         if wanted:
             ctx.save_for_backward(gradient.to(logits.dtype))
         return loss
@@ -87,7 +93,9 @@ class _Fused(torch.autograd.Function):
         position_weight: Tensor,
     ) -> Tensor:
         device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        dtype = (
+            torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        )
         if device == "cpu" and dtype != torch.float64:
             dtype = torch.float32  # products of halves are slower there
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -99,7 +107,9 @@ class _Fused(torch.autograd.Function):
             total = torch.zeros((), dtype=exact, device=hidden.device)
             of_hidden = torch.zeros_like(hidden, dtype=exact) if needs_hidden else None
             of_weight = torch.zeros_like(weight, dtype=exact) if needs_weight else None
-            of_bias = torch.zeros_like(bias, dtype=exact) if needs_bias and bias is not None else None
+            of_bias = (
+                torch.zeros_like(bias, dtype=exact) if needs_bias and bias is not None else None
+            )
             together = max(1, CHUNK_VALUES.get(device, CHUNK_VALUES["cuda"]) // len(weight))
             for start in range(0, len(hidden), together):
                 places = slice(start, start + together)
@@ -111,7 +121,9 @@ class _Fused(torch.autograd.Function):
                 if not wanted:
                     continue
                 gradient = through_head(gradient.mul_(position_weight[places, None]), capped, head)
-                product = gradient if dtype == torch.float16 else gradient.to(dtype)  # halves lose small gradients
+                product = (
+                    gradient if dtype == torch.float16 else gradient.to(dtype)
+                )  # halves lose small gradients
                 if of_hidden is not None:
                     of_hidden[places] = product @ matrix.to(product.dtype)
                 if of_weight is not None:
