@@ -74,6 +74,7 @@ WITH_TRANSFORMERS = (
     "logitcache/data/sources/datasets.py",
     "logitcache/models/",
     "logitcache/teacher/",
+    "logitcache/student/callbacks.py",
     "logitcache/student/distiller.py",
     "logitcache/student/trainer.py",
     "logitcache/student/model.py",
@@ -313,7 +314,7 @@ READS_WORDS_OF_LIBRARIES = (
     "logitcache/hub.py",
     "logitcache/data/sources/datasets.py",
     "logitcache/models/call.py",
-    "logitcache/store/remote.py",
+    "logitcache/store/streaming.py",
     "logitcache/student/trainer.py",
 )
 PROSE = r"\w+\.(message|problem|reason|advice|remark|note)\b"

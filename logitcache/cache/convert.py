@@ -28,21 +28,15 @@ from logitcache.errors import (
 from logitcache.records import Array
 from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, Column, are_ends, ends, levels
+from logitcache.store.destination import refuse_inside
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links, remove, write_atomic
+from logitcache.store.json_files import read_own
 from logitcache.store.lock import lock_folder
-from logitcache.store.manifest import (
-    PLAN,
-    SHARDS,
-    Plan,
-    Receipt,
-    differences,
-    read_own,
-    receipt_name,
-)
+from logitcache.store.manifest import PLAN, SHARDS, Plan, Receipt, differences, receipt_name
 from logitcache.store.reader import Reader
 from logitcache.store.remote import RemoteReader
 from logitcache.store.shards import AGAIN, LocalFolder, Places
-from logitcache.store.writer import CacheWriter, refuse_inside
+from logitcache.store.writer import CacheWriter
 
 PARQUET = "parquet"
 KINDS = (*stores.NAMES, PARQUET)

@@ -11,10 +11,7 @@ whole numbers from 0 are votes, and everything else has to be declared as logits
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from logitcache.config.answers import AnswerSource
+from logitcache.data.answer_cells import _of_mapping, _of_sequence, _written
 from logitcache.data.names import listed
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
@@ -340,62 +338,6 @@ def _answer(table: Table, name: str, row: int, cell: Any) -> dict[str, float] | 
             expected = "a number for each class (one column for each: column:A,B or column:PREFIX*)"
         raise _no_answer(table, name, row, cell, expected) from None
     return answer or None
-
-
-def _written(text: str) -> Any:
-    """What a text says: a list or a mapping as JSON, Python or numpy prints it; else the text, None
-    if it is empty.
-    """
-    text = text.strip()
-    if not text or text[0] not in "[{(":
-        return text or None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
-    words = text.strip("[]()").replace(",", " ").split()
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        return text
-
-
-def _of_mapping(value: Mapping[Any, Any]) -> dict[str, float]:
-    for names, numbers in (
-        ("labels", "scores"),
-        ("label", "score"),
-    ):  # as `datasets` turns a list of mappings round
-        if isinstance(value.get(names), list) and isinstance(value.get(numbers), list):
-            return _once(zip(value[names], value[numbers], strict=True))
-    if {"label", "score"} <= set(value):
-        return _once([(value["label"], value["score"])])
-    return _once((name, number) for name, number in value.items() if number is not None)
-
-
-def _of_sequence(value: Any) -> dict[str, float] | list[float]:
-    values = list(value)
-    if len(values) == 1 and isinstance(values[0], list):
-        values = values[0]
-    if values and all(isinstance(each, Mapping) for each in values):
-        return _once((each.get("label"), each.get("score")) for each in values)
-    if values and all(isinstance(each, str) for each in values):
-        return {name: float(count) for name, count in Counter(values).items()}
-    if values and all(isinstance(each, list | tuple) and len(each) == 2 for each in values):
-        return _once(values)
-    return [np.nan if number is None else float(number) for number in values]
-
-
-def _once(pairs: Any) -> dict[str, float]:
-    """Numbers by name. Raises ValueError where a name stands there twice, TypeError where one is no
-    name.
-    """
-    numbers: dict[str, float] = {}
-    for name, number in pairs:
-        if not isinstance(name, str | int) or str(name) in numbers:
-            raise ValueError(name)
-        numbers[str(name)] = float(number)
-    return numbers
 
 
 def _of_names(rows: Sequence[Any], table: Table, absent: float) -> SoftLabels:

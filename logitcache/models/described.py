@@ -21,7 +21,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import FormatError, SpecError
 from logitcache.models.class_names import names_in
 from logitcache.models.problem import check_counts, check_problem
-from logitcache.store.manifest import read_json
+from logitcache.store.json_files import read_json
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"

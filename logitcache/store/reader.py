@@ -17,7 +17,8 @@ from logitcache.records import Array, Int64
 from logitcache.store import stores, tensors
 from logitcache.store.columns import ROW, ends, levels
 from logitcache.store.files import TEMPORARY, refuse_link, refuse_links
-from logitcache.store.manifest import PLAN, SHARDS, Manifest, read_manifest, read_own, receipt_name
+from logitcache.store.json_files import read_own
+from logitcache.store.manifest import PLAN, SHARDS, Manifest, read_manifest, receipt_name
 from logitcache.store.shards import AGAIN, Fault, Folder, LocalFolder, Places, Shard, Table
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from logitcache.errors import FormatError
 from logitcache.store import files
-from logitcache.store.manifest import read_json, write_json
+from logitcache.store.json_files import read_json, write_json
 
 WRITING = ".writing"
 REMOVED = ".removed"

@@ -21,8 +21,9 @@ from logitcache.data.match import Kind, shown
 from logitcache.data.source import Source
 from logitcache.errors import FormatError, SpecError
 from logitcache.reporter import SILENT, Reporter
+from logitcache.store.json_files import read_own
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import PLAN, Plan, read_own
+from logitcache.store.manifest import PLAN, Plan
 from logitcache.store.writer import CacheWriter
 from logitcache.targets.codec import Codec
 from logitcache.targets.table import codec_from_dict

@@ -16,6 +16,7 @@ from logitcache.errors import FormatError, IncompleteCache
 from logitcache.reporter import SILENT, Reporter
 from logitcache.store import stores
 from logitcache.store.files import refuse_link, remove
+from logitcache.store.json_files import NewerFormat, read_own, write_json
 from logitcache.store.lock import Lock
 from logitcache.store.manifest import (
     MANIFEST,
@@ -23,13 +24,10 @@ from logitcache.store.manifest import (
     SHARDS,
     TENSORS,
     Manifest,
-    NewerFormat,
     Plan,
     Receipt,
     read_manifest,
-    read_own,
     receipt_name,
-    write_json,
 )
 from logitcache.store.reader import strangers
 from logitcache.store.shards import LocalFolder

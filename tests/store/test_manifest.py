@@ -15,18 +15,14 @@ from logitcache.identity import digest_json
 from logitcache.store.arrow import names
 from logitcache.store.columns import levels
 from logitcache.store.extents import Extent, File
+from logitcache.store.json_files import MAX_BYTES, NewerFormat, read_json, read_own, write_json
 from logitcache.store.manifest import (
-    MAX_BYTES,
     Manifest,
-    NewerFormat,
     Plan,
     Receipt,
     manifest_dict,
-    read_json,
     read_manifest,
-    read_own,
     receipt_name,
-    write_json,
 )
 from tests.fake_caches import plan as make_plan
 from tests.fake_caches import ragged

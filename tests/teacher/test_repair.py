@@ -19,8 +19,9 @@ from logitcache.cache.convert import convert
 from logitcache.config.teacher import DumpSettings
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch, FormatError, IncompleteCache, Locked
+from logitcache.store.json_files import write_json
 from logitcache.store.lock import LOCK, Lock
-from logitcache.store.manifest import Plan, write_json
+from logitcache.store.manifest import Plan
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 from logitcache.teacher.plan import Planned, planned, settings_of
