@@ -105,9 +105,8 @@ class Padding:
     token: int  # id of the filling
     segment: int  # token type of the filling
     mask: bool = True  # the model gets an attention mask
-    free: bool = (
-        False  # the model names no padding token: any that no row of the batch ends in will do
-    )
+    # the model names no padding token: any that no row of the batch ends in will do
+    free: bool = False
     documents: Documents | None = None  # where rows hold several that are kept apart
 
     @classmethod
@@ -143,9 +142,8 @@ class Examples:
     inputs: Mapping[str, Ragged]  # input_ids, and what else the model takes of each token
     cut: Array  # bool[N]; rows that lost tokens at max_length
     padding: Padding  # how they become a batch: the tokenizer's own way, unless another was chosen
-    units: Mapping[str, Ragged] = field(
-        default_factory=dict
-    )  # what a task has to know of parts of a row
+    # what a task has to know of parts of a row
+    units: Mapping[str, Ragged] = field(default_factory=dict)
     views: int = 1  # rows i * views to (i + 1) * views - 1 are one row under several masks: one of them in an epoch
 
     def __len__(self) -> int:

@@ -119,9 +119,8 @@ class Seen:
 
     row_id: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     label: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    teacher: dict[str, list[Any]] = field(
-        default_factory=lambda: defaultdict(list)
-    )  # logits, [K] each
+    # logits, [K] each
+    teacher: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> Seen:

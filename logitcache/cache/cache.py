@@ -302,9 +302,8 @@ class Cache:
 
     def _outside(self, row_id: Int64) -> bool:
         """Whether some row is not in this cache."""
-        places = row_id.view(
-            np.uint64
-        )  # a negative one is a large one: one look at all of them, not two
+        # a negative one is a large one: one look at all of them, not two
+        places = row_id.view(np.uint64)
         # argmax takes a fifth of the time of max, item half of that of []
         return len(places) > 0 and places.item(places.argmax()) >= self._rows
 

@@ -116,9 +116,8 @@ def arrays_of(reader: Reader, index: int) -> dict[str, Array]:
     """All columns of a shard, every file of it checked first. Raises CorruptShard."""
     shard = reader.shards[index]
     for file in shard.files.values():
-        reader.files.path(
-            file
-        )  # a remote file is fetched and checked here, so that an error names it
+        # a remote file is fetched and checked here, so that an error names it
+        reader.files.path(file)
     fault = next(reader.faults_of(shard), None)
     if fault is not None:
         raise reader.error(fault)

@@ -25,11 +25,8 @@ from logitcache.store.columns import ROW
 from logitcache.store.manifest import QUANTILES, Receipt
 
 SKETCHES = ("entropy", "top_probability")
-APART = (
-    "cut",
-    "reused",
-    "skipped",
-)  # shown for the whole cache, not among the conditions of its shards
+# shown for the whole cache, not among the conditions of its shards
+APART = ("cut", "reused", "skipped")
 HUGE = 1e300  # no sketch has more
 POINTS = 8  # that stand for the rows between two quantiles of a shard
 TOP = 5
@@ -156,9 +153,8 @@ def combine(rows: Sequence[int], sketches: Array) -> dict[str, list[float]]:
     points = sketches[:, :-1, None] + np.diff(sketches)[:, :, None] * offsets
     share_of_point = np.repeat(share[:, :, None] / POINTS, POINTS, 2)
     value = _weighted_quantiles(points, share_of_point, at - 1e-9)
-    low = _weighted_quantiles(
-        sketches[:, :-1], share, at + 1e-9
-    )  # every row as small as its shard's sketch allows
+    # every row as small as its shard's sketch allows
+    low = _weighted_quantiles(sketches[:, :-1], share, at + 1e-9)
     high = _weighted_quantiles(sketches[:, 1:], share, at - 1e-9)
     low[0] = high[0] = sketches.min()
     low[-1] = high[-1] = sketches.max()

@@ -51,9 +51,8 @@ class Option:
     maximum: float | None = None
     above: float | None = None  # exclusive lower bound
     below: float | None = None  # exclusive upper bound
-    parse: Callable[[Any], Any] | None = (
-        None  # of what is typed; raises ValueError saying what it expects
-    )
+    # of what is typed; raises ValueError saying what it expects
+    parse: Callable[[Any], Any] | None = None
     annotation: str = ""  # in the Python functions, where ``kind`` and ``choices`` do not tell it
     required: bool = False
     cost: Cost = Cost.COUNTED

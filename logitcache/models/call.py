@@ -24,10 +24,8 @@ from logitcache.models.documents import told_apart
 from logitcache.models.settings import configurations
 from logitcache.records import Array, Documents, Int64, Padding, Side
 
-NO_MEMORY = (
-    "can't allocate memory",
-    "out of memory",
-)  # of a CPU, and of devices without an error of their own
+# of a CPU, and of devices without an error of their own
+NO_MEMORY = ("can't allocate memory", "out of memory")
 Inputs = Mapping[str, Tensor]
 
 
@@ -127,9 +125,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine, had no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(
-        words in str(error).lower() for words in NO_MEMORY
-    )  # of a CPU torch raises a plain RuntimeError
+    # of a CPU torch raises a plain RuntimeError
+    return any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def device_failed(error: BaseException) -> bool:

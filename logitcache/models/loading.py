@@ -20,16 +20,10 @@ from logitcache.models.problem import check_counts
 from logitcache.models.quiet import quiet
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PANIC = (
-    "PanicException"  # what a library written in Rust raises over a fault of its own; no Exception
-)
-OWN_FAULTS = (
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    RuntimeError,
-)  # of code, not of a disk
+# what a library written in Rust raises over a fault of its own; no Exception
+PANIC = "PanicException"
+# of code, not of a disk
+OWN_FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)
 CORRECT = "Correct its config.json, or save or download it again."
 
 

@@ -110,9 +110,8 @@ class Table(common.Table):
         self, folder: Folder, level: str, columns: Sequence[Column], shards: Sequence[Shard]
     ) -> None:
         super().__init__(folder, level, columns, shards)
-        self._bits = np.array(
-            self.batch_bits
-        )  # an array: numpy takes twice as long for a Python number
+        # an array: numpy takes twice as long for a Python number
+        self._bits = np.array(self.batch_bits)
         for shard in self.shards:  # before arrays of that many batches are allocated
             file = self.file(shard)
             batches = self.batches_of(shard)

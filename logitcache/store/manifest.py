@@ -24,25 +24,12 @@ from logitcache.store.shards import Shard
 
 PLAN, MANIFEST, SHARDS = "plan.json", "manifest.json", "shards"  # what a cache's folder holds
 MAX_SHARDS = MAX_BYTES >> 11  # a receipt takes up to 2 kB, and a manifest holds all of them
-FOLLOWING = (
-    "c",
-    "columns",
-    "distinct",
-    "values",
-)  # follow from settings or a sample of answers: they come last
+# follow from settings or a sample of answers: they come last
+FOLLOWING = ("c", "columns", "distinct", "values")
 TENSORS = "tensors.safetensors"  # below the folder ``shards``
 MAX_VIEWS = 2**20
-QUANTILES = (
-    0.0,
-    0.01,
-    0.05,
-    0.25,
-    0.5,
-    0.75,
-    0.95,
-    0.99,
-    1.0,
-)  # of a sketch: numpy's, linear between ranks
+# of a sketch: numpy's, linear between ranks
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
 @dataclass(frozen=True)
@@ -58,9 +45,8 @@ class Plan:
     columns: tuple[Column, ...]
     rows: int
     shard_rows: int
-    views: int = (
-        1  # variants of each row; record ``row * views + view`` of the level ``row`` is one
-    )
+    # variants of each row; record ``row * views + view`` of the level ``row`` is one
+    views: int = 1
     store: str = "arrow"
     tensors: File | None = None  # the file of tensors that are kept once
 

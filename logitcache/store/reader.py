@@ -40,9 +40,8 @@ class Reader:
             level: store.Table(files, level, plan.columns, self.shards)
             for level in levels(plan.columns)
         }
-        self._shard_rows = np.array(
-            plan.shard_rows
-        )  # an array: numpy takes twice as long for a Python number
+        # an array: numpy takes twice as long for a Python number
+        self._shard_rows = np.array(plan.shard_rows)
         self._views = plan.views
 
     @classmethod

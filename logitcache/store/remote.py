@@ -105,9 +105,8 @@ class RemoteFolder:
             files.make_folder(path.parent)
             lock = Lock(path.parent, f".{path.name}.lock", wait=math.inf)
             try:
-                if not files.is_there(
-                    self.folder, file.name, file.bytes
-                ):  # else another process has fetched it
+                # else another process has fetched it
+                if not files.is_there(self.folder, file.name, file.bytes):
                     self._fetch(path, file)
             finally:
                 lock.release()
@@ -172,9 +171,8 @@ class RemoteReader(Reader):
         try:
             return super().take(places, names)
         except CorruptShard as error:
-            if Path(str(error.where)).is_relative_to(
-                self.folder
-            ):  # else the file at the URL is the damaged one
+            # else the file at the URL is the damaged one
+            if Path(str(error.where)).is_relative_to(self.folder):
                 error.advice = ANEW
             raise
 

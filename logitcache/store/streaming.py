@@ -52,9 +52,8 @@ def stream(url: str, size: int) -> Iterator[bytes]:
     try:
         system, path = _system(url)
         web = url.startswith(WEB)
-        with system.open(
-            path, "rb", block_size=0 if web else STREAM_BYTES
-        ) as file:  # 0: one request, no ranges
+        # 0: one request, no ranges
+        with system.open(path, "rb", block_size=0 if web else STREAM_BYTES) as file:
             while left and (piece := file.read(min(left, STREAM_BYTES))):
                 left -= len(piece)
                 yield piece
@@ -86,9 +85,8 @@ def _system(url: str) -> tuple[Any, str]:
             f"the library that reads {scheme}:// is not installed. {advice}.", where=url
         ) from None
     except ValueError as error:
-        if "Protocol not known" not in str(
-            error
-        ):  # fsspec raises ValueError for other faults of a URL too
+        # fsspec raises ValueError for other faults of a URL too
+        if "Protocol not known" not in str(error):
             raise SpecError(
                 f"expected a URL that fsspec reads, found: {_line(error)}.", where=url
             ) from None

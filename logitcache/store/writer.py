@@ -161,9 +161,8 @@ class CacheWriter:
         self._put_tensors()
         with reading(folder):
             self.receipts = self._look()
-        if (
-            len(self.receipts) < self.plan.shard_count
-        ):  # a manifest is there if and only if the cache is complete
+        # a manifest is there if and only if the cache is complete
+        if len(self.receipts) < self.plan.shard_count:
             remove(folder, MANIFEST)
 
     def _put_tensors(self) -> None:
@@ -271,9 +270,8 @@ class CacheWriter:
         for name in (receipt_name(index), *names):
             remove(shards, name)
         for group in {name.split("/")[0] for name in names if "/" in name}:
-            if (
-                shards / group
-            ).is_dir():  # made again, its name lasts: a kill may have come before it did
+            # made again, its name lasts: a kill may have come before it did
+            if (shards / group).is_dir():
                 remove_folder(shards / group)
             else:
                 remove(shards, group)

@@ -58,9 +58,8 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = filled_up(self.order(self.epoch), self.multiple)
-        for start in range(
-            0, len(order), BLOCK
-        ):  # a list of a million places is a multiple of their array
+        # a list of a million places is a multiple of their array
+        for start in range(0, len(order), BLOCK):
             yield from order[start : start + BLOCK].tolist()
 
 

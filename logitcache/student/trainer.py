@@ -147,9 +147,8 @@ class DistillTrainer(Trainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # stdout is for results
-        self.model_accepts_loss_kwargs = (
-            True  # before loss_is_scaled_for_ga was an attribute, this said the same
-        )
+        # before loss_is_scaled_for_ga was an attribute, this said the same
+        self.model_accepts_loss_kwargs = True
 
     def check_teacher(self, objective: Objective, collator: Collator) -> None:
         """Raises SpecError where a method has no teacher to learn from, or rows no label to learn
@@ -177,9 +176,8 @@ class DistillTrainer(Trainer):
         seed = args.seed if args.data_seed is None else args.data_seed
         together = args.train_batch_size * args.world_size
         windows = [getattr(teacher, "window", None) for teacher in self.collate.teachers.values()]
-        window = min(
-            (size for size in windows if size is not None), default=None
-        )  # of stores that are read by windows
+        # of stores that are read by windows
+        window = min((size for size in windows if size is not None), default=None)
         order: Callable[[int], Int64] = partial(permutation, n, seed)
         if window is not None:
             order = partial(windowed_permutation, n, window, seed)
@@ -213,9 +211,8 @@ class DistillTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         summed, logits = model(inputs["batch"])
-        loss = (
-            summed / num_items_in_batch * self.accelerator.num_processes
-        )  # DDP averages gradients over ranks
+        # DDP averages gradients over ranks
+        loss = summed / num_items_in_batch * self.accelerator.num_processes
         return (loss, logits) if return_outputs else loss
 
     def prediction_step(
@@ -256,9 +253,8 @@ class DistillTrainer(Trainer):
             self.state.best_model_checkpoint = str(best)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            self.state.save_to_json(
-                str(written / TRAINER_STATE_NAME)
-            )  # again: the best one is not where it was written
+            # again: the best one is not where it was written
+            self.state.save_to_json(str(written / TRAINER_STATE_NAME))
             checkpoints.publish(checkpoint)
             checkpoints.rotate(
                 checkpoint.parent, self.args.save_total_limit, self.state.best_model_checkpoint
@@ -305,9 +301,8 @@ def _check_arguments(args: TrainingArguments | None) -> None:
             expected="args=TrainingArguments(..., remove_unused_columns=False)",
             found=f"{found}: it drops what a batch carries",
         )
-    args._n_gpu = min(
-        args.n_gpu, 1
-    )  # several GPUs are torchrun's, one process each: DataParallel carries no Batch
+    # several GPUs are torchrun's, one process each: DataParallel carries no Batch
+    args._n_gpu = min(args.n_gpu, 1)
 
 
 @contextmanager
@@ -348,9 +343,8 @@ def arguments(
     """Our settings as `TrainingArguments`: everything else at Trainer's own defaults."""
     best = settings.select == "best"
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # transformers' own deprecations among its defaults
+        # transformers' own deprecations among its defaults
+        warnings.simplefilter("ignore", FutureWarning)
         return TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=settings.epochs,

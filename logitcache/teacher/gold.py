@@ -23,9 +23,8 @@ from logitcache.teacher.asked import Asked
 
 CHECKED_ROWS = 128
 MAX_CLASSES = 2000  # the table of classes by answers is quadratic, the search for an order cubic
-ERROR = (
-    1e-6  # how often a teacher whose answers have nothing to do with the labels is refused, at most
-)
+# how often a teacher whose answers have nothing to do with the labels is refused, at most
+ERROR = 1e-6
 
 
 def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
@@ -48,10 +47,8 @@ def check_gold(asked: Asked, source: Source, reporter: Reporter) -> None:
     examples, logits = answered
     finite = np.isfinite(logits).all(axis=1)
     gold, answers = asked.positions(examples).label[finite], logits[finite].argmax(axis=1)
-    gold, answers = (
-        gold[gold >= 0],
-        answers[gold >= 0],
-    )  # a labelled row of words may have some without a label
+    # a labelled row of words may have some without a label
+    gold, answers = (gold[gold >= 0], answers[gold >= 0])
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return
@@ -123,9 +120,8 @@ def better_order(gold: Int64, answers: Int64, classes: int) -> Int64 | None:
         return None
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (gold, answers), 1)
-    ties = np.eye(
-        classes, dtype=np.int64
-    )  # where two orders agree as often, a class keeps its column
+    # where two orders agree as often, a class keeps its column
+    ties = np.eye(classes, dtype=np.int64)
     order = linear_sum_assignment(table * (classes + 1) + ties, maximize=True)[1].astype(np.int64)
     moved = np.flatnonzero((order != np.arange(classes)) & (table.sum(axis=1) > 0))
     rows = np.isin(gold, moved)

@@ -46,9 +46,8 @@ class Live:
     kl_mean: float
     kl_max: float
     worst_row: int  # where the difference is largest
-    conditions: dict[str, list[Any]] = field(
-        default_factory=dict
-    )  # that differ: [of the cache, here]
+    # that differ: [of the cache, here]
+    conditions: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def live(cache: Cache, asked: Asked, rows: int, seed: int = 0) -> Live:
@@ -119,9 +118,8 @@ def _judge(
     off = np.abs(there.astype(np.float64) - reference)
     control = float(np.abs(_from_top(doubled) - _from_top(alone)).max())
     size = np.abs(stored["logits"])
-    largest = np.nextafter(
-        np.finfo(size.dtype).max, size.dtype.type(0)
-    )  # the spacing of the last number overflows
+    # the spacing of the last number overflows
+    largest = np.nextafter(np.finfo(size.dtype).max, size.dtype.type(0))
     rounding: Float64 = np.spacing(np.minimum(size, largest)).astype(np.float64)
     allowed = tolerance(DTYPES[asked.plan.teacher["dtype"]], alone, control)
     differ = kl(there, reference)

@@ -71,9 +71,8 @@ class TeacherModel:
     revision: str | None = None
     kind: type[Classification] = Classification  # what it is asked
     reads_head: bool = False  # it answers with what its last linear map is given: f[P, d]
-    width: int | None = (
-        None  # columns that are answers; those of the head behind them are filling. None: all
-    )
+    # columns that are answers; those of the head behind them are filling. None: all
+    width: int | None = None
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -94,9 +94,8 @@ class FoldTeachers:
 
     def __init__(self, loaders: list[Callable[[], TeacherModel]]) -> None:
         self.loaders = loaders
-        self.held: dict[
-            int, TeacherModel
-        ] = {}  # one at most; shared by those that answer in another order
+        # one at most; shared by those that answer in another order
+        self.held: dict[int, TeacherModel] = {}
         self.first = loaders[0]()
         with quiet():
             self.weights = [self._checked(fold) for fold in range(len(loaders))]

@@ -139,9 +139,8 @@ class Planned(Asked):
     """A dump of models that are asked."""
 
     panel: Panel
-    note: str = (
-        ""  # on how the teacher is asked in batches; empty where it is as its tokenizer says
-    )
+    # on how the teacher is asked in batches; empty where it is as its tokenizer says
+    note: str = ""
     tensors: memoryview | None = None  # the file of those that the cache keeps once
 
     def kept_once(self) -> memoryview | None:

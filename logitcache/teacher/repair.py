@@ -66,9 +66,8 @@ class RepairReport:
     repaired: list[int]  # shards that were made again
     mended: list[str]  # other files that were written again, or removed
     teacher_rows: int  # rows that saw the teacher
-    conditions: dict[str, list[Any]] = field(
-        default_factory=dict
-    )  # that differ from those it was made under
+    # that differ from those it was made under
+    conditions: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def repair(

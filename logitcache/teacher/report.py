@@ -24,15 +24,13 @@ DEV_ROWS = 2000
 MEMORISED = 0.05  # a gap between train and dev from which the report speaks of memorising
 KNOWN_BY_HEART = 0.95  # accuracy on train over which, with such a gap, rows are memorised
 ONE_HOT = 0.05  # share of the largest entropy under which answers are as good as labels
-NEAR_CHANCE = (
-    0.1  # Matthews correlation with the gold labels under which columns may stand in another order
-)
+# Matthews correlation with the gold labels under which columns may stand in another order
+NEAR_CHANCE = 0.1
 PERMUTED = 0.2  # accuracy that another order of the columns would add, from which that is said
 CONSTANT = 0.99  # share of rows with one answer from which a teacher that is not right about it is remarked on
 CONSTANT_GOLD = 0.95  # share of gold labels of that class, from which the answer is no wonder
-HARDLY_DIFFERENT = (
-    0.02  # range of every class's probability over all rows, below which answers hardly differ
-)
+# range of every class's probability over all rows, below which answers hardly differ
+HARDLY_DIFFERENT = 0.02
 FEW_ROWS = 10  # answers, below which nothing is said of their being alike
 MAX_ORDERED = 2000  # classes whose orders are looked through: the table of them is quadratic, the search cubic
 
@@ -50,16 +48,14 @@ class DumpReport:
     teacher_rows: int = 0  # rows that saw the teacher in this call
     reused_rows: int = 0  # rows copied from an older cache in this call
     skipped_rows: int = 0  # rows of the cache without an answer
-    cut_rows: int = (
-        0  # rows longer than max_length, of those that a teacher was asked for this cache
-    )
+    # rows longer than max_length, of those that a teacher was asked for this cache
+    cut_rows: int = 0
     first_cut: int | None = None  # the first of these
     seconds: float = 0.0  # of this call's teacher passes and writing
     rows_per_second: float = 0.0
     tokens_per_second: float = 0.0
-    scores: dict[str, float] = field(
-        default_factory=dict
-    )  # on what was dumped; empty without labels
+    # on what was dumped; empty without labels
+    scores: dict[str, float] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)  # empty without a dev split
     dev_rows: int = 0
     entropy: float | None = None  # None where the cache is not complete, or nobody has an answer
@@ -281,9 +277,8 @@ def _remarks(
     """
     if not scores or not dev:
         return []
-    chance = 2 * np.sqrt(
-        dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows
-    )  # two standard errors of dev's accuracy
+    # two standard errors of dev's accuracy
+    chance = 2 * np.sqrt(dev["accuracy"] * (1 - dev["accuracy"]) / dev_rows)
     if scores["accuracy"] - dev["accuracy"] < max(MEMORISED, chance):
         return []
     right = f"{scores['accuracy']:.1%} of these {split} rows but on {dev['accuracy']:.1%} of dev"

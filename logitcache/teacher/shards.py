@@ -68,16 +68,14 @@ class Assembly:
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
-        text = layout.row_hash[
-            rows_of(layout.indptr)
-        ]  # not its place: equal texts have equal answers
+        # not its place: equal texts have equal answers
+        text = layout.row_hash[rows_of(layout.indptr)]
         self._keys = position_keys(seed, "codec", text, 0, layout.index)
         self.columns: dict[str, Array] = {
             column.name: empty(column, positions) for column in of_positions(codec)
         }
-        self._entries: list[
-            tuple[Int64, Mapping[str, Array]]
-        ] = []  # positions, and the columns of their entries
+        # positions, and the columns of their entries
+        self._entries: list[tuple[Int64, Mapping[str, Array]]] = []
         self.entropy = np.full(positions, np.nan, np.float32)
         self.top = np.full(positions, np.nan, np.float32)
         self.skipped = np.zeros(len(layout.row_id), np.bool_)

@@ -52,10 +52,8 @@ class Summary:
         self.positions = 0
         self.dev_unanswered = 0  # labelled rows of dev
         self.guesses = np.zeros(width, np.int64)  # positions by their likeliest class
-        self.low, self.high = (
-            np.ones(width),
-            np.zeros(width),
-        )  # the range of each class's probability
+        # the range of each class's probability
+        self.low, self.high = (np.ones(width), np.zeros(width))
 
     @classmethod
     def of_table(cls, rows: int, task: Classification) -> Summary:

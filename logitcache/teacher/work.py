@@ -52,9 +52,8 @@ class Work:
     summary: Summary  # what is added up of the shards that are made
     known: Known | None = None
     reporter: Reporter = SILENT
-    budgets: Mapping[int, int] = field(
-        default_factory=dict
-    )  # of shards that were once made with less than the plan's
+    # of shards that were once made with less than the plan's
+    budgets: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def _assets(self) -> dict[str, Array]:
@@ -75,9 +74,8 @@ class Work:
             if not self.writer.receipts and self.writer.part is None:
                 self.writer.forget()  # a plan that no shard was made for would only refuse the mended teacher
             raise
-        there = (
-            self.writer.complete
-        )  # another part was as quick: it has sealed the cache, and speaks of it
+        # another part was as quick: it has sealed the cache, and speaks of it
+        there = self.writer.complete
         with self.reporter.phase("write"):
             done.sealed = not todo if there else self.writer.seal()
         return done

@@ -150,9 +150,8 @@ def test_each_case_puts_the_batches_it_names_to_the_teacher(
         seen.clear()
         case()
         expected = list(sizes[name])
-        assert seen[-len(expected) :] == expected, (
-            name
-        )  # a dump sees first how the teacher is asked in batches
+        # a dump sees first how the teacher is asked in batches
+        assert seen[-len(expected) :] == expected, name
         assert name == DUMP or len(seen) == len(expected)
     assert len({start for start, _ in material.shards}) == 2
 

@@ -101,11 +101,8 @@ def test_positions_are_the_vectors_that_were_kept() -> None:
     of = make_plan(views=2)
     assert [receipt.positions(of) for receipt in receipts(of)] == [8, 8, 4]
     of = ragged(targets={"logits": {}, "hidden": {}})
-    assert [receipt.positions(of) for receipt in receipts(of)] == [
-        6,
-        6,
-        6,
-    ]  # two targets of three vectors each
+    # two targets of three vectors each
+    assert [receipt.positions(of) for receipt in receipts(of)] == [6, 6, 6]
 
 
 def first(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -157,9 +157,8 @@ def test_tuples_and_lists_are_one_plan(tmp_path: Path) -> None:
 def test_overwrite_loses_the_old_cache_and_nothing_else(tmp_path: Path) -> None:
     other = make_plan(rows=3, shard_rows=2)
     make(tmp_path / "real", PLAN)
-    (tmp_path / "link").symlink_to(
-        tmp_path / "real"
-    )  # a cache folder may be a link to a larger disk
+    # a cache folder may be a link to a larger disk
+    (tmp_path / "link").symlink_to(tmp_path / "real")
     whole = answers(other)
     with CacheWriter(tmp_path / "link", other, overwrite=True) as writer:
         assert writer.missing == [0, 1]

@@ -25,9 +25,8 @@ from logitcache.teacher.model import TeacherModel, load_teacher
 from tests.runs import Amounts
 
 Checkpoint = Callable[..., Path]
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
-)  # 60 rows: 25, 25, 10
+# 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -71,9 +70,8 @@ def test_every_row_sees_the_teacher_once_and_never_again(
     again = dump_split(teacher, train_only, "train", tmp_path / "c", SETTINGS)
     assert (asked, again.teacher_rows, again.rows_per_second) == ([], 0, 0)
     assert tree(tmp_path / "c") == before
-    assert again.scores == pytest.approx(
-        first.scores, rel=1e-12
-    )  # a sum of floats depends on its order
+    # a sum of floats depends on its order
+    assert again.scores == pytest.approx(first.scores, rel=1e-12)
 
 
 @pytest.mark.parametrize("gone", ["00001.arrow", "00001.json"])

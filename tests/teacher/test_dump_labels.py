@@ -20,9 +20,8 @@ from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import TeacherModel, load_teacher
 
 Checkpoint = Callable[..., Path]
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
-)  # 60 rows: 25, 25, 10
+# 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 
 
 def answers(folder: Path) -> Any:

@@ -28,9 +28,8 @@ from logitcache.teacher.plan import Planned, planned, settings_of
 from logitcache.teacher.repair import Ask, RepairReport, repair
 from tests.runs import Amounts, tree
 
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, shard_rows=9
-)  # 60 rows: 6 of 9 and one of 6
+# 60 rows: 6 of 9 and one of 6
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, shard_rows=9)
 Break = Callable[[Path], object]
 
 
@@ -357,9 +356,8 @@ def test_what_a_newer_version_wrote_is_not_damaged(broken: Path, name: str) -> N
     with pytest.raises(FormatError, match="Upgrade logitcache"):
         repair(broken, nobody)
     assert tree(broken) == before
-    (broken / name).write_text(
-        '{"format": "logitcache/2"}'
-    )  # and in other bytes than this version's
+    # and in other bytes than this version's
+    (broken / name).write_text('{"format": "logitcache/2"}')
     with pytest.raises(FormatError, match=r"found 'logitcache/2'\. Upgrade logitcache"):
         repair(broken, nobody)
 

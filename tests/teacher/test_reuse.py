@@ -32,9 +32,8 @@ make: Callable[..., Cache] = fakes["make"]
 tree: Callable[[Path], dict[str, bytes]] = fakes["tree"]
 Edit = Callable[[list[Any]], list[Any]]
 RowsThrough = Callable[[TeacherModel], list[int]]
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
-)  # 60 rows: 25, 25, 10
+# 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 NEW = "the new scene was very {}"
 
 
@@ -210,9 +209,8 @@ def test_a_calibrated_codec_is_that_of_the_older_cache_and_of_a_begun_folder(
     report = dump_split(teacher, corrected, "train", tmp_path / "b", calibrated, reuse=older)
     assert report.teacher_rows == 1
     assert Cache.open(tmp_path / "b").codec == older.codec
-    assert (
-        dump_split(teacher, corrected, "train", tmp_path / "b", calibrated).teacher_rows == 0
-    )  # gone on with
+    # gone on with
+    assert dump_split(teacher, corrected, "train", tmp_path / "b", calibrated).teacher_rows == 0
     with pytest.raises(FingerprintMismatch, match=r"targets\.logits"):
         dump_split(
             teacher,

@@ -27,9 +27,8 @@ make: Callable[..., Cache] = fakes["make"]
 
 Checkpoint = Callable[..., Path]
 RowsThrough = Callable[[TeacherModel], list[int]]
-SETTINGS = DumpSettings(
-    max_length=48, batch_tokens=200, codec="float32", shard_rows=25
-)  # 60 rows: 25, 25, 10
+# 60 rows: 25, 25, 10
+SETTINGS = DumpSettings(max_length=48, batch_tokens=200, codec="float32", shard_rows=25)
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +144,8 @@ def test_any_field_that_answers_depend_on_is_compared(
     plan = make_plan()
     known = Known(make(tmp_path / "c", plan))
     known.check(plan)
-    known.check(
-        replace(plan, data={"source": "another"}, rows=3, shard_rows=1)
-    )  # other rows are what reuse is for
+    # other rows are what reuse is for
+    known.check(replace(plan, data={"source": "another"}, rows=3, shard_rows=1))
     ((name, values),) = change.items()
     with pytest.raises(FingerprintMismatch, match=f"--reuse: expected a cache with {field} = "):
         known.check(replace(plan, **{name: {**getattr(plan, name), **values}}))
