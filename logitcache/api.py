@@ -130,10 +130,10 @@ def dump(
     with.
     """
     reporter = _reporter(reporter, notify)
-    named = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
-    own = None if named is not None else tokenizer
+    tokenizer_name = tokenizer if isinstance(tokenizer, str | os.PathLike) else None
+    own = None if tokenizer_name is not None else tokenizer
     teacher = place_of(teacher, own, options.get("workspace"), "teacher")
-    config = build(DumpConfig, {**options, "teacher": teacher, "tokenizer": named})
+    config = build(DumpConfig, {**options, "teacher": teacher, "tokenizer": tokenizer_name})
     config, source = with_rows(config, data, unlabelled, reporter)
     with _advise_names(source, config.workspace):
         return dumping.dump(config, source=source, reporter=reporter)

@@ -75,11 +75,11 @@ class Part:
         """The answers for these rows of the part, at the positions that all of its caches have.
         Raises AlignmentError for a text that is not in every cache.
         """
-        first, *others = [member.take(row_id, row_hash, view) for member in self.members]
-        if not others:
+        first, *further = [member.take(row_id, row_hash, view) for member in self.members]
+        if not further:
             return first
-        answers = [first, *others]
-        if not all(same_positions(first, other) for other in others):
+        answers = [first, *further]
+        if not all(same_positions(first, answers_of_other) for answers_of_other in further):
             shared = common_positions(*answers)
             answers = [answer.select(index) for answer, index in zip(answers, shared, strict=True)]
         return answers[0].with_logits(mean_teacher([answer.logits for answer in answers]))

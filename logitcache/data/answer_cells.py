@@ -50,11 +50,11 @@ def _of_sequence(value: Any) -> dict[str, float] | list[float]:
     values = list(value)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
-    if values and all(isinstance(each, Mapping) for each in values):
-        return _once((each.get("label"), each.get("score")) for each in values)
-    if values and all(isinstance(each, str) for each in values):
+    if values and all(isinstance(entry, Mapping) for entry in values):
+        return _once((entry.get("label"), entry.get("score")) for entry in values)
+    if values and all(isinstance(entry, str) for entry in values):
         return {name: float(count) for name, count in Counter(values).items()}
-    if values and all(isinstance(each, list | tuple) and len(each) == 2 for each in values):
+    if values and all(isinstance(entry, list | tuple) and len(entry) == 2 for entry in values):
         return _once(values)
     return [np.nan if number is None else float(number) for number in values]
 

@@ -63,7 +63,7 @@ def classify(
     if padding.side is not Side.NONE or mask is None or bool(mask.all()):
         return _halved(model, inputs, padding, per_token)
     lengths = mask.sum(1)
-    parts, places = [], []
+    parts, indices = [], []
     for length in torch.unique(lengths).tolist():
         rows = (lengths == length).nonzero().squeeze(1)
         try:
@@ -72,10 +72,10 @@ def classify(
         except ModelFailed as error:
             error.row = int(rows[error.row])
             raise
-        places.append(rows)
+        indices.append(rows)
     if per_token:
         parts = [functional.pad(part, (0, 0, 0, mask.shape[1] - part.shape[1])) for part in parts]
-    return torch.cat(parts)[torch.cat(places).argsort()]
+    return torch.cat(parts)[torch.cat(indices).argsort()]
 
 
 def at_positions(logits: Tensor, where: Tensor) -> Tensor:

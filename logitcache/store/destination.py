@@ -71,11 +71,11 @@ def own_plan(folder: Path, names: set[str]) -> dict[str, Any]:
     """
     advice = "Choose another place, or an empty folder."
     if PLAN not in names or names - OWN_NAMES:
-        other = (
+        content = (
             ", ".join(sorted(names - OWN_NAMES)[:3]) or f"{', '.join(sorted(names))} without {PLAN}"
         )
         raise SpecError(
-            expected="a cache or an empty folder", found=other, advice=advice, where=folder
+            expected="a cache or an empty folder", found=content, advice=advice, where=folder
         )
     plan = read_json(folder / PLAN)
     if not _is_ours(plan):

@@ -54,8 +54,8 @@ class Plan:
         fields = dict(vars(self))
         columns = [column.to_dict() for column in fields.pop("columns")]
         tensors = fields.pop("tensors")
-        kept = {} if tensors is None else {"tensors": tensors.to_dict()}
-        return {"format": FORMAT, **fields, "columns": columns, **kept}
+        optional = {} if tensors is None else {"tensors": tensors.to_dict()}
+        return {"format": FORMAT, **fields, "columns": columns, **optional}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Plan:

@@ -39,9 +39,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 ANEW = "Delete that file: it is fetched again."
 
 
-def is_url(place: str | os.PathLike[str]) -> bool:
+def is_url(name: str | os.PathLike[str]) -> bool:
     """Whether a cache is named by a URL, not by a folder's path."""
-    return isinstance(place, str) and _SCHEME.match(place) is not None
+    return isinstance(name, str) and _SCHEME.match(name) is not None
 
 
 def place(name: str | os.PathLike[str]) -> str | Path:
@@ -52,17 +52,17 @@ def place(name: str | os.PathLike[str]) -> str | Path:
     if not is_url(name):
         return Path(name)
     url = os.fspath(name)
-    scheme, _, rest = url.partition("://")
+    scheme, _, path = url.partition("://")
     if scheme in ("file", "local"):
         return file_path(url)
     user, at, host = urlsplit(url).netloc.rpartition("@")
-    if "::" in rest:
+    if "::" in path:
         raise SpecError(
             "expected one URL, found a chain of them. Name the cache's folder alone.",
             where=f"{scheme}://",
         )
     names_a_user = at and (":" in user or scheme in ("http", "https"))
-    if names_a_user or "?" in rest or "#" in rest:
+    if names_a_user or "?" in path or "#" in path:
         raise SpecError(
             "expected a URL without user, password, query or fragment, found one of these. Give secrets as the library "
             "of that protocol takes them: in the environment, or in a file of its own.",
@@ -128,8 +128,8 @@ def _checked(pieces: Iterator[bytes], file: File, url: str) -> Iterator[bytes]:
         digest.update(piece)
         yield piece
     if size != file.bytes:
-        found = "more" if size > file.bytes else f"{size:,}"
-        raise CorruptShard(expected=f"{file.bytes:,} bytes", found=found, advice=MEND, where=url)
+        received = "more" if size > file.bytes else f"{size:,}"
+        raise CorruptShard(expected=f"{file.bytes:,} bytes", found=received, advice=MEND, where=url)
     if digest.hexdigest() != file.blake2b:
         raise CorruptShard(
             f"blake2b expected {file.blake2b}, found {digest.hexdigest()}", advice=MEND, where=url
@@ -164,12 +164,12 @@ class RemoteReader(Reader):
     def check_files(self) -> None:
         """Does nothing: files are fetched when they are needed."""
 
-    def take(self, places: Places, names: Any) -> dict[str, Array]:
+    def take(self, addresses: Places, names: Any) -> dict[str, Array]:
         """As of a local cache; the error for a fetched file that was damaged later says to delete
         it.
         """
         try:
-            return super().take(places, names)
+            return super().take(addresses, names)
         except CorruptShard as error:
             # else the file at the URL is the damaged one
             if Path(str(error.where)).is_relative_to(self.folder):
@@ -204,9 +204,9 @@ class RemoteReader(Reader):
         receipts = (f"{SHARDS}/{receipt_name(shard.index)}" for shard in self.shards)
         for name in (PLAN, *receipts):
             self._fetch(name, fetched.folder, MAX_BYTES)
-        kept = self.manifest.plan.tensors
-        if kept is not None:
-            self._fetch(f"{SHARDS}/{kept.name}", fetched.folder, kept.bytes)
+        tensors = self.manifest.plan.tensors
+        if tensors is not None:
+            self._fetch(f"{SHARDS}/{tensors.name}", fetched.folder, tensors.bytes)
         yield from fetched.faults_outside_shards()
         yield from fetched.tensor_faults()
         for shard in self.shards:

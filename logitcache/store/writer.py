@@ -172,15 +172,17 @@ class CacheWriter:
         file, shards = self.plan.tensors, self.folder / SHARDS
         if file is None:
             return
-        there = is_there(shards, file.name, file.bytes)
-        if self._tensors is None and not there:
+        is_written = is_there(shards, file.name, file.bytes)
+        if self._tensors is None and not is_written:
             raise SpecError(
                 expected="the tensors of this plan",
                 found="none",
                 advice=ANEW,
                 where=shards / file.name,
             )
-        if self._tensors is None or (there and (shards / file.name).read_bytes() == self._tensors):
+        if self._tensors is None or (
+            is_written and (shards / file.name).read_bytes() == self._tensors
+        ):
             return
         remove(shards, file.name)
         write_new(shards / file.name, self._tensors)

@@ -198,14 +198,14 @@ def _metrics(task: Classification, prediction: Any) -> dict[str, float]:
 
 def _finite(logits: Any) -> Float32:
     """The student's logits. Raises SpecError where training has diverged."""
-    found = np.asarray(logits, np.float32)
-    bad = len(found) - int(np.isfinite(found).all(axis=1).sum())
+    values = np.asarray(logits, np.float32)
+    bad = len(values) - int(np.isfinite(values).all(axis=1).sum())
     if bad:
-        rows = f"expected finite logits of the student, found NaN or infinity in {bad} of {len(found)} rows"
+        rows = f"expected finite logits of the student, found NaN or infinity in {bad} of {len(values)} rows"
         raise Diverged(
             f"{rows}: its training has diverged. Lower --learning-rate, or train with --precision fp32."
         )
-    return found
+    return values
 
 
 def _teachers(reference: Teacher | None) -> dict[str, Teacher]:
@@ -224,8 +224,8 @@ def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Exampl
     ones, so that they are the same for every method.
     """
     labelled = np.flatnonzero(prepared["train"].label >= 0)
-    places = np.unique(np.linspace(0, len(labelled) - 1, train_rows).astype(np.int64))
-    return {**prepared, "train": prepared["train"].select(labelled[places])}
+    rows = np.unique(np.linspace(0, len(labelled) - 1, train_rows).astype(np.int64))
+    return {**prepared, "train": prepared["train"].select(labelled[rows])}
 
 
 def predict(
@@ -256,9 +256,9 @@ def _by_length(rows: Examples) -> tuple[Examples, Int64]:
 
 def _fidelity(cached: Joined, train: Examples, prediction: Block) -> Fidelity:
     answers = cached.take(train.row_id, train.row_hash, train.view)
-    theirs, ours = common_positions(answers, prediction.answers)
-    teacher = answers.payload.select(theirs)
-    student = prediction.answers.payload.select(ours)
+    of_teacher, of_student = common_positions(answers, prediction.answers)
+    teacher = answers.payload.select(of_teacher)
+    student = prediction.answers.payload.select(of_student)
     agreement = (teacher.likeliest() == student.likeliest()).mean()
     distance = divergence(torch.from_numpy(student.logits), teacher.map(torch.from_numpy))
     return Fidelity(float(agreement), float(distance.mean()))

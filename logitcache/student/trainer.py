@@ -156,9 +156,9 @@ class DistillTrainer(Trainer):
         """
         if METHODS[objective.method].needs_teacher:
             if len(collator.teachers) != 1:
-                found = ", ".join(collator.teachers) or "none"
+                names = ", ".join(collator.teachers) or "none"
                 raise SpecError(
-                    f"{objective.method}: expected one teacher in the collator, found {found}."
+                    f"{objective.method}: expected one teacher in the collator, found {names}."
                 )
             for teacher in collator.teachers.values():
                 check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
@@ -296,10 +296,10 @@ class DistillTrainer(Trainer):
 def _check_arguments(args: TrainingArguments | None) -> None:
     """Raises SpecError where Trainer would drop what a batch carries: its default."""
     if args is None or args.remove_unused_columns:
-        found = "no args, which means True" if args is None else "True"
+        value = "no args, which means True" if args is None else "True"
         raise SpecError(
             expected="args=TrainingArguments(..., remove_unused_columns=False)",
-            found=f"{found}: it drops what a batch carries",
+            found=f"{value}: it drops what a batch carries",
         )
     # several GPUs are torchrun's, one process each: DataParallel carries no Batch
     args._n_gpu = min(args.n_gpu, 1)
@@ -330,10 +330,10 @@ def disk(out: Path) -> Iterator[None]:
 
 def check_report(report_to: str) -> None:
     """Raises SpecError where Trainer cannot log there."""
-    known = ("none", *sorted(get_available_reporting_integrations()))
-    if report_to not in known:
+    names = ("none", *sorted(get_available_reporting_integrations()))
+    if report_to not in names:
         raise SpecError(
-            f"--report-to: expected what is installed here ({', '.join(known)}), found {report_to!r}."
+            f"--report-to: expected what is installed here ({', '.join(names)}), found {report_to!r}."
         )
 
 

@@ -82,14 +82,14 @@ class DumpReport:
 def report(
     cache: Cache,
     tally: Summary,
-    asked: Asked,
+    plan: Asked,
     source: Source,
     split: str,
     unnamed: bool,
-    asks: bool,
+    may_ask: bool,
 ) -> DumpReport:
     """What the cache says, as its answers were added up. And of dev, where ``split`` is train: from
-    the cache where dev is held out of the same table; else (where ``asks``) the teacher on at most
+    the cache where dev is held out of the same table; else (where ``may_ask``) the teacher on at most
     2,000 of its rows, evenly spread.
 
     ``unnamed``: the teacher's columns were matched by number.
@@ -104,9 +104,9 @@ def report(
             tally.dev_unanswered,
         )
     else:
-        asks = asks and not cache.holds_rows  # held-out rows have caches of their own then
-        dev = source.splits.get("dev") if split == "train" and asks else None
-        dev_scores, dev_rows, left = _on_dev(asked, dev, tally)
+        may_ask = may_ask and not cache.holds_rows  # held-out rows have caches of their own then
+        dev = source.splits.get("dev") if split == "train" and may_ask else None
+        dev_scores, dev_rows, left = _on_dev(plan, dev, tally)
     folds = cache.manifest.plan.teacher.get("folds", {}).get("count")
     remarks = (
         []
@@ -164,7 +164,7 @@ def cut_rows(receipts: Iterable[Receipt]) -> tuple[int, int | None]:
     counted.
     """
     cut = [receipt.conditions["cut"] for receipt in receipts if "cut" in receipt.conditions]
-    return sum(each["rows"] for each in cut), min((each["first"] for each in cut), default=None)
+    return sum(shard["rows"] for shard in cut), min((shard["first"] for shard in cut), default=None)
 
 
 def _alike(tally: Summary, names: tuple[str, ...]) -> list[str]:
@@ -198,7 +198,7 @@ def unfinished(writer: CacheWriter) -> DumpReport:
     plan, receipts = writer.plan, list(writer.receipts.values())
     left = plan.shard_count - len(receipts)
     cut, first_cut = cut_rows(receipts)
-    said = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
+    message = f"{len(receipts)} of {plan.shard_count} shards are written: whoever writes the last seals the cache"
     return DumpReport(
         cache=writer.folder,
         rows=sum(receipt.rows for receipt in receipts),
@@ -210,22 +210,22 @@ def unfinished(writer: CacheWriter) -> DumpReport:
         skipped_rows=sum(len(receipt.conditions.get("skipped", ())) for receipt in receipts),
         cut_rows=cut,
         first_cut=first_cut,
-        remarks=[said]
+        remarks=[message]
         if left
         else ["another part has just sealed the cache: its report speaks for all"],
     )
 
 
-def _on_dev(asked: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
+def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, float], int, int]:
     """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
     sample = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
-    answered = asked.answer(sample)
+    answered = plan.answer(sample)
     if answered is None:
         return {}, 0, 0
     prepared, logits = answered
-    positions = asked.positions(prepared)
+    positions = plan.positions(prepared)
     answers = Answers(prepared.row_hash, positions.indptr, positions.index, {LOGITS: Dense(logits)})
     lost = np.zeros(len(prepared), np.bool_)
     lost[rows_of(positions.indptr)[~np.isfinite(logits).all(axis=1)]] = True
@@ -240,18 +240,18 @@ def _near_chance(tally: Scores, scores: dict[str, float]) -> list[str]:
     """
     best = _best_order(tally)
     if best >= scores["accuracy"] + PERMUTED:
-        said = f"is right on {scores['accuracy']:.1%}, but would be on {best:.1%} with its classes in another order"
+        message = f"is right on {scores['accuracy']:.1%}, but would be on {best:.1%} with its classes in another order"
         so = "they look permuted"
     elif scores["mcc"] < NEAR_CHANCE:
         chance = f"(accuracy {scores['accuracy']:.1%}, MCC {scores['mcc']:.2f})"
-        said, so = (
+        message, so = (
             f"agrees with them hardly more than chance would {chance}",
             "its labels may stand in another order",
         )
     else:
         return []
     advice = "Look at the pairs above; --label-map DATA=TEACHER,... gives others."
-    return [f"the labels were matched by number, and the teacher {said}: {so}. {advice}"]
+    return [f"the labels were matched by number, and the teacher {message}: {so}. {advice}"]
 
 
 def _best_order(tally: Scores) -> float:
@@ -261,11 +261,11 @@ def _best_order(tally: Scores) -> float:
     from scipy.optimize import linear_sum_assignment
 
     classes, gold = np.unique(tally.labels, return_inverse=True)
-    answers, said = np.unique(tally.guesses, return_inverse=True)
+    answers, guesses = np.unique(tally.guesses, return_inverse=True)
     if max(len(classes), len(answers)) > MAX_ORDERED:
         return 0.0
     table = np.zeros((len(classes), len(answers)), np.int64)
-    table[gold, said] = tally.counts
+    table[gold, guesses] = tally.counts
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
 
 

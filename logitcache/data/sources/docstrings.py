@@ -158,19 +158,19 @@ def _digest_sources(source: Path) -> str:
 
 def _build(packages: Mapping[str, Path], reporter: Reporter) -> list[_Row]:
     """All rows of the set, in the order of their digests."""
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for name, source in packages.items():
-        found[name] = summaries(name, source)
-        reporter.note(f"docstrings: {name}: {len(found[name]):,} summaries")
-    rows = _drop_ambiguous(found)
+        texts[name] = summaries(name, source)
+        reporter.note(f"docstrings: {name}: {len(texts[name]):,} summaries")
+    rows = _drop_ambiguous(texts)
     for name in packages:
         if not rows[name]:
             raise SpecError(
                 f"data set docstrings: expected docstrings in the sources of {name}, found none. Install it again."
             )
-    kept = [row for name in packages for row in _cap(rows[name])]
-    reporter.note(f"docstrings: {len(kept):,} rows, at most {ROWS_PER_PACKAGE:,} of a package")
-    return sorted(kept, key=lambda row: row.digest)
+    selected = [row for name in packages for row in _cap(rows[name])]
+    reporter.note(f"docstrings: {len(selected):,} rows, at most {ROWS_PER_PACKAGE:,} of a package")
+    return sorted(selected, key=lambda row: row.digest)
 
 
 def _cap(rows: list[_Row]) -> list[_Row]:
@@ -180,12 +180,12 @@ def _cap(rows: list[_Row]) -> list[_Row]:
     return sorted(rows, key=lambda row: row.digest[16:])[:ROWS_PER_PACKAGE]
 
 
-def _drop_ambiguous(found: Mapping[str, Iterable[str]]) -> dict[str, list[_Row]]:
+def _drop_ambiguous(texts_of: Mapping[str, Iterable[str]]) -> dict[str, list[_Row]]:
     """One row per text and package, none that two packages share; of variants that of the smallest
     digest.
     """
     owners: dict[str, set[_Row]] = defaultdict(set)
-    for name, texts in found.items():
+    for name, texts in texts_of.items():
         for text in texts:
             owners[_PUNCTUATION.sub(" ", text.casefold()).strip()].add(_Row(text, name))
     rows: dict[str, list[_Row]] = defaultdict(list)
@@ -222,15 +222,15 @@ def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -
     with tempfile.TemporaryDirectory(
         prefix=f".{destination.name}-", dir=destination.parent
     ) as scratch:
-        made = Path(scratch) / destination.name
-        made.mkdir()  # the scratch folder is readable by its owner alone; the set follows the umask
+        folder = Path(scratch) / destination.name
+        folder.mkdir()  # the scratch folder is readable by its owner alone; the set follows the umask
         for split in SPLITS:
             lines = (
                 _json({"text": row.text, "label": row.label}) for row in rows if row.split == split
             )
-            _write(made / f"{split}.jsonl", "".join(lines))
+            _write(folder / f"{split}.jsonl", "".join(lines))
         _write(
-            made / "labels.json",
+            folder / "labels.json",
             _json(
                 {
                     "labels": sorted(versions),
@@ -240,7 +240,7 @@ def _publish(rows: list[_Row], versions: Mapping[str, str], destination: Path) -
             ),
         )
         try:
-            made.rename(destination)
+            folder.rename(destination)
         except OSError:
             if not _is_complete(
                 destination

@@ -144,11 +144,11 @@ def _shorten(text: str) -> str:
     """The first sentences that make at most MAX_WORDS; nothing if the first alone is longer."""
     if len(text.split()) <= MAX_WORDS:
         return text
-    kept = 0
+    length = 0
     for end in _SENTENCE_END.finditer(text):
         if len(text[: end.start()].split()) <= MAX_WORDS:
-            kept = end.start()
-    return text[:kept]
+            length = end.start()
+    return text[:length]
 
 
 def _is_english(text: str) -> bool:
