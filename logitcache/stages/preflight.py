@@ -30,8 +30,9 @@ from logitcache.models.gguf import check_gguf, is_gguf
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
 from logitcache.stages.rows import load
+from logitcache.store.json_files import read_json
 from logitcache.store.lock import refuse_held
-from logitcache.store.manifest import Plan, differences, read_json
+from logitcache.store.manifest import Plan, differences
 from logitcache.store.writer import NAMES, check_same_plan
 from logitcache.teacher.asked import occurring, task_of
 
