@@ -118,7 +118,7 @@ class _Totals:
         normal = target / target.sum(1, keepdim=True)
         variance, bias = closed_form(codec, p, error)
         entropy = torch.special.entr(p).sum(1)
-        found = {
+        values = {
             "bytes": sum(column.nbytes for column in columns.values()),
             "entries": _listed(payload, logits.shape[1]),
             "variance": float(variance.sum()),
@@ -133,13 +133,13 @@ class _Totals:
             "one": float((gradient**2).sum()),
             "own": float((own**2).sum()),
         }
-        for name, value in found.items():
+        for name, value in values.items():
             self.sums[name] += value
 
     def figures(self, codec: Codec) -> CodecFigures:
         mean = {name: total / self.n for name, total in self.sums.items()}
-        whole = self.n // self.sample.batch or 1
-        off, gold = (values[:whole].norm(dim=1) for values in (self.off, self.gold))
+        batches = self.n // self.sample.batch or 1
+        off, gold = (values[:batches].norm(dim=1) for values in (self.off, self.gold))
         return CodecFigures(
             name=named(codec.to_dict()),
             bytes=mean["bytes"],

@@ -54,9 +54,8 @@ class Workload:
     teacher_rows: Examples  # the same rows in the teacher's; the same object where the tokenizer is
     train_rows: int  # of the whole split
     source: str
-    random_head: (
-        bool  # the teacher's head is not trained: its answers mean nothing, and take as long
-    )
+    # the teacher's head is not trained: its answers mean nothing, and take as long
+    random_head: bool
 
     @property
     def num_labels(self) -> int:

@@ -59,8 +59,8 @@ def repeats(source: Source) -> Iterator[Finding]:
         yield from _found(source, part, contradicting[part.split], Fault.CONTRADICTION)
         yield from _found(source, part, repeating[part.split], Fault.DUPLICATE)
     for part in folded:
-        others = contradictions(part) & ~contradicting[part.split]
-        yield from _found(source, part, others, Fault.NEAR_CONTRADICTION)
+        contradicted = contradictions(part) & ~contradicting[part.split]
+        yield from _found(source, part, contradicted, Fault.NEAR_CONTRADICTION)
     for part in letters:
         yield from _found(
             source, part, repetitions(part) & ~repeating[part.split], Fault.NEAR_DUPLICATE
@@ -137,11 +137,11 @@ def _keys(
         texts = [field[part] for field in fields(rows)]
         columns = [plain(text) for text in texts]
         hashes = identity.row_hashes(*(column.to_pylist() for column in columns))
-        left, whole = (
-            np.sum([numpy_of(pc.binary_length(c)) for c in both], axis=0)
-            for both in (columns, texts)
+        left, raw = (
+            np.sum([numpy_of(pc.binary_length(c)) for c in pair], axis=0)
+            for pair in (columns, texts)
         )
-        return np.where((left > 0) & (left >= whole * least), hashes, NO_KEY)
+        return np.where((left > 0) & (left >= raw * least), hashes, NO_KEY)
 
     return by_block(np.int64, len(rows), block)
 
@@ -162,7 +162,7 @@ def _letters(texts: pa.LargeStringArray) -> pa.LargeStringArray:
 
 
 def _found(
-    source: Source, part: Keyed, has_fault: Bool, fault: Fault, others: Keyed | None = None
+    source: Source, part: Keyed, has_fault: Bool, fault: Fault, against: Keyed | None = None
 ) -> Iterator[Finding]:
     """The finding of these rows of a split, if there are any: the first of them, and the row that
     it is like.
@@ -171,25 +171,25 @@ def _found(
     if not count:
         return
     first = int(has_fault.argmax())
-    among = part if others is None else others
+    among = part if against is None else against
     like = among.key == part.key[first]
     if fault in (Fault.CONTRADICTION, Fault.NEAR_CONTRADICTION):
         like &= (among.label != part.label[first]) & (among.label >= 0)
-    elif others is None:
+    elif against is None:
         like[first:] = False
     details = []
     if like.any():
-        other = int(like.argmax())
-        details.append(f"also {source.place(among.split, int(among.rows.row_id[other]))}")
-        details += _labels(source, part.label[first], among.label[other])
-    place = source.place(part.split, int(part.rows.row_id[first]))
+        second = int(like.argmax())
+        details.append(f"also {source.place(among.split, int(among.rows.row_id[second]))}")
+        details += _labels(source, part.label[first], among.label[second])
+    where = source.place(part.split, int(part.rows.row_id[first]))
     text = quoted(part.rows.text[first].as_py())
-    yield Finding(fault, part.split, count, len(part.rows), place, text, ", ".join(details))
+    yield Finding(fault, part.split, count, len(part.rows), where, text, ", ".join(details))
 
 
-def _labels(source: Source, one: int, other: int) -> list[str]:
+def _labels(source: Source, first: int, second: int) -> list[str]:
     """The names of two labels that differ, where they are classes."""
-    if one == other or not 0 <= min(one, other) <= max(one, other) < source.num_labels:
+    if first == second or not 0 <= min(first, second) <= max(first, second) < source.num_labels:
         return []
     names = source.label_names or tuple(map(str, range(source.num_labels)))
-    return [f"labelled {names[one]} and {names[other]}"]
+    return [f"labelled {names[first]} and {names[second]}"]

@@ -70,9 +70,8 @@ def check_whole(model: PreTrainedModel, info: Mapping[str, Any], path: str) -> N
         )
     used = {NUMBER.sub("#", name) for name in model.state_dict()}
     surplus = sorted(name for name in info["unexpected_keys"] if NUMBER.sub("#", name) in used)
-    if (
-        surplus and not info["missing_keys"]
-    ):  # one that has a head: of a body for training some layers may be taken
+    # one that has a head: of a body for training some layers may be taken
+    if surplus and not info["missing_keys"]:
         contents = f"{len(surplus)} weights of more layers than are used (first {surplus[0]})"
         advice = "Correct the number of layers in its config.json."
         raise SpecError(

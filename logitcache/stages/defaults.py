@@ -16,7 +16,7 @@ from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Source
 from logitcache.data.tasks.table import own_metric
 from logitcache.errors import FormatError, SpecError
-from logitcache.store.manifest import read_json
+from logitcache.store.json_files import read_json
 from logitcache.student.methods import objective
 
 LEARNING_RATES = {"random": 5e-4, "pretrained": 2e-5}

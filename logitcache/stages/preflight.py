@@ -29,8 +29,9 @@ from logitcache.models.described import Described, described
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
 from logitcache.stages.rows import load
+from logitcache.store.json_files import read_json
 from logitcache.store.lock import refuse_held
-from logitcache.store.manifest import Plan, differences, read_json
+from logitcache.store.manifest import Plan, differences
 from logitcache.store.writer import NAMES, check_same_plan
 from logitcache.teacher.asked import occurring, task_of
 

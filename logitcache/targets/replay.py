@@ -100,8 +100,8 @@ class ReplayCodec:
         own = vectors.to(getattr(torch, self.dtype))
         return {"hidden": own.view(torch.uint16) if self.dtype == "bfloat16" else own}
 
-    def pack(self, kept: Kept) -> dict[str, Array]:
-        return {name: tensor.cpu().numpy() for name, tensor in kept.items()}
+    def pack(self, reduced: Kept) -> dict[str, Array]:
+        return {name: tensor.cpu().numpy() for name, tensor in reduced.items()}
 
     def unpack(self, columns: Mapping[str, Array], assets: Mapping[str, Array]) -> Replay[Array]:
         return Replay(columns["hidden"], self.head(assets))

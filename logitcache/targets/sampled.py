@@ -50,9 +50,9 @@ class Sampled(SparseCodec):
 
     def calibrated(self, vectors: Iterable[Tensor]) -> Self:
         """With the mean number of distinct words: sum of 1 - (1 - p)^n."""
-        found = [1 - (1 - self.probabilities(part).double()).pow(self.n) for part in vectors]
-        total = sum(float(part.sum()) for part in found)
-        return replace(self, distinct=total / sum(map(len, found)))
+        distinct = [1 - (1 - self.probabilities(part).double()).pow(self.n) for part in vectors]
+        total = sum(float(part.sum()) for part in distinct)
+        return replace(self, distinct=total / sum(map(len, distinct)))
 
     def reduce(self, vectors: Tensor, draw: Draw) -> Kept:
         import torch

@@ -211,8 +211,10 @@ def within(codec: VarOpt, limit: float, vectors: Iterable[Tensor]) -> VarOpt:
 
 def _of(codec: VarOpt, p: list[Tensor], positions: int, c: float) -> VarOpt:
     """The codec of this c."""
-    kept = sum(int((part[:, :-1] * c >= 1).sum()) for part in p)
-    return replace(codec, mean=max(1.0, _entries(p, c) / positions), c=c, values=kept / positions)
+    own_values = sum(int((part[:, :-1] * c >= 1).sum()) for part in p)
+    return replace(
+        codec, mean=max(1.0, _entries(p, c) / positions), c=c, values=own_values / positions
+    )
 
 
 def _watched(p: Tensor) -> Tensor:
@@ -222,8 +224,8 @@ def _watched(p: Tensor) -> Tensor:
     import torch
 
     top = p.topk(min(WATCHED, p.shape[1]), dim=1).values.double()
-    others = (p.sum(1, dtype=torch.float64) - top.sum(1)).clamp(min=0)
-    return torch.cat([top, others[:, None]], 1)
+    behind = (p.sum(1, dtype=torch.float64) - top.sum(1)).clamp(min=0)
+    return torch.cat([top, behind[:, None]], 1)
 
 
 def _entries(p: list[Tensor], c: float) -> float:

@@ -68,16 +68,14 @@ class Assembly:
         positions = int(layout.indptr[-1])
         self.layout, self.codec, self.summary = layout, codec, summary
         self.assets = assets
-        text = layout.row_hash[
-            rows_of(layout.indptr)
-        ]  # not its place: equal texts have equal answers
+        # not its place: equal texts have equal answers
+        text = layout.row_hash[rows_of(layout.indptr)]
         self._keys = position_keys(seed, "codec", text, 0, layout.index)
         self.columns: dict[str, Array] = {
             column.name: empty(column, positions) for column in of_positions(codec)
         }
-        self._entries: list[
-            tuple[Int64, Mapping[str, Array]]
-        ] = []  # positions, and the columns of their entries
+        # positions, and the columns of their entries
+        self._entries: list[tuple[Int64, Mapping[str, Array]]] = []
         self.entropy = np.full(positions, np.nan, np.float32)
         self.top = np.full(positions, np.nan, np.float32)
         self.skipped = np.zeros(len(layout.row_id), np.bool_)
@@ -112,11 +110,13 @@ class Assembly:
         self.skipped[rows[skipped]] = True
         counted = {count: starts_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows):
-            one = {column.name: columns[column.name][at] for column in of_positions(self.codec)}
+            selected = {
+                column.name: columns[column.name][at] for column in of_positions(self.codec)
+            }
             for count, below in of_entries(self.codec).items():
                 entries = slice(int(counted[count][at.start]), int(counted[count][at.stop]))
-                one |= {column.name: columns[column.name][entries] for column in below}
-            self._put(part, one)
+                selected |= {column.name: columns[column.name][entries] for column in below}
+            self._put(part, selected)
 
     def finish(self) -> None:
         """Store the last batch."""
@@ -142,15 +142,15 @@ class Assembly:
         smallest, largest = vectors.aminmax(dim=1)
         finite = vectors.isfinite().all(dim=1)
         fits = largest - smallest <= self.codec.largest_gap
-        places = chosen(self.layout.indptr, rows)[1]
-        kept = self._kept(vectors, torch.from_numpy(self._keys[places]).to(vectors.device))
+        index = chosen(self.layout.indptr, rows)[1]
+        reduced = self._kept(vectors, torch.from_numpy(self._keys[index]).to(vectors.device))
         if not vectors.is_cuda:
-            return _Reduced(rows, kept, finite, fits, None)
+            return _Reduced(rows, reduced, finite, fits, None)
         finite, fits = (flags.to("cpu", non_blocking=True) for flags in (finite, fits))
-        kept = {name: tensor.to("cpu", non_blocking=True) for name, tensor in kept.items()}
+        reduced = {name: tensor.to("cpu", non_blocking=True) for name, tensor in reduced.items()}
         copied = torch.cuda.Event()
         copied.record()
-        return _Reduced(rows, kept, finite, fits, copied)
+        return _Reduced(rows, reduced, finite, fits, copied)
 
     def _kept(self, vectors: torch.Tensor, keys: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """What the codec keeps, computed of so few positions at once that it is small: a row may
@@ -197,28 +197,28 @@ class Assembly:
     def _put(self, rows: Int64, columns: Mapping[str, Array]) -> None:
         """Keep the columns of some rows, and add up what they say."""
         layout = self.layout
-        indptr, places = chosen(layout.indptr, rows)
+        indptr, index = chosen(layout.indptr, rows)
         for name in self.columns:
-            self.columns[name][places] = columns[name]
+            self.columns[name][index] = columns[name]
         below = [column.name for column in self.codec.columns() if column.count]
         if below:
-            self._entries.append((places, {name: columns[name] for name in below}))
+            self._entries.append((index, {name: columns[name] for name in below}))
         answers = Answers(
             layout.row_hash[rows],
             indptr,
-            layout.index[places],
+            layout.index[index],
             {LOGITS: self.codec.unpack(columns, self.assets)},
         )
-        block = Block(layout.row_id[rows], 0, answers, layout.label[places])
+        block = Block(layout.row_id[rows], 0, answers, layout.label[index])
         lost = self.skipped[rows]
         if lost.any():
             for column in self.columns.values():
                 if column.dtype.kind == "f":
-                    column[places[lost[rows_of(indptr)]]] = np.nan
+                    column[index[lost[rows_of(indptr)]]] = np.nan
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
-            places = places[~lost[rows_of(indptr)]]
-        self.entropy[places], self.top[places] = self.summary.add(block)
+            index = index[~lost[rows_of(indptr)]]
+        self.entropy[index], self.top[index] = self.summary.add(block)
 
     def entries(self) -> dict[str, Array]:
         """The columns of entries, in the order of positions, and where those of each row end."""
@@ -228,17 +228,17 @@ class Assembly:
             found[f"{count}_end"] = starts[self.layout.indptr[1:]]
             for column in below:
                 found[column.name] = empty(column, int(starts[-1]))
-            for places, columns in self._entries:
-                where = chosen(starts, places)[1]
+            for index, columns in self._entries:
+                where = chosen(starts, index)[1]
                 for column in below:
                     found[column.name][where] = columns[column.name]
         return found
 
     def sketches(self) -> dict[str, list[float]]:
         """The quantiles that a receipt has of the answered positions."""
-        found = {"entropy": self.entropy, "top_probability": self.top}
+        by_name = {"entropy": self.entropy, "top_probability": self.top}
         answered = ~self.skipped[rows_of(self.layout.indptr)]
-        return {name: _quantiles(values[answered]) for name, values in found.items()}
+        return {name: _quantiles(values[answered]) for name, values in by_name.items()}
 
 
 def empty(column: Stored, records: int) -> Array:
@@ -255,5 +255,5 @@ def starts_of(counts: Array) -> Int64:
 
 def _quantiles(values: Float32) -> list[float]:
     """Empty where a shard has no answer."""
-    found: list[float] = np.quantile(values, QUANTILES).round(6).tolist() if len(values) else []
-    return found
+    quantiles: list[float] = np.quantile(values, QUANTILES).round(6).tolist() if len(values) else []
+    return quantiles

@@ -138,9 +138,8 @@ def test_loss_and_gradient_are_those_of_the_definition(name: str, temperature: f
     torch.testing.assert_close(found, reference(z, target), rtol=1e-12, atol=1e-12)
     (gradient,) = torch.autograd.grad((found * weight).sum() * 3, z)
     torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(
-        logits_loss(z.detach(), target), found.detach()
-    )  # without a gradient
+    # without a gradient
+    torch.testing.assert_close(logits_loss(z.detach(), target), found.detach())
 
 
 @pytest.mark.parametrize("execution", [PLAIN, FUSED])
@@ -153,9 +152,8 @@ def test_gradients_of_a_head(
     name: str, bias: bool, scale: float, cap: float | None, dtype: torch.dtype, execution: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(
-        executions.CHUNK_VALUES, "cpu", 3 * V
-    )  # three positions at a time, and one at the end
+    # three positions at a time, and one at the end
+    monkeypatch.setitem(executions.CHUNK_VALUES, "cpu", 3 * V)
     target, weight = target_of(name), torch.arange(P, dtype=torch.float64)
     hidden, matrix, shift = numbers(P, D, seed=8), numbers(V, D, seed=9), numbers(V, seed=10)
     inputs = [

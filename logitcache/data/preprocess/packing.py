@@ -52,16 +52,16 @@ class Special:
     @classmethod
     def of(cls, tokenizer: Any) -> Special:
         bare = _ids(tokenizer, "a", special=False)
-        whole = _ids(tokenizer, "a")
-        starts = range(len(whole) - len(bare) + 1)
-        first = next((start for start in starts if whole[start : start + len(bare)] == bare), None)
+        ids = _ids(tokenizer, "a")
+        starts = range(len(ids) - len(bare) + 1)
+        first = next((start for start in starts if ids[start : start + len(bare)] == bare), None)
         if not bare or first is None:
             raise SpecError(
                 expected="a tokenizer that puts its special tokens around a text",
-                found=f"{whole} for 'a', {bare} without them",
+                found=f"{ids} for 'a', {bare} without them",
                 advice="Use the tokenizer of a language model.",
             )
-        return cls(whole[:first], whole[first + len(bare) :], tokenizer.eos_token_id)
+        return cls(ids[:first], ids[first + len(bare) :], tokenizer.eos_token_id)
 
 
 def _ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
@@ -99,10 +99,10 @@ def _texts(
                     advice="Correct the row or leave it out.",
                     where=f"{where} row {rows.row_id[start + number]}",
                 )
-            given = [*special.before, *prompt]
-            ids = [*given, *completion, *end]
+            context = [*special.before, *prompt]
+            ids = [*context, *completion, *end]
             learnt = int(not only_completions)
-            yield ids, [learnt] * len(given) + [1] * (len(ids) - len(given))
+            yield ids, [learnt] * len(context) + [1] * (len(ids) - len(context))
 
 
 def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:
@@ -112,8 +112,8 @@ def masked_documents(tokenizer: Any, rows: Rows, special: Special) -> Documents:
         for start in range(0, len(rows), BLOCK_ROWS):
             texts, _ = rows.texts(start, min(start + BLOCK_ROWS, len(rows)))
             for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
-                whole = [*special.before, *ids, *special.after]
-                yield whole, [1] * len(whole)
+                tokens = [*special.before, *ids, *special.after]
+                yield tokens, [1] * len(tokens)
 
     return _flat(each())
 
@@ -154,8 +154,8 @@ class Cut:
         """A column of all tokens, row by row."""
         lengths = self.stops - self.starts
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        places = np.repeat(self.starts - indptr[:-1], lengths) + np.arange(indptr[-1])
-        return Ragged(values[places], indptr)
+        index = np.repeat(self.starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        return Ragged(values[index], indptr)
 
 
 def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
@@ -173,13 +173,16 @@ def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
 
 def positions_in_documents(cut: Cut) -> Ragged:
     """The position of each token in its document, counted anew where a row begins: i32."""
-    places = cut.ragged(cut.in_document)
+    positions = cut.ragged(cut.in_document)
     row_start = np.repeat(
-        places.values[np.minimum(places.indptr[:-1], len(places.values) - 1)], places.lengths()
+        positions.values[np.minimum(positions.indptr[:-1], len(positions.values) - 1)],
+        positions.lengths(),
     )
-    first = np.arange(len(places.values)) - np.repeat(places.indptr[:-1], places.lengths())
-    is_first_document = places.values == row_start + first
-    return Ragged(np.where(is_first_document, first, places.values).astype(np.int32), places.indptr)
+    first = np.arange(len(positions.values)) - np.repeat(positions.indptr[:-1], positions.lengths())
+    is_first_document = positions.values == row_start + first
+    return Ragged(
+        np.where(is_first_document, first, positions.values).astype(np.int32), positions.indptr
+    )
 
 
 def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: int = 1) -> Rows:
@@ -189,21 +192,21 @@ def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: 
     labels = tokens["labels"]
     row = np.repeat(np.arange(len(labels)), labels.lengths())
     counts = np.bincount(row[labels.values >= 0], minlength=len(labels))
-    kept = counts.reshape(-1, views).any(axis=1)
-    places = np.flatnonzero(np.repeat(kept, views))
-    if not len(places):
+    has_tokens = counts.reshape(-1, views).any(axis=1)
+    index = np.flatnonzero(np.repeat(has_tokens, views))
+    if not len(index):
         raise SpecError(
             expected="text with a token to learn",
             found="none",
             advice="Give more text, or a larger --seq-len.",
             where=name,
         )
-    if len(places) < len(labels):
+    if len(index) < len(labels):
         reporter.note(
-            f"{name}: {len(labels) - len(places):,} rows have no token to learn: they are left out"
+            f"{name}: {len(labels) - len(index):,} rows have no token to learn: they are left out"
         )
-        tokens = {column: values.select(places) for column, values in tokens.items()}
-    n = len(places)
+        tokens = {column: values.select(index) for column, values in tokens.items()}
+    n = len(index)
     return Rows(
         text=pa.array([""] * n, pa.large_string()),
         text_pair=None,
@@ -232,8 +235,8 @@ def examples(
     """Rows start..stop of tokens as a model reads them. Raises SpecError where one is longer than
     ``max_length``.
     """
-    places = np.arange(start, stop)
-    tokens = {name: column.select(places) for name, column in rows.tokens.items()}
+    index = np.arange(start, stop)
+    tokens = {name: column.select(index) for name, column in rows.tokens.items()}
     labels = tokens.pop("labels")
     longest = int(labels.lengths().max(initial=0))
     if longest > max_length:

@@ -32,8 +32,8 @@ class Agreement:
 
     def f1(self, number: int) -> float:
         """F1 of one class; 0 where it is never a label and never an answer."""
-        place = np.flatnonzero(self.classes == number)
-        return float(self._f1()[place[0]]) if len(place) else 0.0
+        index = np.flatnonzero(self.classes == number)
+        return float(self._f1()[index[0]]) if len(index) else 0.0
 
     def macro_f1(self) -> float:
         """The mean of F1 over the classes that are a label."""
