@@ -41,9 +41,32 @@ def chosen(indptr: Int64, rows: Int64) -> tuple[Int64, Int64]:
     """
     starts = indptr[rows]
     lengths = indptr[rows + 1] - starts
-    ends = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(lengths, out=ends[1:])
-    return ends, np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
+    return stretches(starts, lengths)
+
+
+def stretches(starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:
+    """The places of some stretches of a column, one after another: (their indptr i64[n + 1], the
+    places i64[``indptr[-1]``]).
+    """
+    indptr = ends_of(lengths)
+    return indptr, np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+
+
+def ends_of(lengths: npt.ArrayLike) -> Int64:
+    """The indptr of rows of these lengths, i64[n + 1]: 0, and where each row ends."""
+    ends = np.zeros(np.size(lengths) + 1, np.int64)
+    np.cumsum(lengths, dtype=np.int64, out=ends[1:])
+    return ends
+
+
+def numbers_in_rows(indptr: Int64) -> Int64:
+    """The number of each entry of a ragged column within its row, from 0: i64[P]."""
+    return np.arange(indptr[-1]) - np.repeat(indptr[:-1], np.diff(indptr))
+
+
+def evenly_spaced(n: int, count: int) -> Int64:
+    """At most ``count`` of the numbers below n, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, count).astype(np.int64))
 
 
 def rows_of(indptr: Int64) -> Int64:
@@ -264,7 +287,7 @@ def end_to_end(several: Sequence[Answers]) -> Answers:
     }
     return Answers(
         np.concatenate([part.row_hash for part in several]),
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+        ends_of(counts),
         np.concatenate([part.index for part in several]),
         payloads,
     )

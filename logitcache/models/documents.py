@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from logitcache.data.collate import pad
 from logitcache.data.rows import Rows
 from logitcache.errors import SpecError
-from logitcache.records import Array, Documents, Examples, Int64, Padding, Ragged
+from logitcache.records import Array, Documents, Examples, Int64, Padding, Ragged, ends_of
 
 PROBED = 4  # packed rows that are compared with their documents
 
@@ -112,7 +112,7 @@ def _packed_rows(rows: Rows, padding: Padding) -> Examples:
         half = np.arange(stop - start) % max(1, length // 2)
         ids.append(rows.tokens["input_ids"].values[start:stop])
         positions.append(starts.values[start:stop] if has_documents else half)
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(part) for part in ids])])
+    indptr = ends_of([len(part) for part in ids])
     columns = {"input_ids": ids, "position_ids": positions}
     return _examples(
         {name: Ragged(np.concatenate(parts), indptr) for name, parts in columns.items()}, padding

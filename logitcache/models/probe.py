@@ -33,7 +33,17 @@ from logitcache.data.source import Rows
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, out_of_memory, takes_mask
 from logitcache.models.documents import find_documents
-from logitcache.records import Array, Examples, Float32, Int64, Padding, Ragged, Side
+from logitcache.records import (
+    Array,
+    Examples,
+    Float32,
+    Int64,
+    Padding,
+    Ragged,
+    Side,
+    ends_of,
+    evenly_spaced,
+)
 
 LENGTHS = 8  # of probed rows, from the shortest to the longest
 NATURAL = 4  # rows probed as they are
@@ -163,7 +173,7 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """
     if rows.tokens:
         return _cut_tokens(tokenizer, rows, max_length)
-    texts, pairs = rows.select(_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
+    texts, pairs = rows.select(evenly_spaced(len(rows), NATURAL + 2 * LENGTHS)).texts()
     special = tokenizer.num_special_tokens_to_add(pair=pairs is not None)
     shortest = min(special + 2, max_length)
     lengths = np.unique(np.geomspace(shortest, max_length, LENGTHS).round().astype(int))
@@ -184,7 +194,7 @@ def probe_rows(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
 
 def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
     """Beginnings of rows of tokens, two of each of several lengths."""
-    chosen = rows.select(_spaced(len(rows), 2 * LENGTHS))
+    chosen = rows.select(evenly_spaced(len(rows), 2 * LENGTHS))
     uncut = chosen.tokens["input_ids"]
     longest = min(max_length, int(uncut.lengths().max()))
     lengths = np.geomspace(min(2, longest), longest, LENGTHS).round().astype(int)
@@ -204,10 +214,6 @@ def _cut_tokens(tokenizer: Any, rows: Rows, max_length: int) -> Examples:
         none.astype(np.bool_),
         Padding.of(tokenizer),
     )
-
-
-def _spaced(rows: int, count: int) -> Int64:
-    return np.unique(np.linspace(0, rows - 1, count).astype(np.int64))
 
 
 def _joined(texts: list[str], start: int, tokens: int) -> str:
@@ -243,7 +249,7 @@ def _together(parts: list[Examples]) -> Examples:
 
 def _concatenated(parts: list[Ragged]) -> Ragged:
     lengths = np.concatenate([part.lengths() for part in parts])
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    indptr = ends_of(lengths)
     return Ragged(np.concatenate([part.values for part in parts]), indptr)
 
 

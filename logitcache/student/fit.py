@@ -27,6 +27,8 @@ from logitcache.records import (
     Float32,
     Int64,
     common_positions,
+    ends_of,
+    evenly_spaced,
 )
 from logitcache.reporter import Meter
 from logitcache.student import checkpoints
@@ -191,7 +193,7 @@ def _metrics(task: Classification, prediction: Any) -> dict[str, float]:
     labels = np.asarray(prediction.label_ids)
     counts = (labels.reshape(len(labels), -1) != FILLING).sum(axis=1)
     numbers = np.arange(len(counts))
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    indptr = ends_of(counts)
     answers = Answers(numbers, indptr, np.zeros_like(label), {LOGITS: Dense(_finite(logits))})
     return task.score(Block(numbers, 0, answers, label))
 
@@ -224,7 +226,7 @@ def _samples(prepared: dict[str, Examples], train_rows: int) -> dict[str, Exampl
     ones, so that they are the same for every method.
     """
     labelled = np.flatnonzero(prepared["train"].label >= 0)
-    rows = np.unique(np.linspace(0, len(labelled) - 1, train_rows).astype(np.int64))
+    rows = evenly_spaced(len(labelled), train_rows)
     return {**prepared, "train": prepared["train"].select(labelled[rows])}
 
 

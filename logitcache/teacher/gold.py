@@ -17,7 +17,7 @@ from logitcache.data.match import Kind, pairs_of
 from logitcache.data.names import LISTED, map_option
 from logitcache.data.source import Source
 from logitcache.errors import FingerprintMismatch
-from logitcache.records import Array, Int64
+from logitcache.records import Array, Int64, ends_of
 from logitcache.reporter import Reporter
 from logitcache.teacher.asked import Asked
 
@@ -46,13 +46,16 @@ def check_gold(plan: Asked, source: Source, reporter: Reporter) -> None:
         return
     examples, logits = answered
     finite = np.isfinite(logits).all(axis=1)
-    gold, answers = plan.positions(examples).label[finite], logits[finite].argmax(axis=1)
-    # a labelled row of words may have some without a label
-    gold, answers = (gold[gold >= 0], answers[gold >= 0])
+    gold = plan.positions(examples).label[finite]
+    answers = logits[finite].argmax(axis=1)
+    is_labelled = gold >= 0  # a labelled row of words may have some without a label
+    gold = gold[is_labelled]
+    answers = answers[is_labelled]
     order = better_order(gold, answers, len(match.data))
     if order is None:
         return
-    before, after = float((answers == gold).mean()), float((answers == order[gold]).mean())
+    before = float((answers == gold).mean())
+    after = float((answers == order[gold]).mean())
     if len(order) <= LISTED:
         swapped = map_option(pairs_of(match.own, match.data, match.order[order]))
         as_it_is = map_option(pairs_of(match.own, match.data, match.order))
@@ -75,7 +78,7 @@ def spread(labels: Int64, count: int) -> Int64:
     rows = np.flatnonzero(labels >= 0)
     rows = rows[np.argsort(labels[rows], kind="stable")]
     _, sizes = np.unique(labels[rows], return_counts=True)
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)[:-1]])
+    starts = ends_of(sizes)[:-1]
     chosen: list[Array] = []
     left = min(count, len(rows))
     for turn, index in enumerate(np.argsort(sizes, kind="stable")):

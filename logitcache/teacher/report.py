@@ -14,7 +14,7 @@ from logitcache.cache.cache import Cache
 from logitcache.data.source import Rows, Source
 from logitcache.data.tasks.classification import Scores
 from logitcache.notebook import html_table
-from logitcache.records import LOGITS, Answers, Block, Dense, rows_of
+from logitcache.records import LOGITS, Answers, Block, Dense, evenly_spaced, rows_of
 from logitcache.store.manifest import Receipt
 from logitcache.store.writer import CacheWriter
 from logitcache.teacher.asked import Asked
@@ -220,7 +220,7 @@ def _on_dev(plan: Asked, dev: Rows | None, tally: Summary) -> tuple[dict[str, fl
     """Scores on dev, of how many rows, and how many labelled rows have no finite answer."""
     if dev is None or not len(dev):
         return {}, 0, 0
-    sample = dev.select(np.unique(np.linspace(0, len(dev) - 1, DEV_ROWS).astype(np.int64)))
+    sample = dev.select(evenly_spaced(len(dev), DEV_ROWS))
     answered = plan.answer(sample)
     if answered is None:
         return {}, 0, 0

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logitcache.data.order import position_keys
-from logitcache.records import LOGITS, Answers, Array, Block, Float32, Int64, chosen, rows_of
+from logitcache.records import (
+    LOGITS,
+    Answers,
+    Array,
+    Block,
+    Float32,
+    Int64,
+    chosen,
+    ends_of,
+    rows_of,
+)
 from logitcache.store.manifest import QUANTILES
 from logitcache.targets.codec import Codec, Stored, of_entries, of_positions
 from logitcache.targets.dense import NO_ASSETS, DenseCodec
@@ -95,10 +105,9 @@ class Assembly:
             import torch
 
             vectors = torch.from_numpy(vectors)
-        before, self._pending = (
-            self._pending,
-            [self._reduce(part, vectors[at]) for part, at in self._parts(rows)],
-        )
+        reduced = [self._reduce(part, vectors[at]) for part, at in self._parts(rows)]
+        before = self._pending
+        self._pending = reduced
         self._store(before)
         if not vectors.is_cuda:
             self.finish()
@@ -108,19 +117,22 @@ class Assembly:
         bool[n].
         """
         self.skipped[rows[skipped]] = True
-        counted = {count: starts_of(columns[count]) for count in of_entries(self.codec)}
+        ends = {count: ends_of(columns[count]) for count in of_entries(self.codec)}
         for part, at in self._parts(rows):
-            selected = {
-                column.name: columns[column.name][at] for column in of_positions(self.codec)
-            }
+            selected: dict[str, Array] = {}
+            for column in of_positions(self.codec):
+                selected[column.name] = columns[column.name][at]
             for count, below in of_entries(self.codec).items():
-                entries = slice(int(counted[count][at.start]), int(counted[count][at.stop]))
-                selected |= {column.name: columns[column.name][entries] for column in below}
+                first = int(ends[count][at.start])
+                last = int(ends[count][at.stop])
+                for column in below:
+                    selected[column.name] = columns[column.name][first:last]
             self._put(part, selected)
 
     def finish(self) -> None:
         """Store the last batch."""
-        before, self._pending = self._pending, []
+        before = self._pending
+        self._pending = []
         self._store(before)
 
     def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
@@ -131,9 +143,11 @@ class Assembly:
         ends = chosen(self.layout.indptr, rows)[0]
         start = 0
         while start < len(rows):
-            stop = int(np.searchsorted(ends, ends[start] + PART_VALUES // width, "right")) - 1
+            last_end = ends[start] + PART_VALUES // width
+            stop = int(np.searchsorted(ends, last_end, "right")) - 1
             stop = max(start + 1, stop)
-            yield rows[start:stop], slice(int(ends[start]), int(ends[stop]))
+            positions = slice(int(ends[start]), int(ends[stop]))
+            yield rows[start:stop], positions
             start = stop
 
     def _reduce(self, rows: Int64, vectors: torch.Tensor) -> _Reduced:
@@ -143,10 +157,12 @@ class Assembly:
         finite = vectors.isfinite().all(dim=1)
         fits = largest - smallest <= self.codec.largest_gap
         index = chosen(self.layout.indptr, rows)[1]
-        reduced = self._kept(vectors, torch.from_numpy(self._keys[index]).to(vectors.device))
+        keys = torch.from_numpy(self._keys[index]).to(vectors.device)
+        reduced = self._kept(vectors, keys)
         if not vectors.is_cuda:
             return _Reduced(rows, reduced, finite, fits, None)
-        finite, fits = (flags.to("cpu", non_blocking=True) for flags in (finite, fits))
+        finite = finite.to("cpu", non_blocking=True)
+        fits = fits.to("cpu", non_blocking=True)
         reduced = {name: tensor.to("cpu", non_blocking=True) for name, tensor in reduced.items()}
         copied = torch.cuda.Event()
         copied.record()
@@ -156,14 +172,12 @@ class Assembly:
         """What the codec keeps, computed of so few positions at once that it is small: a row may
         have many.
         """
-        together = max(1, (DEVICE_VALUES if vectors.is_cuda else PART_VALUES) // self.codec.width)
-        starts = range(0, max(1, len(vectors)), together)
-        parts = [
-            self.codec.reduce(
-                vectors[start : start + together], Draw(keys[start : start + together])
-            )
-            for start in starts
-        ]
+        values = DEVICE_VALUES if vectors.is_cuda else PART_VALUES
+        together = max(1, values // self.codec.width)
+        parts = []
+        for start in range(0, max(1, len(vectors)), together):
+            part = slice(start, start + together)
+            parts.append(self.codec.reduce(vectors[part], Draw(keys[part])))
         if len(parts) == 1:
             return parts[0]
         import torch
@@ -203,36 +217,34 @@ class Assembly:
         below = [column.name for column in self.codec.columns() if column.count]
         if below:
             self._entries.append((index, {name: columns[name] for name in below}))
-        answers = Answers(
-            layout.row_hash[rows],
-            indptr,
-            layout.index[index],
-            {LOGITS: self.codec.unpack(columns, self.assets)},
-        )
+        payload = self.codec.unpack(columns, self.assets)
+        row_hash = layout.row_hash[rows]
+        answers = Answers(row_hash, indptr, layout.index[index], {LOGITS: payload})
         block = Block(layout.row_id[rows], 0, answers, layout.label[index])
         lost = self.skipped[rows]
         if lost.any():
+            is_lost = lost[rows_of(indptr)]
             for column in self.columns.values():
                 if column.dtype.kind == "f":
-                    column[index[lost[rows_of(indptr)]]] = np.nan
+                    column[index[is_lost]] = np.nan
             self.summary.skip(block.select(lost))
             block = block.select(~lost)
-            index = index[~lost[rows_of(indptr)]]
+            index = index[~is_lost]
         self.entropy[index], self.top[index] = self.summary.add(block)
 
     def entries(self) -> dict[str, Array]:
         """The columns of entries, in the order of positions, and where those of each row end."""
-        found: dict[str, Array] = {}
+        entries: dict[str, Array] = {}
         for count, below in of_entries(self.codec).items():
-            starts = starts_of(self.columns[count])
-            found[f"{count}_end"] = starts[self.layout.indptr[1:]]
+            ends = ends_of(self.columns[count])
+            entries[f"{count}_end"] = ends[self.layout.indptr[1:]]
             for column in below:
-                found[column.name] = empty(column, int(starts[-1]))
+                entries[column.name] = empty(column, int(ends[-1]))
             for index, columns in self._entries:
-                where = chosen(starts, index)[1]
+                where = chosen(ends, index)[1]
                 for column in below:
-                    found[column.name][where] = columns[column.name]
-        return found
+                    entries[column.name][where] = columns[column.name]
+        return entries
 
     def sketches(self) -> dict[str, list[float]]:
         """The quantiles that a receipt has of the answered positions."""
@@ -246,14 +258,9 @@ def empty(column: Stored, records: int) -> Array:
     return np.empty((records, column.width) if column.width else records, column.dtype)
 
 
-def starts_of(counts: Array) -> Int64:
-    """Where the entries of each position begin, and where the last one's end: i64[P + 1]."""
-    starts = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, dtype=np.int64, out=starts[1:])
-    return starts
-
-
 def _quantiles(values: Float32) -> list[float]:
     """Empty where a shard has no answer."""
-    quantiles: list[float] = np.quantile(values, QUANTILES).round(6).tolist() if len(values) else []
+    if not len(values):
+        return []
+    quantiles: list[float] = np.quantile(values, QUANTILES).round(6).tolist()
     return quantiles

@@ -43,7 +43,8 @@ class Summary:
     def __init__(self, task: Classification, is_dev: Array, is_held_out: Array) -> None:
         self.task = task
         width = task.num_labels
-        self.is_dev, self.is_held_out = is_dev, is_held_out
+        self.is_dev = is_dev
+        self.is_held_out = is_held_out
         self.scores = task.scores()  # of all labelled rows
         self.train = task.scores()  # of labelled rows that are not held out
         self.dev = task.scores()  # of dev, where it is held out of this table
@@ -53,7 +54,8 @@ class Summary:
         self.dev_unanswered = 0  # labelled rows of dev
         self.guesses = np.zeros(width, np.int64)  # positions by their likeliest class
         # the range of each class's probability
-        self.low, self.high = (np.ones(width), np.zeros(width))
+        self.low = np.ones(width)
+        self.high = np.zeros(width)
 
     @classmethod
     def of_table(cls, rows: int, task: Classification) -> Summary:

@@ -27,7 +27,16 @@ from logitcache.data.preprocess import chat
 from logitcache.data.rows import Rows, Source
 from logitcache.data.spool import BLOCK_ROWS, Spool
 from logitcache.errors import SpecError
-from logitcache.records import Array, Examples, Int64, Padding, Ragged
+from logitcache.records import (
+    Array,
+    Examples,
+    Int64,
+    Padding,
+    Ragged,
+    ends_of,
+    numbers_in_rows,
+    stretches,
+)
 from logitcache.reporter import Reporter
 
 NO_LABEL = -1
@@ -124,7 +133,7 @@ def _flat(documents: Iterator[tuple[list[int], list[int]]]) -> Documents:
         ids.add(tokens)
         supervised.add(flags)
         lengths.add([len(tokens)])
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.finish())])
+    indptr = ends_of(lengths.finish())
     return Documents(Ragged(ids.finish(), indptr), supervised.finish())
 
 
@@ -143,18 +152,19 @@ class Cut:
     def of(cls, documents: Documents, length: int, pack: bool) -> Cut:
         indptr = documents.ids.indptr
         total = int(indptr[-1])
-        within = np.arange(total) - np.repeat(indptr[:-1], np.diff(indptr))
+        within = numbers_in_rows(indptr)
         if pack:
             starts = np.arange(0, total, length)
-            return cls(starts, np.minimum(starts + length, total), within, np.empty(0, np.int64))
+            stops = np.minimum(starts + length, total)
+            return cls(starts, stops, within, np.empty(0, np.int64))
+        starts = indptr[:-1]
+        stops = np.minimum(indptr[1:], starts + length)
         lost = np.flatnonzero(np.diff(indptr) > length)
-        return cls(indptr[:-1], np.minimum(indptr[1:], indptr[:-1] + length), within, lost)
+        return cls(starts, stops, within, lost)
 
     def ragged(self, values: Array) -> Ragged:
         """A column of all tokens, row by row."""
-        lengths = self.stops - self.starts
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        index = np.repeat(self.starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        indptr, index = stretches(self.starts, self.stops - self.starts)
         return Ragged(values[index], indptr)
 
 
@@ -174,15 +184,13 @@ def next_tokens(documents: Documents, cut: Cut, keep_documents: bool) -> Ragged:
 def positions_in_documents(cut: Cut) -> Ragged:
     """The position of each token in its document, counted anew where a row begins: i32."""
     positions = cut.ragged(cut.in_document)
-    row_start = np.repeat(
-        positions.values[np.minimum(positions.indptr[:-1], len(positions.values) - 1)],
-        positions.lengths(),
-    )
-    first = np.arange(len(positions.values)) - np.repeat(positions.indptr[:-1], positions.lengths())
-    is_first_document = positions.values == row_start + first
-    return Ragged(
-        np.where(is_first_document, first, positions.values).astype(np.int32), positions.indptr
-    )
+    values = positions.values
+    first_of_row = np.minimum(positions.indptr[:-1], len(values) - 1)
+    row_start = np.repeat(values[first_of_row], positions.lengths())
+    in_row = numbers_in_rows(positions.indptr)
+    is_first_document = values == row_start + in_row
+    anew = np.where(is_first_document, in_row, values)
+    return Ragged(anew.astype(np.int32), positions.indptr)
 
 
 def token_rows(tokens: dict[str, Ragged], name: str, reporter: Reporter, views: int = 1) -> Rows:

@@ -22,7 +22,7 @@ from logitcache.data.sources.columns import LABEL_COLUMNS, TEXT_COLUMNS
 from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.spool import BLOCK_ROWS, arrow_texts
 from logitcache.errors import SpecError, short
-from logitcache.records import Array, Examples, Int64, Padding, Ragged
+from logitcache.records import Array, Examples, Int64, Padding, Ragged, ends_of
 
 WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "labels", "label", "pos_tags", "chunk_tags")
@@ -107,7 +107,7 @@ def opened(table: Table, names: Columns) -> Opened:
     return Opened(
         replace(table, columns={names.text: texts}),
         units,
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        ends_of(lengths),
     )
 
 
@@ -241,4 +241,4 @@ def _first_pieces(word_of_token: list[int | None], words: int, first_is_cut: boo
 def _ragged(rows: list[Array], dtype: Any) -> Ragged:
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     values = np.concatenate([np.empty(0, dtype), *rows])
-    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+    return Ragged(values, ends_of(lengths))

@@ -25,7 +25,7 @@ from logitcache.data.sources.tables import Opened, Table
 from logitcache.data.tasks.classification import Classification, Scores
 from logitcache.errors import SpecError
 from logitcache.payloads import Sparse
-from logitcache.records import Array, Block, Examples, Float32, Int64, Positions
+from logitcache.records import Array, Block, Examples, Float32, Int64, Positions, numbers_in_rows
 from logitcache.reporter import Reporter
 
 BINS = 15  # of confidences, for the calibration error
@@ -97,7 +97,7 @@ class LanguageModel(Classification):
         in the row.
         """
         labels = rows.units["labels"].select(selection)
-        index = np.arange(len(labels.values)) - np.repeat(labels.indptr[:-1], labels.lengths())
+        index = numbers_in_rows(labels.indptr)
         supervised = np.flatnonzero(labels.values >= 0)
         label = labels.values.astype(np.int64)
         every = Positions(labels.indptr, index, index, label, np.ones(len(index), np.float32))

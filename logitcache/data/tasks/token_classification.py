@@ -13,7 +13,7 @@ from logitcache.config.data import Columns
 from logitcache.config.train import ENTITY_F1
 from logitcache.data.preprocess import words
 from logitcache.data.tasks.classification import Classification, Scores
-from logitcache.records import Block, Examples, Int64, Positions
+from logitcache.records import Block, Examples, Int64, Positions, numbers_in_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TokenClassification(Classification):
         """The words of the rows at these places that their tokenizer has kept."""
         first = rows.units["first"].select(selection)
         label = rows.units["labels"].select(selection)
-        index = np.arange(len(first.values)) - np.repeat(first.indptr[:-1], first.lengths())
+        index = numbers_in_rows(first.indptr)
         weight = np.ones(len(index), np.float32)
         every = Positions(first.indptr, index, first.values, label.values, weight)
         return every.select(np.flatnonzero(first.values != words.NO_WORD))
