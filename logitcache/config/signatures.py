@@ -176,4 +176,5 @@ class CompareOptions(TypedDict, total=False):
     split: str | None
     baseline: str
     bootstrap: int
+    margin: float | None
     plot: str | PathLike[str] | None
