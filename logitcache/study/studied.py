@@ -15,7 +15,7 @@ from logitcache.config.methods import METHODS
 from logitcache.config.report import RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study import folder as folders
-from logitcache.study.cells import Cell, Studied, TeacherScore, Trial
+from logitcache.study.outcomes import Cell, Studied, TeacherScore, Trial
 from logitcache.study.findings import Judgement, judge
 from logitcache.study.folder import State
 from logitcache.study.results import (
