@@ -1,0 +1,3 @@
+"""Built-in specs."""
+
+SPECS: dict[str, dict] = {}
