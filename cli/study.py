@@ -45,6 +45,13 @@ def run(spec: str, as_json: bool, **values: Any) -> None:
     on; the next call tries it again.
     """
     config = typed(StudyConfig, values)
+    if config.dry_run:
+        from logitcache.study import dry
+        from logitcache.study.run import planned
+
+        document = dry.dry_run(planned(spec, config), progress())
+        show(document.to_dict(), as_json, lambda _: dry.text(document))
+        return
     from logitcache.study.run import run as run_study
     from logitcache.study.summary import check_complete, text, to_json
 

@@ -69,18 +69,21 @@ class Plan:
         """Write ``study.json``, which keeps the trials that an earlier call has planned. Raises
         FingerprintMismatch where one of them has other options now.
         """
-        trials = {trial.planned.id: trial.planned for trial in self.trials}
-        teachers = {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
+        now = {trial.planned.id: trial.planned for trial in self.trials}
+        trials: dict[str, Planned] = {}
+        teachers: dict[str, Mapping[str, Any]] = {}
         spec = self.spec
         if folder.is_study(self.folder):
             before = folder.read(self.folder)
             for entry in before.trials:
-                _check_same(entry.planned, trials.get(entry.planned.id), self.folder)
-                trials.setdefault(entry.planned.id, entry.planned)
+                _check_same(entry.planned, now.get(entry.planned.id), self.folder)
+                trials[entry.planned.id] = entry.planned
             for teacher in before.teachers:
                 kept = {"id": teacher.id, "task": teacher.task, "name": teacher.name}
-                teachers.setdefault(teacher.id, {**kept, "options": dict(teacher.options)})
+                teachers[teacher.id] = {**kept, "options": dict(teacher.options)}
             spec = _joined(before.spec, spec)
+        trials |= now
+        teachers |= {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
         folder.write_plan(
             self.folder,
             spec.name,
@@ -111,15 +114,11 @@ def _joined(before: Mapping[str, Any], spec: Spec) -> Spec:
     older = parse(before, "study.json")
     return replace(
         spec,
-        seeds=(*spec.seeds, *(seed for seed in older.seeds if seed not in spec.seeds)),
-        tasks={**spec.tasks, **_others(older.tasks, spec.tasks)},
-        students={**spec.students, **_others(older.students, spec.students)},
-        methods={**spec.methods, **_others(older.methods, spec.methods)},
+        seeds=tuple(dict.fromkeys([*older.seeds, *spec.seeds])),
+        tasks={**older.tasks, **spec.tasks},
+        students={**older.students, **spec.students},
+        methods={**older.methods, **spec.methods},
     )
-
-
-def _others(older: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry for name, entry in older.items() if name not in names}
 
 
 def load_spec(spec: str | Path | Mapping[str, Any]) -> Spec:

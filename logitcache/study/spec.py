@@ -9,6 +9,7 @@ anything runs, without torch.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -268,6 +269,8 @@ def _options(values: Any, allowed: Iterable[str], expected: str) -> dict[str, An
 
 
 def _typed(declared: Declared, value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if not isinstance(value, str) or declared.kind not in (int, float, bool):
         return value
     if declared.kind is bool:
@@ -323,7 +326,8 @@ def overridden(spec: Spec, config: StudyConfig) -> Spec:
             entries = getattr(spec, axis)
             check_names(names, entries, f"--{axis}")
             kept = {name: entry for name, entry in entries.items() if name in names}
-            spec = replace(spec, **{axis: kept})
+            changes: dict[str, Any] = {axis: kept}
+            spec = replace(spec, **changes)
     if config.seeds is not None:
         spec = replace(spec, seeds=config.seeds)
     with _at("--set"):

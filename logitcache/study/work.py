@@ -78,7 +78,7 @@ class Worker:
             seconds = time.monotonic() - started
             end = End(end.state, end.error, seconds, end.figures)
             folder.record_end(self.study.folder, trial.planned, end)
-            self._say(trial, end, stage)
+            self._say(trial, end)
         stage.advance()
         return True
 
@@ -144,10 +144,10 @@ class Worker:
             return End(State.FAILED, _words(error, teacher.id))
         return End(State.DONE, figures=figures)
 
-    def _say(self, trial: Trial, end: End, stage: Meter) -> None:
+    def _say(self, trial: Trial, end: End) -> None:
         planned = trial.planned
-        left = stage.seconds_left()
-        position = f"{stage.done + 1} of {stage.total}"
+        count = sum(self.has_ended(other) for other in self.study.trials)
+        position = f"{count} of {len(self.study.trials)}"
         if end.state is not State.DONE:
             assert end.error is not None
             message = f"{end.error['kind']}: {end.error['message']}"
@@ -155,8 +155,7 @@ class Worker:
             return
         result = read_json(self.study.folder / "trials" / planned.id / folder.RESULT)
         cell = self.cells.add(planned, result)
-        rest = "" if left is None else f"; about {left / 60:.0f} min left"
-        self.reporter.note(f"{position}: {cell}, {end.seconds:.0f} s{rest}")
+        self.reporter.note(f"{position}: {cell}, {end.seconds:.0f} s")
 
 
 def _words(error: Exception, teacher: str | None = None) -> dict[str, str]:
