@@ -69,20 +69,20 @@ class Plan:
         """Write ``study.json``, which keeps the trials that an earlier call has planned. Raises
         FingerprintMismatch where one of them has other options now.
         """
-        now = {trial.planned.id: trial.planned for trial in self.trials}
         trials: dict[str, Planned] = {}
         teachers: dict[str, Mapping[str, Any]] = {}
         spec = self.spec
         if folder.is_study(self.folder):
             before = folder.read(self.folder)
+            spec = _joined(before.spec, spec)
+            joined = {trial.planned.id: trial.planned for trial in plan(spec, self.folder).trials}
             for entry in before.trials:
-                _check_same(entry.planned, now.get(entry.planned.id), self.folder)
+                _check_same(entry.planned, joined[entry.planned.id], self.folder)
                 trials[entry.planned.id] = entry.planned
             for teacher in before.teachers:
                 kept = {"id": teacher.id, "task": teacher.task, "name": teacher.name}
                 teachers[teacher.id] = {**kept, "options": dict(teacher.options)}
-            spec = _joined(before.spec, spec)
-        trials |= now
+        trials |= {trial.planned.id: trial.planned for trial in self.trials}
         teachers |= {teacher.id: teacher.to_dict() for teacher in self.teachers.values()}
         folder.write_plan(
             self.folder,
@@ -94,8 +94,8 @@ class Plan:
         )
 
 
-def _check_same(before: Planned, now: Planned | None, where: Path) -> None:
-    if now is None or (before.options, before.teacher) == (now.options, now.teacher):
+def _check_same(before: Planned, now: Planned, where: Path) -> None:
+    if (before.options, before.teacher) == (now.options, now.teacher):
         return
     names = sorted({*before.options, *now.options})
     differing = [
@@ -111,7 +111,7 @@ def _check_same(before: Planned, now: Planned | None, where: Path) -> None:
 
 def _joined(before: Mapping[str, Any], spec: Spec) -> Spec:
     """The spec with the names and seeds that the study has had before it."""
-    older = parse(before, "study.json")
+    older = parse(before, "study.json", is_resolved=True)
     return replace(
         spec,
         seeds=tuple(dict.fromkeys([*older.seeds, *spec.seeds])),
@@ -132,7 +132,7 @@ def load_spec(spec: str | Path | Mapping[str, Any]) -> Spec:
         return parse(builtin.SPECS[name], name)
     path = Path(spec)
     if path.is_dir():
-        return parse(folder.read(path).spec, str(path / folder.STUDY))
+        return parse(folder.read(path).spec, str(path / folder.STUDY), is_resolved=True)
     if not path.is_file():
         raise SpecError(
             expected="a YAML file, the folder of a study, or a built-in spec",

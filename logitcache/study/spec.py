@@ -131,8 +131,10 @@ def _at(where: str) -> Iterator[None]:
         raise
 
 
-def parse(document: Any, where: str) -> Spec:
-    """The spec that a mapping holds. Raises SpecError, naming the key, for what it cannot be."""
+def parse(document: Any, where: str, *, is_resolved: bool = False) -> Spec:
+    """The spec that a mapping holds. Of a resolved one, axes may have been cut to less than its
+    overrides name. Raises SpecError, naming the key, for what it cannot be.
+    """
     if not isinstance(document, Mapping):
         raise _wrong("a mapping with tasks, students, methods and seeds", document, where)
     known = [declared.name for declared in fields(Spec)]
@@ -149,7 +151,8 @@ def parse(document: Any, where: str) -> Spec:
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise _wrong("a list", listed, f"{where}: overrides")
     overrides = tuple(
-        _override(entry, axes, f"{where}: overrides[{index}]") for index, entry in enumerate(listed)
+        _override(entry, None if is_resolved else axes, f"{where}: overrides[{index}]")
+        for index, entry in enumerate(listed)
     )
     name = str(document.get("name") or "study")
     if not NAME.fullmatch(name):
@@ -286,7 +289,7 @@ def _teacher(value: Any) -> dict[str, Any]:
     return _options(values, OF_TEACHERS, "an option of dump")
 
 
-def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]], where: str) -> Override:
+def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]] | None, where: str) -> Override:
     if not isinstance(entry, Mapping):
         raise _wrong("a mapping with `set`", entry, where)
     _check_keys(entry, (*AXES, "seeds", "set", "teacher"), where)
@@ -294,7 +297,8 @@ def _override(entry: Any, axes: Mapping[str, Mapping[str, Any]], where: str) -> 
     for axis in AXES:
         if axis in entry:
             named[axis] = options.names(entry[axis])
-            check_names(named[axis], axes[axis], f"{where}: {axis}")
+            if axes is not None:
+                check_names(named[axis], axes[axis], f"{where}: {axis}")
     if "seeds" in entry:
         named["seeds"] = _seeds(entry["seeds"], where)
     with _at(f"{where}: set"):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from logitcache.config.study import StudyConfig
 from logitcache.errors import SpecError
+from logitcache.study.builtin import SEEDS, SPECS
 from logitcache.study.plan import load_spec, plan
 from logitcache.study.spec import overridden, parse
 
@@ -95,9 +96,10 @@ def test_options_are_layered() -> None:
 def test_a_resolved_spec_is_a_spec(seeds: set[int], methods: set[str], epochs: int) -> None:
     """What study.json holds plans the same trials."""
     config = StudyConfig(seeds=tuple(seeds), methods=tuple(methods), epochs=float(epochs))
-    document = of(methods=["base", "ls", "tf-reg", "self-kd", "kd"])
+    override = {"methods": ["kd"], "set": {"alpha": 0.9}}
+    document = of(methods=["base", "ls", "tf-reg", "self-kd", "kd"], overrides=[override])
     spec = overridden(parse(document, "spec"), config)
-    again = parse(spec.to_dict(), "study.json")
+    again = parse(spec.to_dict(), "study.json", is_resolved=True)
     assert plan(again, Path("out")) == plan(spec, Path("out"))
     assert {trial.planned.seed for trial in plan(again, Path("out")).trials} == seeds
 
@@ -146,3 +148,29 @@ def test_a_spec_is_checked_without_torch(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stdout == "[]\n"
+
+
+def test_the_built_in_specs_are_the_papers() -> None:
+    """Kobyzev et al. 2023, tables 10 to 12: what differs between their experiments."""
+    plans = {name: plan(load_spec(name), Path("out")) for name in SPECS}
+    sizes = {name.removeprefix("kobyzev-table"): len(study.trials) for name, study in plans.items()}
+    glue = 7 * 5 * 5
+    assert sizes == {"1": glue, "2": glue, "3": glue, "4": 20, "5": 20, "7": glue, "8": 48, "9": 24}
+    assert sum(sizes.values()) > 600  # "more than 600 distinct trials"
+    for study in plans.values():
+        for trial in study.trials:
+            config = trial.config
+            assert config.epochs == 30
+            assert config.batch_size == (16 if config.student == "distilgpt2" else 32)
+            is_scratch = config.init == "random" and config.data == "sst5"
+            alphas = {"base": None, "ls": 0.1, "self-kd": 0.5}
+            assert config.alpha == alphas.get(config.method, 0.9 if is_scratch else 0.5)
+            assert config.a == (0.95 if config.method == "tf-reg" else None)
+        assert study.spec.unsaid
+    rates = {t.planned.task: t.config.learning_rate for t in plans["kobyzev-table3"].trials}
+    slow = dict.fromkeys(("cola", "mrpc", "qnli"), 1e-5)
+    assert rates == {**dict.fromkeys(("rte", "sst2", "mnli", "qqp"), 2e-5), **slow}
+    fewrel = plans["kobyzev-table5"]
+    assert {t.config.learning_rate for t in fewrel.trials} == {1.5e-5}
+    assert {(t.config.data_seed, t.config.seed) for t in fewrel.trials} == {(s, s) for s in SEEDS}
+    assert len(fewrel.teachers) == 5
