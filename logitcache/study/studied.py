@@ -15,9 +15,9 @@ from logitcache.config.methods import METHODS
 from logitcache.config.report import RESAMPLES
 from logitcache.errors import SpecError
 from logitcache.study import folder as folders
-from logitcache.study.outcomes import Cell, Studied, TeacherScore, Trial
 from logitcache.study.findings import Judgement, judge
 from logitcache.study.folder import State
+from logitcache.study.outcomes import Cell, Studied, TeacherScore, Trial
 from logitcache.study.results import (
     Result,
     by_seed,
