@@ -20,6 +20,7 @@ class TeacherScore:
 
     name: str
     value: float
+    std: float | None = None  # over the teachers, where each seed has its own
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean, stdev
 
 from logitcache.config.methods import METHODS
 from logitcache.config.report import RESAMPLES
@@ -40,87 +41,79 @@ from logitcache.study.verdict import compared_of
 _OF_THE_ROWS = {"data", "data_seed", "unlabelled", "tokenizer_fingerprint", "train_rows"}
 
 
-def read_studied(
-    folder: Path,
-    *,
-    metric: str | None = None,
-    split: str | None = None,
-    baseline: str | None = None,
-    margin: float | None = None,
-    resamples: int = RESAMPLES,
-) -> Studied:
-    """The study in a folder, compared and judged. ``margin`` is of the study's plan if that has one.
+@dataclass(frozen=True)
+class Question:
+    """What is compared. None: as the study's plan says, else as `compare` chooses."""
+
+    metric: str | None = None
+    split: str | None = None
+    baseline: str | None = None
+    margin: float | None = None  # in the metric's own unit
+    resamples: int = RESAMPLES
+
+
+# Of each task: the names of its teachers, and their scores by split.
+_Teachers = dict[str, list[tuple[str, Mapping[str, Mapping[str, float]]]]]
+
+
+def read_studied(folder: Path, question: Question = Question()) -> Studied:
+    """The study in a folder, compared and judged.
 
     Raises SpecError for a folder without results, for a margin other than the declared one, and
     what `compare` refuses.
     """
     if not folders.is_study(folder):
         trials, teachers = _plain(folder)
-        return _studied(
-            folder.resolve().name,
-            trials,
-            teachers,
-            [],
-            metric,
-            split,
-            baseline or "base",
-            margin,
-            resamples,
-        )
+        return _studied(folder.resolve().name, trials, teachers, question)
     study = folders.read(folder)
     declared = study.spec.get("margin")
-    if margin is not None and declared not in (None, margin):
+    if question.margin is not None and declared not in (None, question.margin):
         raise SpecError(
-            f"--margin: expected {declared:g}, as the study has declared it, found {margin:g}. Leave it out.",
+            f"--margin: expected {declared:g}, as the study has declared it, found {question.margin:g}. Leave it out.",
             where=folder,
         )
     done = study.with_state(State.DONE)
     if not done:
-        raise SpecError(
-            expected="a finished trial",
-            found="none",
-            advice="Run `logitcache study run`.",
-            where=folder,
+        advice = "Run `logitcache study run`."
+        raise SpecError(expected="a finished trial", found="none", advice=advice, where=folder)
+    trials = [
+        Trial(
+            entry.planned.task,
+            entry.planned.student,
+            entry.planned.method,
+            read_result(entry.folder),
         )
-    trials = []
-    for entry in done:
-        planned = entry.planned
-        trials.append(
-            Trial(planned.task, planned.student, planned.method, read_result(entry.folder))
-        )
-    teachers = {teacher.task: (teacher.name, teacher.metrics) for teacher in study.teachers}
-    notes = list(_unfinished(study))
-    split = split or study.spec.get("split")
-    baseline = baseline or study.spec.get("baseline") or "base"
-    order = list(study.spec.get("methods", []))
-    made = _studied(
-        study.name,
-        trials,
-        teachers,
-        notes,
-        metric,
-        split,
-        baseline,
-        margin or declared,
-        resamples,
-        order,
+        for entry in done
+    ]
+    teachers = {}
+    for teacher in study.teachers:
+        teachers.setdefault(teacher.task, []).append((teacher.name, teacher.metrics))
+    question = replace(
+        question,
+        split=question.split or study.spec.get("split"),
+        baseline=question.baseline or study.spec.get("baseline"),
+        margin=question.margin or declared,
     )
-    return replace(made, is_margin_declared=declared is not None, unsaid=study.unsaid)
-
-
-_Teachers = Mapping[str, tuple[str, Mapping[str, Mapping[str, float]]]]  # by task: name, metrics
+    order = list(study.spec.get("methods", []))
+    made = _studied(study.name, trials, teachers, question, order)
+    return replace(
+        made,
+        is_margin_declared=declared is not None,
+        unsaid=study.unsaid,
+        notes=(*_unfinished(study), *made.notes),
+    )
 
 
 def _plain(folder: Path) -> tuple[list[Trial], _Teachers]:
     """The trials of result folders. Of these, a teacher is one whose folder a cache names."""
     results = [read_result(path) for path in find_results([folder])]
     named = {name for result in results if _reads_cache(result) for name in result.teacher_names}
-    teachers = {}
+    teachers: _Teachers = {}
     trials = []
     for result in results:
         student = str(result.settings.get("student", "student"))
         if result.folder.name in named:
-            teachers[result.source] = (student, result.metrics)
+            teachers.setdefault(result.source, []).append((student, result.metrics))
         else:
             trials.append(Trial(result.source, student, result.method, result))
     return trials, teachers
@@ -145,12 +138,7 @@ def _studied(
     name: str,
     trials: Sequence[Trial],
     teachers: _Teachers,
-    notes: Sequence[str],
-    metric: str | None,
-    split: str | None,
-    baseline: str,
-    margin: float | None,
-    resamples: int,
+    question: Question,
     order: Sequence[str] = (),
 ) -> Studied:
     by_cell: dict[tuple[str, str], list[Trial]] = {}
@@ -158,24 +146,34 @@ def _studied(
         by_cell.setdefault((trial.task, trial.student), []).append(trial)
     cells = []
     for (task, student), members in by_cell.items():
-        results = [_named(trial) for trial in members]
-        chosen_split = choose_split(results, split)
-        chosen_metric = choose_metric(results, chosen_split, metric)
-        unified = _unified(results, chosen_split)
-        made = compare_results(unified, chosen_metric, chosen_split, baseline, resamples, margin)
-        rows = sorted(made.rows, key=lambda row: _place(row, order))
-        passes = teacher_passes_of([trial.result for trial in members])
-        made = replace(made, rows=tuple(rows), teacher_passes=passes)
-        teacher = _teacher(teachers.get(task), made)
-        cells.append(Cell(task, student, made, tuple(members), teacher, {}))
+        comparison = _compared(members, question, order)
+        teacher = _teacher(teachers.get(task, []), comparison)
+        cells.append(Cell(task, student, comparison, tuple(members), teacher, {}))
     return Studied(
         name,
-        tuple(_judged(cells, margin)),
-        margin,
+        tuple(_judged(cells, question.margin)),
+        question.margin,
         is_margin_declared=False,
         unsaid=(),
-        notes=(*notes, *_on_versions(trials), *_on_cells(cells)),
+        notes=(*_on_versions(trials), *_on_cells(cells)),
     )
+
+
+def _compared(trials: Sequence[Trial], question: Question, order: Sequence[str]) -> Comparison:
+    """The comparison of one task's trials with one student, rows in the study's order."""
+    results = [_named(trial) for trial in trials]
+    split = choose_split(results, question.split)
+    comparison = compare_results(
+        _unified(results, split),
+        choose_metric(results, split, question.metric),
+        split,
+        question.baseline or "base",
+        question.resamples,
+        question.margin,
+    )
+    rows = sorted(comparison.rows, key=lambda row: _place(row, order))
+    passes = teacher_passes_of([trial.result for trial in trials])
+    return replace(comparison, rows=tuple(rows), teacher_passes=passes)
 
 
 def _place(row: Row, order: Sequence[str]) -> int:
@@ -215,13 +213,19 @@ def _unified(results: Sequence[Result], split: str) -> list[Result]:
 
 
 def _teacher(
-    teacher: tuple[str, Mapping[str, Mapping[str, float]]] | None, comparison: Comparison
+    teachers: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], comparison: Comparison
 ) -> TeacherScore | None:
-    if teacher is None:
+    """The mean over the teachers of a task, where each seed has its own."""
+    scores = [
+        (name, metrics[comparison.split][comparison.metric])
+        for name, metrics in teachers
+        if comparison.metric in metrics.get(comparison.split, {})
+    ]
+    if not scores:
         return None
-    name, metrics = teacher
-    value = metrics.get(comparison.split, {}).get(comparison.metric)
-    return None if value is None else TeacherScore(name, float(value))
+    values = [float(value) for _, value in scores]
+    std = float(stdev(values)) if len(values) > 1 else None
+    return TeacherScore(scores[0][0], fmean(values), std)
 
 
 def _judged(cells: Sequence[Cell], margin: float | None) -> list[Cell]:
