@@ -91,7 +91,7 @@ class Assembly:
         """
         if isinstance(vectors, np.ndarray):
             if isinstance(self.codec, DenseCodec):  # without torch
-                for part, at in self._parts(rows):
+                for part, at in self.parts(rows):
                     self._store_arrays(self.codec, part, vectors[at])
                 return
             import torch
@@ -99,7 +99,7 @@ class Assembly:
             vectors = torch.from_numpy(vectors)
         before, self._pending = (
             self._pending,
-            [self._reduce(part, vectors[at]) for part, at in self._parts(rows)],
+            [self._reduce(part, vectors[at]) for part, at in self.parts(rows)],
         )
         self._store(before)
         if not vectors.is_cuda:
@@ -111,7 +111,7 @@ class Assembly:
         """
         self.skipped[rows[skipped]] = True
         counted = {count: starts_of(columns[count]) for count in of_entries(self.codec)}
-        for part, at in self._parts(rows):
+        for part, at in self.parts(rows):
             one = {column.name: columns[column.name][at] for column in of_positions(self.codec)}
             for count, below in of_entries(self.codec).items():
                 entries = slice(int(counted[count][at.start]), int(counted[count][at.stop]))
@@ -123,7 +123,7 @@ class Assembly:
         before, self._pending = self._pending, []
         self._store(before)
 
-    def _parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
+    def parts(self, rows: Int64) -> Iterator[tuple[Int64, slice]]:
         """Some of these rows after the other, and where their positions are among those of all: few
         enough that what is computed of them at once is small.
         """
