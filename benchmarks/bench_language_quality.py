@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,7 @@ from logitcache.cache import Cache
 from logitcache.data.sources.corpus import read_text
 from logitcache.data.tasks.language import LanguageModel
 from logitcache.student.losses.gradient import compared
+from logitcache.teacher.recode import recode
 
 SEEDS = (0, 1, 2)
 VOCABULARY = 4096
@@ -67,7 +67,7 @@ class Study:
 SMALL = Study(
     name="small",
     task="causal-lm",
-    student="2x96",
+    student="2x64",
     variants={
         "base": ("base", None),
         "ls": ("ls", None),
@@ -80,7 +80,7 @@ SMALL = Study(
         "sampled": ("kd", "sampled:n=10"),
         "varopt": ("kd", "varopt:mean=8"),
     },
-    exact="dense",
+    exact="replay",
     train_documents=(6, 0),
     dev_documents=(20, 7),
     training={"epochs": 2, "learning_rate": 2e-3, "batch_size": 8},
@@ -105,7 +105,7 @@ SMOLLM2 = Study(
 MASKED = Study(
     name="masked",
     task="masked-lm",
-    student="2x96",
+    student="2x64",
     variants={"base": ("base", None), "dense": ("kd", "float16")},
     exact="dense",
     train_documents=(6, 0),
@@ -184,23 +184,37 @@ def teacher_of(study: Study, work: Path, gguf: Path | None) -> str:
     return str(folder)
 
 
-def dump(study: Study, variant: str, teacher: str, work: Path) -> Path:
-    """The cache of a variant's targets. The dev cache is put aside: students are scored below."""
-    folder = work / study.name / "caches" / variant.replace(" ", "-")
-    aside = folder.parent.parent / "dev" / folder.name
+def dump(study: Study, teacher: str, work: Path) -> Path:
+    """The cache of the teacher's full answers. That of dev is put aside, for the scores below."""
+    folder = work / study.name / "caches" / study.exact
+    aside = work / study.name / "dev"
     if not aside.is_dir():
         report = logitcache.dump(
-            teacher, work / study.name / "data", task=study.task, codec=study.variants[variant][1],
-            out=folder, workspace=work / "space", **study.dumping,
+            teacher, work / study.name / "data", task=study.task,
+            codec=study.variants[study.exact][1], out=folder, workspace=work / "space",
+            **study.dumping,
         )  # fmt: skip
         figures = {
-            "positions": report.positions, "bytes": report.bytes, "entropy": report.entropy,
-            "teacher_tokens_per_second": report.tokens_per_second,
-            "train_scores": report.scores, "dev_scores": report.held_out[0].scores,
-        }  # fmt: skip
+            "positions": report.positions,
+            "bytes": report.bytes,
+            "entropy": report.entropy,
+            "tokens_per_second": report.tokens_per_second,
+            "train_scores": report.scores,
+            "dev_scores": report.held_out[0].scores,
+        }
         folder.with_suffix(".json").write_text(json.dumps(figures))
-        aside.parent.mkdir(exist_ok=True)
         folder.with_name(f"{folder.name}-dev").rename(aside)
+    return folder
+
+
+def recoded(study: Study, variant: str, full: Path) -> Path:
+    """The same answers with a variant's codec."""
+    codec = study.variants[variant][1]
+    folder = full.with_name(variant.replace(" ", "-"))
+    if codec is None or variant == study.exact:
+        return full
+    if not (folder / "manifest.json").is_file():
+        recode(full, folder, codec)
     return folder
 
 
@@ -245,32 +259,23 @@ def student(study: Study, variant: str, seed: int, cache: Path, work: Path) -> N
     scores = out / "scores.npz"
     if scores.is_file():
         return
-    started = time.perf_counter()
-    result = logitcache.train(
+    logitcache.train(
         cache=cache, out=out, workspace=work / "space", **study.options(variant, seed)
     )
     auto = {"causal-lm": transformers.AutoModelForCausalLM}
     model = auto.get(study.task, transformers.AutoModelForMaskedLM).from_pretrained(out).eval()
-    dev = Cache.open(work / study.name / "dev" / study.exact)
+    dev = Cache.open(work / study.name / "dev")
     evidence, rows = scored(model, dev)
-    np.savez_compressed(
-        scores, evidence=evidence, rows=rows, seconds_per_step=result.seconds_per_step,
-        seconds=time.perf_counter() - started,
-    )  # fmt: skip
+    np.savez_compressed(scores, evidence=evidence, rows=rows)
 
 
 def run(study: Study, work: Path, gguf: Path | None, variants: list[str], seeds: list[int]) -> None:
     """Teacher, caches and students: all variants of one seed before the next."""
     teacher = teacher_of(study, work, gguf)
-    chosen = variants or list(study.variants)
-    caches = {}
-    for variant in dict.fromkeys([study.exact, *chosen]):
-        if study.variants[variant][1] is not None:
-            caches[variant] = dump(study, variant, teacher, work)
+    full = dump(study, teacher, work)
     for seed in seeds:
-        for variant in chosen:
-            cache = caches.get(variant, caches[study.exact])
-            student(study, variant, seed, cache, work)
+        for variant in variants or study.variants:
+            student(study, variant, seed, recoded(study, variant, full), work)
             print(f"{study.name}: {variant}, seed {seed}", flush=True)
 
 
