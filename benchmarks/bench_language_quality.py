@@ -54,6 +54,8 @@ class Study:
     dev_documents: tuple[int, int]
     training: dict[str, Any]
     dumping: dict[str, Any] = field(default_factory=dict)
+    teacher: str = ""  # shape of one that is trained here
+    teacher_epochs: int = 4
     alpha: float = 0.9  # of kd
 
     def options(self, variant: str, seed: int) -> dict[str, Any]:
@@ -68,6 +70,7 @@ SMALL = Study(
     name="small",
     task="causal-lm",
     student="2x64",
+    teacher="3x160",
     variants={
         "base": ("base", None),
         "ls": ("ls", None),
@@ -99,13 +102,15 @@ SMOLLM2 = Study(
     exact="replay",
     train_documents=(16, 0),
     dev_documents=(100, 7),
-    training={"epochs": 1, "learning_rate": 4e-3, "batch_size": 8},
+    training={"epochs": 1, "learning_rate": 3e-3, "batch_size": 4},
     dumping={"seq_len": 128, "dtype": "bfloat16"},
 )
 MASKED = Study(
     name="masked",
     task="masked-lm",
     student="2x64",
+    teacher="2x128",
+    teacher_epochs=3,
     variants={"base": ("base", None), "dense": ("kd", "float16")},
     exact="dense",
     train_documents=(6, 0),
@@ -114,8 +119,7 @@ MASKED = Study(
     dumping={"seq_len": 128, "views": 3},
 )
 STUDIES = {study.name: study for study in (SMALL, SMOLLM2, MASKED)}
-TEACHER = {"epochs": 4, "learning_rate": 2e-3, "batch_size": 16, "select": "last", "seq_len": 128}
-SHAPE = {"layers": 3, "width": 160}
+TEACHER = {"learning_rate": 2e-3, "batch_size": 16, "select": "last", "seq_len": 128}
 
 
 def documents(folder: Path) -> list[str]:
@@ -143,7 +147,7 @@ def prepare(text: Path, work: Path) -> None:
             write_rows(texts[first::every], work / study.name / "data" / f"{split}.jsonl")
 
 
-def write_shape(work: Path) -> Path:
+def write_shape(shape: str, work: Path) -> Path:
     """A small Llama without weights, and a byte-level BPE vocabulary of the training text."""
     folder = work / "shape"
     lines = (work / "text" / "train.jsonl").read_text("utf-8").splitlines()
@@ -156,9 +160,9 @@ def write_shape(work: Path) -> Path:
         tokenizer_file=str(folder / "bpe.json"), eos_token=END, pad_token=PADDING
     )
     tokenizer.save_pretrained(folder)
-    width = SHAPE["width"]
+    layers, width = map(int, shape.split("x"))
     config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=SHAPE["layers"],
+        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers,
         num_attention_heads=width // 32, intermediate_size=4 * width, tie_word_embeddings=True,
         max_position_embeddings=256, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id, architectures=["LlamaForCausalLM"],
@@ -176,10 +180,11 @@ def teacher_of(study: Study, work: Path, gguf: Path | None) -> str:
     folder = work / f"{study.task}-teacher"
     if not (folder / "result.json").is_file():
         is_causal = study.task == "causal-lm"
-        student = str(write_shape(work)) if is_causal else "{layers}x{width}".format(**SHAPE)
+        student = str(write_shape(study.teacher, work)) if is_causal else study.teacher
         logitcache.train(
             task=study.task, method="base", data=work / "text", student=student, init="random",
-            vocabulary=VOCABULARY, out=folder, workspace=work / "space", **TEACHER,
+            vocabulary=VOCABULARY, out=folder, workspace=work / "space",
+            epochs=study.teacher_epochs, **TEACHER,
         )  # fmt: skip
     return str(folder)
 
@@ -259,9 +264,7 @@ def student(study: Study, variant: str, seed: int, cache: Path, work: Path) -> N
     scores = out / "scores.npz"
     if scores.is_file():
         return
-    logitcache.train(
-        cache=cache, out=out, workspace=work / "space", **study.options(variant, seed)
-    )
+    logitcache.train(cache=cache, out=out, workspace=work / "space", **study.options(variant, seed))
     auto = {"causal-lm": transformers.AutoModelForCausalLM}
     model = auto.get(study.task, transformers.AutoModelForMaskedLM).from_pretrained(out).eval()
     dev = Cache.open(work / study.name / "dev")
