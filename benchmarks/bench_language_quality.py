@@ -86,7 +86,7 @@ SMALL = Study(
     exact="replay",
     train_documents=(6, 0),
     dev_documents=(20, 7),
-    training={"epochs": 1, "learning_rate": 2e-3, "batch_size": 8},
+    training={"epochs": 1, "learning_rate": 3e-3, "batch_size": 4},
     dumping={"seq_len": 128},
 )
 SMOLLM2 = Study(

@@ -108,5 +108,5 @@ class _Sample:
 
     vectors: list[torch.Tensor] = field(default_factory=list)
 
-    def add(self, places: Int64, vectors: torch.Tensor) -> None:
+    def add(self, index: Int64, vectors: torch.Tensor) -> None:
         self.vectors.append(vectors[vectors.isfinite().all(dim=1)].clone())

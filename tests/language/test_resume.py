@@ -25,6 +25,7 @@ def test_a_run_that_is_broken_off_ends_as_an_unbroken_one(texts: Path, tmp_path:
         "init": "random",
         "workspace": tmp_path,
         "epochs": 1,
+        "batch_size": 8,
         "seq_len": 24,
         "select": "last",
         "checkpoint_steps": 2,
