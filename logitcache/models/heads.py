@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,21 +103,6 @@ def _only(calls: list[Tensor], model: PreTrainedModel) -> Tensor:
             where=type(model).__name__,
         )
     return calls[0]
-
-
-class Body:
-    """A model that answers with what its last linear map is given: to be called as the model itself
-    is.
-    """
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.watched_model = model
-
-    def __call__(self, **inputs: Any) -> SimpleNamespace:
-        return SimpleNamespace(logits=head_input(self.watched_model, inputs))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.watched_model, name)
 
 
 def remakes_logits(model: PreTrainedModel, rows: Examples, padding: Padding) -> bool:

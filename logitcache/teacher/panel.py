@@ -22,6 +22,7 @@ from logitcache.data.order import token_batches
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
 from logitcache.models.quiet import quiet
+from logitcache.models.signals import LOGITS, Signal
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Examples, Float32, Int64, Padding, Positions, chosen
 from logitcache.reporter import Meter
@@ -58,10 +59,8 @@ class Panel(Protocol):
     def padded(self, padding: Padding) -> Panel:
         """The same, asked in batches made like this."""
 
-    def reading_head(self) -> Panel:
-        """The same, answering with what the last linear map is given. Raises SpecError where there
-        are several maps.
-        """
+    def watching(self, signal: Signal) -> Panel:
+        """The same, answering with this signal. Raises SpecError for the inputs of several heads."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,8 @@ class OneTeacher:
     def padded(self, padding: Padding) -> OneTeacher:
         return OneTeacher(replace(self.first, padding=padding))
 
-    def reading_head(self) -> OneTeacher:
-        return OneTeacher(replace(self.first, reads_head=True))
+    def watching(self, signal: Signal) -> OneTeacher:
+        return OneTeacher(replace(self.first, signal=signal))
 
 
 class FoldTeachers:
@@ -139,7 +138,9 @@ class FoldTeachers:
         panel.first = replace(self.first, padding=padding)
         return panel
 
-    def reading_head(self) -> FoldTeachers:
+    def watching(self, signal: Signal) -> FoldTeachers:
+        if signal is LOGITS:
+            return self
         advice = "Leave --folds out, or dump with another --codec."
         raise SpecError(
             expected="one teacher", found="one for each fold", advice=advice, where="--codec replay"
