@@ -291,6 +291,7 @@ def compare(*results: Place, **options: Unpack[CompareOptions]) -> Comparison:
         split=config.split,
         baseline=config.baseline,
         resamples=config.bootstrap,
+        margin=config.margin,
     )
     if config.plot is not None:
         dots(comparison, config.plot)

@@ -21,6 +21,7 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from logitcache import hub
 from logitcache.errors import SpecError, short
 from logitcache.models.failure import AGAIN, Failure, own_words, read_object
+from logitcache.models.gguf import is_gguf
 
 PICKLE = re.compile(r"pytorch_model.*\.bin")
 FLOATS = ("F64", "F32", "F16", "BF16", "C64")  # kinds of numbers, as safetensors calls them
@@ -32,7 +33,7 @@ TENSORFLOW = (
 )
 # Files that hold a model in another form: a pattern of their names, what that is, and what to do.
 FORMS = (
-    ("*.gguf", "weights of llama.cpp", ORIGIN),
+    ("*.gguf", "weights of llama.cpp", "Name that file itself, not its folder."),
     ("tf_model*.h5", "weights of TensorFlow", TENSORFLOW.format(option="from_tf")),
     ("flax_model*.msgpack", "weights of Flax", TENSORFLOW.format(option="from_flax")),
     ("*.onnx", "an ONNX export", ORIGIN),
@@ -54,6 +55,8 @@ Checks = tuple[Callable[[Failure], SpecError | None], ...]
 def _a_file(failure: Failure) -> SpecError | None:
     if failure.folder.is_dir():
         return None
+    if is_gguf(failure.path):
+        return SpecError(own_words(failure.error), advice=f"Download it again. {ORIGIN}")
     return SpecError(
         expected="a folder",
         found="a file",

@@ -4,10 +4,8 @@ tokenizer.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from logitcache import hub
 from logitcache.errors import SpecError, short
 from logitcache.hub import first_line
 from logitcache.models.causes import OF_TOKENIZER
+from logitcache.models.gguf import location
 from logitcache.models.loading import loading
 from logitcache.models.settings import embeddings
 
@@ -174,27 +173,6 @@ def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     return min(limit, positions - first)
 
 
-def gguf_file(path: str) -> tuple[str, dict[str, str]]:
-    """The folder of a ``.gguf`` file and what `transformers` has to be told to read it; else the
-    path and nothing. Raises SpecError where the package that reads such files is not installed.
-    """
-    file = Path(path)
-    if file.suffix.lower() != ".gguf":
-        return path, {}
-    if not file.is_file():
-        raise SpecError(
-            expected="a .gguf file", found="no such file", advice="Correct the path.", where=path
-        )
-    if importlib.util.find_spec("gguf") is None:
-        raise SpecError(
-            expected="the package gguf, which reads .gguf files",
-            found="it is not installed",
-            advice="Run: pip install gguf",
-            where=path,
-        )
-    return str(file.parent), {"gguf_file": file.name}
-
-
 def load_tokenizer(
     path: str,
     revision: str | None = None,
@@ -211,7 +189,7 @@ def load_tokenizer(
     with loading(what, path, RESAVE, revision, checks=OF_TOKENIZER):
         commit = hub.checkpoint(path, revision)
         settings = {} if commit is None else commit.settings()
-        folder, of_file = gguf_file(path)
+        folder, of_file = location(path)
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, **of_file, **settings
         )

@@ -27,6 +27,7 @@ from logitcache.data.tasks.classification import Classification
 from logitcache.errors import SpecError
 from logitcache.models.call import ModelFailed, ask, at_positions
 from logitcache.models.class_names import column_names
+from logitcache.models.gguf import location, unpacked
 from logitcache.models.load import (
     DTYPES,
     UntrainedHead,
@@ -35,7 +36,6 @@ from logitcache.models.load import (
     checkpoint_settings,
     fit_tokenizer,
     fresh_weights,
-    gguf_file,
     load_tokenizer,
     longest_input,
 )
@@ -221,14 +221,14 @@ def load_teacher(
     auto = getattr(transformers, kind.auto_model)
     with loading("teacher", path, ADVICE, revision, auto):
         commit = hub.checkpoint(path, revision)
-        folder, of_file = gguf_file(path)
+        folder, of_file = location(path)
         names = {} if of_file else column_names(path, {} if commit is None else commit.settings())
         model, info = auto.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             output_loading_info=True,
             **names,
-            **of_file,
+            **unpacked(of_file),
             **checkpoint_settings(commit, trust_remote_code),
         )
         missing = fresh_weights(model, info, path)

@@ -24,7 +24,14 @@ write_result, gold, answers = fakes["write_result"], fakes["gold"], fakes["answe
 
 KEYS = {"rows", "verdict", "split", "baseline", "teacher_passes", "notes"}
 ROW_KEYS = {"method", "label", "metric", "mean", "std", "n", "difference", "p_value", "p_min"}
-ROW_KEYS |= {"time_ratio_to_ls", "bootstrap", "seeds", "train_rows", "unlabelled_rows"}
+ROW_KEYS |= {
+    "multi_bootstrap",
+    "time_ratio_to_ls",
+    "bootstrap",
+    "seeds",
+    "train_rows",
+    "unlabelled_rows",
+}
 
 
 def right_on(rows: int, of: int = 200) -> dict[str, Any]:
@@ -97,7 +104,7 @@ def test_the_order_of_folders_changes_nothing(tmp_path: Path, order: list[int]) 
         (
             [120, 121, 122, 123, 124],
             [128, 130, 132, 134, 136],
-            "KD beats base on all 5 seeds (+5.0 points, p = 0.06: five seeds cannot reach 0.05; run 6 or more).",
+            "KD is ahead of base on all 5 seeds (+5.0 points, p = 0.06: five seeds cannot reach 0.05; run 6 or more).",
         ),
         (
             [120] * 6,
@@ -128,7 +135,8 @@ def test_the_order_of_folders_changes_nothing(tmp_path: Path, order: list[int]) 
         (
             [120, 120],
             [130, 132],
-            "KD beats base on both seeds (+5.5 points, p = 0.50: two seeds cannot reach 0.05; run 6 or more).",
+            "KD is ahead of base on both seeds (+5.5 points, p = 0.50: two seeds cannot reach 0.05; run 6 or more), "
+            "yet other seeds or test rows could undo it (95 % [-1.2, +12.9]).",
         ),
     ],
 )
@@ -166,7 +174,7 @@ def test_seeds_that_agree_are_doubted_where_other_rows_could_undo_it(tmp_path: P
         write_result(tmp_path / f"kd-{seed}", "kd", seed, splits={"test": (gold(), other)})
     made = compare([tmp_path], resamples=200)
     assert "on all 6 seeds" in made.verdict
-    assert "yet other test rows could undo it (95 % [" in made.verdict
+    assert "yet other seeds or test rows could undo it (95 % [" in made.verdict
 
 
 def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
@@ -174,7 +182,7 @@ def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
         write_result(tmp_path / f"base-{seed}", "base", seed, accuracy=0.5)
         write_result(tmp_path / f"kd-{seed}", "kd", seed, accuracy=0.9)
     made = compare([tmp_path], metric="nll", resamples=200)
-    assert made.verdict.startswith("KD beats base on both seeds (-0.")
+    assert made.verdict.startswith("KD is ahead of base on both seeds (-0.")
     assert "nats" in made.verdict
 
 
@@ -182,7 +190,7 @@ def test_the_best_method_is_judged_where_there_is_no_kd_and_that_is_said(
     runs: Callable[..., Comparison],
 ) -> None:
     made = runs({"base": [120, 121], "ls": [125, 126], "tf-reg": [123, 124]})
-    assert made.verdict.startswith("LS beats base on both seeds")
+    assert made.verdict.startswith("LS is ahead of base on both seeds")
     assert any("best of ls, tf-reg" in note for note in made.notes)
     assert any("not corrected for making 2 comparisons" in note for note in made.notes)
 
