@@ -270,7 +270,7 @@ def _unread(error: BaseException, url: str) -> SpecError:
             where=url,
         )
     advice = "Run the same command again: what has been fetched is kept."
-    return SpecError(f"could not be read ({_line(error)}). {advice}", where=url)
+    return SpecError(f"could not be read ({_line(error)})", advice=advice, where=url)
 
 
 def _status(error: BaseException | None) -> Any:
@@ -400,4 +400,4 @@ def _no_manifest(url: str) -> LogitCacheError:
             where=url,
         )
     advice = "Let the dump end, then copy the cache's folder again, manifest.json last."
-    return IncompleteCache(f"the dump has not finished. {advice}", where=url)
+    return IncompleteCache("the dump has not finished", advice=advice, where=url)

@@ -13,7 +13,7 @@ import numpy as np
 
 from logitcache.config.methods import METHODS
 from logitcache.errors import FormatError, SpecError
-from logitcache.study.results import Result
+from logitcache.study.results import TRAIN_AGAIN, Result
 from logitcache.study.stats import (
     COMPUTABLE,
     Interval,
@@ -250,7 +250,7 @@ def _value(result: Result, metric: str, split: str) -> float:
             raise FormatError(
                 expected=f"predictions of {metric} {recorded:.4f} on {split}, as recorded",
                 found=f"{computed:.4f}",
-                advice="Train this student again.",
+                advice=TRAIN_AGAIN,
                 where=result.folder,
             )
     return recorded
