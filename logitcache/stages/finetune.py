@@ -72,8 +72,8 @@ def prepare_teacher(
         return OneTeacher(trained)
     if trained is not None:
         raise SpecError(
-            "--folds: it has a trained head, so it may have seen these rows already. Start from a checkpoint that has "
-            "not, or give --finetune always if it was trained on other rows.",
+            "--folds: it has a trained head, so it may have seen these rows already",
+            advice="Start from a checkpoint that has not, or give --finetune always if it was trained on other rows.",
             where=spec.name,
         )
     config = _train_config(spec, finetune, max_length, workspace)
@@ -160,7 +160,8 @@ def _refuse_reuse(reuse: Cache, folds: int | None, job: Job) -> NoReturn:
         advice = f"Name the teacher of that cache: --teacher {teacher}; or dump without --reuse."
     raise SpecError(
         "--reuse: expected a teacher that is trained already, found one that would be fine-tuned on this data first: "
-        f"no answer of an older cache can be its own. {advice}",
+        "no answer of an older cache can be its own",
+        advice=advice,
         where=reuse.where,
     )
 

@@ -92,8 +92,12 @@ def _recorded(out: Path) -> dict[str, Any] | None:
         with suppress(FileNotFoundError):
             recorded = read_json(out / "run.json")
     if recorded.get("format") != FORMAT:
-        expected = f"expected a result folder or an empty one, found {', '.join(names[:3])}."
-        raise SpecError(f"{expected} Choose another --out.", where=out)
+        raise SpecError(
+            expected="a result folder or an empty one",
+            found=", ".join(names[:3]),
+            advice="Choose another --out.",
+            where=out,
+        )
     return recorded
 
 
@@ -127,8 +131,8 @@ def check_same(job: Job, recorded: dict[str, Any] | None = None) -> None:
         without.append("cache")
     for name, before, after in differences(recorded, record, without=without):
         raise OtherRun(
-            f"this run was made with {name} = {short(before)}, now it is {short(after)}. "
-            "Choose another --out, or give --overwrite to replace it.",
+            f"this run was made with {name} = {short(before)}, now it is {short(after)}",
+            advice="Choose another --out, or give --overwrite to replace it.",
             where=job.out,
         )
 

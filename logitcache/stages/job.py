@@ -154,7 +154,10 @@ def resolve(
     config = with_init(config)
     fit_settings(config).share()  # among the ranks
     if config.precision == "fp16" and not torch.cuda.is_available():
-        raise SpecError("--precision fp16 needs a GPU, found none. Give bf16 or fp32.")
+        raise SpecError(
+            "--precision fp16 needs a GPU, found none",
+            advice="Give --precision bf16 or fp32.",
+        )
     config, source, stored, tokenizer = _rows_of_run(config, source, reporter, reads_stored)
     _note_evaluation(source, reporter)
     train = _training_rows(config, source, reporter)
@@ -284,8 +287,8 @@ def check_folds(rows: Rows, source: Source, folds: int) -> None:
             name = source.label_names[label] if source.label_names else str(label)
             raise SpecError(
                 f"--folds {folds}: expected rows of every class outside each fold, found all {counts.sum()} of "
-                f"{name!r} in fold {int(counts.argmax())}: its teacher would never see that class. Give more rows of "
-                "it, or another number of folds.",
+                f"{name!r} in fold {int(counts.argmax())}: its teacher would never see that class",
+                advice="Give more rows of it, or another number of folds.",
                 where=source.name,
             )
 

@@ -117,18 +117,23 @@ def check_labelled(source: Source) -> None:
     """Raises SpecError where no training row has a label."""
     if (source.split("train").label >= 0).any():
         return
-    message = "expected labelled training rows, found none with a label."
-    if source.unread:
-        columns = ", ".join(source.unread)
-        message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
-    raise SpecError(message, where=source.name)
+    columns = f" (columns not read: {', '.join(source.unread)})" if source.unread else ""
+    raise SpecError(
+        expected="labelled training rows",
+        found=f"none with a label{columns}",
+        advice="Name the column that holds the labels with --label.",
+        where=source.name,
+    )
 
 
 def check_classes(labels: Int64, source: Source) -> None:
     """Raises SpecError where labels of training rows are not of two classes or more."""
     if len(np.unique(labels[labels >= 0])) < 2:
         raise SpecError(
-            expected="at least two classes in the training rows", found="one", where=source.name
+            expected="at least two classes in the training rows",
+            found="one",
+            advice="Give rows of another class too, or name the column of the classes with --label.",
+            where=source.name,
         )
 
 

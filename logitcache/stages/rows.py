@@ -34,6 +34,8 @@ def check_unlabelled(source: Source, named: str | None) -> None:
         )
         why = f"it is empty, or all of its texts stand in {held}" if held else "it is empty"
         raise SpecError(
-            f"expected unlabelled rows, found none: {why}. Name other rows, or leave --unlabelled out.",
+            expected="unlabelled rows",
+            found=f"none: {why}",
+            advice="Name other rows, or leave --unlabelled out.",
             where=named or f"{source.name}, split {UNLABELLED_SPLIT}",
         )

@@ -81,6 +81,7 @@ class FitSettings:
             raise SpecError(
                 expected=f"a multiple of {cuts} ({self.accumulate} micro-batches on each of {ranks()} processes)",
                 found=self.batch_size,
+                advice=f"Give --batch-size {cuts * max(1, round(self.batch_size / cuts))}.",
                 where="--batch-size",
             )
         return self.batch_size // cuts
@@ -397,8 +398,8 @@ def disk(out: Path) -> Iterator[None]:
             raise
         free = shutil.disk_usage(out).free
         raise OutOfSpace(
-            f"disk full: a checkpoint could not be written ({free:,} bytes are free). "
-            "Make room and run the same command again: it goes on from the last whole checkpoint.",
+            f"disk full: a checkpoint could not be written ({free:,} bytes are free)",
+            advice="Make room and run the same command again: it goes on from the last whole checkpoint.",
             where=out,
         ) from error
 
@@ -408,7 +409,10 @@ def check_report(report_to: str) -> None:
     known = ("none", *sorted(get_available_reporting_integrations()))
     if report_to not in known:
         raise SpecError(
-            f"--report-to: expected what is installed here ({', '.join(known)}), found {report_to!r}."
+            expected=f"what is installed here ({', '.join(known)})",
+            found=repr(report_to),
+            advice="Choose one of these.",
+            where="--report-to",
         )
 
 

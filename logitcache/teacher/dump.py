@@ -68,8 +68,10 @@ def dump_split(
     """
     if reuse is not None and folder.resolve() == reuse.folder.resolve():
         raise SpecError(
-            "--reuse: expected another folder than --out, found the same. Name a new --out.",
-            where=folder,
+            expected="another folder than --out",
+            found="the same",
+            advice="Name a new --out.",
+            where=f"--reuse {folder}",
         )
     known = None if reuse is None else Known(reuse)
     asked = checked_plan(

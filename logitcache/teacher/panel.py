@@ -106,7 +106,7 @@ class FoldTeachers:
         teacher, first = self._teacher(fold), self.first
         for name, expected, found in differences(_kind(first), _kind(teacher)):
             difference = f"expected a teacher with {name} {short(expected)}, as fold 0's, found {short(found)}"
-            raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
+            raise SpecError(f"fold {fold}: {difference}", advice=_ALIKE, where=first.name)
         return teacher.weights_digest()
 
     def _teacher(self, fold: int) -> TeacherModel:
@@ -282,4 +282,4 @@ def room_for(what: str, teacher: TeacherModel) -> Iterator[None]:
 
 def _no_room(what: str, teacher: TeacherModel) -> SpecError:
     advice = "Lower --max-length, or compute in bfloat16 (--dtype), or on another --device."
-    return SpecError(f"out of memory on {what}. {advice}", where=teacher.name)
+    return SpecError(f"out of memory on {what}", advice=advice, where=teacher.name)
