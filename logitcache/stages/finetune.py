@@ -23,13 +23,14 @@ from logitcache.config.shapes import is_shape
 from logitcache.config.teacher import Finetune, TeacherSpec
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
+from logitcache.data.folds import check_folds
 from logitcache.data.source import Source
 from logitcache.data.tasks.classification import Classification
 from logitcache.data.tasks.table import TASKS
 from logitcache.errors import SpecError
 from logitcache.models.load import DTYPES, UntrainedHead, check_device
 from logitcache.reporter import SILENT, Reporter
-from logitcache.stages.job import Job, check_folds, resolve, with_tokenizer
+from logitcache.stages.job import Job, resolve, with_tokenizer
 from logitcache.stages.stage import result_of
 from logitcache.stages.train import Training, prepared
 from logitcache.teacher.model import TeacherModel, load_teacher, saved_digest

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,10 @@ class DistillTrainer(Trainer):
         """
         self.check_teacher(objective, collator)
         _check_arguments(kwargs.get("args"))
+        if collator.task.per_token and not METHODS[objective.method].needs_teacher:
+            collator = replace(collator, labelled_only=True)
         self.collate, self.group_by_length = collator, group_by_length
-        bare = collator.task.has_unlabelled(collator.rows)
+        bare = not collator.labelled_only and collator.task.has_unlabelled(collator.rows)
         padding, per_token = collator.rows.padding, collator.task.per_token
         width = collator.task.num_labels
         distiller = Distiller(
@@ -166,7 +168,7 @@ class DistillTrainer(Trainer):
                 )
             for teacher in collator.teachers.values():
                 check_temperature(getattr(teacher, "temperatures", None), objective.temperature)
-        elif collator.task.has_unlabelled(collator.rows):
+        elif not collator.task.per_token and collator.task.has_unlabelled(collator.rows):
             raise SpecError(
                 f"{objective.method} learns from labels alone, and some rows have none. Leave those rows out."
             )

@@ -251,6 +251,8 @@ def _predictions(path: Path, label_names: list[str] | None) -> dict[str, Predict
         raise FormatError(
             expected="split, row_id, label and logits", found=str(error).splitlines()[0]
         ) from None
+    if not table.num_rows:
+        raise FormatError(expected="predictions of some rows", found="none")
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0

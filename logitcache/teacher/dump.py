@@ -201,5 +201,5 @@ def _say(
     )
     if done.skipped:
         reporter.note(
-            f"{folder}: {done.skipped:,} rows have no answer (not finite, or too wide for the codec): skipped"
+            f"{folder}: {done.skipped:,} rows have no answer (none, not finite, or too wide for the codec): skipped"
         )

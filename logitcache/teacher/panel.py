@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from logitcache import identity
+from logitcache.data.folds import folds_of
 from logitcache.data.order import token_batches
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
@@ -30,11 +31,6 @@ from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
 
 _ALIKE = "Train the teachers of all folds alike."
-
-
-def folds_of(row_hash: Int64, folds: int) -> Int64:
-    """The fold of each row, 0 to folds - 1: i64[N]."""
-    return (row_hash.view(np.uint64) % np.uint64(folds)).astype(np.int64)
 
 
 class Panel(Protocol):

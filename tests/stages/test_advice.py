@@ -19,12 +19,12 @@ import pytest
 from logitcache import ranks
 from logitcache.api import dump, load
 from logitcache.config.train import TrainConfig
+from logitcache.data.folds import check_folds
 from logitcache.forecast.forecast import device_of
 from logitcache.identity import check_rows
 from logitcache.reporter import SILENT
 from logitcache.stages.folder import check_foreign, is_done
 from logitcache.stages.in_memory import place_of
-from logitcache.stages.job import check_folds
 from logitcache.stages.preflight import checkpoint, training_rows
 from logitcache.stages.train import prepared, train
 from logitcache.teacher.asked import checked_shard_rows

@@ -15,6 +15,7 @@ from logitcache.cache.joined import join, mean_teacher
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.config.workspace import Workspace
+from logitcache.data.folds import folds_of
 from logitcache.data.order import subset
 from logitcache.data.selection import held_out
 from logitcache.data.source import Source
@@ -24,7 +25,6 @@ from logitcache.stages.rows import load
 from logitcache.stages.train import train
 from logitcache.teacher.dump import dump_split
 from logitcache.teacher.model import load_teacher
-from logitcache.teacher.panel import folds_of
 from tests.runs import NoSteps, Seen, result, same, tree, watch
 
 
