@@ -4,16 +4,21 @@ is loaded.
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from typing import TypeVar
+
 import numpy as np
 
 from logitcache.config.check import CheckConfig
+from logitcache.config.data import Columns
 from logitcache.config.dump import DumpConfig
 from logitcache.config.methods import METHODS
 from logitcache.config.train import TrainConfig
 from logitcache.data import source as sources
 from logitcache.data.folds import folds_of
 from logitcache.data.order import subset
-from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
+from logitcache.data.source import UNLABELLED_SPLIT, Data, Rows, Source
 from logitcache.errors import SpecError
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
@@ -104,3 +109,36 @@ def selected_rows(config: TrainConfig, source: Source, reporter: Reporter) -> Ro
 
 def _selected(rows: Rows, index: Int64) -> Rows:
     return rows if len(index) == len(rows) else rows.select(index)
+
+
+R = TypeVar("R", CheckConfig, DumpConfig, TrainConfig)
+
+
+def with_rows(
+    config: R, data: Data | Source, unlabelled: Data | None, reporter: Reporter
+) -> tuple[R, Source | None]:
+    """The configuration with its rows named, and the source of rows in memory. Names are loaded
+    later, when the rest of the configuration has been checked.
+    """
+    if isinstance(data, Source):
+        if config.columns != Columns() or unlabelled is not None or config.data_seed:
+            raise SpecError(
+                expected="a Source alone",
+                found="columns, labels, unlabelled or data_seed beside it",
+                advice="Give them to logitcache.load.",
+                where=data.name,
+            )
+        return replace(config, data=data.name), data
+    if isinstance(data, str | os.PathLike) and isinstance(unlabelled, str | os.PathLike | None):
+        if unlabelled is not None:
+            unlabelled = os.fspath(unlabelled)
+        return replace(config, data=os.fspath(data), unlabelled=unlabelled), None
+    source = sources.load(
+        data,
+        config.columns,
+        config.workspace.data,
+        reporter,
+        unlabelled=unlabelled,
+        seed=config.data_seed,
+    )
+    return replace(config, data=source.name), source

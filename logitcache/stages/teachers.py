@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import Joined, by_part, join, join_parts
+from logitcache.cache.joined import Joined
+from logitcache.cache.joining import by_part, join, join_parts
 from logitcache.config.methods import METHODS
 from logitcache.config.train import TrainConfig
 from logitcache.data.source import UNLABELLED_SPLIT, Rows, Source
