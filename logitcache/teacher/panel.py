@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from logitcache import identity
+from logitcache.data.folds import folds_of
 from logitcache.data.order import token_batches
 from logitcache.errors import SpecError, short
 from logitcache.models.call import out_of_memory
@@ -31,11 +32,6 @@ from logitcache.teacher.asked import R, Receiver
 from logitcache.teacher.model import TeacherModel
 
 _ALIKE = "Train the teachers of all folds alike."
-
-
-def folds_of(row_hash: Int64, folds: int) -> Int64:
-    """The fold of each row, 0 to folds - 1: i64[N]."""
-    return (row_hash.view(np.uint64) % np.uint64(folds)).astype(np.int64)
 
 
 class Panel(Protocol):
@@ -104,7 +100,7 @@ class FoldTeachers:
         teacher, first = self._teacher(fold), self.first
         for name, expected, value in differences(_kind(first), _kind(teacher)):
             difference = f"expected a teacher with {name} {short(expected)}, as fold 0's, found {short(value)}"
-            raise SpecError(f"fold {fold}: {difference}. {_ALIKE}", where=first.name)
+            raise SpecError(f"fold {fold}: {difference}", advice=_ALIKE, where=first.name)
         return teacher.weights_digest()
 
     def _teacher(self, fold: int) -> TeacherModel:
@@ -282,4 +278,4 @@ def room_for(what: str, teacher: TeacherModel) -> Iterator[None]:
 
 def _no_room(what: str, teacher: TeacherModel) -> SpecError:
     advice = "Lower --max-length, or compute in bfloat16 (--dtype), or on another --device."
-    return SpecError(f"out of memory on {what}. {advice}", where=teacher.name)
+    return SpecError(f"out of memory on {what}", advice=advice, where=teacher.name)

@@ -210,7 +210,9 @@ def planned(
     )
     if task.num_labels < 2:
         raise SpecError(
-            f"expected two classes or more, found {task.num_labels}. Use data of more.",
+            expected="two classes or more",
+            found=task.num_labels,
+            advice="Give data of more, or name all classes with --labels.",
             where=source.name,
         )
     panel = panel.in_order(None if match.identity else match.order)

@@ -34,7 +34,7 @@ def replaying(
         raise SpecError(
             expected="a language model whose logits one linear map makes",
             found=type(teacher.model).__name__,
-            advice="Dump with another --codec.",
+            advice="Choose another, such as --codec float16.",
             where="--codec replay",
         )
     head = head_of(teacher.model, codec.width)
