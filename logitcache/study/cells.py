@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from logitcache.store.manifest import read_json
+from logitcache.store.json_files import read_json
 from logitcache.study.folder import RESULT, Entry, Planned, State
 
 

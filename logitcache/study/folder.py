@@ -17,7 +17,7 @@ from typing import Any
 
 from logitcache.errors import FormatError, SpecError
 from logitcache.store.files import make_folder, remove
-from logitcache.store.manifest import read_json, write_json
+from logitcache.store.json_files import read_json, write_json
 
 FORMAT = "logitcache-study/1"
 STUDY = "study.json"

@@ -22,8 +22,8 @@ from logitcache.reporter import Meter, Once, Reporter
 from logitcache.stages.dump import dump
 from logitcache.stages.train import train
 from logitcache.store.files import make_folder
+from logitcache.store.json_files import read_json
 from logitcache.store.lock import Lock
-from logitcache.store.manifest import read_json
 from logitcache.student.fit import Diverged
 from logitcache.study import folder
 from logitcache.study.cells import Cells

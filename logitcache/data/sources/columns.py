@@ -54,20 +54,20 @@ _LABEL_WORDS = (
 )
 
 
-def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> Columns:
+def column_names(tables: Sequence[Table], named_columns: Columns, where: Path | str) -> Columns:
     """Fill in the column names that were not given; refuse those that no file has. One file may
     lack what another has: a test split is often unlabelled. Usual names may be written in any case.
     """
     have = _names(tables)
     for flag, name in (
-        ("--text", asked.text),
-        ("--text-pair", asked.text_pair),
-        ("--label", asked.label),
+        ("--text", named_columns.text),
+        ("--text-pair", named_columns.text_pair),
+        ("--label", named_columns.label),
     ):
         if name is not None and name not in have:
             problem = f"no column {name!r} for {flag}, found {', '.join(have) or 'none'}"
             raise SpecError(problem, advice="Give one of these.", where=where)
-    text, pair = asked.text, asked.text_pair
+    text, pair = named_columns.text, named_columns.text_pair
     if text is None and pair is None:
         pairs = ([_called(name, have) for name in names] for names in PAIR_COLUMNS)
         text, pair = next((names for names in pairs if None not in names), (None, None))
@@ -76,7 +76,10 @@ def column_names(tables: Sequence[Table], asked: Columns, where: Path | str) -> 
     if text is None:
         raise _no_text(have, where, typed=all(table.typed for table in tables))
     return replace(
-        asked, text=text, text_pair=pair, label=asked.label or _first(LABEL_COLUMNS, have)
+        named_columns,
+        text=text,
+        text_pair=pair,
+        label=named_columns.label or _first(LABEL_COLUMNS, have),
     )
 
 
@@ -113,25 +116,28 @@ def looks_like_row(names: Sequence[str]) -> bool:
     return any(is_number(name.strip()) or len(name.split()) > 4 for name in names)
 
 
-def not_read(tables: Sequence[Table], taken: Columns) -> tuple[str, ...]:
+def not_read(tables: Sequence[Table], chosen: Columns) -> tuple[str, ...]:
     """The columns that are neither texts nor labels, but those that only number the rows."""
-    read = (taken.text, taken.text_pair, taken.label)
+    read = (chosen.text, chosen.text_pair, chosen.label)
     return tuple(
         name for name in _names(tables) if name not in read and not _NUMBERING.fullmatch(name)
     )
 
 
-def choice_notes(tables: Sequence[Table], asked: Columns, taken: Columns) -> list[str]:
+def choice_notes(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> list[str]:
     """What a user has to know of the columns that were taken, one line each: others that might have
     been meant, and texts that pandas would not read as such.
     """
-    notes = [_other_texts(tables, asked, taken), _other_labels(tables, asked, taken)]
-    notes += [_split_column(tables, taken), _rejected(tables, taken)]
+    notes = [
+        _other_texts(tables, named_columns, chosen),
+        _other_labels(tables, named_columns, chosen),
+    ]
+    notes += [_split_column(tables, chosen), _rejected(tables, chosen)]
     for table in tables:
         if not table.typed:
             columns = [
                 name
-                for name in (taken.text, taken.text_pair)
+                for name in (chosen.text, chosen.text_pair)
                 if name is not None and name in table.columns
             ]
             for name in columns:
@@ -143,30 +149,32 @@ def _names(tables: Sequence[Table]) -> list[str]:
     return list(dict.fromkeys(name for table in tables for name in table.columns))
 
 
-def _other_texts(tables: Sequence[Table], asked: Columns, taken: Columns) -> str | None:
-    if asked.text is not None or asked.text_pair is not None:
+def _other_texts(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
+    if named_columns.text is not None or named_columns.text_pair is not None:
         return None
     have = _names(tables)
     usual = dict.fromkeys([*TEXT_COLUMNS, *(name for pair in PAIR_COLUMNS for name in pair)])
     columns = [_called(name, have) for name in usual]
-    others = [name for name in columns if name not in (None, taken.text, taken.text_pair)]
-    if not others:
+    alternatives = [name for name in columns if name not in (None, chosen.text, chosen.text_pair)]
+    if not alternatives:
         return None
-    chosen = " and ".join(filter(None, (taken.text, taken.text_pair)))
-    return f"columns: {chosen} are read, {', '.join(others)} not. Others: --text (and --text-pair)"
+    texts = " and ".join(filter(None, (chosen.text, chosen.text_pair)))
+    return f"columns: {texts} are read, {', '.join(alternatives)} not. Others: --text (and --text-pair)"
 
 
-def _other_labels(tables: Sequence[Table], asked: Columns, taken: Columns) -> str | None:
-    if asked.label is not None:
+def _other_labels(tables: Sequence[Table], named_columns: Columns, chosen: Columns) -> str | None:
+    if named_columns.label is not None:
         return None
-    if taken.label is not None:
+    if chosen.label is not None:
         have = _names(tables)
         columns = [_called(name, have) for name in LABEL_COLUMNS]
-        others = [name for name in columns if name is not None and name != taken.label]
-        if not others:
+        alternatives = [name for name in columns if name is not None and name != chosen.label]
+        if not alternatives:
             return None
-        return f"labels: the column {taken.label} is read, {', '.join(others)} not. Another: --label {others[0]}"
-    unread = not_read(tables, taken)
+        unread_labels = ", ".join(alternatives)
+        advice = f"Another: --label {alternatives[0]}"
+        return f"labels: the column {chosen.label} is read, {unread_labels} not. {advice}"
+    unread = not_read(tables, chosen)
     if not unread:
         return None
     plausible = [name for name in unread if any(_may_be_labels(table, name) for table in tables)]
@@ -192,9 +200,9 @@ def _may_be_labels(table: Table, name: str) -> bool:
     return 2 <= len(set(values)) <= max(2, len(values) // 2)
 
 
-def _split_column(tables: Sequence[Table], taken: Columns) -> str | None:
+def _split_column(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of a column that says which split each row belongs to, which is not read."""
-    read = (taken.text, taken.text_pair, taken.label)
+    read = (chosen.text, chosen.text_pair, chosen.label)
     for table in tables:
         for name in SPLIT_COLUMNS:
             column = _called(name, list(table.columns))
@@ -210,12 +218,16 @@ def _split_column(tables: Sequence[Table], taken: Columns) -> str | None:
     return None
 
 
-def _rejected(tables: Sequence[Table], taken: Columns) -> str | None:
+def _rejected(tables: Sequence[Table], chosen: Columns) -> str | None:
     """A note of annotations that somebody has rejected, as Prodigy writes them: the label is not
     the row's.
     """
     for table in tables:
-        if "answer" not in table.columns or "answer" in (taken.text, taken.text_pair, taken.label):
+        if "answer" not in table.columns or "answer" in (
+            chosen.text,
+            chosen.text_pair,
+            chosen.label,
+        ):
             continue
         column = table.columns["answer"]
         answers = Counter(column if isinstance(column, list) else column.to_pylist())

@@ -71,12 +71,12 @@ def look(content: Content) -> Characters:
     """Look through a file. Raises SpecError naming the line of a NUL, which no text has."""
     quotes = feeds = lone_returns = False
     line = 1
-    rest = ""  # a carriage return at the end of a block: what follows it decides
+    pending = ""  # a carriage return at the end of a block: what follows it decides
     with content.text(newline="") as file:
-        while block := rest + file.read(_BLOCK):
-            last = block == rest
-            rest = "\r" if block.endswith("\r") and not last else ""
-            block = block[: len(block) - len(rest)]
+        while block := pending + file.read(_BLOCK):
+            last = block == pending
+            pending = "\r" if block.endswith("\r") and not last else ""
+            block = block[: len(block) - len(pending)]
             if "\0" in block:
                 line += block[: block.index("\0")].count("\n")
                 raise SpecError(
@@ -152,27 +152,23 @@ def _quoted_rows(
 ) -> NumberedRows:
     csv.field_size_limit(_LONGEST)
     lines = RecordedLines(file)
-    taken = lines.taken
+    row = lines.taken
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     try:
         for fields in reader:
-            if len(fields) == 1 and not taken[0].strip(" \t\r\n"):
+            if len(fields) == 1 and not row[0].strip(" \t\r\n"):
                 spaces.add(line)
             elif fields:
-                if kind.mixed and taken[-1].endswith("\r"):
+                if kind.mixed and row[-1].endswith("\r"):
                     raise _lone_return(path, line)
-                if kind.quotes and any(
-                    _is_behind_space(field, taken, delimiter) for field in fields
-                ):
+                if kind.quotes and any(_is_behind_space(field, row, delimiter) for field in fields):
                     raise _quote_behind_space(path, line)
-                if len(taken) > 1 and all(
-                    part.count(delimiter) == len(fields) - 1 for part in taken
-                ):
+                if len(row) > 1 and all(part.count(delimiter) == len(fields) - 1 for part in row):
                     several.add(line)
                 yield line, fields
-            line += len(taken)
-            taken.clear()
+            line += len(row)
+            row.clear()
     except csv.Error as error:
         raise SpecError(
             expected="RFC 4180 csv",
@@ -182,11 +178,11 @@ def _quoted_rows(
         ) from None
 
 
-def _is_behind_space(field: str, taken: list[str], delimiter: str) -> bool:
+def _is_behind_space(field: str, line: list[str], delimiter: str) -> bool:
     """Whether a field stands in quotes that a space keeps from being marks."""
     if _QUOTED_BEHIND_SPACE.fullmatch(field) is None:
         return False
-    row = delimiter + "".join(taken)
+    row = delimiter + "".join(line)
     return delimiter + field in row
 
 
@@ -270,9 +266,9 @@ def _collect(content: Content, numbered: NumberedRows, spaces: _Tally, delimiter
             keep()
     keep()
     numbers_of_rows = lines.finish()
-    named = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
+    by_name = _Tally(len(numbers_of_rows), line) if header is not top else _Tally()
     remarks = chain(
-        named.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
+        by_name.remark(Peculiar.NAMED, f"The first of them is: {short(', '.join(top))}"),
         empty.remark(
             Peculiar.EMPTY, "They keep their numbers, and are trained on only with a label"
         ),
@@ -315,16 +311,16 @@ def _wrong_width(where: str, header: list[str], fields: list[str], delimiter: st
 def _advice(header: list[str], fields: list[str], delimiter: str) -> str:
     """What may be done about a row of another number of fields than the header."""
     lines = delimiter.join(header), delimiter.join(fields)
-    other = next(
+    candidate = next(
         (
-            other
-            for other in _DELIMITERS
-            if other != delimiter and all(other in line for line in lines)
+            candidate
+            for candidate in _DELIMITERS
+            if candidate != delimiter and all(candidate in line for line in lines)
         ),
         None,
     )
-    if other is not None:
-        return f"Give --delimiter {option_value(other)} if that separates the fields, or mend the line."
+    if candidate is not None:
+        return f"Give --delimiter {option_value(candidate)} if that separates the fields, or mend the line."
     if looks_like_row(header):
         return f"Mend the line. {NO_HEADER}"
     if len(header) == 1:
@@ -354,12 +350,12 @@ def _delimiter(content: Content) -> str:
     """
     if _width(content, ",", header_only=True) > 1:
         return ","
-    others = [
-        other
-        for other in _DELIMITERS
-        if other != "," and _width(content, other, header_only=True) > 1
+    candidates = [
+        candidate
+        for candidate in _DELIMITERS
+        if candidate != "," and _width(content, candidate, header_only=True) > 1
     ]
-    fitting = [other for other in others if _width(content, other) > 1]
+    fitting = [candidate for candidate in candidates if _width(content, candidate) > 1]
     return fitting[0] if len(fitting) == 1 else ","
 
 
