@@ -259,6 +259,9 @@ class TrainConfig:
         recorded=False,
     )
     workspace: Workspace = field(default_factory=Workspace)
+    first_copy: Path | None = (
+        None  # for self-kd: the base run of this seed, where it is not in its default folder
+    )
     overwrite: bool = option(
         False, "Replace an existing result.", group="Output", cost=Cost.NONE, recorded=False
     )

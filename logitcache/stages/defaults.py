@@ -28,6 +28,7 @@ NOT_OF_A_MODEL = {"run.json", "result.json", "predictions.parquet"}
 NOT_SETTINGS = {
     "method", "student", "seed", "data", "columns", "unlabelled", "alpha", "a", "temperature", "tau_squared", "cache",
     "tokenizer", "label_map", "out", "workspace", "overwrite", "report_to", "checkpoint_steps", "trust_remote_code",
+    "first_copy",
 }  # fmt: skip
 
 

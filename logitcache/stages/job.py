@@ -42,7 +42,8 @@ from logitcache.student.trainer import FitSettings, check_report
 FORMAT = "logitcache-run/1"
 # Paths, or recorded elsewhere in a result: not what makes two runs the same.
 NOT_RECORDED = {
-    declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded
+    "first_copy",
+    *(declared.path[0] for declared in options_of(TrainConfig) if not declared.option.recorded),
 }
 
 

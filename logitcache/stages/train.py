@@ -341,7 +341,8 @@ def _answers(panel: Panel, job: Job, split: str, reporter: Reporter) -> Cache:
 
 def _as_base(job: Job) -> TrainConfig:
     """The base run of the same settings, in its default folder."""
-    unset: dict[str, Any] = dict.fromkeys(("alpha", "temperature", "tau_squared", "folds", "out"))
+    names = ("alpha", "temperature", "tau_squared", "folds", "out", "first_copy")
+    unset: dict[str, Any] = dict.fromkeys(names)
     config = replace(
         job.config, **unset, method="base", overwrite=False, revision=job.requested.revision
     )
@@ -355,12 +356,13 @@ def _as_base(job: Job) -> TrainConfig:
 
 
 def _first_copy(job: Job, reporter: Reporter) -> TeacherModel:
-    """The base run of this seed: the one in its default folder, unless that has other settings or
-    is this run's own folder; else one in a folder of its own. Waits for one that another command is
-    training.
+    """The base run of this seed: the one in its default folder (or the folder that is named),
+    unless that has other settings or is this run's own folder; else one in a folder of its own.
+    Waits for one that another command is training.
     """
-    base = _as_base(job)
-    if default_folder(base, job.source)[0].resolve() != job.out.resolve():
+    base = replace(_as_base(job), out=job.config.first_copy)
+    folder = base.out or default_folder(base, job.source)[0]
+    if folder.resolve() != job.out.resolve():
         with suppress(OtherRun):
             return result_of(
                 FirstCopy(*prepared(base, job.source, reporter), FIRST_COPY), reporter, wait=True
