@@ -56,7 +56,8 @@ class Logits:
 
     def width(self, model: PreTrainedModel) -> int:
         head = model.get_output_embeddings()
-        return int(model.config.num_labels if head is None else len(head.weight))
+        labels = model.config.num_labels or 0
+        return labels if head is None else len(head.weight)
 
     def watch(self, model: PreTrainedModel) -> PreTrainedModel:
         return model
