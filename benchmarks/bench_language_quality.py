@@ -46,6 +46,7 @@ class Study:
     """A teacher, and students that differ in their targets alone."""
 
     name: str
+    title: str  # of its picture
     task: str
     student: str
     variants: dict[str, tuple[str, str | None]]  # name: (method, codec)
@@ -68,6 +69,7 @@ class Study:
 
 SMALL = Study(
     name="small",
+    title="Causal, from nothing, V = 4,096",
     task="causal-lm",
     student="2x64",
     teacher="3x160",
@@ -91,6 +93,7 @@ SMALL = Study(
 )
 SMOLLM2 = Study(
     name="smollm2",
+    title="SmolLM2-135M as the teacher, V = 49,152",
     task="causal-lm",
     student="2x64",
     variants={
@@ -107,6 +110,7 @@ SMOLLM2 = Study(
 )
 MASKED = Study(
     name="masked",
+    title="Masked, from nothing, V = 4,096",
     task="masked-lm",
     student="2x64",
     teacher="2x128",

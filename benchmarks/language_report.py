@@ -172,10 +172,10 @@ class Differences:
         heights = [len(one["variants"]) for one in self.studies.values()]
         figure.set_size_inches(look.width, LINE * sum(heights) + 0.9 * len(heights))
         panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, (name, study) in zip(panels, self.studies.items(), strict=True):
-            self._panel(axes, name, study)
+        for axes, study in zip(panels, self.studies.values(), strict=True):
+            self._panel(axes, study)
 
-    def _panel(self, axes: Any, name: str, study: Mapping[str, Any]) -> None:
+    def _panel(self, axes: Any, study: Mapping[str, Any]) -> None:
         variants = study["variants"]
         for line, one in enumerate(variants.values()):
             losses = [scores["nll"] for scores in one["seeds"].values()]
@@ -192,4 +192,4 @@ class Differences:
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.grid(axis="x")
-        axes.set_title(f"{name}: dev loss of students (nats a token, lower is better)")
+        axes.set_title(f"{study['settings']['title']}: dev loss of students, nats a token")

@@ -259,6 +259,9 @@ class TrainConfig:
         recorded=False,
     )
     workspace: Workspace = field(default_factory=Workspace)
+    first_copy: Path | None = (
+        None  # for self-kd: the base run of this seed, where it is not in its default folder
+    )
     overwrite: bool = option(
         False, "Replace an existing result.", group="Output", cost=Cost.NONE, recorded=False
     )
@@ -316,9 +319,11 @@ class TrainConfig:
 def check_batch(batch_size: int, accumulate: int) -> None:
     """Raises SpecError for a batch that cannot be cut into so many equal micro-batches."""
     if batch_size % accumulate:
+        nearest_size = max(1, round(batch_size / accumulate)) * accumulate
         raise SpecError(
             expected="a batch size divisible by --accumulate",
             found=f"{batch_size} and {accumulate}",
+            advice=f"Give --batch-size {nearest_size}.",
         )
 
 
