@@ -295,8 +295,8 @@ class Cache:
     def _check_answered(self, row_id: Int64) -> None:
         if len(self.skipped) and (bad := np.isin(row_id, self.skipped)).any():
             raise AlignmentError(
-                f"row {row_id[bad][0]} has no answer: the teacher's was not finite, and the dump skipped it. Leave out "
-                f"the {len(self.skipped):,} rows of Cache.skipped, as `logitcache train` does.",
+                f"row {row_id[bad][0]} has no answer: the dump skipped it",
+                advice=f"Leave out the {len(self.skipped):,} rows of Cache.skipped, as `logitcache train` does.",
                 where=self.where,
             )
 

@@ -63,7 +63,8 @@ def convert(cache: Path | str, out: Path, kind: str) -> Made:
     """
     if isinstance(cache, Path) and out.resolve() == cache.resolve():
         raise SpecError(
-            "expected another folder than the cache's own. Name one that is not there yet.",
+            "expected another folder than the cache's own",
+            advice="Name one that is not there yet.",
             where=out,
         )
     reader = RemoteReader.of(cache) if isinstance(cache, str) else Reader.open(cache)
@@ -107,7 +108,8 @@ def _check_same_shard(
         receipt.conditions,
     ):
         raise FingerprintMismatch(
-            f"shard {index} is there already, of another dump with this plan. Choose another place.",
+            f"shard {index} is there already, of another dump with this plan",
+            advice="Choose another place.",
             where=writer.folder,
         )
 
@@ -278,7 +280,8 @@ def merge(out: Path, parts: Sequence[Path]) -> Made:
                     missing.remove(index)
         if missing:
             raise IncompleteCache(
-                f"no part has {_rows(writer.plan, missing)}. Merge again when they are dumped: what was copied stays.",
+                f"no part has {_rows(writer.plan, missing)}",
+                advice="Merge again when they are dumped: what was copied stays.",
                 where=out,
             )
         writer.seal()

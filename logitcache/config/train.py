@@ -361,9 +361,11 @@ def check_layers(student: str, layers: tuple[int, ...] | None) -> None:
 def check_batch(batch_size: int, accumulate: int) -> None:
     """Raises SpecError for a batch that cannot be cut into so many equal micro-batches."""
     if batch_size % accumulate:
+        nearest_size = max(1, round(batch_size / accumulate)) * accumulate
         raise SpecError(
             expected="a batch size divisible by --accumulate",
             found=f"{batch_size} and {accumulate}",
+            advice=f"Give --batch-size {nearest_size}.",
         )
 
 
