@@ -36,8 +36,9 @@ from logitcache.data import source as sources
 from logitcache.data.source import Data, Source
 from logitcache.data.sources.memory import UNNAMED
 from logitcache.errors import FingerprintMismatch, SpecError, short
+from logitcache.ranks import is_first
 from logitcache.report.plots import dots
-from logitcache.reporter import NOTES, Notes, Reporter
+from logitcache.reporter import NOTES, SILENT, Notes, Reporter
 from logitcache.stages import check as checking
 from logitcache.stages import dump as dumping
 from logitcache.stages.in_memory import place_of
@@ -257,7 +258,7 @@ def train(
     """
     from logitcache.stages import train as training
 
-    reporter = _reporter(reporter, notify)
+    reporter = _reporter(reporter, notify) if is_first() else SILENT
     values: dict[str, Any] = {**options, "method": method}
     if "cache" in values:
         values["cache"] = _locations(values["cache"])

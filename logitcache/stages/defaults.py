@@ -45,9 +45,10 @@ def with_selection(config: TrainConfig, source: Source) -> TrainConfig:
     dev = source.splits.get("dev")
     has_labels = dev is not None and bool((dev.label >= 0).any())
     if config.select == "best" and not has_labels:
-        advice = "Add one, or give --select last."
         raise SpecError(
-            f"--select best needs a labelled dev split, found none. {advice}", where=source.name
+            "--select best needs a labelled dev split, found none",
+            advice="Add one, or give --select last.",
+            where=source.name,
         )
     return replace(config, select=config.select or ("best" if has_labels else "last"))
 

@@ -53,6 +53,8 @@ def read_predictions(path: Path, label_names: list[str] | None) -> dict[str, Pre
         raise FormatError(
             expected="split, row_id, label and logits", found=str(error).splitlines()[0]
         ) from None
+    if not table.num_rows:
+        raise FormatError(expected="predictions of some rows", found="none")
     if any(column.null_count for column in table.columns):
         raise FormatError(expected="a value in every row", found="nulls")
     classes = 0

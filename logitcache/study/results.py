@@ -25,6 +25,7 @@ from logitcache.study.predictions import read_predictions
 FORMAT = "logitcache-result/1"
 RESULT, PREDICTIONS = "result.json", "predictions.parquet"
 
+TRAIN_AGAIN = "Train this student again, with --overwrite."
 ANY = "*"  # in a schema: every name
 _NUMBER = int | float
 _SCHEMA: Mapping[str, Any] = {
@@ -177,7 +178,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FormatError as error:
-        error.advice = "Train this student again."
+        error.advice = TRAIN_AGAIN
         raise error.at(path) from None
 
 
@@ -274,7 +275,7 @@ def check_same_task(results: Sequence[Result], names: Sequence[str] = _OF_THE_TA
                 raise FingerprintMismatch(
                     expected=f"{first.folder} and {other.folder} to share one {name}",
                     found=f"{values[0]} and {values[1]}",
-                    advice="Compare students of the same data only.",
+                    advice="Leave one of them out.",
                 )
 
 
@@ -289,7 +290,7 @@ def check_same_rows(results: Sequence[Result], split: str) -> None:
             raise FingerprintMismatch(
                 expected=f"{first.folder} and {other.folder} to be evaluated on the same rows of {split}",
                 found=difference,
-                advice="Evaluate both on the same rows.",
+                advice="Leave one of them out, or train both with the same --data.",
             )
 
 

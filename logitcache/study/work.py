@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from logitcache.cache.cache import Cache
-from logitcache.cache.joined import join
+from logitcache.cache.joining import join
 from logitcache.data.rows import Source
 from logitcache.data.sources.find import UNLABELLED_SPLIT
 from logitcache.data.tasks.table import TASKS
