@@ -226,6 +226,13 @@ class TrainConfig:
         group=TRAINING,
         cost=Cost.NONE,
     )
+    predict: bool = option(
+        False,
+        "Keep the student's answers to rows of dev and test without a label too, as `logitcache study submit` needs.",
+        group="Output",
+        cost=Cost.NONE,
+        recorded=False,
+    )
     report_to: str = option(
         "none",
         "Logger of the Trainer, such as tensorboard.",
