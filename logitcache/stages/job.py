@@ -30,6 +30,7 @@ from logitcache.models.quiet import quiet
 from logitcache.models.tokenizer import tokenizer_fingerprint
 from logitcache.records import Float32
 from logitcache.reporter import Reporter
+from logitcache.stages.cut import with_layers
 from logitcache.stages.defaults import checkpoint_name, default_folder, with_init, with_selection
 from logitcache.stages.preflight import check_classes
 from logitcache.stages.rows import load, selected_rows
@@ -146,6 +147,7 @@ def resolve(
     config.check()
     goal = objective(config.method, config.alpha, config.a, config.temperature, config.tau_squared)
     check_report(config.report_to)
+    config = with_layers(config)
     requested = config
     config = with_init(config)
     fit_settings(config).share()  # among the ranks
