@@ -240,7 +240,7 @@ def _teacher(cache: Cache) -> str:
     but themselves, which are others for each part: their name is what they are called in all.
     """
     recorded = cache.manifest.plan.teacher
-    fields = ("weights", "settings", "folds", "dtype")
+    fields: tuple[str, ...] = ("weights", "settings", "folds", "dtype")
     if cache.manifest.plan.preprocessor.get("kind") == "none":
         fields = ("name",)
     return identity.digest_json({key: recorded.get(key) for key in fields})
