@@ -132,6 +132,7 @@ def check_picture(path: Path) -> None:
         raise SpecError(
             expected=f"a picture ending in {' or '.join(SUFFIXES)}",
             found=repr(path.suffix),
+            advice="Name it so.",
             where=path,
         )
     if not path.parent.is_dir():
