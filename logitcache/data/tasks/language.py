@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from logitcache.config.data import Columns
-from logitcache.config.sequences import Sequences
+from logitcache.config.sequences import Recipe, Sequences
 from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TOKEN_METRICS
 from logitcache.data.preprocess import chat
@@ -137,7 +137,7 @@ class LanguageModel(Classification):
 
     @classmethod
     def rows_of_tokens(
-        cls, source: Source, tokenizer: Any, settings: Sequences, reporter: Reporter
+        cls, source: Source, tokenizer: Any, settings: Recipe, reporter: Reporter
     ) -> Source:
         raise NotImplementedError
 
