@@ -92,8 +92,8 @@ def _main_block(studied: Studied, student: str, paper_table: str | None) -> Bloc
             for cell in cells
         ]
         known = [teacher.value for teacher in teachers if teacher is not None]
-        score = _spread(fmean(known), None, "accuracy") if len(known) == len(cells) else NONE
-        rows.append(("teacher", *line, *([score] if has_score else []), ""))
+        mean = _spread(fmean(known), None, "accuracy") if len(known) == len(cells) else NONE
+        rows.append(("teacher", *line, *([mean] if has_score else []), ""))
         rows += _paper_row(cells, paper.TEACHER, paper_table, has_score)
     for label in _labels(cells):
         members = [_row(cell, label) for cell in cells]
