@@ -27,12 +27,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from logitcache.config.answers import AnswerSource
+from logitcache.data.label_cells import TOLERANCE
 from logitcache.data.names import listed
+from logitcache.data.sources.nested import with_paths
 from logitcache.data.sources.tables import Table
 from logitcache.errors import SpecError, short
 from logitcache.records import Array, Float32
 
-TOLERANCE = 0.01  # by which probabilities may miss 1: people round them
 # The logit of probability 0, below the largest of its row: the lowest number that half precision
 # has. Its softmax is exactly 0 in single precision at every temperature below 600, so a divergence
 # at temperature 1 is exact.
@@ -180,6 +181,7 @@ def read_columns(table: Table, columns: Sequence[str], absent: float = 0.0) -> S
     naming the first row that has none of the known shapes.
     """
     names = _matching(table, columns)
+    table = with_paths(table, names)
     missing = [name for name in names if name not in table.columns]
     if missing or not names:
         raise SpecError(

@@ -20,11 +20,12 @@ from logitcache.config.teacher import DumpSettings
 from logitcache.config.train import TrainConfig
 from logitcache.data.doctor import remark
 from logitcache.data.match import Match, match_labels
+from logitcache.data.names import LISTED, listed
 from logitcache.data.rows import Source
 from logitcache.data.selection import held_out
 from logitcache.data.tasks.classification import check_metric
 from logitcache.data.tasks.table import TASKS, own_metric
-from logitcache.errors import FormatError, SpecError
+from logitcache.errors import FormatError, SpecError, short
 from logitcache.models.described import Described, described
 from logitcache.records import Int64
 from logitcache.reporter import Reporter
@@ -119,8 +120,8 @@ def check_labelled(source: Source) -> None:
         return
     message = "expected labelled training rows, found none with a label."
     if source.unread:
-        columns = ", ".join(source.unread)
-        message = f"{message} Columns not read: {columns}. Name the one that holds the labels with --label."
+        columns = listed(list(map(short, source.unread)), LISTED)
+        message = f"{message} Columns not read: {columns}. {source.label_advice}"
     raise SpecError(message, where=source.name)
 
 

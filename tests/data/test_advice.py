@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import os
+import pickle
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -96,6 +98,19 @@ def labels(advice: str, before: list[Any], then: list[Any] | None = None, **more
 
 
 NO_HEADER = "name the columns with --header, for example --header text,label"
+ESCAPED = 'text,label\n"a \\"b\\", c",x\nd,y\n'
+CHATS = "".join(
+    json.dumps({"messages": [{"role": r, "content": f"{r} {i}"} for r in ("user", "assistant")]})
+    + "\n"
+    for i in range(2)
+)
+NESTED = "".join(
+    json.dumps({"doc": {"body": f"some words {i}"}, "mood": {"name": i}}) + "\n" for i in "ab"
+)
+SPANS = json.dumps(
+    [{"data": {"text": "a b"}, "annotations": [{"result": [{"value": {"labels": ["X"]}}]}]}]
+)
+JSONL_OF_WORDS = '{"words": ["a"], "tags": ["X"]}\n'
 NAMES = '{"1": "one", "2": "two"}'
 FILES = [
     csv(
@@ -111,8 +126,50 @@ FILES = [
         more={"delimiter": "^"},
     ),
     csv(NO_HEADER, "x,a\ny,b\n", "x,a\ny,b\n", more={"header": ("label", "text")}),
-    csv(NO_HEADER, "0,0,a\n1,0,b\n", "0,0,a\n1,0,b\n", more={"header": ("label", "fold", "text")}),
-    csv(NO_HEADER, "0,a\n1,0,b\n", "0,a\n1,b\n", more={"header": ("label", "text")}),
+    csv(
+        "--header label,c2,text",
+        "0,0,a\n1,0,b\n",
+        "0,0,a\n1,0,b\n",
+        more={"header": ("label", "c2", "text")},
+    ),
+    csv("--header label,text", "0,a\n1,0,b\n", "0,a\n1,b\n", more={"header": ("label", "text")}),
+    csv(
+        "Name all 3 columns with --header.",
+        "0,a,1\n1,b,2\n",
+        "0,a,1\n1,b,2\n",
+        options={"header": ("label", "text")},
+        more={"header": ("label", "text", "id")},
+    ),
+    csv(
+        "for example --text tweet --label mood.",
+        "id,tweet,mood\n1,a b c,x\n2,b c d,y\n",
+        "id,tweet,mood\n1,a b c,x\n2,b c d,y\n",
+        more={"text": "tweet", "label": "mood"},
+    ),
+    csv(
+        "Did you mean --text tweet_text?",
+        "tweet_text,label\na,x\nb,y\n",
+        "tweet_text,label\na,x\nb,y\n",
+        options={"text": "TweetText"},
+        more={"text": "tweet_text"},
+    ),
+    csv(
+        r"read_csv(FILE, escapechar='\\').to_csv(OUT, index=False)",
+        ESCAPED,
+        pandas.read_csv(io.StringIO(ESCAPED), escapechar="\\").to_csv(index=False),
+    ),
+    Case("--task causal-lm", {"r.jsonl": CHATS}, more={"task": "causal-lm"}),
+    Case("save a text and a label for each", {"r.jsonl": CHATS}, {"r.jsonl": JSONL}),
+    Case(
+        "for example --text doc.body --label mood.name.",
+        {"r.jsonl": NESTED},
+        more={"text": "doc.body", "label": "mood.name"},
+    ),
+    Case(
+        "Export the project as CONLL2003, and name the file .conll.",
+        {"r.json": SPANS},
+        {"r.json": None, "r.conll": CONLL},
+    ),
     csv("Leave --header out.", GOOD, options={"header": ("Text", "label")}, more={"header": None}),
     Case(
         "Name the columns in order with --header",
@@ -311,10 +368,41 @@ FILES = [
         then_name="y",
     ),
     Case(
-        "Write the texts and their classes as jsonl or csv",
-        {f"train/{kind}/{i}.txt": "x" for kind in "ab" for i in "12"},
-        {"train.jsonl": JSONL},
+        "Give each class a folder of its texts, and nothing else in it (train/pos/1.txt)",
+        {"train/1_pos.txt": "a", "train/2_neg.txt": "b"},
+        {
+            "train/1_pos.txt": None,
+            "train/2_neg.txt": None,
+            "train/pos/1.txt": "a",
+            "train/neg/2.txt": "b",
+        },
     ),
+    Case(
+        "Remove the file.",
+        {"a/1.txt": "a", "b/1.txt": "some text\0", "b/2.txt": "b"},
+        {"b/1.txt": None},
+    ),
+    Case(
+        "Keep one.",
+        {f"{split}/{kind}/1.txt": kind for split in ("train", "training") for kind in "ab"},
+        {"training/a/1.txt": None, "training/b/1.txt": None},
+    ),
+    Case(
+        "Convert it, with pandas: read_pickle(FILE).to_parquet(OUT).",
+        {"r.pkl": pickle.dumps(pandas.DataFrame(ROWS))},
+        {"r.parquet": parquet()},
+        name="r.pkl",
+        then_name="r.parquet",
+    ),
+    Case(
+        "If they are classes, save an object for each row, with its key as the label",
+        {"r.json": json.dumps({"x": [{"text": "a"}], "y": [{"text": "b"}]})},
+        {"r.json": None, "r.jsonl": JSONL},
+    ),
+    Case(
+        "give --task causal-lm", {"train.txt": "a warm film\n"}, more={"task": "causal-lm"}, rows=1
+    ),
+    Case("Did you mean", {"reviews.csv": GOOD}, name="review.csv", then_name="reviews.csv"),
     Case("Keep one kind.", {"train/a.csv": GOOD, "train/b.jsonl": JSONL}, {"train/b.jsonl": None}),
     Case(
         "Keep one.",
@@ -375,6 +463,54 @@ FILES = [
         more={"label_names": ("x", "y")},
     ),
     labels("Keep one label a row", [["a", "b"], ["a"]], [["a"], ["b"]]),
+    labels("Keep one label a row", ["2", "2,3", "3"], ["2", "2", "3"]),
+    labels("save it as a column of 0 and 1", [["a", "b"], ["a"]], [1, 0]),
+    labels(
+        "Train one class at a time: --label label.a",
+        [{"a": 1, "b": 1}, {"a": 0, "b": 1}],
+        more={"label": "label.a"},
+    ),
+    labels(
+        "Name a value in it, for example --label label.n", [{"n": "x"}], more={"label": "label.n"}
+    ),
+    labels(
+        "Name another column with --label",
+        [{"a": 3, "b": 1}, {"a": 0, "b": 1}],
+        more={"label": "label.a"},
+    ),
+    Case(
+        "save each row's words and their labels, as columns words and tags of lists",
+        {"r.jsonl": '{"text": "a b", "label": [[0, 1, "X"]]}'},
+        {"r.jsonl": '{"words": ["a", "b"], "tags": ["X", "O"]}'},
+        rows=1,
+    ),
+    *(
+        Case(
+            "Correct the row or leave it out.",
+            {"r.jsonl": JSONL_OF_WORDS + row},
+            {"r.jsonl": JSONL_OF_WORDS},
+            rows=1,
+        )
+        for row in (
+            '{"words": "a", "tags": ["X"]}',
+            '{"words": ["a\\n"], "tags": ["X"]}',
+            '{"words": ["a"], "tags": []}',
+        )
+    ),
+    Case(
+        "Give it the same name.",
+        {"train.jsonl": JSONL_OF_WORDS, "dev.jsonl": JSONL},
+        {"dev.jsonl": JSONL_OF_WORDS},
+        options={"task": "token-classification"},
+        rows=1,
+    ),
+    Case(
+        "Name them with --text and --label.",
+        {"r.jsonl": '{"w": ["a"], "t": ["X"]}'},
+        options={"task": "token-classification"},
+        more={"text": "w", "label": "t"},
+        rows=1,
+    ),
     labels("Leave the field empty where there is no label", [-100, 0, 1], [None, 0, 1]),
     labels(
         "name all classes, such as --labels -100,0,1",
@@ -487,33 +623,39 @@ def test_advice_about_tables_in_memory_is_followed(
     assert len(load(then, Columns(), tmp_path, SILENT).table("train")) == 2
 
 
-ROOMS = (
-    *(
-        f"sources/{name}.py"
-        for name in ("columns", "conll", "content", "delimited", "documents", "files", "memory")
-    ),
-    *(
-        f"sources/{name}.py"
-        for name in ("parquet", "plain", "quoting", "reading", "tables", "texts")
-    ),
-    *(
-        "sources/find.py",
-        "sources/class_files.py",
-        "labels.py",
-        "label_values.py",
-        "given_classes.py",
-    ),
-)
+# Files whose advice is followed by other tests, which make what it is about: models, other classes,
+# the hub, options.
+ELSEWHERE_FILES = {
+    **dict.fromkeys(("sources/datasets.py", "sources/presets.py"), "data/test_hubdata.py"),
+    "sources/docstrings.py": "data/test_embedded.py",
+    "class_weights.py": "data/test_class_weights.py",
+    "match.py": "data/test_match.py",
+    "soft_labels.py": "data/test_soft_labels.py",
+    "rows.py": "data/test_source.py",
+    "source.py": "data/test_memory.py",
+    "tasks/classification.py": "data/test_task.py",
+    "tasks/language.py": "data/test_prepare.py",
+    "tasks/masked_lm.py": "data/test_prepare.py",
+    **dict.fromkeys(("preprocess/tokens.py", "preprocess/packing.py"), "data/test_prepare.py"),
+    **dict.fromkeys(("preprocess/chat.py", "preprocess/masking.py"), "data/test_prepare.py"),
+}
+ROOT = Path(logitcache.data.__path__[0])
+ROOMS = [
+    path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path.relative_to(ROOT).as_posix() not in ELSEWHERE_FILES
+]
 # Functions whose advice is followed elsewhere: presets and the hub (test_presets, test_hubdata),
 # unlabelled rows (test_lookup).
 ELSEWHERE = {"_preset", "_preset_in", "_hub", "_by_split", "single", "find"}
+# Errors over a tokenizer, and over the task of a bench (tests/data/test_words.py, tests/bench).
+ELSEWHERE |= {"prepare", "_encoded", "refuse_others"}
 
 
 def sites() -> Iterator[tuple[str, int]]:
     """Where errors are made in these rooms: file and line."""
-    root = Path(logitcache.data.__path__[0])
     for room in ROOMS:
-        for function in ast.walk(ast.parse((root / room).read_text(encoding="utf-8"))):
+        for function in ast.walk(ast.parse(room.read_text(encoding="utf-8"))):
             if not isinstance(function, ast.FunctionDef) or function.name in ELSEWHERE:
                 continue
             for node in ast.walk(function):
@@ -522,7 +664,7 @@ def sites() -> Iterator[tuple[str, int]]:
                     and isinstance(node.func, ast.Name)
                     and node.func.id == "SpecError"
                 ):
-                    yield str(root / room), node.lineno
+                    yield str(room), node.lineno
 
 
 def test_no_advice_in_these_rooms_is_left_out(

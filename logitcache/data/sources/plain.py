@@ -49,7 +49,7 @@ def _labelled(content: Content, file: TextIO) -> Iterator[tuple[int, str, str]]:
                 expected=f"lines that begin with {_PREFIX}, as fastText has them",
                 found=repr(words[:40]),
                 advice="Give --delimiter (tab, ';', ...) if the lines are fields (and --header if no line names them), "
-                "or save the rows as csv or jsonl.",
+                "or save the rows as csv or jsonl; to learn running text, give --task causal-lm or masked-lm.",
                 where=where,
             )
         if _PREFIX in text:
