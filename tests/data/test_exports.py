@@ -139,7 +139,7 @@ def test_chats_of_one_question_and_one_answer_are_classified(tmp_path: Path) -> 
     ]} for i in range(6)])  # fmt: skip
     source, notes = read(tmp_path, "chats.jsonl", chats)
     assert labelled(source)[:2] == [("text 0", "pos"), ("text 1", "neg")]
-    assert "Chats: --task causal-lm" in notes[0]
+    assert "To learn the chats: --task causal-lm" in notes[0]
     assert (
         load(
             str(tmp_path / "chats.jsonl"), Columns(task="causal-lm"), tmp_path, Notes(notes.append)
@@ -155,7 +155,10 @@ def test_rejected_labels_of_one_kind_are_a_class(tmp_path: Path) -> None:
     ]
     source, notes = read(tmp_path, "r.jsonl", jsonl(rows))
     assert [name for _, name in labelled(source)] == ["SPAM", "not SPAM", None, "SPAM"]
-    assert "1 rejected rows are of the class 'not SPAM'; 1 of 4 rows" in notes[0]
+    assert (
+        "1 of 4 rows, not accepted, have no label, 1 rejected ones are of the class 'not SPAM'"
+        in notes[0]
+    )
     source, _ = read(tmp_path, "r.jsonl", jsonl(rows), label="answer")
     assert source.label_names == ("accept", "ignore", "reject")
 
